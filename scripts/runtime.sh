@@ -1,0 +1,208 @@
+#!/usr/bin/env bash
+# Puts the ONNX Runtime shared library (CPU) where vitft finds it.
+#
+#   scripts/runtime.sh [--platform OS-ARCH] [DEST]
+#
+# DEST is .vitft/lib in the repository unless given. A library that vitft would find anyway and that is recent enough
+# is used as it is, and nothing is fetched. Otherwise the pinned version comes from the first of these that works:
+#   pip   the PyPI wheel onnxruntime           21-24 MB
+#   npm   the npm package onnxruntime-node    114 MB
+#   curl or wget, the release page of the project
+# Only files in DEST are written, each by a rename of a checked temporary file; running it again is harmless.
+#
+# --platform (linux-amd64, linux-arm64, darwin-arm64) fetches for another machine and looks at no installed library.
+set -eu
+
+version=1.30.0
+min_minor=24 # the binding asks for API 24, that is version 1.24 or later
+
+# SHA-256 of the library inside the pip and npm packages (their builds differ), and of the release page's archive. The
+# archives' sums are as several public projects pin them; the page itself could not be reached when this was written.
+sums() {
+  case $1 in
+    linux-amd64-pip) echo c902c70b3003c0e99fada202f37478c515ae9bba7944c2b2abd0017bae0c82ed ;;
+    linux-amd64-npm) echo ffb75a925ba05e47b235bb66e3e3911714a80b328a9c9425539feb204aa32a23 ;;
+    linux-amd64-release) echo a5ed5a3cac51fbb2e90da632ae43d19212faaa20e76484e62bcb7c23ddb3b3fd ;;
+    linux-arm64-pip) echo 8a218e1e446880131115c368ec7005969a5022af9a15a26173de648fef0b7789 ;;
+    linux-arm64-npm) echo 1f549d46250b005580b597f4164984aaf75b3bcb9f3aeb07c7f8a8fe60b23c76 ;;
+    linux-arm64-release) echo e16a27a8ed330bbc698df7330b0cf56e722f354e3bcc92118682c74ef3c3e3da ;;
+    darwin-arm64-pip) echo 8f54aa3989f2d4b2f9fbe8af298b1c147978ec899a8c28e20d0d35edc0005027 ;;
+    darwin-arm64-npm) echo 685d2be5dba1309c89d3a5324b7fd06a5c42f1a61bfea32d14c4cc28d072121d ;;
+  esac
+}
+
+say() { printf 'runtime: %s\n' "$*"; }
+note() { printf 'runtime: %s\n' "$*" >&2; }
+die() { note "$*"; exit 1; }
+have() { command -v "$1" >/dev/null 2>&1; }
+
+sha256() {
+  if have sha256sum; then sha256sum "$1"; elif have shasum; then shasum -a 256 "$1"; else openssl dgst -r -sha256 "$1"; fi | cut -d ' ' -f 1
+}
+
+# lib_version FILE prints 1.30.0: the ELF symbol version, or the Mach-O install name.
+lib_version() {
+  LC_ALL=C grep -a -o -E -m 1 'VERS_1\.[0-9]+\.[0-9]+|libonnxruntime\.1\.[0-9]+\.[0-9]+\.dylib' "$1" 2>/dev/null |
+    head -n 1 | sed -E 's/^[A-Za-z_.]*(1\.[0-9]+\.[0-9]+).*/\1/'
+}
+
+recent() { # recent VERSION
+  case $1 in 1.*) minor=${1#1.}; [ "${minor%%.*}" -ge "$min_minor" ] ;; *) return 1 ;; esac
+}
+
+# in_dir DIR prints the library that vitft would load from it: the unversioned name first, then the newest.
+in_dir() {
+  [ -n "$1" ] && [ -d "$1" ] || return 0
+  if [ -f "$1/$name" ]; then echo "$1/$name"; return 0; fi
+  ls -1 "$1" 2>/dev/null | grep -E '^libonnxruntime\.(so\.[0-9.]+|[0-9.]+\.dylib)$' | sort -t . -k 3,3n -k 4,4n -k 5,5n | tail -n 1 | sed "s|^|$1/|"
+}
+
+use_installed() {
+  if [ -n "${VITFT_ORT_LIB:-}" ]; then
+    lib=$VITFT_ORT_LIB
+    [ -d "$lib" ] && lib=$(in_dir "$lib")
+    [ -n "$lib" ] && [ -f "$lib" ] || die "VITFT_ORT_LIB=$VITFT_ORT_LIB holds no $name; correct it, or unset it to have the library fetched"
+    v=$(lib_version "$lib")
+    recent "${v:-0}" || die "VITFT_ORT_LIB=$VITFT_ORT_LIB is version ${v:-unknown}, need 1.$min_minor or later; correct it, or unset it to have the library fetched"
+    say "using $lib (version $v, from VITFT_ORT_LIB)"
+    exit 0
+  fi
+  cache=${XDG_CACHE_HOME:-$HOME/.cache}
+  paths="${LD_LIBRARY_PATH:-}:/usr/local/lib:/usr/lib/$(uname -m)-linux-gnu:/lib/$(uname -m)-linux-gnu:/usr/lib64:/usr/lib:/lib"
+  if [ "$(uname -s)" = Darwin ]; then
+    cache=$HOME/Library/Caches
+    paths="${DYLD_LIBRARY_PATH:-}:/opt/homebrew/lib:/usr/local/lib:/usr/lib"
+  fi
+  IFS=:
+  for dir in "$root/bin" "$root/bin/lib" "$cache/vitft/lib" "$dest" $paths; do
+    unset IFS
+    lib=$(in_dir "$dir")
+    [ -n "$lib" ] || continue
+    v=$(lib_version "$lib")
+    if ! recent "${v:-0}"; then
+      note "passing over $lib: version ${v:-unknown}, need 1.$min_minor or later"
+      continue
+    fi
+    if [ -f "$lib.sha256" ] && [ "$(sha256 "$lib")" != "$(cat "$lib.sha256")" ]; then
+      note "fetching $lib again: it is not the file that was put there"
+      continue
+    fi
+    say "using $lib (version $v), nothing to fetch"
+    exit 0
+  done
+  unset IFS
+}
+
+# check FILE SOURCE holds a file against its pinned checksum.
+check() {
+  sum=$(sha256 "$1")
+  [ "$sum" = "$(sums "$platform-$2")" ] || { echo "SHA-256 is $sum, not the pinned one" >&2; return 1; }
+}
+
+# Each from_ function leaves the checked library at $tmp/lib, or fails with the reason as the last line on stderr.
+from_pip() {
+  pip=
+  for p in 'python3 -m pip' 'python -m pip' pip3 pip; do
+    if $p --version >/dev/null 2>&1; then pip=$p; break; fi
+  done
+  [ -n "$pip" ] || { echo "no pip" >&2; return 1; }
+  case $platform in
+    linux-amd64) tag=manylinux_2_28_x86_64 ;;
+    linux-arm64) tag=manylinux_2_28_aarch64 ;;
+    darwin-arm64) tag=macosx_14_0_arm64 ;;
+  esac
+  $pip download --quiet --disable-pip-version-check --no-deps --only-binary=:all: --platform "$tag" \
+    --implementation cp --python-version 311 --dest "$tmp/pip" "onnxruntime==$version" || return 1
+  member="onnxruntime/capi/libonnxruntime.so.$version"
+  [ "$name" = libonnxruntime.so ] || member="onnxruntime/capi/libonnxruntime.$version.dylib"
+  if have unzip; then
+    unzip -p "$tmp"/pip/*.whl "$member" >"$tmp/lib"
+  else
+    python3 -c 'import sys,zipfile; sys.stdout.buffer.write(zipfile.ZipFile(sys.argv[1]).read(sys.argv[2]))' \
+      "$tmp"/pip/*.whl "$member" >"$tmp/lib"
+  fi
+  check "$tmp/lib" pip
+}
+
+from_npm() {
+  have npm || { echo "no npm" >&2; return 1; }
+  case $platform in
+    linux-amd64) member=linux/x64/libonnxruntime.so.1 ;;
+    linux-arm64) member=linux/arm64/libonnxruntime.so.1 ;;
+    darwin-arm64) member=darwin/arm64/libonnxruntime.$version.dylib ;;
+  esac
+  (cd "$tmp" && npm pack --silent "onnxruntime-node@$version" >/dev/null) || return 1
+  tar -xzOf "$tmp/onnxruntime-node-$version.tgz" "package/bin/napi-v6/$member" >"$tmp/lib" && check "$tmp/lib" npm
+}
+
+from_release() {
+  case $platform in
+    linux-amd64) dir=onnxruntime-linux-x64-$version ;;
+    linux-arm64) dir=onnxruntime-linux-aarch64-$version ;;
+    darwin-arm64) dir=onnxruntime-osx-arm64-$version ;;
+  esac
+  url=https://github.com/microsoft/onnxruntime/releases/download/v$version/$dir.tgz
+  if have curl; then
+    curl --fail --silent --show-error --location --connect-timeout 20 --output "$tmp/release.tgz" "$url" || return 1
+  elif have wget; then
+    wget --quiet --timeout=20 --tries=2 --output-document="$tmp/release.tgz" "$url" || { echo "wget failed" >&2; return 1; }
+  else
+    echo "no curl, no wget" >&2
+    return 1
+  fi
+  check "$tmp/release.tgz" release || return 1
+  member=$dir/lib/libonnxruntime.so.$version
+  [ "$name" = libonnxruntime.so ] || member=$dir/lib/libonnxruntime.$version.dylib
+  tar -xzOf "$tmp/release.tgz" "$member" >"$tmp/lib"
+}
+
+root=$(cd "$(dirname "$0")/.." && pwd)
+platform=
+while [ $# -gt 0 ]; do
+  case $1 in
+    --platform) [ $# -ge 2 ] || die "--platform needs a value: linux-amd64, linux-arm64 or darwin-arm64"; platform=$2; shift 2 ;;
+    -*) die "unknown option $1; usage: scripts/runtime.sh [--platform OS-ARCH] [DEST]" ;;
+    *) break ;;
+  esac
+done
+[ $# -le 1 ] || die "too many arguments; usage: scripts/runtime.sh [--platform OS-ARCH] [DEST]"
+dest=${1:-$root/.vitft/lib}
+
+local=
+if [ -z "$platform" ]; then
+  local=yes
+  case $(uname -s)-$(uname -m) in
+    Linux-x86_64) platform=linux-amd64 ;;
+    Linux-aarch64 | Linux-arm64) platform=linux-arm64 ;;
+    Darwin-arm64) platform=darwin-arm64 ;;
+    *) platform=$(uname -s)-$(uname -m) ;;
+  esac
+fi
+case $platform in
+  linux-*) name=libonnxruntime.so ;;
+  *) name=libonnxruntime.dylib ;;
+esac
+
+[ -z "$local" ] || use_installed
+[ -n "$(sums "$platform-pip")" ] ||
+  die "no ONNX Runtime library is pinned for $platform; build or install version 1.$min_minor or later yourself and set VITFT_ORT_LIB to its path"
+
+mkdir -p "$dest"
+tmp=$(mktemp -d "$dest/.fetch.XXXXXX")
+trap 'rm -rf "$tmp"' EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
+
+for source in pip npm release; do
+  if ! "from_$source" 2>"$tmp/log"; then
+    note "$source did not give version $version: $(grep -v '^ *$' "$tmp/log" | tail -n 1)"
+    continue
+  fi
+  chmod 755 "$tmp/lib"
+  sha256 "$tmp/lib" >"$tmp/sum"
+  mv -f "$tmp/sum" "$dest/$name.sha256"
+  mv -f "$tmp/lib" "$dest/$name"
+  say "fetched ONNX Runtime $version for $platform from $source into $dest/$name"
+  exit 0
+done
+die "could not fetch ONNX Runtime $version: install pip or npm (or let curl reach github.com) and run this again, or set VITFT_ORT_LIB to a libonnxruntime of version 1.$min_minor or later"
