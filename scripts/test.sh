@@ -1,0 +1,31 @@
+#!/usr/bin/env bash
+# Everything CI runs: build, vet, lint with the layer rules, tests, race detector, a short fuzz of each parser.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+step() { printf '\n== %s (%ss)\n' "$1" "$SECONDS"; }
+tool="go tool -modfile=tools/go.mod"
+pure="./calib/... ./head/... ./vit/... ./models/... ./onnx/graph/... ./engine/dataset/... ./engine/store/... ./engine/safetensors/..."
+
+step 'format'
+unformatted=$(git ls-files '*.go' | xargs gofmt -l)
+[ -z "$unformatted" ] || { echo "not gofmt-ed (make fmt): $unformatted" >&2; exit 1; }
+step 'build, with and without cgo'
+go build ./...
+CGO_ENABLED=0 go build $pure
+step 'vet'
+go vet ./...
+step 'staticcheck'
+$tool staticcheck ./...
+step 'layer rules'
+$tool depguard -c "$PWD/.depguard.yml" ./...
+step 'tests'
+go test -timeout 40m ./...
+step 'race detector on what runs concurrently'
+go test -race -timeout 20m -short ./vit ./onnx ./engine/store ./engine/dataset
+step 'a short fuzz of each parser'
+for dir in $(git grep -l '^func Fuzz' -- '*_test.go' | xargs -n1 dirname | sort -u); do
+  for target in $(grep -ho '^func Fuzz[A-Za-z0-9_]*' "$dir"/*_test.go | cut -d' ' -f2); do
+    go test -run '^$' -fuzz "^$target\$" -fuzztime "${FUZZTIME:-3s}" "./$dir" | tail -1
+  done
+done
+step 'done'
