@@ -1,0 +1,245 @@
+// Package safetensors reads and writes the safetensors format: a little-endian
+// uint64 header length, a JSON header naming each tensor's dtype, shape and
+// place, then the raw little-endian values.
+//
+// # Basics
+//
+//	f := &safetensors.File{
+//		Metadata: map[string]string{"labels": "a,b"},
+//		Tensors:  []safetensors.Tensor{safetensors.New("weight", []int{2, 3}, w)},
+//	}
+//	err := f.Write("head.safetensors")
+//
+//	f, err = safetensors.Read("head.safetensors")
+//	t, err := f.Tensor("weight")
+//	w, err := safetensors.Values[float32](t)
+//
+// The same content always gives the same bytes: metadata is sorted by key,
+// tensors by descending element size and then by name, which also keeps every
+// tensor aligned to its element size. Files are replaced atomically.
+//
+// [Parse] is strict: the tensors must cover the data exactly (no overlap, hole
+// or trailing byte), sizes must match dtype and shape, and a name or key may
+// appear only once. Every fault wraps [ErrFormat].
+//
+// # Caveats
+//
+// Tensors of a parsed file are views of its bytes, and [Values] of a tensor is
+// a view where the machine allows: keep the bytes (or the mapping) alive and do
+// not write to them. Types of less than a byte are not supported.
+//
+// The format is specified at https://huggingface.co/docs/safetensors.
+package safetensors
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"math/bits"
+	"os"
+	"slices"
+	"strings"
+	"unsafe"
+
+	"github.com/vitft/vitft/engine/internal/atomicfile"
+)
+
+// ErrFormat is wrapped by every error about bytes or tensors that do not make a
+// valid file.
+var ErrFormat = errors.New("not a valid safetensors file")
+
+// MaxHeader is the largest header, in bytes, that is read or written; the
+// format's reference implementation has the same limit.
+const MaxHeader = 100_000_000
+
+// DType is the element type of a tensor, named as in the file.
+type DType string
+
+// The element types that can be stored.
+const (
+	Bool   DType = "BOOL"
+	U8     DType = "U8"
+	I8     DType = "I8"
+	F8E5M2 DType = "F8_E5M2"
+	F8E4M3 DType = "F8_E4M3"
+	U16    DType = "U16"
+	I16    DType = "I16"
+	F16    DType = "F16"
+	BF16   DType = "BF16"
+	U32    DType = "U32"
+	I32    DType = "I32"
+	F32    DType = "F32"
+	U64    DType = "U64"
+	I64    DType = "I64"
+	F64    DType = "F64"
+	C64    DType = "C64"
+)
+
+// Size is the number of bytes of one element, 0 for an unknown type.
+func (d DType) Size() int {
+	switch d {
+	case Bool, U8, I8, F8E5M2, F8E4M3:
+		return 1
+	case U16, I16, F16, BF16:
+		return 2
+	case U32, I32, F32:
+		return 4
+	case U64, I64, F64, C64:
+		return 8
+	}
+	return 0
+}
+
+// Tensor is a named array, row-major.
+type Tensor struct {
+	Name  string
+	DType DType
+	Shape []int  // empty for a scalar
+	Data  []byte // little-endian, product(Shape)·DType.Size() bytes
+}
+
+// Element is a Go type that has a DType.
+type Element interface {
+	uint8 | int8 | uint16 | int16 | uint32 | int32 | float32 | uint64 | int64 | float64
+}
+
+// New is the tensor of values, which are not copied on a little-endian machine.
+// A shape that does not fit them is reported when the file is written.
+func New[T Element](name string, shape []int, values []T) Tensor {
+	t := Tensor{Name: name, DType: dtypeOf[T](), Shape: shape}
+	if littleEndian {
+		t.Data = unsafe.Slice((*byte)(unsafe.Pointer(unsafe.SliceData(values))), len(values)*t.DType.Size())
+		return t
+	}
+	// Appending fixed-size numbers cannot fail.
+	t.Data, _ = binary.Append(nil, binary.LittleEndian, values)
+	return t
+}
+
+// Values is t's content. It is a view of t.Data where byte order and alignment
+// allow, else a copy. A tensor of another type is an error that wraps ErrFormat.
+func Values[T Element](t Tensor) ([]T, error) {
+	want := dtypeOf[T]()
+	if t.DType != want {
+		return nil, fmt.Errorf("%w: tensor %q is %s, not %s", ErrFormat, t.Name, t.DType, want)
+	}
+	n := len(t.Data) / want.Size()
+	p := unsafe.Pointer(unsafe.SliceData(t.Data))
+	if littleEndian && uintptr(p)%uintptr(want.Size()) == 0 {
+		return unsafe.Slice((*T)(p), n), nil
+	}
+	values := make([]T, n)
+	if _, err := binary.Decode(t.Data, binary.LittleEndian, values); err != nil {
+		return nil, fmt.Errorf("%w: tensor %q: %w", ErrFormat, t.Name, err)
+	}
+	return values, nil
+}
+
+// File is the content of a safetensors file.
+type File struct {
+	Metadata map[string]string // nil or empty: none
+	Tensors  []Tensor
+}
+
+// Tensor finds a tensor by name.
+func (f *File) Tensor(name string) (Tensor, error) {
+	for _, t := range f.Tensors {
+		if t.Name == name {
+			return t, nil
+		}
+	}
+	return Tensor{}, fmt.Errorf("%w: no tensor %q", ErrFormat, name)
+}
+
+// Read reads a whole file into memory.
+func Read(path string) (*File, error) {
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	f, err := Parse(data)
+	if err != nil {
+		return nil, fmt.Errorf("reading %s: %w", path, err)
+	}
+	return f, nil
+}
+
+// Write replaces the file at path atomically: temporary file, sync, rename.
+func (f *File) Write(path string) error {
+	return atomicfile.Write(path, func(w io.Writer) error {
+		_, err := f.WriteTo(w)
+		return err
+	})
+}
+
+// WriteTo writes the file to w; the bytes depend on the content only, not on
+// the order of f.Tensors. Tensors that make no valid file are refused before
+// anything is written.
+func (f *File) WriteTo(w io.Writer) (int64, error) {
+	tensors := slices.Clone(f.Tensors)
+	slices.SortStableFunc(tensors, func(a, b Tensor) int {
+		if d := b.DType.Size() - a.DType.Size(); d != 0 {
+			return d
+		}
+		return strings.Compare(a.Name, b.Name)
+	})
+	header, err := formatHeader(f.Metadata, tensors)
+	if err != nil {
+		return 0, err
+	}
+	n, err := w.Write(header)
+	written := int64(n)
+	for i := 0; i < len(tensors) && err == nil; i++ {
+		n, err = w.Write(tensors[i].Data)
+		written += int64(n)
+	}
+	return written, err
+}
+
+// byteSize is the size of a tensor of that type and shape.
+func byteSize(d DType, shape []int) (int, error) {
+	if d.Size() == 0 {
+		return 0, fmt.Errorf("unknown dtype %q", d)
+	}
+	size := uint64(d.Size())
+	for _, n := range shape {
+		if n < 0 {
+			return 0, fmt.Errorf("shape %v is negative", shape)
+		}
+		hi, lo := bits.Mul64(size, uint64(n))
+		if hi != 0 || lo > math.MaxInt {
+			return 0, fmt.Errorf("shape %v is too large", shape)
+		}
+		size = lo
+	}
+	return int(size), nil
+}
+
+var littleEndian = binary.NativeEndian.Uint16([]byte{1, 0}) == 1
+
+func dtypeOf[T Element]() DType {
+	switch any(*new(T)).(type) {
+	case uint8:
+		return U8
+	case int8:
+		return I8
+	case uint16:
+		return U16
+	case int16:
+		return I16
+	case uint32:
+		return U32
+	case int32:
+		return I32
+	case float32:
+		return F32
+	case uint64:
+		return U64
+	case int64:
+		return I64
+	default:
+		return F64
+	}
+}
