@@ -1,0 +1,124 @@
+package store
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strconv"
+	"strings"
+
+	"github.com/vitft/vitft/engine/internal/atomicfile"
+)
+
+// format names the layout of blocks and keys; it is part of every key's hash,
+// so that another layout is another folder.
+const format = "vitft-features-1"
+
+// keyFile holds the key in a store's folder.
+const keyFile = "key.json"
+
+// errKeyFile says that a key.json is not readable as one.
+var errKeyFile = errors.New("not a feature-store key")
+
+// Key is everything that features depend on. Stores with different keys share
+// nothing.
+type Key struct {
+	Backbone   string `json:"backbone"`   // SHA-256 of the backbone, in hex
+	Preprocess string `json:"preprocess"` // canonical text of the preprocessing, with the decoder's version
+	Feature    string `json:"feature"`    // tensor and pooling
+	Precision  string `json:"precision"`  // what the backbone computes in, e.g. float32
+	Provider   string `json:"provider"`   // execution provider: their results differ in the last bits
+	Dim        int    `json:"dim"`        // D, values of a feature
+}
+
+// Validate reports every field that is not filled in.
+func (k Key) Validate() error {
+	var faults []string
+	for _, f := range k.fields() {
+		if f.value == "" {
+			faults = append(faults, f.name+" is empty")
+		}
+	}
+	if k.Dim <= 0 {
+		faults = append(faults, fmt.Sprintf("dim is %d", k.Dim))
+	}
+	if faults != nil {
+		return fmt.Errorf("%w: %s", ErrKey, strings.Join(faults, ", "))
+	}
+	return nil
+}
+
+// Hash is the name of the key's folder: the first 16 hexadecimal digits of its
+// SHA-256.
+func (k Key) Hash() string { return k.fullHash()[:16] }
+
+// CheckCompatibility returns an error that wraps ErrIncompatible and names every
+// field in which k, found on disk, differs from what is wanted.
+func (k Key) CheckCompatibility(want Key) error {
+	var faults []string
+	wanted := want.fields()
+	for i, f := range k.fields() {
+		if f.value != wanted[i].value {
+			faults = append(faults, fmt.Sprintf("%s is %q, not %q", f.name, f.value, wanted[i].value))
+		}
+	}
+	if faults != nil {
+		return fmt.Errorf("%w: %s", ErrIncompatible, strings.Join(faults, ", "))
+	}
+	return nil
+}
+
+type field struct{ name, value string }
+
+func (k Key) fields() []field {
+	return []field{
+		{"backbone", k.Backbone},
+		{"preprocess", k.Preprocess},
+		{"feature", k.Feature},
+		{"precision", k.Precision},
+		{"provider", k.Provider},
+		{"dim", strconv.Itoa(k.Dim)},
+	}
+}
+
+// fullHash is the SHA-256 of the format's name and the fields, each followed by
+// a line feed and quoted as in Go so that no two keys give the same text.
+func (k Key) fullHash() string {
+	h := sha256.New()
+	fmt.Fprintln(h, format)
+	for _, f := range k.fields() {
+		fmt.Fprintf(h, "%s %q\n", f.name, f.value)
+	}
+	return hex.EncodeToString(h.Sum(nil))
+}
+
+// keyJSON is the content of key.json.
+type keyJSON struct {
+	Format string `json:"format"`
+	Key
+}
+
+func readKey(path string) (Key, error) {
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return Key{}, err
+	}
+	var k keyJSON
+	if err := json.Unmarshal(data, &k); err != nil {
+		return Key{}, fmt.Errorf("%w: %s: %w", errKeyFile, path, err)
+	}
+	return k.Key, nil
+}
+
+func writeKey(path string, k Key) error {
+	return atomicfile.Write(path, func(w io.Writer) error {
+		e := json.NewEncoder(w)
+		e.SetEscapeHTML(false)
+		e.SetIndent("", "  ")
+		return e.Encode(keyJSON{format, k})
+	})
+}

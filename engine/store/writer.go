@@ -1,0 +1,142 @@
+package store
+
+import (
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"time"
+	"unsafe"
+
+	"github.com/vitft/vitft/engine/safetensors"
+)
+
+// WriterOptions are the settings of a Writer.
+type WriterOptions struct {
+	// BlockSize is the number of features in a block, and so the most that a
+	// killed process loses. Default 512.
+	BlockSize int
+	// Library is recorded in each block for people: the version of the runtime
+	// library that computes the features.
+	Library string
+}
+
+// Writer adds features to a store. One Writer is for one goroutine; several may
+// add to the same store at once.
+type Writer struct {
+	store    *Store
+	options  WriterOptions
+	ids      []ID
+	features []float32
+	pending  map[ID]struct{}
+}
+
+// NotFiniteError says that an image's feature holds NaN or an infinity, which
+// means that the backbone or its input is broken.
+type NotFiniteError struct {
+	Name  string // the image
+	Index int    // of the value in the feature
+	Value float32
+}
+
+func (e *NotFiniteError) Error() string {
+	return fmt.Sprintf("feature of %s is not finite (value %d is %v)", e.Name, e.Index, e.Value)
+}
+
+// Writer starts adding features. It fails with ErrReadOnly, before anything is
+// encoded, if the folder cannot be written to.
+func (s *Store) Writer(o WriterOptions) (*Writer, error) {
+	if o.BlockSize == 0 {
+		o.BlockSize = 512
+	}
+	if o.BlockSize < 0 {
+		return nil, fmt.Errorf("feature store: block size %d is negative", o.BlockSize)
+	}
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	if s.closed {
+		return nil, ErrClosed
+	}
+	// Writing what is there anyway is the one sure test on every file system.
+	if err := writeKey(filepath.Join(s.dir, keyFile), s.key); err != nil {
+		return nil, s.explain(err)
+	}
+	return &Writer{store: s, options: o, pending: map[ID]struct{}{}}, nil
+}
+
+// Append buffers the feature of an image and publishes a block when enough are
+// buffered. An image that the store or the buffer has already is passed over. A
+// feature with NaN or infinity is refused with a *NotFiniteError carrying name,
+// which serves for nothing else. When publishing fails the feature is buffered
+// all the same, and the next Append or Flush tries again.
+func (w *Writer) Append(id ID, name string, feature []float32) error {
+	if d := w.store.key.Dim; len(feature) != d {
+		return fmt.Errorf("feature of %s has %d values, the store's have %d", name, len(feature), d)
+	}
+	for i, v := range feature {
+		if v-v != 0 { // only NaN and ±Inf
+			return &NotFiniteError{Name: name, Index: i, Value: v}
+		}
+	}
+	if _, ok := w.pending[id]; ok || w.store.Has(id) {
+		return nil
+	}
+	w.pending[id] = struct{}{}
+	w.ids = append(w.ids, id)
+	w.features = append(w.features, feature...)
+	if len(w.ids) >= w.options.BlockSize {
+		return w.Flush()
+	}
+	return nil
+}
+
+// Flush publishes what is buffered as a block: on disk when it returns, and
+// visible to the store's readers.
+func (w *Writer) Flush() error {
+	if len(w.ids) == 0 {
+		return nil
+	}
+	n, d := len(w.ids), w.store.key.Dim
+	rawIDs := unsafe.Slice((*byte)(unsafe.Pointer(unsafe.SliceData(w.ids))), n*len(ID{}))
+	features := safetensors.New(tensorFeatures, []int{n, d}, w.features)
+	ids := safetensors.New(tensorIDs, []int{n, len(ID{})}, rawIDs)
+	f := safetensors.File{
+		Metadata: map[string]string{
+			metaFormat:   format,
+			metaKey:      w.store.key.fullHash(),
+			metaChecksum: checksum(features.Data, ids.Data),
+			metaLibrary:  w.options.Library,
+			metaProvider: w.store.key.Provider,
+		},
+		Tensors: []safetensors.Tensor{features, ids},
+	}
+	path := filepath.Join(w.store.dir, newBlockName())
+	if err := f.Write(path); err != nil {
+		return w.store.explain(fmt.Errorf("publishing %d features: %w", n, err))
+	}
+	// Readers are served from the file, verified like any other.
+	b, err := openBlock(path, w.store.key)
+	if err != nil {
+		return fmt.Errorf("reading back %d features: %w", n, err)
+	}
+	w.store.mu.Lock()
+	defer w.store.mu.Unlock()
+	if w.store.closed {
+		return errors.Join(ErrClosed, b.unmap())
+	}
+	w.store.add(b)
+	w.ids, w.features = w.ids[:0], w.features[:0]
+	clear(w.pending)
+	return nil
+}
+
+// Close publishes what is buffered. After an error it may be called again.
+func (w *Writer) Close() error { return w.Flush() }
+
+// newBlockName sorts by time of publication and is unique among processes.
+func newBlockName() string {
+	var random [4]byte
+	rand.Read(random[:]) // never fails (crypto/rand)
+	return time.Now().UTC().Format("20060102T150405.000000000Z") + "-" + hex.EncodeToString(random[:]) + blockSuffix
+}
