@@ -1,0 +1,202 @@
+package vit
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"image"
+	"image/jpeg"
+	"image/png"
+	"io"
+
+	"golang.org/x/image/bmp"
+	"golang.org/x/image/tiff"
+)
+
+// DecoderID names the way from file bytes to pixels. It changes whenever the same bytes could give
+// other pixels.
+const DecoderID = "vitft-image-1"
+
+// MaxPixels is the largest image that Decode accepts, in pixels. It is the size at which Pillow
+// refuses an image as a decompression bomb. It is checked before pixels are allocated.
+const MaxPixels = 178956970
+
+// maxSide is the longest side that decode accepts. A strip of one by many million pixels is within
+// MaxPixels, but the filter weights to shrink it are not small.
+const maxSide = 1 << 20
+
+// Reason says in which way an image is unusable.
+type Reason string
+
+const (
+	ReasonUnreadable  Reason = "unreadable"     // the bytes could not be loaded
+	ReasonEmpty       Reason = "empty file"     // no bytes at all
+	ReasonUnknown     Reason = "unknown format" // none of the supported formats
+	ReasonTruncated   Reason = "truncated"      // the data end too early
+	ReasonCorrupt     Reason = "corrupt"        // the data break the format's rules
+	ReasonUnsupported Reason = "unsupported"    // a valid variant that is not supported
+	ReasonTooLarge    Reason = "too large"      // more than MaxPixels pixels
+	ReasonZeroSize    Reason = "zero size"      // no columns or no rows
+)
+
+// ImageError reports an image that gives no pixels.
+type ImageError struct {
+	Reason Reason
+	Format string // "jpeg", "png", …; empty if not known
+	Err    error  // what the decoder or loader said; may be nil
+}
+
+func (e *ImageError) Error() string {
+	s := "image is unusable: " + string(e.Reason)
+	if e.Format != "" {
+		s += " (" + e.Format + ")"
+	}
+	if e.Err != nil {
+		s += ": " + e.Err.Error()
+	}
+	return s
+}
+
+func (e *ImageError) Unwrap() error { return e.Err }
+
+// Decode reads a JPEG, PNG, WebP, GIF (first frame), BMP, TIFF (first page), PGM or PPM image.
+// Its pixels are those of Pillow's Image.open(f).convert("RGB"), exceptions in the package comment.
+// Every error is an *ImageError.
+func Decode(data []byte) (*RGB, error) {
+	img := new(RGB)
+	if err := decode(data, img, MaxPixels); err != nil {
+		return nil, err
+	}
+	return img, nil
+}
+
+// format is one way to read an image. config gives the size without reading pixels; read puts the
+// pixels and, where the format has one, the orientation into img, whose buffer it may reuse.
+type format struct {
+	name   string
+	config func(data []byte) (width, height int, err error)
+	read   func(data []byte, img *RGB) error
+}
+
+var (
+	formatJPEG = &format{"jpeg", jpegConfig, readJPEG}
+	formatPNG  = &format{"png", standardConfig(png.DecodeConfig), readPNG}
+	formatWebP = &format{"webp", webpConfig, readWebP}
+	formatGIF  = &format{"gif", gifConfig, readGIF}
+	formatBMP  = &format{"bmp", standardConfig(bmp.DecodeConfig), readBMP}
+	formatTIFF = &format{"tiff", standardConfig(tiff.DecodeConfig), readTIFF}
+	formatPNM  = &format{"pnm", pnmConfig, readPNM}
+)
+
+// sniff tells the format from the first bytes.
+func sniff(data []byte) *format {
+	has := func(prefix string) bool { return bytes.HasPrefix(data, []byte(prefix)) }
+	switch {
+	case has("\xff\xd8"):
+		return formatJPEG
+	case has("\x89PNG\r\n\x1a\n"):
+		return formatPNG
+	case has("RIFF") && len(data) >= 12 && string(data[8:12]) == "WEBP":
+		return formatWebP
+	case has("GIF87a"), has("GIF89a"):
+		return formatGIF
+	case has("BM"):
+		return formatBMP
+	case has("II*\x00"), has("MM\x00*"):
+		return formatTIFF
+	case has("P5"), has("P6"):
+		return formatPNM
+	}
+	return nil
+}
+
+// decode reads data into img, reusing its buffer, and refuses images over maxPixels.
+func decode(data []byte, img *RGB, maxPixels int) error {
+	if len(data) == 0 {
+		return &ImageError{Reason: ReasonEmpty}
+	}
+	f := sniff(data)
+	if f == nil {
+		return &ImageError{Reason: ReasonUnknown,
+			Err: fmt.Errorf("starts with % x; want JPEG, PNG, WebP, GIF, BMP, TIFF, PGM (P5) or PPM (P6)", data[:min(len(data), 8)])}
+	}
+	w, h, err := f.config(data)
+	if err != nil {
+		return imageError(f.name, err)
+	}
+	if w <= 0 || h <= 0 {
+		return &ImageError{Reason: ReasonZeroSize, Format: f.name, Err: fmt.Errorf("%d×%d pixels", w, h)}
+	}
+	if w > maxPixels/h || max(w, h) > maxSide {
+		return &ImageError{Reason: ReasonTooLarge, Format: f.name, Err: fmt.Errorf("%d×%d pixels; the limit is %d in all and %d a side", w, h, maxPixels, maxSide)}
+	}
+	img.Orientation = 1
+	if err := f.read(data, img); err != nil {
+		return imageError(f.name, err)
+	}
+	return nil
+}
+
+// Errors that readers wrap to choose the Reason.
+var (
+	errUnsupported = errors.New("not supported")
+	errTruncated   = io.ErrUnexpectedEOF
+	jpegCutOff     = jpeg.FormatError("short Huffman data") // package jpeg's word for an end within a scan
+)
+
+// imageError gives a reader's error its Reason.
+func imageError(name string, err error) error {
+	reason := ReasonCorrupt
+	switch {
+	case errors.Is(err, errTruncated), errors.Is(err, io.EOF), errors.Is(err, jpegCutOff):
+		reason = ReasonTruncated
+	case errors.Is(err, errUnsupported), errors.Is(err, bmp.ErrUnsupported),
+		errors.As(err, new(jpeg.UnsupportedError)), errors.As(err, new(png.UnsupportedError)),
+		errors.As(err, new(tiff.UnsupportedError)):
+		reason = ReasonUnsupported
+	}
+	return &ImageError{Reason: reason, Format: name, Err: err}
+}
+
+// standardConfig adapts a DecodeConfig of the standard kind.
+func standardConfig(config func(io.Reader) (image.Config, error)) func([]byte) (int, int, error) {
+	return func(data []byte) (int, int, error) {
+		c, err := config(bytes.NewReader(data))
+		return c.Width, c.Height, err
+	}
+}
+
+func readPNG(data []byte, img *RGB) error {
+	m, err := png.Decode(bytes.NewReader(data))
+	if err != nil {
+		return err
+	}
+	img.fromImage(m)
+	img.Orientation = pngOrientation(data)
+	return nil
+}
+
+func readBMP(data []byte, img *RGB) error {
+	m, err := bmp.Decode(bytes.NewReader(data))
+	if err != nil {
+		return err
+	}
+	img.fromImage(m)
+	return nil
+}
+
+// readTIFF also turns the image as its orientation tag says, whatever Preprocess.Orientation is:
+// Pillow does so when it loads a TIFF.
+func readTIFF(data []byte, img *RGB) error {
+	m, err := tiff.Decode(bytes.NewReader(data))
+	if err != nil {
+		return err
+	}
+	img.fromImage(m)
+	if o := tiffOrientation(data); o != 1 {
+		turned := new(RGB)
+		img.turn(o, turned)
+		*img = *turned
+	}
+	return nil
+}

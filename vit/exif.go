@@ -1,0 +1,95 @@
+package vit
+
+import (
+	"bytes"
+	"encoding/binary"
+)
+
+// jpegOrientation is the EXIF orientation of a JPEG, 1 if it names none.
+func jpegOrientation(data []byte) int {
+	for marker, body := range jpegSegments(data) {
+		if exif, ok := bytes.CutPrefix(body, []byte("Exif\x00\x00")); ok && marker == 0xe1 {
+			return tiffOrientation(exif)
+		}
+	}
+	return 1
+}
+
+// jpegSegments yields marker and body of the segments before the first scan.
+func jpegSegments(data []byte) func(yield func(marker byte, body []byte) bool) {
+	return func(yield func(byte, []byte) bool) {
+		for i := 2; i+4 <= len(data); {
+			marker := data[i+1]
+			switch {
+			case data[i] != 0xff || marker == 0xff || marker == 0: // stray byte or filler
+				i++
+				continue
+			case marker == 0xda: // start of scan
+				return
+			}
+			n := int(binary.BigEndian.Uint16(data[i+2:]))
+			if n < 2 || i+2+n > len(data) {
+				return
+			}
+			if !yield(marker, data[i+4:i+2+n]) {
+				return
+			}
+			i += 2 + n
+		}
+	}
+}
+
+// pngOrientation is the orientation in a PNG's eXIf chunk, 1 if it has none.
+func pngOrientation(data []byte) int {
+	for i := 8; i+12 <= len(data); {
+		n := int(binary.BigEndian.Uint32(data[i:]))
+		if n > len(data)-i-12 {
+			break
+		}
+		if string(data[i+4:i+8]) == "eXIf" {
+			return tiffOrientation(data[i+8 : i+8+n])
+		}
+		i += 12 + n
+	}
+	return 1
+}
+
+// tiffOrientation is the orientation tag in the first directory of a TIFF file, which is also what
+// an EXIF block is; 1 if it names none.
+func tiffOrientation(data []byte) int {
+	if len(data) < 8 {
+		return 1
+	}
+	var order binary.ByteOrder
+	switch string(data[:4]) {
+	case "II*\x00":
+		order = binary.LittleEndian
+	case "MM\x00*":
+		order = binary.BigEndian
+	default:
+		return 1
+	}
+	const orientationTag, typeShort, typeLong = 0x0112, 3, 4
+	at := uint64(order.Uint32(data[4:]))
+	if at+2 > uint64(len(data)) {
+		return 1
+	}
+	entries := int(order.Uint16(data[at:]))
+	for entry := data[at+2:]; entries > 0 && len(entry) >= 12; entries, entry = entries-1, entry[12:] {
+		if order.Uint16(entry) != orientationTag {
+			continue
+		}
+		var o int
+		switch order.Uint16(entry[2:]) {
+		case typeShort:
+			o = int(order.Uint16(entry[8:]))
+		case typeLong:
+			o = int(order.Uint32(entry[8:]))
+		}
+		if 1 <= o && o <= 8 {
+			return o
+		}
+		break
+	}
+	return 1
+}

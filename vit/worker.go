@@ -1,0 +1,107 @@
+package vit
+
+import (
+	"fmt"
+	"sync"
+)
+
+// worker holds what preprocessing one image after another needs: tables for the current Preprocess
+// and buffers. It serves one goroutine at a time.
+type worker struct {
+	preprocess Preprocess // resolved and valid, what tables is for
+	tables     [3][1024]float32
+
+	decoded, turned RGB
+	x, y            axis
+	narrow          []byte  // rows after the horizontal pass
+	sums            []int32 // one row of the vertical pass
+}
+
+var workers = sync.Pool{New: func() any { return new(worker) }}
+
+// keepBytes is the largest pixel buffer that a worker keeps for the next image.
+const keepBytes = 64 << 20
+
+// set makes p current.
+func (w *worker) set(p Preprocess) error {
+	p = p.Resolved()
+	if p == w.preprocess {
+		return nil
+	}
+	if err := p.Validate(); err != nil {
+		return err
+	}
+	w.preprocess = p
+	for c := range w.tables {
+		for i := range w.tables[c] {
+			w.tables[c][i] = (float32(clipped(i))/255 - p.Mean[c]) / p.Std[c]
+		}
+	}
+	return nil
+}
+
+func (w *worker) bytes(p Preprocess, data []byte, dst []float32) error {
+	if err := decode(data, &w.decoded, MaxPixels); err != nil {
+		return err
+	}
+	return w.image(p, &w.decoded, dst)
+}
+
+func (w *worker) image(p Preprocess, img *RGB, dst []float32) error {
+	if err := w.set(p); err != nil {
+		return err
+	}
+	if len(dst) != p.Size() {
+		return fmt.Errorf("preprocess: destination has %d elements; 3×%d×%d pixels need %d", len(dst), p.Height, p.Width, p.Size())
+	}
+	if img.Width < 1 || img.Height < 1 {
+		return &ImageError{Reason: ReasonZeroSize, Err: fmt.Errorf("%d×%d pixels", img.Width, img.Height)}
+	}
+	if len(img.Pix) != 3*img.Width*img.Height {
+		return fmt.Errorf("preprocess: image of %d×%d pixels has %d bytes", img.Width, img.Height, len(img.Pix))
+	}
+	if p.Orientation && img.Orientation > 1 {
+		img.turn(img.Orientation, &w.turned)
+		img = &w.turned
+	}
+	w.resample(img, dst)
+	for _, buffer := range []*RGB{&w.decoded, &w.turned} {
+		if cap(buffer.Pix) > keepBytes {
+			buffer.Pix = nil
+		}
+	}
+	return nil
+}
+
+// resample computes only what lies within the crop.
+func (w *worker) resample(img *RGB, dst []float32) {
+	p := w.preprocess
+	width, height := p.resized(img.Width, img.Height)
+	w.x.prepare(axisSpec{p.Interpolation, img.Width, width, cropOffset(width, p.Width), p.Width})
+	w.y.prepare(axisSpec{p.Interpolation, img.Height, height, cropOffset(height, p.Height), p.Height})
+	lo, hi := w.y.rows()
+	w.narrow = resized(w.narrow, 3*p.Width*(hi-lo))
+	w.sums = resized(w.sums, p.Width)
+	horizontal(w.narrow, img, &w.x, lo, hi)
+	vertical(dst, w.narrow, lo, p.Width, &w.y, &w.tables, w.sums)
+}
+
+// resized is the size of a w×h image before the crop.
+func (p Preprocess) resized(w, h int) (width, height int) {
+	switch {
+	case p.Resize == "exact" && p.ResizeTo == 0:
+		return p.Width, p.Height
+	case p.Resize == "exact":
+		return p.ResizeTo, p.ResizeTo
+	case w <= h:
+		return p.ResizeTo, p.ResizeTo * h / w
+	default:
+		return p.ResizeTo * w / h, p.ResizeTo
+	}
+}
+
+// cropOffset is torchvision's int(round((size-crop)/2.0)), where Python rounds halves to even.
+func cropOffset(size, crop int) int {
+	d := size - crop
+	return d/2 + d/2&1&d
+}
