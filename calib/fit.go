@@ -1,0 +1,200 @@
+package calib
+
+import (
+	"math"
+	"slices"
+)
+
+// A Line is accuracy = Slope·confidence + Intercept, fitted to bins.
+type Line struct {
+	Slope, Intercept float64
+	// StdErr is the standard error of Slope when each bin's accuracy is a binomial proportion: every fit here is
+	// linear in the accuracies once its weights are fixed, so it is exact for those. The proportion's variance is
+	// taken at (hits + ½)/(n + 1), which keeps a bin of three hits in three from claiming certainty.
+	StdErr float64
+	Bins   int // bins that were not empty
+}
+
+// FitOrigin fits a line through the origin by least squares weighted by count: a = Σ w c acc / Σ w c². It reports
+// false when no bin has a confidence other than 0.
+func FitOrigin(bins []Bin) (Line, bool) {
+	return leastSquares(bins, counts(bins), false)
+}
+
+// FitLine fits slope and intercept by least squares weighted by count. It reports false when fewer than two
+// confidences differ.
+func FitLine(bins []Bin) (Line, bool) {
+	return leastSquares(bins, counts(bins), true)
+}
+
+// FitHuber is [FitOrigin], or with intercept [FitLine], made robust by iteratively reweighted least squares with
+// Huber's weights min(1, 1.345 s/|r|), where s = 1.4826 times the weighted median of the |r| (Huber, 1964; the
+// constants give 95 % efficiency under normal errors).
+func FitHuber(bins []Bin, intercept bool) (Line, bool) {
+	w := counts(bins)
+	line, ok := leastSquares(bins, w, intercept)
+	for range 50 {
+		if !ok {
+			return line, false
+		}
+		s := 1.4826 * medianResidual(bins, line)
+		if s < 1e-12 { // more than half of the samples lie on the line
+			return line, true
+		}
+		for i, b := range bins {
+			r := math.Abs(b.Accuracy - line.Slope*b.Confidence - line.Intercept)
+			w[i] = float64(b.Count) * min(1, 1.345*s/max(r, 1e-300))
+		}
+		last := line.Slope
+		line, ok = leastSquares(bins, w, intercept)
+		if math.Abs(line.Slope-last) <= 1e-10*math.Abs(last) {
+			break
+		}
+	}
+	return line, ok
+}
+
+// FitBox minimises over slope a ∈ [aLow, aHigh] and intercept b ∈ [bLow, bHigh]
+//
+//	mean over the bins that are not empty of (a c + b − acc)²  +  ridge·((a − 1)² + b²)
+//
+// exactly: the objective is a strictly convex quadratic for ridge > 0, so its minimum over the box is the
+// unconstrained one or lies on an edge, where the problem is a clamped parabola. This is what the reference code's
+// ViT trainer minimises with Adam. Without samples it returns the line (1, 0) clamped to the box.
+func FitBox(bins []Bin, ridge, aLow, aHigh, bLow, bHigh float64) Line {
+	var n, c1, c2, y1, cy float64
+	for _, b := range bins {
+		if b.Count == 0 {
+			continue
+		}
+		n++
+		c1 += b.Confidence
+		c2 += b.Confidence * b.Confidence
+		y1 += b.Accuracy
+		cy += b.Confidence * b.Accuracy
+	}
+	filled := int(n)
+	n = max(n, 1)
+	// The objective is haa a² + 2 hab a b + hbb b² − 2 ga a − 2 gb b + const.
+	haa, hab, hbb := c2/n+ridge, c1/n, ridge
+	if filled > 0 {
+		hbb++
+	}
+	ga, gb := cy/n+ridge, y1/n
+	value := func(a, b float64) float64 { return haa*a*a + 2*hab*a*b + hbb*b*b - 2*ga*a - 2*gb*b }
+
+	det := haa*hbb - hab*hab
+	a, b := (ga*hbb-gb*hab)/det, (gb*haa-ga*hab)/det
+	// The standard error is that of the unconstrained slope, which is linear in the accuracies; at a bound it is
+	// an upper one.
+	variance := 0.0
+	for _, bin := range bins {
+		if bin.Count > 0 {
+			k := (bin.Confidence*hbb - hab) / (n * det)
+			variance += k * k * bin.variance()
+		}
+	}
+	if !(a >= aLow && a <= aHigh && b >= bLow && b <= bHigh) {
+		best := math.Inf(1)
+		try := func(x, y float64) {
+			if v := value(x, y); v < best {
+				best, a, b = v, x, y
+			}
+		}
+		for _, x := range []float64{aLow, aHigh} {
+			try(x, clamp((gb-hab*x)/hbb, bLow, bHigh))
+		}
+		for _, y := range []float64{bLow, bHigh} {
+			try(clamp((ga-hab*y)/haa, aLow, aHigh), y)
+		}
+	}
+	return Line{Slope: a, Intercept: b, StdErr: math.Sqrt(variance), Bins: filled}
+}
+
+// leastSquares fits with one weight a bin.
+func leastSquares(bins []Bin, w []float64, intercept bool) (Line, bool) {
+	var line Line
+	var sw, sc, sy float64
+	for i, b := range bins {
+		if b.Count > 0 {
+			line.Bins++
+		}
+		sw += w[i]
+		sc += w[i] * b.Confidence
+		sy += w[i] * b.Accuracy
+	}
+	meanC, meanY := 0.0, 0.0
+	if intercept && sw > 0 {
+		meanC, meanY = sc/sw, sy/sw
+	}
+	var cc, cy, scale float64
+	for i, b := range bins {
+		c := b.Confidence - meanC
+		cc += w[i] * c * c
+		cy += w[i] * c * (b.Accuracy - meanY)
+		scale += w[i] * b.Confidence * b.Confidence
+	}
+	if cc <= 1e-12*scale || cc == 0 { // no spread beyond rounding
+		return line, false
+	}
+	line.Slope = cy / cc
+	line.Intercept = meanY - line.Slope*meanC
+	variance := 0.0
+	for i, b := range bins {
+		if b.Count > 0 {
+			k := w[i] * (b.Confidence - meanC) / cc
+			variance += k * k * b.variance()
+		}
+	}
+	line.StdErr = math.Sqrt(variance)
+	return line, true
+}
+
+// variance is that of the bin's accuracy.
+func (b Bin) variance() float64 {
+	n := float64(b.Count)
+	p := (b.Accuracy*n + 0.5) / (n + 1)
+	return p * (1 - p) / n
+}
+
+func counts(bins []Bin) []float64 {
+	w := make([]float64, len(bins))
+	for i, b := range bins {
+		w[i] = float64(b.Count)
+	}
+	return w
+}
+
+// medianResidual is the median over samples, each with its bin's residual.
+func medianResidual(bins []Bin, line Line) float64 {
+	type residual struct {
+		r float64
+		n int
+	}
+	var rs []residual
+	total := 0
+	for _, b := range bins {
+		if b.Count > 0 {
+			rs = append(rs, residual{math.Abs(b.Accuracy - line.Slope*b.Confidence - line.Intercept), b.Count})
+			total += b.Count
+		}
+	}
+	slices.SortFunc(rs, func(a, b residual) int {
+		switch {
+		case a.r < b.r:
+			return -1
+		case a.r > b.r:
+			return 1
+		}
+		return 0
+	})
+	seen := 0
+	for _, r := range rs {
+		if seen += r.n; 2*seen >= total {
+			return r.r
+		}
+	}
+	return 0
+}
+
+func clamp(x, low, high float64) float64 { return min(max(x, low), high) }

@@ -1,0 +1,123 @@
+package calib
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// Kappa is one class's estimate.
+type Kappa struct {
+	Value   float64 // κ as the loss uses it
+	StdErr  float64 // of the slope behind it; 0 where there is none
+	Samples int     // that the fit saw
+	Bins    int     // of those samples, not empty
+	Skipped bool    // too little data or still warming up: Value is 1, or the last one where smoothing keeps it
+	Shrunk  bool    // pulled toward the global slope
+}
+
+// Sample is what κ estimation keeps of one training sample: what the head made of it when it was trained on.
+type Sample struct {
+	Label, Predicted int32   // Predicted: argmax of the raw logits
+	True, Top        float32 // raw logits of Label and of Predicted
+	LogSum           float32 // log Σ_k exp(z_k), where the estimator asked for softmax
+}
+
+// Epoch is what an estimator is given at the end of an epoch.
+type Epoch struct {
+	Number int   // epochs done
+	Late   bool  // κ⁺ for the late phase is wanted, else κ* for the early one
+	Counts []int // N_y
+
+	// Samples are the epoch's training samples in the order of training: the reference code's "bank", without its
+	// limit.
+	Samples []Sample
+
+	// Previous are the estimates of the last epoch for the same phase; nil before the first.
+	Previous []Kappa
+
+	// Pass runs the head as it is now over the whole training set and hands over raw logits, [len(labels), C],
+	// batch by batch. It costs about a third of an epoch.
+	Pass func(visit func(logits []float32, labels []int)) error
+}
+
+// Estimator is what the trainer asks for κ. Implementations hold no state between epochs: all of it is in Epoch.
+type Estimator interface {
+	// Estimate returns one κ > 0 for each class.
+	Estimate(e Epoch) ([]Kappa, error)
+	// Softmax says whether Estimate reads Sample.LogSum in that phase.
+	Softmax(late bool) bool
+}
+
+// Names lists the estimators that New knows.
+func Names() []string { return []string{"slope", "vit", "ddc", "none"} }
+
+// New returns an estimator by name, with its defaults: "slope" ([Slope]), "vit" ([ViT]), "ddc" ([DDC]), or "none",
+// which is κ ≡ 1 ([One]).
+func New(name string) (Estimator, error) {
+	switch name {
+	case "slope":
+		return Slope{}, nil
+	case "vit":
+		return ViT{}, nil
+	case "ddc":
+		return DDC{}, nil
+	case "none":
+		return One{}, nil
+	}
+	return nil, fmt.Errorf("unknown κ estimator %q: choose one of %s", name, strings.Join(Names(), ", "))
+}
+
+// One is κ ≡ 1: the ablation without calibration.
+type One struct{}
+
+func (One) Estimate(e Epoch) ([]Kappa, error) {
+	kappa := make([]Kappa, len(e.Counts))
+	for y := range kappa {
+		kappa[y] = Kappa{Value: 1, Skipped: true}
+	}
+	return kappa, nil
+}
+
+func (One) Softmax(bool) bool { return false }
+
+// bankSize is how many samples a class's bank holds in the reference code.
+const bankSize = 1000
+
+// banks returns, for each class, its last min(bankSize, N_y) samples of the epoch. Every sample is seen once in an
+// epoch, so this is what a first-in first-out bank would hold at its end.
+func banks(e Epoch) [][]Sample {
+	banks := make([][]Sample, len(e.Counts))
+	for y, n := range e.Counts {
+		banks[y] = make([]Sample, 0, min(n, bankSize))
+	}
+	for _, s := range slices.Backward(e.Samples) {
+		if b := banks[s.Label]; len(b) < bankSize {
+			banks[s.Label] = append(b, s)
+		}
+	}
+	return banks
+}
+
+// series is one class's confidences and hits.
+type series struct {
+	confidence []float64
+	hit        []bool
+}
+
+func (s *series) add(confidence float64, hit bool) {
+	s.confidence = append(s.confidence, confidence)
+	s.hit = append(s.hit, hit)
+}
+
+// bins sorts into n bins, on [0, 1] or, for logits, between the least and the greatest.
+func (s series) bins(n int, logits, equalCount bool) []Bin {
+	if equalCount {
+		return EqualCount(s.confidence, s.hit, n)
+	}
+	low, high := 0.0, 1.0
+	if logits && len(s.confidence) > 0 {
+		low, high = slices.Min(s.confidence), slices.Max(s.confidence)
+	}
+	return EqualWidth(s.confidence, s.hit, n, low, high)
+}

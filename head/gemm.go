@@ -1,0 +1,86 @@
+package head
+
+import (
+	"fmt"
+	"runtime"
+	"sync"
+
+	"gonum.org/v1/gonum/blas"
+	"gonum.org/v1/gonum/blas/gonum"
+)
+
+// Gemm is the one matrix product that training needs. It must give the same bits for the same shapes and operands.
+type Gemm interface {
+	// Mul computes C = op(A)·op(B), where op transposes if asked: A is m×k (k×m if transA), B is k×n (n×k if
+	// transB), C is m×n, all row-major float32. C is overwritten.
+	Mul(transA, transB bool, m, n, k int, a, b, c []float32) error
+}
+
+// Blas is Gemm in pure Go, on gonum.
+type Blas struct{}
+
+// Mul implements Gemm. A transposed left operand is laid out anew first: gonum is twice as fast that way.
+func (Blas) Mul(transA, transB bool, m, n, k int, a, b, c []float32) error {
+	if m < 0 || n < 0 || k < 0 || len(a) < m*k || len(b) < k*n || len(c) < m*n {
+		return fmt.Errorf("matrix product %d×%d×%d: operands of %d, %d and %d values are too short", m, k, n, len(a), len(b), len(c))
+	}
+	if m == 0 || n == 0 {
+		return nil
+	}
+	if k == 0 {
+		clear(c[:m*n])
+		return nil
+	}
+	if transA {
+		flipped := scratch.Get().(*[]float32)
+		defer scratch.Put(flipped)
+		*flipped = grow(*flipped, m*k)
+		transpose(a, k, m, *flipped)
+		a = *flipped
+	}
+	right, ldb := blas.NoTrans, n
+	if transB {
+		right, ldb = blas.Trans, k
+	}
+	gonum.Implementation{}.Sgemm(blas.NoTrans, right, m, n, k, 1, a, k, b, ldb, 0, c, n)
+	return nil
+}
+
+var scratch = sync.Pool{New: func() any { return new([]float32) }}
+
+func grow(s []float32, n int) []float32 {
+	if cap(s) < n {
+		return make([]float32, n)
+	}
+	return s[:n]
+}
+
+// transpose writes the rows×cols matrix a to out as cols×rows, in tiles that stay in cache.
+func transpose(a []float32, rows, cols int, out []float32) {
+	const tile = 32
+	for i0 := 0; i0 < rows; i0 += tile {
+		for j0 := 0; j0 < cols; j0 += tile {
+			for i := i0; i < min(i0+tile, rows); i++ {
+				for j := j0; j < min(j0+tile, cols); j++ {
+					out[j*rows+i] = a[i*cols+j]
+				}
+			}
+		}
+	}
+}
+
+// parallel splits [0, n) among the processors in pieces of at least grain. Every index is handled alone, so the
+// split never shows in the result.
+func parallel(n, grain int, do func(from, to int)) {
+	workers := min(runtime.GOMAXPROCS(0), (n+grain-1)/grain)
+	if workers <= 1 {
+		do(0, n)
+		return
+	}
+	var wg sync.WaitGroup
+	for w := 1; w < workers; w++ {
+		wg.Go(func() { do(w*n/workers, (w+1)*n/workers) })
+	}
+	do(0, n/workers)
+	wg.Wait()
+}

@@ -1,0 +1,197 @@
+package head_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/vitft/vitft/calib"
+	"github.com/vitft/vitft/head"
+)
+
+// mixture draws counts[y] samples of each class from unit Gaussians around random centres of the given distance.
+func mixture(seed uint64, dim int, distance float64, counts ...int) head.Data {
+	centres := rand.New(rand.NewPCG(1, 0)) // the same for every seed
+	rng := rand.New(rand.NewPCG(seed, 1))
+	d := head.Data{Dim: dim, Classes: len(counts)}
+	for y, n := range counts {
+		centre := make([]float64, dim)
+		for k := range centre {
+			centre[k] = distance * centres.NormFloat64() / math.Sqrt(float64(dim))
+		}
+		for range n {
+			for k := range centre {
+				d.X = append(d.X, float32(centre[k]+rng.NormFloat64()))
+			}
+			d.Y = append(d.Y, y)
+		}
+	}
+	return d
+}
+
+func train(t testing.TB, d head.Data, s head.Settings) *head.Result {
+	t.Helper()
+	r, err := head.Train(context.Background(), d, s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+// balanced is the balanced accuracy of h on d.
+func balanced(t testing.TB, h *head.Head, d head.Data) float64 {
+	t.Helper()
+	z := make([]float32, len(d.Y)*d.Classes)
+	if err := h.Logits(head.Blas{}, d.X, z); err != nil {
+		t.Fatal(err)
+	}
+	right := make([]float64, d.Classes)
+	for i, y := range d.Y {
+		if row := z[i*d.Classes : (i+1)*d.Classes]; row[y] == slices.Max(row) {
+			right[y]++
+		}
+	}
+	sum := 0.0
+	for y, n := range d.Counts() {
+		sum += right[y] / float64(n)
+	}
+	return sum / float64(d.Classes)
+}
+
+func TestTrainEveryLossAndHead(t *testing.T) {
+	d, test := mixture(1, 16, 5, 200, 60, 20, 6), mixture(2, 16, 5, 100, 100, 100, 100)
+	for _, loss := range head.Losses() {
+		for _, kind := range []string{"cosine", "linear"} {
+			for _, optimizer := range []string{"sgd", "adamw"} {
+				t.Run(fmt.Sprint(loss, "/", kind, "/", optimizer), func(t *testing.T) {
+					r := train(t, d, head.Settings{Loss: loss, Head: kind, Optimizer: optimizer, Epochs: 20, Batch: 32})
+					first, last := r.State.History[0], r.State.History[19]
+					if !(balanced(t, r.Head, test) > 0.8) {
+						t.Errorf("balanced accuracy %.3f; loss %.3f to %.3f", balanced(t, r.Head, test), first.Loss, last.Loss)
+					}
+				})
+			}
+		}
+	}
+}
+
+// The same inputs give the same bits, and an interrupted training ends as one that was not.
+func TestResume(t *testing.T) {
+	d := mixture(1, 8, 3, 50, 20, 8)
+	val := mixture(2, 8, 3, 10, 10, 10)
+	for _, s := range []head.Settings{
+		{},
+		{Optimizer: "adamw", Head: "linear", Start: "zero", Warmup: 2},
+		{LearnScale: true, Nesterov: true, Restart: new(0.0), Kappa: calib.DDC{}},
+		{Loss: "la", WeightDecay: new(1e-3), Batch: 1 << 20},
+		{Kappa: calib.Slope{Group: calib.OneVsRest, Decay: 0.5}, Switch: new(0.5)},
+	} {
+		s.Epochs, s.Seed, s.Val = 8, 3, &val
+		if s.Batch == 0 {
+			s.Batch = 16
+		}
+		var middle []*head.State
+		s.Events.Epoch = func(_ head.Epoch, state *head.State) { middle = append(middle, state.Clone()) }
+		whole := train(t, d, s)
+		states := middle
+		for _, from := range []int{0, 3, 6} {
+			s.Resume = states[from]
+			again := train(t, d, s)
+			if !slices.Equal(whole.Head.W, again.Head.W) || !slices.Equal(whole.Head.B, again.Head.B) || whole.Head.Scale != again.Head.Scale {
+				t.Errorf("%s %s resumed after epoch %d: another head", s.Optimizer, s.Loss, from+1)
+			}
+			if len(again.State.History) != 8 {
+				t.Errorf("history of %d epochs", len(again.State.History))
+			}
+		}
+	}
+}
+
+func TestInterrupted(t *testing.T) {
+	d := mixture(1, 8, 3, 50, 20, 8)
+	ctx, cancel := context.WithCancel(context.Background())
+	s := head.Settings{Epochs: 6, Batch: 16}
+	s.Events.Epoch = func(e head.Epoch, _ *head.State) {
+		if e.Number == 3 {
+			cancel()
+		}
+	}
+	r, err := head.Train(ctx, d, s)
+	if !errors.Is(err, context.Canceled) || r == nil || r.State.Epoch != 3 {
+		t.Fatalf("got %v, %v", r, err)
+	}
+	s.Resume, s.Events.Epoch = r.State, nil
+	if got, want := train(t, d, s), train(t, d, head.Settings{Epochs: 6, Batch: 16}); !slices.Equal(got.Head.W, want.Head.W) {
+		t.Error("another head than without the interruption")
+	}
+}
+
+func TestDiverged(t *testing.T) {
+	d := mixture(1, 8, 3, 50, 20, 8)
+	r, err := head.Train(context.Background(), d, head.Settings{Head: "linear", LR: 1e38, Epochs: 5, Batch: 16})
+	var diverged *head.DivergedError
+	if !errors.As(err, &diverged) || diverged.Epoch < 1 || diverged.LR == 0 || r == nil || r.State.Epoch != diverged.Epoch-1 {
+		t.Fatalf("got %v, %v", r, err)
+	}
+	for _, v := range r.Head.W {
+		if v-v != 0 {
+			t.Fatalf("the head of the last whole epoch has a weight of %v", v)
+		}
+	}
+}
+
+func TestRefusals(t *testing.T) {
+	good := mixture(1, 4, 3, 5, 5)
+	bad := func(change func(d *head.Data)) head.Data {
+		d := good
+		d.X, d.Y = slices.Clone(d.X), slices.Clone(d.Y)
+		change(&d)
+		return d
+	}
+	for _, c := range []struct {
+		name string
+		data head.Data
+		set  head.Settings
+		want []string
+	}{
+		{"several at once", good, head.Settings{Loss: "x", Head: "y", LR: -1, Rho: new(math.NaN())}, []string{`loss "x"`, `head "y"`, "learning rate", "rho"}},
+		{"late switch", good, head.Settings{Epochs: 10, Switch: new(11.0)}, []string{"switch at epoch 11 of 10"}},
+		{"broken switch", good, head.Settings{Switch: new(1.5)}, []string{"switch 1.5"}},
+		{"one class", bad(func(d *head.Data) { d.Classes = 1 }), head.Settings{}, []string{"two classes"}},
+		{"label", bad(func(d *head.Data) { d.Y[3] = 2 }), head.Settings{}, []string{"sample 3: label 2"}},
+		{"NaN", bad(func(d *head.Data) { d.X[5] = float32(math.NaN()) }), head.Settings{}, []string{"sample 1: feature 1 is NaN"}},
+		{"size", bad(func(d *head.Data) { d.Dim = 3 }), head.Settings{}, []string{"10×3"}},
+		{"empty", head.Data{Dim: 3, Classes: 2}, head.Settings{}, []string{"no samples"}},
+		{"state", good, head.Settings{Resume: &head.State{}}, []string{"resuming"}},
+		{"val", good, head.Settings{Val: new(mixture(1, 5, 3, 5, 5))}, []string{"validation data of 5 features"}},
+	} {
+		_, err := head.Train(context.Background(), c.data, c.set)
+		if err == nil {
+			t.Errorf("%s: no error", c.name)
+			continue
+		}
+		for _, want := range c.want {
+			if !strings.Contains(err.Error(), want) {
+				t.Errorf("%s: %q does not say %q", c.name, err, want)
+			}
+		}
+	}
+}
+
+// An empty class must neither crash nor win.
+func TestEmptyClass(t *testing.T) {
+	d := mixture(1, 8, 4, 50, 0, 20)
+	for _, kind := range []string{"cosine", "linear"} {
+		r := train(t, d, head.Settings{Head: kind, Epochs: 10, Batch: 16})
+		for _, v := range r.Head.W {
+			if math.IsNaN(float64(v)) {
+				t.Fatalf("%s: NaN", kind)
+			}
+		}
+	}
+}
