@@ -39,7 +39,6 @@ package store
 
 import (
 	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -73,12 +72,7 @@ var (
 )
 
 // ID identifies an image: the SHA-256 of its encoded bytes.
-type ID [sha256.Size]byte
-
-// Identify is the ID of an image with that content.
-func Identify(content []byte) ID { return sha256.Sum256(content) }
-
-func (id ID) String() string { return hex.EncodeToString(id[:]) }
+type ID = [sha256.Size]byte
 
 // Store holds the features of one Key. It is safe for concurrent use.
 type Store struct {
@@ -205,7 +199,7 @@ func (s *Store) Gather(ids []ID, dst []float32) error {
 	for i, id := range ids {
 		p, ok := s.index[id]
 		if !ok {
-			return fmt.Errorf("gathering feature %d of %d: image %v: %w", i, len(ids), id, ErrMissing)
+			return fmt.Errorf("gathering feature %d of %d: image %x: %w", i, len(ids), id, ErrMissing)
 		}
 		copy(dst[i*d:(i+1)*d], s.row(p))
 	}

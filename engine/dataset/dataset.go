@@ -1,0 +1,392 @@
+// Package dataset finds labelled images: which there are, of which class, and
+// what is wrong with them. It does not decode them.
+//
+// # Basics
+//
+//	train, findings, err := dataset.Open("photos/train", dataset.Options{})
+//	test, findings, err := dataset.Open("photos/test", dataset.Options{Classes: train.Classes})
+//	scan, err := train.Scan(ctx, dataset.ScanOptions{})    // content hashes, unreadable files
+//	train = train.Select(scan.Readable())
+//
+// A source is one of
+//   - a folder with one folder per class, searched in depth as torchvision's
+//     ImageFolder does: symbolic links are followed, hidden files and files
+//     without an image's extension passed over
+//   - a .csv file with a header naming path and label among its columns, or a
+//     .jsonl file of {"path": …, "label": …}; paths are relative to the file
+//   - IDX files as MNIST and its kin come, plain or .gz: the images file, or a
+//     folder with such files, from which the training set takes train-… and any
+//     other set t10k-… or test-…. Lines of classes.txt or labels.txt beside them
+//     name the labels 0, 1, ….
+//
+// The training set makes the class list; other sets are opened with it and may
+// not know other labels. Classes are sorted, as numbers if all are numbers; only
+// names given to an IDX set keep their order.
+//
+// What deserves a look but does not stop the work is returned as [Finding]s;
+// everything else is an error that wraps [ErrData]. A file that a manifest names
+// but that is not there stays an [Item]: it shows up as unreadable in [Scan],
+// like a file without permission.
+//
+// The same source gives the same items in the same order on every machine, and
+// [Imbalance.Apply] and [Dataset.Split] the same choice for a seed.
+//
+// # Caveats
+//
+// IDX files are held in memory, uncompressed. Sets of one channel only.
+package dataset
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+)
+
+// ErrData is wrapped by every error about what is in a source, or that there is
+// none. An error about a path that does not exist wraps fs.ErrNotExist too.
+var ErrData = errors.New("bad data")
+
+// ErrOption is wrapped by errors about malformed options.
+var ErrOption = errors.New("bad option")
+
+// SourceError is a fault in a source. It wraps ErrData.
+type SourceError struct {
+	Source string // file or folder
+	Line   int    // from 1; 0 if not about a line
+	Err    error
+}
+
+func (e *SourceError) Error() string {
+	if e.Line > 0 {
+		return fmt.Sprintf("%s:%d: %v", e.Source, e.Line, e.Err)
+	}
+	return fmt.Sprintf("%s: %v", e.Source, e.Err)
+}
+
+// Unwrap lets errors.Is find ErrData and the cause.
+func (e *SourceError) Unwrap() []error { return []error{ErrData, e.Err} }
+
+// UnknownLabelError says that a set has labels that its class list lacks. It
+// wraps ErrData.
+type UnknownLabelError struct {
+	Source string
+	Labels []LabelCount // sorted
+}
+
+// LabelCount is a label and how many images have it.
+type LabelCount struct {
+	Label string
+	Count int
+}
+
+func (e *UnknownLabelError) Error() string {
+	texts := make([]string, len(e.Labels))
+	for i, l := range e.Labels {
+		texts[i] = fmt.Sprintf("%q (%d)", l.Label, l.Count)
+	}
+	return fmt.Sprintf("%s: labels that the training set does not have: %s; remove or rename them, or train with them",
+		e.Source, listed(texts))
+}
+
+// Unwrap lets errors.Is find ErrData.
+func (e *UnknownLabelError) Unwrap() error { return ErrData }
+
+// Kind is what a Finding is about.
+type Kind string
+
+// The kinds of findings.
+const (
+	EmptyClass     Kind = "empty-class"      // a training class without images was dropped
+	UntestedClass  Kind = "untested-class"   // a class has no images in this set
+	IgnoredFiles   Kind = "ignored-files"    // files that are no images, or in no class
+	SkippedLink    Kind = "skipped-link"     // a symbolic link that leads back to a folder above
+	ChosenFile     Kind = "chosen-file"      // which of several IDX files was taken
+	DuplicatePath  Kind = "duplicate-path"   // listed more than once with one label, kept once
+	SameContent    Kind = "same-content"     // files of one class that are equal
+	LabelConflict  Kind = "label-conflict"   // equal files of different classes
+	Leak           Kind = "leak"             // files of two sets that are equal
+	FewerThanAsked Kind = "fewer-than-asked" // a class is too small for the imbalance
+	NotHeldOut     Kind = "not-held-out"     // a class has no images in the held-out part
+)
+
+// Finding is something about a data set that its owner should know.
+type Finding struct {
+	Kind    Kind     `json:"kind"`
+	Message string   `json:"message"`
+	Items   []string `json:"items,omitempty"` // the classes or paths concerned, all of them
+}
+
+// Dataset is a list of labelled images.
+type Dataset struct {
+	Name    string // the source's last path element
+	Classes []string
+	Items   []Item
+}
+
+// Item is an image of a class.
+type Item struct {
+	Path  string // of the file; FILE#INDEX for an image in an IDX file
+	Class int    // index into Classes
+
+	idx   *idxImages // nil: Path is a file
+	index int
+}
+
+// Bytes reads the encoded image. An image of an IDX file comes as PGM.
+func (it Item) Bytes() ([]byte, error) {
+	if it.idx != nil {
+		return it.idx.pgm(it.index), nil
+	}
+	return os.ReadFile(it.Path)
+}
+
+// Options are the settings of Open.
+type Options struct {
+	// Classes is the class list that labels are looked up in, as for a test set.
+	// Default: that of the source, as for a training set, which then must have
+	// two classes at least.
+	Classes []string
+}
+
+// Open reads the list of a source's images, not the images.
+func Open(source string, o Options) (*Dataset, []Finding, error) {
+	r, err := read(source, o.Classes == nil)
+	if err != nil {
+		return nil, nil, err
+	}
+	return r.dataset(source, o.Classes)
+}
+
+// Counts is the number of items of each class.
+func (d *Dataset) Counts() []int {
+	counts := make([]int, len(d.Classes))
+	for _, it := range d.Items {
+		counts[it.Class]++
+	}
+	return counts
+}
+
+// Select is the data set of the items with those indices, in that order.
+func (d *Dataset) Select(indices []int) *Dataset {
+	items := make([]Item, len(indices))
+	for i, k := range indices {
+		items[i] = d.Items[k]
+	}
+	return &Dataset{Name: d.Name, Classes: d.Classes, Items: items}
+}
+
+// byClass is the indices of each class's items.
+func (d *Dataset) byClass() [][]int {
+	out := make([][]int, len(d.Classes))
+	for i, it := range d.Items {
+		out[it.Class] = append(out[it.Class], i)
+	}
+	return out
+}
+
+// reading is what a source holds, before labels become classes.
+type reading struct {
+	samples  []sample
+	classes  []string // class list in order, if the source has its own; may be of more classes than there are samples of
+	findings []Finding
+}
+
+type sample struct {
+	Item  // without its class
+	label string
+	line  int // in the manifest; 0 if none
+}
+
+func read(source string, training bool) (*reading, error) {
+	info, err := os.Stat(source)
+	if err != nil {
+		if errors.Is(err, fs.ErrNotExist) {
+			err = fmt.Errorf("no such file or folder: %w", fs.ErrNotExist)
+		}
+		return nil, &SourceError{Source: source, Err: err}
+	}
+	name := strings.ToLower(filepath.Base(source))
+	switch {
+	case info.IsDir():
+		return readFolder(source, training)
+	case filepath.Ext(name) == ".csv":
+		return readManifest(source, parseCSV)
+	case filepath.Ext(name) == ".jsonl":
+		return readManifest(source, parseJSONL)
+	case isIDXImages(name):
+		return readIDX(source)
+	}
+	return nil, &SourceError{Source: source, Err: errors.New(
+		"not a data source: give a folder of class folders, a .csv or .jsonl manifest, or an IDX file named …images-idx3-ubyte[.gz]")}
+}
+
+// dataset turns labels into classes.
+func (r *reading) dataset(source string, classes []string) (*Dataset, []Finding, error) {
+	if err := r.checkLabels(source); err != nil {
+		return nil, nil, err
+	}
+	if err := r.mergeDuplicates(source); err != nil {
+		return nil, nil, err
+	}
+	if len(r.samples) == 0 {
+		return nil, nil, &SourceError{Source: source, Err: errors.New("no images")}
+	}
+	training := classes == nil
+	if training {
+		classes = r.trainingClasses()
+		if len(classes) < 2 {
+			return nil, nil, &SourceError{Source: source, Err: fmt.Errorf("only one class with images, %q; training needs two", classes[0])}
+		}
+	}
+
+	number := make(map[string]int, len(classes))
+	for i, c := range classes {
+		number[c] = i
+	}
+	d := &Dataset{Name: filepath.Base(source), Classes: classes, Items: make([]Item, 0, len(r.samples))}
+	unknown := map[string]int{}
+	for _, s := range r.samples {
+		class, ok := number[s.label]
+		if !ok {
+			unknown[s.label]++
+			continue
+		}
+		s.Class = class
+		d.Items = append(d.Items, s.Item)
+	}
+	if len(unknown) > 0 {
+		e := &UnknownLabelError{Source: source}
+		for _, l := range sortedLabels(unknown) {
+			e.Labels = append(e.Labels, LabelCount{l, unknown[l]})
+		}
+		return nil, nil, e
+	}
+	if !training {
+		var untested []string
+		for class, n := range d.Counts() {
+			if n == 0 {
+				untested = append(untested, classes[class])
+			}
+		}
+		r.find(UntestedClass, untested, "%d of %d classes have no images in %s: %s", len(untested), len(classes), source, listed(untested))
+	}
+	return d, r.findings, nil
+}
+
+// trainingClasses are those that have samples; the others are reported.
+func (r *reading) trainingClasses() []string {
+	counts := map[string]int{}
+	for _, s := range r.samples {
+		counts[s.label]++
+	}
+	if r.classes == nil {
+		return sortedLabels(counts)
+	}
+	var classes, empty []string
+	for _, c := range r.classes {
+		if counts[c] > 0 {
+			classes = append(classes, c)
+		} else {
+			empty = append(empty, c)
+		}
+	}
+	r.find(EmptyClass, empty, "%d classes without images are left out: %s", len(empty), listed(empty))
+	return classes
+}
+
+// checkLabels refuses labels that could not be written to a line of text.
+func (r *reading) checkLabels(source string) error {
+	for _, s := range r.samples {
+		var fault string
+		switch {
+		case s.label == "":
+			fault = "empty label"
+		case !utf8.ValidString(s.label):
+			fault = "label is not UTF-8"
+		case strings.ContainsFunc(s.label, unicode.IsControl):
+			fault = "label has control characters"
+		default:
+			continue
+		}
+		return &SourceError{Source: source, Line: s.line, Err: fmt.Errorf("%s: %q for %s", fault, s.label, s.Path)}
+	}
+	return nil
+}
+
+// mergeDuplicates keeps one of several equal entries and refuses two that
+// differ in the label only.
+func (r *reading) mergeDuplicates(source string) error {
+	first := make(map[string]sample, len(r.samples))
+	kept := r.samples[:0]
+	var repeated []string
+	for _, s := range r.samples {
+		f, seen := first[s.Path]
+		if !seen {
+			first[s.Path] = s
+			kept = append(kept, s)
+			continue
+		}
+		if f.label != s.label {
+			return &SourceError{Source: source, Line: s.line, Err: fmt.Errorf(
+				"%s is listed as %q and, in line %d, as %q; keep one", s.Path, s.label, f.line, f.label)}
+		}
+		repeated = append(repeated, s.Path)
+	}
+	r.samples = kept
+	r.find(DuplicatePath, repeated, "%d repeated entries in %s count once: %s", len(repeated), source, listed(repeated))
+	return nil
+}
+
+// find records a finding if it concerns anything.
+func (r *reading) find(kind Kind, items []string, format string, args ...any) {
+	r.findings = appendFinding(r.findings, kind, items, format, args...)
+}
+
+func appendFinding(to []Finding, kind Kind, items []string, format string, args ...any) []Finding {
+	if len(items) == 0 {
+		return to
+	}
+	return append(to, Finding{Kind: kind, Message: fmt.Sprintf(format, args...), Items: items})
+}
+
+// sortedLabels sorts as numbers if all labels are whole numbers, else as text.
+func sortedLabels(counts map[string]int) []string {
+	labels := make([]string, 0, len(counts))
+	for l := range counts {
+		labels = append(labels, l)
+	}
+	sortLabels(labels)
+	return labels
+}
+
+func sortLabels(labels []string) {
+	numbers := make(map[string]uint64, len(labels))
+	for _, l := range labels {
+		n, err := strconv.ParseUint(l, 10, 64)
+		if err != nil {
+			slices.Sort(labels)
+			return
+		}
+		numbers[l] = n
+	}
+	slices.SortFunc(labels, func(a, b string) int {
+		return cmp.Or(cmp.Compare(numbers[a], numbers[b]), strings.Compare(a, b))
+	})
+}
+
+// listed names the first few of many.
+func listed(names []string) string {
+	const most = 10
+	if len(names) <= most {
+		return strings.Join(names, ", ")
+	}
+	return fmt.Sprintf("%s and %d more", strings.Join(names[:most], ", "), len(names)-most)
+}

@@ -1,0 +1,132 @@
+package dataset
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+	"fmt"
+	"math"
+	"math/bits"
+	"math/rand/v2"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// Imbalance is a long-tailed profile that a balanced training set is cut down
+// to, as in long-tailed CIFAR (Cui et al., CVPR 2019; Cao et al., NeurIPS 2019).
+// The zero value keeps everything.
+type Imbalance struct {
+	Profile string  // "exp" or "step"
+	Ratio   float64 // R: images of the largest class to those of the smallest
+}
+
+// ParseImbalance reads "exp:R" or "step:R"; empty is no imbalance. An error
+// wraps ErrOption.
+func ParseImbalance(text string) (Imbalance, error) {
+	if text == "" {
+		return Imbalance{}, nil
+	}
+	profile, ratio, ok := strings.Cut(text, ":")
+	r, err := strconv.ParseFloat(ratio, 64)
+	if !ok || (profile != "exp" && profile != "step") || err != nil || !(r >= 1) || math.IsInf(r, 1) {
+		return Imbalance{}, fmt.Errorf("%w: imbalance %q: give exp:R or step:R with a ratio R of at least 1, for example exp:100", ErrOption, text)
+	}
+	return Imbalance{Profile: profile, Ratio: r}, nil
+}
+
+// String is the text that ParseImbalance reads.
+func (im Imbalance) String() string {
+	if im.Profile == "" {
+		return ""
+	}
+	return im.Profile + ":" + strconv.FormatFloat(im.Ratio, 'g', -1, 64)
+}
+
+// Counts is the number of images that each of the classes is to keep when the
+// largest has most. Of C classes, class i (from 0) keeps
+//
+//	exp   ⌊most · (1/R)^(i/(C−1))⌋
+//	step  most if i < C/2, else ⌊most/R⌋
+//
+// but always at least one.
+func (im Imbalance) Counts(most, classes int) []int {
+	counts := make([]int, classes)
+	for i := range counts {
+		share := 1.0
+		switch {
+		case im.Profile == "exp" && classes > 1:
+			share = math.Pow(1/im.Ratio, float64(i)/float64(classes-1))
+		case im.Profile == "step" && 2*i >= classes:
+			share = 1 / im.Ratio
+		}
+		counts[i] = max(1, int(math.Floor(float64(most)*share)))
+	}
+	return counts
+}
+
+// Apply keeps of each class as many images as Counts says, chosen by the seed.
+// The choices for different ratios are nested, and do not depend on the other
+// classes. Classes that have fewer images than that keep all and are reported.
+func (im Imbalance) Apply(d *Dataset, seed uint64) (*Dataset, []Finding) {
+	if im.Profile == "" {
+		return d, nil
+	}
+	classes := d.byClass()
+	most := 0
+	for _, items := range classes {
+		most = max(most, len(items))
+	}
+	var keep []int
+	var small []string
+	for class, n := range im.Counts(most, len(classes)) {
+		items := classes[class]
+		if len(items) < n {
+			small = append(small, d.Classes[class])
+			n = len(items)
+		}
+		keep = append(keep, shuffled(items, "imbalance", seed, d.Classes[class])[:n]...)
+	}
+	slices.Sort(keep)
+	return d.Select(keep), appendFinding(nil, FewerThanAsked, small,
+		"imbalance %v: %d classes have fewer images than it asks for and keep all: %s", im, len(small), listed(small))
+}
+
+// Split holds out a fraction of each class, chosen by the seed, rounded to the
+// nearest whole image; every class keeps at least one image in the first part.
+// Classes without an image in the second are reported. An error wraps ErrOption.
+func (d *Dataset) Split(fraction float64, seed uint64) (train, held *Dataset, findings []Finding, err error) {
+	if !(fraction > 0 && fraction < 1) {
+		return nil, nil, nil, fmt.Errorf("%w: hold-out fraction %v: give a number between 0 and 1, for example 0.1", ErrOption, fraction)
+	}
+	var first, second []int
+	var none []string
+	for class, items := range d.byClass() {
+		n := min(int(math.Round(fraction*float64(len(items)))), len(items)-1)
+		if n <= 0 {
+			none = append(none, d.Classes[class])
+			n = 0
+		}
+		order := shuffled(items, "split", seed, d.Classes[class])
+		second = append(second, order[:n]...)
+		first = append(first, order[n:]...)
+	}
+	slices.Sort(first)
+	slices.Sort(second)
+	findings = appendFinding(nil, NotHeldOut, none,
+		"%d classes are too small to hold out an image: %s", len(none), listed(none))
+	return d.Select(first), d.Select(second), findings, nil
+}
+
+// shuffled is a copy of items in an order that depends on the seed, the purpose
+// and the class, and on nothing else: not on the Go release, which is why the
+// shuffle of math/rand is not used, only its specified generator.
+func shuffled(items []int, purpose string, seed uint64, class string) []int {
+	key := sha256.Sum256(fmt.Appendf(nil, "%s %d %s", purpose, seed, class))
+	source := rand.NewPCG(binary.LittleEndian.Uint64(key[:]), binary.LittleEndian.Uint64(key[8:]))
+	out := slices.Clone(items)
+	for i := len(out) - 1; i > 0; i-- { // Fisher–Yates
+		j, _ := bits.Mul64(source.Uint64(), uint64(i+1))
+		out[i], out[j] = out[j], out[i]
+	}
+	return out
+}
