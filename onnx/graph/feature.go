@@ -1,0 +1,479 @@
+package graph
+
+import (
+	"fmt"
+	"math"
+	"strings"
+
+	"github.com/vitft/vitft/onnx/graph/onnxpb"
+)
+
+// minOpset is the oldest core operator set whose pooling and softmax nodes this package writes. Vision transformers
+// are younger than it.
+const minOpset = 11
+
+// find makes all choices, in the order that later ones need.
+func (f *finder) find() {
+	f.supported()
+	if f.failed() {
+		return
+	}
+	f.traceInputs()
+	tensor, pooling := f.chooseTensor()
+	if f.failed() {
+		return
+	}
+	f.result.Feature = Feature{Tensor: tensor, Pooling: pooling, Dim: unknown}
+	f.findImage(tensor)
+	if f.failed() {
+		return
+	}
+	f.choosePooling()
+	f.kind()
+}
+
+// supported refuses what neither this package nor ONNX Runtime's CPU provider can handle.
+func (f *finder) supported() {
+	g := f.m.proto.Graph
+	if v := f.result.Opset; v < minOpset {
+		f.problem("it uses operator set %d, need %d or later: convert it with onnx.version_converter", v, minOpset)
+	}
+	if len(f.result.Inputs) > 64 {
+		f.problem("it has %d inputs: not an image encoder", len(f.result.Inputs))
+	}
+	bf16 := 0
+	eachTensor(g, func(t *onnxpb.TensorProto) {
+		if t.GetDataType() == int32(onnxpb.TensorProto_BFLOAT16) {
+			bf16++
+		}
+	})
+	for _, v := range append(f.result.Inputs, f.result.Outputs...) {
+		if v.Type == "bfloat16" {
+			bf16++
+		}
+	}
+	if bf16 > 0 {
+		f.problem("it computes in bfloat16, which ONNX Runtime's CPU provider does not: export it in float32 or float16")
+	}
+}
+
+// chooseTensor returns the tensor to make the feature of. The pooling it returns is [PoolAuto] unless settled by the
+// choice.
+func (f *finder) chooseTensor() (string, Pooling) {
+	want := f.want.Pooling
+	if want == "" {
+		want = PoolAuto
+	}
+	if t := f.want.Tensor; t != "" {
+		if f.producer[t] == nil {
+			f.problem("it has no tensor %q; its outputs are %s", t, names(f.result.Outputs))
+			return "", ""
+		}
+		f.reason("tensor %s was asked for", t)
+		if want == PoolLogits {
+			return f.classifier(t)
+		}
+		return t, want
+	}
+	outs := f.imageOutputs()
+	if f.failed() {
+		return "", ""
+	}
+	if want == PoolLogits {
+		return f.lastClassifier(outs)
+	}
+	if want == PoolCLS || want == PoolMean || want == PoolCLSMean {
+		v, ok := pick(outs, func(v Value) bool { return isTokens(v) || want == PoolMean && len(v.Shape) == 4 }, tokenNames)
+		if !ok {
+			f.problem("pooling %s needs tokens [B,N,D], and no output has them; the outputs are %s: name the tensor inside the graph, or another pooling", want, describe(outs))
+			return "", ""
+		}
+		f.reason("output %s holds the tokens that pooling %s needs", v.Name, want)
+		return v.Name, want
+	}
+	return f.autoTensor(outs, want)
+}
+
+// autoTensor goes by names first, then by shapes and structure.
+func (f *finder) autoTensor(outs []Value, want Pooling) (string, Pooling) {
+	tokens, hasTokens := pick(outs, isTokens, tokenNames)
+	if v, ok := named(outs, isVector, pooledNames); ok {
+		if want == PoolAuto && hasTokens && f.endsInTanh(v.Name) {
+			f.reason("output %s is BERT's pooler, a dense layer and a tanh that image encoders leave untrained; the tokens are used instead", v.Name)
+		} else {
+			f.reason("output %s is a pooled embedding by name and shape %v", v.Name, v.Shape)
+			return v.Name, PoolOutput
+		}
+	}
+	if hasTokens && want == PoolAuto {
+		f.reason("output %s holds the tokens of the last layer, %v", tokens.Name, tokens.Shape)
+		return tokens.Name, PoolAuto
+	}
+	var classifiers []Value
+	for _, v := range outs {
+		if !isVector(v) {
+			continue
+		}
+		if f.isClassifier(v) {
+			classifiers = append(classifiers, v)
+			continue
+		}
+		f.reason("output %s has the shape of an embedding, %v, and is not named or built like a classifier", v.Name, v.Shape)
+		return v.Name, PoolOutput
+	}
+	if want == PoolOutput {
+		f.problem("no output is a pooled embedding [B,D]; the outputs are %s: use another pooling, or name the tensor inside the graph", describe(outs))
+		return "", ""
+	}
+	if len(classifiers) > 0 {
+		return f.lastClassifier(classifiers)
+	}
+	for _, v := range outs {
+		if len(v.Shape) == 4 {
+			f.reason("output %s is a feature map %v", v.Name, v.Shape)
+			return v.Name, PoolMean
+		}
+	}
+	return f.lastClassifier(outs)
+}
+
+var (
+	pooledNames = []string{"embedding", "embeddings", "imageembeds", "imageembedding", "imageembeddings", "imagefeatures", "pooleroutput", "pooledoutput",
+		"xnormclstoken", "clstoken", "classtoken", "clsembedding", "clsfeature", "features", "feature", "feats", "feat"}
+	tokenNames = []string{"lasthiddenstate", "hiddenstates", "hiddenstate", "tokens", "xprenorm", "features", "feature"}
+	logitWords = []string{"logit", "prob", "score", "pred", "softmax", "class"}
+)
+
+// plain reduces a name to what the lists above compare: lower case, letters only.
+func plain(name string) string {
+	return strings.Map(func(r rune) rune {
+		switch {
+		case r >= 'a' && r <= 'z':
+			return r
+		case r >= 'A' && r <= 'Z':
+			return r + 'a' - 'A'
+		}
+		return -1
+	}, name)
+}
+
+func named(outs []Value, fits func(Value) bool, list []string) (Value, bool) {
+	for _, name := range list {
+		for _, v := range outs {
+			if fits(v) && plain(v.Name) == name {
+				return v, true
+			}
+		}
+	}
+	return Value{}, false
+}
+
+// pick prefers a name of the list and takes the first output that fits otherwise.
+func pick(outs []Value, fits func(Value) bool, list []string) (Value, bool) {
+	if v, ok := named(outs, fits, list); ok {
+		return v, true
+	}
+	for _, v := range outs {
+		if fits(v) {
+			return v, true
+		}
+	}
+	return Value{}, false
+}
+
+func isVector(v Value) bool { return len(v.Shape) == 2 }
+func isTokens(v Value) bool { return len(v.Shape) == 3 }
+
+// imageOutputs returns the floating-point outputs that depend on one image input and nothing else.
+func (f *finder) imageOutputs() []Value {
+	images := f.imageCandidates()
+	if len(images) == 0 {
+		kind := ""
+		for _, v := range f.result.Inputs {
+			if strings.Contains(v.Name, "input_ids") || strings.Contains(v.Name, "token") {
+				kind = " (a text model)"
+			}
+		}
+		f.problem("it takes no images: its inputs are %s%s, need one [B,3,H,W]", describe(f.result.Inputs), kind)
+		return nil
+	}
+	var outs []Value
+	for _, v := range f.result.Outputs {
+		if on := f.dependsOn(v.Name); len(on) == 1 && images[on[0]] && strings.HasPrefix(v.Type, "float") {
+			outs = append(outs, v)
+		}
+	}
+	if len(outs) == 0 {
+		f.problem("no output depends on the image alone: its inputs are %s, its outputs %s; export the image half by itself, or name a tensor inside it", describe(f.result.Inputs), describe(f.result.Outputs))
+	}
+	if len(f.result.Inputs) > 1 && len(outs) > 0 {
+		f.reason("of the inputs %s only %s is needed", names(f.result.Inputs), f.dependsOn(outs[0].Name)[0])
+	}
+	return outs
+}
+
+func (f *finder) imageCandidates() map[string]bool {
+	m := map[string]bool{}
+	for name, v := range f.inputs {
+		if (v.Shape == nil || len(v.Shape) == 4) && pixelTypes[v.Type] {
+			m[name] = true
+		}
+	}
+	return m
+}
+
+var pixelTypes = setOf("float32", "float16", "float64", "uint8")
+
+func (f *finder) endsInTanh(tensor string) bool {
+	n := f.producer[tensor]
+	for range f.m.proto.Graph.Node {
+		if n == nil || (n.GetOpType() != "Identity" && n.GetOpType() != "Cast") {
+			break
+		}
+		n = f.producer[first(n)]
+	}
+	return n != nil && n.GetOpType() == "Tanh"
+}
+
+// isClassifier reports whether an output [B,C] looks like class scores: by name, or because it is a softmax or a dense
+// layer with a bias. A projection to an embedding has none.
+func (f *finder) isClassifier(v Value) bool {
+	name := strings.ToLower(v.Name)
+	for _, w := range logitWords {
+		if strings.Contains(name, w) {
+			return true
+		}
+	}
+	tensor, end, err := f.classifierInput(v.Name)
+	return err == nil && tensor != "" && end.activated
+}
+
+// lastClassifier takes the input of the last matrix product of the first output that ends in one.
+func (f *finder) lastClassifier(outs []Value) (string, Pooling) {
+	var why []string
+	for _, v := range outs {
+		tensor, end, err := f.classifierInput(v.Name)
+		if err == nil {
+			f.reason("output %s is class scores; the feature is %s, the input of its last layer (%s %s)", v.Name, tensor, end.node.GetOpType(), end.node.GetName())
+			return tensor, PoolLogits
+		}
+		why = append(why, err.Error())
+	}
+	f.problem("no feature tensor found: %s; name one (an output or a tensor inside the graph)", strings.Join(why, "; "))
+	return "", ""
+}
+
+func (f *finder) classifier(output string) (string, Pooling) {
+	return f.lastClassifier([]Value{{Name: output}})
+}
+
+// classifierEnd is the end of a classifier: its last matrix product, and whether a bias or softmax follows.
+type classifierEnd struct {
+	node      *onnxpb.NodeProto
+	activated bool
+}
+
+// classifierInput walks back from class scores to the input of the last product with constant weights.
+func (f *finder) classifierInput(output string) (string, classifierEnd, error) {
+	var end classifierEnd
+	t := output
+	for range f.m.proto.Graph.Node {
+		n := f.producer[t]
+		if n == nil {
+			break
+		}
+		switch op := n.GetOpType(); op {
+		case "Softmax", "LogSoftmax", "Sigmoid":
+			end.activated = true
+			t = first(n)
+		case "Identity", "Cast", "Dropout", "Squeeze", "Reshape", "Flatten", "Clip", "QuantizeLinear", "DequantizeLinear":
+			t = first(n)
+		case "Add", "Sub", "Mul", "Div":
+			switch {
+			case f.constant(second(n)):
+				t = first(n)
+			case f.constant(first(n)):
+				t = second(n)
+			default:
+				return "", end, fmt.Errorf("output %s joins several branches in %s %q", output, op, n.GetName())
+			}
+			end.activated = end.activated || op == "Add"
+		case "Gemm", "FusedGemm", "MatMul", "FusedMatMul", "MatMulNBits", "DynamicQuantizeMatMul", "Conv", "FusedConv":
+			if !f.constant(second(n)) || attrInt(n, "transA", 0) != 0 {
+				return "", end, fmt.Errorf("output %s ends in %s %q of two computed matrices", output, op, n.GetName())
+			}
+			if w := f.shapes.of(second(n)); strings.HasSuffix(op, "Conv") && (len(w) != 4 || w[2] != 1 || w[3] != 1) {
+				return "", end, fmt.Errorf("output %s ends in a convolution", output)
+			}
+			end.node = n
+			end.activated = end.activated || strings.HasSuffix(op, "Gemm") && input(n, 2) != ""
+			f.widthFromWeights(first(n), n)
+			return first(n), end, nil
+		default:
+			return "", end, fmt.Errorf("output %s ends in %s %q, no dense layer", output, op, n.GetName())
+		}
+	}
+	return "", end, fmt.Errorf("output %s is not computed", output)
+}
+
+// widthFromWeights completes the last dimension of a dense layer's input from its weights.
+func (f *finder) widthFromWeights(tensor string, n *onnxpb.NodeProto) {
+	w := f.shapes.of(second(n))
+	if len(w) != 2 {
+		return
+	}
+	k := w[0]
+	if strings.HasSuffix(n.GetOpType(), "Gemm") {
+		k = w[attrInt(n, "transB", 0)&1]
+		f.shapes.set(tensor, []int64{unknown, k})
+		return
+	}
+	if s := f.shapes.of(tensor); len(s) > 0 && s[len(s)-1] == unknown {
+		s[len(s)-1] = k
+	}
+}
+
+// choosePooling settles pooling, prefix and width of the chosen tensor.
+func (f *finder) choosePooling() {
+	ft := &f.result.Feature
+	s := f.shapes.of(ft.Tensor)
+	ft.Shape = s
+	batch := f.result.Image.Batch
+	switch {
+	case len(s) == 2:
+		if ft.Pooling == PoolCLS || ft.Pooling == PoolMean || ft.Pooling == PoolCLSMean {
+			f.problem("pooling %s needs tokens [B,N,D], and %s is %v", ft.Pooling, ft.Tensor, s)
+		}
+		if ft.Pooling == PoolAuto {
+			ft.Pooling = PoolOutput
+		}
+		ft.Dim = s[1]
+	case len(s) == 3:
+		f.poolTokens(s)
+	case len(s) == 4:
+		if ft.Pooling == PoolCLS || ft.Pooling == PoolCLSMean || ft.Pooling == PoolOutput {
+			f.problem("pooling %s does not apply to the feature map %s %v; use mean", ft.Pooling, ft.Tensor, s)
+		}
+		f.reason("the feature is the mean over the positions of %s %v", ft.Tensor, s)
+		ft.Pooling, ft.Dim = PoolMean, s[1]
+	case s == nil:
+		f.problem("the shape of %s cannot be inferred; run onnx.shape_inference on the model, or name another tensor", ft.Tensor)
+	default:
+		f.problem("%s has shape %v, need [B,D], [B,N,D] or [B,D,h,w]", ft.Tensor, s)
+	}
+	if f.failed() {
+		return
+	}
+	if ft.Dim < 1 {
+		f.problem("the length of the feature, the last dimension of %s %v, cannot be inferred; run onnx.shape_inference on the model", ft.Tensor, s)
+	}
+	if s[0] > 0 && batch > 0 && s[0] != batch {
+		f.problem("%s has shape %v for a batch of %d: it is not one feature per image", ft.Tensor, s, batch)
+	}
+}
+
+func (f *finder) poolTokens(s []int64) {
+	ft := &f.result.Feature
+	prefix, why := f.prefixTokens(s[1])
+	ft.Prefix = prefix
+	switch ft.Pooling {
+	case PoolAuto, PoolLogits:
+		ft.Pooling = PoolCLS
+		if prefix == 0 {
+			ft.Pooling = PoolMean
+		}
+		f.reason("%s: pooling %s", why, ft.Pooling)
+	case PoolOutput:
+		f.problem("pooling pooled needs [B,D], and %s is %v; use cls, mean or cls+mean", ft.Tensor, s)
+	default:
+		f.reason("%s; pooling %s was asked for", why, ft.Pooling)
+		if prefix == 0 && ft.Pooling != PoolMean {
+			f.problem("pooling %s needs a CLS token, and the model has none; use mean", ft.Pooling)
+		}
+	}
+	ft.Dim = s[2]
+	if ft.Pooling == PoolCLSMean && ft.Dim > 0 {
+		ft.Dim *= 2
+	}
+}
+
+// prefixTokens returns how many of n tokens stand before the patches: CLS, distillation, registers.
+func (f *finder) prefixTokens(n int64) (int64, string) {
+	im := f.result.Image
+	if p := f.patch(); p > 0 && n > 0 && im.Width > 0 && im.Height > 0 {
+		grid := (im.Height / p) * (im.Width / p)
+		switch k := n - grid; {
+		case k == 0:
+			return 0, fmt.Sprintf("%d tokens for %d patches of %d px: no CLS token", n, grid, p)
+		case k > 0 && k <= 64:
+			return k, fmt.Sprintf("%d tokens for %d patches of %d px: %d before them, CLS first", n, grid, p, k)
+		}
+	}
+	if isSquare(n) {
+		return 0, fmt.Sprintf("%d tokens, a square: no CLS token", n)
+	}
+	if isSquare(n - 1) {
+		return 1, fmt.Sprintf("%d tokens, a square and one: a CLS token", n)
+	}
+	if f.prepends() {
+		return 1, "a constant token is put before the patches: a CLS token"
+	}
+	return 0, "no sign of a CLS token"
+}
+
+// prepends reports whether the graph joins a constant, perhaps repeated for the batch, in front of computed tokens.
+func (f *finder) prepends() bool {
+	for _, n := range f.m.proto.Graph.Node {
+		if n.GetOpType() != "Concat" || len(n.Input) < 2 || len(f.shapes.of(n.Output[0])) != 3 {
+			continue
+		}
+		head := first(n)
+		if e := f.producer[head]; e != nil && (e.GetOpType() == "Expand" || e.GetOpType() == "Tile") {
+			head = first(e)
+		}
+		if f.constant(head) && !f.constant(second(n)) {
+			return true
+		}
+	}
+	return false
+}
+
+func isSquare(n int64) bool {
+	if n < 4 {
+		return false
+	}
+	r := int64(math.Round(math.Sqrt(float64(n))))
+	return r*r == n
+}
+
+// kind says whether the model has attention. It is advice only: any encoder with one vector per image will do.
+func (f *finder) kind() {
+	attention := 0
+	for _, n := range f.m.proto.Graph.Node {
+		switch n.GetOpType() {
+		case "Softmax", "Attention", "MultiHeadAttention", "GroupQueryAttention", "PackedAttention":
+			attention++
+		}
+	}
+	if attention == 0 {
+		f.reason("no attention found: probably a convolutional network, which serves as well")
+		return
+	}
+	f.reason("a transformer: %d attention blocks", attention)
+}
+
+func names(vs []Value) string {
+	list := make([]string, len(vs))
+	for i, v := range vs {
+		list[i] = v.Name
+	}
+	return strings.Join(list, ", ")
+}
+
+func describe(vs []Value) string {
+	list := make([]string, len(vs))
+	for i, v := range vs {
+		list[i] = fmt.Sprintf("%s %s %v", v.Name, v.Type, v.Shape)
+	}
+	return strings.Join(list, ", ")
+}

@@ -1,0 +1,36 @@
+// Package onnx runs ONNX models on ONNX Runtime: it finds and loads the shared library, chooses the execution
+// provider, runs sessions and multiplies matrices. It is the only package that needs cgo; nothing of ONNX Runtime is
+// needed to build it.
+//
+// # Basics
+//
+// The library is loaded once per process, before anything else here is used:
+//
+//	lib, err := onnx.Find("")     // or a path given by the user
+//	err = onnx.Load(lib)
+//	enc, err := onnx.NewEncoder(model, onnx.SessionOptions{})
+//	err = enc.Run(ctx, pixels, n, features)
+//
+// [Session] runs any model with float32 inputs and outputs, [Encoder] one that maps images to feature vectors (what
+// [github.com/vitft/vitft/onnx/graph] cuts out of a model file), and [Gemm] multiplies matrices. All three may be
+// shared between goroutines, stop within one graph node when their context ends, and may be closed while in use.
+//
+// # Determinism
+//
+// The feature of an image has the same bits whatever the batch it is encoded in and its place there; see [Encoder].
+// The same holds for the number of threads on the CPU. Another processor, provider or version of the library may
+// give other bits.
+//
+// # Caveats
+//
+// Every error that means "this machine cannot run the model as asked" wraps [ErrRuntime]; the message says what is
+// missing and how to get it. A provider that was asked for by name is never replaced by another one; only [Auto]
+// chooses, and the session tells what it took and why.
+//
+// The CUDA provider installs signal handlers of its own; they are put back to Go's whenever a session has been made.
+package onnx
+
+import "errors"
+
+// ErrRuntime means that the runtime library or the execution provider cannot be used on this machine.
+var ErrRuntime = errors.New("onnx runtime not usable")

@@ -1,0 +1,252 @@
+package onnx
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime"
+	"strconv"
+	"strings"
+	"sync"
+
+	"github.com/vitft/vitft/onnx/graph"
+	ort "github.com/yalue/onnxruntime_go"
+)
+
+// SessionOptions says how to run a model.
+type SessionOptions struct {
+	Provider        Provider // default [Auto]
+	Threads         int      // on the CPU, within one run; 0 = GOMAXPROCS
+	ExternalDataDir string   // the folder that the model's external data is in; "" when it has none
+}
+
+// Tensor is a float32 array in row-major order.
+type Tensor struct {
+	Shape []int64
+	Data  []float32 // at least as many elements as Shape says
+}
+
+// Session is a loaded model with float32 inputs and outputs. It may be used by many goroutines at once.
+type Session struct {
+	inputs, outputs []graph.Value
+	provider        Provider
+	note            string
+
+	mu      sync.RWMutex // held for reading during a run, for writing to close
+	session *ort.DynamicAdvancedSession
+}
+
+// ErrClosed means that a session was used after Close.
+var ErrClosed = errors.New("session is closed")
+
+// NewSession loads a serialised model. [Load] must have been called.
+func NewSession(model []byte, o SessionOptions) (*Session, error) {
+	inputs, outputs, err := graph.Signature(model)
+	if err != nil {
+		return nil, err
+	}
+	for _, v := range append(append([]graph.Value(nil), inputs...), outputs...) {
+		if v.Type != "float32" {
+			return nil, fmt.Errorf("%w: %s is %s, a session takes float32 only", graph.ErrModel, v.Name, v.Type)
+		}
+	}
+	s := &Session{inputs: inputs, outputs: outputs}
+	switch o.Provider {
+	case CPU:
+		err = s.open(model, o, CPU)
+	case CUDA:
+		err = s.open(model, o, CUDA)
+	case Auto, "":
+		if err = s.open(model, o, CUDA); err != nil {
+			missing := err.Error()
+			if pe, ok := errors.AsType[*ProviderError](err); ok {
+				missing = pe.Missing
+			}
+			s.note = "cuda not used: " + missing
+			err = s.open(model, o, CPU)
+		}
+	default:
+		_, err = ParseProvider(string(o.Provider))
+	}
+	if err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+func (s *Session) open(model []byte, o SessionOptions, p Provider) error {
+	if _, ok := Loaded(); !ok {
+		return fmt.Errorf("%w: no library is loaded", ErrRuntime)
+	}
+	options, err := ort.NewSessionOptions()
+	if err != nil {
+		return fmt.Errorf("%w: %v", ErrRuntime, err)
+	}
+	defer options.Destroy()
+	if err := configure(options, o); err != nil {
+		return err
+	}
+	create := func() (err error) {
+		s.session, err = ort.NewDynamicAdvancedSessionWithONNXData(model, names(s.inputs), names(s.outputs), options)
+		return err
+	}
+	if p == CUDA {
+		err = keepSignals(func() error {
+			if err := appendCUDA(options); err != nil {
+				return err
+			}
+			if err := create(); err != nil {
+				if strings.Contains(strings.ToLower(err.Error()), "cud") { // CUDA, cuDNN, cuBLAS; else the model is at fault
+					return cudaError(err)
+				}
+				return err
+			}
+			return nil
+		})
+	} else {
+		err = create()
+	}
+	if err != nil {
+		if errors.Is(err, ErrRuntime) {
+			return err
+		}
+		return fmt.Errorf("%w: ONNX Runtime refuses it: %v", graph.ErrModel, err)
+	}
+	s.provider = p
+	return nil
+}
+
+func configure(options *ort.SessionOptions, o SessionOptions) error {
+	threads := o.Threads
+	if threads <= 0 {
+		// ONNX Runtime's own default pins threads to the machine's cores, whatever share of them a container may use.
+		threads = runtime.GOMAXPROCS(0)
+	}
+	if err := options.SetIntraOpNumThreads(threads); err != nil {
+		return fmt.Errorf("%w: %d threads: %v", ErrRuntime, threads, err)
+	}
+	if o.ExternalDataDir != "" {
+		if err := options.AddSessionConfigEntry("session.model_external_initializers_file_folder_path", o.ExternalDataDir); err != nil {
+			return fmt.Errorf("%w: external data in %s: %v", ErrRuntime, o.ExternalDataDir, err)
+		}
+	}
+	return nil
+}
+
+// Inputs and Outputs describe the model's inputs and outputs in the order that Run takes them.
+func (s *Session) Inputs() []graph.Value  { return s.inputs }
+func (s *Session) Outputs() []graph.Value { return s.outputs }
+
+// Provider returns what the session really runs on.
+func (s *Session) Provider() Provider { return s.provider }
+
+// Note tells why [Auto] did not take CUDA, "" if it did or was not asked.
+func (s *Session) Note() string { return s.note }
+
+// Run runs the model; the results are written into the outputs' data. When ctx ends it stops after the graph node it
+// is at and returns ctx's error; the outputs then hold nothing of use.
+func (s *Session) Run(ctx context.Context, inputs, outputs []Tensor) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	if s.session == nil {
+		return fmt.Errorf("run model: %w", ErrClosed)
+	}
+	// ONNX Runtime keeps the addresses of the data between calls, so the collector must leave it in place.
+	var pin runtime.Pinner
+	defer pin.Unpin()
+	in, err := tensors(&pin, inputs)
+	defer destroy(in)
+	if err != nil {
+		return s.failed(err, inputs, outputs)
+	}
+	out, err := tensors(&pin, outputs)
+	defer destroy(out)
+	if err != nil {
+		return s.failed(err, inputs, outputs)
+	}
+	if ctx.Done() == nil {
+		return s.failed(s.session.Run(in, out), inputs, outputs)
+	}
+	options, err := ort.NewRunOptions()
+	if err != nil {
+		return s.failed(err, inputs, outputs)
+	}
+	defer options.Destroy()
+	ended := make(chan struct{})
+	stop := context.AfterFunc(ctx, func() {
+		defer close(ended)
+		options.Terminate()
+	})
+	err = s.session.RunWithOptions(in, out, options)
+	if !stop() {
+		<-ended
+	}
+	if err != nil && ctx.Err() != nil {
+		return ctx.Err()
+	}
+	return s.failed(err, inputs, outputs)
+}
+
+// Close waits for the runs in progress and frees the session. Later runs fail with [ErrClosed].
+func (s *Session) Close() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.session == nil {
+		return nil
+	}
+	err := s.session.Destroy()
+	s.session = nil
+	return err
+}
+
+// failed adds what was run, and the shapes, to an error.
+func (s *Session) failed(err error, inputs, outputs []Tensor) error {
+	if err == nil {
+		return nil
+	}
+	var b strings.Builder
+	list := func(what string, values []graph.Value, ts []Tensor) {
+		for i, t := range ts {
+			name := "#" + strconv.Itoa(i)
+			if i < len(values) {
+				name = values[i].Name
+			}
+			fmt.Fprintf(&b, ", %s %s %v", what, name, t.Shape)
+		}
+	}
+	list("input", s.inputs, inputs)
+	list("output", s.outputs, outputs)
+	return fmt.Errorf("run model on %s%s: %w", s.provider, b.String(), err)
+}
+
+func tensors(pin *runtime.Pinner, ts []Tensor) ([]ort.Value, error) {
+	values := make([]ort.Value, 0, len(ts))
+	for _, t := range ts {
+		if len(t.Data) > 0 {
+			pin.Pin(&t.Data[0])
+		}
+		v, err := ort.NewTensor(ort.Shape(t.Shape), t.Data)
+		if err != nil {
+			return values, err
+		}
+		values = append(values, v)
+	}
+	return values, nil
+}
+
+func destroy(values []ort.Value) {
+	for _, v := range values {
+		v.Destroy()
+	}
+}
+
+func names(values []graph.Value) []string {
+	ns := make([]string, len(values))
+	for i, v := range values {
+		ns[i] = v.Name
+	}
+	return ns
+}
