@@ -8,6 +8,8 @@ import (
 	"image/jpeg"
 	"image/png"
 	"io"
+	"slices"
+	"strings"
 
 	"golang.org/x/image/bmp"
 	"golang.org/x/image/tiff"
@@ -141,14 +143,17 @@ func decode(data []byte, img *RGB, maxPixels int) error {
 var (
 	errUnsupported = errors.New("not supported")
 	errTruncated   = io.ErrUnexpectedEOF
-	jpegCutOff     = jpeg.FormatError("short Huffman data") // package jpeg's word for an end within a scan
 )
+
+// cutOff is what packages jpeg, png, gif and tiff say, without a type of its own, of data that end early.
+var cutOff = []string{"short Huffman data", "not enough pixel data", "not enough image data"}
 
 // imageError gives a reader's error its Reason.
 func imageError(name string, err error) error {
 	reason := ReasonCorrupt
 	switch {
-	case errors.Is(err, errTruncated), errors.Is(err, io.EOF), errors.Is(err, jpegCutOff):
+	case errors.Is(err, errTruncated), errors.Is(err, io.EOF),
+		slices.ContainsFunc(cutOff, func(s string) bool { return strings.HasSuffix(err.Error(), s) }):
 		reason = ReasonTruncated
 	case errors.Is(err, errUnsupported), errors.Is(err, bmp.ErrUnsupported),
 		errors.As(err, new(jpeg.UnsupportedError)), errors.As(err, new(png.UnsupportedError)),
@@ -193,6 +198,13 @@ func readTIFF(data []byte, img *RGB) error {
 		return err
 	}
 	img.fromImage(m)
+	// Package tiff shows a fax's black as black even where the file calls it white (BlackIsZero).
+	const compression, photometric, blackIsZero = 259, 262, 1
+	if c := tiffTag(data, compression); c >= 2 && c <= 4 && tiffTag(data, photometric) == blackIsZero {
+		for i := range img.Pix {
+			img.Pix[i] ^= 0xff
+		}
+	}
 	if o := tiffOrientation(data); o != 1 {
 		turned := new(RGB)
 		img.turn(o, turned)

@@ -54,11 +54,20 @@ func pngOrientation(data []byte) int {
 	return 1
 }
 
-// tiffOrientation is the orientation tag in the first directory of a TIFF file, which is also what
-// an EXIF block is; 1 if it names none.
+// tiffOrientation is the orientation of a TIFF file, which is also what an EXIF block is; 1 if it
+// names none.
 func tiffOrientation(data []byte) int {
+	if o := tiffTag(data, 0x0112); 1 <= o && o <= 8 {
+		return int(o)
+	}
+	return 1
+}
+
+// tiffTag is the value of a tag with one integer in the first directory of a TIFF file, 0 if there
+// is none.
+func tiffTag(data []byte, tag uint16) uint32 {
 	if len(data) < 8 {
-		return 1
+		return 0
 	}
 	var order binary.ByteOrder
 	switch string(data[:4]) {
@@ -67,29 +76,25 @@ func tiffOrientation(data []byte) int {
 	case "MM\x00*":
 		order = binary.BigEndian
 	default:
-		return 1
+		return 0
 	}
-	const orientationTag, typeShort, typeLong = 0x0112, 3, 4
 	at := uint64(order.Uint32(data[4:]))
 	if at+2 > uint64(len(data)) {
-		return 1
+		return 0
 	}
 	entries := int(order.Uint16(data[at:]))
 	for entry := data[at+2:]; entries > 0 && len(entry) >= 12; entries, entry = entries-1, entry[12:] {
-		if order.Uint16(entry) != orientationTag {
+		if order.Uint16(entry) != tag {
 			continue
 		}
-		var o int
+		const typeShort, typeLong = 3, 4
 		switch order.Uint16(entry[2:]) {
 		case typeShort:
-			o = int(order.Uint16(entry[8:]))
+			return uint32(order.Uint16(entry[8:]))
 		case typeLong:
-			o = int(order.Uint32(entry[8:]))
+			return order.Uint32(entry[8:])
 		}
-		if 1 <= o && o <= 8 {
-			return o
-		}
-		break
+		return 0
 	}
-	return 1
+	return 0
 }

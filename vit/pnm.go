@@ -32,8 +32,8 @@ func parsePNM(data []byte) (h pnmHeader, err error) {
 			i++
 		}
 		start, v := i, 0
-		for ; i < len(data) && data[i]-'0' <= 9 && v < 1<<31; i++ {
-			v = 10*v + int(data[i]-'0')
+		for ; i < len(data) && data[i]-'0' <= 9; i++ {
+			v = min(10*v+int(data[i]-'0'), math.MaxInt32)
 		}
 		if err == nil && i >= len(data) {
 			err = fmt.Errorf("header: %w", errTruncated)
