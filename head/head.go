@@ -27,8 +27,8 @@ import (
 	"math"
 )
 
-// Head is a trained classifier over D features and C classes. With x' = (x − Mean)·InvStd and, if Normalize, both x'
-// and the rows of W scaled to length 1, its logits are
+// Head is a trained classifier over D features and C classes. With x' = Transform · ((x − Mean)·InvStd) and, if
+// Normalize, both x' and the rows of W scaled to length 1, its logits are
 //
 //	z = Scale · W x' + B
 type Head struct {
@@ -36,6 +36,7 @@ type Head struct {
 	W            []float32 // [C, D]
 	B            []float32 // [C]
 	Mean, InvStd []float32 // [D]
+	Transform    []float32 // [D, D]; nil: the identity
 	Normalize    bool      // cosine head; rows of W need not have length 1
 	Scale        float32   // 1 for a linear head
 }
@@ -49,11 +50,13 @@ func (h *Head) Logits(g Gemm, x, out []float32) error {
 		return fmt.Errorf("head of %d×%d: %d features and room for %d logits do not fit", h.Classes, h.Dim, len(x), len(out))
 	}
 	n := len(x) / h.Dim
-	w := h.weights()
+	w := h.EffectiveWeight()
 	rows := make([]float32, min(n, rowsAtOnce)*h.Dim)
 	for from := 0; from < n; from += rowsAtOnce {
 		to := min(from+rowsAtOnce, n)
-		h.prepare(x[from*h.Dim:to*h.Dim], rows)
+		if err := h.prepare(g, x[from*h.Dim:to*h.Dim], rows); err != nil {
+			return err
+		}
 		z := out[from*h.Classes : to*h.Classes]
 		if err := g.Mul(false, true, to-from, h.Classes, h.Dim, rows[:(to-from)*h.Dim], w, z); err != nil {
 			return fmt.Errorf("multiplying features with head weights: %w", err)
@@ -65,8 +68,9 @@ func (h *Head) Logits(g Gemm, x, out []float32) error {
 	return nil
 }
 
-// weights returns the matrix that prepared features are multiplied with: W, scaled, with rows of length 1 if cosine.
-func (h *Head) weights() []float32 {
+// EffectiveWeight returns the matrix [C, D] that prepared features x' are multiplied with: Scale · W, with rows of
+// length 1 first if Normalize.
+func (h *Head) EffectiveWeight() []float32 {
 	w := make([]float32, len(h.W))
 	copy(w, h.W)
 	if h.Normalize {
@@ -78,19 +82,35 @@ func (h *Head) weights() []float32 {
 	return w
 }
 
-// prepare standardises rows and, for a cosine head, scales them to length 1.
-func (h *Head) prepare(x, out []float32) {
-	parallel(len(x)/h.Dim, 64, func(from, to int) {
-		for i := from; i < to; i++ {
-			row, dst := x[i*h.Dim:(i+1)*h.Dim], out[i*h.Dim:(i+1)*h.Dim]
-			for d, v := range row {
-				dst[d] = (v - h.Mean[d]) * h.InvStd[d]
+// prepare takes features x, [n, D], to the x' that W is multiplied with.
+func (h *Head) prepare(g Gemm, x, out []float32) error {
+	var scratch []float32
+	for ; len(x) > 0; x, out = x[min(len(x), rowsAtOnce*h.Dim):], out[min(len(x), rowsAtOnce*h.Dim):] {
+		size := min(len(x), rowsAtOnce*h.Dim)
+		n := size / h.Dim
+		moved := out[:size]
+		if h.Transform != nil {
+			scratch = grow(scratch, size)
+			moved = scratch
+		}
+		parallel(n, 64, func(from, to int) {
+			for i := from; i < to; i++ {
+				dst := moved[i*h.Dim : (i+1)*h.Dim]
+				for d, v := range x[i*h.Dim : (i+1)*h.Dim] {
+					dst[d] = (v - h.Mean[d]) * h.InvStd[d]
+				}
 			}
-			if h.Normalize {
-				normalize(dst, h.Dim)
+		})
+		if h.Transform != nil {
+			if err := g.Mul(false, true, n, h.Dim, h.Dim, moved, h.Transform, out[:size]); err != nil {
+				return fmt.Errorf("transforming features: %w", err)
 			}
 		}
-	})
+		if h.Normalize {
+			parallel(n, 64, func(from, to int) { normalize(out[from*h.Dim:to*h.Dim], h.Dim) })
+		}
+	}
+	return nil
 }
 
 // normalize scales rows of length dim to Euclidean length 1; rows of zeros stay.

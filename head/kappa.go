@@ -52,7 +52,7 @@ func (t *trainer) estimate() error {
 func (t *trainer) pass(visit func(logits []float32, labels []int)) error {
 	h := t.current()
 	dim, n := h.Dim, len(t.data.Y)
-	w := h.weights()
+	w := h.EffectiveWeight()
 	z := make([]float32, min(n, rowsAtOnce)*h.Classes)
 	for from := 0; from < n; from += rowsAtOnce {
 		to := min(from+rowsAtOnce, n)

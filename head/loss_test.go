@@ -54,7 +54,10 @@ func TestGradient(t *testing.T) {
 			for _, late := range []bool{false, true} {
 				t.Run(fmt.Sprint(loss, "/", kind, "/late=", late), func(t *testing.T) {
 					s := Settings{Loss: loss, Head: kind, Scale: 3, LearnScale: true, Start: "zero", Gamma: new(0.4), Rho: new(0.5), Tau: new(1.3)}.WithDefaults()
-					tr := newTrainer(d, s)
+					tr, err := newTrainer(d, s)
+					if err != nil {
+						t.Fatal(err)
+					}
 					if err := tr.begin(); err != nil {
 						t.Fatal(err)
 					}
@@ -116,7 +119,7 @@ func TestGradient(t *testing.T) {
 						total := 0.0
 						best := 0
 						h := tr.current()
-						hw := h.weights()
+						hw := h.EffectiveWeight()
 						for k := range z {
 							for q := range dim {
 								z[k] += float64(hw[k*dim+q]) * float64(tr.rows[j*dim+q])

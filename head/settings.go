@@ -19,7 +19,8 @@ type Settings struct {
 	Scale      float64 // of the cosine head's logits (default 16)
 	LearnScale bool    // train the cosine head's scale too
 	Start      string  // "mean": class means; "zero": zeros, for a cosine head small random rows (default "mean")
-	Features   string  // "standardize", "center" (subtract the mean) or "raw" (default "standardize")
+	Features   string  // "whiten" (within-class), "standardize", "center" (subtract the mean) or "raw" (default "whiten")
+	Shrinkage  float64 // of the within-class covariance toward the identity, for "whiten" (default 0.5)
 
 	Epochs      int      // default 40
 	Batch       int      // default 256; larger than the set: full batch
@@ -72,10 +73,13 @@ func (s Settings) WithDefaults() Settings {
 	str(&s.Loss, "cvs")
 	str(&s.Head, "cosine")
 	str(&s.Start, "mean")
-	str(&s.Features, "standardize")
+	str(&s.Features, "whiten")
 	str(&s.Optimizer, "sgd")
 	if s.Scale == 0 {
 		s.Scale = 16
+	}
+	if s.Shrinkage == 0 {
+		s.Shrinkage = 0.5
 	}
 	if s.Epochs == 0 {
 		s.Epochs = 40
@@ -120,12 +124,13 @@ func (s Settings) Validate() error {
 	oneOf("loss", s.Loss, Losses()...)
 	oneOf("head", s.Head, "cosine", "linear")
 	oneOf("start", s.Start, "mean", "zero")
-	oneOf("features", s.Features, "standardize", "center", "raw")
+	oneOf("features", s.Features, "whiten", "standardize", "center", "raw")
 	oneOf("optimizer", s.Optimizer, "sgd", "adamw")
 	fault(s.Epochs < 1, "epochs %d: at least 1", s.Epochs)
 	fault(s.Batch < 1, "batch %d: at least 1", s.Batch)
 	fault(s.Warmup < 0 || s.Warmup > s.Epochs, "warm-up of %d epochs does not fit into %d", s.Warmup, s.Epochs)
 	fault(!(s.Scale > 0), "scale %g: must be above 0", s.Scale)
+	fault(!(s.Shrinkage > 0 && s.Shrinkage <= 1), "shrinkage %g: must be above 0, at most 1", s.Shrinkage)
 	fault(!(s.LR > 0) || math.IsInf(s.LR, 0), "learning rate %g: must be above 0", s.LR)
 	fault(!(*s.Momentum >= 0 && *s.Momentum < 1), "momentum %g: must be in [0, 1)", *s.Momentum)
 	for _, p := range []struct {

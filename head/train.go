@@ -46,7 +46,10 @@ func Train(ctx context.Context, data Data, s Settings) (*Result, error) {
 				s.Val.Dim, s.Val.Classes, data.Dim, data.Classes)
 		}
 	}
-	t := newTrainer(data, s.WithDefaults())
+	t, err := newTrainer(data, s.WithDefaults())
+	if err != nil {
+		return nil, err
+	}
 	if err := t.begin(); err != nil {
 		return nil, err
 	}
@@ -78,18 +81,22 @@ type trainer struct {
 	seen       []calib.Sample // of the epoch, in training order
 }
 
-func newTrainer(data Data, s Settings) *trainer {
+func newTrainer(data Data, s Settings) (*trainer, error) {
 	t := &trainer{set: s, data: data, counts: data.Counts()}
 	n, size := len(data.Y), data.Classes*data.Dim
 	t.head = &Head{Classes: data.Classes, Dim: data.Dim, Normalize: s.Head == "cosine"}
-	t.head.Mean, t.head.InvStd = standardisation(data, s.Features)
+	if err := t.head.fitFeatures(data, s); err != nil {
+		return nil, err
+	}
 	t.rows = make([]float32, len(data.X))
-	t.head.prepare(data.X, t.rows)
+	if err := t.head.prepare(s.Gemm, data.X, t.rows); err != nil {
+		return nil, err
+	}
 	batch := min(s.Batch, n)
 	t.x, t.z = make([]float32, batch*data.Dim), make([]float32, batch*data.Classes)
 	t.labels, t.seen = make([]int, batch), make([]calib.Sample, n)
 	t.grad, t.weights = make([]float32, size+data.Classes+1), make([]float32, size)
-	return t
+	return t, nil
 }
 
 // begin sets the state to the start, or to the one to resume from.
@@ -129,43 +136,36 @@ func (t *trainer) begin() error {
 // For a linear head that is the nearest-class-mean rule under a spherical Gaussian of the pooled within-class variance
 // v a dimension, softened by the dimension: w = μ/(v D), b = −|μ|²/(2 v D).
 func (t *trainer) startAtMeans(w, b []float32) {
-	dim, n := t.data.Dim, len(t.data.Y)
-	sums := make([]float64, t.data.Classes*dim)
-	all := make([]float64, dim)
-	total := 0.0
-	for i, y := range t.data.Y {
-		for d, v := range t.rows[i*dim : (i+1)*dim] {
-			sums[y*dim+d] += float64(v)
-			all[d] += float64(v)
-			total += float64(v) * float64(v)
+	dim := t.data.Dim
+	prepared := Data{X: t.rows, Y: t.data.Y, Dim: dim, Classes: t.data.Classes}
+	means, all := classMeans(prepared), sampleMean(prepared)
+	for y, n := range t.counts {
+		mean := means[y*dim : (y+1)*dim]
+		if n == 0 {
+			copy(mean, all)
 		}
-	}
-	for y, count := range t.counts {
-		row, share := sums[y*dim:(y+1)*dim], float64(count)
-		if count == 0 {
-			copy(row, all)
-			share = float64(n)
+		for d, v := range mean {
+			w[y*dim+d] = float32(v)
 		}
-		square := 0.0
-		for d := range row {
-			row[d] /= share
-			w[y*dim+d] = float32(row[d])
-			square += row[d] * row[d]
-		}
-		total -= float64(count) * square
-		b[y] = float32(-square / 2)
 	}
 	if t.head.Normalize {
 		normalize(w, dim)
-		clear(b)
 		return
 	}
-	within := float32(max(total/float64(n), 1e-12)) // = v D
-	for i := range w {
-		w[i] /= within
+	within := 0.0 // = v D
+	for i, y := range t.data.Y {
+		for d, v := range t.rows[i*dim : (i+1)*dim] {
+			within += (float64(v) - means[y*dim+d]) * (float64(v) - means[y*dim+d])
+		}
 	}
+	within = max(within/float64(len(t.data.Y)), 1e-12)
 	for y := range b {
-		b[y] /= within
+		square := 0.0
+		for d, v := range means[y*dim : (y+1)*dim] {
+			square += v * v
+			w[y*dim+d] = float32(v / within)
+		}
+		b[y] = float32(-square / (2 * within))
 	}
 }
 
@@ -345,41 +345,4 @@ func argmax(row []float32) int {
 		}
 	}
 	return best
-}
-
-// standardisation returns the mean and the inverse standard deviation of each feature that Settings.Features asks
-// for. A feature that never varies gets 1.
-func standardisation(data Data, how string) (mean, inv []float32) {
-	mean, inv = make([]float32, data.Dim), make([]float32, data.Dim)
-	for d := range inv {
-		inv[d] = 1
-	}
-	if how == "raw" {
-		return mean, inv
-	}
-	n := float64(len(data.Y))
-	sum, square := make([]float64, data.Dim), make([]float64, data.Dim)
-	for i := range data.Y {
-		for d, v := range data.X[i*data.Dim : (i+1)*data.Dim] {
-			sum[d] += float64(v)
-		}
-	}
-	for d := range sum {
-		sum[d] /= n
-		mean[d] = float32(sum[d])
-	}
-	if how == "center" {
-		return mean, inv
-	}
-	for i := range data.Y {
-		for d, v := range data.X[i*data.Dim : (i+1)*data.Dim] {
-			square[d] += (float64(v) - sum[d]) * (float64(v) - sum[d])
-		}
-	}
-	for d, v := range square {
-		if sd := math.Sqrt(v / n); sd > 1e-6 {
-			inv[d] = float32(1 / sd)
-		}
-	}
-	return mean, inv
 }
