@@ -15,8 +15,9 @@
 // palettes are looked up, CMYK takes Pillow's formula. Lossless formats and WebP agree with Pillow to the last
 // bit, JPEG within 3 levels of libjpeg-turbo (fancy chroma upsampling, its integer colour conversion;
 // only the inverse DCT differs). Resampling agrees to the last bit: two passes of 22-bit fixed point,
-// 8 bits per channel between them, filter support widened when shrinking. testdata/make_fixtures.py
-// made the fixtures that the tests compare with.
+// 8 bits per channel between them, filter support widened when shrinking. Reference is Pillow 13, which
+// takes the passes of tall images in another order than its predecessors: up to one level apart.
+// testdata/make_fixtures.py made the fixtures that the tests compare with.
 //
 // DecoderID names this behaviour. It is part of Preprocess.Key, so a feature store never mixes
 // features of different pixels.

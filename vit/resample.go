@@ -1,6 +1,9 @@
 package vit
 
-import "math"
+import (
+	"math"
+	"slices"
+)
 
 // filter is a resampling kernel; support is its half width in samples.
 type filter struct {
@@ -174,9 +177,9 @@ func (a *axis) prepareNearest() {
 	}
 }
 
-// rows is the range of input samples that the axis reads.
-func (a *axis) rows() (lo, hi int) {
-	return a.start[0], a.start[len(a.start)-1] + a.taps
+// reads is the range of input samples that the axis reads.
+func (a *axis) reads() (lo, hi int) {
+	return slices.Min(a.start), slices.Max(a.start) + a.taps
 }
 
 // clip rounds a sum of weighted bytes to a byte: index it with the sum's upper 10 bits, which are
@@ -236,27 +239,42 @@ func horizontal(dst []byte, img *RGB, a *axis, lo, hi int) {
 func vertical(dst []float32, src []byte, lo, width int, a *axis, tables *[3][1024]float32, sums []int32) {
 	sums = sums[:width]
 	for y, start := range a.start {
-		coef := a.coef[y*a.taps : (y+1)*a.taps]
 		for c := range tables {
-			at := (3*(start-lo) + c) * width
-			for i := range sums {
-				sums[i] = half
-			}
-			k := coef
-			for ; len(k) >= 4; k = k[4:] {
-				addRows4(sums, src[at:], 3*width, k)
-				at += 4 * 3 * width
-			}
-			for _, k := range k {
-				addRow(sums, src[at:], k)
-				at += 3 * width
-			}
+			addRows(sums, src[(3*(start-lo)+c)*width:], 3*width, a.coef[y*a.taps:][:a.taps])
 			out := dst[(c*len(a.start)+y)*width:][:len(sums)]
 			table := &tables[c]
 			for i, s := range sums {
 				out[i] = table[uint32(s)>>precision]
 			}
 		}
+	}
+}
+
+// verticalFirst resamples img to dst, of the same width, for horizontal to go on with.
+func verticalFirst(dst, img *RGB, a *axis, sums []int32) {
+	dst.resize(img.Width, len(a.start))
+	sums = sums[:3*img.Width]
+	for y, start := range a.start {
+		addRows(sums, img.Pix[start*len(sums):], len(sums), a.coef[y*a.taps:][:a.taps])
+		out := dst.row(y)[:len(sums)]
+		for i, s := range sums {
+			out[i] = clip[uint32(s)>>precision]
+		}
+	}
+}
+
+// addRows sets sums to the weighted sum of rows, which are stride apart, in 22-bit fixed point.
+func addRows(sums []int32, rows []byte, stride int, coef []int32) {
+	for i := range sums {
+		sums[i] = half
+	}
+	for ; len(coef) >= 4; coef = coef[4:] {
+		addRows4(sums, rows, stride, coef)
+		rows = rows[min(4*stride, len(rows)):]
+	}
+	for _, k := range coef {
+		addRow(sums, rows, k)
+		rows = rows[min(stride, len(rows)):]
 	}
 }
 

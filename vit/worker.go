@@ -13,7 +13,8 @@ type worker struct {
 
 	decoded, turned RGB
 	x, y            axis
-	narrow          []byte  // rows after the horizontal pass
+	flat            RGB     // after a vertical pass that comes first
+	narrow          []byte  // rows after the horizontal pass, each of three channels
 	sums            []int32 // one row of the vertical pass
 }
 
@@ -65,7 +66,7 @@ func (w *worker) image(p Preprocess, img *RGB, dst []float32) error {
 		img = &w.turned
 	}
 	w.resample(img, dst)
-	for _, buffer := range []*RGB{&w.decoded, &w.turned} {
+	for _, buffer := range []*RGB{&w.decoded, &w.turned, &w.flat} {
 		if cap(buffer.Pix) > keepBytes {
 			buffer.Pix = nil
 		}
@@ -79,11 +80,37 @@ func (w *worker) resample(img *RGB, dst []float32) {
 	width, height := p.resized(img.Width, img.Height)
 	w.x.prepare(axisSpec{p.Interpolation, img.Width, width, cropOffset(width, p.Width), p.Width})
 	w.y.prepare(axisSpec{p.Interpolation, img.Height, height, cropOffset(height, p.Height), p.Height})
-	lo, hi := w.y.rows()
+	w.sums = resized(w.sums, max(p.Width, 3*img.Width))
+	if verticalComesFirst(img.Width, img.Height, width, height) {
+		verticalFirst(&w.flat, img, &w.y, w.sums)
+		w.narrow = resized(w.narrow, p.Size())
+		horizontal(w.narrow, &w.flat, &w.x, 0, p.Height)
+		w.normalise(dst)
+		return
+	}
+	lo, hi := w.y.reads()
 	w.narrow = resized(w.narrow, 3*p.Width*(hi-lo))
-	w.sums = resized(w.sums, p.Width)
 	horizontal(w.narrow, img, &w.x, lo, hi)
 	vertical(dst, w.narrow, lo, p.Width, &w.y, &w.tables, w.sums)
+}
+
+// normalise puts finished rows in narrow, each of three channels, in their place.
+func (w *worker) normalise(dst []float32) {
+	width, plane := w.preprocess.Width, w.preprocess.Width*w.preprocess.Height
+	for i := 0; i < len(w.narrow); i += width {
+		y, c := i/width/3, i/width%3
+		table := &w.tables[c]
+		out := dst[c*plane+y*width:][:width]
+		for x, v := range w.narrow[i : i+width] {
+			out[x] = table[v]
+		}
+	}
+}
+
+// verticalComesFirst is Pillow's choice of the first pass, since version 13, for a resize from w×h to
+// width×height. The order shows in the last bit.
+func verticalComesFirst(w, h, width, height int) bool {
+	return h > height && h-height > 2*(w-width)
 }
 
 // resized is the size of a w×h image before the crop.
