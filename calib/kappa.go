@@ -18,9 +18,13 @@ type Kappa struct {
 
 // Sample is what κ estimation keeps of one training sample: what the head made of it when it was trained on.
 type Sample struct {
-	Label, Predicted int32   // Predicted: argmax of the raw logits
+	Label, Predicted int32   // Predicted: argmax of the raw logits z
 	True, Top        float32 // raw logits of Label and of Predicted
 	LogSum           float32 // log Σ_k exp(z_k), where the estimator asked for softmax
+
+	// The same as the loss sees it, after its adjustment: argmax of β z + Δ and that class's softmax probability.
+	Fitted     int32
+	Confidence float32
 }
 
 // Epoch is what an estimator is given at the end of an epoch.
@@ -28,6 +32,8 @@ type Epoch struct {
 	Number int   // epochs done
 	Late   bool  // κ⁺ for the late phase is wanted, else κ* for the early one
 	Counts []int // N_y
+
+	Beta, Delta []float64 // of the loss in the epoch just done
 
 	// Samples are the epoch's training samples in the order of training: the reference code's "bank", without its
 	// limit.

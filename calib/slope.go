@@ -1,6 +1,9 @@
 package calib
 
-import "math"
+import (
+	"math"
+	"slices"
+)
 
 // Grouping says which samples stand for a class when its slope is fitted.
 type Grouping string
@@ -22,6 +25,7 @@ type Slope struct {
 	Group      Grouping // default ByPrediction
 	Bins       int      // default 20
 	EqualCount bool     // bins of equal count instead of equal width (κ*: least to greatest logit, κ⁺: [0, 1])
+	Raw        bool     // κ⁺ of the softmax of the raw logits, as in the reference code, instead of what the loss sees
 	Intercept  bool     // fit slope and intercept instead of a line through the origin
 	Huber      bool     // [FitHuber] instead of least squares (the paper's appendix C.5)
 	FullPass   bool     // all training samples as the head sees them now, instead of the epoch's training-time logits
@@ -87,7 +91,7 @@ func (s Slope) Estimate(e Epoch) ([]Kappa, error) {
 	return kappa, nil
 }
 
-func (s Slope) Softmax(late bool) bool { return late && s.Group != OneVsRest && !s.FullPass }
+func (s Slope) Softmax(late bool) bool { return late && s.Raw && s.Group != OneVsRest && !s.FullPass }
 
 func (s Slope) fit(c series, late bool) (Line, bool) {
 	bins := c.bins(s.Bins, !late, s.EqualCount)
@@ -111,31 +115,30 @@ func (s Slope) collect(e Epoch) ([]series, error) {
 	}
 	err := e.Pass(func(logits []float32, labels []int) {
 		n := len(classes)
+		seen := make([]float64, n)
 		for i, y := range labels {
 			row := logits[i*n : (i+1)*n]
-			top := 0
-			for k, z := range row {
-				if z > row[top] {
-					top = k
-				}
-			}
-			logSum := math.NaN()
+			o := Sample{Label: int32(y), Predicted: int32(argmax(row)), True: row[y]}
+			o.Top = row[o.Predicted]
 			if e.Late {
-				sum := 0.0
-				for _, z := range row {
-					sum += math.Exp(float64(z - row[top]))
+				for k, z := range row {
+					seen[k] = float64(z)
+					if !s.Raw {
+						seen[k] = e.Beta[k]*seen[k] + e.Delta[k]
+					}
 				}
-				logSum = float64(row[top]) + math.Log(sum)
+				o.Fitted = int32(argmax(seen))
+				logSum := softmax(seen)
+				o.Confidence, o.LogSum = float32(seen[o.Fitted]), float32(logSum)
 			}
 			if s.Group != OneVsRest {
-				s.add(classes, Sample{Label: int32(y), Predicted: int32(top), True: row[y], Top: row[top],
-					LogSum: float32(logSum)}, e.Late)
+				s.add(classes, o, e.Late)
 				continue
 			}
 			for k, z := range row {
 				confidence := float64(z)
 				if e.Late {
-					confidence = math.Exp(float64(z) - logSum)
+					confidence = seen[k]
 				}
 				classes[k].add(confidence, k == y)
 			}
@@ -147,14 +150,40 @@ func (s Slope) collect(e Epoch) ([]series, error) {
 // add files a sample under the class that the grouping says.
 func (s Slope) add(classes []series, o Sample, late bool) {
 	class, confidence := o.Predicted, float64(o.Top)
+	if s.Group == ByLabel && !late {
+		confidence = float64(o.True)
+	}
+	if late && s.Raw {
+		confidence = math.Exp(float64(o.Top - o.LogSum))
+	} else if late {
+		class, confidence = o.Fitted, float64(o.Confidence)
+	}
+	hit := class == o.Label
 	if s.Group == ByLabel {
 		class = o.Label
-		if !late {
-			confidence = float64(o.True)
+	}
+	classes[class].add(confidence, hit)
+}
+
+func argmax[T float32 | float64](row []T) int {
+	best := 0
+	for k, v := range row {
+		if v > row[best] {
+			best = k
 		}
 	}
-	if late {
-		confidence = math.Exp(float64(o.Top - o.LogSum))
+	return best
+}
+
+// softmax replaces logits by probabilities and returns the log of their sum before.
+func softmax(row []float64) float64 {
+	top, sum := slices.Max(row), 0.0
+	for k, z := range row {
+		row[k] = math.Exp(z - top)
+		sum += row[k]
 	}
-	classes[class].add(confidence, o.Predicted == o.Label)
+	for k := range row {
+		row[k] /= sum
+	}
+	return top + math.Log(sum)
 }

@@ -23,8 +23,8 @@ func (t *trainer) kappa(late bool) []calib.Kappa {
 	return t.state.Early
 }
 
-// estimate fits κ for the epoch to come. The last early epoch therefore already fits κ⁺.
-func (t *trainer) estimate() error {
+// estimate fits κ for the epoch to come, after one with the given loss. The last early epoch therefore already fits κ⁺.
+func (t *trainer) estimate(loss Adjustment) error {
 	if !t.usesKappa() || t.state.Epoch == t.set.Epochs {
 		return nil
 	}
@@ -35,6 +35,7 @@ func (t *trainer) estimate() error {
 	}
 	kappa, err := t.set.Kappa.Estimate(calib.Epoch{
 		Number: t.state.Epoch, Late: late, Counts: t.counts, Samples: t.seen, Previous: *previous, Pass: t.pass,
+		Beta: loss.Beta, Delta: loss.Delta,
 	})
 	if err != nil {
 		return fmt.Errorf("estimating κ after epoch %d: %w", t.state.Epoch, err)

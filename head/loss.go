@@ -162,14 +162,16 @@ func (l *batchLoss) gradient(z []float32, labels []int, seen []calib.Sample, sof
 // row replaces one sample's logits by weight·∂(−log p_y)/∂z and returns −log p_y.
 func (l *batchLoss) row(z []float32, y int, weight float32, seen *calib.Sample, softmax bool) float64 {
 	beta, delta, unshift := l.beta[:len(z)], l.delta[:len(z)], l.unshift[:len(z)]
-	best, top := 0, float32(math.Inf(-1))
+	best, fitted, high, top := 0, 0, z[0], float32(math.Inf(-1))
 	for k, v := range z {
-		if v > z[best] {
-			best = k
+		if v > high {
+			best, high = k, v
 		}
-		top = max(top, beta[k]*v+delta[k])
+		if u := beta[k]*v + delta[k]; !(u <= top) { // NaN gets through, to be seen in the loss
+			fitted, top = k, u
+		}
 	}
-	*seen = calib.Sample{Label: int32(y), Predicted: int32(best), True: z[y], Top: z[best]}
+	*seen = calib.Sample{Label: int32(y), Predicted: int32(best), True: z[y], Top: high, Fitted: int32(fitted)}
 	if softmax && !l.flat {
 		sum := float32(0)
 		for _, v := range z {
@@ -192,6 +194,7 @@ func (l *batchLoss) row(z []float32, y int, weight float32, seen *calib.Sample, 
 		}
 		seen.LogSum = top + float32(math.Log(float64(raw)))
 	}
+	seen.Confidence = 1 / sum // the top's own term is exp(0)
 	scale := weight / sum
 	for k, e := range z {
 		z[k] = e * scale * beta[k]

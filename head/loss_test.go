@@ -131,6 +131,18 @@ func TestGradient(t *testing.T) {
 							}
 						}
 						o := seen[i]
+						fitted, confidence := 0, 0.0
+						for k := range z {
+							if a.Beta[k]*z[k]+a.Delta[k] > a.Beta[fitted]*z[fitted]+a.Delta[fitted] {
+								fitted = k
+							}
+						}
+						for k := range z {
+							confidence += math.Exp(a.Beta[k]*z[k] + a.Delta[k] - a.Beta[fitted]*z[fitted] - a.Delta[fitted])
+						}
+						if int(o.Fitted) != fitted || math.Abs(float64(o.Confidence)-1/confidence) > 1e-5 {
+							t.Errorf("sample %d: saw %+v, want %d with %g as the loss sees it", i, o, fitted, 1/confidence)
+						}
 						if int(o.Label) != d.Y[j] || int(o.Predicted) != best || math.Abs(float64(o.True)-z[d.Y[j]]) > 1e-5 ||
 							math.Abs(float64(o.Top)-z[best]) > 1e-5 || math.Abs(float64(o.LogSum)-math.Log(total)) > 1e-5 {
 							t.Errorf("sample %d: saw %+v, logits %v", i, o, z)

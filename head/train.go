@@ -224,7 +224,7 @@ func (t *trainer) epoch(ctx context.Context) error {
 		return &DivergedError{Epoch: e + 1, Phase: phase, LR: record.LR}
 	}
 	t.state.Epoch++
-	if err := t.estimate(); err != nil {
+	if err := t.estimate(adjustment); err != nil {
 		return err
 	}
 	seenLabels := make([]int, n)
