@@ -355,3 +355,12 @@ func TestPreprocessJSON(t *testing.T) {
 		}
 	}
 }
+
+func mustJSON(t testing.TB, v any) []byte {
+	t.Helper()
+	data, err := json.Marshal(v)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return data
+}

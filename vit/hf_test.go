@@ -1,0 +1,105 @@
+package vit
+
+import (
+	"strings"
+	"testing"
+)
+
+func TestParseHF(t *testing.T) {
+	half, one := [3]float32{0.5, 0.5, 0.5}, [3]float32{1, 1, 1}
+	clipMean, clipStd := [3]float32{0.48145466, 0.4578275, 0.40821073}, [3]float32{0.26862954, 0.26130258, 0.27577711}
+	square := func(n int, interpolation string, mean, std [3]float32) Preprocess {
+		return Preprocess{Width: n, Height: n, Resize: "exact", Interpolation: interpolation, Mean: mean, Std: std, Orientation: true}
+	}
+	cropped := func(resize string, to, n int, interpolation string, mean, std [3]float32) Preprocess {
+		p := square(n, interpolation, mean, std)
+		p.Resize, p.ResizeTo = resize, to
+		return p
+	}
+	for name, c := range map[string]struct {
+		text string
+		want Preprocess
+	}{
+		"ViT": {`{"do_normalize": true, "do_rescale": true, "do_resize": true, "image_mean": [0.5, 0.5, 0.5], "image_processor_type": "ViTImageProcessor", "image_std": [0.5, 0.5, 0.5], "resample": 2, "rescale_factor": 0.00392156862745098, "size": {"height": 224, "width": 224}}`,
+			square(224, "bilinear", half, half)},
+		"ViT, old": {`{"do_normalize": true, "do_resize": true, "feature_extractor_type": "ViTFeatureExtractor", "image_mean": [0.485, 0.456, 0.406], "image_std": [0.229, 0.224, 0.225], "resample": 3, "size": 384}`,
+			square(384, "bicubic", imageNetMean, imageNetStd)},
+		"ViT, oldest": {`{"do_normalize": true, "do_resize": true, "image_mean": [0.5, 0.5, 0.5], "image_std": [0.5, 0.5, 0.5], "size": 224}`,
+			square(224, "bilinear", half, half)},
+		"ViT by defaults": {`{"image_processor_type": "ViTImageProcessorFast"}`, square(224, "bilinear", half, half)},
+		"DeiT": {`{"crop_size": {"height": 224, "width": 224}, "do_center_crop": true, "image_mean": [0.485, 0.456, 0.406], "image_processor_type": "DeiTImageProcessor", "image_std": [0.229, 0.224, 0.225], "resample": 3, "size": {"height": 256, "width": 256}}`,
+			cropped("exact", 256, 224, "bicubic", imageNetMean, imageNetStd)},
+		"DeiT, old": {`{"crop_size": 224, "do_center_crop": true, "do_normalize": true, "do_resize": true, "feature_extractor_type": "DeiTFeatureExtractor", "resample": 3, "size": 256}`,
+			cropped("exact", 256, 224, "bicubic", imageNetMean, imageNetStd)},
+		"BEiT": {`{"crop_size": 224, "do_center_crop": false, "feature_extractor_type": "BeitFeatureExtractor", "resample": 2, "size": 224}`,
+			square(224, "bilinear", half, half)},
+		"CLIP": {`{"crop_size": {"height": 224, "width": 224}, "do_center_crop": true, "do_convert_rgb": true, "feature_extractor_type": "CLIPFeatureExtractor", "image_mean": [0.48145466, 0.4578275, 0.40821073], "image_std": [0.26862954, 0.26130258, 0.27577711], "resample": 3, "size": {"shortest_edge": 224}}`,
+			cropped("shortest", 224, 224, "bicubic", clipMean, clipStd)},
+		"CLIP, old":        {`{"crop_size": 224, "feature_extractor_type": "CLIPFeatureExtractor", "size": 224}`, cropped("shortest", 224, 224, "bicubic", clipMean, clipStd)},
+		"CLIP by defaults": {`{"image_processor_type": "CLIPImageProcessor"}`, cropped("shortest", 224, 224, "bicubic", clipMean, clipStd)},
+		"SigLIP": {`{"do_normalize": true, "image_mean": [0.5, 0.5, 0.5], "image_processor_type": "SiglipImageProcessor", "image_std": [0.5, 0.5, 0.5], "resample": 3, "size": {"height": 256, "width": 256}}`,
+			square(256, "bicubic", half, half)},
+		"DINOv2": {`{"crop_size": {"height": 224, "width": 224}, "do_center_crop": true, "image_mean": [0.485, 0.456, 0.406], "image_processor_type": "BitImageProcessor", "image_std": [0.229, 0.224, 0.225], "resample": 3, "size": {"shortest_edge": 256}}`,
+			cropped("shortest", 256, 224, "bicubic", imageNetMean, imageNetStd)},
+		"DINOv3":                    {`{"image_processor_type": "DINOv3ViTImageProcessorFast", "size": {"height": 224, "width": 224}, "crop_size": null, "do_center_crop": null}`, square(224, "bilinear", imageNetMean, imageNetStd)},
+		"ConvNeXt":                  {`{"crop_pct": 0.875, "image_processor_type": "ConvNextImageProcessor", "resample": 3, "size": {"shortest_edge": 224}}`, cropped("shortest", 256, 224, "bicubic", imageNetMean, imageNetStd)},
+		"ConvNeXt, large":           {`{"crop_pct": 0.875, "feature_extractor_type": "ConvNextFeatureExtractor", "resample": 3, "size": 384}`, square(384, "bicubic", imageNetMean, imageNetStd)},
+		"no rescale":                {`{"size": 8, "do_rescale": false, "image_mean": [127.5, 127.5, 127.5], "image_std": [127.5, 127.5, 127.5]}`, square(8, "bilinear", half, half)},
+		"other factor":              {`{"size": 8, "rescale_factor": 0.00784313725490196, "image_mean": [1, 1, 1], "image_std": [2, 2, 2]}`, square(8, "bilinear", half, one)},
+		"no normalise":              {`{"size": 8, "do_normalize": false, "image_mean": [1, 1, 1]}`, square(8, "bilinear", [3]float32{}, one)},
+		"resample lanczos":          {`{"size": 8, "resample": 1}`, square(8, "lanczos", half, half)},
+		"size pair":                 {`{"size": [8, 8]}`, square(8, "bilinear", half, half)},
+		"squash to the crop":        {`{"size": 8, "do_center_crop": true, "crop_size": 8}`, square(8, "bilinear", half, half)},
+		"timm":                      {`{"architecture": "vit_tiny_patch16_224", "num_classes": 1000, "pretrained_cfg": {"tag": "augreg", "input_size": [3, 224, 224], "fixed_input_size": true, "interpolation": "bicubic", "crop_pct": 0.9, "crop_mode": "center", "mean": [0.5, 0.5, 0.5], "std": [0.5, 0.5, 0.5]}}`, cropped("shortest", 248, 224, "bicubic", half, half)},
+		"timm, keys alone":          {`{"input_size": [3, 32, 32], "interpolation": "bilinear", "crop_pct": 1.0, "mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}`, cropped("shortest", 32, 32, "bilinear", imageNetMean, imageNetStd)},
+		"timm, squash":              {`{"input_size": [3, 378, 378], "interpolation": "bicubic", "crop_pct": 1.0, "crop_mode": "squash", "mean": [0.5, 0.5, 0.5], "std": [0.5, 0.5, 0.5]}`, cropped("exact", 378, 378, "bicubic", half, half)},
+		"rescale offset that is no": {`{"size": 8, "rescale_offset": false}`, square(8, "bilinear", half, half)},
+	} {
+		got, err := ParseHF([]byte(c.text))
+		if err != nil || got != c.want {
+			t.Errorf("%s: %+v, %v\nwant %+v", name, got, err, c.want)
+		}
+	}
+}
+
+func TestParseHFRefuses(t *testing.T) {
+	for text, word := range map[string]string{
+		``:                       "JSON",
+		`[]`:                     "array",
+		`{}`:                     "image_processor_type",
+		`{"model_type": "bert"}`: "image_processor_type",
+		`{"image_processor_type": "Siglip2ImageProcessor"}`:                                     "Siglip2ImageProcessor",
+		`{"image_processor_type": "DonutImageProcessor"}`:                                       "DonutImageProcessor",
+		`{"size": 8, "do_pad": true}`:                                                           "do_pad",
+		`{"size": 8, "do_flip_channel_order": true}`:                                            "BGR",
+		`{"size": 8, "do_image_splitting": true}`:                                               "do_image_splitting",
+		`{"size": 8, "max_num_patches": 256}`:                                                   "max_num_patches",
+		`{"size": 8, "num_frames": 4}`:                                                          "num_frames",
+		`{"size": 8, "rescale_offset": true}`:                                                   "rescale_offset",
+		`{"size": 8, "do_resize": false}`:                                                       "do_resize",
+		`{"size": 8, "resample": 6}`:                                                            "resample",
+		`{"size": 8, "crop_pct": 0.9}`:                                                          "crop_pct",
+		`{"size": {"longest_edge": 8}}`:                                                         "longest_edge",
+		`{"size": "8"}`:                                                                         "size",
+		`{"size": {"height": 8}}`:                                                               "0×8",
+		`{"size": {"height": -8, "width": 8}}`:                                                  "8×-8",
+		`{"size": {"shortest_edge": 8}}`:                                                        "do_center_crop",
+		`{"size": {"height": 8, "width": 9}, "do_center_crop": true, "crop_size": 7}`:           "square",
+		`{"size": 6, "do_center_crop": true, "crop_size": 7}`:                                   "resize_to",
+		`{"size": 8, "image_mean": [0.5]}`:                                                      "image_mean",
+		`{"size": 8, "image_std": [0, 0, 0], "image_mean": [0, 0, 0]}`:                          "image_std",
+		`{"size": 8, "rescale_factor": 0}`:                                                      "rescale_factor",
+		`{"image_processor_type": "ConvNextImageProcessor", "size": 224, "crop_pct": 0}`:        "crop_pct",
+		`{"image_processor_type": "ConvNextImageProcessor", "size": {"height": 8, "width": 9}}`: "shortest_edge",
+		`{"input_size": [1, 28, 28]}`:                                                           "input_size",
+		`{"input_size": [3, 28, 32]}`:                                                           "square",
+		`{"input_size": [3, 32, 32], "crop_mode": "border"}`:                                    "border",
+		`{"input_size": [3, 32, 32], "crop_pct": 1.5}`:                                          "crop_pct",
+		`{"input_size": [3, 32, 32], "interpolation": "random"}`:                                "random",
+	} {
+		p, err := ParseHF([]byte(text))
+		if err == nil || !strings.Contains(err.Error(), word) {
+			t.Errorf("%s: %+v, %v; want an error that says %q", text, p, err, word)
+		}
+	}
+}
