@@ -1,8 +1,10 @@
 package dataset
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -248,24 +250,24 @@ func FuzzCSV(f *testing.F) {
 	for _, s := range []string{"path,label\na,b\n", "\ufefflabel,path,x\r\n\"a\",\"b\nc\",\n", "path\n", "\"", ",,\n"} {
 		f.Add([]byte(s))
 	}
-	f.Fuzz(func(t *testing.T, data []byte) { fuzzManifest(t, data, ".csv") })
+	f.Fuzz(func(t *testing.T, data []byte) { fuzzManifest(t, data, parseCSV) })
 }
 
 func FuzzJSONL(f *testing.F) {
 	for _, s := range []string{`{"path":"a","label":"b"}`, "{\"path\":\"a\",\"label\":1}\n\n{}", "[]", "null", "{"} {
 		f.Add([]byte(s))
 	}
-	f.Fuzz(func(t *testing.T, data []byte) { fuzzManifest(t, data, ".jsonl") })
+	f.Fuzz(func(t *testing.T, data []byte) { fuzzManifest(t, data, parseJSONL) })
 }
 
-// fuzzManifest opens any bytes as a manifest: an error that wraps ErrData, or a
-// data set that holds together.
-func fuzzManifest(t *testing.T, data []byte, ext string) {
-	path := filepath.Join(t.TempDir(), "m"+ext)
-	if err := os.WriteFile(path, data, 0o644); err != nil {
-		t.Fatal(err)
+// fuzzManifest reads any bytes as a manifest: an error, or a data set that holds
+// together.
+func fuzzManifest(t *testing.T, data []byte, parse func(io.Reader) ([]sample, error)) {
+	samples, err := parse(skipBOM(bytes.NewReader(data)))
+	if err != nil {
+		return
 	}
-	d, _, err := Open(path, Options{})
+	d, _, err := (&reading{samples: samples}).dataset("m", nil)
 	if err != nil {
 		if !errors.Is(err, ErrData) {
 			t.Fatalf("error %v does not wrap ErrData", err)

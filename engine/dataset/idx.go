@@ -1,6 +1,7 @@
 package dataset
 
 import (
+	"bufio"
 	"bytes"
 	"compress/gzip"
 	"encoding/binary"
@@ -143,23 +144,28 @@ func classNames(dir string) ([]string, error) {
 	return nil, nil
 }
 
-// readIDXFile opens a file, compressed if its first bytes say so.
 func readIDXFile[T any](path string, parse func(io.Reader) (T, error)) (T, error) {
-	var none T
-	data, err := os.Open(path)
+	f, err := os.Open(path)
 	if err != nil {
+		var none T
 		return none, err
 	}
-	defer data.Close()
-	magic := make([]byte, 2)
-	if _, err := io.ReadFull(data, magic); err != nil {
+	defer f.Close()
+	return decompress(f, parse)
+}
+
+// decompress parses r, through gzip if its first bytes say so.
+func decompress[T any](r io.Reader, parse func(io.Reader) (T, error)) (T, error) {
+	var none T
+	b := bufio.NewReaderSize(r, 1<<16)
+	magic, err := b.Peek(2)
+	if err != nil {
 		return none, fmt.Errorf("too short for an IDX file: %w", err)
 	}
-	r := io.MultiReader(bytes.NewReader(magic), data)
 	if !bytes.Equal(magic, []byte{0x1f, 0x8b}) {
-		return parse(r)
+		return parse(b)
 	}
-	z, err := gzip.NewReader(r)
+	z, err := gzip.NewReader(b)
 	if err != nil {
 		return none, err
 	}

@@ -85,13 +85,13 @@ func (k Key) fields() []field {
 	}
 }
 
-// fullHash is the SHA-256 of the format's name and the fields, each followed by
-// a line feed and quoted as in Go so that no two keys give the same text.
+// fullHash is the SHA-256 of the format's name and the fields, a line each, with
+// the length in bytes before each value so that no two keys give the same text.
 func (k Key) fullHash() string {
 	h := sha256.New()
 	fmt.Fprintln(h, format)
 	for _, f := range k.fields() {
-		fmt.Fprintf(h, "%s %q\n", f.name, f.value)
+		fmt.Fprintf(h, "%s %d:%s\n", f.name, len(f.value), f.value)
 	}
 	return hex.EncodeToString(h.Sum(nil))
 }

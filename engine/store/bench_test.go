@@ -1,0 +1,115 @@
+package store
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/vitft/vitft/engine/safetensors"
+)
+
+// The size of a usual job: 20,000 images, ViT-Tiny.
+const benchN, benchDim = 20000, 192
+
+func benchStore(b *testing.B) (dir string) {
+	dir = b.TempDir()
+	s, _ := mustOpen(b, dir, testKey(benchDim))
+	fill(b, s, 0, upTo(benchN))
+	s.Close()
+	return dir
+}
+
+func setBytes(b *testing.B) { b.SetBytes(4 * benchN * benchDim) }
+
+func BenchmarkOpen(b *testing.B) {
+	dir := benchStore(b)
+	b.Run("store", func(b *testing.B) {
+		setBytes(b)
+		for b.Loop() {
+			s, _, err := Open(dir, testKey(benchDim))
+			if err != nil {
+				b.Fatal(err)
+			}
+			if err := s.Close(); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+	b.Run("reference=read", func(b *testing.B) { // the same files, unchecked
+		setBytes(b)
+		names, err := filepath.Glob(filepath.Join(dir, "*", "*"+blockSuffix))
+		if err != nil {
+			b.Fatal(err)
+		}
+		for b.Loop() {
+			for _, name := range names {
+				if _, err := os.ReadFile(name); err != nil {
+					b.Fatal(err)
+				}
+			}
+		}
+	})
+}
+
+func BenchmarkGather(b *testing.B) {
+	s, _ := mustOpen(b, benchStore(b), testKey(benchDim))
+	ids := testIDs(benchN)
+	dst := make([]float32, benchN*benchDim)
+	b.Run("store", func(b *testing.B) {
+		setBytes(b)
+		for b.Loop() {
+			if err := s.Gather(ids, dst); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+	b.Run("reference=copy", func(b *testing.B) {
+		setBytes(b)
+		src := make([]float32, len(dst))
+		for b.Loop() {
+			copy(dst, src)
+		}
+	})
+}
+
+func BenchmarkAppend(b *testing.B) {
+	ids := testIDs(benchN)
+	feature := testFeature(0, benchDim)
+	b.Run("store", func(b *testing.B) {
+		setBytes(b)
+		for b.Loop() {
+			b.StopTimer()
+			s, _ := mustOpen(b, b.TempDir(), testKey(benchDim))
+			b.StartTimer()
+			w, err := s.Writer(WriterOptions{})
+			if err != nil {
+				b.Fatal(err)
+			}
+			for _, id := range ids {
+				if err := w.Append(id, "x", feature); err != nil {
+					b.Fatal(err)
+				}
+			}
+			if err := w.Close(); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+	b.Run("reference=one file", func(b *testing.B) { // one atomic write of all
+		setBytes(b)
+		all := make([]float32, benchN*benchDim)
+		rawIDs := bytes.Repeat([]byte{1}, 32*benchN)
+		dir := b.TempDir()
+		for i := 0; b.Loop(); i++ {
+			f := safetensors.File{Tensors: []safetensors.Tensor{
+				safetensors.New(tensorFeatures, []int{benchN, benchDim}, all),
+				safetensors.New(tensorIDs, []int{benchN, 32}, rawIDs),
+			}}
+			if err := f.Write(filepath.Join(dir, fmt.Sprint(i))); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+}
