@@ -302,21 +302,21 @@ func (r *reading) trainingClasses() []string {
 	return classes
 }
 
-// checkLabels refuses labels that could not be written to a line of text.
+// checkLabels refuses labels that are nothing, or no line of text.
 func (r *reading) checkLabels(source string) error {
 	for _, s := range r.samples {
-		var fault string
+		var fault error
 		switch {
 		case s.label == "":
-			fault = "empty label"
+			fault = fmt.Errorf("empty label for %s", s.Path)
 		case !utf8.ValidString(s.label):
-			fault = "label is not UTF-8"
+			fault = fmt.Errorf("label %q of %s is not UTF-8", s.label, s.Path)
 		case strings.ContainsFunc(s.label, unicode.IsControl):
-			fault = "label has control characters"
+			fault = fmt.Errorf("label %q of %s has control characters", s.label, s.Path)
 		default:
 			continue
 		}
-		return &SourceError{Source: source, Line: s.line, Err: fmt.Errorf("%s: %q for %s", fault, s.label, s.Path)}
+		return &SourceError{Source: source, Line: s.line, Err: fault}
 	}
 	return nil
 }

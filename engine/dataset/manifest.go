@@ -169,8 +169,5 @@ func newSample(path, label string, line int) (sample, error) {
 	if strings.ContainsRune(path, 0) {
 		return sample{}, &lineError{line, errors.New("path holds a zero byte")}
 	}
-	if label == "" {
-		return sample{}, &lineError{line, fmt.Errorf("empty label for %s", path)}
-	}
 	return sample{Item: Item{Path: path}, label: label, line: line}, nil
 }
