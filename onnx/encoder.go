@@ -10,44 +10,59 @@ import (
 
 // Encoder maps images to feature vectors. It may be used by many goroutines at once.
 //
-// The feature of an image has the same bits whatever the other images of the batch are, however many they are, and
-// wherever in the batch it stands. ONNX Runtime alone does not give that: its matrix product takes another path, with
-// another order of additions, for a single row, which a projection or pooler after the last block meets when the batch
-// is one image. So a single image is run as a batch of two, twice the same.
+// On the CPU the feature of an image has the same bits whatever the other images of the batch are, however many they
+// are, wherever in the batch it stands, and whatever the number of threads. ONNX Runtime gives that for float32
+// weights, which it packs beforehand: every row of a product is then summed in the same order. It does not for float16
+// weights, and cannot for a model that is quantised dynamically, with scales that span the batch; and a product with
+// unpacked weights is summed in an order that depends on its shape and the threads. Such models are run one image at a
+// time; see [Encoder.OneByOne]. On CUDA nothing of this is promised.
 type Encoder struct {
-	session *Session
-	batch   int64 // what the model takes, -1 for any number
-	channel int64
-	h, w    int64
-	dim     int64
-	scratch sync.Pool // *padded
+	session  *Session
+	batch    int // what the model takes, -1 for any number
+	oneByOne bool
+	image    []int64 // 3, H, W
+	pixels   int     // 3·H·W
+	dim      int
+	padded   sync.Pool // *paddedBatch
 }
 
-type padded struct{ pixels, features []float32 }
+// paddedBatch holds a full batch for a model of fixed batch size.
+type paddedBatch struct{ pixels, features []float32 }
+
+// batchVariant lists the operators whose results for one image depend on the batch.
+var batchVariant = []string{"DynamicQuantizeLinear", "DynamicQuantizeMatMul", "MatMulIntegerToFloat", "DequantizeLinear", "MatMulNBits", "MatMulBnb4"}
 
 // NewEncoder loads a serialised model with one input, float32 [B,3,H,W], and one output, float32 [B,D], as
 // [graph.Model.Backbone] makes them. B is fixed or dynamic; H, W and D are fixed.
 func NewEncoder(model []byte, o SessionOptions) (*Encoder, error) {
-	inputs, outputs, err := graph.Signature(model)
+	sig, err := graph.ReadSignature(model)
 	if err != nil {
 		return nil, err
 	}
-	if len(inputs) != 1 || len(outputs) != 1 || len(inputs[0].Shape) != 4 || len(outputs[0].Shape) != 2 {
-		return nil, fmt.Errorf("%w: inputs %v, outputs %v, need one image input [B,3,H,W] and one output [B,D]", graph.ErrModel, inputs, outputs)
+	if len(sig.Inputs) != 1 || len(sig.Outputs) != 1 || len(sig.Inputs[0].Shape) != 4 || len(sig.Outputs[0].Shape) != 2 {
+		return nil, fmt.Errorf("%w: inputs %v, outputs %v, need one image input [B,3,H,W] and one output [B,D]", graph.ErrModel, sig.Inputs, sig.Outputs)
 	}
-	in, out := inputs[0].Shape, outputs[0].Shape
-	if in[1] < 0 || in[2] < 0 || in[3] < 0 || out[1] < 0 {
+	in, out := sig.Inputs[0].Shape, sig.Outputs[0].Shape
+	if in[1] < 1 || in[2] < 1 || in[3] < 1 || out[1] < 1 {
 		return nil, fmt.Errorf("%w: input %v, output %v: only the batch may be dynamic", graph.ErrModel, in, out)
 	}
 	session, err := NewSession(model, o)
 	if err != nil {
 		return nil, err
 	}
-	return &Encoder{session: session, batch: in[0], channel: in[1], h: in[2], w: in[3], dim: out[1]}, nil
+	e := &Encoder{session: session, batch: int(in[0]), image: in[1:], pixels: int(in[1] * in[2] * in[3]), dim: int(out[1])}
+	e.oneByOne = sig.WeightTypes["float16"]
+	for _, op := range batchVariant {
+		e.oneByOne = e.oneByOne || sig.Ops[op]
+	}
+	return e, nil
 }
 
 // Dim returns D, the length of a feature.
-func (e *Encoder) Dim() int { return int(e.dim) }
+func (e *Encoder) Dim() int { return e.dim }
+
+// OneByOne reports whether the model is run on one image at a time so that features do not depend on the batch.
+func (e *Encoder) OneByOne() bool { return e.oneByOne }
 
 // Provider returns what the model really runs on.
 func (e *Encoder) Provider() string { return string(e.session.Provider()) }
@@ -60,53 +75,50 @@ func (e *Encoder) Close() error { return e.session.Close() }
 
 // Run encodes n images: pixels is [n,3,H,W], features [n,D].
 func (e *Encoder) Run(ctx context.Context, pixels []float32, n int, features []float32) error {
-	image, dim := int(e.channel*e.h*e.w), int(e.dim)
-	if n < 0 || len(pixels) < n*image || len(features) < n*dim {
-		return fmt.Errorf("encode %d images: %d pixel values and room for %d feature values, need %d and %d", n, len(pixels), len(features), n*image, n*dim)
+	if n < 0 || len(pixels) < n*e.pixels || len(features) < n*e.dim {
+		return fmt.Errorf("encode %d images: %d pixel values and room for %d feature values, need %d and %d", n, len(pixels), len(features), n*e.pixels, n*e.dim)
 	}
 	step := n
 	if e.batch > 0 {
-		step = int(e.batch)
+		step = e.batch
+	}
+	if e.oneByOne {
+		step = 1
 	}
 	for at := 0; at < n; at += step {
-		count := min(step, n-at)
-		if err := e.run(ctx, pixels[at*image:(at+count)*image], count, features[at*dim:(at+count)*dim]); err != nil {
+		to := min(at+step, n)
+		if err := e.run(ctx, pixels[at*e.pixels:to*e.pixels], to-at, features[at*e.dim:to*e.dim]); err != nil {
 			return fmt.Errorf("encode %d images: %w", n, err)
 		}
 	}
 	return nil
 }
 
-// run runs the model once; what n falls short of the model's batch is filled with copies of the last image.
+// run runs the model once; what n falls short of a fixed batch is filled with copies of the last image.
 func (e *Encoder) run(ctx context.Context, pixels []float32, n int, features []float32) error {
-	batch := int(e.batch)
-	if batch < 0 {
-		batch = max(n, 2)
-	}
-	if batch == n {
+	if e.batch < 0 || e.batch == n {
 		return e.session.Run(ctx, []Tensor{e.input(n, pixels)}, []Tensor{e.output(n, features)})
 	}
-	image, dim := int(e.channel*e.h*e.w), int(e.dim)
-	p, _ := e.scratch.Get().(*padded)
+	p, _ := e.padded.Get().(*paddedBatch)
 	if p == nil {
-		p = &padded{pixels: make([]float32, batch*image), features: make([]float32, batch*dim)}
+		p = &paddedBatch{make([]float32, e.batch*e.pixels), make([]float32, e.batch*e.dim)}
 	}
-	defer e.scratch.Put(p)
+	defer e.padded.Put(p)
 	copy(p.pixels, pixels)
-	for i := n; i < batch; i++ {
-		copy(p.pixels[i*image:(i+1)*image], pixels[(n-1)*image:])
+	for i := n; i < e.batch; i++ {
+		copy(p.pixels[i*e.pixels:], pixels[(n-1)*e.pixels:])
 	}
-	if err := e.session.Run(ctx, []Tensor{e.input(batch, p.pixels)}, []Tensor{e.output(batch, p.features)}); err != nil {
+	if err := e.session.Run(ctx, []Tensor{e.input(e.batch, p.pixels)}, []Tensor{e.output(e.batch, p.features)}); err != nil {
 		return err
 	}
-	copy(features, p.features[:n*dim])
+	copy(features, p.features[:n*e.dim])
 	return nil
 }
 
 func (e *Encoder) input(n int, pixels []float32) Tensor {
-	return Tensor{Shape: []int64{int64(n), e.channel, e.h, e.w}, Data: pixels}
+	return Tensor{Shape: append([]int64{int64(n)}, e.image...), Data: pixels}
 }
 
 func (e *Encoder) output(n int, features []float32) Tensor {
-	return Tensor{Shape: []int64{int64(n), e.dim}, Data: features}
+	return Tensor{Shape: []int64{int64(n), int64(e.dim)}, Data: features}
 }

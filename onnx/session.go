@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -41,16 +42,16 @@ var ErrClosed = errors.New("session is closed")
 
 // NewSession loads a serialised model. [Load] must have been called.
 func NewSession(model []byte, o SessionOptions) (*Session, error) {
-	inputs, outputs, err := graph.Signature(model)
+	sig, err := graph.ReadSignature(model)
 	if err != nil {
 		return nil, err
 	}
-	for _, v := range append(append([]graph.Value(nil), inputs...), outputs...) {
+	for _, v := range slices.Concat(sig.Inputs, sig.Outputs) {
 		if v.Type != "float32" {
 			return nil, fmt.Errorf("%w: %s is %s, a session takes float32 only", graph.ErrModel, v.Name, v.Type)
 		}
 	}
-	s := &Session{inputs: inputs, outputs: outputs}
+	s := &Session{inputs: sig.Inputs, outputs: sig.Outputs}
 	switch o.Provider {
 	case CPU:
 		err = s.open(model, o, CPU)

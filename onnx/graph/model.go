@@ -11,7 +11,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 
 	"github.com/vitft/vitft/onnx/graph/onnxpb"
 	"google.golang.org/protobuf/proto"
@@ -21,8 +20,12 @@ import (
 // gives the reason and the cure.
 var ErrModel = errors.New("unsuitable model")
 
-// maxFile is the size that a protobuf message, and so an ONNX file without external data, may have.
-const maxFile = math.MaxInt32
+const (
+	// maxFile is the size that a protobuf message, and so an ONNX file without external data, may have.
+	maxFile = math.MaxInt32
+	// maxDepth limits how deep graphs may be nested in If, Loop and Scan nodes.
+	maxDepth = 32
+)
 
 // Model is an ONNX model in memory. Weights that the file keeps in other files (external data) stay there until
 // [Model.Inline].
@@ -67,7 +70,7 @@ func Parse(data []byte) (*Model, error) {
 		return nil, fmt.Errorf("%w: %d bytes, and an ONNX file cannot exceed 2 GB; export it with external data", ErrModel, len(data))
 	}
 	p := new(onnxpb.ModelProto)
-	if err := (proto.UnmarshalOptions{RecursionLimit: 200}).Unmarshal(data, p); err != nil {
+	if err := (proto.UnmarshalOptions{RecursionLimit: 4 * maxDepth}).Unmarshal(data, p); err != nil {
 		return nil, fmt.Errorf("%w: not an ONNX file, or damaged or cut short%s", ErrModel, lookalike(data))
 	}
 	if p.Graph == nil || len(p.Graph.Node) == 0 || len(p.Graph.Output) == 0 || len(p.OpsetImport) == 0 {
@@ -179,10 +182,9 @@ func hashFile(w io.Writer, path string) error {
 	return nil
 }
 
-func (m *Model) clone() *Model {
+// Clone returns a copy that shares nothing with m.
+func (m *Model) Clone() *Model {
 	c := *m
 	c.proto = proto.Clone(m.proto).(*onnxpb.ModelProto)
 	return &c
 }
-
-func lower(s string) string { return strings.ToLower(s) }

@@ -2,6 +2,7 @@ package graph
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/vitft/vitft/onnx/graph/onnxpb"
 	"google.golang.org/protobuf/encoding/protowire"
@@ -15,78 +16,145 @@ type Value struct {
 	Shape []int64 `json:"shape"` // -1 where it is not fixed; nil when not even the rank is known
 }
 
-// Signature reads the inputs and outputs of a serialised model without decoding or copying its weights.
-func Signature(model []byte) (inputs, outputs []Value, err error) {
-	const (
-		modelGraph       protowire.Number = 7
-		graphInitializer protowire.Number = 5
-		graphInput       protowire.Number = 11
-		graphOutput      protowire.Number = 12
-		tensorName       protowire.Number = 8
-	)
-	weights := map[string]bool{}
-	var in []Value
-	err = fields(model, func(num protowire.Number, graph []byte) error {
-		if num != modelGraph {
-			return nil
+// Signature is what must be known of a serialised model to run it.
+type Signature struct {
+	Inputs, Outputs []Value
+	Ops             map[string]bool // the operators it uses, in subgraphs and functions too
+	WeightTypes     map[string]bool // the element types of its weights
+}
+
+// Field numbers of the messages in onnx.proto that a signature is read from.
+const (
+	modelGraph       protowire.Number = 7
+	modelFunction    protowire.Number = 25
+	graphNode        protowire.Number = 1
+	graphInitializer protowire.Number = 5
+	graphInput       protowire.Number = 11
+	graphOutput      protowire.Number = 12
+	functionNode     protowire.Number = 7
+	nodeOpType       protowire.Number = 4
+	nodeAttribute    protowire.Number = 5
+	attributeGraph   protowire.Number = 6
+	attributeGraphs  protowire.Number = 11
+	tensorDataType   protowire.Number = 2
+	tensorName       protowire.Number = 8
+)
+
+// ReadSignature reads the signature of a serialised model without decoding or copying its weights.
+func ReadSignature(model []byte) (Signature, error) {
+	r := signatureReader{s: Signature{Ops: map[string]bool{}, WeightTypes: map[string]bool{}}, weights: map[string]bool{}}
+	err := fields(model, func(num protowire.Number, b []byte, _ uint64) error {
+		switch num {
+		case modelGraph:
+			return fields(b, r.mainGraph)
+		case modelFunction:
+			return fields(b, func(num protowire.Number, b []byte, _ uint64) error {
+				if num == functionNode {
+					return r.node(b, 0)
+				}
+				return nil
+			})
 		}
-		return fields(graph, func(num protowire.Number, b []byte) error {
+		return nil
+	})
+	if err != nil {
+		return Signature{}, fmt.Errorf("%w: not an ONNX file, or damaged: %v", ErrModel, err)
+	}
+	all := r.s.Inputs // up to IR version 3 every weight is listed as an input too
+	r.s.Inputs = nil
+	for _, v := range all {
+		if !r.weights[v.Name] {
+			r.s.Inputs = append(r.s.Inputs, v)
+		}
+	}
+	return r.s, nil
+}
+
+type signatureReader struct {
+	s       Signature
+	weights map[string]bool
+}
+
+func (r *signatureReader) mainGraph(num protowire.Number, b []byte, _ uint64) error {
+	switch num {
+	case graphNode:
+		return r.node(b, 0)
+	case graphInitializer:
+		return fields(b, func(num protowire.Number, name []byte, v uint64) error {
 			switch num {
-			case graphInitializer:
-				return fields(b, func(num protowire.Number, name []byte) error {
-					if num == tensorName {
-						weights[string(name)] = true
-					}
-					return nil
-				})
-			case graphInput, graphOutput:
-				var info onnxpb.ValueInfoProto
-				if err := proto.Unmarshal(b, &info); err != nil {
-					return err
-				}
-				if num == graphInput {
-					in = append(in, valueOf(&info))
-				} else {
-					outputs = append(outputs, valueOf(&info))
-				}
+			case tensorName:
+				r.weights[string(name)] = true
+			case tensorDataType:
+				r.s.WeightTypes[typeName(int32(v))] = true
 			}
 			return nil
 		})
-	})
-	if err != nil {
-		return nil, nil, fmt.Errorf("%w: not an ONNX file, or corrupt: %v", ErrModel, err)
-	}
-	for _, v := range in { // up to IR version 3 every weight is listed as an input too
-		if !weights[v.Name] {
-			inputs = append(inputs, v)
+	case graphInput, graphOutput:
+		var info onnxpb.ValueInfoProto
+		if err := proto.Unmarshal(b, &info); err != nil {
+			return err
+		}
+		if num == graphInput {
+			r.s.Inputs = append(r.s.Inputs, valueOf(&info))
+		} else {
+			r.s.Outputs = append(r.s.Outputs, valueOf(&info))
 		}
 	}
-	return inputs, outputs, nil
+	return nil
 }
 
-// fields calls f with each length-delimited field of a message.
-func fields(msg []byte, f func(protowire.Number, []byte) error) error {
+func (r *signatureReader) node(b []byte, depth int) error {
+	if depth > maxDepth {
+		return fmt.Errorf("graphs nested more than %d deep", maxDepth)
+	}
+	return fields(b, func(num protowire.Number, b []byte, _ uint64) error {
+		switch num {
+		case nodeOpType:
+			r.s.Ops[string(b)] = true
+		case nodeAttribute:
+			return fields(b, func(num protowire.Number, b []byte, _ uint64) error {
+				if num != attributeGraph && num != attributeGraphs {
+					return nil
+				}
+				return fields(b, func(num protowire.Number, b []byte, _ uint64) error {
+					if num == graphNode {
+						return r.node(b, depth+1)
+					}
+					return nil
+				})
+			})
+		}
+		return nil
+	})
+}
+
+// fields calls f with each length-delimited field of a message (its bytes) and each varint field (its value).
+func fields(msg []byte, f func(num protowire.Number, b []byte, v uint64) error) error {
 	for len(msg) > 0 {
 		num, typ, n := protowire.ConsumeTag(msg)
 		if n < 0 {
 			return protowire.ParseError(n)
 		}
 		msg = msg[n:]
-		if typ == protowire.BytesType {
-			b, n := protowire.ConsumeBytes(msg)
-			if n < 0 {
-				return protowire.ParseError(n)
-			}
-			if err := f(num, b); err != nil {
-				return err
-			}
-			msg = msg[n:]
-			continue
+		var b []byte
+		var v uint64
+		switch typ {
+		case protowire.BytesType:
+			b, n = protowire.ConsumeBytes(msg)
+		case protowire.VarintType:
+			v, n = protowire.ConsumeVarint(msg)
+		default:
+			n = protowire.ConsumeFieldValue(num, typ, msg)
 		}
-		if n = protowire.ConsumeFieldValue(num, typ, msg); n < 0 {
+		if n < 0 {
 			return protowire.ParseError(n)
 		}
 		msg = msg[n:]
+		if typ == protowire.BytesType || typ == protowire.VarintType {
+			if err := f(num, b, v); err != nil {
+				return err
+			}
+		}
 	}
 	return nil
 }
@@ -100,7 +168,7 @@ func valueOf(info *onnxpb.ValueInfoProto) Value {
 	v.Shape = make([]int64, len(tt.Shape.Dim))
 	for i, d := range tt.Shape.Dim {
 		if v.Shape[i] = d.GetDimValue(); v.Shape[i] <= 0 { // symbolic, or left out
-			v.Shape[i] = -1
+			v.Shape[i] = unknown
 		}
 	}
 	return v
@@ -114,6 +182,6 @@ func typeName(elem int32) string {
 	case onnxpb.TensorProto_DOUBLE:
 		return "float64"
 	default:
-		return lower(t.String())
+		return strings.ToLower(t.String())
 	}
 }
