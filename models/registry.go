@@ -1,0 +1,120 @@
+package models
+
+import (
+	_ "embed"
+	"encoding/json"
+)
+
+//go:embed micro_vit.onnx
+var microViT []byte
+
+// Means and deviations as the preprocessor_config.json of the models have them.
+const (
+	half     = `"mean":[0.5,0.5,0.5],"std":[0.5,0.5,0.5]`
+	imageNet = `"mean":[0.485,0.456,0.406],"std":[0.229,0.224,0.225]`
+	clip     = `"mean":[0.48145466,0.4578275,0.40821073],"std":[0.26862954,0.26130258,0.27577711]`
+)
+
+// at224 is the preprocessing of a model with 224×224 input.
+func at224(resize, to, interpolation, normalise string) json.RawMessage {
+	return json.RawMessage(`{"width":224,"height":224,"resize":"` + resize + `","resize_to":` + to +
+		`,"interpolation":"` + interpolation + `",` + normalise + `,"orientation":true}`)
+}
+
+// registry has the default first. Repositories, files and preprocessing were
+// looked up on the hub in November 2026; Output is where Hugging Face's exporter
+// puts the feature of such a model.
+var registry = []Backbone{
+	{
+		Name:        "vitft-micro-28",
+		Description: "micro ViT/4 of this project, self-supervised on Fashion-MNIST and Caltech-101 training images",
+		Licence:     "Apache-2.0",
+		Embedded:    true,
+		SHA256:      "2547215b9ded2db19d8125e7717b12217a348e19381675dbf09a0aabae2f737b",
+		Verified:    true,
+		Width:       28, Height: 28,
+		Preprocess: json.RawMessage(`{"width":28,"height":28,"resize":"shortest","resize_to":28,"interpolation":"bicubic",` + half + `,"orientation":true}`),
+		Output:     "embedding", Pooling: "pooled", Dim: 384,
+	},
+	{
+		// Of unknown origin: met as a file only, so no repository and no licence.
+		Name:        "vit-tiny-patch16-224",
+		Description: "ViT-Ti/16 as timm builds it, supervised on ImageNet-21k and ImageNet-1k by all signs",
+		SHA256:      "0edfb80c50c8952e06364c54c0f0e5cb42adf7ced96885ffc48fee930736fe13",
+		Verified:    true,
+		Width:       224, Height: 224,
+		Preprocess: at224("shortest", "224", "bicubic", half),
+		Output:     "embedding", Pooling: "pooled", Dim: 192,
+	},
+	{
+		// Its logits are the mean of two classifiers, so there is no one tensor before "the" classifier.
+		Name:        "deit-tiny-distilled-patch16-224",
+		Description: "DeiT-Ti/16 distilled, supervised on ImageNet-1k; publishes logits only: name the feature with --feature",
+		Licence:     "Apache-2.0",
+		Repository:  "Xenova/deit-tiny-distilled-patch16-224",
+		File:        "onnx/model.onnx",
+		Width:       224, Height: 224,
+		Preprocess: at224("exact", "256", "bicubic", imageNet),
+		Output:     "logits", Pooling: "logits-input", Dim: 192,
+	},
+	{
+		Name:        "deit-small-distilled-patch16-224",
+		Description: "DeiT-S/16 distilled, supervised on ImageNet-1k; publishes logits only: name the feature with --feature",
+		Licence:     "Apache-2.0",
+		Repository:  "Xenova/deit-small-distilled-patch16-224",
+		File:        "onnx/model.onnx",
+		Width:       224, Height: 224,
+		Preprocess: at224("exact", "256", "bicubic", imageNet),
+		Output:     "logits", Pooling: "logits-input", Dim: 384,
+	},
+	{
+		Name:        "dinov2-small",
+		Description: "DINOv2 ViT-S/14, self-supervised on LVD-142M",
+		Licence:     "Apache-2.0",
+		Repository:  "onnx-community/dinov2-small",
+		File:        "onnx/model.onnx",
+		Width:       224, Height: 224,
+		Preprocess: at224("shortest", "256", "bicubic", imageNet),
+		Output:     "last_hidden_state", Pooling: "cls", Dim: 384,
+	},
+	{
+		Name:        "vit-base-patch16-224-in21k",
+		Description: "ViT-B/16, supervised on ImageNet-21k",
+		Licence:     "Apache-2.0",
+		Repository:  "Xenova/vit-base-patch16-224-in21k",
+		File:        "onnx/model.onnx",
+		Width:       224, Height: 224,
+		Preprocess: at224("exact", "0", "bilinear", half),
+		Output:     "last_hidden_state", Pooling: "cls", Dim: 768,
+	},
+	{
+		Name:        "dinov2-base",
+		Description: "DINOv2 ViT-B/14, self-supervised on LVD-142M",
+		Licence:     "Apache-2.0",
+		Repository:  "onnx-community/dinov2-base",
+		File:        "onnx/model.onnx",
+		Width:       224, Height: 224,
+		Preprocess: at224("shortest", "256", "bicubic", imageNet),
+		Output:     "last_hidden_state", Pooling: "cls", Dim: 768,
+	},
+	{
+		Name:        "clip-vit-base-patch16",
+		Description: "CLIP ViT-B/16 image encoder with its projection, image-text pairs (OpenAI)",
+		Licence:     "MIT", // of the code that published the weights; the hub page names none
+		Repository:  "Xenova/clip-vit-base-patch16",
+		File:        "onnx/vision_model.onnx",
+		Width:       224, Height: 224,
+		Preprocess: at224("shortest", "224", "bicubic", clip),
+		Output:     "image_embeds", Pooling: "pooled", Dim: 512,
+	},
+	{
+		Name:        "siglip-base-patch16-224",
+		Description: "SigLIP ViT-B/16 image encoder with attention pooling, image-text pairs (WebLI)",
+		Licence:     "Apache-2.0",
+		Repository:  "Xenova/siglip-base-patch16-224",
+		File:        "onnx/vision_model.onnx",
+		Width:       224, Height: 224,
+		Preprocess: at224("exact", "0", "bicubic", half),
+		Output:     "pooler_output", Pooling: "pooled", Dim: 768,
+	},
+}
