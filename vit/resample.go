@@ -210,15 +210,14 @@ func horizontal(dst []byte, img *RGB, a *axis, lo, hi int) {
 		dst = dst[3*n:]
 		coef := a.coef
 		for x, start := range a.start {
-			k := coef[:a.taps]
+			k, p := coef[:a.taps], src[3*start:3*(start+a.taps)]
 			coef = coef[a.taps:]
-			p := src[3*start : 3*(start+a.taps)]
 			sr, sg, sb := int32(half), int32(half), int32(half)
 			for len(k) >= 4 && len(p) >= 12 {
-				k0, k1, k2, k3 := k[0], k[1], k[2], k[3]
-				sr += k0*int32(p[0]) + k1*int32(p[3]) + k2*int32(p[6]) + k3*int32(p[9])
-				sg += k0*int32(p[1]) + k1*int32(p[4]) + k2*int32(p[7]) + k3*int32(p[10])
-				sb += k0*int32(p[2]) + k1*int32(p[5]) + k2*int32(p[8]) + k3*int32(p[11])
+				k4, p4 := (*[4]int32)(k), (*[12]byte)(p)
+				sr += k4[0]*int32(p4[0]) + k4[1]*int32(p4[3]) + k4[2]*int32(p4[6]) + k4[3]*int32(p4[9])
+				sg += k4[0]*int32(p4[1]) + k4[1]*int32(p4[4]) + k4[2]*int32(p4[7]) + k4[3]*int32(p4[10])
+				sb += k4[0]*int32(p4[2]) + k4[1]*int32(p4[5]) + k4[2]*int32(p4[8]) + k4[3]*int32(p4[11])
 				k, p = k[4:], p[12:]
 			}
 			for len(k) >= 1 && len(p) >= 3 {
@@ -239,14 +238,31 @@ func horizontal(dst []byte, img *RGB, a *axis, lo, hi int) {
 func vertical(dst []float32, src []byte, lo, width int, a *axis, tables *[3][1024]float32, sums []int32) {
 	sums = sums[:width]
 	for y, start := range a.start {
+		coef := a.coef[y*a.taps:][:a.taps]
 		for c := range tables {
-			addRows(sums, src[(3*(start-lo)+c)*width:], 3*width, a.coef[y*a.taps:][:a.taps])
-			out := dst[(c*len(a.start)+y)*width:][:len(sums)]
 			table := &tables[c]
+			rows := src[(3*(start-lo)+c)*width:]
+			out := dst[(c*len(a.start)+y)*width:][:width]
+			if a.taps == 4 { // bicubic enlargement, the most frequent case, needs no sums in memory
+				lookRows4(out, rows, 3*width, coef, table)
+				continue
+			}
+			addRows(sums, rows, 3*width, coef)
 			for i, s := range sums {
 				out[i] = table[uint32(s)>>precision]
 			}
 		}
+	}
+}
+
+// lookRows4 sets out to what table has for the weighted sum of four rows, stride apart.
+func lookRows4(out []float32, rows []byte, stride int, k []int32, table *[1024]float32) {
+	n := len(out) // written once more at each row, this frees the loop of bounds checks
+	r0, r1, r2, r3 := rows[:n], rows[stride:][:n], rows[2*stride:][:n], rows[3*stride:][:n]
+	k0, k1, k2, k3 := k[0], k[1], k[2], k[3]
+	for i := range out {
+		s := half + k0*int32(r0[i]) + k1*int32(r1[i]) + k2*int32(r2[i]) + k3*int32(r3[i])
+		out[i] = table[uint32(s)>>precision]
 	}
 }
 
@@ -289,7 +305,7 @@ func addRow(sums []int32, row []byte, k int32) {
 // addRows4 adds four weighted rows, stride apart, to sums.
 func addRows4(sums []int32, rows []byte, stride int, k []int32) {
 	n := len(sums)
-	r0, r1, r2, r3 := rows[:n], rows[stride:stride+n], rows[2*stride:2*stride+n], rows[3*stride:3*stride+n]
+	r0, r1, r2, r3 := rows[:n], rows[stride:][:n], rows[2*stride:][:n], rows[3*stride:][:n]
 	k0, k1, k2, k3 := k[0], k[1], k[2], k[3]
 	for i := range sums {
 		sums[i] += k0*int32(r0[i]) + k1*int32(r1[i]) + k2*int32(r2[i]) + k3*int32(r3[i])
