@@ -1,0 +1,18 @@
+// Command vitft fine-tunes pretrained vision transformers for long-tailed
+// image classification. Each file holds one command: its options and its run
+// function; package engine does the work.
+package main
+
+import (
+	"context"
+	"os"
+	"os/signal"
+	"syscall"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	code := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
+	stop()
+	os.Exit(code)
+}

@@ -1,0 +1,78 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/rs/zerolog"
+	"github.com/schollz/progressbar/v3"
+
+	"github.com/vitft/vitft/head"
+)
+
+// logEvery is how often progress is logged where no bar can be drawn.
+const logEvery = 15 * time.Second
+
+// bars shows the engine's progress: a bar with rate and time left on a
+// terminal, a log line now and then elsewhere.
+type bars struct {
+	out     io.Writer
+	visible bool
+	log     zerolog.Logger
+
+	name   string
+	bar    *progressbar.ProgressBar
+	start  time.Time
+	logged time.Time
+}
+
+func (b *bars) progress(stage, what string, done, total int) {
+	name := stage + " " + what
+	if name != b.name {
+		b.pause()
+		b.name, b.start, b.logged = name, time.Now(), time.Now()
+	}
+	if b.visible {
+		if b.bar == nil {
+			b.bar = progressbar.NewOptions(total,
+				progressbar.OptionSetWriter(b.out), progressbar.OptionSetDescription(name),
+				progressbar.OptionShowCount(), progressbar.OptionShowIts(), progressbar.OptionSetItsString(unit(stage)),
+				progressbar.OptionThrottle(100*time.Millisecond), progressbar.OptionSetWidth(30),
+				progressbar.OptionClearOnFinish())
+		}
+		_ = b.bar.Set(done) // a bar that cannot be drawn must not stop the work
+	} else if time.Since(b.logged) >= logEvery && done < total && done > 0 {
+		b.logged = time.Now()
+		rate := float64(done) / time.Since(b.start).Seconds()
+		left := time.Duration(float64(total-done)/rate) * time.Second
+		b.log.Info().Int("done", done).Int("total", total).Str("rate", fmt.Sprintf("%.1f %s/s", rate, unit(stage))).Stringer("left", left).Msg(name)
+	}
+	if done == total {
+		b.pause()
+		b.name = ""
+	}
+}
+
+// epoch keeps the training bar's text on the latest epoch.
+func (b *bars) epoch(e head.Epoch) {
+	if b.bar != nil {
+		b.bar.Describe(fmt.Sprintf("train %s loss %.4f", e.Phase, e.Loss))
+	}
+}
+
+// pause clears the bar so that a log line starts on a line of its own; the
+// next progress draws it again.
+func (b *bars) pause() {
+	if b.bar != nil {
+		_ = b.bar.Clear()
+		b.bar = nil
+	}
+}
+
+func unit(stage string) string {
+	if stage == "train" {
+		return "epochs"
+	}
+	return "images"
+}

@@ -1,0 +1,102 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/go-viper/mapstructure/v2"
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+	"go.yaml.in/yaml/v3"
+
+	"github.com/vitft/vitft/engine"
+)
+
+// commandKeys are the settings that belong to the command line, not to
+// engine.Config.
+var commandKeys = []string{"config", "log-format", "quiet", "ort-lib", "out", "resume"}
+
+// readSettings binds flags, environment and the --config file, in that order
+// of precedence, and refuses keys nobody reads.
+func (a *app) readSettings(cmd *cobra.Command) error {
+	v := a.settings
+	v.SetEnvPrefix("VITFT")
+	v.SetEnvKeyReplacer(strings.NewReplacer("-", "_"))
+	v.AutomaticEnv()
+	if err := v.BindPFlags(cmd.Flags()); err != nil {
+		return err
+	}
+	path := v.GetString("config")
+	if path == "" {
+		return nil
+	}
+	text, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("%w: --config: no file %s", errUsage, path)
+	} else if err != nil {
+		return fmt.Errorf("%w: --config: %w", errUsage, err)
+	}
+	var values map[string]any
+	if err := yaml.Unmarshal(text, &values); err != nil {
+		return fmt.Errorf("%w: %s is not a YAML map of settings: %w", errUsage, path, err)
+	}
+	known := append(engine.ConfigKeys(), commandKeys...)
+	for key := range values {
+		if !slices.Contains(known, key) {
+			return fmt.Errorf("%w: %s: unknown key %q; known keys: %s", errUsage, path, key, strings.Join(known, ", "))
+		}
+	}
+	return v.MergeConfigMap(values)
+}
+
+// config is the engine's configuration as flags, environment and file give it;
+// what none of them names keeps the engine's default.
+func (a *app) config() (engine.Config, error) {
+	given := map[string]any{}
+	for _, key := range engine.ConfigKeys() {
+		if value := a.settings.Get(key); a.settings.IsSet(key) && value != nil {
+			given[key] = value
+		}
+	}
+	var c engine.Config
+	decoder, err := mapstructure.NewDecoder(&mapstructure.DecoderConfig{Result: &c, TagName: "yaml", WeaklyTypedInput: true, Squash: true})
+	if err != nil {
+		return c, err
+	}
+	if err := decoder.Decode(given); err != nil {
+		return c, fmt.Errorf("%w: settings: %w", errUsage, err)
+	}
+	c.Out, c.Library = a.settings.GetString("out"), a.settings.GetString("ort-lib")
+	return c, nil
+}
+
+// encoderFlags are the settings of everything that turns images into features.
+func encoderFlags(f *pflag.FlagSet, d engine.Config) {
+	f.String("backbone", d.Backbone, "an .onnx file, or a name from `vitft models list`")
+	f.String("preprocess", d.Preprocess, "JSON file with the preprocessing (default: the model's metadata, preprocessor_config.json beside it, or the registry)")
+	f.String("feature", d.Feature, "feature to use: auto, pooled, cls, mean, cls+mean, logits-input, a tensor's name, or TENSOR:POOLING")
+	f.Int("image-size", d.ImageSize, "image size in pixels, for models that leave it open (0: 224)")
+	runtimeFlags(f, d)
+}
+
+// runtimeFlags are the settings that change speed but not results.
+func runtimeFlags(f *pflag.FlagSet, d engine.Config) {
+	f.String("provider", d.Provider, "where the backbone runs: auto, cpu or cuda")
+	f.Int("threads", d.Threads, "threads of the runtime (0: all cores)")
+	f.Int("batch", d.Batch, "images encoded at a time")
+	f.String("cache", d.Cache, "folder of the feature store")
+	f.Float64("max-unreadable", *d.MaxUnreadable, "largest share of unreadable images that is skipped rather than refused")
+}
+
+// trainingDataFlags name the images to learn from.
+func trainingDataFlags(f *pflag.FlagSet, d engine.Config) {
+	f.String("train", d.Train, "training images: folder of class folders, .csv or .jsonl manifest, or IDX file")
+	f.String("val", d.Val, "validation images, or a fraction such as 0.1 to hold out of each class")
+	f.String("test", d.Test, "test images")
+	f.String("imbalance", d.Imbalance, "make the training set long-tailed: exp:RATIO or step:RATIO")
+	f.Uint64("imbalance-seed", d.ImbalanceSeed, "which images --imbalance keeps")
+}

@@ -1,0 +1,206 @@
+package engine
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/vitft/vitft/engine/store"
+	"github.com/vitft/vitft/models"
+	"github.com/vitft/vitft/onnx"
+	"github.com/vitft/vitft/onnx/graph"
+	"github.com/vitft/vitft/vit"
+)
+
+// preprocessKey is the metadata under which a model carries its preprocessing.
+const preprocessKey = "vitft.preprocess"
+
+// fallbackSize is the image size of a model that takes any and names none.
+const fallbackSize = 224
+
+// backbone is a frozen encoder, ready to run, and what it is.
+type backbone struct {
+	name       string // as it was asked for
+	sha256     string // of the model file, weights included
+	model      *graph.Model
+	inspection graph.Inspection
+	preprocess vit.Preprocess
+	encoder    *onnx.Encoder
+}
+
+// readModel reads the backbone that c names, from a file or the registry.
+func readModel(c Config) (*graph.Model, string, error) {
+	if b, err := models.Lookup(c.Backbone); err == nil {
+		data, err := b.Bytes()
+		if err != nil {
+			return nil, "", dataError("backbone %s: %v", c.Backbone, err)
+		}
+		m, err := graph.Parse(data)
+		return m, b.SHA256, err
+	} else if _, statErr := os.Stat(c.Backbone); errors.Is(statErr, fs.ErrNotExist) {
+		return nil, "", dataError("backbone: there is no file %s, and %v", c.Backbone, err)
+	}
+	m, err := graph.Read(c.Backbone)
+	if err != nil {
+		return nil, "", fmt.Errorf("backbone: %w", err)
+	}
+	sum, err := m.Hash()
+	return m, sum, err
+}
+
+// openBackbone loads the runtime library and makes the backbone ready to run.
+// The caller closes encoder.
+func openBackbone(c Config, ev Events) (*backbone, error) {
+	model, sum, err := readModel(c)
+	if err != nil {
+		return nil, err
+	}
+	pre, source, err := findPreprocess(c, model, sum)
+	if err != nil {
+		return nil, err
+	}
+	choice := featureChoice(c.Feature)
+	choice.Width, choice.Height = pre.Width, pre.Height
+	cut, inspection, err := model.Backbone(choice)
+	if err != nil {
+		return nil, fmt.Errorf("backbone %s: %w", c.Backbone, err)
+	}
+	b := &backbone{name: c.Backbone, sha256: sum, model: cut, inspection: inspection, preprocess: pre.Resolved()}
+	if w, h := inspection.Image.Width, inspection.Image.Height; w > 0 && (int64(pre.Width) != w || int64(pre.Height) != h) {
+		return nil, configError("preprocess: %s makes images of %d×%d, but %s takes %d×%d", source, pre.Width, pre.Height, c.Backbone, w, h)
+	}
+	ev.info("backbone", "file", c.Backbone, "feature", inspection.Feature.Tensor, "pooling", inspection.Feature.Pooling,
+		"dim", inspection.Feature.Dim, "why", strings.Join(inspection.Reasons, "; "))
+	tell := ev.info
+	if source == guessed {
+		tell = ev.warn
+	}
+	tell("preprocessing", "from", source, "resize", b.preprocess.Resize, "size", fmt.Sprintf("%d×%d", pre.Width, pre.Height),
+		"interpolation", b.preprocess.Interpolation, "mean", b.preprocess.Mean, "std", b.preprocess.Std)
+	return b, b.open(c, ev)
+}
+
+// open loads the runtime and the session.
+func (b *backbone) open(c Config, ev Events) error {
+	if err := loadRuntime(c, ev); err != nil {
+		return err
+	}
+	text, err := b.model.Bytes()
+	if err != nil {
+		return err
+	}
+	provider, err := onnx.ParseProvider(c.Provider)
+	if err != nil {
+		return configError("provider: %v", err)
+	}
+	b.encoder, err = onnx.NewEncoder(text, onnx.SessionOptions{Provider: provider, Threads: c.Threads, ExternalDataDir: b.model.Dir()})
+	if err != nil {
+		return fmt.Errorf("backbone %s: %w", b.name, err)
+	}
+	if note := b.encoder.Note(); note != "" {
+		ev.info("provider", "runs on", b.encoder.Provider(), "why", note)
+	} else {
+		ev.info("provider", "runs on", b.encoder.Provider())
+	}
+	return nil
+}
+
+func loadRuntime(c Config, ev Events) error {
+	if _, loaded := onnx.Loaded(); loaded {
+		return nil
+	}
+	library, err := onnx.Find(c.Library)
+	if err != nil {
+		return err
+	}
+	ev.info("runtime library", "path", library.Path, "version", library.Version, "found", library.Source)
+	return onnx.Load(library)
+}
+
+// key is what the features of b depend on.
+func (b *backbone) key() store.Key {
+	f := b.inspection.Feature
+	return store.Key{
+		Backbone: b.sha256, Preprocess: b.preprocess.Key(),
+		Feature:   fmt.Sprintf("%s/%s", f.Tensor, f.Pooling),
+		Precision: b.inspection.Image.Type, Provider: b.encoder.Provider(), Dim: b.encoder.Dim(),
+	}
+}
+
+// featureChoice reads --feature: a pooling, a tensor's name, or TENSOR:POOLING.
+func featureChoice(feature string) graph.FeatureChoice {
+	if p, err := graph.ParsePooling(feature); err == nil {
+		return graph.FeatureChoice{Pooling: p}
+	}
+	if i := strings.LastIndexByte(feature, ':'); i >= 0 {
+		if p, err := graph.ParsePooling(feature[i+1:]); err == nil {
+			return graph.FeatureChoice{Tensor: feature[:i], Pooling: p}
+		}
+	}
+	return graph.FeatureChoice{Tensor: feature}
+}
+
+// guessed is the source of a preprocessing that nothing confirms.
+const guessed = "a guess: the model says nothing; give --preprocess if it was trained otherwise"
+
+// findPreprocess looks for the preprocessing in --preprocess, the model's
+// metadata, preprocessor_config.json beside it, and the registry, and says
+// where it was found.
+func findPreprocess(c Config, m *graph.Model, sum string) (vit.Preprocess, string, error) {
+	if c.Preprocess != "" {
+		p, err := readPreprocess(c.Preprocess)
+		return p, c.Preprocess, err
+	}
+	if text, ok := m.Metadata(preprocessKey); ok {
+		p, err := vit.ParsePreprocess([]byte(text))
+		if err != nil {
+			return p, "", dataError("backbone %s: metadata %s: %v", c.Backbone, preprocessKey, err)
+		}
+		return p, "the model's metadata", nil
+	}
+	beside := filepath.Join(filepath.Dir(c.Backbone), "preprocessor_config.json")
+	if _, err := os.Stat(beside); err == nil && !isRegistered(c.Backbone) {
+		p, err := readPreprocess(beside)
+		return p, beside, err
+	}
+	if b, how, ok := models.Recognize(c.Backbone, sum); ok {
+		p, err := vit.ParsePreprocess(b.Preprocess)
+		return p, fmt.Sprintf("the registry's %s (%s)", b.Name, how), err
+	}
+	in, _ := graph.Inspect(m, graph.FeatureChoice{}) // what is wrong with it is said later
+	width, height := int(in.Image.Width), int(in.Image.Height)
+	if c.ImageSize > 0 {
+		width, height = c.ImageSize, c.ImageSize
+	} else if width <= 0 || height <= 0 {
+		width, height = fallbackSize, fallbackSize
+	}
+	return vit.DefaultPreprocess(width, height), guessed, nil
+}
+
+// readPreprocess reads a JSON file of ours or in the Hugging Face convention.
+func readPreprocess(path string) (vit.Preprocess, error) {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return vit.Preprocess{}, dataError("preprocess: %v", err)
+	}
+	p, ours := vit.ParsePreprocess(text)
+	if ours == nil {
+		return p, nil
+	}
+	p, theirs := vit.ParseHF(text)
+	if theirs != nil {
+		return p, dataError("preprocess: %s is neither ours (%v) nor a Hugging Face image processor (%v)", path, ours, theirs)
+	}
+	return p, nil
+}
+
+// DefaultBackbone is the name of the embedded backbone.
+func DefaultBackbone() string { return models.Default().Name }
+
+func isRegistered(name string) bool {
+	_, err := models.Lookup(name)
+	return err == nil
+}

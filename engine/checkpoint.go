@@ -1,0 +1,93 @@
+package engine
+
+import (
+	"encoding/gob"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+
+	"github.com/vitft/vitft/engine/internal/atomicfile"
+	"github.com/vitft/vitft/engine/safetensors"
+	"github.com/vitft/vitft/head"
+)
+
+// checkpoint is what an interrupted training continues from: gob keeps every
+// float bit for bit, NaN included.
+type checkpoint struct {
+	Key     string // of the feature store: other features would not fit
+	Samples int
+	State   head.State
+}
+
+func (r runFolder) writeCheckpoint(c checkpoint) error {
+	return atomicfile.Write(r.path(checkpointFile), func(w io.Writer) error { return gob.NewEncoder(w).Encode(c) })
+}
+
+// readCheckpoint returns nil where training had not come to a checkpoint.
+func (r runFolder) readCheckpoint() (*checkpoint, error) {
+	f, err := os.Open(r.path(checkpointFile))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	} else if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	c := new(checkpoint)
+	if err := gob.NewDecoder(f).Decode(c); err != nil {
+		return nil, dataError("%s is damaged (%v); start the run anew without --resume", r.path(checkpointFile), err)
+	}
+	return c, nil
+}
+
+// headFormat is the "format" of head.safetensors.
+const headFormat = "vitft-head-1"
+
+// writeHead writes head.safetensors: weight [C,D], bias [C], mean [D],
+// inv_std [D] and scale [1]; see head.Head for what they mean.
+func (r runFolder) writeHead(h *head.Head) error {
+	f := safetensors.File{
+		Metadata: map[string]string{"format": headFormat, "normalize": fmt.Sprint(h.Normalize)},
+		Tensors: []safetensors.Tensor{
+			safetensors.New("weight", []int{h.Classes, h.Dim}, h.W),
+			safetensors.New("bias", []int{h.Classes}, h.B),
+			safetensors.New("mean", []int{h.Dim}, h.Mean),
+			safetensors.New("inv_std", []int{h.Dim}, h.InvStd),
+			safetensors.New("scale", []int{1}, []float32{h.Scale}),
+		},
+	}
+	return f.Write(r.path(headFile))
+}
+
+// readHead reads head.safetensors back.
+func (r runFolder) readHead() (*head.Head, error) {
+	path := r.path(headFile)
+	f, err := safetensors.Read(path)
+	if err != nil {
+		return nil, dataError("%s: %v", path, err)
+	}
+	if f.Metadata["format"] != headFormat {
+		return nil, dataError("%s is no head of ours (format %q, not %q)", path, f.Metadata["format"], headFormat)
+	}
+	h := &head.Head{Normalize: f.Metadata["normalize"] == "true"}
+	var scale []float32
+	for _, t := range []struct {
+		name string
+		into *[]float32
+	}{{"weight", &h.W}, {"bias", &h.B}, {"mean", &h.Mean}, {"inv_std", &h.InvStd}, {"scale", &scale}} {
+		tensor, err := f.Tensor(t.name)
+		if err == nil {
+			*t.into, err = safetensors.Values[float32](tensor)
+		}
+		if err != nil {
+			return nil, dataError("%s: %v", path, err)
+		}
+	}
+	h.Classes, h.Dim = len(h.B), len(h.Mean)
+	if len(h.W) != h.Classes*h.Dim || len(h.InvStd) != h.Dim || len(scale) != 1 {
+		return nil, dataError("%s: the shapes of its tensors do not fit together", path)
+	}
+	h.Scale = scale[0]
+	return h, nil
+}

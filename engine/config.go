@@ -1,0 +1,137 @@
+package engine
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strconv"
+
+	"go.yaml.in/yaml/v3"
+)
+
+// Config is everything that decides a run. The command line, the environment
+// and YAML files are faces of this one struct; the keys are the yaml tags.
+// The zero value of every field means its default, named at the field; a nil
+// pointer means the default that docs/method.md gives for the loss.
+type Config struct {
+	// Data.
+	Train         string   `yaml:"train,omitempty"` // folder, .csv, .jsonl or IDX; required
+	Val           string   `yaml:"val,omitempty"`   // the same, or a fraction to hold out; none by default
+	Test          string   `yaml:"test,omitempty"`  // the same; none by default
+	Imbalance     string   `yaml:"imbalance,omitempty"`
+	ImbalanceSeed uint64   `yaml:"imbalance-seed"`
+	MaxUnreadable *float64 `yaml:"max-unreadable"` // share of unreadable images that is skipped; 0.01
+
+	// Backbone and features.
+	Backbone   string `yaml:"backbone"`             // .onnx path or registry name; the embedded default
+	Preprocess string `yaml:"preprocess,omitempty"` // JSON file; found out by default
+	Feature    string `yaml:"feature"`              // auto
+	Provider   string `yaml:"provider"`             // auto
+	Threads    int    `yaml:"threads"`              // all cores
+	Batch      int    `yaml:"batch"`                // 16
+	ImageSize  int    `yaml:"image-size"`           // for models that take any; 224
+	Cache      string `yaml:"cache"`                // the user's cache folder + /vitft
+
+	// Out is the run folder, "run" by default. It is no part of what config.yaml
+	// records: reproducing a run writes another folder.
+	Out string `yaml:"-"`
+
+	// Library is the ONNX Runtime library to load; found by onnx.Find by default.
+	Library string `yaml:"-"`
+
+	Training `yaml:",inline"`
+}
+
+// EnsureDefaults fills in every field that is zero and makes paths absolute,
+// so that the printed configuration works from any folder.
+func (c *Config) EnsureDefaults() {
+	setDefault(&c.Out, "run")
+	if c.MaxUnreadable == nil {
+		c.MaxUnreadable = new(0.01)
+	}
+	setDefault(&c.Backbone, DefaultBackbone())
+	setDefault(&c.Feature, "auto")
+	setDefault(&c.Provider, "auto")
+	setDefault(&c.Batch, 16)
+	if c.Cache == "" {
+		c.Cache = defaultCache()
+	}
+	for _, path := range []*string{&c.Train, &c.Test, &c.Preprocess, &c.Cache} {
+		*path = absolute(*path)
+	}
+	if _, fraction := c.holdout(); !fraction {
+		c.Val = absolute(c.Val)
+	}
+	if !isRegistered(c.Backbone) {
+		c.Backbone = absolute(c.Backbone)
+	}
+	c.Training.ensureDefaults()
+}
+
+// Validate reports all faults at once; each names its key.
+func (c *Config) Validate() error {
+	var faults []error
+	bad := func(key, format string, a ...any) {
+		faults = append(faults, configError("%s: %s", key, fmt.Sprintf(format, a...)))
+	}
+	if !(*c.MaxUnreadable >= 0 && *c.MaxUnreadable <= 1) {
+		bad("max-unreadable", "%v is not a share between 0 and 1", *c.MaxUnreadable)
+	}
+	if c.Batch < 1 || c.Batch > 4096 {
+		bad("batch", "%d is not between 1 and 4096", c.Batch)
+	}
+	if c.Threads < 0 || c.Threads > 1024 {
+		bad("threads", "%d is not between 0 (all %d cores) and 1024", c.Threads, runtime.NumCPU())
+	}
+	switch c.Provider {
+	case "auto", "cpu", "cuda":
+	default:
+		bad("provider", "%q is none of auto, cpu, cuda", c.Provider)
+	}
+	if f, is := c.holdout(); is && !(f > 0 && f < 1) {
+		bad("val", "a hold-out of %v is not a fraction between 0 and 1", f)
+	}
+	return errors.Join(append(faults, c.Training.validate())...)
+}
+
+// holdout is Val read as a fraction, and whether it is one.
+func (c *Config) holdout() (float64, bool) {
+	f, err := strconv.ParseFloat(c.Val, 64)
+	return f, err == nil
+}
+
+// DefaultConfig is the configuration of a run that sets nothing.
+func DefaultConfig() Config {
+	var c Config
+	c.EnsureDefaults()
+	return c
+}
+
+// YAML prints the configuration in the form that --config reads.
+func (c *Config) YAML() ([]byte, error) { return yaml.Marshal(c) }
+
+func setDefault[T comparable](field *T, value T) {
+	var zero T
+	if *field == zero {
+		*field = value
+	}
+}
+
+func absolute(path string) string {
+	if path == "" {
+		return ""
+	}
+	if abs, err := filepath.Abs(path); err == nil {
+		return abs
+	}
+	return path
+}
+
+func defaultCache() string {
+	if dir, err := os.UserCacheDir(); err == nil {
+		return filepath.Join(dir, "vitft")
+	}
+	return filepath.Join(os.TempDir(), "vitft")
+}

@@ -1,0 +1,79 @@
+package engine
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+
+	"github.com/vitft/vitft/head"
+	"github.com/vitft/vitft/onnx"
+	"github.com/vitft/vitft/onnx/graph"
+)
+
+// labelsKey is the metadata under which a model carries its class names, a JSON
+// array in the order of the outputs.
+const labelsKey = "vitft.labels"
+
+// export turns the backbone into the whole classifier, pixel_values →
+// probabilities, logits, embedding, as one file with labels and preprocessing
+// in its metadata. The nodes that made the features stay as they are.
+func (b *backbone) export(h *head.Head, classes []string) ([]byte, error) {
+	m := b.model.Clone()
+	err := m.AppendHead(graph.Head{
+		Classes: h.Classes, Weight: h.EffectiveWeight(), Bias: h.B, Mean: h.Mean, InvStd: h.InvStd, Normalize: h.Normalize,
+	})
+	if err != nil {
+		return nil, err
+	}
+	for key, value := range map[string]any{labelsKey: classes, preprocessKey: b.preprocess} {
+		text, err := json.Marshal(value)
+		if err != nil {
+			return nil, err
+		}
+		m.SetMetadata(key, string(text))
+	}
+	if err := m.Inline(); err != nil {
+		return nil, err
+	}
+	return m.Bytes()
+}
+
+// checkedImages is how many images of the evaluated set the exported model has
+// to classify as training did before it is written.
+const checkedImages = 8
+
+// checkExport runs the exported model on the first images of a set and compares
+// its answers with the logits of training.
+func (e *encoding) checkExport(ctx context.Context, model []byte, set *encodedSet, logits []float32) error {
+	provider := onnx.Provider(e.backbone.encoder.Provider())
+	s, err := onnx.NewSession(model, onnx.SessionOptions{Provider: provider, Threads: e.config.Threads})
+	if err != nil {
+		return err
+	}
+	defer s.Close()
+	p := e.backbone.preprocess
+	classes, dim := int64(len(set.data.Classes)), int64(e.backbone.encoder.Dim())
+	batch := max(s.Inputs()[0].Shape[0], 1)
+	pixels := make([]float32, batch*int64(p.Size()))
+	probabilities, z, embedding := make([]float32, batch*classes), make([]float32, batch*classes), make([]float32, batch*dim)
+	for i, item := range set.data.Items[:min(checkedImages, len(set.data.Items))] {
+		content, err := item.Bytes()
+		if err == nil {
+			err = p.Bytes(content, pixels[:p.Size()])
+		}
+		if err != nil {
+			return fmt.Errorf("check the exported model on %s: %w", item.Path, err)
+		}
+		err = s.Run(ctx, []onnx.Tensor{{Shape: []int64{batch, 3, int64(p.Height), int64(p.Width)}, Data: pixels}}, []onnx.Tensor{
+			{Shape: []int64{batch, classes}, Data: probabilities}, {Shape: []int64{batch, classes}, Data: z}, {Shape: []int64{batch, dim}, Data: embedding}})
+		if err != nil {
+			return fmt.Errorf("check the exported model on %s: %w", item.Path, err)
+		}
+		trained := logits[i*int(classes) : (i+1)*int(classes)]
+		if got, want := argmax(z[:classes]), argmax(trained); got != want {
+			return fmt.Errorf("the exported model says %q of %s where training said %q; it is not written",
+				set.data.Classes[got], item.Path, set.data.Classes[want])
+		}
+	}
+	return nil
+}

@@ -1,0 +1,174 @@
+package engine
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/vitft/vitft/calib"
+	"github.com/vitft/vitft/head"
+	"github.com/vitft/vitft/onnx"
+)
+
+// Result is a finished run.
+type Result struct {
+	Run     string // the run folder
+	Metrics Metrics
+}
+
+// Finetune trains a head for c and leaves the run folder c.Out. With resume it
+// goes on with the interrupted run in c.Out; c may then leave everything else
+// at its zero value.
+//
+// When ctx is cancelled the features encoded and the epochs trained so far are
+// on disk, and the error wraps ctx.Err().
+func Finetune(ctx context.Context, c Config, resume bool, ev Events) (_ *Result, err error) {
+	defer func() { err = interruption(ctx, err, "go on with --resume") }()
+	var warnings []string
+	ev = ev.recording(&warnings)
+	run, finished, err := startRun(&c, resume, ev)
+	if err != nil {
+		return nil, err
+	}
+	if finished != nil {
+		ev.info("the run is finished already", "run", c.Out)
+		return &Result{c.Out, *finished}, nil
+	}
+
+	images, err := openData(c, ev)
+	if err != nil {
+		return nil, err
+	}
+	enc, err := openEncoding(c, ev)
+	if err != nil {
+		return nil, err
+	}
+	defer enc.close()
+	if err := run.writeJSON(environmentFile, describe(c, enc)); err != nil {
+		return nil, err
+	}
+	sets, err := enc.encodeAll(ctx, images)
+	if sets != nil {
+		if skipErr := run.writeSkipped(sets); err == nil {
+			err = skipErr
+		}
+	}
+	if err != nil {
+		return nil, err
+	}
+
+	begin := time.Now()
+	gemm, err := onnx.NewGemm(c.Threads, onnx.CPU)
+	if err != nil {
+		return nil, err
+	}
+	defer gemm.Close()
+	t := training{run: run, config: c, enc: enc, sets: sets, gemm: gemm, events: ev}
+	h, switchEpoch, err := t.train(ctx)
+	if err != nil {
+		return nil, err
+	}
+	trained := time.Since(begin).Seconds()
+
+	begin = time.Now()
+	set := sets.evaluated()
+	logits, err := enc.logits(h, set, gemm)
+	if err != nil {
+		return nil, err
+	}
+	m := Measure(logits, set.labels(), set.data.Classes, sets.train.data.Counts())
+	m.Split, m.Loss, m.Epochs, m.SwitchEpoch, m.Seed = set.what, c.Loss, c.Epochs, switchEpoch, c.Seed
+	m.Seconds = Seconds{Encode: Number(enc.seconds), Train: Number(trained), Evaluate: Number(time.Since(begin).Seconds())}
+
+	ev.info("exporting", "model", run.path(modelFile))
+	model, err := enc.backbone.export(h, set.data.Classes)
+	if err != nil {
+		return nil, fmt.Errorf("export the model: %w", err)
+	}
+	if err := enc.checkExport(ctx, model, set, logits); err != nil {
+		return nil, err
+	}
+	if err := run.finish(h, model, set, logits, m, warnings); err != nil {
+		return nil, err
+	}
+	return &Result{c.Out, m}, nil
+}
+
+// startRun opens the run folder. Resuming, it takes the configuration from the
+// folder, and returns the metrics if that run is finished.
+func startRun(c *Config, resume bool, ev Events) (runFolder, *Metrics, error) {
+	if resume {
+		setDefault(&c.Out, "run")
+		run := runFolder(c.Out)
+		if err := run.continueWith(c); err != nil {
+			return "", nil, err
+		}
+		if run.has(metricsFile) {
+			m := new(Metrics)
+			return run, m, run.readJSON(metricsFile, m)
+		}
+		return run, nil, nil
+	}
+	c.EnsureDefaults()
+	if err := c.Validate(); err != nil {
+		return "", nil, err
+	}
+	if c.Train == "" {
+		return "", nil, configError("train: name the training images: a folder of class folders, a .csv or .jsonl manifest, or an IDX file")
+	}
+	if err := c.checkSources(); err != nil {
+		return "", nil, err
+	}
+	run, err := newRun(c.Out, ev)
+	if err != nil {
+		return "", nil, err
+	}
+	text, err := c.YAML()
+	if err != nil {
+		return "", nil, err
+	}
+	return run, nil, run.write(configFile, text)
+}
+
+// finish writes what a finished run leaves, metrics.json last.
+func (r runFolder) finish(h *head.Head, model []byte, set *encodedSet, logits []float32, m Metrics, warnings []string) error {
+	classes := set.data.Classes
+	predictions := [][]string{{"path", "label", "predicted", "confidence"}}
+	probabilities := make([]float32, len(logits))
+	calib.Softmax(logits, len(classes), 1, probabilities)
+	for i, item := range set.data.Items {
+		row := logits[i*len(classes) : (i+1)*len(classes)]
+		best := argmax(row)
+		confidence := strconv.FormatFloat(float64(probabilities[i*len(classes)+best]), 'g', -1, 32)
+		predictions = append(predictions, []string{item.Path, classes[item.Class], classes[best], confidence})
+	}
+	steps := []func() error{
+		func() error { return r.writeHead(h) },
+		func() error { return r.writeLines(labelsFile, classes) },
+		func() error { return r.writeCSV(predictionsFile, predictions) },
+		func() error { return r.writeLines(warningsFile, warnings) },
+		func() error { return r.write(modelFile, model) },
+		func() error { return r.writeJSON(metricsFile, m) },
+	}
+	for _, step := range steps {
+		if err := step(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// writeSkipped lists the images that were left out, if any.
+func (r runFolder) writeSkipped(sets *encodedSets) error {
+	rows := [][]string{{"set", "path", "reason"}}
+	for _, set := range sets.all() {
+		for _, u := range set.unreadable {
+			rows = append(rows, []string{set.what, u.path, u.reason})
+		}
+	}
+	if len(rows) == 1 {
+		return nil
+	}
+	return r.writeCSV(skippedFile, rows)
+}

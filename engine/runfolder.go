@@ -1,0 +1,166 @@
+package engine
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/csv"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"github.com/vitft/vitft/engine/internal/atomicfile"
+)
+
+// The files of a run folder. metrics.json is written last: a run folder that
+// has it is finished.
+const (
+	configFile      = "config.yaml"
+	environmentFile = "environment.json"
+	historyFile     = "history.jsonl"
+	kappaFile       = "kappa.csv"
+	metricsFile     = "metrics.json"
+	predictionsFile = "predictions.csv"
+	skippedFile     = "skipped.csv"
+	warningsFile    = "warnings.txt"
+	labelsFile      = "labels.txt"
+	headFile        = "head.safetensors"
+	modelFile       = "model.onnx"
+	checkpointFile  = "checkpoint/state.gob"
+)
+
+// runFolder is the folder one run writes to. Every file but the history is
+// written whole, beside its place, and renamed into it.
+type runFolder string
+
+// newRun makes an empty run folder at dir. A run that is there already is
+// renamed to dir.1, dir.2, …, so nothing is lost; any other folder that is not
+// empty is refused.
+func newRun(dir string, ev Events) (runFolder, error) {
+	entries, err := os.ReadDir(dir)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+	case err != nil:
+		return "", configError("out: %s cannot be used as a run folder: %v", dir, err)
+	case len(entries) > 0:
+		if _, err := os.Stat(filepath.Join(dir, configFile)); err != nil {
+			return "", configError("out: %s is not empty and no run folder; choose another --out", dir)
+		}
+		kept, err := setAside(dir)
+		if err != nil {
+			return "", fmt.Errorf("keep the run in %s: %w", dir, err)
+		}
+		ev.info("the run that was here is kept", "run", dir, "kept", kept)
+	}
+	if err := os.MkdirAll(filepath.Join(dir, filepath.Dir(checkpointFile)), 0o755); err != nil {
+		return "", fmt.Errorf("make run folder: %w", err)
+	}
+	return runFolder(dir), nil
+}
+
+func setAside(dir string) (string, error) {
+	for i := 1; ; i++ {
+		kept := dir + "." + strconv.Itoa(i)
+		if _, err := os.Lstat(kept); errors.Is(err, fs.ErrNotExist) {
+			return kept, os.Rename(dir, kept)
+		}
+	}
+}
+
+func (r runFolder) path(name string) string {
+	return filepath.Join(string(r), filepath.FromSlash(name))
+}
+
+func (r runFolder) has(name string) bool {
+	_, err := os.Stat(r.path(name))
+	return err == nil
+}
+
+func (r runFolder) write(name string, content []byte) error {
+	return atomicfile.Write(r.path(name), func(w io.Writer) error {
+		_, err := w.Write(content)
+		return err
+	})
+}
+
+func (r runFolder) writeJSON(name string, v any) error {
+	text, err := json.MarshalIndent(v, "", "  ")
+	if err != nil {
+		return fmt.Errorf("write %s: %w", r.path(name), err)
+	}
+	return r.write(name, append(text, '\n'))
+}
+
+func (r runFolder) readJSON(name string, v any) error {
+	text, err := os.ReadFile(r.path(name))
+	if err != nil {
+		return err
+	}
+	if err := json.Unmarshal(text, v); err != nil {
+		return dataError("%s is damaged: %v", r.path(name), err)
+	}
+	return nil
+}
+
+func (r runFolder) writeCSV(name string, rows [][]string) error {
+	text, err := csvText(rows)
+	if err != nil {
+		return fmt.Errorf("write %s: %w", r.path(name), err)
+	}
+	return r.write(name, text)
+}
+
+func csvText(rows [][]string) ([]byte, error) {
+	var b bytes.Buffer
+	err := csv.NewWriter(&b).WriteAll(rows)
+	return b.Bytes(), err
+}
+
+// writeLines writes one line each; no file for no lines.
+func (r runFolder) writeLines(name string, lines []string) error {
+	if len(lines) == 0 {
+		return nil
+	}
+	return r.write(name, []byte(strings.Join(lines, "\n")+"\n"))
+}
+
+// journal is a file that grows by whole lines while training runs.
+type journal struct{ file *os.File }
+
+// journal opens name with its first keep lines; what a killed run wrote after
+// its last checkpoint is dropped, since training goes on from there.
+func (r runFolder) journal(name string, keep int) (*journal, error) {
+	file, err := os.OpenFile(r.path(name), os.O_RDWR|os.O_CREATE, 0o644)
+	if err != nil {
+		return nil, err
+	}
+	reader, size := bufio.NewReader(file), int64(0)
+	for range keep {
+		line, err := reader.ReadString('\n')
+		if err != nil {
+			file.Close()
+			return nil, dataError("%s has fewer lines than the checkpoint beside it; start the run anew without --resume", r.path(name))
+		}
+		size += int64(len(line))
+	}
+	if err := file.Truncate(size); err == nil {
+		_, err = file.Seek(size, 0)
+	}
+	if err != nil {
+		file.Close()
+		return nil, err
+	}
+	return &journal{file}, nil
+}
+
+func (j *journal) add(lines []byte) error {
+	_, err := j.file.Write(lines)
+	return err
+}
+
+func (j *journal) close() error { return j.file.Close() }

@@ -1,0 +1,167 @@
+package engine
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math"
+	"strconv"
+	"time"
+
+	"github.com/vitft/vitft/head"
+)
+
+// checkpointEvery is the least time between two checkpoints; short trainings
+// write one at their end or interruption only.
+const checkpointEvery = 5 * time.Second
+
+// training is the training of one head into a run folder.
+type training struct {
+	run    runFolder
+	config Config
+	enc    *encoding
+	sets   *encodedSets
+	gemm   head.Gemm
+	events Events
+}
+
+// train runs head.Train on the stored features, from the checkpoint if there is
+// one, keeping history, κ and checkpoints in the run folder as it goes. It
+// returns the head and the epoch of the switch.
+func (t *training) train(ctx context.Context) (*head.Head, int, error) {
+	s, err := t.config.settings()
+	if err != nil {
+		return nil, 0, err
+	}
+	s.Gemm = t.gemm
+	data, err := t.enc.headData(t.sets.train)
+	if err != nil {
+		return nil, 0, err
+	}
+	if t.sets.val != nil {
+		val, err := t.enc.headData(t.sets.val)
+		if err != nil {
+			return nil, 0, err
+		}
+		s.Val = &val
+	}
+	if s.Resume, err = t.resume(len(data.Y)); err != nil {
+		return nil, 0, err
+	}
+	log, err := openHistory(t.run, t.sets.train.data.Classes, s.Resume)
+	if err != nil {
+		return nil, 0, err
+	}
+	save := func(state *head.State) error {
+		return t.run.writeCheckpoint(checkpoint{Key: t.enc.store.Key().Hash(), Samples: len(data.Y), State: *state})
+	}
+	last := time.Now()
+	ctx, stop := context.WithCancelCause(ctx) // a full disk ends training too
+	defer stop(nil)
+	s.Events = head.Events{
+		Warn: func(message string) { t.events.warn(message) },
+		Epoch: func(e head.Epoch, state *head.State) {
+			err := log.add(e)
+			if err == nil && time.Since(last) >= checkpointEvery {
+				err, last = save(state), time.Now()
+			}
+			if err != nil {
+				stop(err)
+			}
+			if t.events.Epoch != nil {
+				t.events.Epoch(e)
+			}
+			t.events.progress("train", t.config.Loss, e.Number, t.config.Epochs)
+		},
+	}
+	result, err := head.Train(ctx, data, s)
+	if cause := context.Cause(ctx); err != nil && cause != nil {
+		err = cause
+	}
+	if result != nil {
+		err = errors.Join(err, save(result.State))
+	}
+	if err = errors.Join(err, log.close()); err != nil {
+		return nil, 0, fmt.Errorf("train the head: %w", err)
+	}
+	return result.Head, s.SwitchEpoch(), nil
+}
+
+// resume returns the state to continue from, nil for a fresh start.
+func (t *training) resume(samples int) (*head.State, error) {
+	saved, err := t.run.readCheckpoint()
+	if err != nil || saved == nil {
+		return nil, err
+	}
+	if saved.Key != t.enc.store.Key().Hash() || saved.Samples != samples {
+		return nil, dataError("the images, the backbone or the provider have changed since %s was interrupted; start the run anew without --resume", t.run)
+	}
+	t.events.info("training goes on", "after epoch", saved.State.Epoch)
+	return &saved.State, nil
+}
+
+// history writes history.jsonl and kappa.csv, a line or a block an epoch.
+type history struct {
+	classes       []string
+	epochs, kappa *journal
+}
+
+// openHistory opens both files as they were after the epoch to resume from.
+func openHistory(run runFolder, classes []string, from *head.State) (*history, error) {
+	done, rows := 0, 0
+	if from != nil {
+		done, rows = from.Epoch, 1
+		for _, e := range from.History {
+			rows += len(e.Kappa)
+		}
+	}
+	epochs, err := run.journal(historyFile, done)
+	if err != nil {
+		return nil, err
+	}
+	kappa, err := run.journal(kappaFile, rows)
+	if err == nil && rows == 0 {
+		err = kappa.add([]byte("epoch,phase,class,kappa,std_err,samples,bins,skipped,shrunk\n"))
+	}
+	if err != nil {
+		epochs.close()
+		return nil, err
+	}
+	return &history{classes, epochs, kappa}, nil
+}
+
+func (h *history) add(e head.Epoch) error {
+	line, err := json.Marshal(e)
+	if err != nil {
+		return err
+	}
+	if err := h.epochs.add(append(line, '\n')); err != nil {
+		return err
+	}
+	if len(e.Kappa) == 0 {
+		return nil
+	}
+	var rows [][]string
+	for k, v := range e.Kappa {
+		rows = append(rows, []string{strconv.Itoa(e.Number), string(e.Phase), h.classes[k], formatFloat(v.Value), formatFloat(v.StdErr),
+			strconv.Itoa(v.Samples), strconv.Itoa(v.Bins), strconv.FormatBool(v.Skipped), strconv.FormatBool(v.Shrunk)})
+	}
+	text, err := csvText(rows)
+	if err != nil {
+		return err
+	}
+	return h.kappa.add(text)
+}
+
+func (h *history) close() error {
+	return errors.Join(h.epochs.close(), h.kappa.close())
+}
+
+// formatFloat writes the shortest text that reads back as v; nothing for NaN.
+func formatFloat(v float64) string {
+	if math.IsNaN(v) {
+		return ""
+	}
+	return strconv.FormatFloat(v, 'g', -1, 64)
+}
