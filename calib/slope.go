@@ -21,6 +21,9 @@ const (
 
 // Slope is the paper's definition: κ is the slope of accuracy against confidence, with everything about the fit to
 // be chosen. The zero value is the default.
+//
+// A logit has no unit: a head of twice the scale has half the slope, and κ* would undo or double the scale for all
+// classes alike. So κ* is relative to the slope of all classes together.
 type Slope struct {
 	Group      Grouping // default ByPrediction
 	Bins       int      // default 20
@@ -67,9 +70,16 @@ func (s Slope) Estimate(e Epoch) ([]Kappa, error) {
 	}
 	global, haveGlobal := s.fit(all, e.Late)
 
+	unit := 1.0
+	if !e.Late && haveGlobal && global.Slope > 0 {
+		unit = global.Slope
+	}
+	global.Slope /= unit
+
 	kappa := make([]Kappa, len(classes))
 	for y, c := range classes {
 		line, ok := s.fit(c, e.Late)
+		line.Slope, line.StdErr = line.Slope/unit, line.StdErr/unit
 		k := Kappa{Value: line.Slope, StdErr: line.StdErr, Samples: len(c.hit), Bins: line.Bins}
 		if s.Group == OneVsRest {
 			k.Samples = e.Counts[y] // the positives, which are what limits the fit
