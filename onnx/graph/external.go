@@ -101,24 +101,19 @@ func (m *Model) checkExternal() error {
 	return nil
 }
 
-// openExternal opens the file with a tensor's data, at its beginning; n is the number of bytes to read. The file is
-// opened through its folder's handle, so that a symbolic link cannot lead out of it either.
+// openExternal opens the file with a tensor's data, at its beginning; n is the number of bytes to read. Symbolic links
+// are followed: the Hugging Face cache keeps its files behind them.
 func (m *Model) openExternal(t *onnxpb.TensorProto) (f *os.File, n int64, err error) {
 	loc, err := location(t)
 	if err != nil {
 		return nil, 0, err
 	}
-	root, err := os.OpenRoot(m.dir)
-	if err != nil {
-		return nil, 0, fmt.Errorf("external data of tensor %q: %w", t.GetName(), err)
-	}
-	defer root.Close()
-	f, err = root.Open(filepath.FromSlash(loc.path))
+	f, err = os.Open(filepath.Join(m.dir, filepath.FromSlash(loc.path)))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, 0, fmt.Errorf("%w: %s is missing: it holds the weights and belongs beside the model", ErrModel, loc.path)
 	}
 	if err != nil {
-		return nil, 0, fmt.Errorf("%w: external data of tensor %q: %v", ErrModel, t.GetName(), err)
+		return nil, 0, fmt.Errorf("external data of tensor %q: %w", t.GetName(), err)
 	}
 	defer func() {
 		if err != nil {
@@ -161,8 +156,9 @@ func (m *Model) load(t *onnxpb.TensorProto) error {
 
 // Inline loads all external data into the model, which can then be serialised as one file.
 func (m *Model) Inline() error {
+	whole := &Model{proto: proto.Clone(m.proto).(*onnxpb.ModelProto), path: m.path, dir: m.dir} // tensors may be shared
+	tensors := whole.external()
 	total := int64(proto.Size(m.proto))
-	tensors := m.external()
 	for _, t := range tensors {
 		f, n, err := m.openExternal(t)
 		if err != nil {
@@ -174,9 +170,10 @@ func (m *Model) Inline() error {
 		}
 	}
 	for _, t := range tensors {
-		if err := m.load(t); err != nil {
+		if err := whole.load(t); err != nil {
 			return err
 		}
 	}
+	m.proto = whole.proto
 	return nil
 }

@@ -9,7 +9,7 @@ import (
 
 // Head is a linear classifier on the embedding x of a backbone:
 //
-//	x' = (x - Mean) * InvStd                standardisation, if given
+//	x' = Transform · ((x - Mean) * InvStd)   standardisation and whitening, as far as given
 //	x" = x' / max(|x'|, 1e-12)              if Normalize, for a cosine head
 //	logits = Scale * Weight·x" + Bias
 //	probabilities = softmax(logits / Temperature)
@@ -21,6 +21,7 @@ type Head struct {
 	Bias        []float32 // [C]; nil = none
 	Mean        []float32 // [D]; nil = 0
 	InvStd      []float32 // [D]; nil = 1
+	Transform   []float32 // [D,D]; nil = the identity
 	Normalize   bool
 	Scale       float32 // 0 = 1
 	Temperature float32 // 0 = 1
@@ -33,7 +34,7 @@ func (h Head) check(dim int) error {
 	for _, v := range []struct {
 		name      string
 		got, want int
-	}{{"bias", len(h.Bias), h.Classes}, {"mean", len(h.Mean), dim}, {"inverse deviation", len(h.InvStd), dim}} {
+	}{{"bias", len(h.Bias), h.Classes}, {"mean", len(h.Mean), dim}, {"inverse deviation", len(h.InvStd), dim}, {"transform", len(h.Transform), dim * dim}} {
 		if v.got != 0 && v.got != v.want {
 			return fmt.Errorf("append head: %s has %d values, need %d", v.name, v.got, v.want)
 		}
@@ -70,6 +71,11 @@ func (m *Model) AppendHead(h Head) error {
 	}
 	if h.InvStd != nil {
 		step("Mul", b.floats("inv_std", d, h.InvStd...))
+	}
+	if h.Transform != nil {
+		y := b.prefix + "transformed"
+		b.node("Gemm", []string{x, b.floats("transform", []int64{int64(dim), int64(dim)}, h.Transform...)}, y, integer("transB", 1))
+		x = y
 	}
 	if h.Normalize {
 		norm, positive := b.prefix+"norm", b.prefix+"positive_norm"

@@ -1,0 +1,455 @@
+package graph
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/vitft/vitft/onnx/graph/onnxpb"
+	"google.golang.org/protobuf/proto"
+)
+
+func read(t testing.TB, name string) *Model {
+	t.Helper()
+	m, err := Read(filepath.Join("testdata", name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return m
+}
+
+// sharedModel returns the real ViT-Tiny, or skips the test.
+func sharedModel(t testing.TB) string {
+	dir := os.Getenv("VITFT_SHARED")
+	if dir == "" {
+		dir = "../../../shared"
+	}
+	path := filepath.Join(dir, "models", "vit_tiny_patch16_224.onnx")
+	if _, err := os.Stat(path); err != nil {
+		t.Skipf("the shared ViT-Tiny is not here: %v", err)
+	}
+	return path
+}
+
+func TestInspect(t *testing.T) {
+	tests := []struct {
+		file    string
+		want    FeatureChoice
+		tensor  string
+		pooling Pooling
+		dim     int64
+		batch   int64
+		size    int64
+	}{
+		{file: "pooled.onnx", tensor: "embedding", pooling: PoolOutput, dim: 8, batch: -1, size: 16},
+		{file: "pooled.onnx", want: FeatureChoice{Pooling: PoolCLS}, tensor: "last_hidden_state", pooling: PoolCLS, dim: 8, batch: -1, size: 16},
+		{file: "pooled.onnx", want: FeatureChoice{Pooling: PoolCLSMean}, tensor: "last_hidden_state", pooling: PoolCLSMean, dim: 16, batch: -1, size: 16},
+		{file: "pooled.onnx", want: FeatureChoice{Tensor: "x1", Pooling: PoolMean}, tensor: "x1", pooling: PoolMean, dim: 8, batch: -1, size: 16},
+		{file: "pooled.onnx", want: FeatureChoice{Tensor: "patch"}, tensor: "patch", pooling: PoolMean, dim: 8, batch: -1, size: 16},
+		{file: "pooled.onnx", want: FeatureChoice{Pooling: PoolLogits}, tensor: "embedding", pooling: PoolLogits, dim: 8, batch: -1, size: 16},
+		{file: "opset11.onnx", tensor: "last_hidden_state", pooling: PoolMean, dim: 8, batch: -1, size: 16},
+		{file: "opset18.onnx", tensor: "last_hidden_state", pooling: PoolCLS, dim: 8, batch: -1, size: 16},
+		{file: "tokens_no_cls.onnx", tensor: "last_hidden_state", pooling: PoolMean, dim: 8, batch: -1, size: 16},
+		{file: "gemm.onnx", tensor: "cls_token", pooling: PoolLogits, dim: 8, batch: -1, size: 16},
+		{file: "matmul_softmax.onnx", tensor: "cls_token", pooling: PoolLogits, dim: 8, batch: -1, size: 16},
+		{file: "tanh_pooler.onnx", tensor: "last_hidden_state", pooling: PoolCLS, dim: 8, batch: -1, size: 16},
+		{file: "tanh_pooler.onnx", want: FeatureChoice{Pooling: PoolOutput}, tensor: "pooler_output", pooling: PoolOutput, dim: 8, batch: -1, size: 16},
+		{file: "float16.onnx", tensor: "embedding", pooling: PoolOutput, dim: 8, batch: -1, size: 16},
+		{file: "batch1.onnx", tensor: "embedding", pooling: PoolOutput, dim: 8, batch: 1, size: 16},
+		{file: "batch2.onnx", tensor: "embedding", pooling: PoolOutput, dim: 8, batch: 2, size: 16},
+		{file: "dynamic_size.onnx", tensor: "last_hidden_state", pooling: PoolCLS, dim: 8, batch: -1, size: 16},
+		{file: "external.onnx", tensor: "embedding", pooling: PoolOutput, dim: 8, batch: -1, size: 16},
+		{file: "nhwc.onnx", tensor: "embedding", pooling: PoolOutput, dim: 8, batch: -1, size: 16},
+		{file: "uint8.onnx", tensor: "embedding", pooling: PoolOutput, dim: 8, batch: -1, size: 16},
+		{file: "if_clash.onnx", tensor: "features", pooling: PoolOutput, dim: 8, batch: -1, size: 16},
+		{file: "clip.onnx", tensor: "image_embeds", pooling: PoolOutput, dim: 6, batch: -1, size: 16},
+	}
+	for _, tt := range tests {
+		t.Run(tt.file+"/"+tt.want.Tensor+string(tt.want.Pooling), func(t *testing.T) {
+			in, err := Inspect(read(t, tt.file), tt.want)
+			if err != nil {
+				t.Fatal(err)
+			}
+			f, im := in.Feature, in.Image
+			if f.Tensor != tt.tensor || f.Pooling != tt.pooling || f.Dim != tt.dim || im.Batch != tt.batch || im.Width != tt.size || im.Height != tt.size {
+				t.Errorf("feature %+v, image %+v; reasons %q", f, im, in.Reasons)
+			}
+			if len(in.Reasons) == 0 || in.Parameters == 0 || in.Opset == 0 || in.FileSize == 0 {
+				t.Errorf("incomplete: %+v", in)
+			}
+		})
+	}
+}
+
+func TestRefused(t *testing.T) {
+	tests := []struct {
+		file string
+		want FeatureChoice
+		says []string
+	}{
+		{"refuse_bert.onnx", FeatureChoice{}, []string{"takes no images", "input_ids", "text model"}},
+		{"refuse_clip_logits.onnx", FeatureChoice{}, []string{"no output depends on the image alone", "input_ids"}},
+		{"clip.onnx", FeatureChoice{Tensor: "logits_per_image"}, []string{"depends on the inputs", "input_ids"}},
+		{"clip.onnx", FeatureChoice{Tensor: "text_embeds"}, []string{"input_ids", "no image"}},
+		{"refuse_grey.onnx", FeatureChoice{}, []string{"1 channels", "RGB"}},
+		{"refuse_two_heads.onnx", FeatureChoice{}, []string{"joins several branches", "name one"}},
+		{"refuse_bfloat16.onnx", FeatureChoice{}, []string{"bfloat16", "float32"}},
+		{"refuse_opset9.onnx", FeatureChoice{}, []string{"operator set 9", "version_converter"}},
+		{"pooled.onnx", FeatureChoice{Tensor: "nowhere"}, []string{`"nowhere"`, "last_hidden_state"}},
+		{"pooled.onnx", FeatureChoice{Width: 32, Height: 32}, []string{"width 16 only, not 32"}},
+		{"gemm.onnx", FeatureChoice{Pooling: PoolMean}, []string{"needs tokens", "logits"}},
+		{"gemm.onnx", FeatureChoice{Pooling: PoolOutput}, []string{"no output is a pooled embedding"}},
+		{"tokens_no_cls.onnx", FeatureChoice{Pooling: PoolCLS}, []string{"no", "CLS"}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.file+"/"+tt.want.Tensor+string(tt.want.Pooling), func(t *testing.T) {
+			_, in, err := read(t, tt.file).Backbone(tt.want)
+			if !errors.Is(err, ErrModel) || len(in.Problems) == 0 {
+				t.Fatalf("error %v, problems %q", err, in.Problems)
+			}
+			for _, s := range tt.says {
+				if !strings.Contains(err.Error(), s) {
+					t.Errorf("%q does not say %q", err, s)
+				}
+			}
+		})
+	}
+}
+
+func TestBackboneIsMinimal(t *testing.T) {
+	m := read(t, "clip.onnx")
+	before, _ := m.Bytes()
+	cut, _, err := m.Backbone(FeatureChoice{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if after, _ := m.Bytes(); !slices.Equal(before, after) {
+		t.Error("Backbone changed the model it cut from")
+	}
+	data, err := cut.Bytes()
+	if err != nil {
+		t.Fatal(err)
+	}
+	sig, err := ReadSignature(data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(sig.Inputs) != 1 || sig.Inputs[0].Name != PixelValues || sig.Inputs[0].Type != "float32" || !slices.Equal(sig.Inputs[0].Shape, []int64{-1, 3, 16, 16}) {
+		t.Errorf("inputs %v", sig.Inputs)
+	}
+	if len(sig.Outputs) != 1 || sig.Outputs[0].Name != Embedding || !slices.Equal(sig.Outputs[0].Shape, []int64{-1, 6}) {
+		t.Errorf("outputs %v", sig.Outputs)
+	}
+	for _, w := range cut.proto.Graph.Initializer {
+		if w.GetName() == "vocab" {
+			t.Error("the text half's weights are still there")
+		}
+	}
+	if sig.Ops["Shape"] != true || !sig.WeightTypes["float32"] {
+		t.Errorf("signature %+v", sig)
+	}
+	// Cutting what was cut changes nothing but names.
+	again, in, err := cut.Backbone(FeatureChoice{})
+	if err != nil || in.Feature.Tensor != Embedding {
+		t.Fatalf("%+v, %v", in.Feature, err)
+	}
+	if !uniqueNames(again.proto.Graph) {
+		t.Error("names are not unique after a second cut")
+	}
+}
+
+func uniqueNames(g *onnxpb.GraphProto) bool {
+	seen := map[string]bool{}
+	for _, t := range g.Initializer {
+		if seen[t.GetName()] {
+			return false
+		}
+		seen[t.GetName()] = true
+	}
+	for _, n := range g.Node {
+		for _, o := range n.Output {
+			if seen[o] {
+				return false
+			}
+			seen[o] = true
+		}
+	}
+	return true
+}
+
+func TestMetadata(t *testing.T) {
+	cut, _, err := read(t, "pooled.onnx").Backbone(FeatureChoice{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if v, ok := cut.Metadata("note"); !ok || v != "kept" {
+		t.Errorf("note = %q, %v", v, ok)
+	}
+	cut.SetMetadata("note", "changed")
+	cut.SetMetadata("new", "é")
+	data, err := cut.Bytes()
+	if err != nil {
+		t.Fatal(err)
+	}
+	back, err := Parse(data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for key, want := range map[string]string{"note": "changed", "new": "é"} {
+		if v, _ := back.Metadata(key); v != want {
+			t.Errorf("%s = %q, want %q", key, v, want)
+		}
+	}
+	if _, ok := back.Metadata("absent"); ok {
+		t.Error("absent key is present")
+	}
+	if v, _ := read(t, "pooled.onnx").Metadata("note"); v != "kept" {
+		t.Error("original changed")
+	}
+}
+
+func TestParseRefuses(t *testing.T) {
+	whole, err := os.ReadFile("testdata/pooled.onnx")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, tt := range map[string]struct{ data, says string }{
+		"empty":       {"", "empty"},
+		"cut short":   {string(whole[:len(whole)/2]), "cut short"},
+		"text":        {"hello, this is not a model", "not an ONNX file"},
+		"zip":         {"PK\x03\x04abcdefgh", "PyTorch"},
+		"lfs":         {"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "git lfs pull"},
+		"html":        {"<!DOCTYPE html><html>", "web page"},
+		"safetensors": {"\x10\x00\x00\x00\x00\x00\x00\x00{\"a\":{}}", "safetensors"},
+	} {
+		_, err := Parse([]byte(tt.data))
+		if !errors.Is(err, ErrModel) || !strings.Contains(err.Error(), tt.says) {
+			t.Errorf("%s: %v, should say %q", name, err, tt.says)
+		}
+	}
+	if _, err := Read("testdata"); !errors.Is(err, ErrModel) {
+		t.Errorf("folder: %v", err)
+	}
+	if _, err := Read("testdata/absent.onnx"); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("absent: %v", err)
+	}
+}
+
+func TestHash(t *testing.T) {
+	m := read(t, "pooled.onnx")
+	data, _ := os.ReadFile("testdata/pooled.onnx")
+	sum := sha256.Sum256(data)
+	if got, err := m.Hash(); err != nil || got != hex.EncodeToString(sum[:]) {
+		t.Errorf("%s, %v; want the file's SHA-256", got, err)
+	}
+
+	dir := t.TempDir()
+	copyFile(t, dir, "external.onnx")
+	copyFile(t, dir, "external.onnx.data")
+	hash := func() string {
+		m, err := Read(filepath.Join(dir, "external.onnx"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		h, err := m.Hash()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return h
+	}
+	before := hash()
+	if before != hash() {
+		t.Error("not stable")
+	}
+	path := filepath.Join(dir, "external.onnx.data")
+	weights, _ := os.ReadFile(path)
+	weights[5] ^= 1
+	if err := os.WriteFile(path, weights, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if before == hash() {
+		t.Error("the same after a change of the external data")
+	}
+}
+
+func copyFile(t *testing.T, dir, name string) {
+	t.Helper()
+	data, err := os.ReadFile(filepath.Join("testdata", name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, name), data, 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestExternalData(t *testing.T) {
+	m := read(t, "external.onnx")
+	if m.Dir() != "testdata" {
+		t.Errorf("Dir = %q", m.Dir())
+	}
+	cut, _, err := m.Backbone(FeatureChoice{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if cut.Dir() != "testdata" {
+		t.Errorf("Dir of the backbone = %q", cut.Dir())
+	}
+	if err := cut.Inline(); err != nil {
+		t.Fatal(err)
+	}
+	if cut.Dir() != "" || len(cut.external()) != 0 {
+		t.Error("still external after Inline")
+	}
+	if m.Dir() == "" {
+		t.Error("Inline changed the model the backbone was cut from")
+	}
+
+	dir := t.TempDir()
+	copyFile(t, dir, "external.onnx")
+	path := filepath.Join(dir, "external.onnx")
+	if _, err := Read(path); !errors.Is(err, ErrModel) || !strings.Contains(err.Error(), "external.onnx.data is missing") {
+		t.Errorf("missing data: %v", err)
+	}
+	if err := os.WriteFile(path+".data", make([]byte, 100), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Read(path); !errors.Is(err, ErrModel) || !strings.Contains(err.Error(), "100 bytes") {
+		t.Errorf("short data: %v", err)
+	}
+}
+
+func TestLocation(t *testing.T) {
+	for _, tt := range []struct {
+		location, offset, length string
+		ok                       bool
+	}{
+		{"w.bin", "", "", true},
+		{"sub/w.bin", "16", "8", true},
+		{"./a/../w.bin", "0", "0", true},
+		{"", "", "", false},
+		{".", "", "", false},
+		{"../w.bin", "", "", false},
+		{"a/../../w.bin", "", "", false},
+		{`..\w.bin`, "", "", false},
+		{"/etc/passwd", "", "", false},
+		{"w.bin", "-1", "", false},
+		{"w.bin", "", "-1", false},
+		{"w.bin", "x", "", false},
+		{"w.bin", "99999999999999999999", "", false},
+	} {
+		_, err := location(externalTensor(tt.location, tt.offset, tt.length))
+		if (err == nil) != tt.ok || (err != nil && !errors.Is(err, ErrModel)) {
+			t.Errorf("%+v: %v", tt, err)
+		}
+	}
+}
+
+func externalTensor(location, offset, length string) *onnxpb.TensorProto {
+	t := &onnxpb.TensorProto{Name: proto.String("w"), DataLocation: onnxpb.TensorProto_EXTERNAL.Enum()}
+	for _, kv := range [][2]string{{"location", location}, {"offset", offset}, {"length", length}} {
+		if kv[1] != "" {
+			t.ExternalData = append(t.ExternalData, &onnxpb.StringStringEntryProto{Key: &kv[0], Value: &kv[1]})
+		}
+	}
+	return t
+}
+
+func TestAppendHeadChecks(t *testing.T) {
+	m := read(t, "pooled.onnx")
+	if err := m.AppendHead(Head{Classes: 2, Weight: make([]float32, 16)}); err == nil {
+		t.Error("a model that is no backbone was accepted")
+	}
+	for name, h := range map[string]Head{
+		"no classes": {},
+		"weights":    {Classes: 2, Weight: make([]float32, 15)},
+		"bias":       {Classes: 2, Weight: make([]float32, 16), Bias: make([]float32, 3)},
+		"mean":       {Classes: 2, Weight: make([]float32, 16), Mean: make([]float32, 2)},
+		"deviation":  {Classes: 2, Weight: make([]float32, 16), InvStd: make([]float32, 9)},
+		"cold":       {Classes: 2, Weight: make([]float32, 16), Temperature: -1},
+	} {
+		cut, _, err := m.Backbone(FeatureChoice{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := cut.AppendHead(h); err == nil {
+			t.Errorf("%s: accepted", name)
+		}
+	}
+}
+
+func TestSharedModel(t *testing.T) {
+	m, err := Read(sharedModel(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	in, err := Inspect(m, FeatureChoice{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if in.Feature.Tensor != "embedding" || in.Feature.Dim != 192 || in.Image.Width != 224 || in.Image.Batch != -1 {
+		t.Errorf("%+v %+v", in.Feature, in.Image)
+	}
+}
+
+func FuzzParse(f *testing.F) {
+	files, _ := filepath.Glob("testdata/*.onnx")
+	for _, name := range files {
+		data, err := os.ReadFile(name)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(data)
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		m, err := Parse(data)
+		if err != nil {
+			if !errors.Is(err, ErrModel) {
+				t.Fatalf("untyped error %v", err)
+			}
+			return
+		}
+		for _, p := range []Pooling{PoolAuto, PoolMean, PoolLogits} {
+			cut, in, err := m.Backbone(FeatureChoice{Pooling: p})
+			if err != nil {
+				if !errors.Is(err, ErrModel) {
+					t.Fatalf("untyped error %v", err)
+				}
+				continue
+			}
+			if in.Feature.Dim < 1 {
+				t.Fatalf("accepted with D = %d", in.Feature.Dim)
+			}
+			data, err := cut.Bytes()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := ReadSignature(data); err != nil {
+				t.Fatal(err)
+			}
+		}
+	})
+}
+
+func FuzzLocation(f *testing.F) {
+	f.Add("w.bin", "0", "8")
+	f.Add("../x", "", "")
+	f.Add(`a\..\..\x`, "1", "")
+	f.Fuzz(func(t *testing.T, where, offset, length string) {
+		loc, err := location(externalTensor(where, offset, length))
+		if err != nil {
+			return
+		}
+		if rel, err := filepath.Rel("/m", filepath.Join("/m", loc.path)); err != nil || !filepath.IsLocal(rel) || filepath.IsAbs(loc.path) {
+			t.Errorf("%q leads to %q", where, loc.path)
+		}
+		if loc.offset < 0 || loc.length < -1 {
+			t.Errorf("%+v", loc)
+		}
+	})
+}
