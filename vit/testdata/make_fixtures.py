@@ -151,6 +151,20 @@ keep("lossless.webp", saved(im, "WEBP", lossless=True))
 keep("lossless-alpha.webp", saved(rgba, "WEBP", lossless=True, exact=True))
 keep("lossless-palette.webp", saved(im.quantize(13).convert("RGB"), "WEBP", lossless=True))
 keep("animated.webp", saved(im, "WEBP", quality=80, save_all=True, append_images=[im.rotate(90)]))
+
+
+def riff(name, body):
+    return name + struct.pack("<I", len(body)) + body + b"\0" * (len(body) % 2)
+
+
+def uint24(*values):
+    return b"".join(struct.pack("<I", v)[:3] for v in values)
+
+
+for name, fmt in ("lossy", {"quality": 80}), ("lossless", {"lossless": True}):  # first frame at (4, 2) of a larger canvas
+    frame = saved(scene(11, 7), "WEBP", **fmt)[12:]
+    keep(f"offset-{name}.webp", riff(b"RIFF", b"WEBP" + riff(b"VP8X", bytes([2, 0, 0, 0]) + uint24(19, 12))
+         + riff(b"ANIM", bytes(6)) + riff(b"ANMF", uint24(2, 1, 10, 6, 100) + b"\0" + frame)))
 keep("orientation.webp", saved(scene(11, 7), "WEBP", lossless=True, exif=exif))
 
 # GIF, BMP, TIFF ------------------------------------------------------------------------------------
