@@ -8,6 +8,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -89,14 +90,26 @@ func eachTensor(g *onnxpb.GraphProto, f func(*onnxpb.TensorProto)) {
 	}
 }
 
-// checkExternal sees that every file of external data is there and long enough.
-func (m *Model) checkExternal() error {
+// smallTensor is the size in bytes up to which external data is loaded at once: shapes and axes, without which neither
+// this package nor ONNX Runtime can infer shapes.
+const smallTensor = 1024
+
+// resolveExternal sees that every file of external data is there and long enough, and loads the small tensors.
+func (m *Model) resolveExternal() error {
 	for _, t := range m.external() {
-		f, _, err := m.openExternal(t)
+		f, n, err := m.openExternal(t)
 		if err != nil {
 			return err
 		}
 		f.Close()
+		if loc, _ := location(t); !slices.Contains(m.files, loc.path) {
+			m.files = append(m.files, loc.path)
+		}
+		if n <= smallTensor {
+			if err := m.load(t); err != nil {
+				return err
+			}
+		}
 	}
 	return nil
 }

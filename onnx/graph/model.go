@@ -31,8 +31,9 @@ const (
 // [Model.Inline].
 type Model struct {
 	proto *onnxpb.ModelProto
-	path  string // "" when parsed from memory
-	dir   string // where external data is
+	path  string   // "" when parsed from memory
+	dir   string   // where external data is
+	files []string // the files of external data that were there when it was read, relative to dir
 	size  int64
 }
 
@@ -58,7 +59,7 @@ func Read(path string) (*Model, error) {
 	}
 	m.path = path
 	m.dir = filepath.Dir(path)
-	if err := m.checkExternal(); err != nil {
+	if err := m.resolveExternal(); err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
 	return m, nil
@@ -152,7 +153,7 @@ func (m *Model) Hash() (string, error) {
 	} else if err := hashFile(h, m.path); err != nil {
 		return "", err
 	}
-	var files []string
+	files := slices.Clone(m.files)
 	for _, t := range m.external() {
 		loc, err := location(t)
 		if err != nil {

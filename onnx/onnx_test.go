@@ -1,0 +1,451 @@
+package onnx
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"math"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/vitft/vitft/onnx/graph"
+)
+
+// needRuntime loads the runtime library, or skips the test.
+func needRuntime(t testing.TB) Library {
+	t.Helper()
+	lib, err := Find("")
+	if err != nil {
+		t.Skip(err)
+	}
+	if err := Load(lib); err != nil {
+		t.Fatal(err)
+	}
+	return lib
+}
+
+// sharedModel returns the backbone of the real ViT-Tiny, or skips the test.
+func sharedModel(t testing.TB) *graph.Model {
+	t.Helper()
+	dir := os.Getenv("VITFT_SHARED")
+	if dir == "" {
+		dir = "../../shared"
+	}
+	path := filepath.Join(dir, "models", "vit_tiny_patch16_224.onnx")
+	if _, err := os.Stat(path); err != nil {
+		t.Skipf("the shared ViT-Tiny is not here: %v", err)
+	}
+	m, err := graph.Read(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return m
+}
+
+func backbone(t testing.TB, m *graph.Model, c graph.FeatureChoice) ([]byte, *graph.Model) {
+	t.Helper()
+	cut, _, err := m.Backbone(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	data, err := cut.Bytes()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return data, cut
+}
+
+func newEncoder(t testing.TB, model []byte, o SessionOptions) *Encoder {
+	t.Helper()
+	needRuntime(t)
+	e, err := NewEncoder(model, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { e.Close() })
+	return e
+}
+
+func randoms(seed uint64, n int) []float32 {
+	r := rand.New(rand.NewPCG(seed, 0))
+	v := make([]float32, n)
+	for i := range v {
+		v[i] = float32(r.NormFloat64())
+	}
+	return v
+}
+
+// fixturePixels are the images that graph/testdata/make.py computes.
+func fixturePixels(n int) []float32 {
+	v := make([]float32, n*3*16*16)
+	for i := range v {
+		v[i] = float32(math.Sin(float64(i) * 0.37))
+	}
+	return v
+}
+
+// TestFixtures runs every kind of model that graph understands and compares with ONNX Runtime's Python binding.
+func TestFixtures(t *testing.T) {
+	needRuntime(t)
+	data, err := os.ReadFile("graph/testdata/expected.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var expected map[string]map[string][][]float64
+	if err := json.Unmarshal(data, &expected); err != nil {
+		t.Fatal(err)
+	}
+	for file, choices := range expected {
+		for pooling, want := range choices {
+			t.Run(file+"/"+pooling, func(t *testing.T) {
+				m, err := graph.Read(filepath.Join("graph", "testdata", file))
+				if err != nil {
+					t.Fatal(err)
+				}
+				model, cut := backbone(t, m, graph.FeatureChoice{Pooling: graph.Pooling(pooling)})
+				e := newEncoder(t, model, SessionOptions{Provider: CPU, ExternalDataDir: cut.Dir()})
+				pixels := fixturePixels(len(want))
+				if file == "uint8.onnx" { // values in [0,1] are what such a model takes
+					for i, v := range pixels {
+						pixels[i] = min(max(v, 0), 1)
+					}
+				}
+				got := make([]float32, len(want)*e.Dim())
+				if err := e.Run(t.Context(), pixels, len(want), got); err != nil {
+					t.Fatal(err)
+				}
+				tolerance := 2e-5
+				if file == "float16.onnx" {
+					tolerance = 2e-2
+				}
+				for i, row := range want {
+					for j, w := range row {
+						if g := float64(got[i*e.Dim()+j]); math.Abs(g-w) > tolerance {
+							t.Fatalf("image %d, feature %d: %v, want %v", i, j, g, w)
+						}
+					}
+				}
+			})
+		}
+	}
+}
+
+// TestBatchInvariance holds that an image's feature has the same bits in every batch, at every place and with any
+// number of threads.
+func TestBatchInvariance(t *testing.T) {
+	needRuntime(t)
+	for _, file := range []string{"pooled.onnx", "gemm.onnx", "clip.onnx", "tanh_pooler.onnx", "float16.onnx", "batch2.onnx", "opset18.onnx"} {
+		t.Run(file, func(t *testing.T) {
+			m, err := graph.Read(filepath.Join("graph", "testdata", file))
+			if err != nil {
+				t.Fatal(err)
+			}
+			model, _ := backbone(t, m, graph.FeatureChoice{})
+			checkInvariance(t, model, 3*16*16, 32, []int{1, 2, 3, 8, 16, 32})
+		})
+	}
+	t.Run("vit_tiny", func(t *testing.T) {
+		m := sharedModel(t)
+		batches := []int{1, 2, 3, 8}
+		if !testing.Short() {
+			batches = append(batches, 16, 32)
+		}
+		model, _ := backbone(t, m, graph.FeatureChoice{})
+		checkInvariance(t, model, 3*224*224, batches[len(batches)-1], batches)
+	})
+}
+
+func checkInvariance(t *testing.T, model []byte, image, total int, batches []int) {
+	pixels := randoms(1, total*image)
+	var want []float32
+	for _, threads := range []int{1, 2} {
+		e := newEncoder(t, model, SessionOptions{Provider: CPU, Threads: threads})
+		if want == nil {
+			want = make([]float32, total*e.Dim())
+			if err := e.Run(t.Context(), pixels, total, want); err != nil {
+				t.Fatal(err)
+			}
+		}
+		got := make([]float32, total*e.Dim())
+		for _, n := range batches {
+			at := 0
+			if n < total {
+				at = total % n // so that the images stand elsewhere in their batch
+			}
+			for ; at+n <= total && (n > 3 || at < 8); at += n {
+				if err := e.Run(t.Context(), pixels[at*image:], n, got); err != nil {
+					t.Fatal(err)
+				}
+				for i := range n * e.Dim() {
+					if math.Float32bits(got[i]) != math.Float32bits(want[at*e.Dim()+i]) {
+						t.Fatalf("threads %d, batch %d, image %d: %v, want %v", threads, n, at+i/e.Dim(), got[i], want[at*e.Dim()+i])
+					}
+				}
+			}
+		}
+	}
+}
+
+// TestLogitsOnly cuts the shared model down to its logits; the feature found behind them must be the embedding.
+func TestLogitsOnly(t *testing.T) {
+	m := sharedModel(t)
+	whole, _ := backbone(t, m, graph.FeatureChoice{})
+	behind, cut := backbone(t, m, graph.FeatureChoice{Pooling: graph.PoolLogits})
+	if cut == nil {
+		t.Fatal("no backbone")
+	}
+	pixels := randoms(2, 3*224*224)
+	a, b := newEncoder(t, whole, SessionOptions{Provider: CPU}), newEncoder(t, behind, SessionOptions{Provider: CPU})
+	fa, fb := make([]float32, a.Dim()), make([]float32, b.Dim())
+	if err := errors.Join(a.Run(t.Context(), pixels, 1, fa), b.Run(t.Context(), pixels, 1, fb)); err != nil {
+		t.Fatal(err)
+	}
+	if len(fa) != 192 || len(fb) != 192 {
+		t.Fatalf("dimensions %d, %d", len(fa), len(fb))
+	}
+	for i := range fa {
+		if fa[i] != fb[i] {
+			t.Fatalf("feature %d: %v and %v", i, fa[i], fb[i])
+		}
+	}
+}
+
+// TestAppendHead compares the exported model's outputs with the same head computed here in float64.
+func TestAppendHead(t *testing.T) {
+	needRuntime(t)
+	const dim, classes, n = 8, 5, 3
+	vec := func(seed uint64, n int) []float32 { return randoms(seed, n) }
+	heads := map[string]graph.Head{
+		"plain":        {Classes: classes, Weight: vec(1, classes*dim)},
+		"affine":       {Classes: classes, Weight: vec(1, classes*dim), Bias: vec(2, classes), Temperature: 1.7},
+		"standardised": {Classes: classes, Weight: vec(1, classes*dim), Bias: vec(2, classes), Mean: vec(3, dim), InvStd: vec(4, dim)},
+		"cosine":       {Classes: classes, Weight: vec(1, classes*dim), Mean: vec(3, dim), InvStd: vec(4, dim), Normalize: true, Scale: 16},
+	}
+	for _, file := range []string{"pooled.onnx", "opset18.onnx", "opset11.onnx", "float16.onnx", "external.onnx", "batch2.onnx"} {
+		for name, h := range heads {
+			t.Run(file+"/"+name, func(t *testing.T) {
+				m, err := graph.Read(filepath.Join("graph", "testdata", file))
+				if err != nil {
+					t.Fatal(err)
+				}
+				_, cut := backbone(t, m, graph.FeatureChoice{})
+				if err := errors.Join(cut.Inline(), cut.AppendHead(h)); err != nil {
+					t.Fatal(err)
+				}
+				data, err := cut.Bytes()
+				if err != nil {
+					t.Fatal(err)
+				}
+				if dir := os.Getenv("VITFT_EXPORT_DIR"); dir != "" { // for onnx.checker, see the package's testdata
+					if err := os.WriteFile(filepath.Join(dir, name+"_"+file), data, 0o600); err != nil {
+						t.Fatal(err)
+					}
+				}
+				s, err := NewSession(data, SessionOptions{Provider: CPU})
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer s.Close()
+				n := n
+				if file == "batch2.onnx" {
+					n = 2
+				}
+				p, z, x := make([]float32, n*classes), make([]float32, n*classes), make([]float32, n*dim)
+				rows := func(d []float32, cols int) Tensor { return Tensor{Shape: []int64{int64(n), int64(cols)}, Data: d} }
+				in := Tensor{Shape: []int64{int64(n), 3, 16, 16}, Data: fixturePixels(n)}
+				if err := s.Run(t.Context(), []Tensor{in}, []Tensor{rows(p, classes), rows(z, classes), rows(x, dim)}); err != nil {
+					t.Fatal(err)
+				}
+				for i := range n {
+					wantZ, wantP := headInFloat64(h, x[i*dim:(i+1)*dim])
+					for c := range classes {
+						if got := float64(z[i*classes+c]); math.Abs(got-wantZ[c]) > 1e-4*(1+math.Abs(wantZ[c])) {
+							t.Errorf("image %d, logit %d: %v, want %v", i, c, got, wantZ[c])
+						}
+						if got := float64(p[i*classes+c]); math.Abs(got-wantP[c]) > 1e-4 {
+							t.Errorf("image %d, probability %d: %v, want %v", i, c, got, wantP[c])
+						}
+					}
+				}
+			})
+		}
+	}
+}
+
+func headInFloat64(h graph.Head, embedding []float32) (logits, probabilities []float64) {
+	x := make([]float64, len(embedding))
+	norm := 0.0
+	for i, v := range embedding {
+		x[i] = float64(v)
+		if h.Mean != nil {
+			x[i] -= float64(h.Mean[i])
+		}
+		if h.InvStd != nil {
+			x[i] *= float64(h.InvStd[i])
+		}
+		norm += x[i] * x[i]
+	}
+	scale := 1.0
+	if h.Scale != 0 {
+		scale = float64(h.Scale)
+	}
+	if h.Normalize {
+		scale /= math.Sqrt(norm)
+	}
+	temperature := 1.0
+	if h.Temperature != 0 {
+		temperature = float64(h.Temperature)
+	}
+	sum := 0.0
+	for c := range h.Classes {
+		z := 0.0
+		for i := range x {
+			z += float64(h.Weight[c*len(x)+i]) * x[i] * scale
+		}
+		if h.Bias != nil {
+			z += float64(h.Bias[c])
+		}
+		logits = append(logits, z)
+		probabilities = append(probabilities, math.Exp(z/temperature))
+		sum += probabilities[c]
+	}
+	for c := range probabilities {
+		probabilities[c] /= sum
+	}
+	return logits, probabilities
+}
+
+func TestCancel(t *testing.T) {
+	model, _ := backbone(t, sharedModel(t), graph.FeatureChoice{})
+	e := newEncoder(t, model, SessionOptions{Provider: CPU})
+	const n = 64
+	pixels, features := randoms(3, n*3*224*224), make([]float32, n*e.Dim())
+
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := e.Run(ctx, pixels, n, features); !errors.Is(err, context.Canceled) {
+		t.Fatalf("cancelled before: %v", err)
+	}
+	ctx, cancel = context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer cancel()
+	if err := e.Run(ctx, pixels, n, features); !errors.Is(err, context.DeadlineExceeded) {
+		t.Fatalf("cancelled during: %v (the batch of %d should take longer)", err, n)
+	}
+	// The session goes on working, for others during and for the same caller after.
+	if err := e.Run(t.Context(), pixels, 1, features); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestCancelOneOfMany(t *testing.T) {
+	needRuntime(t)
+	m, err := graph.Read("graph/testdata/pooled.onnx")
+	if err != nil {
+		t.Fatal(err)
+	}
+	model, _ := backbone(t, m, graph.FeatureChoice{})
+	e := newEncoder(t, model, SessionOptions{Provider: CPU, Threads: 1})
+	want := make([]float32, 8)
+	if err := e.Run(t.Context(), fixturePixels(1), 1, want); err != nil {
+		t.Fatal(err)
+	}
+	var wg sync.WaitGroup
+	for i := range 8 {
+		wg.Go(func() {
+			for j := range 50 {
+				ctx, cancel := context.WithCancel(t.Context())
+				if i%2 == 0 {
+					go cancel()
+				}
+				got := make([]float32, 8)
+				err := e.Run(ctx, fixturePixels(1), 1, got)
+				cancel()
+				if err != nil && (i%2 != 0 || !errors.Is(err, context.Canceled)) {
+					t.Errorf("goroutine %d, run %d: %v", i, j, err)
+				}
+				if err == nil && got[0] != want[0] {
+					t.Errorf("goroutine %d, run %d: %v, want %v", i, j, got[0], want[0])
+				}
+			}
+		})
+	}
+	wg.Wait()
+}
+
+func TestCloseInFlight(t *testing.T) {
+	needRuntime(t)
+	m, err := graph.Read("graph/testdata/pooled.onnx")
+	if err != nil {
+		t.Fatal(err)
+	}
+	model, _ := backbone(t, m, graph.FeatureChoice{})
+	e := newEncoder(t, model, SessionOptions{Provider: CPU})
+	var wg sync.WaitGroup
+	started := make(chan struct{}, 4)
+	for range 4 {
+		wg.Go(func() {
+			features := make([]float32, 64*8)
+			for once := true; ; once = false {
+				if err := e.Run(t.Context(), fixturePixels(64), 64, features); err != nil {
+					if !errors.Is(err, ErrClosed) {
+						t.Error(err)
+					}
+					return
+				}
+				if once {
+					started <- struct{}{}
+				}
+			}
+		})
+	}
+	<-started
+	if err := errors.Join(e.Close(), e.Close()); err != nil {
+		t.Error(err)
+	}
+	wg.Wait()
+}
+
+func TestSessionErrors(t *testing.T) {
+	needRuntime(t)
+	m, err := graph.Read("graph/testdata/pooled.onnx")
+	if err != nil {
+		t.Fatal(err)
+	}
+	model, _ := backbone(t, m, graph.FeatureChoice{})
+	s, err := NewSession(model, SessionOptions{Provider: CPU})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	out := []Tensor{{Shape: []int64{1, 8}, Data: make([]float32, 8)}}
+	for name, in := range map[string]Tensor{
+		"wrong shape": {Shape: []int64{1, 3, 20, 16}, Data: make([]float32, 3*20*16)},
+		"short data":  {Shape: []int64{1, 3, 16, 16}, Data: make([]float32, 5)},
+		"negative":    {Shape: []int64{-1, 3, 16, 16}, Data: make([]float32, 5)},
+	} {
+		err := s.Run(t.Context(), []Tensor{in}, out)
+		if err == nil || !contains(err, "pixel_values", "embedding [1 8]") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if err := s.Run(t.Context(), nil, out); err == nil {
+		t.Error("no input: accepted")
+	}
+	if _, err := NewSession(model[:len(model)/2], SessionOptions{Provider: CPU}); !errors.Is(err, graph.ErrModel) {
+		t.Errorf("cut short: %v", err)
+	}
+	raw, err := os.ReadFile("graph/testdata/clip.onnx")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := NewSession(raw, SessionOptions{Provider: CPU}); !errors.Is(err, graph.ErrModel) || !contains(err, "input_ids is int64") {
+		t.Errorf("int64 input: %v", err)
+	}
+	if _, err := NewEncoder(raw, SessionOptions{Provider: CPU}); !errors.Is(err, graph.ErrModel) {
+		t.Errorf("two inputs: %v", err)
+	}
+}
