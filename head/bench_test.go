@@ -24,11 +24,12 @@ func BenchmarkEpoch(b *testing.B) {
 	n := len(d.Y)
 	b.Run("products", func(b *testing.B) {
 		const batch = 256
-		x, w, z := d.X[:batch*d.Dim], make([]float32, d.Classes*d.Dim), make([]float32, batch*d.Classes)
+		x, w := d.X[:batch*d.Dim], d.X[:d.Classes*d.Dim]
+		z, g := make([]float32, batch*d.Classes), make([]float32, d.Classes*d.Dim)
 		for b.Loop() {
 			for range (n + batch - 1) / batch {
 				_ = (head.Blas{}).Mul(false, true, batch, d.Classes, d.Dim, x, w, z)
-				_ = (head.Blas{}).Mul(true, false, d.Classes, d.Dim, batch, z, x, w)
+				_ = (head.Blas{}).Mul(true, false, d.Classes, d.Dim, batch, z, x, g)
 			}
 		}
 	})

@@ -3,8 +3,8 @@ package head
 import "math"
 
 // exp32 is e^x for x ≤ 0 with a relative error below 3e-7 (tested); below −87, where float32 runs out of normal
-// numbers, it is 0. It is about three times as fast as math.Exp, on which softmax over many classes otherwise spends
-// most of an epoch.
+// numbers, it is 0. It takes 0.4 of math.Exp's time (BenchmarkExp), on which softmax over many classes would otherwise
+// spend most of its own.
 //
 // x = n ln 2 + r with |r| ≤ ln 2/2, ln 2 split in two (Cody and Waite, 1980); e^r by its Taylor series to r^6/720.
 func exp32(x float32) float32 {

@@ -22,10 +22,10 @@ type Settings struct {
 	Features   string  // "whiten" (within-class), "standardize", "center" (subtract the mean) or "raw" (default "whiten")
 	Shrinkage  float64 // of the within-class covariance toward the identity, for "whiten" (default 0.5)
 
-	Epochs      int      // default 40
+	Epochs      int      // default 30
 	Batch       int      // default 256; larger than the set: full batch
 	Optimizer   string   // "sgd" (momentum) or "adamw" (default "sgd")
-	LR          float64  // peak learning rate (default 0.03 for sgd, 0.001 for adamw)
+	LR          float64  // peak learning rate (default 0.02, for a linear head 0.01; adamw 0.0003)
 	Momentum    *float64 // sgd (default 0.9)
 	Nesterov    bool
 	WeightDecay *float64 // on W: added to the gradient by sgd, decoupled in adamw (default 0)
@@ -36,7 +36,7 @@ type Settings struct {
 
 	Tau   *float64 // τ of the log priors (default 1)
 	Gamma *float64 // γ of the class-dependent scales (default 0.15)
-	Rho   *float64 // ρ of the late phase's weights (default 0.15)
+	Rho   *float64 // ρ of the late phase's weights (default 0: no re-weighting)
 	Kappa Kappa    // estimator of κ for cvs (default calib.Slope{})
 
 	Seed uint64
@@ -82,15 +82,19 @@ func (s Settings) WithDefaults() Settings {
 		s.Shrinkage = 0.5
 	}
 	if s.Epochs == 0 {
-		s.Epochs = 40
+		s.Epochs = 30
 	}
 	if s.Batch == 0 {
 		s.Batch = 256
 	}
 	if s.LR == 0 {
-		s.LR = 0.03
-		if s.Optimizer == "adamw" {
-			s.LR = 0.001
+		switch {
+		case s.Optimizer == "adamw":
+			s.LR = 0.0003
+		case s.Head == "linear":
+			s.LR = 0.01
+		default:
+			s.LR = 0.02
 		}
 	}
 	set(&s.Momentum, 0.9)
@@ -99,7 +103,7 @@ func (s Settings) WithDefaults() Settings {
 	set(&s.Restart, 1)
 	set(&s.Tau, 1)
 	set(&s.Gamma, 0.15)
-	set(&s.Rho, 0.15)
+	set(&s.Rho, 0)
 	if s.Kappa == nil {
 		s.Kappa = calib.Slope{}
 	}
