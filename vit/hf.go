@@ -106,13 +106,13 @@ var (
 var hfFamilies = map[string]family{
 	"":          {square: true, resample: 2, size: 224, cropSize: 224, mean: hfHalf, std: hfHalf},
 	"ViT":       {square: true, resample: 2, size: 224, cropSize: 224, mean: hfHalf, std: hfHalf},
-	"DeiT":      {square: true, crop: true, resample: 3, size: 256, cropSize: 224, mean: hfImageNetMean, std: hfImageNetStd},
+	"DeiT":      {square: true, crop: true, resample: 3, size: 256, cropSize: 224, mean: hfHalf, std: hfHalf},
 	"Beit":      {square: true, crop: true, resample: 3, size: 256, cropSize: 224, mean: hfHalf, std: hfHalf},
 	"CLIP":      {crop: true, resample: 3, size: 224, cropSize: 224, mean: hfCLIPMean, std: hfCLIPStd},
 	"Siglip":    {square: true, resample: 3, size: 224, cropSize: 224, mean: hfHalf, std: hfHalf},
 	"Bit":       {crop: true, resample: 3, size: 224, cropSize: 224, mean: hfCLIPMean, std: hfCLIPStd},
 	"DINOv3ViT": {square: true, resample: 2, size: 224, cropSize: 224, mean: hfImageNetMean, std: hfImageNetStd},
-	"ConvNext":  {convnext: true, resample: 2, size: 384, mean: hfImageNetMean, std: hfImageNetStd},
+	"ConvNext":  {convnext: true, resample: 3, size: 384, mean: hfHalf, std: hfHalf},
 }
 
 // ParseHF reads a preprocessor_config.json in the Hugging Face convention: of ViT, DeiT, BEiT, CLIP,

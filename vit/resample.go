@@ -115,7 +115,7 @@ func (a *axis) prepare(spec axisSpec) {
 	a.coef = resized(a.coef, spec.n*most)
 	a.taps = 1
 	for i := range spec.n {
-		center := (float64(spec.from+i) + 0.5) * scale
+		center := float64((float64(spec.from+i) + 0.5) * scale)
 		lo := max(0, int(center-support+0.5))
 		hi := min(spec.in, int(center+support+0.5))
 		w := a.weights[:hi-lo]
@@ -257,7 +257,7 @@ func vertical(dst []float32, src []byte, lo, width int, a *axis, tables *[3][102
 
 // lookRows4 sets out to what table has for the weighted sum of four rows, stride apart.
 func lookRows4(out []float32, rows []byte, stride int, k []int32, table *[1024]float32) {
-	n := len(out) // written once more at each row, this frees the loop of bounds checks
+	n := len(out) // every row is cut to it, which frees the loop of bounds checks
 	r0, r1, r2, r3 := rows[:n], rows[stride:][:n], rows[2*stride:][:n], rows[3*stride:][:n]
 	k0, k1, k2, k3 := k[0], k[1], k[2], k[3]
 	for i := range out {
