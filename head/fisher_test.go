@@ -56,7 +56,7 @@ func TestFisherConsistency(t *testing.T) {
 			}
 		}
 	}
-	agreement := func(kappa head.Kappa) float64 {
+	agreement := func(kappa calib.Estimator) float64 {
 		r := train(t, d, head.Settings{Head: "linear", Features: "raw", Start: "zero", Epochs: 8, Batch: 250, LR: 0.1,
 			Switch: new(1.0), Tau: new(1.0), Rho: new(rho), Kappa: kappa})
 		z := make([]float32, 3*points)

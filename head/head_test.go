@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -109,6 +110,18 @@ func TestResume(t *testing.T) {
 				t.Errorf("history of %d epochs", len(again.State.History))
 			}
 		}
+	}
+}
+
+// How many processors share the work does not show in the head.
+func TestSameBitsOnAnyProcessors(t *testing.T) {
+	d := mixture(1, 64, 5, 300, 200, 150, 90, 50, 30, 20, 10)
+	s := head.Settings{Epochs: 4, Batch: 300, Switch: new(2.0)}
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
+	one := train(t, d, s)
+	runtime.GOMAXPROCS(5)
+	if five := train(t, d, s); !slices.Equal(one.Head.W, five.Head.W) {
+		t.Error("another head on five processors than on one")
 	}
 }
 

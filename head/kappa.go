@@ -7,7 +7,10 @@ import (
 	"github.com/vitft/vitft/calib"
 )
 
-func (t *trainer) usesKappa() bool { return t.set.Loss == "cvs" }
+func (t *trainer) usesKappa() bool {
+	l, _ := findLoss(t.set.Loss)
+	return l.kappa
+}
 
 // lateNext says whether κ⁺ is what the next epoch wants.
 func (t *trainer) lateNext() bool { return t.set.PhaseOf(t.state.Epoch+1) == PhaseCLA }

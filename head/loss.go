@@ -34,7 +34,8 @@ type terms struct {
 	ratio float64 // N_y/N_max
 	count float64 // N_y
 	kappa float64 // κ*_y in the early phase, κ⁺_y in the late one
-	Settings
+
+	tau, gamma, rho float64
 }
 
 func one(terms) float64  { return 1 }
@@ -42,12 +43,12 @@ func zero(terms) float64 { return 0 }
 func classBalanced(t terms) float64 {
 	return (1 - effectiveNumber) / (1 - math.Pow(effectiveNumber, t.count))
 }
-func reweighted(t terms) float64       { return math.Pow(t.prior, -*t.Rho) }
-func logAdjusted(t terms) float64      { return *t.Tau * math.Log(t.prior) }
+func reweighted(t terms) float64       { return math.Pow(t.prior, -t.rho) }
+func logAdjusted(t terms) float64      { return t.tau * math.Log(t.prior) }
 func logPrior(t terms) float64         { return math.Log(t.prior) }
-func classDependent(t terms) float64   { return math.Pow(t.ratio, *t.Gamma) }
-func calibratedScale(t terms) float64  { return math.Pow(t.prior, *t.Gamma) / t.kappa }
-func calibratedLogits(t terms) float64 { return *t.Tau * math.Log(t.prior/t.kappa) }
+func classDependent(t terms) float64   { return math.Pow(t.ratio, t.gamma) }
+func calibratedScale(t terms) float64  { return math.Pow(t.prior, t.gamma) / t.kappa }
+func calibratedLogits(t terms) float64 { return t.tau * math.Log(t.prior/t.kappa) }
 
 // formula is α, β and Δ as functions of the class.
 type formula [3]func(terms) float64
@@ -61,11 +62,7 @@ var (
 // 2021; balanced-softmax, Ren et al., NeurIPS 2020; cb, Cui et al., CVPR 2019; drw, Cao et al., NeurIPS 2019; cdt, Ye
 // et al., 2020; vs, Kini et al., NeurIPS 2021; adrw and vs-adrw-tla, Wang et al., NeurIPS 2023; cvs, Wang et al.,
 // TPAMI 2026.
-var losses = []struct {
-	name        string
-	early, late formula // late[0] == nil: one phase
-	kappa       bool
-}{
+var losses = []lossRow{
 	{name: "ce", early: plain},
 	{name: "cb", early: formula{classBalanced, one, zero}},
 	{name: "drw", early: plain, late: formula{classBalanced, one, zero}},
@@ -76,6 +73,22 @@ var losses = []struct {
 	{name: "vs", early: formula{one, classDependent, logAdjusted}},
 	{name: "vs-adrw-tla", early: formula{one, classDependent, zero}, late: formula{reweighted, one, logAdjusted}},
 	{name: "cvs", early: formula{one, calibratedScale, zero}, late: formula{reweighted, one, calibratedLogits}, kappa: true},
+}
+
+type lossRow struct {
+	name        string
+	early, late formula // no late one: one phase
+	kappa       bool    // drawn on
+}
+
+func (l lossRow) twoPhase() bool { return l.late[0] != nil }
+
+func findLoss(name string) (lossRow, bool) {
+	i := slices.IndexFunc(losses, func(l lossRow) bool { return l.name == name })
+	if i < 0 {
+		return lossRow{}, false
+	}
+	return losses[i], true
 }
 
 // Losses lists the names that Settings.Loss takes.
@@ -91,13 +104,13 @@ func Losses() []string {
 // nil for κ ≡ 1. An empty class counts as one sample, so that its log prior is finite.
 func NewAdjustment(s Settings, late bool, counts []int, kappa []calib.Kappa) (Adjustment, error) {
 	s = s.WithDefaults()
-	i := slices.Index(Losses(), s.Loss)
-	if i < 0 {
+	l, ok := findLoss(s.Loss)
+	if !ok {
 		return Adjustment{}, fmt.Errorf("unknown loss %q: choose one of %s", s.Loss, strings.Join(Losses(), ", "))
 	}
-	f := losses[i].early
-	if late && losses[i].late[0] != nil {
-		f = losses[i].late
+	f := l.early
+	if late && l.twoPhase() {
+		f = l.late
 	}
 	total, most := 0.0, 0.0
 	for _, n := range counts {
@@ -107,7 +120,8 @@ func NewAdjustment(s Settings, late bool, counts []int, kappa []calib.Kappa) (Ad
 	a := Adjustment{make([]float64, len(counts)), make([]float64, len(counts)), make([]float64, len(counts))}
 	for y, n := range counts {
 		count := float64(max(n, 1))
-		t := terms{prior: count / total, ratio: count / max(most, 1), count: count, kappa: 1, Settings: s}
+		t := terms{prior: count / total, ratio: count / max(most, 1), count: count, kappa: 1,
+			tau: *s.Tau, gamma: *s.Gamma, rho: *s.Rho}
 		if kappa != nil {
 			t.kappa = kappa[y].Value
 		}
@@ -116,13 +130,13 @@ func NewAdjustment(s Settings, late bool, counts []int, kappa []calib.Kappa) (Ad
 	return a, nil
 }
 
-// batchLoss turns raw logits z, [n, C], into the gradient of the batch's weighted mean loss with respect to them, in
-// place, and returns that mean. seen, if not nil, gets one calib.Sample a row; softmax asks for its LogSum.
+// batchLoss computes an Adjustment on batches in float32.
 type batchLoss struct {
-	alpha, beta, delta, unshift []float32
-	flat                        bool // β ≡ 1
-	classes                     int
-	loss                        []float64
+	alpha, beta, delta []float32
+	unshift            []float32 // exp(−Δ)
+	flat               bool      // β ≡ 1
+	classes            int
+	loss               []float64 // scratch: −log p_y of each sample
 }
 
 func newBatchLoss(a Adjustment) *batchLoss {
@@ -137,6 +151,8 @@ func newBatchLoss(a Adjustment) *batchLoss {
 	return l
 }
 
+// gradient turns raw logits z, [n, C], into the gradient of the batch's weighted mean loss with respect to them, in
+// place, and returns that mean. seen gets one calib.Sample a row; softmax asks for its LogSum.
 func (l *batchLoss) gradient(z []float32, labels []int, seen []calib.Sample, softmax bool) float64 {
 	if len(l.loss) < len(labels) {
 		l.loss = make([]float64, len(labels))

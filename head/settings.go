@@ -37,7 +37,8 @@ type Settings struct {
 	Tau   *float64 // τ of the log priors (default 1)
 	Gamma *float64 // γ of the class-dependent scales (default 0.15)
 	Rho   *float64 // ρ of the late phase's weights (default 0: no re-weighting)
-	Kappa Kappa    // estimator of κ for cvs (default calib.Slope{})
+
+	Kappa calib.Estimator // of κ for cvs (default calib.Slope{})
 
 	Seed uint64
 
@@ -46,9 +47,6 @@ type Settings struct {
 	Resume *State `json:"-"` // continue from here; the other settings must be those it was made with
 	Events Events `json:"-"`
 }
-
-// Kappa is what the trainer needs of a κ estimator; package calib has several.
-type Kappa = calib.Estimator
 
 // Events are optional functions that Train calls from its own goroutine.
 type Events struct {
@@ -150,8 +148,8 @@ func (s Settings) Validate() error {
 
 // TwoPhase says whether the loss switches at T0.
 func (s Settings) TwoPhase() bool {
-	i := slices.Index(Losses(), s.WithDefaults().Loss)
-	return i >= 0 && losses[i].late[0] != nil
+	l, ok := findLoss(s.WithDefaults().Loss)
+	return ok && l.twoPhase()
 }
 
 // SwitchEpoch is T0: the number of epochs before the late phase. It is 0 for a loss of one phase.
