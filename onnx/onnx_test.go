@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"math"
 	"math/rand/v2"
 	"os"
@@ -240,11 +241,6 @@ func TestAppendHead(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				if dir := os.Getenv("VITFT_EXPORT_DIR"); dir != "" { // for onnx.checker, see the package's testdata
-					if err := os.WriteFile(filepath.Join(dir, name+"_"+file), data, 0o600); err != nil {
-						t.Fatal(err)
-					}
-				}
 				s, err := NewSession(data, SessionOptions{Provider: CPU})
 				if err != nil {
 					t.Fatal(err)
@@ -447,5 +443,28 @@ func TestSessionErrors(t *testing.T) {
 	}
 	if _, err := NewEncoder(raw, SessionOptions{Provider: CPU}); !errors.Is(err, graph.ErrModel) {
 		t.Errorf("two inputs: %v", err)
+	}
+}
+
+// BenchmarkSession measures bare runs of the ViT-Tiny on pixels that are there already: what encoding can reach.
+func BenchmarkSession(b *testing.B) {
+	needRuntime(b)
+	model, _ := backbone(b, sharedModel(b), graph.FeatureChoice{})
+	s, err := NewSession(model, SessionOptions{Provider: CPU})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer s.Close()
+	for _, n := range []int{1, 8, 16, 32} {
+		b.Run(fmt.Sprintf("batch=%d", n), func(b *testing.B) {
+			in := []Tensor{{Shape: []int64{int64(n), 3, 224, 224}, Data: randoms(1, n*3*224*224)}}
+			out := []Tensor{{Shape: []int64{int64(n), 192}, Data: make([]float32, n*192)}}
+			for b.Loop() {
+				if err := s.Run(b.Context(), in, out); err != nil {
+					b.Fatal(err)
+				}
+			}
+			b.ReportMetric(float64(n*b.N)/b.Elapsed().Seconds(), "images/s")
+		})
 	}
 }

@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
 	"regexp"
 	"strings"
 
@@ -116,30 +114,21 @@ func appendCUDA(options *ort.SessionOptions) error {
 
 var missingLibrary = regexp.MustCompile(`(lib[\w+-]+\.so[.\d]*): cannot open shared object file`)
 
-const gpuBuild = "install a GPU build of ONNX Runtime 1.24 or later (the release page's -gpu archive, or the wheel onnxruntime-gpu) and point " + LibraryEnv + " at its libonnxruntime.so"
+const gpuBuild = "install a GPU build of ONNX Runtime 1.24 or later (the release page's -gpu archive, or the wheel onnxruntime-gpu) and point " + LibraryEnv + " at the folder with all its libraries"
 
 // cudaError finds out what is missing from ONNX Runtime's message.
 func cudaError(err error) *ProviderError {
 	msg := err.Error()
 	e := &ProviderError{Provider: CUDA, Err: err}
-	if strings.Contains(msg, "Failed to load") && !missingLibrary.MatchString(msg) {
-		// The loader's reason goes to ONNX Runtime's log only; ask the loader again.
-		if lib, ok := Loaded(); ok {
-			if why := loadCUDAProvider(filepath.Dir(lib.Path)); why != nil {
-				msg = why.Error()
-				e.Err = fmt.Errorf("%w: %w", err, why)
-			}
-		}
-	}
 	low := strings.ToLower(msg)
 	lib := missingLibrary.FindStringSubmatch(msg)
 	switch {
 	case strings.Contains(low, "not enabled in this build") || strings.Contains(low, "not been enabled"):
 		e.Missing, e.Fix = "this ONNX Runtime library is built without CUDA", gpuBuild
 	case lib != nil && strings.HasPrefix(lib[1], "libonnxruntime"):
-		e.Missing, e.Fix = lib[1]+" is missing", "put it beside libonnxruntime.so, from the same archive"
+		e.Missing, e.Fix = lib[1]+" is not beside the library", gpuBuild
 	case lib != nil && strings.HasPrefix(lib[1], "libcudnn"):
-		e.Missing, e.Fix = lib[1]+" is missing", "install cuDNN (the wheel nvidia-cudnn-cu12 or the system package) and add its folder to LD_LIBRARY_PATH"
+		e.Missing, e.Fix = lib[1]+" is missing", "install cuDNN of the version in that name and add its folder to LD_LIBRARY_PATH"
 	case lib != nil && strings.HasPrefix(lib[1], "libcuda.so"):
 		e.Missing, e.Fix = lib[1]+" is missing", "install the NVIDIA driver"
 	case lib != nil:
@@ -156,18 +145,4 @@ func cudaError(err error) *ProviderError {
 		e.Missing, e.Fix = "CUDA does not start", "check nvidia-smi, or use the provider cpu"
 	}
 	return e
-}
-
-// loadCUDAProvider returns the loader's complaint about the CUDA provider's library in a folder.
-func loadCUDAProvider(dir string) error {
-	for _, name := range []string{"libonnxruntime_providers_shared.so", "libonnxruntime_providers_cuda.so"} {
-		path := filepath.Join(dir, name)
-		if _, err := os.Stat(path); err != nil {
-			return fmt.Errorf("%s: cannot open shared object file in %s", name, dir)
-		}
-		if _, err := dlopen(path); err != nil {
-			return err
-		}
-	}
-	return nil
 }

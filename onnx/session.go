@@ -126,6 +126,10 @@ func configure(options *ort.SessionOptions, o SessionOptions) error {
 	if err := options.SetIntraOpNumThreads(threads); err != nil {
 		return fmt.Errorf("%w: %d threads: %v", ErrRuntime, threads, err)
 	}
+	// Threads that wait for work by spinning take the cores that decode the next images.
+	if err := options.AddSessionConfigEntry("session.intra_op.allow_spinning", "0"); err != nil {
+		return fmt.Errorf("%w: %v", ErrRuntime, err)
+	}
 	if o.ExternalDataDir != "" {
 		if err := options.AddSessionConfigEntry("session.model_external_initializers_file_folder_path", o.ExternalDataDir); err != nil {
 			return fmt.Errorf("%w: external data in %s: %v", ErrRuntime, o.ExternalDataDir, err)
