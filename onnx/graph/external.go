@@ -167,6 +167,29 @@ func (m *Model) load(t *onnxpb.TensorProto) error {
 	return nil
 }
 
+// behindLinks reports whether external data is reached through symbolic links that leave the model's folder, as in the
+// Hugging Face cache. ONNX Runtime does not follow those.
+func (m *Model) behindLinks() bool {
+	dir, err := filepath.EvalSymlinks(m.dir)
+	if err != nil {
+		return false
+	}
+	for _, t := range m.external() {
+		loc, err := location(t)
+		if err != nil {
+			continue
+		}
+		real, err := filepath.EvalSymlinks(filepath.Join(dir, filepath.FromSlash(loc.path)))
+		if err != nil {
+			continue
+		}
+		if rel, err := filepath.Rel(dir, real); err != nil || !filepath.IsLocal(rel) {
+			return true
+		}
+	}
+	return false
+}
+
 // Inline loads all external data into the model, which can then be serialised as one file.
 func (m *Model) Inline() error {
 	whole := &Model{proto: proto.Clone(m.proto).(*onnxpb.ModelProto), path: m.path, dir: m.dir} // tensors may be shared

@@ -324,6 +324,28 @@ func TestExternalData(t *testing.T) {
 	}
 }
 
+// TestExternalDataBehindLinks lays a model out as the Hugging Face cache does.
+func TestExternalDataBehindLinks(t *testing.T) {
+	blobs, snapshot := t.TempDir(), t.TempDir()
+	for _, name := range []string{"external.onnx", "external.onnx.data"} {
+		copyFile(t, blobs, name)
+		if err := os.Symlink(filepath.Join(blobs, name), filepath.Join(snapshot, name)); err != nil {
+			t.Skip(err)
+		}
+	}
+	m, err := Read(filepath.Join(snapshot, "external.onnx"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	cut, _, err := m.Backbone(FeatureChoice{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if cut.Dir() != "" {
+		t.Errorf("left outside, in %s", cut.Dir())
+	}
+}
+
 func TestLocation(t *testing.T) {
 	for _, tt := range []struct {
 		location, offset, length string

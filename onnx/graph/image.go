@@ -150,7 +150,7 @@ func (f *finder) consumer(tensor string, ops ...string) *onnxpb.NodeProto {
 // layout also finds the stem: the convolution that the image enters.
 func (f *finder) layout(name string, shape []int64) string {
 	nhwc := false
-	for range f.m.proto.Graph.Node {
+	for range 16 { // a few steps of normalisation at most
 		n := f.consumer(name, "Cast", "Identity", "Sub", "Div", "Mul", "Add", "Transpose", "Conv", "FusedConv", "Pad")
 		if n == nil {
 			break

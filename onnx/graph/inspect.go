@@ -80,7 +80,7 @@ func Inspect(m *Model, want FeatureChoice) (Inspection, error) {
 	f := newFinder(m, want)
 	f.find()
 	in := f.result
-	if len(in.Problems) > 0 {
+	if f.failed() {
 		return in, fmt.Errorf("%w: %s", ErrModel, strings.Join(in.Problems, "; "))
 	}
 	return in, nil
@@ -88,20 +88,26 @@ func Inspect(m *Model, want FeatureChoice) (Inspection, error) {
 
 // Backbone returns the part of the model that maps images to features, with the input pixel_values, float32 [B,3,H,W],
 // and the output embedding, float32 [B,D]. The model itself stays as it is; weights are shared, not copied. Metadata
-// is kept. B is "batch" where it is dynamic; H, W and D are always fixed.
+// is kept; external data stays where it is, see [Model.Dir]. B is "batch" where it is dynamic; H, W and D are always
+// fixed.
 func (m *Model) Backbone(c FeatureChoice) (*Model, Inspection, error) {
 	f := newFinder(m, c)
 	f.find()
-	in := f.result
-	if len(in.Problems) == 0 && (in.Image.Width <= 0 || in.Image.Height <= 0) {
-		f.problem("the model takes images of any size: say which one (--image-size)")
+	if !f.failed() && (f.result.Image.Width < 1 || f.result.Image.Height < 1) {
+		f.problem("the model takes images of any size: say which width and height")
 	}
-	if len(f.result.Problems) > 0 {
-		return nil, f.result, fmt.Errorf("%w: %s", ErrModel, strings.Join(f.result.Problems, "; "))
+	in := f.result
+	if f.failed() {
+		return nil, in, fmt.Errorf("%w: %s", ErrModel, strings.Join(in.Problems, "; "))
 	}
 	cut, err := f.cut()
 	if err != nil {
 		return nil, in, err
+	}
+	if cut.behindLinks() {
+		if err := cut.Inline(); err != nil {
+			return nil, in, fmt.Errorf("%w (its external data is behind symbolic links, which ONNX Runtime does not follow: copy the files themselves into one folder)", err)
+		}
 	}
 	return cut, in, nil
 }
