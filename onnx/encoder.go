@@ -3,6 +3,7 @@ package onnx
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 
 	"github.com/vitft/vitft/onnx/graph"
@@ -51,9 +52,8 @@ func NewEncoder(model []byte, o SessionOptions) (*Encoder, error) {
 		return nil, err
 	}
 	e := &Encoder{session: session, batch: int(in[0]), image: in[1:], pixels: int(in[1] * in[2] * in[3]), dim: int(out[1])}
-	e.oneByOne = sig.WeightTypes["float16"]
-	for _, op := range batchVariant {
-		e.oneByOne = e.oneByOne || sig.Ops[op]
+	if session.Provider() == CPU {
+		e.oneByOne = sig.WeightTypes["float16"] || slices.ContainsFunc(batchVariant, func(op string) bool { return sig.Ops[op] })
 	}
 	return e, nil
 }

@@ -10,7 +10,8 @@ import (
 )
 
 // Gemm multiplies float32 matrices on ONNX Runtime, whose product reaches what the processor can do. It may be used by
-// many goroutines at once. The same operands in the same shape give the same bits on the same machine.
+// many goroutines at once. The same operands in the same shape give the same bits on the same machine with the same
+// number of threads; for narrow products another number may give others.
 //
 // The operands are not copied. Each of the four combinations of transposes is a session of its own, made when it is
 // first needed and good for all shapes.

@@ -17,9 +17,9 @@
 //
 // # Determinism
 //
-// The feature of an image has the same bits whatever the batch it is encoded in and its place there; see [Encoder].
-// The same holds for the number of threads on the CPU. Another processor, provider or version of the library may
-// give other bits.
+// On the CPU the feature of an image has the same bits whatever the batch it is encoded in, its place there and the
+// number of threads; see [Encoder]. A matrix product has the same bits for the same number of threads; see [Gemm].
+// Another processor, provider or version of the library may give other bits.
 //
 // # Caveats
 //
@@ -27,7 +27,7 @@
 // missing and how to get it. A provider that was asked for by name is never replaced by another one; only [Auto]
 // chooses, and the session tells what it took and why.
 //
-// The CUDA provider installs signal handlers of its own; they are put back to Go's whenever a session has been made.
+// The CUDA provider installs signal handlers of its own; Go's are put back after it has started and after every run.
 package onnx
 
 import "errors"

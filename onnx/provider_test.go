@@ -70,13 +70,28 @@ func TestKeepSignals(t *testing.T) {
 	got := make(chan os.Signal, 1)
 	signal.Notify(got, syscall.SIGUSR1)
 	defer signal.Stop(got)
-	lib := filepath.Join(t.TempDir(), "ignore.so")
-	buildLibrary(t, lib, `
-		#include <signal.h>
-		__attribute__((constructor)) static void ignore(void) { signal(SIGUSR1, SIG_IGN); }`)
-	if err := keepSignals(func() error { _, err := dlopen(lib); return err }); err != nil {
+	// replace loads a library whose constructor takes the signal.
+	replace := func(name, with string) func() error {
+		lib := filepath.Join(t.TempDir(), name)
+		buildLibrary(t, lib, `
+			#include <signal.h>
+			static void handler(int s) { (void)s; }
+			__attribute__((constructor)) static void replace(void) { signal(SIGUSR1, `+with+`); }`)
+		return func() error { _, err := dlopen(lib); return err }
+	}
+	if err := keepSignals(replace("ignore.so", "SIG_IGN")); err != nil {
 		t.Fatal(err)
 	}
+	arrives(t, got)
+	if err := replace("handler.so", "handler")(); err != nil {
+		t.Fatal(err)
+	}
+	repairSignals()
+	arrives(t, got)
+}
+
+func arrives(t *testing.T, got <-chan os.Signal) {
+	t.Helper()
 	if err := syscall.Kill(os.Getpid(), syscall.SIGUSR1); err != nil {
 		t.Fatal(err)
 	}

@@ -159,6 +159,9 @@ func (s *Session) Run(ctx context.Context, inputs, outputs []Tensor) error {
 	if s.session == nil {
 		return fmt.Errorf("run model: %w", ErrClosed)
 	}
+	if s.provider == CUDA {
+		defer repairSignals()
+	}
 	// ONNX Runtime keeps the addresses of the data between calls, so the collector must leave it in place.
 	var pin runtime.Pinner
 	defer pin.Unpin()

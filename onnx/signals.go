@@ -17,20 +17,38 @@ static void vitft_restore_signals(void) {
 	for (int s = 1; s < VITFT_SIGNALS; s++)
 		if (vitft_known[s]) sigaction(s, &vitft_saved[s], NULL);
 }
+
+static void vitft_repair_signals(void) {
+	for (int s = 1; s < VITFT_SIGNALS; s++) {
+		struct sigaction now;
+		if (!vitft_known[s] || sigaction(s, NULL, &now) != 0) continue;
+		if (now.sa_handler == SIG_DFL || now.sa_handler == SIG_IGN || now.sa_flags & SA_ONSTACK) continue;
+		sigaction(s, &vitft_saved[s], NULL);
+	}
+}
 */
 import "C"
 
 import "sync"
 
+// The CUDA provider replaces Go's signal handlers by ones without SA_ONSTACK, when it starts and perhaps when it first
+// runs a batch of some size; the next Ctrl-C would then be a fatal error
+// (https://github.com/yalue/onnxruntime_go/issues/140).
+
 var signals sync.Mutex
 
-// keepSignals runs f and then puts the process's signal handlers back to what they were. The CUDA provider replaces
-// Go's by ones without SA_ONSTACK, and the next Ctrl-C would be a fatal error
-// (https://github.com/yalue/onnxruntime_go/issues/140).
+// keepSignals runs f and then puts all signal handlers back to what they were.
 func keepSignals(f func() error) error {
 	signals.Lock()
 	defer signals.Unlock()
 	C.vitft_save_signals()
 	defer C.vitft_restore_signals()
 	return f()
+}
+
+// repairSignals puts back the handlers that Go would die of. What the program itself has changed since is left alone.
+func repairSignals() {
+	signals.Lock()
+	defer signals.Unlock()
+	C.vitft_repair_signals()
 }
