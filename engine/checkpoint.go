@@ -45,7 +45,8 @@ func (r runFolder) readCheckpoint() (*checkpoint, error) {
 const headFormat = "vitft-head-1"
 
 // writeHead writes head.safetensors: weight [C,D], bias [C], mean [D],
-// inv_std [D] and scale [1]; see head.Head for what they mean.
+// inv_std [D], scale [1] and, where there is one, transform [D,D]; see
+// head.Head for what they mean.
 func (r runFolder) writeHead(h *head.Head) error {
 	f := safetensors.File{
 		Metadata: map[string]string{"format": headFormat, "normalize": fmt.Sprint(h.Normalize)},
@@ -56,6 +57,9 @@ func (r runFolder) writeHead(h *head.Head) error {
 			safetensors.New("inv_std", []int{h.Dim}, h.InvStd),
 			safetensors.New("scale", []int{1}, []float32{h.Scale}),
 		},
+	}
+	if h.Transform != nil {
+		f.Tensors = append(f.Tensors, safetensors.New("transform", []int{h.Dim, h.Dim}, h.Transform))
 	}
 	return f.Write(r.path(headFile))
 }
@@ -72,21 +76,18 @@ func (r runFolder) readHead() (*head.Head, error) {
 	}
 	h := &head.Head{Normalize: f.Metadata["normalize"] == "true"}
 	var scale []float32
-	for _, t := range []struct {
-		name string
-		into *[]float32
-	}{{"weight", &h.W}, {"bias", &h.B}, {"mean", &h.Mean}, {"inv_std", &h.InvStd}, {"scale", &scale}} {
-		tensor, err := f.Tensor(t.name)
-		if err == nil {
-			*t.into, err = safetensors.Values[float32](tensor)
-		}
-		if err != nil {
-			return nil, dataError("%s: %v", path, err)
+	into := map[string]*[]float32{"weight": &h.W, "bias": &h.B, "mean": &h.Mean, "inv_std": &h.InvStd, "scale": &scale, "transform": &h.Transform}
+	for _, t := range f.Tensors {
+		if values := into[t.Name]; values != nil {
+			if *values, err = safetensors.Values[float32](t); err != nil {
+				return nil, dataError("%s: %v", path, err)
+			}
 		}
 	}
 	h.Classes, h.Dim = len(h.B), len(h.Mean)
-	if len(h.W) != h.Classes*h.Dim || len(h.InvStd) != h.Dim || len(scale) != 1 {
-		return nil, dataError("%s: the shapes of its tensors do not fit together", path)
+	square := h.Transform == nil || len(h.Transform) == h.Dim*h.Dim
+	if h.Classes == 0 || h.Dim == 0 || len(h.W) != h.Classes*h.Dim || len(h.InvStd) != h.Dim || len(scale) != 1 || !square {
+		return nil, dataError("%s: tensors are missing or their shapes do not fit together", path)
 	}
 	h.Scale = scale[0]
 	return h, nil

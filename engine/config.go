@@ -7,8 +7,11 @@ import (
 	"path/filepath"
 	"runtime"
 	"strconv"
+	"strings"
 
 	"go.yaml.in/yaml/v3"
+
+	"github.com/vitft/vitft/engine/dataset"
 )
 
 // Config is everything that decides a run. The command line, the environment
@@ -32,7 +35,7 @@ type Config struct {
 	Threads    int    `yaml:"threads"`              // all cores
 	Batch      int    `yaml:"batch"`                // 16
 	ImageSize  int    `yaml:"image-size"`           // for models that take any; 224
-	Cache      string `yaml:"cache"`                // the user's cache folder + /vitft
+	Cache      string `yaml:"cache"`                // vitft in the user's cache folder; the store is its folder features
 
 	// Out is the run folder, "run" by default. It is no part of what config.yaml
 	// records: reproducing a run writes another folder.
@@ -47,7 +50,7 @@ type Config struct {
 // EnsureDefaults fills in every field that is zero and makes paths absolute,
 // so that the printed configuration works from any folder.
 func (c *Config) EnsureDefaults() {
-	setDefault(&c.Out, "run")
+	setDefault(&c.Out, defaultOut)
 	if c.MaxUnreadable == nil {
 		c.MaxUnreadable = new(0.01)
 	}
@@ -64,7 +67,7 @@ func (c *Config) EnsureDefaults() {
 	if _, fraction := c.holdout(); !fraction {
 		c.Val = absolute(c.Val)
 	}
-	if !isRegistered(c.Backbone) {
+	if !isRegistered(c.Backbone) && (filepath.Ext(c.Backbone) == ".onnx" || strings.ContainsRune(c.Backbone, filepath.Separator)) {
 		c.Backbone = absolute(c.Backbone)
 	}
 	c.Training.ensureDefaults()
@@ -93,6 +96,9 @@ func (c *Config) Validate() error {
 	if f, is := c.holdout(); is && !(f > 0 && f < 1) {
 		bad("val", "a hold-out of %v is not a fraction between 0 and 1", f)
 	}
+	if _, err := dataset.ParseImbalance(c.Imbalance); err != nil {
+		faults = append(faults, err)
+	}
 	return errors.Join(append(faults, c.Training.validate())...)
 }
 
@@ -111,6 +117,9 @@ func DefaultConfig() Config {
 
 // YAML prints the configuration in the form that --config reads.
 func (c *Config) YAML() ([]byte, error) { return yaml.Marshal(c) }
+
+// defaultOut is the run folder where none is named.
+const defaultOut = "run"
 
 func setDefault[T comparable](field *T, value T) {
 	var zero T

@@ -20,18 +20,22 @@ const labelsKey = "vitft.labels"
 func (b *backbone) export(h *head.Head, classes []string) ([]byte, error) {
 	m := b.model.Clone()
 	err := m.AppendHead(graph.Head{
-		Classes: h.Classes, Weight: h.EffectiveWeight(), Bias: h.B, Mean: h.Mean, InvStd: h.InvStd, Normalize: h.Normalize,
+		Classes: h.Classes, Weight: h.EffectiveWeight(), Bias: h.B,
+		Mean: h.Mean, InvStd: h.InvStd, Transform: h.Transform, Normalize: h.Normalize,
 	})
 	if err != nil {
 		return nil, err
 	}
-	for key, value := range map[string]any{labelsKey: classes, preprocessKey: b.preprocess} {
-		text, err := json.Marshal(value)
-		if err != nil {
-			return nil, err
-		}
-		m.SetMetadata(key, string(text))
+	labels, err := json.Marshal(classes)
+	if err != nil {
+		return nil, err
 	}
+	preprocess, err := json.Marshal(b.preprocess)
+	if err != nil {
+		return nil, err
+	}
+	m.SetMetadata(labelsKey, string(labels))
+	m.SetMetadata(preprocessKey, string(preprocess))
 	if err := m.Inline(); err != nil {
 		return nil, err
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path/filepath"
 	"time"
 
 	"github.com/vitft/vitft/engine/dataset"
@@ -34,7 +35,7 @@ func openEncoding(c Config, ev Events) (*encoding, error) {
 
 // encoding opens the feature store of key for b, which it closes on failure.
 func (b *backbone) encoding(key store.Key, c Config, ev Events) (*encoding, error) {
-	s, report, err := store.Open(c.Cache, key)
+	s, report, err := store.Open(filepath.Join(c.Cache, "features"), key)
 	if err != nil {
 		return nil, errors.Join(err, b.encoder.Close())
 	}

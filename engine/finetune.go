@@ -27,15 +27,25 @@ func Finetune(ctx context.Context, c Config, resume bool, ev Events) (_ *Result,
 	defer func() { err = interruption(ctx, err, "go on with --resume") }()
 	var warnings []string
 	ev = ev.recording(&warnings)
-	run, finished, err := startRun(&c, resume, ev)
-	if err != nil {
+	setDefault(&c.Out, defaultOut)
+	if resume {
+		if m, err := runFolder(c.Out).continueWith(&c); err != nil {
+			return nil, err
+		} else if m != nil {
+			ev.info("the run is finished already", "run", c.Out)
+			return &Result{c.Out, *m}, nil
+		}
+	}
+	c.EnsureDefaults()
+	if err := c.Validate(); err != nil {
 		return nil, err
 	}
-	if finished != nil {
-		ev.info("the run is finished already", "run", c.Out)
-		return &Result{c.Out, *finished}, nil
+	if c.Train == "" {
+		return nil, configError("train: name the training images: a folder of class folders, a .csv or .jsonl manifest, or an IDX file")
 	}
-
+	if err := c.checkSources(); err != nil {
+		return nil, err
+	}
 	images, err := openData(c, ev)
 	if err != nil {
 		return nil, err
@@ -45,6 +55,12 @@ func Finetune(ctx context.Context, c Config, resume bool, ev Events) (_ *Result,
 		return nil, err
 	}
 	defer enc.close()
+	run := runFolder(c.Out)
+	if !resume {
+		if err := run.create(c, ev); err != nil {
+			return nil, err
+		}
+	}
 	if err := run.writeJSON(environmentFile, describe(c, enc)); err != nil {
 		return nil, err
 	}
@@ -93,42 +109,6 @@ func Finetune(ctx context.Context, c Config, resume bool, ev Events) (_ *Result,
 		return nil, err
 	}
 	return &Result{c.Out, m}, nil
-}
-
-// startRun opens the run folder. Resuming, it takes the configuration from the
-// folder, and returns the metrics if that run is finished.
-func startRun(c *Config, resume bool, ev Events) (runFolder, *Metrics, error) {
-	if resume {
-		setDefault(&c.Out, "run")
-		run := runFolder(c.Out)
-		if err := run.continueWith(c); err != nil {
-			return "", nil, err
-		}
-		if run.has(metricsFile) {
-			m := new(Metrics)
-			return run, m, run.readJSON(metricsFile, m)
-		}
-		return run, nil, nil
-	}
-	c.EnsureDefaults()
-	if err := c.Validate(); err != nil {
-		return "", nil, err
-	}
-	if c.Train == "" {
-		return "", nil, configError("train: name the training images: a folder of class folders, a .csv or .jsonl manifest, or an IDX file")
-	}
-	if err := c.checkSources(); err != nil {
-		return "", nil, err
-	}
-	run, err := newRun(c.Out, ev)
-	if err != nil {
-		return "", nil, err
-	}
-	text, err := c.YAML()
-	if err != nil {
-		return "", nil, err
-	}
-	return run, nil, run.write(configFile, text)
 }
 
 // finish writes what a finished run leaves, metrics.json last.

@@ -11,26 +11,31 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// continueWith replaces c by the configuration of the run in the folder. What c
-// sets itself must agree with it.
-func (r runFolder) continueWith(c *Config) error {
+// continueWith replaces c by the configuration of the run in the folder; what c
+// sets itself must agree with it. It returns the metrics of a run that is
+// finished, else nil.
+func (r runFolder) continueWith(c *Config) (*Metrics, error) {
 	path := r.path(configFile)
 	text, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
-		return configError("resume: there is no run to go on with in %s (no %s)", r, configFile)
+		return nil, configError("resume: there is no run to go on with in %s (no %s)", r, configFile)
 	} else if err != nil {
-		return err
+		return nil, err
 	}
 	saved := Config{Out: c.Out, Library: c.Library}
 	if err := yaml.Unmarshal(text, &saved); err != nil {
-		return dataError("%s is damaged: %v", path, err)
+		return nil, dataError("%s is damaged: %v", path, err)
 	}
 	saved.EnsureDefaults()
 	if err := c.compatible(saved); err != nil {
-		return err
+		return nil, err
 	}
 	*c = saved
-	return saved.Validate()
+	if !r.has(metricsFile) {
+		return nil, nil
+	}
+	m := new(Metrics)
+	return m, r.readJSON(metricsFile, m)
 }
 
 // compatible reports every setting of c, other than a zero value, that is not

@@ -38,29 +38,39 @@ const (
 // written whole, beside its place, and renamed into it.
 type runFolder string
 
-// newRun makes an empty run folder at dir. A run that is there already is
-// renamed to dir.1, dir.2, …, so nothing is lost; any other folder that is not
-// empty is refused.
-func newRun(dir string, ev Events) (runFolder, error) {
+// create makes the run folder and writes the configuration into it. What an
+// earlier run has trained there is renamed to dir.1, dir.2, …, so nothing is
+// lost; any other folder that is not empty is refused.
+func (r runFolder) create(c Config, ev Events) error {
+	dir := string(r)
 	entries, err := os.ReadDir(dir)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 	case err != nil:
-		return "", configError("out: %s cannot be used as a run folder: %v", dir, err)
-	case len(entries) > 0:
-		if _, err := os.Stat(filepath.Join(dir, configFile)); err != nil {
-			return "", configError("out: %s is not empty and no run folder; choose another --out", dir)
-		}
+		return configError("out: %s cannot be used as a run folder: %v", dir, err)
+	case len(entries) > 0 && !r.has(configFile):
+		return configError("out: %s is not empty and no run folder; choose another", dir)
+	case r.has(metricsFile) || r.has(checkpointFile):
 		kept, err := setAside(dir)
 		if err != nil {
-			return "", fmt.Errorf("keep the run in %s: %w", dir, err)
+			return fmt.Errorf("keep the run in %s: %w", dir, err)
 		}
 		ev.info("the run that was here is kept", "run", dir, "kept", kept)
+	default: // a run that was stopped before it had trained anything
+		for _, name := range []string{historyFile, kappaFile, skippedFile, warningsFile} {
+			if err := os.Remove(r.path(name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+				return fmt.Errorf("clear the run folder: %w", err)
+			}
+		}
 	}
-	if err := os.MkdirAll(filepath.Join(dir, filepath.Dir(checkpointFile)), 0o755); err != nil {
-		return "", fmt.Errorf("make run folder: %w", err)
+	if err := os.MkdirAll(filepath.Dir(r.path(checkpointFile)), 0o755); err != nil {
+		return fmt.Errorf("make the run folder: %w", err)
 	}
-	return runFolder(dir), nil
+	text, err := c.YAML()
+	if err != nil {
+		return err
+	}
+	return r.write(configFile, text)
 }
 
 func setAside(dir string) (string, error) {

@@ -14,6 +14,7 @@ type Training struct {
 	LearnScale     bool     `yaml:"learn-scale"`
 	Start          string   `yaml:"start"`
 	FeatureScaling string   `yaml:"feature-scaling"`
+	Shrinkage      float64  `yaml:"shrinkage"`
 	Epochs         int      `yaml:"epochs"`
 	Switch         *float64 `yaml:"switch"`
 	Restart        *float64 `yaml:"restart"`
@@ -39,7 +40,7 @@ func (t *Training) settings() (head.Settings, error) {
 		return head.Settings{}, configError("kappa: %v", err)
 	}
 	return head.Settings{
-		Loss: t.Loss, Head: t.Head, Scale: t.Scale, LearnScale: t.LearnScale, Start: t.Start, Features: t.FeatureScaling,
+		Loss: t.Loss, Head: t.Head, Scale: t.Scale, LearnScale: t.LearnScale, Start: t.Start, Features: t.FeatureScaling, Shrinkage: t.Shrinkage,
 		Epochs: t.Epochs, Switch: t.Switch, Restart: t.Restart, Batch: t.HeadBatch,
 		Optimizer: t.Optimizer, LR: t.LR, Momentum: t.Momentum, Nesterov: t.Nesterov, WeightDecay: t.WeightDecay, Warmup: t.Warmup,
 		Tau: t.Tau, Gamma: t.Gamma, Rho: t.Rho, Kappa: kappa, Seed: t.Seed,
@@ -55,6 +56,7 @@ func (t *Training) ensureDefaults() {
 	}
 	s = s.WithDefaults()
 	t.Loss, t.Head, t.Scale, t.Start, t.FeatureScaling = s.Loss, s.Head, s.Scale, s.Start, s.Features
+	t.Shrinkage = s.Shrinkage
 	t.Epochs, t.Switch, t.Restart, t.HeadBatch = s.Epochs, s.Switch, s.Restart, s.Batch
 	t.Optimizer, t.LR, t.Momentum, t.WeightDecay = s.Optimizer, s.LR, s.Momentum, s.WeightDecay
 	t.Tau, t.Gamma, t.Rho = s.Tau, s.Gamma, s.Rho

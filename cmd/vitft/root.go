@@ -42,13 +42,18 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (code int
 			code = exitFailed
 		}
 	}()
-	a := &app{stdout: stdout, stderr: stderr, settings: viper.New(), log: zerolog.Nop()}
+	a := &app{stdout: stdout, stderr: stderr, settings: newSettings(), log: zerolog.Nop()}
 	root := a.root()
 	root.SetArgs(args)
 	root.SetOut(stdout)
 	root.SetErr(stderr)
 	err := root.ExecuteContext(ctx)
-	if err != nil {
+	switch {
+	case err == nil:
+	case a.settings.GetString("log-format") == "json":
+		log := zerolog.New(stderr)
+		log.Error().Timestamp().Int("exit_code", exitCode(err)).Msg(err.Error())
+	default:
 		fmt.Fprintf(stderr, "vitft: %v\n", err)
 	}
 	return exitCode(err)
@@ -74,9 +79,7 @@ func (a *app) root() *cobra.Command {
 	f.String("ort-lib", "", "path of the ONNX Runtime shared library (default: searched for, see vitft doctor)")
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return fmt.Errorf("%w: %w", errUsage, err) })
 	root.AddCommand(a.finetuneCommand(), a.encodeCommand(), a.evaluateCommand(), a.inspectCommand(), a.modelsCommand(), a.doctorCommand())
-	for _, c := range root.Commands() {
-		wrapArgs(c)
-	}
+	wrapArgs(root)
 	return root
 }
 
@@ -136,7 +139,7 @@ func (a *app) events() engine.Events {
 	}
 }
 
-// printed turns a failing write to stdout into an error, so that a full disk
+// printf turns a failing write to stdout into an error, so that a full disk
 // behind a redirect does not pass for success.
 func (a *app) printf(format string, v ...any) error {
 	if _, err := fmt.Fprintf(a.stdout, format, v...); err != nil && !errors.Is(err, os.ErrClosed) {

@@ -11,6 +11,7 @@ import (
 	"github.com/go-viper/mapstructure/v2"
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+	"github.com/spf13/viper"
 	"go.yaml.in/yaml/v3"
 
 	"github.com/vitft/vitft/engine"
@@ -20,13 +21,19 @@ import (
 // engine.Config.
 var commandKeys = []string{"config", "log-format", "quiet", "ort-lib", "out", "resume"}
 
+// newSettings reads VITFT_… from the environment.
+func newSettings() *viper.Viper {
+	v := viper.New()
+	v.SetEnvPrefix("VITFT")
+	v.SetEnvKeyReplacer(strings.NewReplacer("-", "_"))
+	v.AutomaticEnv()
+	return v
+}
+
 // readSettings binds flags, environment and the --config file, in that order
 // of precedence, and refuses keys nobody reads.
 func (a *app) readSettings(cmd *cobra.Command) error {
 	v := a.settings
-	v.SetEnvPrefix("VITFT")
-	v.SetEnvKeyReplacer(strings.NewReplacer("-", "_"))
-	v.AutomaticEnv()
 	if err := v.BindPFlags(cmd.Flags()); err != nil {
 		return err
 	}
