@@ -36,7 +36,7 @@ type Settings struct {
 
 	Tau   *float64 // τ of the log priors (default 1)
 	Gamma *float64 // γ of the class-dependent scales (default 0.15)
-	Rho   *float64 // ρ of the late phase's weights (default 0: no re-weighting)
+	Rho   *float64 // ρ of the late phase's weights π^(−ρ) (default 0, no re-weighting, for cvs; 0.15 for the others)
 
 	Kappa calib.Estimator // of κ for cvs (default calib.Slope{})
 
@@ -101,7 +101,10 @@ func (s Settings) WithDefaults() Settings {
 	set(&s.Restart, 1)
 	set(&s.Tau, 1)
 	set(&s.Gamma, 0.15)
-	set(&s.Rho, 0)
+	if s.Loss == "cvs" {
+		set(&s.Rho, 0)
+	}
+	set(&s.Rho, 0.15)
 	if s.Kappa == nil {
 		s.Kappa = calib.Slope{}
 	}
