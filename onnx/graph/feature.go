@@ -3,6 +3,7 @@ package graph
 import (
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 
 	"github.com/vitft/vitft/onnx/graph/onnxpb"
@@ -157,9 +158,11 @@ func plain(name string) string {
 	}, name)
 }
 
+// named returns the output that fits and whose name stands first in the list; of several such, as hidden_states.0 to
+// hidden_states.12, the last.
 func named(outs []Value, fits func(Value) bool, list []string) (Value, bool) {
 	for _, name := range list {
-		for _, v := range outs {
+		for _, v := range slices.Backward(outs) {
 			if fits(v) && plain(v.Name) == name {
 				return v, true
 			}
@@ -168,12 +171,12 @@ func named(outs []Value, fits func(Value) bool, list []string) (Value, bool) {
 	return Value{}, false
 }
 
-// pick prefers a name of the list and takes the first output that fits otherwise.
+// pick prefers a name of the list and takes the last output that fits otherwise.
 func pick(outs []Value, fits func(Value) bool, list []string) (Value, bool) {
 	if v, ok := named(outs, fits, list); ok {
 		return v, true
 	}
-	for _, v := range outs {
+	for _, v := range slices.Backward(outs) {
 		if fits(v) {
 			return v, true
 		}
@@ -182,7 +185,12 @@ func pick(outs []Value, fits func(Value) bool, list []string) (Value, bool) {
 }
 
 func isVector(v Value) bool { return len(v.Shape) == 2 }
-func isTokens(v Value) bool { return len(v.Shape) == 3 }
+func isTokens(v Value) bool { return len(v.Shape) == 3 && !scores(v.Name) }
+
+// scores reports whether a name is one that classifiers give their output.
+func scores(name string) bool {
+	return slices.ContainsFunc(logitWords, func(w string) bool { return strings.Contains(strings.ToLower(name), w) })
+}
 
 // imageOutputs returns the floating-point outputs that depend on one image input and nothing else.
 func (f *finder) imageOutputs() []Value {
@@ -238,11 +246,8 @@ func (f *finder) endsInTanh(tensor string) bool {
 // isClassifier reports whether an output [B,C] looks like class scores: by name, or because it is a softmax or a dense
 // layer with a bias. A projection to an embedding has none.
 func (f *finder) isClassifier(v Value) bool {
-	name := strings.ToLower(v.Name)
-	for _, w := range logitWords {
-		if strings.Contains(name, w) {
-			return true
-		}
+	if scores(v.Name) {
+		return true
 	}
 	tensor, end, err := f.classifierInput(v.Name)
 	return err == nil && tensor != "" && end.activated
