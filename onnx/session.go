@@ -126,7 +126,8 @@ func configure(options *ort.SessionOptions, o SessionOptions) error {
 	if err := options.SetIntraOpNumThreads(threads); err != nil {
 		return fmt.Errorf("%w: %d threads: %v", ErrRuntime, threads, err)
 	}
-	// Threads that wait for work by spinning take the cores that decode the next images.
+	// Threads that wait for work by spinning take the cores that decode the next images: with both cores of a machine
+	// in use, BenchmarkSession and BenchmarkGemm ran 1.1 to 2 times as fast without.
 	if err := options.AddSessionConfigEntry("session.intra_op.allow_spinning", "0"); err != nil {
 		return fmt.Errorf("%w: %v", ErrRuntime, err)
 	}

@@ -42,6 +42,21 @@ func (f *finder) supported() {
 	if len(f.result.Inputs) > 64 {
 		f.problem("it has %d inputs: not an image encoder", len(f.result.Inputs))
 	}
+	known := map[string]bool{"": true}
+	for _, v := range g.Input {
+		known[v.GetName()] = true
+	}
+	for _, n := range g.Node {
+		for _, name := range uses(n) {
+			if !known[name] && f.weights[name] == nil {
+				f.problem("node %s %q reads %q, which nothing before it gives: the graph is damaged, or not sorted as ONNX demands", n.GetOpType(), n.GetName(), name)
+				return
+			}
+		}
+		for _, o := range n.Output {
+			known[o] = true
+		}
+	}
 	bf16 := 0
 	eachTensor(g, func(t *onnxpb.TensorProto) {
 		if t.GetDataType() == int32(onnxpb.TensorProto_BFLOAT16) {

@@ -121,6 +121,14 @@ func TestRefused(t *testing.T) {
 	}
 }
 
+func TestUnsorted(t *testing.T) {
+	m := read(t, "pooled.onnx")
+	slices.Reverse(m.proto.Graph.Node)
+	if _, err := Inspect(m, FeatureChoice{}); !errors.Is(err, ErrModel) || !strings.Contains(err.Error(), "not sorted") {
+		t.Error(err)
+	}
+}
+
 func TestBackboneIsMinimal(t *testing.T) {
 	m := read(t, "clip.onnx")
 	before, _ := m.Bytes()
