@@ -83,7 +83,7 @@ func (a *app) config() (engine.Config, error) {
 
 // encoderFlags are the settings of everything that turns images into features.
 func encoderFlags(f *pflag.FlagSet, d engine.Config) {
-	f.String("backbone", d.Backbone, "an .onnx file, or a name from `vitft models list`")
+	f.String("backbone", d.Backbone, "an .onnx file, or a name that 'vitft models list' shows")
 	f.String("preprocess", d.Preprocess, "JSON file with the preprocessing (default: the model's metadata, preprocessor_config.json beside it, or the registry)")
 	f.String("feature", d.Feature, "feature to use: auto, pooled, cls, mean, cls+mean, logits-input, a tensor's name, or TENSOR:POOLING")
 	f.Int("image-size", d.ImageSize, "image size in pixels, for models that leave it open (0: 224)")
