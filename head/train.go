@@ -76,7 +76,7 @@ type trainer struct {
 
 	// Scratch of one batch.
 	x, z, grad []float32
-	weights    []float32 // W as it is multiplied: scaled and, for cosine, of length 1
+	weights    []float32 // W of a cosine head, with rows of length 1
 	labels     []int
 	seen       []calib.Sample // of the epoch, in training order
 }
