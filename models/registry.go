@@ -30,11 +30,11 @@ var registry = []Backbone{
 		Description: "micro ViT/4 of this project, self-supervised on Fashion-MNIST and Caltech-101 training images",
 		Licence:     "Apache-2.0",
 		Embedded:    true,
-		SHA256:      "2547215b9ded2db19d8125e7717b12217a348e19381675dbf09a0aabae2f737b",
+		SHA256:      "87e9cfccf123c2474da6aed5d496a79c6f061c27c9683189a23db5c10ec5fca7",
 		Verified:    true,
 		Width:       28, Height: 28,
 		Preprocess: json.RawMessage(`{"width":28,"height":28,"resize":"shortest","resize_to":28,"interpolation":"bicubic",` + half + `,"orientation":true}`),
-		Output:     "embedding", Pooling: "pooled", Dim: 384,
+		Output:     "embedding", Pooling: "pooled", Dim: 448,
 	},
 	{
 		// Of unknown origin: met as a file only, so no repository and no licence.

@@ -1,31 +1,35 @@
 """The micro ViT: its weights, its forward pass in JAX, and the same graph in ONNX.
 
-A plain pre-norm Vision Transformer (Dosovitskiy et al., 2021, arXiv 2010.11929): non-overlapping patches, a CLS token,
-learned position embeddings, multi-head self-attention and a GELU MLP. Its feature is CLS and the mean of the patch
+A plain pre-norm Vision Transformer (Dosovitskiy et al., 2021, arXiv 2010.11929): patches, a CLS token, learned position
+embeddings, multi-head self-attention and a GELU MLP. The patches are 8×8 on a grid of 4, so each sees its surroundings. Its feature is CLS and the mean of the patch
 tokens after the final norm, side by side.
 """
-
-import json
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import onnx
+import onnxruntime
 from onnx import TensorProto, helper, numpy_helper
 
-SIDE, PATCH, WIDTH, DEPTH, HEADS, RATIO = 28, 4, 192, 4, 3, 2
-GRID = SIDE // PATCH
+SIDE, STRIDE, PATCH, WIDTH, DEPTH, HEADS, RATIO = 28, 4, 8, 192, 4, 3, 2
+GRID, MARGIN = SIDE // STRIDE, (PATCH - STRIDE) // 2
+CELL, LAYOUT = 51, 256  # the layout half of the embedding: CELL numbers a patch, all patches together projected to LAYOUT
 EPS = 1e-6
 MEAN, STD = 0.5, 0.5  # per channel, after scaling to [0, 1]
 
 
+def dense_init(rng, m, n):
+    return {"w": rng.normal(0, m**-0.5, (m, n)).astype(np.float32), "b": np.zeros(n, np.float32)}
+
+
 def init(rng):
     """Weights as a nested dict of float32 arrays, drawn from the numpy generator rng."""
-    def dense(m, n):
-        return {"w": rng.normal(0, m**-0.5, (m, n)).astype(np.float32), "b": np.zeros(n, np.float32)}
-
     def norm():
         return {"w": np.ones(WIDTH, np.float32), "b": np.zeros(WIDTH, np.float32)}
+
+    def dense(m, n):
+        return dense_init(rng, m, n)
 
     def block():
         return {"norm1": norm(), "qkv": dense(WIDTH, 3 * WIDTH), "out": dense(WIDTH, WIDTH),
@@ -37,6 +41,8 @@ def init(rng):
         "position": rng.normal(0, 0.02, (1 + GRID * GRID, WIDTH)).astype(np.float32),
         "blocks": [block() for _ in range(DEPTH)],
         "norm": norm(),
+        "cell": dense(WIDTH, CELL),
+        "layout": dense(GRID * GRID * CELL, LAYOUT),
     }
 
 
@@ -56,7 +62,8 @@ def forward(p, pixels, keep=None):
     keep [n, k] names the patches that are encoded; the others are dropped before the first block (as in MAE).
     """
     n = pixels.shape[0]
-    x = pixels.reshape(n, 3, GRID, PATCH, GRID, PATCH).transpose(0, 2, 4, 1, 3, 5).reshape(n, GRID * GRID, -1)
+    x = jax.lax.conv_general_dilated_patches(pixels, (PATCH, PATCH), (STRIDE, STRIDE), [(MARGIN, MARGIN)] * 2)
+    x = x.reshape(n, -1, GRID * GRID).swapaxes(1, 2)
     position = jnp.broadcast_to(p["position"][1:], (n, GRID * GRID, WIDTH))
     if keep is not None:
         x = jnp.take_along_axis(x, keep[:, :, None], 1)
@@ -71,9 +78,18 @@ def forward(p, pixels, keep=None):
     return norm(p["norm"], x)
 
 
-def embedding(tokens):
-    """CLS and the mean of the patch tokens side by side: [n, 2·WIDTH]."""
-    return jnp.concatenate([tokens[:, 0], tokens[:, 1:].mean(1)], -1)
+def embedding(p, tokens, keep=None):
+    """CLS [n, WIDTH] and layout [n, LAYOUT] side by side, and the cells [n, k, CELL] that layout is read from.
+
+    CLS says what is seen, layout where: the mean of the patch tokens would forget the place. Patches that were dropped
+    count as zeros.
+    """
+    cells = dense(p["cell"], tokens[:, 1:])
+    placed = cells
+    if keep is not None:
+        placed = jnp.zeros((len(tokens), GRID * GRID, CELL)).at[jnp.arange(len(tokens))[:, None], keep].set(cells)
+    layout = dense(p["layout"], placed.reshape(len(tokens), -1))
+    return jnp.concatenate([tokens[:, 0], layout], -1), cells
 
 
 def to_onnx(p, metadata):
@@ -99,7 +115,7 @@ def to_onnx(p, metadata):
     p = jax.tree.map(np.asarray, p)
     kernel = p["patch"]["w"].T.reshape(WIDTH, 3, PATCH, PATCH)
     x = node("Conv", ["pixel_values", const("patch.weight", kernel), const("patch.bias", p["patch"]["b"])], "patch.map",
-             kernel_shape=[PATCH, PATCH], strides=[PATCH, PATCH])
+             kernel_shape=[PATCH, PATCH], strides=[STRIDE, STRIDE], pads=[MARGIN] * 4)
     x = node("Reshape", [x, const("patch.shape", np.int64([0, WIDTH, GRID * GRID]))], "patch.flat")
     x = node("Transpose", [x], "patch.tokens", perm=[0, 2, 1])
     # CLS once for every image of the batch.
@@ -133,16 +149,25 @@ def to_onnx(p, metadata):
     first = node("Gather", ["last_hidden_state", const("pool.first", np.int64(0))], "pool.cls", axis=1)
     ends = [const("pool." + k, np.int64([v])) for k, v in (("start", 1), ("end", 1 + GRID * GRID), ("axis", 1))]
     rest = node("Slice", ["last_hidden_state", *ends], "pool.patches")
-    rest = node("ReduceMean", [rest], "pool.mean", axes=[1], keepdims=0)
-    node("Concat", [first, rest], "embedding", axis=1)
+    rest = node("Reshape", [affine("cell", p["cell"], rest), const("cell.row", np.int64([0, GRID * GRID * CELL]))], "cells")
+    node("Concat", [first, affine("layout", p["layout"], rest)], "embedding", axis=1)
 
     def value(name, *shape):
         return helper.make_tensor_value_info(name, TensorProto.FLOAT, ["batch", *shape])
 
     graph = helper.make_graph(nodes, "vit", [value("pixel_values", 3, SIDE, SIDE)],
-                              [value("embedding", 2 * WIDTH), value("last_hidden_state", 1 + GRID * GRID, WIDTH)],
+                              [value("embedding", WIDTH + LAYOUT), value("last_hidden_state", 1 + GRID * GRID, WIDTH)],
                               weights)
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], producer_name="vitft", ir_version=8)
-    helper.set_model_props(model, {k: v if isinstance(v, str) else json.dumps(v) for k, v in metadata.items()})
+    helper.set_model_props(model, metadata)
     onnx.checker.check_model(model, full_check=True)
     return model
+
+
+def difference(p, data):
+    """The largest difference between the outputs of the ONNX model (bytes) and of the forward pass here."""
+    x = np.random.default_rng(1).uniform(-1, 1, (7, 3, SIDE, SIDE)).astype(np.float32)
+    session = onnxruntime.InferenceSession(data, providers=["CPUExecutionProvider"])
+    got = session.run(["embedding", "last_hidden_state"], {"pixel_values": x})
+    tokens = forward(p, x)
+    return float(max(np.abs(got[0] - embedding(p, tokens)[0]).max(), np.abs(got[1] - tokens).max()))

@@ -1,10 +1,10 @@
 """Images to learn from, and what the ViT is asked to predict about them. No labels are read.
 
 The teacher is a single layer of k-means features (Coates, Ng, Lee, "An Analysis of Single-Layer Networks in
-Unsupervised Feature Learning", AISTATS 2011): whitened, contrast-normalised 6×6 patches of the grey image, compared
+Unsupervised Feature Learning", AISTATS 2011): whitened, contrast-normalised 6×6 windows of the grey image, compared
 with a dictionary learned by spherical k-means, only the above-average responses kept. Three targets are read off it:
-cells (the responses pooled over each 4×4 patch of the ViT, with the patch's mean colour), a summary (the whole
-cell map, by principal components) and a cluster (the nearest of many k-means centres of the summaries).
+the cells (the responses pooled over each patch of the ViT, by principal components, and the patch's mean colour), the
+layout (all cells of the image, by principal components) and the cluster (the nearest of many centres of the layouts).
 """
 
 import gzip
@@ -13,10 +13,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from model import GRID, SIDE
+from model import CELL, GRID, LAYOUT, SIDE, STRIDE
 
-WINDOW, STRIDE, WORDS = 6, 2, 256
-CELL, SUMMARY, CLUSTERS = 48, 256, 1024
+WINDOW, STEP, WORDS = 6, 2, 256
+CLUSTERS = 1024
 COLOUR = 2.0  # weight of a cell's mean colour beside its leading component
 
 
@@ -44,7 +44,7 @@ def windows(images):
     """Contrast-normalised grey windows [n, 14, 14, 36] of uint8 images."""
     grey = images.mean(3, dtype=np.float32) / 255
     grey = np.pad(grey, ((0, 0), (2, 2), (2, 2)), mode="edge")
-    w = np.lib.stride_tricks.sliding_window_view(grey, (WINDOW, WINDOW), (1, 2))[:, ::STRIDE, ::STRIDE]
+    w = np.lib.stride_tricks.sliding_window_view(grey, (WINDOW, WINDOW), (1, 2))[:, ::STEP, ::STEP]
     w = w.reshape(*w.shape[:3], -1)
     return (w - w.mean(-1, keepdims=True)) / np.sqrt(w.var(-1, keepdims=True) + 0.01)
 
@@ -90,9 +90,9 @@ class Teacher:
         self.whiten = ((axes * (variance + 0.1) ** -0.5) @ axes.T).astype(np.float32)
         self.words = spherical_kmeans((w - self.mean) @ self.whiten, WORDS, 10, rng).astype(np.float32)
         response = self.response(sample).reshape(-1, WORDS)
-        self.cell_mean, self.cell_axes = components(response[:: len(response) // 40_000], CELL)
+        self.cell_mean, self.cell_axes = components(response[:: len(response) // 40_000], CELL - 3)
         cells = self.cells(images[rng.choice(len(images), 8000, replace=False)]).reshape(8000, -1)
-        self.summary_mean, self.summary_axes = components(cells, SUMMARY)
+        self.layout_mean, self.layout_axes = components(cells, LAYOUT)
 
     def response(self, images):
         """Root of the above-average word responses, pooled by cell: [n, 7, 7, WORDS]."""
@@ -105,24 +105,24 @@ class Teacher:
         return np.sqrt(out)
 
     def cells(self, images):
-        """Cell targets [n, 49, CELL+3] float16."""
-        out = np.empty((len(images), GRID * GRID, CELL + 3), np.float16)
+        """Cell targets [n, 49, CELL] float16."""
+        out = np.empty((len(images), GRID * GRID, CELL), np.float16)
         for i in range(0, len(images), 1000):
             part = images[i:i + 1000]
             r = self.response(part).reshape(-1, WORDS)
-            out[i:i + 1000, :, :CELL] = ((r - self.cell_mean) @ self.cell_axes.T).reshape(len(part), -1, CELL)
-            rgb = part.reshape(-1, GRID, 4, GRID, 4, 3).mean((2, 4), dtype=np.float32) / 127.5 - 1
-            out[i:i + 1000, :, CELL:] = COLOUR * rgb.reshape(len(part), -1, 3)
+            out[i:i + 1000, :, :-3] = ((r - self.cell_mean) @ self.cell_axes.T).reshape(len(part), -1, CELL - 3)
+            rgb = part.reshape(-1, GRID, STRIDE, GRID, STRIDE, 3).mean((2, 4), dtype=np.float32) / 127.5 - 1
+            out[i:i + 1000, :, -3:] = COLOUR * rgb.reshape(len(part), -1, 3)
         return out
 
-    def summary(self, cells):
-        """Summary targets [n, SUMMARY] float32 of cell targets."""
-        return np.concatenate([(c.reshape(len(c), -1) - self.summary_mean) @ self.summary_axes.T
+    def layout(self, cells):
+        """Layout targets [n, LAYOUT] float32 of cell targets."""
+        return np.concatenate([(c.reshape(len(c), -1) - self.layout_mean) @ self.layout_axes.T
                                for c in np.array_split(cells, max(1, len(cells) // 2000))]).astype(np.float32)
 
 
-def clusters(summaries, rng):
-    """The index of the nearest of CLUSTERS spherical k-means centres of the summaries."""
-    x = summaries / np.linalg.norm(summaries, axis=1, keepdims=True)
+def clusters(layouts, rng):
+    """The index of the nearest of CLUSTERS spherical k-means centres of the layouts."""
+    x = layouts / np.linalg.norm(layouts, axis=1, keepdims=True)
     centres = spherical_kmeans(x[rng.choice(len(x), min(len(x), 40_000), replace=False)], CLUSTERS, 10, rng)
     return np.concatenate([(p @ centres.T).argmax(1) for p in np.array_split(x, 20)]).astype(np.int32)
