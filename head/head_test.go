@@ -152,7 +152,7 @@ func TestDiverged(t *testing.T) {
 		t.Fatalf("got %v, %v", r, err)
 	}
 	for _, v := range r.Head.W {
-		if v-v != 0 {
+		if !(math.Abs(float64(v)) <= math.MaxFloat32) {
 			t.Fatalf("the head of the last whole epoch has a weight of %v", v)
 		}
 	}

@@ -330,7 +330,7 @@ func (t *trainer) validate() (Accuracy, error) {
 
 func finite(v []float32) bool {
 	for _, x := range v {
-		if x-x != 0 { // NaN for NaN and ±Inf
+		if !(math.Abs(float64(x)) <= math.MaxFloat32) { // NaN compares false
 			return false
 		}
 	}
