@@ -1,4 +1,4 @@
-# The four targets people use; everything they need is fetched by scripts/ into .vitft.
+# The four targets people use; everything they need is fetched by scripts/.
 SHELL := /usr/bin/env bash
 .SHELLFLAGS := -eu -o pipefail -c
 VITFT := bin/vitft

@@ -85,7 +85,7 @@ func (e *encoding) encode(ctx context.Context, what string, d *dataset.Dataset) 
 		set.unreadable = append(set.unreadable, unreadable{u.Path, u.Err.Error()})
 	}
 	var kept []int
-	ids := make([][32]byte, 0, len(scan.IDs))
+	ids := make([]store.ID, 0, len(scan.IDs))
 	for _, i := range scan.Readable() {
 		if reason := undecodable[scan.IDs[i]]; reason != nil {
 			set.unreadable = append(set.unreadable, unreadable{d.Items[i].Path, reason.Error()})
@@ -212,13 +212,9 @@ func (s *encodedSet) labels() []int {
 
 // headData is the set as package head takes it.
 func (e *encoding) headData(s *encodedSet) (head.Data, error) {
-	ids := make([]store.ID, len(s.scan.IDs))
-	for i, id := range s.scan.IDs {
-		ids[i] = id
-	}
 	d := head.Data{Dim: e.backbone.encoder.Dim(), Classes: len(s.data.Classes), Y: s.labels()}
-	d.X = make([]float32, len(ids)*d.Dim)
-	return d, e.store.Gather(ids, d.X)
+	d.X = make([]float32, len(d.Y)*d.Dim)
+	return d, e.store.Gather(s.scan.IDs, d.X)
 }
 
 // logits are the raw logits [n,C] of a set under a head.

@@ -105,7 +105,6 @@ func TestSameSeedSameHead(t *testing.T) {
 		"cold store":  func(c *Config) { c.Cache = t.TempDir() },
 		"batch of 1":  func(c *Config) { c.Cache, c.Batch = t.TempDir(), 1 },
 		"batch of 33": func(c *Config) { c.Cache, c.Batch = t.TempDir(), 33 },
-		"one thread":  func(c *Config) { c.Cache, c.Threads = t.TempDir(), 1 },
 	} {
 		other := c
 		other.Out = filepath.Join(t.TempDir(), "again")
@@ -177,8 +176,8 @@ func TestResumeGivesTheSameHead(t *testing.T) {
 	}
 }
 
-// A process that dies between checkpoint and journal leaves journals that are
-// longer than the checkpoint; the surplus is dropped.
+// A process that dies in mid-epoch leaves files that do not agree with the last
+// checkpoint; going on from it mends them.
 func TestResumeAfterKill(t *testing.T) {
 	c := job(t)
 	want := finetune(t, c)

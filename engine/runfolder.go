@@ -138,39 +138,3 @@ func (r runFolder) writeLines(name string, lines []string) error {
 	}
 	return r.write(name, []byte(strings.Join(lines, "\n")+"\n"))
 }
-
-// journal is a file that grows by whole lines while training runs.
-type journal struct{ file *os.File }
-
-// journal opens name with its first keep lines; what a killed run wrote after
-// its last checkpoint is dropped, since training goes on from there.
-func (r runFolder) journal(name string, keep int) (*journal, error) {
-	file, err := os.OpenFile(r.path(name), os.O_RDWR|os.O_CREATE, 0o644)
-	if err != nil {
-		return nil, err
-	}
-	reader, size := bufio.NewReader(file), int64(0)
-	for range keep {
-		line, err := reader.ReadString('\n')
-		if err != nil {
-			file.Close()
-			return nil, dataError("%s has fewer lines than the checkpoint beside it; start the run anew without --resume", r.path(name))
-		}
-		size += int64(len(line))
-	}
-	if err := file.Truncate(size); err == nil {
-		_, err = file.Seek(size, 0)
-	}
-	if err != nil {
-		file.Close()
-		return nil, err
-	}
-	return &journal{file}, nil
-}
-
-func (j *journal) add(lines []byte) error {
-	_, err := j.file.Write(lines)
-	return err
-}
-
-func (j *journal) close() error { return j.file.Close() }

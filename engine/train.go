@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"os"
 	"strconv"
 	"time"
 
@@ -101,34 +102,38 @@ func (t *training) resume(samples int) (*head.State, error) {
 	return &saved.State, nil
 }
 
-// history writes history.jsonl and kappa.csv, a line or a block an epoch.
+// history writes history.jsonl and kappa.csv, which grow by an epoch at a time.
 type history struct {
 	classes       []string
-	epochs, kappa *journal
+	epochs, kappa *os.File
 }
 
-// openHistory opens both files as they were after the epoch to resume from.
-func openHistory(run runFolder, classes []string, from *head.State) (*history, error) {
-	done, rows := 0, 0
+// openHistory begins both files anew with the epochs of the state to resume
+// from, so that they always agree with it, whatever an interrupted run left.
+func openHistory(run runFolder, classes []string, from *head.State) (_ *history, err error) {
+	h := &history{classes: classes}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, h.close())
+		}
+	}()
+	if h.epochs, err = os.Create(run.path(historyFile)); err != nil {
+		return h, err
+	}
+	if h.kappa, err = os.Create(run.path(kappaFile)); err != nil {
+		return h, err
+	}
+	if _, err = h.kappa.WriteString("epoch,phase,class,kappa,std_err,samples,bins,skipped,shrunk\n"); err != nil {
+		return h, err
+	}
 	if from != nil {
-		done, rows = from.Epoch, 1
 		for _, e := range from.History {
-			rows += len(e.Kappa)
+			if err = h.add(e); err != nil {
+				return h, err
+			}
 		}
 	}
-	epochs, err := run.journal(historyFile, done)
-	if err != nil {
-		return nil, err
-	}
-	kappa, err := run.journal(kappaFile, rows)
-	if err == nil && rows == 0 {
-		err = kappa.add([]byte("epoch,phase,class,kappa,std_err,samples,bins,skipped,shrunk\n"))
-	}
-	if err != nil {
-		epochs.close()
-		return nil, err
-	}
-	return &history{classes, epochs, kappa}, nil
+	return h, nil
 }
 
 func (h *history) add(e head.Epoch) error {
@@ -136,11 +141,8 @@ func (h *history) add(e head.Epoch) error {
 	if err != nil {
 		return err
 	}
-	if err := h.epochs.add(append(line, '\n')); err != nil {
+	if _, err := h.epochs.Write(append(line, '\n')); err != nil {
 		return err
-	}
-	if len(e.Kappa) == 0 {
-		return nil
 	}
 	var rows [][]string
 	for k, v := range e.Kappa {
@@ -151,11 +153,19 @@ func (h *history) add(e head.Epoch) error {
 	if err != nil {
 		return err
 	}
-	return h.kappa.add(text)
+	_, err = h.kappa.Write(text)
+	return err
 }
 
+// close closes what was opened.
 func (h *history) close() error {
-	return errors.Join(h.epochs.close(), h.kappa.close())
+	var errs []error
+	for _, f := range []*os.File{h.epochs, h.kappa} {
+		if f != nil {
+			errs = append(errs, f.Close())
+		}
+	}
+	return errors.Join(errs...)
 }
 
 // formatFloat writes the shortest text that reads back as v; nothing for NaN.

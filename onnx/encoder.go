@@ -16,18 +16,20 @@ import (
 // weights, which it packs beforehand: every row of a product is then summed in the same order. It does not for float16
 // weights, and cannot for a model that is quantised dynamically, with scales that span the batch; and a product with
 // unpacked weights is summed in an order that depends on its shape and the threads. Such models are run one image at a
-// time; see [Encoder.OneByOne]. On CUDA nothing of this is promised.
+// time; see [Encoder.OneByOne]. A mean over tokens is summed in another order when the batch is one image, so a model
+// with reductions is given a single image twice. On CUDA nothing of this is promised.
 type Encoder struct {
 	session  *Session
 	batch    int // what the model takes, -1 for any number
 	oneByOne bool
+	twice    bool    // a single image is run as a batch of two
 	image    []int64 // 3, H, W
 	pixels   int     // 3·H·W
 	dim      int
 	padded   sync.Pool // *paddedBatch
 }
 
-// paddedBatch holds a full batch for a model of fixed batch size.
+// paddedBatch holds a batch that is filled up.
 type paddedBatch struct{ pixels, features []float32 }
 
 // batchVariant lists the operators whose results for one image depend on the batch.
@@ -94,21 +96,29 @@ func (e *Encoder) Run(ctx context.Context, pixels []float32, n int, features []f
 	return nil
 }
 
-// run runs the model once; what n falls short of a fixed batch is filled with copies of the last image.
+// run runs the model once; what n falls short of the size that the batch must have is filled with copies of the last
+// image.
 func (e *Encoder) run(ctx context.Context, pixels []float32, n int, features []float32) error {
-	if e.batch < 0 || e.batch == n {
+	size := n
+	switch {
+	case e.batch > 0:
+		size = e.batch
+	case e.twice && n == 1:
+		size = 2
+	}
+	if size == n {
 		return e.session.Run(ctx, []Tensor{e.input(n, pixels)}, []Tensor{e.output(n, features)})
 	}
 	p, _ := e.padded.Get().(*paddedBatch)
 	if p == nil {
-		p = &paddedBatch{make([]float32, e.batch*e.pixels), make([]float32, e.batch*e.dim)}
+		p = &paddedBatch{make([]float32, size*e.pixels), make([]float32, size*e.dim)}
 	}
 	defer e.padded.Put(p)
 	copy(p.pixels, pixels)
-	for i := n; i < e.batch; i++ {
+	for i := n; i < size; i++ {
 		copy(p.pixels[i*e.pixels:], pixels[(n-1)*e.pixels:])
 	}
-	if err := e.session.Run(ctx, []Tensor{e.input(e.batch, p.pixels)}, []Tensor{e.output(e.batch, p.features)}); err != nil {
+	if err := e.session.Run(ctx, []Tensor{e.input(size, p.pixels)}, []Tensor{e.output(size, p.features)}); err != nil {
 		return err
 	}
 	copy(features, p.features[:n*e.dim])

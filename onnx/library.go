@@ -43,10 +43,8 @@ type Candidate struct {
 //  1. explicit, a file or the folder that holds it (the --ort-lib flag), if not empty
 //  2. VITFT_ORT_LIB, likewise, if set
 //  3. next to the program, and in lib beside it
-//  4. vitft/lib in the user's cache folder
-//  5. .vitft/lib of the Go module around the working directory, and of the one around the program: where `make setup`
-//     puts it
-//  6. the system's library folders
+//  4. vitft/lib in the user's cache folder, where `make setup` puts it
+//  5. the system's library folders
 //
 // What is named by 1 or 2 is taken or refused; the search does not go on past it. The error, which wraps [ErrRuntime],
 // lists every place that was tried.
@@ -96,8 +94,7 @@ type place struct{ source, dir string }
 
 func places() []place {
 	var ps []place
-	exe, err := os.Executable()
-	if err == nil {
+	if exe, err := os.Executable(); err == nil {
 		if real, err := filepath.EvalSymlinks(exe); err == nil {
 			exe = real
 		}
@@ -106,35 +103,10 @@ func places() []place {
 	if cache, err := os.UserCacheDir(); err == nil {
 		ps = append(ps, place{"cache folder", filepath.Join(cache, "vitft", "lib")})
 	}
-	if wd, err := os.Getwd(); err == nil {
-		if root, ok := moduleRoot(wd); ok {
-			ps = append(ps, place{"make setup", filepath.Join(root, ".vitft", "lib")})
-		}
-	}
-	if root, ok := moduleRoot(filepath.Dir(exe)); ok {
-		p := place{"make setup", filepath.Join(root, ".vitft", "lib")}
-		if !slices.Contains(ps, p) {
-			ps = append(ps, p)
-		}
-	}
 	for _, dir := range systemFolders() {
 		ps = append(ps, place{"system", dir})
 	}
 	return ps
-}
-
-// moduleRoot returns the nearest folder at or above dir that holds a go.mod.
-func moduleRoot(dir string) (string, bool) {
-	for {
-		if _, err := os.Stat(filepath.Join(dir, "go.mod")); err == nil {
-			return dir, true
-		}
-		up := filepath.Dir(dir)
-		if up == dir {
-			return "", false
-		}
-		dir = up
-	}
 }
 
 func systemFolders() []string {

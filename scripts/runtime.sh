@@ -3,7 +3,7 @@
 #
 #   scripts/runtime.sh [--platform OS-ARCH] [DEST]
 #
-# DEST is .vitft/lib in the repository unless given. A library that vitft would find anyway and that is recent enough
+# DEST is vitft/lib in the user's cache folder unless given, where every vitft of that user finds it. A library that vitft would find anyway and that is recent enough
 # is used as it is, and nothing is fetched. Otherwise the pinned version comes from the first of these that works:
 #   pip   the PyPI wheel onnxruntime           21-24 MB
 #   npm   the npm package onnxruntime-node    114 MB
@@ -67,14 +67,12 @@ use_installed() {
     say "using $lib (version $v, from VITFT_ORT_LIB)"
     exit 0
   fi
-  cache=${XDG_CACHE_HOME:-$HOME/.cache}
   paths="${LD_LIBRARY_PATH:-}:/usr/local/lib:/usr/lib/$(uname -m)-linux-gnu:/lib/$(uname -m)-linux-gnu:/usr/lib64:/usr/lib:/lib"
   if [ "$(uname -s)" = Darwin ]; then
-    cache=$HOME/Library/Caches
     paths="${DYLD_LIBRARY_PATH:-}:/opt/homebrew/lib:/usr/local/lib:/usr/lib"
   fi
   IFS=:
-  for dir in "$root/bin" "$root/bin/lib" "$cache/vitft/lib" "$dest" $paths; do
+  for dir in "$root/bin" "$root/bin/lib" "$dest" $paths; do
     unset IFS
     lib=$(in_dir "$dir")
     [ -n "$lib" ] || continue
@@ -166,7 +164,9 @@ while [ $# -gt 0 ]; do
   esac
 done
 [ $# -le 1 ] || die "too many arguments; usage: scripts/runtime.sh [--platform OS-ARCH] [DEST]"
-dest=${1:-$root/.vitft/lib}
+if [ "$(uname -s)" = Darwin ]; then cache=${HOME:+$HOME/Library/Caches}; else cache=${XDG_CACHE_HOME:-${HOME:+$HOME/.cache}}; fi
+[ -n "${1:-$cache}" ] || die "no home folder is set; name the folder to put the library in, and point VITFT_ORT_LIB at it"
+dest=${1:-$cache/vitft/lib}
 
 local=
 if [ -z "$platform" ]; then
