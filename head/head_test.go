@@ -113,6 +113,27 @@ func TestResume(t *testing.T) {
 	}
 }
 
+// Every epoch of a loss with κ says which it used, from 1 on; losses without κ say none.
+func TestKappaIsReported(t *testing.T) {
+	d := mixture(1, 8, 3, 50, 20, 8)
+	moved := false
+	for i, e := range train(t, d, head.Settings{Epochs: 6, Batch: 16, Switch: new(3.0)}).State.History {
+		if len(e.Kappa) != 3 || i == 0 && (e.Kappa[0].Value != 1 || !e.Kappa[0].Skipped) {
+			t.Errorf("epoch %d: κ = %+v", e.Number, e.Kappa)
+		}
+		moved = moved || e.Kappa[0].Value != 1
+		if want := []head.Phase{head.PhaseMLA, head.PhaseCLA}[i/3]; e.Phase != want {
+			t.Errorf("epoch %d is of phase %s", e.Number, e.Phase)
+		}
+	}
+	if !moved {
+		t.Error("κ never left 1")
+	}
+	if e := train(t, d, head.Settings{Loss: "la", Epochs: 1}).State.History[0]; e.Kappa != nil || e.Phase != head.PhaseTrain {
+		t.Errorf("la: %+v", e)
+	}
+}
+
 // How many processors share the work does not show in the head.
 func TestSameBitsOnAnyProcessors(t *testing.T) {
 	d := mixture(1, 64, 5, 300, 200, 150, 90, 50, 30, 20, 10)

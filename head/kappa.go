@@ -15,15 +15,19 @@ func (t *trainer) usesKappa() bool {
 // lateNext says whether κ⁺ is what the next epoch wants.
 func (t *trainer) lateNext() bool { return t.set.PhaseOf(t.state.Epoch+1) == PhaseCLA }
 
-// kappa is what the loss uses now; nil, which is κ ≡ 1, before the first fit.
-func (t *trainer) kappa(late bool) []calib.Kappa {
-	switch {
-	case !t.usesKappa():
-		return nil
-	case late:
-		return t.state.Late
+// kappa is what the loss uses now: 1 before the first fit, nil if it uses none.
+func (t *trainer) kappa(late bool) ([]calib.Kappa, error) {
+	if !t.usesKappa() {
+		return nil, nil
 	}
-	return t.state.Early
+	kappa := t.state.Early
+	if late {
+		kappa = t.state.Late
+	}
+	if kappa == nil {
+		return calib.One{}.Estimate(calib.Epoch{Counts: t.counts})
+	}
+	return kappa, nil
 }
 
 // estimate fits κ for the epoch to come, after one with the given loss. The last early epoch therefore already fits κ⁺.

@@ -188,7 +188,10 @@ func (t *trainer) epoch(ctx context.Context) error {
 		clear(t.state.Second)
 		t.state.Steps = 0
 	}
-	kappa := t.kappa(phase == PhaseCLA)
+	kappa, err := t.kappa(phase == PhaseCLA)
+	if err != nil {
+		return err
+	}
 	adjustment, err := NewAdjustment(s, phase == PhaseCLA, t.counts, kappa)
 	if err != nil {
 		return err
