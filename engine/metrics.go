@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/vitft/vitft/calib"
+	"github.com/vitft/vitft/head"
 )
 
 // Number is a metric value; NaN stands for "nothing to compute it from" and
@@ -94,19 +95,6 @@ type Seconds struct {
 // eceBins is the field's usual number of equal-width bins.
 const eceBins = 15
 
-// groupOf names a class's group by its number of training images, as the long-tailed
-// literature does (Liu et al., "Large-Scale Long-Tailed Recognition in an Open
-// World", CVPR 2019).
-func groupOf(trainCount int) string {
-	switch {
-	case trainCount > 100:
-		return "many"
-	case trainCount >= 20:
-		return "medium"
-	}
-	return "few"
-}
-
 // Measure scores logits [N,C] against labels [N]; probabilities are
 // softmax(logits). trainCounts [C] decides the groups; classes names them.
 //
@@ -178,19 +166,20 @@ func Measure(logits []float32, labels []int, classes []string, trainCounts []int
 	m.MacroF1 = mean(f1)
 	m.WorstClass, m.HarmonicMean, m.GeometricMean = spread(accuracies)
 
-	for name, g := range map[string]*GroupMetrics{"many": &m.Groups.Many, "medium": &m.Groups.Medium, "few": &m.Groups.Few} {
-		var group []float64
+	for group, g := range map[head.Group]*GroupMetrics{head.Many: &m.Groups.Many, head.Medium: &m.Groups.Medium, head.Few: &m.Groups.Few} {
+		in := func(y int) bool { return head.GroupOf(trainCounts[y]) == group }
+		var accuracies []float64
 		for k, class := range m.PerClass {
-			if groupOf(trainCounts[k]) != name {
+			if !in(k) {
 				continue
 			}
 			g.Classes++
 			if class.Samples > 0 {
-				group = append(group, float64(class.Accuracy))
+				accuracies = append(accuracies, float64(class.Accuracy))
 			}
 		}
-		g.Accuracy = mean(group)
-		g.ECE = ece(func(y int) bool { return groupOf(trainCounts[y]) == name })
+		g.Accuracy = mean(accuracies)
+		g.ECE = ece(in)
 	}
 	return m
 }

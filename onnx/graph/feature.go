@@ -274,7 +274,7 @@ func (f *finder) lastClassifier(outs []Value) (string, Pooling) {
 	for _, v := range outs {
 		tensor, end, err := f.classifierInput(v.Name)
 		if err == nil {
-			f.reason("output %s is class scores; the feature is %s, the input of its last layer (%s %s)", v.Name, tensor, end.node.GetOpType(), end.node.GetName())
+			f.reason("output %s is class scores; the feature is %s, the input of its last layer (%s)", v.Name, tensor, strings.TrimSpace(end.node.GetOpType()+" "+end.node.GetName()))
 			return tensor, PoolLogits
 		}
 		why = append(why, err.Error())
@@ -469,7 +469,14 @@ func isSquare(n int64) bool {
 // kind says whether the model has attention. It is advice only: any encoder with one vector per image will do.
 func (f *finder) kind() {
 	attention := 0
+	outputs := map[string]bool{} // the Softmax of a classifier is no attention
+	for _, v := range f.m.proto.Graph.Output {
+		outputs[v.GetName()] = true
+	}
 	for _, n := range f.m.proto.Graph.Node {
+		if outputs[n.GetOutput()[0]] {
+			continue
+		}
 		switch n.GetOpType() {
 		case "Softmax", "Attention", "MultiHeadAttention", "GroupQueryAttention", "PackedAttention":
 			attention++
