@@ -23,6 +23,7 @@ type app struct {
 	settings       *viper.Viper
 	log            zerolog.Logger
 	terminal       bool // stderr is a terminal: progress bars may be drawn
+	bars           bars
 }
 
 const exitCodeHelp = `Exit codes:
@@ -48,6 +49,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (code int
 	root.SetOut(stdout)
 	root.SetErr(stderr)
 	err := root.ExecuteContext(ctx)
+	a.bars.pause()
 	switch {
 	case err == nil:
 	case a.settings.GetString("log-format") == "json":
@@ -78,7 +80,7 @@ func (a *app) root() *cobra.Command {
 	f.Bool("quiet", false, "log only warnings and draw no progress")
 	f.String("ort-lib", "", "path of the ONNX Runtime shared library (default: searched for, see vitft doctor)")
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return fmt.Errorf("%w: %w", errUsage, err) })
-	root.AddCommand(a.finetuneCommand(), a.encodeCommand(), a.evaluateCommand(), a.inspectCommand(), a.modelsCommand(), a.doctorCommand())
+	root.AddCommand(a.finetuneCommand(), a.encodeCommand(), a.evaluateCommand(), a.reportCommand(), a.inspectCommand(), a.modelsCommand(), a.doctorCommand())
 	wrapArgs(root)
 	return root
 }
@@ -124,18 +126,18 @@ func (a *app) quiet() bool { return a.settings.GetBool("quiet") }
 
 // events shows what the engine reports: notes as log lines, stages as bars.
 func (a *app) events() engine.Events {
-	bars := &bars{out: a.stderr, visible: a.terminal && !a.quiet(), log: a.log}
+	a.bars = bars{out: a.stderr, visible: a.terminal && !a.quiet(), log: a.log}
 	return engine.Events{
 		Note: func(level engine.Level, message string, kv ...any) {
-			bars.pause()
+			a.bars.pause()
 			e := a.log.Info()
 			if level == engine.Warning {
 				e = a.log.Warn()
 			}
 			e.Fields(kv).Msg(message)
 		},
-		Progress: bars.progress,
-		Epoch:    bars.epoch,
+		Progress: a.bars.progress,
+		Epoch:    a.bars.epoch,
 	}
 }
 
