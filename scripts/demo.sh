@@ -3,15 +3,13 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 scripts/fashion_mnist.sh
-data=.vitft/data/fashion-mnist
 began=$SECONDS
 for loss in ce cvs; do
-  bin/vitft finetune --loss "$loss" --train $data/train-images-idx3-ubyte.gz --imbalance exp:100 \
-    --test $data/t10k-images-idx3-ubyte.gz --cache .vitft/cache --out ".vitft/demo-$loss" >".vitft/demo-$loss.txt"
+  rm -rf ".vitft/demo-$loss"
+  bin/vitft finetune --config experiments/fashion_mnist_lt.yaml --loss "$loss" --cache .vitft/cache --out ".vitft/demo-$loss" >".vitft/demo-$loss.txt"
 done
 printf '\nFashion-MNIST, imbalance ratio 100, embedded ViT; accuracy and ECE on the balanced test set:\n\n'
-paste .vitft/demo-ce.txt .vitft/demo-cvs.txt | awk -F'\t' '
-  { split($1, a, " "); split($2, b, " ") }
-  NR == 1 { printf "%-10s %8s %8s %8s %8s %8s\n", "classes", "number", "CE", "CVS", "ECE ce", "ECE cvs"; next }
-  a[1] ~ /^(all|many|medium|few|worst)$/ { printf "%-10s %8s %8s %8s %8s %8s\n", a[1], a[2], a[3], b[3], a[4], b[4] }'
+paste -d ' ' .vitft/demo-ce.txt .vitft/demo-cvs.txt | awk '
+  $1 == "group" { printf "%-8s %8s %9s %9s %9s %9s\n", $1, $2, "CE", "CVS", "ECE CE", "ECE CVS" }
+  $1 ~ /^(all|many|medium|few|worst)$/ { printf "%-8s %8s %9s %9s %9s %9s\n", $1, $2, $3, $7, $4, $8 }'
 printf '\n%s seconds without downloads; run folders: .vitft/demo-ce, .vitft/demo-cvs\n' $((SECONDS - began))
