@@ -35,7 +35,7 @@ type Backbone struct {
 	Dim        int             `json:"dim"`        // length of a feature
 }
 
-// List returns all backbones, the default first, the rest by size.
+// List returns all backbones: the default, then the others from small to large.
 func List() []Backbone {
 	list := slices.Clone(registry)
 	for i := range list {
@@ -63,8 +63,8 @@ func Lookup(name string) (Backbone, error) {
 }
 
 // Recognize finds the backbone that a model file is: by its SHA-256 (hex), else
-// by a file name that is a registered name or ends like a registered
-// Repository and File. How says which, for the log.
+// by its path, if that ends in a registered name or in a registered Repository
+// and File. How says which, for the log.
 func Recognize(path, sha256 string) (b Backbone, how string, ok bool) {
 	list := List()
 	for _, b := range list {

@@ -25,8 +25,11 @@ func TestRegistry(t *testing.T) {
 			if b.Description == "" || strings.Contains(b.Description, "\n") {
 				t.Errorf("description %q is not one line", b.Description)
 			}
-			if b.Embedded == (b.Repository != "") && b.SHA256 == "" {
-				t.Error("it must be embedded, or in a repository, or known by its SHA-256")
+			if !b.Embedded && b.Repository == "" && b.SHA256 == "" {
+				t.Error("neither embedded, nor in a repository, nor known by its SHA-256")
+			}
+			if b.Embedded && b.Repository != "" {
+				t.Error("embedded and in a repository")
 			}
 			if (b.Repository == "") != (b.File == "") {
 				t.Errorf("repository %q and file %q belong together", b.Repository, b.File)

@@ -27,10 +27,10 @@ func at224(resize, to, interpolation, normalise string) json.RawMessage {
 var registry = []Backbone{
 	{
 		Name:        "vitft-micro-28",
-		Description: "micro ViT/4 of this project, self-supervised on Fashion-MNIST and Caltech-101 training images",
+		Description: "micro ViT of this project, self-supervised on Fashion-MNIST and Caltech-101 training images",
 		Licence:     "Apache-2.0",
 		Embedded:    true,
-		SHA256:      "87e9cfccf123c2474da6aed5d496a79c6f061c27c9683189a23db5c10ec5fca7",
+		SHA256:      "3a0fe2c5686d0209af0125188357088648043af4479c06f5bdaae16f945c2859",
 		Verified:    true,
 		Width:       28, Height: 28,
 		Preprocess: json.RawMessage(`{"width":28,"height":28,"resize":"shortest","resize_to":28,"interpolation":"bicubic",` + half + `,"orientation":true}`),
