@@ -2,11 +2,13 @@ package engine
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"strconv"
 	"time"
 
 	"github.com/vitft/vitft/calib"
+	"github.com/vitft/vitft/engine/report"
 	"github.com/vitft/vitft/head"
 	"github.com/vitft/vitft/onnx"
 )
@@ -129,6 +131,7 @@ func (r runFolder) finish(h *head.Head, model []byte, set *encodedSet, logits []
 		func() error { return r.writeCSV(predictionsFile, predictions) },
 		func() error { return r.writeLines(warningsFile, warnings) },
 		func() error { return r.write(modelFile, model) },
+		func() error { return r.writeReport(m) },
 		func() error { return r.writeJSON(metricsFile, m) },
 	}
 	for _, step := range steps {
@@ -137,6 +140,19 @@ func (r runFolder) finish(h *head.Head, model []byte, set *encodedSet, logits []
 		}
 	}
 	return nil
+}
+
+// writeReport writes report.html from the other files and the metrics to come.
+func (r runFolder) writeReport(m Metrics) error {
+	text, err := json.Marshal(m)
+	if err != nil {
+		return err
+	}
+	run, err := report.LoadWith(string(r), text)
+	if err != nil {
+		return fmt.Errorf("write the report: %w", err)
+	}
+	return run.Save()
 }
 
 // writeSkipped lists the images that were left out, if any.

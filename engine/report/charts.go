@@ -1,0 +1,397 @@
+package report
+
+import (
+	"cmp"
+	"fmt"
+	"html/template"
+	"math"
+	"slices"
+	"strconv"
+
+	"gonum.org/v1/plot"
+	"gonum.org/v1/plot/plotter"
+	"gonum.org/v1/plot/vg"
+	"gonum.org/v1/plot/vg/draw"
+
+	"github.com/vitft/vitft/calib"
+)
+
+const (
+	namedClasses = 40  // up to so many the plot by class has names on its axis
+	singleMarks  = 200 // up to so many it has a mark for each class
+)
+
+// groupNames and groupRules are the groups by number of training images (Liu et
+// al., CVPR 2019), in the order of metrics.groups.
+var (
+	groupNames = [3]string{"many", "medium", "few"}
+	groupRules = [3]string{"more than 100", "20 to 100", "fewer than 20"}
+)
+
+func groupOf(trainCount int) int {
+	switch {
+	case trainCount > 100:
+		return 0
+	case trainCount >= 20:
+		return 1
+	}
+	return 2
+}
+
+func line(colour role, width vg.Length, dashes []vg.Length) draw.LineStyle {
+	return draw.LineStyle{Color: colour, Width: width, Dashes: dashes}
+}
+
+// groupChart shows the groups' accuracies as bars, with the balanced accuracy.
+func (r *Run) groupChart() template.HTML {
+	p := newPlot("", "accuracy")
+	limit(&p.Y, 0, 1)
+	limit(&p.X, -0.5, 2.5)
+	var ticks plot.ConstantTicks
+	for g, m := range r.metrics.groups() {
+		at := float64(g)
+		ticks = append(ticks, plot.Tick{Value: at, Label: fmt.Sprintf("%s\n%d classes", groupNames[g], m.Classes)})
+		if !drawable(float64(m.Accuracy)) {
+			p.Add(note{x: at, text: "–", xalign: -0.5, dy: 2})
+			continue
+		}
+		p.Add(boxes{{at - 0.32, at + 0.32, 0, float64(m.Accuracy), groupRoles[g]}},
+			note{x: at, y: float64(m.Accuracy), text: format(m.Accuracy, 3), xalign: -0.5, dy: 2})
+	}
+	p.X.Tick.Marker = ticks
+	p.X.Tick.Length = 0
+	if b := float64(r.metrics.BalancedAccuracy); drawable(b) {
+		p.Add(polyline{plotter.XYs{{X: -0.5, Y: b}, {X: 2.5, Y: b}}, line(ink, 1, []vg.Length{4, 3})})
+	}
+	return render("Bars: accuracy of the classes with many, medium and few training images", 380, panel{p, 230})
+}
+
+// byFrequency are the indices of the classes, those with most training images first.
+func (r *Run) byFrequency() []int {
+	order := make([]int, len(r.metrics.PerClass))
+	for k := range order {
+		order[k] = k
+	}
+	slices.SortStableFunc(order, func(a, b int) int {
+		return cmp.Compare(r.metrics.PerClass[b].TrainCount, r.metrics.PerClass[a].TrainCount)
+	})
+	return order
+}
+
+// classChart shows each class's accuracy under its number of training images,
+// classes sorted by that number.
+func (r *Run) classChart() template.HTML {
+	order := r.byFrequency()
+	classes := len(order)
+	above, below := newPlot("", "training images"), newPlot("class, by number of training images", "accuracy")
+	limit(&below.Y, 0, 1)
+
+	runs := min(classes, singleMarks)
+	if classes > singleMarks {
+		runs = singleMarks / 2
+	}
+	var columns, stems boxes
+	var dots marks
+	most := 1.0
+	for i := range runs {
+		from, to := i*classes/runs, (i+1)*classes/runs
+		middle := float64(from+1+to) / 2 // ranks count from 1
+		half := 0.4 * float64(to-from)
+		group := groupOf(r.metrics.PerClass[order[(from+to)/2]].TrainCount)
+		var sum, images, n float64
+		low, high := math.Inf(1), 0.0
+		for _, k := range order[from:to] {
+			c := r.metrics.PerClass[k]
+			images += float64(c.TrainCount)
+			if a := float64(c.Accuracy); drawable(a) {
+				sum, n, low, high = sum+a, n+1, min(low, a), max(high, a)
+			}
+		}
+		images /= float64(to - from)
+		most = max(most, images)
+		columns = append(columns, box{middle - half, middle + half, 0, math.Log10(max(1, images)), groupRoles[group].soft()})
+		if n == 0 {
+			continue
+		}
+		if classes <= singleMarks {
+			low = 0
+		}
+		stems = append(stems, box{middle - half, middle + half, low, high, groupRoles[group].soft()})
+		dots = append(dots, mark{middle, sum / n, draw.GlyphStyle{Color: groupRoles[group], Radius: 2.2, Shape: draw.CircleGlyph{}}})
+	}
+	above.Add(columns)
+	below.Add(stems)
+	r.addGroupMeans(below)
+	below.Add(dots)
+
+	limit(&above.Y, 0, math.Log10(most)*1.05)
+	above.Y.Tick.Marker = powers(most)
+	for _, p := range []*plot.Plot{above, below} {
+		limit(&p.X, 0.3, float64(classes)+0.7)
+	}
+	above.X.Tick.Marker = plot.ConstantTicks{}
+	height := vg.Length(230)
+	if classes <= namedClasses {
+		var names plot.ConstantTicks
+		for i, k := range order {
+			names = append(names, plot.Tick{Value: float64(i + 1), Label: shorten(r.metrics.PerClass[k].Label, 24)})
+		}
+		below.X.Tick.Marker = names
+		below.X.Tick.Label.Rotation = math.Pi / 2
+		below.X.Tick.Label.XAlign, below.X.Tick.Label.YAlign = draw.XRight, draw.YCenter
+		height += 90
+	}
+	return render("Number of training images and accuracy of each class, classes with most training images first", 900, panel{above, 115}, panel{below, height})
+}
+
+// addGroupMeans draws each group's accuracy over its classes.
+func (r *Run) addGroupMeans(p *plot.Plot) {
+	from := 0
+	for _, g := range r.metrics.groups() {
+		to := from + g.Classes
+		if a := float64(g.Accuracy); drawable(a) && g.Classes > 0 {
+			p.Add(polyline{plotter.XYs{{X: float64(from) + 0.5, Y: a}, {X: float64(to) + 0.5, Y: a}}, line(ink, 1, []vg.Length{4, 3})})
+		}
+		from = to
+	}
+}
+
+// powers marks 1, 10, 100, … up to most on an axis of logarithms; a narrow range
+// gets its top too.
+func powers(most float64) plot.ConstantTicks {
+	var ticks plot.ConstantTicks
+	for v := 1.0; v <= most; v *= 10 {
+		ticks = append(ticks, plot.Tick{Value: math.Log10(v), Label: strconv.FormatFloat(v, 'f', -1, 64)})
+	}
+	return ticks
+}
+
+// reliability is one reliability diagram.
+type reliability struct {
+	Name    string
+	Samples int
+	ECE     string
+	Plot    template.HTML
+}
+
+const eceBins = 15 // as in metrics.json
+
+// reliabilities are the diagram of all samples and those of the groups by true
+// class, in the bins that the ECE of metrics.json is computed in.
+func (r *Run) reliabilities() []reliability {
+	m := &r.metrics
+	list := []reliability{r.reliability("all classes", m.ECE, ink, func(prediction) bool { return true })}
+	for g, group := range m.groups() {
+		list = append(list, r.reliability(groupNames[g], group.ECE, groupRoles[g], func(p prediction) bool {
+			return groupOf(m.PerClass[p.label].TrainCount) == g
+		}))
+	}
+	return list
+}
+
+func (r *Run) bins(in func(prediction) bool) []calib.Bin {
+	var confidence []float64
+	var hit []bool
+	for _, p := range r.predictions {
+		if in(p) {
+			confidence, hit = append(confidence, p.confidence), append(hit, p.label == p.predicted)
+		}
+	}
+	return calib.EqualWidth(confidence, hit, eceBins, 0, 1)
+}
+
+func (r *Run) reliability(name string, ece number, colour role, in func(prediction) bool) reliability {
+	bins := r.bins(in)
+	d := reliability{Name: name, ECE: format(ece, 4)}
+	most := 0
+	for _, b := range bins {
+		d.Samples += b.Count
+		most = max(most, b.Count)
+	}
+	if d.Samples == 0 {
+		return d
+	}
+	above, below := newPlot("", "accuracy"), newPlot("confidence", "share")
+	limit(&above.Y, 0, 1)
+	limit(&above.X, 0, 1)
+	limit(&below.X, 0, 1)
+	above.X.Tick.Marker = plot.ConstantTicks{}
+	top := float64(most) / float64(d.Samples)
+	limit(&below.Y, 0, top)
+	below.Y.Tick.Marker = plot.ConstantTicks{{Value: 0, Label: "0"}, {Value: top, Label: fmt.Sprintf("%.2f", top)}}
+
+	soft := muted
+	if colour != ink {
+		soft = colour
+	}
+	fill := rule
+	if colour != ink {
+		fill = colour.soft()
+	}
+	var bars, counts boxes
+	var dots marks
+	for _, b := range bins {
+		gap := 0.06 * (b.High - b.Low)
+		counts = append(counts, box{b.Low + gap, b.High - gap, 0, float64(b.Count) / float64(d.Samples), soft})
+		if b.Count > 0 {
+			bars = append(bars, box{b.Low + gap, b.High - gap, 0, b.Accuracy, fill})
+			dots = append(dots, mark{b.Confidence, b.Accuracy, draw.GlyphStyle{Color: colour, Radius: 2.4, Shape: draw.CircleGlyph{}}})
+		}
+	}
+	above.Add(bars, polyline{plotter.XYs{{X: 0, Y: 0}, {X: 1, Y: 1}}, line(muted, 1, []vg.Length{4, 3})}, dots)
+	below.Add(counts)
+	d.Plot = render("Reliability of "+name+": accuracy against confidence, and the share of samples by confidence", 205, panel{above, 170}, panel{below, 85})
+	return d
+}
+
+// switchEpoch is between the last epoch of the first phase and the next one; 0
+// if the phase never changes.
+func (r *Run) switchEpoch() float64 {
+	for i := 1; i < len(r.history); i++ {
+		if r.history[i].Phase != r.history[i-1].Phase {
+			return float64(r.history[i-1].Number) + 0.5
+		}
+	}
+	return 0
+}
+
+// curve is a value over the epochs of one plot.
+type curve struct {
+	style  draw.LineStyle
+	parted bool // at the switch, since the value means another thing after it
+	value  func(e epoch) float64
+}
+
+// curves draws values over the epochs, with the switch.
+func (r *Run) curves(description, y string, fraction bool, list ...curve) template.HTML {
+	p := newPlot("epoch", y)
+	low, high := math.Inf(1), math.Inf(-1)
+	for _, c := range list {
+		var points plotter.XYs
+		for i, e := range r.history {
+			if c.parted && i > 0 && e.Phase != r.history[i-1].Phase {
+				points = append(points, plotter.XY{X: float64(e.Number), Y: math.NaN()})
+			}
+			v := c.value(e)
+			if drawable(v) {
+				low, high = min(low, v), max(high, v)
+			}
+			points = append(points, plotter.XY{X: float64(e.Number), Y: v})
+		}
+		p.Add(polyline{points, c.style})
+	}
+	if math.IsInf(low, 1) {
+		return ""
+	}
+	r.epochAxis(p)
+	if fraction {
+		// Curves near 1 need room: the axis begins at the tenth below the lowest.
+		limit(&p.Y, math.Floor(low*10)/10, 1)
+	} else {
+		limit(&p.Y, min(0, low), high*1.12)
+	}
+	return render(description, 440, panel{p, 240})
+}
+
+// epochAxis sets the range of epochs and marks the switch.
+func (r *Run) epochAxis(p *plot.Plot) {
+	first, last := float64(r.history[0].Number), float64(r.history[len(r.history)-1].Number)
+	limit(&p.X, first, last)
+	if last-first < 5 {
+		p.X.Tick.Marker = whole(first, last)
+	}
+	if at := r.switchEpoch(); at > 0 {
+		p.Add(upright{at, "switch"})
+	}
+}
+
+// whole marks every whole number.
+func whole(first, last float64) plot.ConstantTicks {
+	var ticks plot.ConstantTicks
+	for i := range int(last-first) + 1 {
+		ticks = append(ticks, plot.Tick{Value: first + float64(i), Label: strconv.FormatFloat(first+float64(i), 'f', -1, 64)})
+	}
+	return ticks
+}
+
+func valueOf(v *float64) float64 {
+	if v == nil {
+		return math.NaN()
+	}
+	return *v
+}
+
+func (r *Run) lossChart() template.HTML {
+	return r.curves("Training loss over the epochs", "training loss (nats)", false,
+		curve{line(ink, 1.6, nil), true, func(e epoch) float64 { return float64(e.Loss) }})
+}
+
+func (r *Run) rateChart() template.HTML {
+	return r.curves("Learning rate over the epochs", "learning rate", false,
+		curve{line(ink, 1.6, nil), true, func(e epoch) float64 { return float64(e.LR) }})
+}
+
+// accuracyChart is balanced accuracy and the groups', on the validation set or,
+// without one, on the training set.
+func (r *Run) accuracyChart() template.HTML {
+	of := func(e epoch) accuracy { return e.Train }
+	if r.validated() {
+		of = func(e epoch) accuracy {
+			if e.Val == nil {
+				return accuracy{}
+			}
+			return *e.Val
+		}
+	}
+	return r.curves("Accuracy over the epochs: balanced, and of the groups", "accuracy", true,
+		curve{line(many, 1.4, groupDashes[0]), false, func(e epoch) float64 { return valueOf(of(e).Many) }},
+		curve{line(medium, 1.4, groupDashes[1]), false, func(e epoch) float64 { return valueOf(of(e).Medium) }},
+		curve{line(few, 1.4, groupDashes[2]), false, func(e epoch) float64 { return valueOf(of(e).Few) }},
+		curve{line(ink, 1.8, nil), false, func(e epoch) float64 { return valueOf(of(e).Balanced) }})
+}
+
+func (r *Run) validated() bool {
+	return slices.ContainsFunc(r.history, func(e epoch) bool { return e.Val != nil })
+}
+
+// kappaChart is the mean κ of each group over the epochs, in a band of one
+// standard deviation over the classes.
+func (r *Run) kappaChart() template.HTML {
+	if len(r.kappa) == 0 || len(r.history) == 0 {
+		return ""
+	}
+	p := newPlot("epoch", "κ")
+	low, high := math.Inf(1), math.Inf(-1)
+	var lines []plot.Plotter
+	for g := range groupNames {
+		var points plotter.XYs
+		var bands boxes
+		for i, e := range r.kappa {
+			if i > 0 && e.phase != r.kappa[i-1].phase {
+				points = append(points, plotter.XY{X: float64(e.number), Y: math.NaN()})
+			}
+			s := e.groups[g]
+			if s.classes == 0 {
+				continue
+			}
+			at, mean, sd := float64(e.number), s.mean(), s.deviation()
+			if !drawable(mean) || !drawable(sd) {
+				continue
+			}
+			low, high = min(low, mean-sd), max(high, mean+sd)
+			points = append(points, plotter.XY{X: at, Y: mean})
+			bands = append(bands, box{at - 0.5, at + 0.5, mean - sd, mean + sd, groupRoles[g].soft()})
+		}
+		p.Add(bands)
+		lines = append(lines, polyline{points, line(groupRoles[g], 1.6, groupDashes[g])})
+	}
+	if math.IsInf(low, 1) {
+		return ""
+	}
+	r.epochAxis(p)
+	p.Add(polyline{plotter.XYs{{X: p.X.Min, Y: 1}, {X: p.X.Max, Y: 1}}, line(muted, 0.7, nil)})
+	p.Add(lines...)
+	margin := 0.05 * (high - low)
+	limit(&p.Y, low-margin, high+margin)
+	return render("κ over the epochs: mean and spread of each group", 900, panel{p, 260})
+}

@@ -1,0 +1,350 @@
+package report
+
+import (
+	"cmp"
+	"crypto/sha256"
+	_ "embed" // the page's template, style and script
+	"encoding/base64"
+	"fmt"
+	"html/template"
+	"math"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+const (
+	tableClasses = 1000 // rows of the table of classes
+	worstPairs   = 20
+	worstImages  = 24
+	shownNotes   = 50 // warnings and skipped images
+)
+
+var (
+	//go:embed page.html
+	pageHTML string
+	//go:embed style.css
+	styleCSS string
+	//go:embed sort.js
+	sortJS string
+
+	document = template.Must(template.New(File).Funcs(template.FuncMap{"thousands": thousands}).Parse(pageHTML))
+)
+
+// page is what page.html is filled with.
+type page struct {
+	Title    string
+	Style    template.CSS
+	Script   template.JS
+	Security string // content security policy
+
+	Split    string
+	Samples  int
+	Headline []metricGroup
+	Ran      []setting
+	Config   []setting
+
+	Groups     []groupRow
+	GroupPlot  template.HTML
+	ClassPlot  template.HTML
+	Aggregated int // classes, if the plot shows runs of them
+
+	Reliability []reliability
+
+	KappaPlot template.HTML
+	Kappa     []kappaRow
+	KappaAt   string // the epoch and phase of the rows
+
+	LossPlot, AccuracyPlot, RatePlot template.HTML
+	AccuracyOn                       string
+	Phases                           string // what the line named switch parts
+
+	Pairs      []pair
+	Wrong      int
+	Classes    []classRow
+	AllClasses int // if Classes are not all
+	Mistakes   []mistake
+	Unread     int // of Mistakes, without a picture
+	UnreadWhy  string
+
+	Warnings     []string
+	MoreWarnings int
+	Skipped      []skippedImage
+	MoreSkipped  int
+}
+
+type metricGroup struct {
+	Name string
+	Rows []metricRow
+}
+
+type metricRow struct{ Name, Value, Means string }
+
+type groupRow struct {
+	Name, Rule    string
+	Classes       int
+	Accuracy, ECE string
+}
+
+type kappaRow struct {
+	Group, Mean, Spread      string
+	Classes, Shrunk, Skipped int
+}
+
+// pair is a class that is taken for another.
+type pair struct {
+	Label, Predicted           string
+	LabelTrain, PredictedTrain int
+	Count                      int
+	Share                      string  // of the class's samples
+	Bar                        float64 // the same in percent
+}
+
+type classRow struct {
+	Label, Group             string
+	TrainCount, Samples      int
+	Accuracy, Precision, ECE string
+	Bar                      float64 // accuracy in percent
+}
+
+func (r *Run) page() (*page, error) {
+	m := &r.metrics
+	p := &page{
+		Title: fmt.Sprintf("%s on %s", m.Loss, source(cmp.Or(r.config.get("train"), m.Split))),
+		Style: template.CSS(styleCSS), Script: template.JS(sortJS), Security: security(),
+		Split: m.Split, Samples: m.Samples,
+		Headline: r.headline(), Ran: r.whatRan(), Config: r.config,
+		GroupPlot: r.groupChart(), ClassPlot: r.classChart(), Reliability: r.reliabilities(),
+		KappaPlot: r.kappaChart(),
+	}
+	for g, group := range m.groups() {
+		p.Groups = append(p.Groups, groupRow{groupNames[g], groupRules[g], group.Classes, format(group.Accuracy, 4), format(group.ECE, 4)})
+	}
+	if len(m.PerClass) > singleMarks {
+		p.Aggregated = (len(m.PerClass) + singleMarks/2 - 1) / (singleMarks / 2)
+	}
+	if p.KappaPlot != "" {
+		last := r.kappa[len(r.kappa)-1]
+		p.KappaAt = fmt.Sprintf("epoch %d (%s)", last.number, last.phase)
+		for g, s := range last.groups {
+			if s.classes > 0 {
+				p.Kappa = append(p.Kappa, kappaRow{groupNames[g], format(number(s.mean()), 3), format(number(s.deviation()), 3), s.classes, s.shrunk, s.skipped})
+			}
+		}
+	}
+	if len(r.history) > 0 {
+		p.LossPlot, p.AccuracyPlot, p.RatePlot = r.lossChart(), r.accuracyChart(), r.rateChart()
+		p.AccuracyOn = "training"
+		if r.validated() {
+			p.AccuracyOn = "validation"
+		}
+		if r.switchEpoch() > 0 {
+			p.Phases = fmt.Sprintf("%s before it, %s after", r.history[0].Phase, r.history[len(r.history)-1].Phase)
+		}
+	}
+	p.Pairs, p.Wrong = r.pairs()
+	p.Classes = r.classes()
+	if len(p.Classes) < len(m.PerClass) {
+		p.AllClasses = len(m.PerClass)
+	}
+	p.Mistakes = r.mistakes()
+	for _, x := range p.Mistakes {
+		if x.Image == "" {
+			p.Unread++
+			p.UnreadWhy = cmp.Or(p.UnreadWhy, x.Why)
+		}
+	}
+	p.Warnings, p.MoreWarnings = cut(r.warnings, shownNotes)
+	p.Skipped, p.MoreSkipped = cut(r.skipped, shownNotes)
+	return p, nil
+}
+
+func cut[T any](list []T, most int) (head []T, more int) {
+	if len(list) <= most {
+		return list, 0
+	}
+	return list[:most], len(list) - most
+}
+
+// security lets the page use its own style and script and pictures within it,
+// and nothing from elsewhere.
+func security() string {
+	hash := sha256.Sum256([]byte(sortJS))
+	return "default-src 'none'; style-src 'unsafe-inline'; img-src data:; script-src 'sha256-" + base64.StdEncoding.EncodeToString(hash[:]) + "'"
+}
+
+func (r *Run) headline() []metricGroup {
+	m := &r.metrics
+	worst := ""
+	for _, c := range m.PerClass {
+		if c.Accuracy == m.WorstClass {
+			worst = ", here " + c.Label
+			break
+		}
+	}
+	row := func(name string, v number, means string) metricRow { return metricRow{name, format(v, 4), means} }
+	return []metricGroup{
+		{"Accuracy", []metricRow{
+			row("Balanced accuracy", m.BalancedAccuracy, "mean of the classes’ accuracies: a rare class counts as much as a common one"),
+			row("Top-1", m.Top1, "share of images whose class comes first"),
+			row("Top-5", m.Top5, "share of images whose class is among the first five"),
+			row("Macro-F1", m.MacroF1, "mean over classes of F1, which also falls when other images are taken for the class"),
+			row("Worst class", m.WorstClass, "accuracy of the least accurate class"+worst),
+			row("Harmonic mean", m.HarmonicMean, "of the classes’ accuracies; weak classes weigh most, and one at 0 makes it 0"),
+			row("Geometric mean", m.GeometricMean, "of the classes’ accuracies; 0 as soon as one class is at 0"),
+		}},
+		{"Calibration: lower is better", []metricRow{
+			row("ECE", m.ECE, "expected calibration error: mean distance between confidence and accuracy, in 15 bins"),
+			row("MCE", m.MCE, "the same distance in the worst bin"),
+			row("Class-wise ECE", m.ClasswiseECE, "ECE of each class’s own probability, mean over classes"),
+			row("NLL", m.NLL, "negative log-likelihood of the true class, in nats"),
+			row("Brier", m.Brier, "squared distance between the probabilities and the truth, from 0 to 2"),
+		}},
+	}
+}
+
+func (r *Run) whatRan() []setting {
+	m, env, c := &r.metrics, &r.environment, r.config
+	var list []setting
+	add := func(key, form string, a ...any) { list = append(list, setting{key, fmt.Sprintf(form, a...)}) }
+	images, most, fewest := 0, m.PerClass[0].TrainCount, m.PerClass[0].TrainCount
+	for _, k := range m.PerClass {
+		images, most, fewest = images+k.TrainCount, max(most, k.TrainCount), min(fewest, k.TrainCount)
+	}
+	add("Training images", "%s from %s: %d classes of %d to %d images", thousands(images), source(c.get("train")), len(m.PerClass), fewest, most)
+	if v := c.get("imbalance"); v != "" {
+		add("Imbalance", "%s, seed %s", v, c.get("imbalance-seed"))
+	}
+	add("Measured on", "%s: %s images", m.Split, thousands(m.Samples))
+	b := &env.Backbone
+	add("Backbone", "%s, %s of %d values (%s), input %d×%d, %s %s", source(b.Name), b.Feature.Tensor, b.Feature.Dim, b.Feature.Pooling,
+		b.Preprocess.Width, b.Preprocess.Height, b.Preprocess.Resize, b.Preprocess.Interpolation)
+	add("Backbone’s SHA-256", "%s", b.SHA256)
+	if at := r.switchEpoch(); at > 0 {
+		add("Loss", "%s, %d epochs, switch T0 after epoch %d", m.Loss, m.Epochs, int(at))
+	} else {
+		add("Loss", "%s, %d epochs", m.Loss, m.Epochs)
+	}
+	if len(r.kappa) > 0 {
+		add("κ estimator", "%s", c.get("kappa"))
+	}
+	add("Head", "%s; %s, learning rate %s", c.get("head"), c.get("optimizer"), c.get("lr"))
+	add("Seed", "%d", m.Seed)
+	provider := env.Provider.Ran
+	if env.Provider.Asked != env.Provider.Ran {
+		provider += " (asked for: " + env.Provider.Asked + ")"
+	}
+	if env.Provider.Note != "" {
+		provider += "; " + env.Provider.Note
+	}
+	add("Provider", "%s", provider)
+	add("Time", "encoding %s, training %s, evaluation %s", seconds(m.Seconds.Encode), seconds(m.Seconds.Train), seconds(m.Seconds.Evaluate))
+	add("Versions", "vitft %s, %s, ONNX Runtime %s, %s/%s, %d cores", env.Vitft, env.Go, env.Runtime.Version, env.OS, env.Arch, env.Cores)
+	return list
+}
+
+// pairs are the classes most often taken for a certain other one, and the
+// number of all mistakes.
+func (r *Run) pairs() ([]pair, int) {
+	count := map[[2]int]int{}
+	wrong := 0
+	for _, p := range r.predictions {
+		if p.label != p.predicted {
+			count[[2]int{p.label, p.predicted}]++
+			wrong++
+		}
+	}
+	var list []pair
+	classes := r.metrics.PerClass
+	for k, n := range count {
+		label, predicted := classes[k[0]], classes[k[1]]
+		share := float64(n) / float64(max(1, label.Samples))
+		list = append(list, pair{label.Label, predicted.Label, label.TrainCount, predicted.TrainCount, n, format(number(share), 3), percent(share)})
+	}
+	slices.SortFunc(list, func(a, b pair) int {
+		return cmp.Or(cmp.Compare(b.Count, a.Count), cmp.Compare(b.Bar, a.Bar), strings.Compare(a.Label, b.Label), strings.Compare(a.Predicted, b.Predicted))
+	})
+	list, _ = cut(list, worstPairs)
+	return list, wrong
+}
+
+// classes are the rows of the table: all classes or, of very many, the least
+// accurate, those with most training images first.
+func (r *Run) classes() []classRow {
+	order := r.byFrequency()
+	if len(order) > tableClasses {
+		slices.SortStableFunc(order, func(a, b int) int {
+			return cmp.Compare(sortable(r.metrics.PerClass[a].Accuracy), sortable(r.metrics.PerClass[b].Accuracy))
+		})
+		order = order[:tableClasses]
+		slices.SortStableFunc(order, func(a, b int) int {
+			return cmp.Compare(r.metrics.PerClass[b].TrainCount, r.metrics.PerClass[a].TrainCount)
+		})
+	}
+	rows := make([]classRow, len(order))
+	for i, k := range order {
+		c := r.metrics.PerClass[k]
+		rows[i] = classRow{c.Label, groupNames[groupOf(c.TrainCount)], c.TrainCount, c.Samples,
+			format(c.Accuracy, 3), format(c.Precision, 3), format(c.ECE, 3), percent(float64(c.Accuracy))}
+	}
+	return rows
+}
+
+// sortable puts classes without samples last.
+func sortable(n number) float64 {
+	if math.IsNaN(float64(n)) {
+		return math.Inf(1)
+	}
+	return float64(n)
+}
+
+// format shows a value, – for one that there is nothing to compute from.
+func format(n number, decimals int) string {
+	if v := float64(n); !math.IsNaN(v) && !math.IsInf(v, 0) {
+		return strconv.FormatFloat(v, 'f', decimals, 64)
+	}
+	return "–"
+}
+
+// percent is for the length of a bar.
+func percent(v float64) float64 {
+	if math.IsNaN(v) {
+		return 0
+	}
+	return math.Round(1000*min(1, max(0, v))) / 10
+}
+
+func seconds(n number) string {
+	if s := format(n, 1); s != "–" {
+		return s + " s"
+	}
+	return "–"
+}
+
+// thousands writes 10847 as 10,847.
+func thousands(n int) string {
+	s := strconv.Itoa(n)
+	for i := len(s) - 3; i > 0 && s[i-1] != '-'; i -= 3 {
+		s = s[:i] + "," + s[i:]
+	}
+	return s
+}
+
+// source is the last two elements of a path: what tells data sets apart.
+func source(path string) string {
+	path = filepath.ToSlash(path)
+	parts := strings.Split(strings.Trim(path, "/"), "/")
+	if len(parts) > 2 {
+		parts = parts[len(parts)-2:]
+	}
+	return strings.Join(parts, "/")
+}
+
+// shorten cuts a text to n characters.
+func shorten(text string, n int) string {
+	if r := []rune(text); len(r) > n {
+		return string(r[:n-1]) + "…"
+	}
+	return text
+}

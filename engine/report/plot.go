@@ -1,0 +1,248 @@
+package report
+
+import (
+	"bytes"
+	"fmt"
+	"html/template"
+	"image/color"
+	"math"
+	"strconv"
+	"strings"
+
+	"gonum.org/v1/plot"
+	"gonum.org/v1/plot/font"
+	"gonum.org/v1/plot/plotter"
+	"gonum.org/v1/plot/vg"
+	"gonum.org/v1/plot/vg/draw"
+	"gonum.org/v1/plot/vg/vgsvg"
+)
+
+// A role is what a colour in a plot is for. Plots are drawn in stand-in colours,
+// and the finished SVG names the style sheet's variable of the role instead, so
+// that the page's light and dark rules decide.
+type role uint8
+
+const (
+	ink role = iota
+	muted
+	rule
+	many
+	medium
+	few
+	manySoft
+	mediumSoft
+	fewSoft
+	roleCount
+)
+
+var variables = [roleCount]string{"ink", "muted", "rule", "many", "medium", "few", "many-soft", "medium-soft", "few-soft"}
+
+// RGBA is the stand-in; equal channels survive the way through 16 bits unrounded.
+func (r role) RGBA() (red, green, blue, alpha uint32) {
+	return color.RGBA{R: 255, G: uint8(r), B: 255, A: 255}.RGBA()
+}
+
+func (r role) soft() role { return r - many + manySoft }
+
+// groupRoles and groupDashes tell the groups apart by colour and, for those who
+// cannot see that, by dashes.
+var (
+	groupRoles  = [3]role{many, medium, few}
+	groupDashes = [3][]vg.Length{nil, {6, 3}, {2, 2}}
+)
+
+const (
+	textSize = 10
+	tickSize = 9
+)
+
+func sans(size font.Length) font.Font {
+	return font.Font{Typeface: "Liberation", Variant: "Sans", Size: size}
+}
+
+// newPlot is an empty plot in the page's manner: no background, quiet axes,
+// horizontal rules.
+func newPlot(x, y string) *plot.Plot {
+	p := plot.New()
+	p.BackgroundColor = nil
+	for _, axis := range []*plot.Axis{&p.X, &p.Y} {
+		axis.Label.TextStyle.Font, axis.Label.TextStyle.Color = sans(textSize), muted
+		axis.Label.Padding = 4
+		axis.Tick.Label.Font, axis.Tick.Label.Color = sans(tickSize), muted
+		axis.Tick.LineStyle.Color, axis.Tick.Length = rule, 3
+		axis.LineStyle.Color, axis.Padding = rule, 0
+	}
+	p.X.Label.Text, p.Y.Label.Text = x, y
+	p.Y.Tick.LineStyle.Width, p.Y.LineStyle.Width = 0, 0
+	grid := plotter.NewGrid()
+	grid.Vertical.Color = nil
+	grid.Horizontal.Color = rule
+	p.Add(grid)
+	return p
+}
+
+// limit sets the range of an axis, which is never empty, with ticks at round
+// values step apart: 1, 2 or 5 times a power of ten.
+func limit(a *plot.Axis, low, high float64) {
+	low, high = min(low, high), max(low, high)
+	if !(high-low > 1e-9*max(1, math.Abs(high))) {
+		margin := 0.1 * max(1, math.Abs(high))
+		low, high = low-margin, high+margin
+	}
+	a.Min, a.Max = low, high
+	step := math.Pow(10, math.Floor(math.Log10((high-low)/5)))
+	for _, factor := range []float64{2, 2.5, 2} { // to 2, 5 and 10 times the power
+		if (high-low)/step > 8.5 {
+			step *= factor
+		}
+	}
+	var ticks plot.ConstantTicks
+	for i := math.Ceil(low / step); i*step <= high+step/100 && len(ticks) < 20; i++ {
+		ticks = append(ticks, plot.Tick{Value: i * step, Label: strconv.FormatFloat(i*step, 'g', 4, 64)})
+	}
+	a.Tick.Marker = ticks
+}
+
+// drawable says whether a value can be put on an axis. gonum/plot is not made
+// for ranges that leave no room for ticks.
+func drawable(v float64) bool { return math.Abs(v) < 1e9 } // false for NaN
+
+// box is a filled rectangle in data coordinates.
+type box struct {
+	x0, x1, y0, y1 float64
+	colour         color.Color
+}
+
+type boxes []box
+
+func (b boxes) Plot(c draw.Canvas, p *plot.Plot) {
+	x, y := p.Transforms(&c)
+	for _, r := range b {
+		c.FillPolygon(r.colour, c.ClipPolygonXY([]vg.Point{{X: x(r.x0), Y: y(r.y0)}, {X: x(r.x1), Y: y(r.y0)}, {X: x(r.x1), Y: y(r.y1)}, {X: x(r.x0), Y: y(r.y1)}}))
+	}
+}
+
+// polyline is a line in data coordinates, parted where a value is not drawable.
+type polyline struct {
+	plotter.XYs
+	style draw.LineStyle
+}
+
+func (l polyline) Plot(c draw.Canvas, p *plot.Plot) {
+	x, y := p.Transforms(&c)
+	var part []vg.Point
+	flush := func() {
+		switch len(part) {
+		case 0:
+		case 1: // one epoch alone still shows
+			c.DrawGlyph(draw.GlyphStyle{Color: l.style.Color, Radius: 2, Shape: draw.CircleGlyph{}}, part[0])
+		default:
+			c.StrokeLines(l.style, c.ClipLinesXY(part)...)
+		}
+		part = nil
+	}
+	for _, v := range l.XYs {
+		if drawable(v.Y) {
+			part = append(part, vg.Point{X: x(v.X), Y: y(v.Y)})
+		} else {
+			flush()
+		}
+	}
+	flush()
+}
+
+// mark is a symbol in data coordinates.
+type mark struct {
+	x, y  float64
+	style draw.GlyphStyle
+}
+
+type marks []mark
+
+func (m marks) Plot(c draw.Canvas, p *plot.Plot) {
+	x, y := p.Transforms(&c)
+	for _, v := range m {
+		c.DrawGlyphNoClip(v.style, vg.Point{X: x(v.x), Y: y(v.y)})
+	}
+}
+
+// note is a line of text in data coordinates.
+type note struct {
+	x, y   float64
+	text   string
+	xalign float64 // of the text's width: -0.5 centred, 0 left, -1 right
+	dx, dy vg.Length
+}
+
+func (n note) Plot(c draw.Canvas, p *plot.Plot) {
+	x, y := p.Transforms(&c)
+	style := p.X.Tick.Label
+	style.Color, style.Rotation, style.XAlign, style.YAlign = ink, 0, draw.XAlignment(n.xalign), draw.YBottom
+	c.FillText(style, vg.Point{X: x(n.x) + n.dx, Y: y(n.y) + n.dy}, n.text)
+}
+
+// upright is a dashed vertical line over the whole height, with its name.
+type upright struct {
+	x    float64
+	name string
+}
+
+func (u upright) Plot(c draw.Canvas, p *plot.Plot) {
+	x, _ := p.Transforms(&c)
+	at := x(u.x)
+	c.StrokeLine2(draw.LineStyle{Color: muted, Width: 1, Dashes: []vg.Length{3, 3}}, at, c.Min.Y, at, c.Max.Y)
+	style := p.X.Tick.Label
+	style.Color, style.YAlign, style.XAlign = muted, draw.YTop, draw.XLeft
+	if at > (c.Min.X+c.Max.X)/2 {
+		style.XAlign = draw.XRight
+		at -= 8
+	}
+	c.FillText(style, vg.Point{X: at + 4, Y: c.Max.Y}, u.name)
+}
+
+// panel is a plot and its height in a figure.
+type panel struct {
+	*plot.Plot
+	height vg.Length
+}
+
+// render draws panels above each other, their data areas aligned, as inline SVG
+// that is described to those who cannot see it.
+func render(description string, width vg.Length, panels ...panel) template.HTML {
+	var height vg.Length
+	for _, p := range panels {
+		height += p.height
+	}
+	canvas := vgsvg.New(width, height)
+	page := draw.New(canvas)
+	places := make([]draw.Canvas, len(panels))
+	var left, right vg.Length
+	bottom := height
+	for i, p := range panels {
+		bottom -= p.height
+		place := page
+		place.Min.Y, place.Max.Y = bottom, bottom+p.height
+		places[i] = draw.Crop(place, 0, -4, 0, -8)
+		data := p.DataCanvas(places[i])
+		left, right = max(left, data.Min.X-places[i].Min.X), max(right, places[i].Max.X-data.Max.X)
+	}
+	for i, p := range panels {
+		data := p.DataCanvas(places[i])
+		p.Draw(draw.Crop(places[i], left-(data.Min.X-places[i].Min.X), places[i].Max.X-data.Max.X-right, 0, 0))
+	}
+	var svg bytes.Buffer
+	canvas.WriteTo(&svg) // a buffer takes everything
+	_, drawing, _ := strings.Cut(svg.String(), "<g ")
+	return template.HTML(fmt.Sprintf(`<svg viewBox="0 0 %.4g %.4g" style="--width:%.4gpx" role="img" aria-label="%s">`+"\n<g %s",
+		width.Points(), height.Points(), width.Points(), template.HTMLEscapeString(description), themed.Replace(drawing)))
+}
+
+// themed turns stand-in colours into variables and leaves the font to the style
+// sheet, which names those with the metrics of the font that gonum measures with.
+var themed = func() *strings.Replacer {
+	pairs := []string{"font-family:Liberation Sans;font-variant:normal;font-weight:normal;font-style:normal;", ""}
+	for r := range roleCount {
+		pairs = append(pairs, fmt.Sprintf("#FF%02XFF", uint8(r)), "var(--"+variables[r]+")")
+	}
+	return strings.NewReplacer(pairs...)
+}()
