@@ -137,7 +137,7 @@ func (e *encoding) tolerate(set *encodedSet, total int) error {
 	if n := len(set.unreadable); n > 0 {
 		first := set.unreadable[0]
 		if float64(n) > *e.config.MaxUnreadable*float64(total) {
-			return dataError("%s: %d of %d images cannot be read, more than the share of %g that max-unreadable allows; the first is %s: %s",
+			return dataError("%s: %d of %d images cannot be read, more than the share of %g that max-unreadable allows; mend or remove them, or allow more; the first is %s: %s",
 				set.what, n, total, *e.config.MaxUnreadable, first.path, first.reason)
 		}
 		e.events.warn("unreadable images are skipped", "set", set.what, "images", n, "of", total, "first", first.path, "reason", first.reason)

@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strconv"
 	"time"
@@ -11,6 +12,7 @@ import (
 	"github.com/vitft/vitft/engine/report"
 	"github.com/vitft/vitft/head"
 	"github.com/vitft/vitft/onnx"
+	"github.com/vitft/vitft/onnx/graph"
 )
 
 // Result is a finished run.
@@ -101,11 +103,15 @@ func Finetune(ctx context.Context, c Config, resume bool, ev Events) (_ *Result,
 
 	ev.info("exporting", "model", run.path(modelFile))
 	model, err := enc.backbone.export(h, set.data.Classes)
-	if err != nil {
+	switch {
+	case errors.Is(err, graph.ErrModel): // more than an ONNX file can hold; the rest of the run is good
+		ev.warn("there is no model.onnx", "reason", err)
+	case err != nil:
 		return nil, fmt.Errorf("export the model: %w", err)
-	}
-	if err := enc.checkExport(ctx, model, set, logits); err != nil {
-		return nil, err
+	default:
+		if err := enc.checkExport(ctx, model, set, logits); err != nil {
+			return nil, err
+		}
 	}
 	if err := run.finish(h, model, set, logits, m, warnings); err != nil {
 		return nil, err
@@ -130,7 +136,12 @@ func (r runFolder) finish(h *head.Head, model []byte, set *encodedSet, logits []
 		func() error { return r.writeLines(labelsFile, classes) },
 		func() error { return r.writeCSV(predictionsFile, predictions) },
 		func() error { return r.writeLines(warningsFile, warnings) },
-		func() error { return r.write(modelFile, model) },
+		func() error {
+			if model == nil {
+				return nil
+			}
+			return r.write(modelFile, model)
+		},
 		func() error { return r.writeReport(m) },
 		func() error { return r.writeJSON(metricsFile, m) },
 	}
