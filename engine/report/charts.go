@@ -17,6 +17,7 @@ import (
 )
 
 const (
+	levelNames   = 8   // up to so many classes their names on the axis of a plot need no turning
 	namedClasses = 40  // up to so many the plot by class has names on its axis
 	singleMarks  = 200 // up to so many it has a mark for each class
 )
@@ -50,7 +51,7 @@ func (r *Run) groupChart() template.HTML {
 	var ticks plot.ConstantTicks
 	for g, m := range r.metrics.groups() {
 		at := float64(g)
-		ticks = append(ticks, plot.Tick{Value: at, Label: fmt.Sprintf("%s\n%d classes", groupNames[g], m.Classes)})
+		ticks = append(ticks, plot.Tick{Value: at, Label: groupNames[g] + "\n" + count(m.Classes, "class", "classes")})
 		if !drawable(float64(m.Accuracy)) {
 			p.Add(note{x: at, text: "–", xalign: -0.5, dy: 2})
 			continue
@@ -132,14 +133,20 @@ func (r *Run) classChart() template.HTML {
 	above.X.Tick.Marker = plot.ConstantTicks{}
 	height := vg.Length(230)
 	if classes <= namedClasses {
+		longest := 24 // characters
+		if classes <= levelNames {
+			longest = 150 / classes
+		}
 		var names plot.ConstantTicks
 		for i, k := range order {
-			names = append(names, plot.Tick{Value: float64(i + 1), Label: shorten(r.metrics.PerClass[k].Label, 24)})
+			names = append(names, plot.Tick{Value: float64(i + 1), Label: shorten(r.metrics.PerClass[k].Label, longest)})
 		}
 		below.X.Tick.Marker = names
-		below.X.Tick.Label.Rotation = math.Pi / 2
-		below.X.Tick.Label.XAlign, below.X.Tick.Label.YAlign = draw.XRight, draw.YCenter
-		height += 90
+		if classes > levelNames {
+			below.X.Tick.Label.Rotation = math.Pi / 2
+			below.X.Tick.Label.XAlign, below.X.Tick.Label.YAlign = draw.XRight, draw.YCenter
+			height += 90
+		}
 	}
 	return render("Number of training images and accuracy of each class, classes with most training images first", 900, panel{above, 115}, panel{below, height})
 }

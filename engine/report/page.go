@@ -247,17 +247,17 @@ func (r *Run) whatRan() []setting {
 // pairs are the classes most often taken for a certain other one, and the
 // number of all mistakes.
 func (r *Run) pairs() ([]pair, int) {
-	count := map[[2]int]int{}
+	times := map[[2]int]int{}
 	wrong := 0
 	for _, p := range r.predictions {
 		if p.label != p.predicted {
-			count[[2]int{p.label, p.predicted}]++
+			times[[2]int{p.label, p.predicted}]++
 			wrong++
 		}
 	}
 	var list []pair
 	classes := r.metrics.PerClass
-	for k, n := range count {
+	for k, n := range times {
 		label, predicted := classes[k[0]], classes[k[1]]
 		share := float64(n) / float64(max(1, label.Samples))
 		list = append(list, pair{label.Label, predicted.Label, label.TrainCount, predicted.TrainCount, n, format(number(share), 3), percent(share)})
@@ -329,6 +329,14 @@ func thousands(n int) string {
 		s = s[:i] + "," + s[i:]
 	}
 	return s
+}
+
+// count is a number of things.
+func count(n int, one, several string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return thousands(n) + " " + several
 }
 
 // source is the last two elements of a path: what tells data sets apart.
