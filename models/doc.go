@@ -17,12 +17,12 @@ project; package vit parses it.
 
 Only embedded backbones can be opened here. The others are published on the
 Hugging Face hub; their repositories, file names and preprocessing were looked
-up but none of their files was fetched while this was written, which
-[Backbone.Verified] says. Their SHA-256 is therefore empty, and they are
-recognised by file name only, which proves nothing.
+up, but none of their files was fetched here, as [Backbone].Verified says.
+Their SHA-256 is therefore empty, and they are recognised by path only, which
+proves nothing.
 
-The embedded default was pretrained on clothes and a few thousand photos at
-28×28 pixels: it is there so that everything runs at once, not to be accurate
-on photos. MODEL_CARD.md has its data, cost and accuracy.
+The embedded default learned from clothes and a few thousand photos of 28×28
+pixels: it is there so that everything runs at once, not to be accurate on
+photos. MODEL_CARD.md has its data, cost and accuracy.
 */
 package models

@@ -77,7 +77,7 @@ func Recognize(path, sha256 string) (b Backbone, how string, ok bool) {
 	for _, b := range list {
 		published := b.Repository + "/" + b.File
 		if stem == canonical(b.Name) || b.File != "" && (path == published || strings.HasSuffix(path, "/"+published)) {
-			return b, "by its file name", true
+			return b, "by its path", true
 		}
 	}
 	return Backbone{}, "", false

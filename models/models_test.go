@@ -136,9 +136,9 @@ func TestRecognize(t *testing.T) {
 		{"/anywhere/renamed.bin", sum, Default().Name, "SHA-256"},
 		{"/anywhere/renamed.bin", strings.ToUpper(sum), Default().Name, "SHA-256"},
 		{"dinov2-small.onnx", sum, Default().Name, "SHA-256"}, // content before name
-		{"/m/vit_tiny_patch16_224.onnx", "", "vit-tiny-patch16-224", "file name"},
-		{"/hub/onnx-community/dinov2-base/onnx/model.onnx", "", "dinov2-base", "file name"},
-		{"Xenova/clip-vit-base-patch16/onnx/vision_model.onnx", "", "clip-vit-base-patch16", "file name"},
+		{"/m/vit_tiny_patch16_224.onnx", "", "vit-tiny-patch16-224", "path"},
+		{"/hub/onnx-community/dinov2-base/onnx/model.onnx", "", "dinov2-base", "path"},
+		{"Xenova/clip-vit-base-patch16/onnx/vision_model.onnx", "", "clip-vit-base-patch16", "path"},
 		{"model.onnx", "", "", ""},
 		{"onnx/model.onnx", "", "", ""},
 		{"", "", "", ""},
