@@ -14,6 +14,7 @@ import (
 	"gonum.org/v1/plot/vg/draw"
 
 	"github.com/vitft/vitft/calib"
+	"github.com/vitft/vitft/head"
 )
 
 const (
@@ -30,13 +31,7 @@ var (
 )
 
 func groupOf(trainCount int) int {
-	switch {
-	case trainCount > 100:
-		return 0
-	case trainCount >= 20:
-		return 1
-	}
-	return 2
+	return slices.Index(groupNames[:], string(head.GroupOf(trainCount)))
 }
 
 func line(colour role, width vg.Length, dashes []vg.Length) draw.LineStyle {
