@@ -1,0 +1,29 @@
+// Package engine fine-tunes a frozen vision transformer for long-tailed image
+// classification: it puts backbone, images, feature store, head and metrics
+// together into a run.
+//
+// # Basics
+//
+//	result, err := engine.Finetune(ctx, engine.Config{
+//		Backbone: "vit_b16.onnx", Train: "photos/train", Test: "photos/test", Out: "run",
+//	}, false, engine.Events{})
+//
+// [Config] is everything that decides a run, and its zero values are the
+// defaults; the command line is another face of the same struct. [Finetune]
+// leaves a run folder with the exported classifier, metrics of every class and
+// what it takes to reproduce the run (docs/cli.md lists the files). [Encode]
+// only fills the feature store, [Evaluate] measures a finished run on other
+// images, [Inspect] says what would be used of a model, [Measure] turns logits
+// into metrics.
+//
+// The package reports through [Events] and never logs. [KindOf] tells a wrong
+// setting from bad data, an unusable runtime and an interruption.
+//
+// # Caveats
+//
+// The runtime library is loaded once per process. A run keeps the features of
+// its sets in memory, 4·D bytes an image. The same configuration and images
+// give the same bits on one machine with one library; another processor, number
+// of threads or provider rounds differently. Two runs must not write to one
+// folder at the same time.
+package engine
