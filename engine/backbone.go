@@ -75,7 +75,7 @@ func openBackbone(c Config, ev Events) (*backbone, error) {
 	ev.info("backbone", "file", c.Backbone, "feature", inspection.Feature.Tensor, "pooling", inspection.Feature.Pooling,
 		"dim", inspection.Feature.Dim, "why", strings.Join(inspection.Reasons, "; "))
 	tell := ev.info
-	if source == guessed {
+	if strings.HasPrefix(source, guessed) {
 		tell = ev.warn
 	}
 	tell("preprocessing", "from", source, "resize", b.preprocess.Resize, "size", fmt.Sprintf("%d×%d", pre.Width, pre.Height),
@@ -146,10 +146,22 @@ func featureChoice(feature string) graph.FeatureChoice {
 // guessed is the source of a preprocessing that nothing confirms.
 const guessed = "a guess: the model says nothing; give --preprocess if it was trained otherwise"
 
-// findPreprocess looks for the preprocessing in --preprocess, the model's
-// metadata, preprocessor_config.json beside it, and the registry, and says
-// where it was found.
+// findPreprocess is the preprocessing of a backbone and where it was found,
+// for the size that c.ImageSize asks for.
 func findPreprocess(c Config, m *graph.Model, sum string) (vit.Preprocess, string, error) {
+	p, source, err := knownPreprocess(c, m, sum)
+	if err == nil && c.ImageSize > 0 && (p.Width != c.ImageSize || p.Height != c.ImageSize) {
+		p = p.Resolved()
+		p.ResizeTo = p.ResizeTo * c.ImageSize / min(p.Width, p.Height) // the same share is cropped
+		p.Width, p.Height = c.ImageSize, c.ImageSize
+		source += ", image-size changed"
+	}
+	return p, source, err
+}
+
+// knownPreprocess looks in --preprocess, the model's metadata,
+// preprocessor_config.json beside it, and the registry; else it guesses.
+func knownPreprocess(c Config, m *graph.Model, sum string) (vit.Preprocess, string, error) {
 	if c.Preprocess != "" {
 		p, err := readPreprocess(c.Preprocess)
 		return p, c.Preprocess, err
@@ -172,9 +184,7 @@ func findPreprocess(c Config, m *graph.Model, sum string) (vit.Preprocess, strin
 	}
 	in, _ := graph.Inspect(m, graph.FeatureChoice{}) // what is wrong with it is said later
 	width, height := int(in.Image.Width), int(in.Image.Height)
-	if c.ImageSize > 0 {
-		width, height = c.ImageSize, c.ImageSize
-	} else if width <= 0 || height <= 0 {
+	if width <= 0 || height <= 0 {
 		width, height = fallbackSize, fallbackSize
 	}
 	return vit.DefaultPreprocess(width, height), guessed, nil

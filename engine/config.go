@@ -34,7 +34,7 @@ type Config struct {
 	Provider   string `yaml:"provider"`             // auto
 	Threads    int    `yaml:"threads"`              // all cores
 	Batch      int    `yaml:"batch"`                // 16
-	ImageSize  int    `yaml:"image-size"`           // for models that take any; 224
+	ImageSize  int    `yaml:"image-size"`           // for models that take any; that of the preprocessing
 	Cache      string `yaml:"cache"`                // vitft in the user's cache folder; the store is its folder features
 
 	// Out is the run folder, "run" by default. It is no part of what config.yaml
@@ -84,6 +84,9 @@ func (c *Config) Validate() error {
 	}
 	if c.Batch < 1 || c.Batch > 4096 {
 		bad("batch", "%d is not between 1 and 4096", c.Batch)
+	}
+	if c.ImageSize < 0 || c.ImageSize > 8192 {
+		bad("image-size", "%d is not between 0 (the preprocessing's own) and 8192", c.ImageSize)
 	}
 	if c.Threads < 0 || c.Threads > 1024 {
 		bad("threads", "%d is not between 0 (all %d cores) and 1024", c.Threads, runtime.NumCPU())

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io/fs"
 	"os"
+	"slices"
 
 	"github.com/vitft/vitft/engine/dataset"
 )
@@ -11,6 +12,18 @@ import (
 // data are the labelled images of a run. Val and test may be nil.
 type data struct {
 	train, val, test *dataset.Dataset
+}
+
+// namedSet is a data set by its part in a run: "train", "val" or "test".
+type namedSet struct {
+	what string
+	data *dataset.Dataset
+}
+
+// sets lists the data sets that there are.
+func (d *data) sets() []namedSet {
+	return slices.DeleteFunc([]namedSet{{"train", d.train}, {"val", d.val}, {"test", d.test}},
+		func(s namedSet) bool { return s.data == nil })
 }
 
 // checkSources refuses sources that do not exist, before anything is written.

@@ -36,14 +36,7 @@ func Encode(ctx context.Context, c Config, shard Shard, ev Events) (results []En
 	if err := c.checkSources(); err != nil {
 		return nil, err
 	}
-	sources := []struct{ what, path string }{{"train", c.Train}, {"val", c.Val}, {"test", c.Test}}
-	if _, holdout := c.holdout(); holdout {
-		sources[1].path = "" // part of the training images
-	}
-	if c.Train == "" && sources[1].path == "" && c.Test == "" {
-		return nil, configError("train, val, test: name at least one set of images to encode")
-	}
-	imbalance, err := dataset.ParseImbalance(c.Imbalance)
+	d, err := openAny(c, ev)
 	if err != nil {
 		return nil, err
 	}
@@ -52,22 +45,9 @@ func Encode(ctx context.Context, c Config, shard Shard, ev Events) (results []En
 		return nil, err
 	}
 	defer enc.close()
-	for _, s := range sources {
-		if s.path == "" {
-			continue
-		}
-		d, findings, err := dataset.Open(s.path, dataset.Options{})
-		if err != nil {
-			return results, err
-		}
-		if s.what == "train" {
-			var thinned []dataset.Finding
-			d, thinned = imbalance.Apply(d, c.ImbalanceSeed)
-			findings = append(findings, thinned...)
-		}
-		tell(findings, ev)
+	for _, s := range d.sets() {
 		enc.seconds = 0
-		set, err := enc.encode(ctx, s.what, shard.of(d))
+		set, err := enc.encode(ctx, s.what, shard.of(s.data))
 		if set != nil {
 			n := len(set.data.Items)
 			results = append(results, Encoded{
@@ -80,6 +60,33 @@ func Encode(ctx context.Context, c Config, shard Shard, ev Events) (results []En
 		}
 	}
 	return results, nil
+}
+
+// openAny is openData for encoding, which can do without training images: then
+// val and test have class lists of their own.
+func openAny(c Config, ev Events) (*data, error) {
+	if c.Train != "" {
+		return openData(c, ev)
+	}
+	if _, holdout := c.holdout(); holdout || c.Val+c.Test == "" {
+		return nil, configError("train, val, test: name at least one set of images to encode")
+	}
+	d := new(data)
+	for _, s := range []struct {
+		path string
+		into **dataset.Dataset
+	}{{c.Val, &d.val}, {c.Test, &d.test}} {
+		if s.path == "" {
+			continue
+		}
+		set, findings, err := dataset.Open(s.path, dataset.Options{})
+		if err != nil {
+			return nil, err
+		}
+		tell(findings, ev)
+		*s.into = set
+	}
+	return d, nil
 }
 
 // of is the shard's part of d.

@@ -157,16 +157,11 @@ type encodedSets struct {
 // On an error the sets that were encoded are returned beside it.
 func (e *encoding) encodeAll(ctx context.Context, d *data) (*encodedSets, error) {
 	sets := new(encodedSets)
-	for _, s := range []struct {
-		what string
-		data *dataset.Dataset
-		into **encodedSet
-	}{{"train", d.train, &sets.train}, {"val", d.val, &sets.val}, {"test", d.test, &sets.test}} {
-		if s.data == nil {
-			continue
-		}
-		var err error
-		if *s.into, err = e.encode(ctx, s.what, s.data); err != nil {
+	into := map[string]**encodedSet{"train": &sets.train, "val": &sets.val, "test": &sets.test}
+	for _, s := range d.sets() {
+		set, err := e.encode(ctx, s.what, s.data)
+		*into[s.what] = set
+		if err != nil {
 			return sets, err
 		}
 	}

@@ -405,3 +405,49 @@ func TestHeadFileRefusesDamage(t *testing.T) {
 		t.Errorf("a head without %s: %v, want a data error", f.Tensors[0].Name, err)
 	}
 }
+
+// An IDX folder holds both halves: the training set takes one, the test set the
+// other, in encode as in finetune.
+func TestEncodeTakesTheTestHalfOfAnIDXFolder(t *testing.T) {
+	needRuntime(t)
+	dir := t.TempDir()
+	write := func(name string, header []byte, n, size int, value func(i int) byte) {
+		data := append(header, make([]byte, n*size)...)
+		for i := range n * size {
+			data[len(header)+i] = value(i)
+		}
+		if err := os.WriteFile(filepath.Join(dir, name), data, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for half, n := range map[string]int{"train": 6, "t10k": 4} {
+		write(half+"-images-idx3-ubyte", []byte{0, 0, 8, 3, 0, 0, 0, byte(n), 0, 0, 0, 28, 0, 0, 0, 28}, n, 28*28,
+			func(i int) byte { return byte(i*n + i/784*31) })
+		write(half+"-labels-idx1-ubyte", []byte{0, 0, 8, 1, 0, 0, 0, byte(n)}, n, 1, func(i int) byte { return byte(i % 2) })
+	}
+	results, err := Encode(context.Background(), Config{Train: dir, Test: dir, Cache: t.TempDir(), Provider: "cpu"}, Shard{}, Events{})
+	if err != nil || len(results) != 2 || results[0].Encoded != 6 || results[1].Encoded != 4 {
+		t.Errorf("%+v, %v; want 6 training and 4 test images", results, err)
+	}
+}
+
+// --image-size holds wherever the preprocessing comes from, and what does not
+// fit the model is refused.
+func TestImageSize(t *testing.T) {
+	c := Config{ImageSize: 56}
+	c.EnsureDefaults()
+	model, sum, err := readModel(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, _, err := findPreprocess(c, model, sum)
+	if err != nil || p.Width != 56 || p.Height != 56 || p.ResizeTo != 56 {
+		t.Errorf("preprocessing for 56 pixels: %+v, %v", p, err)
+	}
+	if err := p.Validate(); err != nil {
+		t.Error(err)
+	}
+	if _, err := Inspect(Config{ImageSize: -3}); KindOf(err) != KindConfig {
+		t.Errorf("a negative image size: %v, want a configuration error", err)
+	}
+}

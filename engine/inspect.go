@@ -19,6 +19,9 @@ type ModelReport struct {
 // and the error says why.
 func Inspect(c Config) (*ModelReport, error) {
 	c.EnsureDefaults()
+	if err := c.Validate(); err != nil {
+		return nil, err
+	}
 	model, sum, err := readModel(c)
 	if err != nil {
 		return nil, err

@@ -68,9 +68,6 @@ func Probe(p Provider) ProviderStatus {
 	return status
 }
 
-// Providers tries every provider.
-func Providers() []ProviderStatus { return []ProviderStatus{Probe(CPU), Probe(CUDA)} }
-
 func probeProvider(p Provider) error {
 	model, err := gemmModel(false, false)
 	if err != nil {

@@ -41,7 +41,7 @@ func (a *app) inspectCommand() *cobra.Command {
 	f.BoolVar(&asJSON, "json", false, "print as JSON")
 	f.String("preprocess", "", "JSON file with the preprocessing")
 	f.String("feature", d.Feature, "feature to use: auto, pooled, cls, mean, cls+mean, logits-input, a tensor's name, or TENSOR:POOLING")
-	f.Int("image-size", d.ImageSize, "image size in pixels, for models that leave it open (0: 224)")
+	f.Int("image-size", d.ImageSize, "image size in pixels, for models that leave it open (0: that of the preprocessing, else 224)")
 	return cmd
 }
 

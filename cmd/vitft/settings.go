@@ -86,11 +86,11 @@ func encoderFlags(f *pflag.FlagSet, d engine.Config) {
 	f.String("backbone", d.Backbone, "an .onnx file, or a name that 'vitft models list' shows")
 	f.String("preprocess", d.Preprocess, "JSON file with the preprocessing (default: the model's metadata, preprocessor_config.json beside it, or the registry)")
 	f.String("feature", d.Feature, "feature to use: auto, pooled, cls, mean, cls+mean, logits-input, a tensor's name, or TENSOR:POOLING")
-	f.Int("image-size", d.ImageSize, "image size in pixels, for models that leave it open (0: 224)")
+	f.Int("image-size", d.ImageSize, "image size in pixels, for models that leave it open (0: that of the preprocessing, else 224)")
 	runtimeFlags(f, d)
 }
 
-// runtimeFlags are the settings that change speed but not results.
+// runtimeFlags are the settings of encoding that do not choose the feature.
 func runtimeFlags(f *pflag.FlagSet, d engine.Config) {
 	f.String("provider", d.Provider, "where the backbone runs: auto, cpu or cuda")
 	f.Int("threads", d.Threads, "threads of the runtime (0: all cores)")
