@@ -33,6 +33,10 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
+// hold for stopBlock keeps the process alive after its last image, so that
+// whoever kills it finds it there however fast it was.
+const hold = -1
+
 // child appends the features of images first to last-1, printing each, and
 // stops for ever at the given step of block number stopBlock (from 0).
 func child(args []string) error {
@@ -53,7 +57,7 @@ func child(args []string) error {
 	atomicfile.SetFailpoint(func(at atomicfile.Step, _ string) error {
 		if at == step && block == stopBlock {
 			fmt.Println("stopped")
-			select {} // until killed
+			untilKilled()
 		}
 		return nil
 	})
@@ -66,10 +70,21 @@ func child(args []string) error {
 		}
 		fmt.Println(i)
 	}
+	if stopBlock == hold {
+		untilKilled()
+	}
 	if err := w.Close(); err != nil {
 		return err
 	}
 	return s.Close()
+}
+
+// untilKilled waits. An empty select would not do: the runtime takes it for a
+// deadlock when nothing else is left to run.
+func untilKilled() {
+	for {
+		time.Sleep(time.Hour)
+	}
 }
 
 func start(t *testing.T, dir string, first, last int, step atomicfile.Step, stopBlock int) (*exec.Cmd, *bufio.Scanner) {
@@ -156,7 +171,7 @@ func TestTwoProcesses(t *testing.T) {
 	dir := t.TempDir()
 	// Their ranges overlap in the middle third.
 	a, outA := start(t, dir, 0, 2*n/3, "", 0)
-	b, outB := start(t, dir, n/3, n, "", 0)
+	b, outB := start(t, dir, n/3, n, "", hold)
 	await(t, outB, fmt.Sprint(n/3+5*childSize+3))
 	// Opening meanwhile must disturb neither.
 	mustOpen(t, dir, testKey(childDim))
@@ -196,7 +211,7 @@ func TestKilledAtRandom(t *testing.T) {
 		s, _ := mustOpen(t, dir, testKey(childDim))
 		before := s.Len()
 		s.Close()
-		cmd, out := start(t, dir, 0, n, "", 0)
+		cmd, out := start(t, dir, 0, n, "", hold)
 		await(t, out, fmt.Sprint(min(before+3*childSize+round, n-1)))
 		time.Sleep(time.Duration(round) * time.Millisecond)
 		kill(t, cmd)
