@@ -2,6 +2,7 @@ package calib
 
 import (
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 )
@@ -27,23 +28,58 @@ type Sample struct {
 	Confidence float32
 }
 
+// NewSample makes a Sample of one row of raw logits, [C]: what training would have kept of it under a loss with
+// these β and Δ (nil: 1 and 0), LogSum included.
+func NewSample(logits []float32, label int, beta, delta []float64) Sample {
+	best, fitted, top := 0, 0, math.Inf(-1)
+	adjusted := func(k int) float64 {
+		z := float64(logits[k])
+		if beta != nil {
+			z *= beta[k]
+		}
+		if delta != nil {
+			z += delta[k]
+		}
+		return z
+	}
+	for k, z := range logits {
+		if z > logits[best] {
+			best = k
+		}
+		if a := adjusted(k); a > top {
+			fitted, top = k, a
+		}
+	}
+	s := Sample{Label: int32(label), Predicted: int32(best), True: logits[label], Top: logits[best], Fitted: int32(fitted)}
+	raw, seen := 0.0, 0.0
+	for k, z := range logits {
+		raw += math.Exp(float64(z - s.Top))
+		seen += math.Exp(adjusted(k) - top)
+	}
+	s.LogSum = s.Top + float32(math.Log(raw))
+	s.Confidence = float32(1 / seen)
+	return s
+}
+
 // Epoch is what an estimator is given at the end of an epoch.
 type Epoch struct {
 	Number int   // epochs done
 	Late   bool  // κ⁺ for the late phase is wanted, else κ* for the early one
 	Counts []int // N_y
+	Group  []int // of each class, from 0: many, medium or few samples; nil: all classes are one group
 
 	Beta, Delta []float64 // of the loss in the epoch just done
 
 	// Samples are the epoch's training samples in the order of training: the reference code's "bank", without its
-	// limit.
+	// limit. Where the estimator asks for Folds, they are of heads that did not train on them ([NewSample]).
 	Samples []Sample
 
 	// Previous are the estimates of the last epoch for the same phase; nil before the first.
 	Previous []Kappa
 
 	// Pass runs the head as it is now over the whole training set and hands over raw logits, [len(labels), C],
-	// batch by batch. It costs about a third of an epoch.
+	// batch by batch; where the estimator asks for Folds, each row is of the head that did not train on it. It costs
+	// about a third of an epoch.
 	Pass func(visit func(logits []float32, labels []int)) error
 }
 
@@ -53,6 +89,8 @@ type Estimator interface {
 	Estimate(e Epoch) ([]Kappa, error)
 	// Softmax says whether Estimate reads Sample.LogSum in that phase.
 	Softmax(late bool) bool
+	// Folds is how many folds Samples and Pass are to be cross-fitted with; 0: none, as training saw them.
+	Folds() int
 }
 
 // Names lists the estimators that New knows.
@@ -86,6 +124,8 @@ func (One) Estimate(e Epoch) ([]Kappa, error) {
 }
 
 func (One) Softmax(bool) bool { return false }
+
+func (One) Folds() int { return 0 }
 
 // bankSize is how many samples a class's bank holds in the reference code.
 const bankSize = 1000

@@ -54,6 +54,8 @@ func (v ViT) Estimate(e Epoch) ([]Kappa, error) {
 
 func (ViT) Softmax(late bool) bool { return late }
 
+func (ViT) Folds() int { return 0 }
+
 // DDC is the estimator of the reference code's current CIFAR trainer. A class's samples are those of the banks
 // (1000 a label) that are predicted as it; the confidence is the softmax probability of the prediction in both
 // phases, in 20 bins on [0, 1]; the line is [FitOrigin]; κ is the reciprocal 1/a, clamped to [Min, Max] and smoothed
@@ -109,6 +111,8 @@ func (d DDC) Estimate(e Epoch) ([]Kappa, error) {
 }
 
 func (DDC) Softmax(bool) bool { return true }
+
+func (DDC) Folds() int { return 0 }
 
 // smooth is the exponential moving average from 1: decay·old + (1 − decay)·new.
 func smooth(k Kappa, previous []Kappa, y int, decay float64) Kappa {

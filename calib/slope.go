@@ -38,6 +38,9 @@ type Slope struct {
 	// Shrink pulls a class's slope toward that of all classes together, which then counts as much as this many
 	// samples: (n κ_y + m κ)/(n + m) (empirical Bayes; default 20; negative: none).
 	Shrink float64
+	// CrossFit is the number of folds that the samples are out of: slopes that are not read off memorised samples
+	// (default 0: the samples as trained on).
+	CrossFit int
 }
 
 func (s Slope) Estimate(e Epoch) ([]Kappa, error) {
@@ -102,6 +105,8 @@ func (s Slope) Estimate(e Epoch) ([]Kappa, error) {
 }
 
 func (s Slope) Softmax(late bool) bool { return late && s.Raw && s.Group != OneVsRest && !s.FullPass }
+
+func (s Slope) Folds() int { return s.CrossFit }
 
 func (s Slope) fit(c series, late bool) (Line, bool) {
 	bins := c.bins(s.Bins, !late, s.EqualCount)

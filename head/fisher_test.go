@@ -15,6 +15,8 @@ type fixed []float64
 
 func (f fixed) Softmax(bool) bool { return false }
 
+func (f fixed) Folds() int { return 0 }
+
 func (f fixed) Estimate(calib.Epoch) ([]calib.Kappa, error) {
 	kappa := make([]calib.Kappa, len(f))
 	for y, v := range f {
