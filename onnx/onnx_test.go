@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -222,9 +223,10 @@ func TestAppendHead(t *testing.T) {
 	vec := func(seed uint64, n int) []float32 { return randoms(seed, n) }
 	heads := map[string]graph.Head{
 		"plain":        {Classes: classes, Weight: vec(1, classes*dim)},
-		"affine":       {Classes: classes, Weight: vec(1, classes*dim), Bias: vec(2, classes), Temperature: 1.7},
+		"affine":       {Classes: classes, Weight: vec(1, classes*dim), Bias: vec(2, classes), Temperature: []float32{1.7}},
 		"standardised": {Classes: classes, Weight: vec(1, classes*dim), Bias: vec(2, classes), Mean: vec(3, dim), InvStd: vec(4, dim)},
 		"cosine":       {Classes: classes, Weight: vec(1, classes*dim), Mean: vec(3, dim), InvStd: vec(4, dim), Normalize: true, Scale: 16},
+		"classwise":    {Classes: classes, Weight: vec(1, classes*dim), Bias: vec(2, classes), Temperature: []float32{0.5, 1, 1.5, 2, 3}},
 	}
 	for _, file := range []string{"pooled.onnx", "opset18.onnx", "opset11.onnx", "float16.onnx", "external.onnx", "batch2.onnx"} {
 		for name, h := range heads {
@@ -292,11 +294,6 @@ func headInFloat64(h graph.Head, embedding []float32) (logits, probabilities []f
 	if h.Normalize {
 		scale /= math.Sqrt(norm)
 	}
-	temperature := 1.0
-	if h.Temperature != 0 {
-		temperature = float64(h.Temperature)
-	}
-	sum := 0.0
 	for c := range h.Classes {
 		z := 0.0
 		for i := range x {
@@ -306,8 +303,18 @@ func headInFloat64(h graph.Head, embedding []float32) (logits, probabilities []f
 			z += float64(h.Bias[c])
 		}
 		logits = append(logits, z)
+	}
+	temperature, sum := 1.0, 0.0
+	switch best := slices.Index(logits, slices.Max(logits)); len(h.Temperature) {
+	case 0:
+	case 1:
+		temperature = float64(h.Temperature[0])
+	default:
+		temperature = float64(h.Temperature[best])
+	}
+	for _, z := range logits {
 		probabilities = append(probabilities, math.Exp(z/temperature))
-		sum += probabilities[c]
+		sum += probabilities[len(probabilities)-1]
 	}
 	for c := range probabilities {
 		probabilities[c] /= sum

@@ -19,11 +19,7 @@ const (
 
 // cut builds the backbone that the choices describe. Weights are shared with the original.
 func (f *finder) cut() (*Model, error) {
-	old := f.m.proto
-	g := &onnxpb.GraphProto{Name: old.Graph.Name, Initializer: old.Graph.Initializer, SparseInitializer: old.Graph.SparseInitializer}
-	for _, n := range old.Graph.Node {
-		g.Node = append(g.Node, copyNode(n))
-	}
+	g := f.m.copyGraph()
 	b := newBuilder(g, f.result.Opset, "vitft")
 	im, ft := f.result.Image, f.result.Feature
 
@@ -39,6 +35,18 @@ func (f *finder) cut() (*Model, error) {
 
 	g.Input = []*onnxpb.ValueInfoProto{floatInfo(PixelValues, im.Batch, 3, im.Height, im.Width)}
 	g.Output = []*onnxpb.ValueInfoProto{floatInfo(Embedding, im.Batch, ft.Dim)}
+	out := f.m.around(g)
+	out.prune()
+	if len(out.proto.Graph.Node) == 0 {
+		return nil, fmt.Errorf("%w: nothing is left between %s and %s", ErrModel, im.Input, ft.Tensor)
+	}
+	out.size = int64(proto.Size(out.proto))
+	return out, nil
+}
+
+// around returns a model of another graph that is like m otherwise.
+func (m *Model) around(g *onnxpb.GraphProto) *Model {
+	old := m.proto
 	p := &onnxpb.ModelProto{
 		IrVersion:       proto.Int64(max(old.GetIrVersion(), 4)), // 4: weights need not be inputs
 		OpsetImport:     old.OpsetImport,
@@ -51,13 +59,7 @@ func (f *finder) cut() (*Model, error) {
 		Functions:       old.Functions,
 		Graph:           g,
 	}
-	out := &Model{proto: p, dir: f.m.dir}
-	out.prune()
-	if len(out.proto.Graph.Node) == 0 {
-		return nil, fmt.Errorf("%w: nothing is left between %s and %s", ErrModel, im.Input, ft.Tensor)
-	}
-	out.size = int64(proto.Size(p))
-	return out, nil
+	return &Model{proto: p, dir: m.dir, size: int64(proto.Size(p))}
 }
 
 // elemType returns the name of a tensor's element type, "" where the file does not declare it.
@@ -98,7 +100,7 @@ func newBuilder(g *onnxpb.GraphProto, opset int64, name string) *builder {
 func (b *builder) free(reserved ...string) func(string) string {
 	to := map[string]string{}
 	for _, name := range reserved {
-		to[name] = b.prefix + "original/" + name
+		to[name] = b.prefix + original + name
 	}
 	for _, n := range b.graph.Node {
 		renameIn(n, to)

@@ -401,7 +401,8 @@ func TestAppendHeadChecks(t *testing.T) {
 		"bias":       {Classes: 2, Weight: make([]float32, 16), Bias: make([]float32, 3)},
 		"mean":       {Classes: 2, Weight: make([]float32, 16), Mean: make([]float32, 2)},
 		"deviation":  {Classes: 2, Weight: make([]float32, 16), InvStd: make([]float32, 9)},
-		"cold":       {Classes: 2, Weight: make([]float32, 16), Temperature: -1},
+		"cold":       {Classes: 2, Weight: make([]float32, 16), Temperature: []float32{-1}},
+		"classwise":  {Classes: 2, Weight: make([]float32, 16), Temperature: []float32{1, 1, 1}},
 	} {
 		cut, _, err := m.Backbone(FeatureChoice{})
 		if err != nil {

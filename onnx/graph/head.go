@@ -12,7 +12,7 @@ import (
 //	x' = Transform · ((x - Mean) * InvStd)   standardisation and whitening, as far as given
 //	x" = x' / max(|x'|, 1e-12)              if Normalize, for a cosine head
 //	logits = Scale * Weight·x" + Bias
-//	probabilities = softmax(logits / Temperature)
+//	probabilities = softmax(logits / Temperature[k]), k the class of the largest logit
 //
 // All in float32. A cosine head's class vectors are expected to be of unit length already.
 type Head struct {
@@ -23,8 +23,8 @@ type Head struct {
 	InvStd      []float32 // [D]; nil = 1
 	Transform   []float32 // [D,D]; nil = the identity
 	Normalize   bool
-	Scale       float32 // 0 = 1
-	Temperature float32 // 0 = 1
+	Scale       float32   // 0 = 1
+	Temperature []float32 // [1] for all classes, or [C] by predicted class; nil = 1
 }
 
 func (h Head) check(dim int) error {
@@ -39,8 +39,13 @@ func (h Head) check(dim int) error {
 			return fmt.Errorf("append head: %s has %d values, need %d", v.name, v.got, v.want)
 		}
 	}
-	if h.Temperature < 0 {
-		return fmt.Errorf("append head: temperature %v is negative", h.Temperature)
+	if n := len(h.Temperature); n > 1 && n != h.Classes {
+		return fmt.Errorf("append head: %d temperatures for %d classes, need 1 or %[2]d", n, h.Classes)
+	}
+	for _, t := range h.Temperature {
+		if !(t > 0) {
+			return fmt.Errorf("append head: temperature %v is not above 0", t)
+		}
 	}
 	return nil
 }
@@ -89,9 +94,16 @@ func (m *Model) AppendHead(h Head) error {
 	}
 	b.node("Gemm", gemm, Logits, integer("transB", 1), float("alpha", orOne(h.Scale)))
 	scores := Logits
-	if t := orOne(h.Temperature); t != 1 {
+	if n := int64(len(h.Temperature)); n > 0 {
+		temperature := b.floats("temperature", []int64{n}, h.Temperature...)
+		if n > 1 {
+			predicted, own := b.prefix+"predicted", b.prefix+"own_temperature"
+			b.node("ArgMax", []string{Logits}, predicted, integer("axis", 1), integer("keepdims", 1))
+			b.node("Gather", []string{temperature, predicted}, own, integer("axis", 0))
+			temperature = own
+		}
 		scores = b.prefix + "tempered"
-		b.node("Div", []string{Logits, b.floats("temperature", nil, t)}, scores)
+		b.node("Div", []string{Logits, temperature}, scores)
 	}
 	b.node("Softmax", []string{scores}, Probabilities, integer("axis", 1))
 	c := int64(h.Classes)
