@@ -1,0 +1,106 @@
+package graph
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/vitft/vitft/onnx/graph/onnxpb"
+)
+
+// What of a classifier can serve as a feature: the input of its last matrix product.
+
+// isClassifier reports whether an output [B,C] looks like class scores: by name, or because it is a softmax or a dense
+// layer with a bias. A projection to an embedding has none.
+func (f *finder) isClassifier(v Value) bool {
+	if scores(v.Name) {
+		return true
+	}
+	tensor, end, err := f.classifierInput(v.Name)
+	return err == nil && tensor != "" && end.activated
+}
+
+// lastClassifier takes the input of the last matrix product of the first output that ends in one.
+func (f *finder) lastClassifier(outs []Value) (string, Pooling) {
+	var why []string
+	for _, v := range outs {
+		tensor, end, err := f.classifierInput(v.Name)
+		if err == nil {
+			f.reason("output %s is class scores; the feature is %s, the input of its last layer (%s)", v.Name, tensor, strings.TrimSpace(end.node.GetOpType()+" "+end.node.GetName()))
+			return tensor, PoolLogits
+		}
+		why = append(why, err.Error())
+	}
+	f.problem("no feature tensor found: %s; name one (an output or a tensor inside the graph)", strings.Join(why, "; "))
+	return "", ""
+}
+
+func (f *finder) classifier(output string) (string, Pooling) {
+	return f.lastClassifier([]Value{{Name: output}})
+}
+
+// classifierEnd is the end of a classifier: its last matrix product, and whether a bias or softmax follows.
+type classifierEnd struct {
+	node      *onnxpb.NodeProto
+	activated bool
+}
+
+// classifierInput walks back from class scores to the input of the last product with constant weights.
+func (f *finder) classifierInput(output string) (string, classifierEnd, error) {
+	var end classifierEnd
+	t := output
+	for range f.m.proto.Graph.Node {
+		n := f.producer[t]
+		if n == nil {
+			break
+		}
+		switch op := n.GetOpType(); op {
+		case "Softmax", "LogSoftmax", "Sigmoid":
+			end.activated = true
+			t = first(n)
+		case "Identity", "Cast", "Dropout", "Squeeze", "Reshape", "Flatten", "Clip", "QuantizeLinear", "DequantizeLinear":
+			t = first(n)
+		case "Add", "Sub", "Mul", "Div":
+			switch {
+			case f.constant(second(n)):
+				t = first(n)
+			case f.constant(first(n)):
+				t = second(n)
+			default:
+				return "", end, fmt.Errorf("output %s joins several branches in %s %q", output, op, n.GetName())
+			}
+			end.activated = end.activated || op == "Add"
+		case "Gemm", "FusedGemm", "MatMul", "FusedMatMul", "MatMulNBits", "DynamicQuantizeMatMul", "Conv", "FusedConv":
+			if !f.constant(second(n)) || attrInt(n, "transA", 0) != 0 {
+				return "", end, fmt.Errorf("output %s ends in %s %q of two computed matrices", output, op, n.GetName())
+			}
+			if w := f.shapes.of(second(n)); strings.HasSuffix(op, "Conv") && (len(w) != 4 || w[2] != 1 || w[3] != 1) {
+				return "", end, fmt.Errorf("output %s ends in a convolution", output)
+			}
+			end.node = n
+			end.activated = end.activated || strings.HasSuffix(op, "Gemm") && input(n, 2) != ""
+			f.widthFromWeights(first(n), n)
+			return first(n), end, nil
+		default:
+			return "", end, fmt.Errorf("output %s ends in %s %q, no dense layer", output, op, n.GetName())
+		}
+	}
+	return "", end, fmt.Errorf("output %s is not computed", output)
+}
+
+// widthFromWeights completes the last dimension of a dense layer's input from its weights.
+func (f *finder) widthFromWeights(tensor string, n *onnxpb.NodeProto) {
+	w := f.shapes.of(second(n))
+	if len(w) != 2 {
+		return
+	}
+	k := w[0]
+	if strings.HasSuffix(n.GetOpType(), "Gemm") {
+		k = w[attrInt(n, "transB", 0)&1]
+		f.shapes.set(tensor, []int64{unknown, k})
+		return
+	}
+	if s := f.shapes.of(tensor); len(s) > 0 && s[len(s)-1] == unknown {
+		s[len(s)-1] = k
+	}
+}
+
