@@ -27,19 +27,20 @@ var errKeyFile = errors.New("not a feature-store key")
 // Key is everything that features depend on. Stores with different keys share
 // nothing.
 type Key struct {
-	Backbone   string `json:"backbone"`   // SHA-256 of the backbone, in hex
-	Preprocess string `json:"preprocess"` // canonical text of the preprocessing, with the decoder's version
-	Feature    string `json:"feature"`    // tensor and pooling
-	Precision  string `json:"precision"`  // what the backbone computes in, e.g. float32
-	Provider   string `json:"provider"`   // execution provider: their results differ in the last bits
-	Dim        int    `json:"dim"`        // D, values of a feature
+	Backbone   string `json:"backbone"`       // SHA-256 of the backbone, in hex
+	Preprocess string `json:"preprocess"`     // canonical text of the preprocessing, with the decoder's version
+	Feature    string `json:"feature"`        // tensor and pooling
+	Precision  string `json:"precision"`      // what the backbone computes in, e.g. float32
+	Provider   string `json:"provider"`       // execution provider: their results differ in the last bits
+	Dim        int    `json:"dim"`            // D, values of a feature
+	View       string `json:"view,omitempty"` // how the prepared image is looked at; empty for as it is
 }
 
 // Validate reports every field that is not filled in.
 func (k Key) Validate() error {
 	var faults []string
 	for _, f := range k.fields() {
-		if f.value == "" {
+		if f.value == "" && f.name != "view" {
 			faults = append(faults, f.name+" is empty")
 		}
 	}
@@ -82,15 +83,20 @@ func (k Key) fields() []field {
 		{"precision", k.Precision},
 		{"provider", k.Provider},
 		{"dim", strconv.Itoa(k.Dim)},
+		{"view", k.View},
 	}
 }
 
 // fullHash is the SHA-256 of the format's name and the fields, a line each, with
 // the length in bytes before each value so that no two keys give the same text.
+// The plain view is left out: stores are older than views.
 func (k Key) fullHash() string {
 	h := sha256.New()
 	fmt.Fprintln(h, format)
 	for _, f := range k.fields() {
+		if f.name == "view" && f.value == "" {
+			continue
+		}
 		fmt.Fprintf(h, "%s %d:%s\n", f.name, len(f.value), f.value)
 	}
 	return hex.EncodeToString(h.Sum(nil))

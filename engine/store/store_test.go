@@ -236,6 +236,7 @@ func TestKey(t *testing.T) {
 		func(k *Key) { k.Precision += "x" },
 		func(k *Key) { k.Provider += "x" },
 		func(k *Key) { k.Dim++ },
+		func(k *Key) { k.View = "flip" },
 		func(k *Key) { k.Backbone, k.Preprocess = k.Backbone+"\"\npreprocess \"p", "" },
 	} {
 		other := k

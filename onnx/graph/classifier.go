@@ -103,4 +103,3 @@ func (f *finder) widthFromWeights(tensor string, n *onnxpb.NodeProto) {
 		s[len(s)-1] = k
 	}
 }
-
