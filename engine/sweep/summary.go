@@ -1,0 +1,130 @@
+package sweep
+
+import "math"
+
+// Summary is the outcome of a sweep.
+type Summary struct {
+	Name           string   `json:"name"`
+	Keys           []string `json:"keys"` // the settings in which configurations differ
+	Selection      string   `json:"selection"`
+	Heads          []Row    `json:"-"`
+	Configurations []Line   `json:"configurations"` // in the order of the grid
+}
+
+// Line is what the heads of one configuration did on the test set.
+type Line struct {
+	Configuration string            `json:"configuration"`
+	Settings      Settings          `json:"settings"`
+	Seeds         int               `json:"seeds"`
+	Failed        int               `json:"failed"` // of them
+	Baseline      bool              `json:"baseline"`
+	Selected      bool              `json:"selected"`
+	Metrics       map[string]Spread `json:"metrics"`
+	Selection     Spread            `json:"selection"`
+	Difference    *Comparison       `json:"difference"` // from the baseline; nil for itself and where there is none
+	Seconds       float64           `json:"seconds"`    // of all seeds
+}
+
+// Row is one head.
+type Row struct {
+	Head
+	Configuration int // in Summary.Configurations
+	Scores        map[string]float64
+}
+
+// Summarize makes the tables of a plan. head gives the head of a configuration
+// and seed. Labels are the classes of the test images, out of so many classes.
+//
+// Of each group of configurations the one with the best mean selection score is
+// selected, the first of equals; one that failed with any seed cannot be.
+func Summarize(x Experiment, p *Plan, head func(configuration int, seed uint64) Head, labels []int, classes int) (*Summary, error) {
+	s := &Summary{Name: x.Name, Keys: p.Keys, Selection: string(x.Selection)}
+	predicted := make([]map[uint64][]int, len(p.Configurations))
+	baseline := -1
+	for i, c := range p.Configurations {
+		predicted[i] = map[uint64][]int{}
+		if c.Baseline {
+			baseline = i
+		}
+		line := Line{Configuration: c.Name, Settings: c.Settings, Seeds: len(c.Seeds), Baseline: c.Baseline, Metrics: map[string]Spread{}}
+		values := map[string][]float64{}
+		var selection []float64
+		for _, seed := range c.Seeds {
+			h := head(i, seed)
+			scores, err := h.scores()
+			if err != nil {
+				return nil, err
+			}
+			s.Heads = append(s.Heads, Row{Head: h, Configuration: i, Scores: scores})
+			line.Seconds += h.Seconds.total()
+			if h.Error != "" {
+				line.Failed++
+				continue
+			}
+			predicted[i][seed] = h.Predicted
+			for name, v := range scores {
+				if !math.IsNaN(v) {
+					values[name] = append(values[name], v)
+				}
+			}
+			if h.Selection != nil {
+				selection = append(selection, *h.Selection)
+			}
+		}
+		for _, name := range Metrics {
+			line.Metrics[name] = spread(values[name])
+		}
+		line.Selection = spread(selection)
+		s.Configurations = append(s.Configurations, line)
+	}
+	if baseline >= 0 {
+		for i := range s.Configurations {
+			if i != baseline {
+				s.Configurations[i].Difference = compareCommon(p.Configurations[i].Seeds, predicted[i], predicted[baseline], labels, classes)
+			}
+		}
+	}
+	s.markSelected(p)
+	return s, nil
+}
+
+// compareCommon compares over the seeds that both have; nil if there is none.
+func compareCommon(seeds []uint64, a, b map[uint64][]int, labels []int, classes int) *Comparison {
+	var ofA, ofB [][]int
+	for _, seed := range seeds {
+		if a[seed] != nil && b[seed] != nil {
+			ofA, ofB = append(ofA, a[seed]), append(ofB, b[seed])
+		}
+	}
+	if ofA == nil {
+		return nil
+	}
+	c := Compare(ofA, ofB, labels, classes)
+	return &c
+}
+
+// markSelected marks the best of each group.
+func (s *Summary) markSelected(p *Plan) {
+	best := map[string]int{}
+	for i, line := range s.Configurations {
+		if line.Failed > 0 || math.IsNaN(line.Selection.Mean) {
+			continue
+		}
+		group := p.Configurations[i].Group
+		if j, ok := best[group]; !ok || line.Selection.Mean > s.Configurations[j].Selection.Mean {
+			best[group] = i
+		}
+	}
+	for _, i := range best {
+		s.Configurations[i].Selected = true
+	}
+}
+
+// Failed counts the heads that could not be trained.
+func (s *Summary) Failed() int {
+	n := 0
+	for _, line := range s.Configurations {
+		n += line.Failed
+	}
+	return n
+}

@@ -1,0 +1,208 @@
+package sweep
+
+import (
+	"fmt"
+	"math"
+	"slices"
+	"strconv"
+	"strings"
+	"unicode/utf8"
+)
+
+// HeadsCSV is a line a head, header first. A cell with nothing to say is empty.
+func (s *Summary) HeadsCSV() [][]string {
+	rows := [][]string{slices.Concat([]string{"id", "configuration"}, s.Keys, []string{"seed", "status"}, Metrics, []string{"selection", "seconds", "error"})}
+	for _, h := range s.Heads {
+		line := s.Configurations[h.Configuration]
+		row := append([]string{h.ID, line.Configuration}, s.settings(line)...)
+		status, selection := "done", ""
+		if h.Error != "" {
+			status = "failed"
+		}
+		if h.Selection != nil {
+			selection = formatFloat(*h.Selection)
+		}
+		row = append(row, strconv.FormatUint(h.Seed, 10), status)
+		for _, name := range Metrics {
+			row = append(row, formatFloat(h.Scores[name]))
+		}
+		rows = append(rows, append(row, selection, seconds(h.Seconds.total()), h.Error))
+	}
+	return rows
+}
+
+// CSV is a line a configuration, header first: for each metric the mean over
+// seeds and, in the column _std, the standard deviation.
+func (s *Summary) CSV() [][]string {
+	header := slices.Concat([]string{"configuration"}, s.Keys, []string{"seeds", "failed", "baseline", "selected",
+		"difference", "difference_low", "difference_high", "difference_seed_std"})
+	for _, name := range Metrics {
+		header = append(header, name, name+"_std")
+	}
+	rows := [][]string{append(header, "selection", "selection_std", "seconds")}
+	for _, line := range s.Configurations {
+		row := append([]string{line.Configuration}, s.settings(line)...)
+		row = append(row, strconv.Itoa(line.Seeds), strconv.Itoa(line.Failed), yes(line.Baseline), yes(line.Selected))
+		if d := line.Difference; d != nil {
+			row = append(row, formatFloat(d.Difference), formatFloat(d.Low), formatFloat(d.High), formatFloat(d.SeedStd))
+		} else {
+			row = append(row, "", "", "", "")
+		}
+		for _, name := range Metrics {
+			row = append(row, formatFloat(line.Metrics[name].Mean), formatFloat(line.Metrics[name].Std))
+		}
+		rows = append(rows, append(row, formatFloat(line.Selection.Mean), formatFloat(line.Selection.Std), seconds(line.Seconds)))
+	}
+	return rows
+}
+
+// Markdown is the summary for people.
+func (s *Summary) Markdown() string {
+	var b strings.Builder
+	if s.Name != "" {
+		fmt.Fprintf(&b, "# %s\n\n", s.Name)
+	}
+	rows := s.table()
+	for i, row := range rows {
+		b.WriteString("| " + strings.ReplaceAll(strings.Join(row, "\t"), "|", `\|`) + " |\n")
+		if i == 0 {
+			b.WriteString("|---" + strings.Repeat("|---:", len(row)-1) + "|\n")
+		}
+	}
+	return strings.ReplaceAll(b.String(), "\t", " | ") + "\n" + strings.Join(s.legend(), "  \n") + "\n"
+}
+
+// Text is the summary for a terminal.
+func (s *Summary) Text() string {
+	rows := s.table()
+	widths := make([]int, len(rows[0]))
+	for _, row := range rows {
+		for i, cell := range row {
+			widths[i] = max(widths[i], utf8.RuneCountInString(cell))
+		}
+	}
+	var b strings.Builder
+	for _, row := range rows {
+		var line strings.Builder
+		for i, cell := range row {
+			pad := strings.Repeat(" ", widths[i]-utf8.RuneCountInString(cell))
+			if i == 0 {
+				line.WriteString(cell + pad)
+			} else {
+				line.WriteString("  " + pad + cell)
+			}
+		}
+		b.WriteString(strings.TrimRight(line.String(), " ") + "\n")
+	}
+	return b.String() + "\n" + strings.Join(s.legend(), "\n") + "\n"
+}
+
+// table is what both show: columns that no configuration fills are left out.
+func (s *Summary) table() [][]string {
+	type column struct {
+		title string
+		cell  func(Line) string
+	}
+	metric := func(title, name string) column {
+		return column{title, func(l Line) string { return plusMinus(l.Metrics[name]) }}
+	}
+	columns := []column{
+		metric("balanced", "balanced_accuracy"),
+		{"difference [95 %]", func(l Line) string { return l.Difference.text() }},
+		{"± seeds", func(l Line) string {
+			if l.Difference == nil || math.IsNaN(l.Difference.SeedStd) {
+				return ""
+			}
+			return fmt.Sprintf("%.4f", l.Difference.SeedStd)
+		}},
+		metric("many", "many"), metric("medium", "medium"), metric("few", "few"), metric("worst", "worst_class"),
+		metric("ECE", "ece"), metric("ECE many", "ece_many"), metric("ECE medium", "ece_medium"), metric("ECE few", "ece_few"),
+		metric("ECE before", "ece_before"),
+		{"score", func(l Line) string { return plusMinus(l.Selection) }},
+		{"failed", func(l Line) string {
+			if l.Failed == 0 {
+				return ""
+			}
+			return fmt.Sprintf("%d of %d", l.Failed, l.Seeds)
+		}},
+	}
+	rows := [][]string{{"configuration"}}
+	for _, line := range s.Configurations {
+		name := line.Configuration
+		if line.Selected {
+			name += " *"
+		}
+		if line.Baseline {
+			name += " (baseline)"
+		}
+		rows = append(rows, []string{name})
+	}
+	for _, c := range columns {
+		var cells []string
+		for _, line := range s.Configurations {
+			cells = append(cells, c.cell(line))
+		}
+		if !slices.ContainsFunc(cells, func(cell string) bool { return cell != "" }) {
+			continue
+		}
+		rows[0] = append(rows[0], c.title)
+		for i, cell := range cells {
+			rows[i+1] = append(rows[i+1], cell)
+		}
+	}
+	return rows
+}
+
+// legend says what the table's marks mean, as far as it has any.
+func (s *Summary) legend() []string {
+	lines := []string{"Test set; mean ± standard deviation (n − 1) over seeds."}
+	any := func(has func(Line) bool) bool { return slices.ContainsFunc(s.Configurations, has) }
+	if any(func(l Line) bool { return l.Difference != nil }) {
+		lines = append(lines, "difference: of balanced accuracy from the baseline, paired by image; the interval is for the test images drawn, ± seeds is over the seeds.")
+	}
+	if any(func(l Line) bool { return l.Selected }) {
+		on := "the validation set"
+		if Selection(s.Selection) == SelectCV {
+			on = "out-of-fold training images"
+		}
+		lines = append(lines, "*: selected by score, balanced accuracy on "+on+"; never by the test set.")
+	}
+	return lines
+}
+
+func (s *Summary) settings(l Line) []string {
+	var cells []string
+	for _, key := range s.Keys {
+		cells = append(cells, Format(l.Settings[key]))
+	}
+	return cells
+}
+
+func (c *Comparison) text() string {
+	switch {
+	case c == nil:
+		return ""
+	case math.IsNaN(c.Low):
+		return fmt.Sprintf("%+.4f", c.Difference)
+	}
+	return fmt.Sprintf("%+.4f [%+.4f, %+.4f]", c.Difference, c.Low, c.High)
+}
+
+func plusMinus(s Spread) string {
+	switch {
+	case math.IsNaN(s.Mean):
+		return ""
+	case math.IsNaN(s.Std):
+		return fmt.Sprintf("%.4f", s.Mean)
+	}
+	return fmt.Sprintf("%.4f ± %.4f", s.Mean, s.Std)
+}
+
+func yes(b bool) string {
+	if b {
+		return "yes"
+	}
+	return ""
+}
+
+func seconds(v float64) string { return strconv.FormatFloat(v, 'f', 2, 64) }
