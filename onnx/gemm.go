@@ -2,21 +2,30 @@ package onnx
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"runtime"
 	"sync"
+	"sync/atomic"
 
 	"github.com/vitft/vitft/onnx/graph/onnxpb"
 	"google.golang.org/protobuf/proto"
 )
 
 // Gemm multiplies float32 matrices on ONNX Runtime, whose product reaches what the processor can do. It may be used by
-// many goroutines at once. The same operands in the same shape give the same bits on the same machine with the same
-// number of threads; for narrow products another number may give others.
+// many goroutines at once. The same operands in the same shape give the same bits on the same machine, whatever the
+// number of threads.
 //
-// The operands are not copied. Each of the four combinations of transposes is a session of its own, made when it is
-// first needed and good for all shapes.
+// That holds because every product of ONNX Runtime's is of one thread, and threads share out the rows of C: a row's
+// bits depend on that row of op(A) and on op(B) only (TestGemmBits holds ONNX Runtime to it). Threads that other
+// products keep busy are not counted on, so that many small products at once run one thread each.
+//
+// Operands are not copied, except for a transposed A that is shared out. Each of the four combinations of transposes
+// is a session of its own, made when it is first needed and good for all shapes.
 type Gemm struct {
 	options  SessionOptions
+	threads  int
+	busy     atomic.Int32 // threads at work on products now
 	sessions [2][2]struct {
 		sync.Mutex
 		s *Session
@@ -26,7 +35,10 @@ type Gemm struct {
 // NewGemm returns a matrix product that uses so many threads (0 = GOMAXPROCS) on a provider. [Load] must have been
 // called.
 func NewGemm(threads int, provider Provider) (*Gemm, error) {
-	g := &Gemm{options: SessionOptions{Provider: provider, Threads: threads}}
+	if threads <= 0 {
+		threads = runtime.GOMAXPROCS(0)
+	}
+	g := &Gemm{options: SessionOptions{Provider: provider, Threads: 1}, threads: threads}
 	s, err := g.session(false, false)
 	if err != nil {
 		return nil, fmt.Errorf("matrix product: %w", err)
@@ -55,12 +67,78 @@ func (g *Gemm) Mul(transA, transB bool, m, n, k int, a, b, c []float32) error {
 	if err != nil {
 		return fmt.Errorf("matrix product: %w", err)
 	}
-	if err := s.Run(context.Background(),
+	threads, parts := g.share(m, n, k)
+	g.busy.Add(int32(threads))
+	defer g.busy.Add(-int32(threads))
+	if threads == 1 {
+		return mul(s, transA, transB, m, n, k, a, b, c)
+	}
+	part := func(p int) error {
+		from, to := p*m/parts, (p+1)*m/parts
+		if !transA {
+			return mul(s, transA, transB, to-from, n, k, a[from*k:], b, c[from*n:])
+		}
+		buffer := columns.Get().(*[]float32)
+		defer columns.Put(buffer)
+		*buffer = cut(*buffer, a[:m*k], m, from, to)
+		return mul(s, transA, transB, to-from, n, k, *buffer, b, c[from*n:])
+	}
+	// Parts go to whoever is ready: a goroutine that the machine starts late finds nothing left, and nobody waits for it.
+	var next atomic.Int32
+	var done sync.WaitGroup
+	done.Add(parts)
+	errs := make([]error, parts)
+	work := func() {
+		for p := int(next.Add(1)) - 1; p < parts; p = int(next.Add(1)) - 1 {
+			errs[p] = part(p)
+			done.Done()
+		}
+	}
+	for range threads - 1 {
+		go work()
+	}
+	work()
+	done.Wait()
+	return errors.Join(errs...)
+}
+
+// share is how many threads a product is worth and can have, and in how many parts. ONNX Runtime takes other ways, and
+// gives other bits, where a matrix has one row or one column: a part never has one row, and a C of one column is not
+// shared out.
+func (g *Gemm) share(m, n, k int) (threads, parts int) {
+	const (
+		fewestRows = 16
+		leastWork  = 1 << 20 // multiplications, 20 to 40 µs; a call costs 5
+	)
+	idle := g.threads - int(g.busy.Load())
+	parts = min(m/fewestRows, m*n*k/leastWork, 2*idle)
+	if idle < 2 || parts < 2 || n == 1 || g.options.Provider != CPU {
+		return 1, 1
+	}
+	return min(idle, parts), parts
+}
+
+// mul is one product of one thread.
+func mul(s *Session, transA, transB bool, m, n, k int, a, b, c []float32) error {
+	err := s.Run(context.Background(),
 		[]Tensor{{Shape: dims(m, k, transA), Data: a}, {Shape: dims(k, n, transB), Data: b}},
-		[]Tensor{{Shape: dims(m, n, false), Data: c}}); err != nil {
+		[]Tensor{{Shape: dims(m, n, false), Data: c}})
+	if err != nil {
 		return fmt.Errorf("matrix product: %w", err)
 	}
 	return nil
+}
+
+// columns are buffers for cut.
+var columns = sync.Pool{New: func() any { return new([]float32) }}
+
+// cut copies the columns [from, to) of a, whose rows have the given width, to a buffer that it grows as needed.
+func cut(buffer, a []float32, width, from, to int) []float32 {
+	buffer = buffer[:0]
+	for ; len(a) >= width; a = a[width:] {
+		buffer = append(buffer, a[from:to]...)
+	}
+	return buffer
 }
 
 // Close frees the sessions, after the products in progress.

@@ -101,25 +101,35 @@ func TestGemmRefuses(t *testing.T) {
 	}
 }
 
-// TestGemmRepeats holds that the same product has the same bits, from many goroutines too.
-func TestGemmRepeats(t *testing.T) {
-	g := newGemm(t, 2)
-	const m, n, k = 130, 100, 192
-	a, b := randoms(1, m*k), randoms(2, k*n)
-	want := make([]float32, m*n)
-	if err := g.Mul(true, false, m, n, k, a, b, want); err != nil {
-		t.Fatal(err)
-	}
+// TestGemmBits holds that a product has the same bits whatever the number of threads and of goroutines.
+func TestGemmBits(t *testing.T) {
+	one, many := newGemm(t, 1), newGemm(t, 5)
+	r := rand.New(rand.NewPCG(3, 4))
 	var wg sync.WaitGroup
-	for range 4 {
-		wg.Go(func() {
+	for i := range 400 {
+		transA, transB := i&1 != 0, i&2 != 0
+		m, n, k := 1+r.IntN(400), 1+r.IntN(300), 1+r.IntN(700)
+		switch i % 40 {
+		case 4:
+			n = 1
+		case 9:
+			m = 1
+		case 14:
+			m, n, k = 4096, 1, 768
+		}
+		a, b := randoms(uint64(i), m*k), randoms(uint64(i)+1, k*n)
+		want := make([]float32, m*n)
+		if err := one.Mul(transA, transB, m, n, k, a, b, want); err != nil {
+			t.Fatal(err)
+		}
+		check := func() {
 			got := make([]float32, m*n)
-			for range 20 {
-				if err := g.Mul(true, false, m, n, k, a, b, got); err != nil || !slices.Equal(got, want) {
-					t.Errorf("differs: %v", err)
-				}
+			if err := many.Mul(transA, transB, m, n, k, a, b, got); err != nil || !slices.Equal(got, want) {
+				t.Errorf("trans %v %v, %d×%d×%d: other bits (%v)", transA, transB, m, n, k, err)
 			}
-		})
+		}
+		check()
+		wg.Go(check) // beside others it gets fewer threads
 	}
 	wg.Wait()
 }
@@ -137,6 +147,9 @@ func BenchmarkGemm(b *testing.B) {
 		{512, 100, 192, false, false},
 		{512, 100, 192, false, true},
 		{100, 192, 512, true, false},
+		{256, 100, 192, false, true},
+		{100, 192, 256, true, false},
+		{2048, 192, 192, false, true},
 	} {
 		x, y, c := randoms(1, s.m*s.k), randoms(2, s.k*s.n), make([]float32, s.m*s.n)
 		flop := 2 * float64(s.m) * float64(s.n) * float64(s.k)
