@@ -8,7 +8,8 @@
 //
 //   - errors of calibration: [ECE], [MCE], [ClasswiseECE], beside the proper scores [NLL] and [Brier];
 //   - lines of accuracy against confidence: [FitOrigin], [FitLine], [FitHuber], [FitBox];
-//   - κ per class: the estimators [ViT], [DDC] and [Slope], found by name with [New].
+//   - κ per class: the estimators [ViT], [DDC] and [Slope], found by name with [New];
+//   - temperatures that mend what is left: [FitTemperature], [FitClasswise].
 //
 // Localized calibration says that inside class y the posterior is proportional to the confidence,
 // P(y|x) = κ_y p_y(x): κ is the slope of accuracy against confidence (Wang et al., TPAMI 48(1), 2026,

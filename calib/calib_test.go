@@ -105,39 +105,3 @@ func TestBinsKeepSamples(t *testing.T) {
 		}
 	}
 }
-
-// Scaling calibrated logits by k is undone by the temperature k.
-func TestTemperature(t *testing.T) {
-	const n, classes = 20000, 4
-	rng := rand.New(rand.NewPCG(2, 1))
-	for _, k := range []float64{0.5, 1, 3} {
-		logits, labels := make([]float32, n*classes), make([]int, n)
-		probs := make([]float32, classes)
-		for i := range labels {
-			row := logits[i*classes : (i+1)*classes]
-			for j := range row {
-				row[j] = float32(2 * rng.NormFloat64())
-			}
-			calib.Softmax(row, classes, 1, probs)
-			u := rng.Float32()
-			for labels[i] < classes-1 && u > probs[labels[i]] {
-				u -= probs[labels[i]]
-				labels[i]++
-			}
-			for j := range row {
-				row[j] *= float32(k)
-			}
-		}
-		got, err := calib.Temperature(logits, classes, labels)
-		if err != nil {
-			t.Fatal(err)
-		}
-		near(t, "T", got, k, 0.03*k)
-	}
-	if got, err := calib.Temperature([]float32{1, 0}, 2, []int{0}); err != nil || math.Abs(got-0.01) > 1e-6 {
-		t.Errorf("a separable set gives T = %g, %v", got, err)
-	}
-	if _, err := calib.Temperature(nil, 2, nil); err == nil {
-		t.Error("no error without samples")
-	}
-}
