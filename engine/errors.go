@@ -8,6 +8,7 @@ import (
 
 	"github.com/vitft/vitft/engine/dataset"
 	"github.com/vitft/vitft/engine/report"
+	"github.com/vitft/vitft/engine/sweep"
 	"github.com/vitft/vitft/onnx"
 	"github.com/vitft/vitft/onnx/graph"
 )
@@ -35,7 +36,7 @@ func KindOf(err error) Kind {
 	switch {
 	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
 		return KindInterrupted
-	case errors.Is(err, ErrConfig), errors.Is(err, dataset.ErrOption):
+	case errors.Is(err, ErrConfig), errors.Is(err, dataset.ErrOption), errors.Is(err, sweep.ErrExperiment):
 		return KindConfig
 	case errors.Is(err, onnx.ErrRuntime):
 		return KindRuntime

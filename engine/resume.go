@@ -72,9 +72,11 @@ func settingKey(f reflect.StructField) string {
 
 // ConfigKeys lists the keys of Config, in the order of its fields: the flags,
 // the keys of YAML files, and with VITFT_ before them the environment.
-func ConfigKeys() []string {
+func ConfigKeys() []string { return keysOf(reflect.TypeFor[Config]()) }
+
+func keysOf(t reflect.Type) []string {
 	var keys []string
-	for _, f := range reflect.VisibleFields(reflect.TypeFor[Config]()) {
+	for _, f := range reflect.VisibleFields(t) {
 		if key := settingKey(f); key != "" {
 			keys = append(keys, key)
 		}

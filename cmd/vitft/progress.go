@@ -71,8 +71,11 @@ func (b *bars) pause() {
 }
 
 func unit(stage string) string {
-	if stage == "train" {
+	switch stage {
+	case "train":
 		return "epochs"
+	case "sweep":
+		return "heads"
 	}
 	return "images"
 }

@@ -240,6 +240,30 @@ func unknown(key string, known []string) string {
 	return fmt.Sprintf("unknown key %q; known keys: %s", key, strings.Join(known, ", "))
 }
 
+// MarshalYAML gives the form that Parse reads.
+func (x Experiment) MarshalYAML() (any, error) {
+	grid := make([]yaml.Node, len(x.Grid))
+	for i, b := range x.Grid {
+		grid[i] = yaml.Node{Kind: yaml.MappingNode}
+		for _, axis := range b {
+			var key, values yaml.Node
+			if err := errors.Join(key.Encode(axis.Key), values.Encode(axis.Values)); err != nil {
+				return nil, err
+			}
+			values.Style = yaml.FlowStyle
+			grid[i].Content = append(grid[i].Content, &key, &values)
+		}
+	}
+	return struct {
+		Name      string         `yaml:"name,omitempty"`
+		Grid      []yaml.Node    `yaml:"grid"`
+		Seeds     []uint64       `yaml:"seeds,omitempty,flow"`
+		Baseline  map[string]any `yaml:"baseline,omitempty,flow"`
+		Selection Selection      `yaml:"selection"`
+		SelectBy  []string       `yaml:"select-by,omitempty,flow"`
+	}{x.Name, grid, x.Seeds, x.Baseline, x.Selection, x.SelectBy}, nil
+}
+
 // heads counts the grid's points times seeds, up to just above maxHeads.
 func (x Experiment) heads() int {
 	total := 0

@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"go.yaml.in/yaml/v3"
 )
 
 var (
@@ -227,6 +229,14 @@ func FuzzParse(f *testing.F) {
 		}
 		if x.heads() > 1000 {
 			return
+		}
+		printed, err := yaml.Marshal(x)
+		if err != nil {
+			t.Fatal(err)
+		}
+		again, _, err := Parse(printed, baseKeys, gridKeys)
+		if err != nil || fmt.Sprint(again) != fmt.Sprint(x) { // Sprint, because NaN is not NaN
+			t.Fatalf("printed as\n%s\nwhich reads as %v (%v), not %v", printed, again, err, x)
 		}
 		p, err := x.Plan(func(point map[string]any) (Settings, error) {
 			s := Settings{"loss": "cvs"}

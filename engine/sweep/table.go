@@ -62,8 +62,7 @@ func (s *Summary) Markdown() string {
 	if s.Name != "" {
 		fmt.Fprintf(&b, "# %s\n\n", s.Name)
 	}
-	rows := s.table()
-	for i, row := range rows {
+	for i, row := range s.table(true) {
 		b.WriteString("| " + strings.ReplaceAll(strings.Join(row, "\t"), "|", `\|`) + " |\n")
 		if i == 0 {
 			b.WriteString("|---" + strings.Repeat("|---:", len(row)-1) + "|\n")
@@ -74,7 +73,7 @@ func (s *Summary) Markdown() string {
 
 // Text is the summary for a terminal.
 func (s *Summary) Text() string {
-	rows := s.table()
+	rows := s.table(false)
 	widths := make([]int, len(rows[0]))
 	for _, row := range rows {
 		for i, cell := range row {
@@ -97,17 +96,23 @@ func (s *Summary) Text() string {
 	return b.String() + "\n" + strings.Join(s.legend(), "\n") + "\n"
 }
 
-// table is what both show: columns that no configuration fills are left out.
-func (s *Summary) table() [][]string {
+// table is what both show, in full or to fit a terminal. Columns that no
+// configuration fills are left out.
+func (s *Summary) table(full bool) [][]string {
 	type column struct {
 		title string
 		cell  func(Line) string
 	}
 	metric := func(title, name string) column {
-		return column{title, func(l Line) string { return plusMinus(l.Metrics[name]) }}
+		return column{title, func(l Line) string {
+			if !full {
+				return plusMinus(Spread{l.Metrics[name].Mean, math.NaN()})
+			}
+			return plusMinus(l.Metrics[name])
+		}}
 	}
 	columns := []column{
-		metric("balanced", "balanced_accuracy"),
+		{"balanced", func(l Line) string { return plusMinus(l.Metrics["balanced_accuracy"]) }},
 		{"difference [95 %]", func(l Line) string { return l.Difference.text() }},
 		{"± seeds", func(l Line) string {
 			if l.Difference == nil || math.IsNaN(l.Difference.SeedStd) {
@@ -117,7 +122,7 @@ func (s *Summary) table() [][]string {
 		}},
 		metric("many", "many"), metric("medium", "medium"), metric("few", "few"), metric("worst", "worst_class"),
 		metric("ECE", "ece"), metric("ECE many", "ece_many"), metric("ECE medium", "ece_medium"), metric("ECE few", "ece_few"),
-		metric("ECE before", "ece_before"),
+		metric("ECE before", "ece_before"), metric("ECE many before", "ece_before_many"), metric("ECE medium before", "ece_before_medium"), metric("ECE few before", "ece_before_few"),
 		{"score", func(l Line) string { return plusMinus(l.Selection) }},
 		{"failed", func(l Line) string {
 			if l.Failed == 0 {
@@ -125,6 +130,11 @@ func (s *Summary) table() [][]string {
 			}
 			return fmt.Sprintf("%d of %d", l.Failed, l.Seeds)
 		}},
+	}
+	if !full {
+		columns = slices.DeleteFunc(columns, func(c column) bool {
+			return slices.Contains([]string{"worst", "ECE many before", "ECE medium before", "ECE few before"}, c.title)
+		})
 	}
 	rows := [][]string{{"configuration"}}
 	for _, line := range s.Configurations {

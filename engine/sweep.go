@@ -1,0 +1,322 @@
+package engine
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math"
+	"runtime"
+	"time"
+
+	"github.com/vitft/vitft/engine/sweep"
+	"github.com/vitft/vitft/head"
+	"github.com/vitft/vitft/onnx"
+)
+
+// SweepResult is a finished sweep.
+type SweepResult struct {
+	Folder  string
+	Summary *sweep.Summary
+}
+
+// Sweep trains the heads of an experiment on features that are encoded once,
+// and leaves their tables in the folder c.Out. The training settings of c are
+// what the heads share where the grid does not say otherwise.
+//
+// Each head is kept in a file of its own soon after it is trained: the same
+// sweep again goes on where it was interrupted, and one with another grid uses
+// the heads that still fit. A head that cannot be trained is recorded as failed
+// and does not stop the others.
+func Sweep(ctx context.Context, c Config, x sweep.Experiment, ev Events) (_ *SweepResult, err error) {
+	defer func() { err = interruption(ctx, err, "the same command goes on") }()
+	shared := c.Training
+	plan, err := x.Plan(shared.resolve)
+	if err != nil {
+		return nil, err
+	}
+	c.Training = Training{Seed: shared.Seed} // which decides what val holds out; the rest is in the plan
+	c.EnsureDefaults()
+	if err := c.Validate(); err != nil {
+		return nil, err
+	}
+	switch {
+	case c.Train == "" || c.Test == "":
+		return nil, configError("train, test: a sweep needs both, images to learn from and images to measure on")
+	case x.Selection == sweep.SelectVal && c.Val == "":
+		return nil, configError("selection: val needs validation images: name them, or a fraction to hold out, with the key val; or select by cv")
+	}
+	if err := c.checkSources(); err != nil {
+		return nil, err
+	}
+	for _, key := range shared.withoutEffect(x) {
+		ev.warn("every block of the grid sets this key, so that its value outside the grid has no effect", "key", key)
+	}
+	images, err := openData(c, ev)
+	if err != nil {
+		return nil, err
+	}
+	enc, err := openEncoding(c, ev)
+	if err != nil {
+		return nil, err
+	}
+	defer enc.close()
+	dir := runFolder(c.Out)
+	if err := dir.createSweep(c, shared, x); err != nil {
+		return nil, err
+	}
+	sets, err := enc.encodeAll(ctx, images)
+	if err != nil {
+		return nil, err
+	}
+	gemm, err := onnx.NewGemm(1, onnx.CPU) // heads are trained side by side
+	if err != nil {
+		return nil, err
+	}
+	defer gemm.Close()
+	s := sweeping{dir: dir, config: c, experiment: x, plan: plan, sets: sets, gemm: gemm, events: ev, done: map[place]sweep.Head{}}
+	if err := s.load(enc); err != nil {
+		return nil, err
+	}
+	if err := s.run(ctx); err != nil {
+		return nil, err
+	}
+	summary, err := sweep.Summarize(x, plan, func(k int, seed uint64) sweep.Head { return s.done[place{k, seed}] }, sets.test.labels(), s.train.Classes)
+	if err != nil {
+		return nil, err
+	}
+	return &SweepResult{c.Out, summary}, dir.finishSweep(summary)
+}
+
+// sweeping is a sweep under way.
+type sweeping struct {
+	dir        runFolder
+	config     Config
+	experiment sweep.Experiment
+	plan       *sweep.Plan
+	sets       *encodedSets
+	gemm       head.Gemm
+	events     Events
+
+	identity  string // of features, images, and how heads are judged
+	train     head.Data
+	val, test []float32 // features, as they are judged; no val: nil
+
+	done map[place]sweep.Head
+}
+
+// place is a head's place in the plan.
+type place struct {
+	configuration int
+	seed          uint64
+}
+
+// load reads the features into memory.
+func (s *sweeping) load(enc *encoding) (err error) {
+	if s.train, err = enc.headData(s.sets.train); err != nil {
+		return err
+	}
+	test, err := enc.headData(s.sets.test)
+	if err != nil {
+		return err
+	}
+	s.test = test.X
+	if s.sets.val != nil {
+		val, err := enc.headData(s.sets.val)
+		if err != nil {
+			return err
+		}
+		s.val = val.X
+	}
+	hash := sha256.New()
+	fmt.Fprintln(hash, enc.store.Key().Hash(), s.experiment.Selection)
+	for _, set := range s.sets.all() {
+		fmt.Fprintf(hash, "%s %q\n", set.what, set.data.Classes)
+		for i, y := range set.labels() {
+			fmt.Fprintf(hash, "%x %d\n", set.scan.IDs[i], y)
+		}
+	}
+	s.identity = hex.EncodeToString(hash.Sum(nil))
+	return nil
+}
+
+// pendingHead is a head to train.
+type pendingHead struct {
+	sweep.Head
+	place    place
+	name     string
+	settings head.Settings
+	result   *head.Result
+}
+
+// run trains every head that is not in the folder yet, group by group.
+func (s *sweeping) run(ctx context.Context) error {
+	var pending []*pendingHead
+	total := 0
+	for k, c := range s.plan.Configurations {
+		for _, seed := range c.Seeds {
+			total++
+			p, err := s.pending(place{k, seed}, c)
+			if err != nil {
+				return err
+			}
+			if h, ok := s.dir.readHeadFile(p.ID); ok {
+				s.done[p.place] = h
+			} else {
+				pending = append(pending, p)
+			}
+		}
+	}
+	s.events.info("sweep", "configurations", len(s.plan.Configurations), "heads", total, "finished before", len(s.done))
+	for len(pending) > 0 {
+		group := pending[:min(len(pending), groupSize())]
+		pending = pending[len(group):]
+		if err := s.trainGroup(ctx, group); err != nil {
+			return err
+		}
+		for _, p := range group {
+			if err := s.finish(ctx, p); err != nil {
+				return err
+			}
+			s.events.progress("sweep", s.experiment.Name, len(s.done), total)
+		}
+	}
+	return nil
+}
+
+// groupSize is how many heads are trained between two writes: enough that cores
+// seldom wait for the last of them, and not more than is soon trained again.
+func groupSize() int { return 4 * runtime.GOMAXPROCS(0) }
+
+func (s *sweeping) pending(at place, c sweep.Configuration) (*pendingHead, error) {
+	text, err := json.Marshal(map[string]any{"settings": c.Settings, "seed": at.seed, "data": s.identity}) // with sorted keys
+	if err != nil {
+		return nil, err
+	}
+	sum := sha256.Sum256(text)
+	p := &pendingHead{place: at, name: c.Name, Head: sweep.Head{ID: hex.EncodeToString(sum[:8]), Version: Version(), Settings: c.Settings, Seed: at.seed}}
+	t, err := trainingOf(c.Settings, at.seed)
+	if err != nil {
+		return nil, err
+	}
+	p.settings, err = t.settings()
+	p.settings.Gemm = s.gemm
+	return p, err
+}
+
+// trainGroup trains heads together. What fails is looked for by halves, so that
+// only the heads at fault keep the error.
+func (s *sweeping) trainGroup(ctx context.Context, group []*pendingHead) error {
+	settings := make([]head.Settings, len(group))
+	for i, p := range group {
+		settings[i] = p.settings
+	}
+	results, err := trainAll(ctx, s.train, settings)
+	switch {
+	case err == nil:
+		for i, p := range group {
+			p.result = results[i]
+		}
+		return nil
+	case ctx.Err() != nil || errors.Is(err, onnx.ErrRuntime):
+		return err
+	case len(group) == 1:
+		group[0].Error = err.Error()
+		return nil
+	}
+	half := len(group) / 2
+	if err := s.trainGroup(ctx, group[:half]); err != nil {
+		return err
+	}
+	return s.trainGroup(ctx, group[half:])
+}
+
+// finish judges a trained head and writes it down.
+func (s *sweeping) finish(ctx context.Context, p *pendingHead) error {
+	if p.Error == "" {
+		if err := s.judge(ctx, p); err != nil {
+			return err
+		}
+	}
+	if p.Error != "" {
+		s.events.warn("a head failed", "configuration", p.name, "seed", p.Seed, "reason", p.Error)
+	}
+	p.result = nil
+	s.done[p.place] = p.Head
+	return s.dir.writeJSON(headPath(p.ID), p.Head)
+}
+
+// judge measures a trained head on the test set and, if there is to be a
+// selection, scores it on other data.
+func (s *sweeping) judge(ctx context.Context, p *pendingHead) error {
+	h := p.result.Head
+	for _, e := range p.result.State.History {
+		p.Seconds.Train += e.Seconds
+	}
+	begin := time.Now()
+	var logits []float32
+	var labels []int
+	var err error
+	switch s.experiment.Selection {
+	case sweep.SelectVal:
+		logits, err = s.logits(h, s.val)
+		labels = s.sets.val.labels()
+	case sweep.SelectCV:
+		logits, err = outOfFold(ctx, s.train, nil, p.settings, 5)
+		if err != nil && ctx.Err() == nil && !errors.Is(err, onnx.ErrRuntime) {
+			p.Error = "cross-validation: " + err.Error()
+			return nil
+		}
+		labels = s.train.Y
+	}
+	if err != nil {
+		return err
+	}
+	if logits != nil {
+		p.Selection = new(balancedAccuracy(logits, labels, s.train.Classes))
+		p.Seconds.Select = time.Since(begin).Seconds()
+	}
+
+	begin = time.Now()
+	if logits, err = s.logits(h, s.test); err != nil {
+		return err
+	}
+	classes := s.sets.train.data.Classes
+	m := Measure(logits, s.sets.test.labels(), classes, s.sets.train.data.Counts())
+	m.Split, m.Loss, m.Epochs, m.SwitchEpoch, m.Seed = "test", p.settings.Loss, p.settings.Epochs, p.settings.SwitchEpoch(), p.Seed
+	m.Seconds = Seconds{Encode: Number(math.NaN()), Train: Number(p.Seconds.Train), Evaluate: Number(time.Since(begin).Seconds())}
+	if p.Metrics, err = json.Marshal(m); err != nil {
+		return err
+	}
+	for i := range s.sets.test.data.Items {
+		p.Predicted = append(p.Predicted, argmax(logits[i*len(classes):(i+1)*len(classes)]))
+	}
+	p.Seconds.Evaluate = time.Since(begin).Seconds()
+	s.events.info("head", "configuration", p.name, "seed", p.Seed, "balanced accuracy", fmt.Sprintf("%.4f", m.BalancedAccuracy))
+	return nil
+}
+
+func (s *sweeping) logits(h *head.Head, x []float32) ([]float32, error) {
+	z := make([]float32, len(x)/h.Dim*h.Classes)
+	return z, h.Logits(s.gemm, x, z)
+}
+
+// balancedAccuracy is the mean accuracy of the classes that have samples.
+func balancedAccuracy(logits []float32, labels []int, classes int) float64 {
+	right, total := make([]int, classes), make([]int, classes)
+	for i, y := range labels {
+		total[y]++
+		if argmax(logits[i*classes:(i+1)*classes]) == y {
+			right[y]++
+		}
+	}
+	var accuracies []float64
+	for y, n := range total {
+		if n > 0 {
+			accuracies = append(accuracies, float64(right[y])/float64(n))
+		}
+	}
+	return float64(mean(accuracies))
+}

@@ -1,0 +1,94 @@
+package engine
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+
+	"go.yaml.in/yaml/v3"
+
+	"github.com/vitft/vitft/engine/report"
+	"github.com/vitft/vitft/engine/sweep"
+)
+
+// The files of a sweep's folder, beside report.html. sweep.yaml is written
+// first, a file for each head as it is finished, the tables last.
+const (
+	sweepFile       = "sweep.yaml"
+	headsFile       = "heads.csv"
+	summaryFile     = "summary.csv"
+	summaryTextFile = "summary.md"
+	headsFolder     = "heads"
+)
+
+// createSweep makes the folder of a sweep, or readies the one that an earlier
+// sweep has left: its heads stay, its tables go.
+func (r runFolder) createSweep(c Config, shared Training, x sweep.Experiment) error {
+	entries, err := os.ReadDir(string(r))
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+	case err != nil:
+		return configError("out: %s cannot be used as the folder of a sweep: %v", r, err)
+	case len(entries) > 0 && !r.has(sweepFile):
+		return configError("out: %s is not empty and no folder of a sweep; choose another", r)
+	}
+	for _, name := range []string{headsFile, summaryFile, summaryTextFile, report.File} {
+		if err := os.Remove(r.path(name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("clear the folder of the sweep: %w", err)
+		}
+	}
+	if err := os.MkdirAll(r.path(headsFolder), 0o755); err != nil {
+		return fmt.Errorf("make the folder of the sweep: %w", err)
+	}
+	text, err := sweepYAML(c, shared, x)
+	if err != nil {
+		return err
+	}
+	return r.write(sweepFile, text)
+}
+
+// sweepYAML prints an experiment file with every default outside the heads
+// filled in.
+func sweepYAML(c Config, shared Training, x sweep.Experiment) ([]byte, error) {
+	c.Training = shared
+	var config, experiment yaml.Node
+	if err := errors.Join(config.Encode(c), experiment.Encode(x)); err != nil {
+		return nil, err
+	}
+	// A setting of heads that is left out is a default of its loss: there is no one value to print.
+	unset := shared.unset()
+	var kept []*yaml.Node
+	for i := 0; i < len(config.Content); i += 2 {
+		if !slices.Contains(unset, config.Content[i].Value) {
+			kept = append(kept, config.Content[i], config.Content[i+1])
+		}
+	}
+	config.Content = append(kept, experiment.Content...)
+	var b bytes.Buffer
+	e := yaml.NewEncoder(&b)
+	e.SetIndent(2)
+	return b.Bytes(), errors.Join(e.Encode(&config), e.Close())
+}
+
+// readHeadFile returns the head with that id, if this version of the program
+// has left one.
+func (r runFolder) readHeadFile(id string) (sweep.Head, bool) {
+	var h sweep.Head
+	err := r.readJSON(headPath(id), &h)
+	return h, err == nil && h.ID == id && h.Version == Version()
+}
+
+func headPath(id string) string { return filepath.Join(headsFolder, id+".json") }
+
+// finishSweep writes the tables.
+func (r runFolder) finishSweep(s *sweep.Summary) error {
+	return errors.Join(
+		r.writeCSV(headsFile, s.HeadsCSV()),
+		r.writeCSV(summaryFile, s.CSV()),
+		r.write(summaryTextFile, []byte(s.Markdown())),
+	)
+}
