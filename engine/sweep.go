@@ -87,7 +87,13 @@ func Sweep(ctx context.Context, c Config, x sweep.Experiment, ev Events) (_ *Swe
 	if err != nil {
 		return nil, err
 	}
-	return &SweepResult{c.Out, summary}, dir.finishSweep(summary)
+	if err := dir.finishSweep(summary); err != nil {
+		return nil, err
+	}
+	if summary.Failed() == len(summary.Heads) {
+		return nil, fmt.Errorf("every head failed (%s); the first: %s", dir.path(headsFile), summary.Heads[0].Error)
+	}
+	return &SweepResult{c.Out, summary}, nil
 }
 
 // sweeping is a sweep under way.

@@ -71,7 +71,8 @@ func sweepYAML(c Config, shared Training, x sweep.Experiment) ([]byte, error) {
 	var b bytes.Buffer
 	e := yaml.NewEncoder(&b)
 	e.SetIndent(2)
-	return b.Bytes(), errors.Join(e.Encode(&config), e.Close())
+	err := errors.Join(e.Encode(&config), e.Close())
+	return b.Bytes(), err
 }
 
 // readHeadFile returns the head with that id, if this version of the program

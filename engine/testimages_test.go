@@ -79,12 +79,17 @@ func draw(class int, r *rand.Rand) image.Image {
 func readConfig(t testing.TB, path string) Config {
 	t.Helper()
 	var c Config
+	readYAML(t, path, &c)
+	return c
+}
+
+func readYAML(t testing.TB, path string, into any) {
+	t.Helper()
 	text, err := os.ReadFile(path)
 	if err == nil {
-		err = yaml.Unmarshal(text, &c)
+		err = yaml.Unmarshal(text, into)
 	}
 	if err != nil {
 		t.Fatal(err)
 	}
-	return c
 }
