@@ -10,7 +10,8 @@ type Line struct {
 	Slope, Intercept float64
 	// StdErr is the standard error of Slope when each bin's accuracy is a binomial proportion: every fit here is
 	// linear in the accuracies once its weights are fixed, so it is exact for those. The proportion's variance is
-	// taken at (hits + ½)/(n + 1), which keeps a bin of three hits in three from claiming certainty.
+	// taken at (hits + 1)/(n + 2), Laplace's rule of succession, which keeps a bin of one sample from claiming
+	// certainty: so 95 % intervals cover 93 to 99 % from 5 samples on (TestCoverage).
 	StdErr float64
 	Bins   int // bins that were not empty
 }
@@ -18,39 +19,22 @@ type Line struct {
 // FitOrigin fits a line through the origin by least squares weighted by count: a = Σ w c acc / Σ w c². It reports
 // false when no bin has a confidence other than 0.
 func FitOrigin(bins []Bin) (Line, bool) {
-	return leastSquares(bins, counts(bins), false)
+	line, _, ok := leastSquares(bins, counts(bins), false)
+	return line, ok
 }
 
 // FitLine fits slope and intercept by least squares weighted by count. It reports false when fewer than two
 // confidences differ.
 func FitLine(bins []Bin) (Line, bool) {
-	return leastSquares(bins, counts(bins), true)
+	line, _, ok := leastSquares(bins, counts(bins), true)
+	return line, ok
 }
 
 // FitHuber is [FitOrigin], or with intercept [FitLine], made robust by iteratively reweighted least squares with
 // Huber's weights min(1, 1.345 s/|r|), where s = 1.4826 times the weighted median of the |r| (Huber, 1964; the
 // constants give 95 % efficiency under normal errors).
 func FitHuber(bins []Bin, intercept bool) (Line, bool) {
-	w := counts(bins)
-	line, ok := leastSquares(bins, w, intercept)
-	for range 50 {
-		if !ok {
-			return line, false
-		}
-		s := 1.4826 * medianResidual(bins, line)
-		if s < 1e-12 { // more than half of the samples lie on the line
-			return line, true
-		}
-		for i, b := range bins {
-			r := math.Abs(b.Accuracy - line.Slope*b.Confidence - line.Intercept)
-			w[i] = float64(b.Count) * min(1, 1.345*s/max(r, 1e-300))
-		}
-		last := line.Slope
-		line, ok = leastSquares(bins, w, intercept)
-		if math.Abs(line.Slope-last) <= 1e-10*math.Abs(last) {
-			break
-		}
-	}
+	line, _, ok := huber(bins, intercept)
 	return line, ok
 }
 
@@ -87,13 +71,11 @@ func FitBox(bins []Bin, ridge, aLow, aHigh, bLow, bHigh float64) Line {
 	a, b := (ga*hbb-gb*hab)/det, (gb*haa-ga*hab)/det
 	// The standard error is that of the unconstrained slope, which is linear in the accuracies; at a bound it is
 	// an upper one.
-	variance := 0.0
-	for _, bin := range bins {
-		if bin.Count > 0 {
-			k := (bin.Confidence*hbb - hab) / (n * det)
-			variance += k * k * bin.variance()
-		}
+	influence := make([]float64, len(bins))
+	for i, bin := range bins {
+		influence[i] = (bin.Confidence*hbb - hab) / (n * det)
 	}
+	spread := stdErr(bins, influence, laplace)
 	if !(a >= aLow && a <= aHigh && b >= bLow && b <= bHigh) {
 		best := math.Inf(1)
 		try := func(x, y float64) {
@@ -108,12 +90,11 @@ func FitBox(bins []Bin, ridge, aLow, aHigh, bLow, bHigh float64) Line {
 			try(clamp((ga-hab*y)/haa, aLow, aHigh), y)
 		}
 	}
-	return Line{Slope: a, Intercept: b, StdErr: math.Sqrt(variance), Bins: filled}
+	return Line{Slope: a, Intercept: b, StdErr: spread, Bins: filled}
 }
 
-// leastSquares fits with one weight a bin.
-func leastSquares(bins []Bin, w []float64, intercept bool) (Line, bool) {
-	var line Line
+// leastSquares fits with one weight a bin. influence is the slope's derivative by each bin's accuracy.
+func leastSquares(bins []Bin, w []float64, intercept bool) (line Line, influence []float64, ok bool) {
 	var sw, sc, sy float64
 	for i, b := range bins {
 		if b.Count > 0 {
@@ -135,26 +116,58 @@ func leastSquares(bins []Bin, w []float64, intercept bool) (Line, bool) {
 		scale += w[i] * b.Confidence * b.Confidence
 	}
 	if cc <= 1e-12*scale || cc == 0 { // no spread beyond rounding
-		return line, false
+		return line, nil, false
 	}
 	line.Slope = cy / cc
 	line.Intercept = meanY - line.Slope*meanC
+	influence = make([]float64, len(bins))
+	for i, b := range bins {
+		influence[i] = w[i] * (b.Confidence - meanC) / cc
+	}
+	line.StdErr = stdErr(bins, influence, laplace)
+	return line, influence, true
+}
+
+func huber(bins []Bin, intercept bool) (line Line, influence []float64, ok bool) {
+	w := counts(bins)
+	line, influence, ok = leastSquares(bins, w, intercept)
+	for range 50 {
+		if !ok {
+			break
+		}
+		s := 1.4826 * medianResidual(bins, line)
+		if s < 1e-12 { // more than half of the samples lie on the line
+			break
+		}
+		for i, b := range bins {
+			r := math.Abs(b.Accuracy - line.Slope*b.Confidence - line.Intercept)
+			w[i] = float64(b.Count) * min(1, 1.345*s/max(r, 1e-300))
+		}
+		last := line.Slope
+		line, influence, ok = leastSquares(bins, w, intercept)
+		if math.Abs(line.Slope-last) <= 1e-10*math.Abs(last) {
+			break
+		}
+	}
+	return line, influence, ok
+}
+
+// stdErr is that of a slope, given the probability of a hit in each bin.
+func stdErr(bins []Bin, influence []float64, hit func(Bin) float64) float64 {
 	variance := 0.0
 	for i, b := range bins {
 		if b.Count > 0 {
-			k := w[i] * (b.Confidence - meanC) / cc
-			variance += k * k * b.variance()
+			p := hit(b)
+			variance += influence[i] * influence[i] * p * (1 - p) / float64(b.Count)
 		}
 	}
-	line.StdErr = math.Sqrt(variance)
-	return line, true
+	return math.Sqrt(variance)
 }
 
-// variance is that of the bin's accuracy.
-func (b Bin) variance() float64 {
+// laplace is the rule of succession.
+func laplace(b Bin) float64 {
 	n := float64(b.Count)
-	p := (b.Accuracy*n + 0.5) / (n + 1)
-	return p * (1 - p) / n
+	return (b.Accuracy*n + 1) / (n + 2)
 }
 
 func counts(bins []Bin) []float64 {

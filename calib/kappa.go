@@ -1,20 +1,18 @@
 package calib
 
 import (
-	"fmt"
 	"math"
 	"slices"
-	"strings"
 )
 
 // Kappa is one class's estimate.
 type Kappa struct {
 	Value   float64 // κ as the loss uses it
-	StdErr  float64 // of the slope behind it; 0 where there is none
+	StdErr  float64 // standard error of the slope behind it; where shrunk, its posterior standard deviation; 0: none
 	Samples int     // that the fit saw
 	Bins    int     // of those samples, not empty
-	Skipped bool    // too little data or still warming up: Value is 1, or the last one where smoothing keeps it
-	Shrunk  bool    // pulled toward the global slope
+	Skipped bool    // too little data or still warming up: Value is 1, or nears it from the last one where smoothed
+	Shrunk  bool    // pulled toward the slope of other classes; one without samples has that slope
 }
 
 // Sample is what κ estimation keeps of one training sample: what the head made of it when it was trained on.
@@ -83,7 +81,7 @@ type Epoch struct {
 	Pass func(visit func(logits []float32, labels []int)) error
 }
 
-// Estimator is what the trainer asks for κ. Implementations hold no state between epochs: all of it is in Epoch.
+// Estimator is what the trainer asks for κ ([New] makes one from text). Implementations hold no state between epochs: all of it is in Epoch.
 type Estimator interface {
 	// Estimate returns one κ > 0 for each class.
 	Estimate(e Epoch) ([]Kappa, error)
@@ -91,25 +89,6 @@ type Estimator interface {
 	Softmax(late bool) bool
 	// Folds is how many folds Samples and Pass are to be cross-fitted with; 0: none, as training saw them.
 	Folds() int
-}
-
-// Names lists the estimators that New knows.
-func Names() []string { return []string{"slope", "vit", "ddc", "none"} }
-
-// New returns an estimator by name, with its defaults: "slope" ([Slope]), "vit" ([ViT]), "ddc" ([DDC]), or "none",
-// which is κ ≡ 1 ([One]).
-func New(name string) (Estimator, error) {
-	switch name {
-	case "slope":
-		return Slope{}, nil
-	case "vit":
-		return ViT{}, nil
-	case "ddc":
-		return DDC{}, nil
-	case "none":
-		return One{}, nil
-	}
-	return nil, fmt.Errorf("unknown κ estimator %q: choose one of %s", name, strings.Join(Names(), ", "))
 }
 
 // One is κ ≡ 1: the ablation without calibration.

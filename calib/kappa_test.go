@@ -236,17 +236,6 @@ func TestFullPassAgrees(t *testing.T) {
 	}
 }
 
-func TestNew(t *testing.T) {
-	for _, name := range calib.Names() {
-		if e, err := calib.New(name); err != nil || e == nil {
-			t.Errorf("%s: %v", name, err)
-		}
-	}
-	if _, err := calib.New("slop"); err == nil {
-		t.Error("an unknown estimator is found")
-	}
-}
-
 // An epoch without samples of a class, or with none at all, gives κ > 0 everywhere.
 func TestEstimatorsSurviveNothing(t *testing.T) {
 	for _, name := range calib.Names() {

@@ -114,15 +114,17 @@ func (DDC) Softmax(bool) bool { return true }
 
 func (DDC) Folds() int { return 0 }
 
-// smooth is the exponential moving average from 1: decay·old + (1 − decay)·new.
+// smooth is the exponential moving average from 1: decay·old + (1 − decay)·new. Its standard error takes epochs as
+// saying the same, for they are of the same samples.
 func smooth(k Kappa, previous []Kappa, y int, decay float64) Kappa {
 	if decay <= 0 {
 		return k
 	}
-	old := 1.0
+	old := Kappa{Value: 1}
 	if previous != nil {
-		old = previous[y].Value
+		old = previous[y]
 	}
-	k.Value = decay*old + (1-decay)*k.Value
+	k.Value = decay*old.Value + (1-decay)*k.Value
+	k.StdErr = decay*old.StdErr + (1-decay)*k.StdErr
 	return k
 }

@@ -19,11 +19,19 @@ const (
 	OneVsRest Grouping = "one-vs-rest"
 )
 
+// Target is where a class's slope is shrunk to.
+type Target string
+
+const (
+	Global Target = "global" // all classes
+	Group  Target = "group"  // the classes of its group, many, medium or few
+)
+
 // Slope is the paper's definition: κ is the slope of accuracy against confidence, with everything about the fit to
 // be chosen. The zero value is the default.
 //
 // A logit has no unit: a head of twice the scale has half the slope, and κ* would undo or double the scale for all
-// classes alike. So κ* is relative to the slope of all classes together.
+// classes alike. So κ* is relative to the slope of all classes together, whose own standard error is not counted.
 type Slope struct {
 	Group      Grouping // default ByPrediction
 	Bins       int      // default 20
@@ -35,13 +43,19 @@ type Slope struct {
 	Min, Max   float64  // clamps (default 0.1 and 10)
 	Decay      float64  // share of the old κ in the new: exponential moving average from 1 (default 0: none)
 	Warmup     int      // epochs before the first κ*; until then it is 1 (default 0)
-	// Shrink pulls a class's slope toward that of all classes together, which then counts as much as this many
-	// samples: (n κ_y + m κ)/(n + m) (empirical Bayes; default 20; negative: none).
+
+	// Shrink says how much a class's slope is pulled toward that of its Target. 0, the default, is empirical Bayes:
+	// as much as the slopes' standard errors and their scatter ask for ([DerSimonianLaird]; Morris, 1983), which needs
+	// four classes. Above 0, the target counts as much as this many samples: (n κ_y + m κ)/(n + m). Negative: none.
 	Shrink float64
+	Toward Target // default Global
+
 	// CrossFit is the number of folds that the samples are out of: slopes that are not read off memorised samples
 	// (default 0: the samples as trained on).
 	CrossFit int
 }
+
+const defaultMin, defaultMax = 0.1, 10
 
 func (s Slope) Estimate(e Epoch) ([]Kappa, error) {
 	if s.Group == "" {
@@ -51,13 +65,10 @@ func (s Slope) Estimate(e Epoch) ([]Kappa, error) {
 		s.Bins = 20
 	}
 	if s.Min == 0 {
-		s.Min = 0.1
+		s.Min = defaultMin
 	}
 	if s.Max == 0 {
-		s.Max = 10
-	}
-	if s.Shrink == 0 {
-		s.Shrink = 20
+		s.Max = defaultMax
 	}
 	if !e.Late && e.Number < s.Warmup {
 		return One{}.Estimate(e)
@@ -66,58 +77,134 @@ func (s Slope) Estimate(e Epoch) ([]Kappa, error) {
 	if err != nil {
 		return nil, err
 	}
-	var all series
-	for _, c := range classes {
-		all.confidence = append(all.confidence, c.confidence...)
-		all.hit = append(all.hit, c.hit...)
-	}
-	global, haveGlobal := s.fit(all, e.Late)
-
-	unit := 1.0
-	if !e.Late && haveGlobal && global.Slope > 0 {
-		unit = global.Slope
-	}
-	global.Slope /= unit
-
-	kappa := make([]Kappa, len(classes))
+	fits, all := make([]fit, len(classes)), make([]int, len(classes))
 	for y, c := range classes {
-		line, ok := s.fit(c, e.Late)
-		line.Slope, line.StdErr = line.Slope/unit, line.StdErr/unit
-		k := Kappa{Value: line.Slope, StdErr: line.StdErr, Samples: len(c.hit), Bins: line.Bins}
+		n := len(c.hit)
 		if s.Group == OneVsRest {
-			k.Samples = e.Counts[y] // the positives, which are what limits the fit
+			n = e.Counts[y] // the positives are what limits it
 		}
-		n := float64(k.Samples)
-		switch {
-		case ok && s.Shrink > 0 && haveGlobal:
-			keep := n / (n + s.Shrink)
-			k.Value, k.StdErr, k.Shrunk = keep*k.Value+(1-keep)*global.Slope, keep*k.StdErr, true
-		case ok:
-		case s.Shrink > 0 && haveGlobal:
-			k.Value, k.Shrunk = global.Slope, true
-		default:
-			k.Value, k.Skipped = 1, true
+		fits[y], all[y] = s.fit(c, n, e.Late), y
+	}
+	global := s.target(classes, fits, all, e.Late)
+	unit := 1.0
+	if !e.Late {
+		if unit = global.line.Slope; !(unit > 0) { // nothing to be relative to
+			return One{}.Estimate(e)
 		}
-		k.Value = clamp(k.Value, s.Min, s.Max)
+	}
+	targets := slices.Repeat([]target{global}, len(classes))
+	if s.Toward == Group && e.Group != nil {
+		members := make([][]int, slices.Max(e.Group)+1)
+		for y, g := range e.Group {
+			members[g] = append(members[g], y)
+		}
+		for _, ys := range members {
+			if t := s.target(classes, fits, ys, e.Late); t.ok && (s.Shrink != 0 || t.classes.n >= minPopulation) {
+				for _, y := range ys {
+					targets[y] = t
+				}
+			}
+		}
+	}
+	kappa := make([]Kappa, len(classes))
+	for y, f := range fits {
+		k := targets[y].shrink(f, s.Shrink)
+		k.StdErr /= unit
+		if !k.Skipped {
+			k.Value = clamp(k.Value/unit, s.Min, s.Max)
+		}
 		kappa[y] = smooth(k, e.Previous, y, s.Decay)
 	}
 	return kappa, nil
 }
 
+// A fit is a line through one class's bins, and what its standard error depends on.
+type fit struct {
+	line      Line
+	bins      []Bin
+	influence []float64
+	samples   int
+	ok        bool // there is a line
+}
+
+func (s Slope) fit(c series, samples int, late bool) fit {
+	f := fit{bins: c.bins(s.Bins, !late, s.EqualCount), samples: samples}
+	if s.Huber {
+		f.line, f.influence, f.ok = huber(f.bins, s.Intercept)
+	} else {
+		f.line, f.influence, f.ok = leastSquares(f.bins, counts(f.bins), s.Intercept)
+	}
+	f.ok = f.ok && samples > 0
+	return f
+}
+
+// A target is what the slopes of several classes have in common.
+type target struct {
+	fit                // of all their samples
+	classes population // for empirical Bayes
+}
+
+func (s Slope) target(classes []series, fits []fit, ys []int, late bool) target {
+	var together series
+	samples := 0
+	for _, y := range ys {
+		together.confidence = append(together.confidence, classes[y].confidence...)
+		together.hit = append(together.hit, classes[y].hit...)
+		samples += fits[y].samples
+	}
+	t := target{fit: s.fit(together, samples, late)}
+	if !t.ok || s.Shrink != 0 {
+		return t
+	}
+	var slopes, errs []float64
+	for _, y := range ys {
+		if fits[y].ok {
+			slopes, errs = append(slopes, fits[y].line.Slope), append(errs, t.stdErr(fits[y]))
+		}
+	}
+	t.classes = newPopulation(slopes, errs)
+	return t
+}
+
+// stdErr is the standard error of a class's slope if the class were as the target is. A class that was right five
+// times in five has a small error of its own, and weights by it would believe just those that luck has moved most.
+func (t target) stdErr(f fit) float64 {
+	n := float64(t.samples)
+	return stdErr(f.bins, f.influence, func(b Bin) float64 {
+		p := clamp(t.line.Slope*b.Confidence+t.line.Intercept, 0, 1)
+		return (p*n + 1) / (n + 2)
+	})
+}
+
+// shrink makes κ of a class's fit; amount is [Slope.Shrink].
+func (t target) shrink(f fit, amount float64) Kappa {
+	k := Kappa{Value: f.line.Slope, StdErr: f.line.StdErr, Samples: f.samples, Bins: f.line.Bins}
+	switch {
+	case amount > 0 && t.ok:
+		// m samples' worth of prior is a prior of the variance that a slope of m samples has.
+		k.Shrunk = true
+		if f.ok {
+			keep := float64(f.samples) / (float64(f.samples) + amount)
+			k.Value, k.StdErr = keep*k.Value+(1-keep)*t.line.Slope, math.Sqrt(keep)*t.stdErr(f)
+		} else {
+			k.Value, k.StdErr = t.line.Slope, t.line.StdErr*math.Sqrt(float64(t.samples)/amount)
+		}
+	case amount == 0 && t.classes.n >= minPopulation:
+		k.Shrunk = true
+		if f.ok {
+			k.Value, k.StdErr = t.classes.posterior(k.Value, t.stdErr(f))
+		} else {
+			k.Value, k.StdErr = t.classes.prior()
+		}
+	case !f.ok:
+		k.Value, k.StdErr, k.Skipped = 1, 0, true
+	}
+	return k
+}
+
 func (s Slope) Softmax(late bool) bool { return late && s.Raw && s.Group != OneVsRest && !s.FullPass }
 
 func (s Slope) Folds() int { return s.CrossFit }
-
-func (s Slope) fit(c series, late bool) (Line, bool) {
-	bins := c.bins(s.Bins, !late, s.EqualCount)
-	switch {
-	case s.Huber:
-		return FitHuber(bins, s.Intercept)
-	case s.Intercept:
-		return FitLine(bins)
-	}
-	return FitOrigin(bins)
-}
 
 // collect sorts the epoch's samples, or those of a full pass, by class.
 func (s Slope) collect(e Epoch) ([]series, error) {
@@ -133,28 +220,20 @@ func (s Slope) collect(e Epoch) ([]series, error) {
 		seen := make([]float64, n)
 		for i, y := range labels {
 			row := logits[i*n : (i+1)*n]
-			o := Sample{Label: int32(y), Predicted: int32(argmax(row)), True: row[y]}
-			o.Top = row[o.Predicted]
-			if e.Late {
-				for k, z := range row {
-					seen[k] = float64(z)
-					if !s.Raw {
-						seen[k] = e.Beta[k]*seen[k] + e.Delta[k]
-					}
-				}
-				o.Fitted = int32(argmax(seen))
-				logSum := softmax(seen)
-				o.Confidence, o.LogSum = float32(seen[o.Fitted]), float32(logSum)
-			}
 			if s.Group != OneVsRest {
-				s.add(classes, o, e.Late)
+				s.add(classes, NewSample(row, y, e.Beta, e.Delta), e.Late)
 				continue
 			}
 			for k, z := range row {
-				confidence := float64(z)
-				if e.Late {
-					confidence = seen[k]
+				seen[k] = float64(z)
+				if e.Late && !s.Raw {
+					seen[k] = e.Beta[k]*seen[k] + e.Delta[k]
 				}
+			}
+			if e.Late {
+				softmax(seen)
+			}
+			for k, confidence := range seen {
 				classes[k].add(confidence, k == y)
 			}
 		}
