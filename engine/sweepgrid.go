@@ -6,6 +6,7 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
+	"github.com/vitft/vitft/calib"
 	"github.com/vitft/vitft/engine/sweep"
 )
 
@@ -28,6 +29,9 @@ func (t Training) resolve(point map[string]any) (sweep.Settings, error) {
 	t.ensureDefaults()
 	if err := t.validate(); err != nil {
 		return nil, err
+	}
+	if kappa, err := calib.New(t.Kappa); err == nil {
+		t.Kappa = fmt.Sprint(kappa) // one spelling for each estimator
 	}
 	s := sweep.Settings{}
 	v := reflect.ValueOf(t)
