@@ -42,11 +42,11 @@ func (r runFolder) readCheckpoint() (*checkpoint, error) {
 }
 
 // headFormat is the "format" of head.safetensors.
-const headFormat = "vitft-head-1"
+const headFormat = "vitft-head-2"
 
 // writeHead writes head.safetensors: weight [C,D], bias [C], mean [D],
-// inv_std [D], scale [1] and, where there is one, transform [D,D]; see
-// head.Head for what they mean.
+// inv_std [D] and, where there is one, transform [D,D]; see head.Head for what
+// they mean.
 func (r runFolder) writeHead(h *head.Head) error {
 	f := safetensors.File{
 		Metadata: map[string]string{"format": headFormat, "normalize": fmt.Sprint(h.Normalize)},
@@ -55,7 +55,6 @@ func (r runFolder) writeHead(h *head.Head) error {
 			safetensors.New("bias", []int{h.Classes}, h.B),
 			safetensors.New("mean", []int{h.Dim}, h.Mean),
 			safetensors.New("inv_std", []int{h.Dim}, h.InvStd),
-			safetensors.New("scale", []int{1}, []float32{h.Scale}),
 		},
 	}
 	if h.Transform != nil {
@@ -75,8 +74,7 @@ func (r runFolder) readHead() (*head.Head, error) {
 		return nil, dataError("%s is no head of ours (format %q, not %q)", path, f.Metadata["format"], headFormat)
 	}
 	h := &head.Head{Normalize: f.Metadata["normalize"] == "true"}
-	var scale []float32
-	into := map[string]*[]float32{"weight": &h.W, "bias": &h.B, "mean": &h.Mean, "inv_std": &h.InvStd, "scale": &scale, "transform": &h.Transform}
+	into := map[string]*[]float32{"weight": &h.W, "bias": &h.B, "mean": &h.Mean, "inv_std": &h.InvStd, "transform": &h.Transform}
 	for _, t := range f.Tensors {
 		if values := into[t.Name]; values != nil {
 			if *values, err = safetensors.Values[float32](t); err != nil {
@@ -86,9 +84,8 @@ func (r runFolder) readHead() (*head.Head, error) {
 	}
 	h.Classes, h.Dim = len(h.B), len(h.Mean)
 	square := h.Transform == nil || len(h.Transform) == h.Dim*h.Dim
-	if h.Classes == 0 || h.Dim == 0 || len(h.W) != h.Classes*h.Dim || len(h.InvStd) != h.Dim || len(scale) != 1 || !square {
+	if h.Classes == 0 || h.Dim == 0 || len(h.W) != h.Classes*h.Dim || len(h.InvStd) != h.Dim || !square {
 		return nil, dataError("%s: tensors are missing or their shapes do not fit together", path)
 	}
-	h.Scale = scale[0]
 	return h, nil
 }

@@ -20,7 +20,7 @@ const labelsKey = "vitft.labels"
 func (b *backbone) export(h *head.Head, classes []string) ([]byte, error) {
 	m := b.model.Clone()
 	err := m.AppendHead(graph.Head{
-		Classes: h.Classes, Weight: h.EffectiveWeight(), Bias: h.B,
+		Classes: h.Classes, Weight: h.W, Bias: h.B,
 		Mean: h.Mean, InvStd: h.InvStd, Transform: h.Transform, Normalize: h.Normalize,
 	})
 	if err != nil {

@@ -381,12 +381,12 @@ func TestEncodeInShards(t *testing.T) {
 
 func TestHeadFileRefusesDamage(t *testing.T) {
 	run := runFolder(t.TempDir())
-	h := &head.Head{Classes: 2, Dim: 3, W: make([]float32, 6), B: make([]float32, 2), Mean: make([]float32, 3), InvStd: make([]float32, 3), Scale: 4}
+	h := &head.Head{Classes: 2, Dim: 3, W: make([]float32, 6), B: make([]float32, 2), Mean: make([]float32, 3), InvStd: make([]float32, 3)}
 	if err := run.writeHead(h); err != nil {
 		t.Fatal(err)
 	}
 	back, err := run.readHead()
-	if err != nil || back.Classes != 2 || back.Dim != 3 || back.Scale != 4 {
+	if err != nil || back.Classes != 2 || back.Dim != 3 {
 		t.Fatalf("read back %+v, %v", back, err)
 	}
 	f, err := safetensors.Read(run.path(headFile))

@@ -28,6 +28,12 @@ type Training struct {
 	Tau            *float64 `yaml:"tau"`
 	Gamma          *float64 `yaml:"gamma"`
 	Rho            *float64 `yaml:"rho"`
+	Focus          *float64 `yaml:"focus"`
+	Margin         *float64 `yaml:"margin"`
+	Noise          float64  `yaml:"noise"`
+	Experts        int      `yaml:"experts"`
+	Subspace       float64  `yaml:"subspace"`
+	Diversity      float64  `yaml:"diversity"`
 	Kappa          string   `yaml:"kappa"`
 	Seed           uint64   `yaml:"seed"`
 }
@@ -43,7 +49,8 @@ func (t *Training) settings() (head.Settings, error) {
 		Loss: t.Loss, Head: t.Head, Scale: t.Scale, LearnScale: t.LearnScale, Start: t.Start, Features: t.FeatureScaling, Shrinkage: t.Shrinkage,
 		Epochs: t.Epochs, Switch: t.Switch, Restart: t.Restart, Batch: t.HeadBatch,
 		Optimizer: t.Optimizer, LR: t.LR, Momentum: t.Momentum, Nesterov: t.Nesterov, WeightDecay: t.WeightDecay, Warmup: t.Warmup,
-		Tau: t.Tau, Gamma: t.Gamma, Rho: t.Rho, Kappa: kappa, Seed: t.Seed,
+		Tau: t.Tau, Gamma: t.Gamma, Rho: t.Rho, Focus: t.Focus, Margin: t.Margin, Noise: t.Noise,
+		Experts: t.Experts, Subspace: t.Subspace, Diversity: t.Diversity, Kappa: kappa, Seed: t.Seed,
 	}, nil
 }
 
@@ -59,7 +66,8 @@ func (t *Training) ensureDefaults() {
 	t.Shrinkage = s.Shrinkage
 	t.Epochs, t.Switch, t.Restart, t.HeadBatch = s.Epochs, s.Switch, s.Restart, s.Batch
 	t.Optimizer, t.LR, t.Momentum, t.WeightDecay = s.Optimizer, s.LR, s.Momentum, s.WeightDecay
-	t.Tau, t.Gamma, t.Rho = s.Tau, s.Gamma, s.Rho
+	t.Tau, t.Gamma, t.Rho, t.Focus, t.Margin = s.Tau, s.Gamma, s.Rho, s.Focus, s.Margin
+	t.Experts, t.Subspace = s.Experts, s.Subspace
 }
 
 // validate passes on what head.Settings finds wrong.

@@ -26,3 +26,14 @@ func exp32(x float32) float32 {
 	p := 1 + r*(1+r*(1./2+r*(1./6+r*(1./24+r*(1./120+r*(1./720))))))
 	return p * math.Float32frombits(uint32(int32(n)+127)<<23)
 }
+
+// expAll replaces each u by exp32(u − top) and returns the sum of them.
+func expAll(u []float32, top float32) float32 {
+	sum := float32(0)
+	for k, v := range u {
+		e := exp32(v - top)
+		u[k] = e
+		sum += e
+	}
+	return sum
+}

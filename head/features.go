@@ -7,15 +7,65 @@ import (
 	"gonum.org/v1/gonum/mat"
 )
 
-// fitFeatures sets how features are prepared, from the training set and Settings.Features.
-func (h *Head) fitFeatures(data Data, s Settings) error {
+// preparation is what decides how features are prepared.
+type preparation struct {
+	features  string
+	shrinkage float64
+	normalize bool
+	val       *Data
+}
+
+func (s Settings) preparation() preparation {
+	p := preparation{features: s.Features, normalize: s.Head == "cosine", val: s.Val}
+	if s.Features == "whiten" {
+		p.shrinkage = s.Shrinkage
+	}
+	return p
+}
+
+// prepared is a training set made ready: read only, and so the same for all trainings that want it alike.
+type prepared struct {
+	head   Head      // how, without W and B
+	rows   []float32 // [n·Views, D]
+	val    []float32 // [n, D] of Settings.Val
+	length float64   // root mean square of the rows' lengths
+	// within is the variance a dimension that whitening takes the shrunk within-class covariance to.
+	within float64
+}
+
+// prepare makes data ready as s, with its defaults, wants it.
+func prepare(data Data, s Settings, workers int) (*prepared, error) {
+	p := &prepared{head: Head{Classes: data.Classes, Dim: data.Dim, Normalize: s.Head == "cosine"}, rows: make([]float32, len(data.X))}
+	if err := p.fit(data.flat(), s); err != nil {
+		return nil, err
+	}
+	if err := p.head.prepare(s.Gemm, workers, data.X, p.rows); err != nil {
+		return nil, err
+	}
+	if s.Val != nil {
+		p.val = make([]float32, len(s.Val.X))
+		if err := p.head.prepare(s.Gemm, workers, s.Val.X, p.val); err != nil {
+			return nil, err
+		}
+	}
+	square := 0.0
+	for _, v := range p.rows {
+		square += float64(v) * float64(v)
+	}
+	p.length = math.Sqrt(square / float64(len(p.rows)/data.Dim))
+	return p, nil
+}
+
+// fit sets how features are prepared, from the training set and Settings.Features.
+func (p *prepared) fit(data Data, s Settings) error {
+	h := &p.head
 	h.Mean, h.InvStd = make([]float32, data.Dim), make([]float32, data.Dim)
 	for d := range h.InvStd {
 		h.InvStd[d] = 1
 	}
 	switch s.Features {
 	case "whiten":
-		return h.fitWhitening(data, s)
+		return p.fitWhitening(data, s)
 	case "standardize", "center":
 		mean := sampleMean(data)
 		for d, m := range mean {
@@ -48,7 +98,8 @@ func (h *Head) fitDeviation(data Data, mean []float64) {
 // (Ledoit and Wolf, 2004, with a fixed λ). In this metric classes are round, which is what lets few-shot classes be
 // told by their mean: it is the metric of linear discriminant analysis. Any square root of the inverse would do, since
 // heads do not see rotations; the triangular one is the cheapest.
-func (h *Head) fitWhitening(data Data, s Settings) error {
+func (p *prepared) fitWhitening(data Data, s Settings) error {
+	h := &p.head
 	dim := data.Dim
 	means := classMeans(data)
 	counts := data.Counts()
@@ -93,6 +144,7 @@ func (h *Head) fitWhitening(data Data, s Settings) error {
 		return nil // every class is a point: there is no metric to learn, and the identity will do
 	}
 	scale := float64(dim) / trace // the mean variance becomes 1
+	p.within = 1 / scale / max(float64(len(data.Y))-filled, 1)
 	for i := range cov {
 		cov[i] *= (1 - s.Shrinkage) * scale
 	}

@@ -2,14 +2,14 @@ package head
 
 import (
 	"fmt"
-	"runtime"
 	"sync"
 
 	"gonum.org/v1/gonum/blas"
 	"gonum.org/v1/gonum/blas/gonum"
 )
 
-// Gemm is the one matrix product that training needs. It must give the same bits for the same shapes and operands.
+// Gemm is the one matrix product that training needs. It must give the same bits for the same shapes and operands, and
+// allow for calls from several goroutines at once.
 type Gemm interface {
 	// Mul computes C = op(A)·op(B), where op transposes if asked: A is m×k (k×m if transA), B is k×n (n×k if
 	// transB), C is m×n, all row-major float32. C is overwritten.
@@ -69,10 +69,10 @@ func transpose(a []float32, rows, cols int, out []float32) {
 	}
 }
 
-// parallel splits [0, n) among the processors in pieces of at least grain. Every index is handled alone, so the
+// parallel splits [0, n) among so many goroutines in pieces of at least grain. Every index is handled alone, so the
 // split never shows in the result.
-func parallel(n, grain int, do func(from, to int)) {
-	workers := min(runtime.GOMAXPROCS(0), (n+grain-1)/grain)
+func parallel(workers, n, grain int, do func(from, to int)) {
+	workers = min(workers, (n+grain-1)/grain)
 	if workers <= 1 {
 		do(0, n)
 		return

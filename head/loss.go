@@ -1,20 +1,24 @@
 package head
 
 import (
-	"fmt"
 	"math"
-	"slices"
-	"strings"
 
 	"github.com/vitft/vitft/calib"
 )
 
-// Adjustment is a loss of the Vector-Scaling family (Kini et al., NeurIPS 2021), with one α, β and Δ for each class:
+// Adjustment is a loss of the Vector-Scaling family (Kini et al., NeurIPS 2021), with one α, β and Δ for each class,
+// widened by the margin of LDAM (Cao et al., NeurIPS 2019), which lowers the logit of the label alone, and by the
+// focusing exponent of the focal loss (Lin et al., ICCV 2017):
 //
-//	ℓ(z, y) = −α_y log( exp(β_y z_y + Δ_y) / Σ_k exp(β_k z_k + Δ_k) )
+//	p = exp(β_y z_y + Δ_y − m_y) / ( exp(β_y z_y + Δ_y − m_y) + Σ_{k≠y} exp(β_k z_k + Δ_k) )
+//	ℓ(z, y) = −α_y (1 − p)^Focus log p
 //
 // Over a batch it is the weighted mean Σ_i ℓ_i / Σ_i α_{y_i}, as in the reference code.
-type Adjustment struct{ Alpha, Beta, Delta []float64 }
+type Adjustment struct {
+	Alpha, Beta, Delta []float64 // [C]
+	Margin             []float64 // [C], in logits: LDAM's margin on the cosine times the scale
+	Focus              float64   // 0: none
+}
 
 // Phase says which half of a two-phase loss an epoch belongs to.
 type Phase string
@@ -25,147 +29,54 @@ const (
 	PhaseCLA   Phase = "cla"   // late: from T0 on
 )
 
-// effectiveNumber is b of (1−b)/(1−b^N_y), the inverse effective number of samples (Cui et al., CVPR 2019).
-const effectiveNumber = 0.9999
-
-// terms is what a loss may draw on for one class.
-type terms struct {
-	prior float64 // π_y
-	ratio float64 // N_y/N_max
-	count float64 // N_y
-	kappa float64 // κ*_y in the early phase, κ⁺_y in the late one
-
-	tau, gamma, rho float64
-}
-
-func one(terms) float64  { return 1 }
-func zero(terms) float64 { return 0 }
-func classBalanced(t terms) float64 {
-	return (1 - effectiveNumber) / (1 - math.Pow(effectiveNumber, t.count))
-}
-func reweighted(t terms) float64       { return math.Pow(t.prior, -t.rho) }
-func logAdjusted(t terms) float64      { return t.tau * math.Log(t.prior) }
-func logPrior(t terms) float64         { return math.Log(t.prior) }
-func classDependent(t terms) float64   { return math.Pow(t.ratio, t.gamma) }
-func calibratedScale(t terms) float64  { return math.Pow(t.prior, t.gamma) / t.kappa }
-func calibratedLogits(t terms) float64 { return t.tau * math.Log(t.prior/t.kappa) }
-
-// formula is α, β and Δ as functions of the class.
-type formula [3]func(terms) float64
-
-var (
-	plain    = formula{one, one, zero}
-	adjusted = formula{one, one, logAdjusted}
-)
-
-// losses is the table of METHOD: each loss early, and late where it has two phases. Sources: la, Menon et al., ICLR
-// 2021; balanced-softmax, Ren et al., NeurIPS 2020; cb, Cui et al., CVPR 2019; drw, Cao et al., NeurIPS 2019; cdt, Ye
-// et al., 2020; vs, Kini et al., NeurIPS 2021; adrw and vs-adrw-tla, Wang et al., NeurIPS 2023; cvs, Wang et al.,
-// TPAMI 2026.
-var losses = []lossRow{
-	{name: "ce", early: plain},
-	{name: "cb", early: formula{classBalanced, one, zero}},
-	{name: "drw", early: plain, late: formula{classBalanced, one, zero}},
-	{name: "adrw", early: plain, late: formula{reweighted, one, zero}},
-	{name: "la", early: adjusted},
-	{name: "balanced-softmax", early: formula{one, one, logPrior}},
-	{name: "cdt", early: formula{one, classDependent, zero}},
-	{name: "vs", early: formula{one, classDependent, logAdjusted}},
-	{name: "vs-adrw-tla", early: formula{one, classDependent, zero}, late: formula{reweighted, one, logAdjusted}},
-	{name: "cvs", early: formula{one, calibratedScale, zero}, late: formula{reweighted, one, calibratedLogits}, kappa: true},
-}
-
-type lossRow struct {
-	name        string
-	early, late formula // no late one: one phase
-	kappa       bool    // drawn on
-}
-
-func (l lossRow) twoPhase() bool { return l.late[0] != nil }
-
-func findLoss(name string) (lossRow, bool) {
-	i := slices.IndexFunc(losses, func(l lossRow) bool { return l.name == name })
-	if i < 0 {
-		return lossRow{}, false
-	}
-	return losses[i], true
-}
-
-// Losses lists the names that Settings.Loss takes.
-func Losses() []string {
-	var names []string
-	for _, l := range losses {
-		names = append(names, l.name)
-	}
-	return names
-}
-
-// NewAdjustment returns the loss's α, β and Δ in a phase. Tau, Gamma and Rho come from s; kappa is κ for each class,
-// nil for κ ≡ 1. An empty class counts as one sample, so that its log prior is finite.
-func NewAdjustment(s Settings, late bool, counts []int, kappa []calib.Kappa) (Adjustment, error) {
-	s = s.WithDefaults()
-	l, ok := findLoss(s.Loss)
-	if !ok {
-		return Adjustment{}, fmt.Errorf("unknown loss %q: choose one of %s", s.Loss, strings.Join(Losses(), ", "))
-	}
-	f := l.early
-	if late && l.twoPhase() {
-		f = l.late
-	}
-	total, most := 0.0, 0.0
-	for _, n := range counts {
-		total += float64(max(n, 1))
-		most = max(most, float64(n))
-	}
-	a := Adjustment{make([]float64, len(counts)), make([]float64, len(counts)), make([]float64, len(counts))}
-	for y, n := range counts {
-		count := float64(max(n, 1))
-		t := terms{prior: count / total, ratio: count / max(most, 1), count: count, kappa: 1,
-			tau: *s.Tau, gamma: *s.Gamma, rho: *s.Rho}
-		if kappa != nil {
-			t.kappa = kappa[y].Value
-		}
-		a.Alpha[y], a.Beta[y], a.Delta[y] = f[0](t), f[1](t), f[2](t)
-	}
-	return a, nil
-}
-
 // batchLoss computes an Adjustment on batches in float32.
 type batchLoss struct {
-	alpha, beta, delta []float32
-	unshift            []float32 // exp(−Δ)
-	flat               bool      // β ≡ 1
-	classes            int
-	loss               []float64 // scratch: −log p_y of each sample
+	alpha, beta, delta, margin []float32
+	unshift                    []float32 // exp(−Δ)
+	flat                       bool      // β ≡ 1
+	focus                      float64
+	classes                    int
+	loss                       []float64 // scratch: ℓ/α of each sample
 }
 
 func newBatchLoss(a Adjustment) *batchLoss {
-	l := &batchLoss{classes: len(a.Alpha), flat: true}
+	l := &batchLoss{classes: len(a.Alpha), flat: true, focus: a.Focus}
 	for y := range a.Alpha {
 		l.alpha = append(l.alpha, float32(a.Alpha[y]))
 		l.beta = append(l.beta, float32(a.Beta[y]))
 		l.delta = append(l.delta, float32(a.Delta[y]))
+		l.margin = append(l.margin, float32(a.Margin[y]))
 		l.unshift = append(l.unshift, float32(math.Exp(-a.Delta[y])))
 		l.flat = l.flat && a.Beta[y] == 1
 	}
 	return l
 }
 
+// weight is Σ_i α_{y_i}.
+func (l *batchLoss) weight(labels []int) float64 {
+	sum := 0.0
+	for _, y := range labels {
+		sum += float64(l.alpha[y])
+	}
+	return sum
+}
+
 // gradient turns raw logits z, [n, C], into the gradient of the batch's weighted mean loss with respect to them, in
-// place, and returns that mean. seen gets one calib.Sample a row; softmax asks for its LogSum.
-func (l *batchLoss) gradient(z []float32, labels []int, seen []calib.Sample, softmax bool) float64 {
+// place, and returns that mean. see gets one calib.Sample a row, with its LogSum if softmax is asked for.
+func (l *batchLoss) gradient(workers int, z []float32, labels []int, softmax bool, see func(i int, s calib.Sample)) float64 {
 	if len(l.loss) < len(labels) {
 		l.loss = make([]float64, len(labels))
 	}
-	weight := 0.0
-	for _, y := range labels {
-		weight += float64(l.alpha[y])
-	}
-	parallel(len(labels), 32, func(from, to int) {
+	weight := l.weight(labels)
+	parallel(workers, len(labels), 32, func(from, to int) {
+		var seen calib.Sample
 		for i := from; i < to; i++ {
 			y := labels[i]
 			row := z[i*l.classes : (i+1)*l.classes]
-			l.loss[i] = l.row(row, y, float32(float64(l.alpha[y])/weight), &seen[i], softmax)
+			l.loss[i] = l.row(row, y, float32(float64(l.alpha[y])/weight), &seen, softmax)
+			if see != nil {
+				see(i, seen)
+			}
 		}
 	})
 	sum := 0.0
@@ -175,15 +86,16 @@ func (l *batchLoss) gradient(z []float32, labels []int, seen []calib.Sample, sof
 	return sum / weight
 }
 
-// row replaces one sample's logits by weight·∂(−log p_y)/∂z and returns −log p_y.
+// row replaces one sample's logits by weight·∂ℓ/∂z and returns ℓ, both without α.
 func (l *batchLoss) row(z []float32, y int, weight float32, seen *calib.Sample, softmax bool) float64 {
-	beta, delta, unshift := l.beta[:len(z)], l.delta[:len(z)], l.unshift[:len(z)]
+	beta, delta := l.beta[:len(z)], l.delta[:len(z)]
 	best, fitted, high, top := 0, 0, z[0], float32(math.Inf(-1))
 	for k, v := range z {
 		if v > high {
 			best, high = k, v
 		}
-		if u := beta[k]*v + delta[k]; !(u <= top) { // NaN gets through, to be seen in the loss
+		u := beta[k]*v + delta[k]
+		if !(u <= top) { // NaN gets through, to be seen in the loss
 			fitted, top = k, u
 		}
 	}
@@ -195,26 +107,50 @@ func (l *batchLoss) row(z []float32, y int, weight float32, seen *calib.Sample, 
 		}
 		seen.LogSum = seen.Top + float32(math.Log(float64(sum)))
 	}
-	target := beta[y]*z[y] + delta[y]
-	sum := float32(0)
 	for k, v := range z {
-		e := exp32(beta[k]*v + delta[k] - top)
-		z[k] = e
-		sum += e
+		z[k] = beta[k]*v + delta[k]
 	}
+	if m := l.margin[y]; m != 0 {
+		z[y] -= m
+		top = z[0]
+		for _, u := range z[1:] {
+			top = max(top, u)
+		}
+	}
+	target := z[y]
+	sum := expAll(z, top)
 	if softmax && l.flat {
 		// Σ exp(z_k) from the terms that are there: exp(z_k) = exp(z_k + Δ_k) exp(−Δ_k).
-		raw := float32(0)
-		for k, e := range z {
-			raw += e * unshift[k]
-		}
-		seen.LogSum = top + float32(math.Log(float64(raw)))
+		seen.LogSum = top + float32(math.Log(float64(dot(z, l.unshift))))
 	}
 	seen.Confidence = 1 / sum // the top's own term is exp(0)
+	loss := math.Log(float64(sum)) - float64(target-top)
+	if l.focus > 0 {
+		var slope float64
+		loss, slope = focal(loss, l.focus)
+		weight *= float32(slope)
+	}
 	scale := weight / sum
-	for k, e := range z {
-		z[k] = e * scale * beta[k]
+	if l.flat {
+		for k := range z {
+			z[k] *= scale
+		}
+	} else {
+		for k, e := range z {
+			z[k] = e * scale * beta[k]
+		}
 	}
 	z[y] -= weight * beta[y]
-	return math.Log(float64(sum)) - float64(target-top)
+	return loss
+}
+
+// focal takes −log p to the focal loss −(1−p)^γ log p, and to its derivative with respect to −log p:
+// (1−p)^γ − γ p (1−p)^(γ−1) log p.
+func focal(nll, gamma float64) (loss, slope float64) {
+	if nll <= 0 { // p = 1, but for rounding
+		return 0, 0
+	}
+	p, q := math.Exp(-nll), -math.Expm1(-nll)
+	weight := math.Pow(q, gamma)
+	return weight * nll, weight + gamma*p*weight/q*nll
 }

@@ -4,152 +4,230 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"slices"
 	"testing"
 
 	"github.com/vitft/vitft/calib"
 )
 
-// reference is the loss of a batch in float64, straight from METHOD's formula.
-func reference(a Adjustment, cosine bool, dim int, x []float64, labels []int, params []float64) float64 {
-	classes := len(a.Alpha)
-	w, b, scale := params[:classes*dim], params[classes*dim:classes*dim+classes], params[len(params)-1]
-	sum, weight := 0.0, 0.0
+// reference is the loss of a batch in float64, straight from the formulas: the mean over experts, with the diversity
+// term.
+func reference(a Adjustment, s Settings, counts []int, dim int, x []float64, labels []int, params []float64) float64 {
+	classes, experts := len(a.Alpha), s.Experts
+	size := classes * (dim + 2)
+	inverse := make([]float64, classes) // 1/T
+	mean := 0.0
+	for _, n := range counts {
+		mean += float64(n) / float64(classes)
+	}
+	for k, n := range counts {
+		inverse[k] = (0.05*float64(slices.Max(counts))/mean + 0.95) / (0.05*float64(n)/mean + 0.95)
+	}
+	total, weight := 0.0, 0.0
 	for i, y := range labels {
-		z := make([]float64, classes)
-		total := 0.0
-		for k := range z {
-			dot, square := 0.0, 0.0
-			for d := range dim {
-				dot += w[k*dim+d] * x[i*dim+d]
-				square += w[k*dim+d] * w[k*dim+d]
+		p := make([][]float64, experts) // softened
+		for e := range experts {
+			w, b, scale := params[e*size:], params[e*size+classes*dim:], params[e*size+classes*dim+classes:]
+			z, soft := make([]float64, classes), make([]float64, classes)
+			sum, softSum := 0.0, 0.0
+			for k := range z {
+				dot, square := 0.0, 0.0
+				for d := range dim {
+					dot += w[k*dim+d] * x[i*dim+d]
+					square += w[k*dim+d] * w[k*dim+d]
+				}
+				if s.Head == "cosine" {
+					dot /= math.Sqrt(square)
+				}
+				raw := scale[k] * (dot + b[k])
+				soft[k] = math.Exp(raw * inverse[k])
+				softSum += soft[k]
+				z[k] = a.Beta[k]*raw + a.Delta[k]
+				if k == y {
+					z[k] -= a.Margin[k]
+				}
+				sum += math.Exp(z[k])
 			}
-			if cosine {
-				dot /= math.Sqrt(square)
+			for k := range soft {
+				soft[k] /= softSum
 			}
-			z[k] = a.Beta[k]*(scale*dot+b[k]) + a.Delta[k]
-			total += math.Exp(z[k])
+			p[e] = soft
+			py := math.Exp(z[y]) / sum
+			total -= a.Alpha[y] * math.Pow(1-py, a.Focus) * math.Log(py)
 		}
-		sum += a.Alpha[y] * (math.Log(total) - z[y])
+		for e := range experts {
+			for f := range experts {
+				for k := range classes {
+					if e != f {
+						// Σ α is divided by in the end; this term has a plain mean.
+						total -= s.Diversity / float64(experts-1) * p[e][k] * math.Log(p[e][k]/p[f][k]) * meanOf(a.Alpha, labels)
+					}
+				}
+			}
+		}
 		weight += a.Alpha[y]
 	}
-	return sum / weight
+	return total / weight / float64(experts)
 }
 
-// Every loss in both phases and with both heads: the analytic gradient is the derivative of the reference.
+func meanOf(v []float64, at []int) float64 {
+	sum := 0.0
+	for _, i := range at {
+		sum += v[i] / float64(len(at))
+	}
+	return sum
+}
+
+// Every loss in both phases, with both heads, one expert and several: the analytic gradient is the derivative of the
+// reference.
 func TestGradient(t *testing.T) {
+	for _, loss := range Losses() {
+		for _, kind := range []string{"cosine", "linear"} {
+			for _, late := range []bool{false, true} {
+				for _, experts := range []int{1, 3} {
+					s := Settings{Loss: loss, Head: kind, Scale: 3, LearnScale: true, Start: "zero", Gamma: new(0.4), Rho: new(0.5), Tau: new(1.3), Experts: experts}
+					if experts > 1 {
+						s.Diversity, s.Subspace = 0.3, 1
+					}
+					if m, _ := findMethod(loss); m.solve != nil {
+						continue
+					}
+					t.Run(fmt.Sprint(loss, "/", kind, "/late=", late, "/", experts), func(t *testing.T) { checkGradient(t, s.WithDefaults(), late) })
+				}
+			}
+		}
+	}
+}
+
+func checkGradient(t *testing.T, s Settings, late bool) {
 	const dim, n = 5, 12
 	counts := []int{40, 9, 3, 1}
+	classes := len(counts)
 	kappa := []calib.Kappa{{Value: 0.9}, {Value: 0.5}, {Value: 2}, {Value: 0.2}}
 	rng := rand.New(rand.NewPCG(1, 2))
-	d := Data{Dim: dim, Classes: len(counts)}
+	d := Data{Dim: dim, Classes: classes}
 	for i := range n {
 		for range dim {
 			d.X = append(d.X, float32(rng.NormFloat64()))
 		}
-		d.Y = append(d.Y, i%len(counts))
+		d.Y = append(d.Y, i%classes)
 	}
 	batch := rng.Perm(n)
-	for _, loss := range Losses() {
-		for _, kind := range []string{"cosine", "linear"} {
-			for _, late := range []bool{false, true} {
-				t.Run(fmt.Sprint(loss, "/", kind, "/late=", late), func(t *testing.T) {
-					s := Settings{Loss: loss, Head: kind, Scale: 3, LearnScale: true, Start: "zero", Gamma: new(0.4), Rho: new(0.5), Tau: new(1.3)}.WithDefaults()
-					tr, err := newTrainer(d, s)
-					if err != nil {
-						t.Fatal(err)
-					}
-					if err := tr.begin(); err != nil {
-						t.Fatal(err)
-					}
-					w, b, _ := tr.split(tr.state.Params)
-					for i := range w {
-						w[i] = float32(rng.NormFloat64())
-					}
-					if kind == "linear" {
-						for i := range b {
-							b[i] = float32(rng.NormFloat64())
-						}
-					}
-					a, err := NewAdjustment(s, late, counts, kappa)
-					if err != nil {
-						t.Fatal(err)
-					}
-					seen := make([]calib.Sample, n)
-					got, err := tr.gradient(batch, newBatchLoss(a), seen, true)
-					if err != nil {
-						t.Fatal(err)
-					}
-					var x, params []float64
-					var labels []int
-					for _, j := range batch {
-						for _, v := range tr.rows[j*dim : (j+1)*dim] {
-							x = append(x, float64(v))
-						}
-						labels = append(labels, d.Y[j])
-					}
-					for _, p := range tr.state.Params {
-						params = append(params, float64(p))
-					}
-					f := func() float64 { return reference(a, kind == "cosine", dim, x, labels, params) }
-					if want := f(); math.Abs(got-want) > 1e-5*(1+want) {
-						t.Errorf("loss %.8g, want %.8g", got, want)
-					}
-					trained := len(params) // the linear head has no scale, the cosine head no bias
-					if kind == "linear" {
-						trained--
-					}
-					for i := range trained {
-						if kind == "cosine" && i >= len(counts)*dim && i < len(params)-1 {
-							continue
-						}
-						const h = 1e-5
-						at := params[i]
-						params[i] = at + h
-						up := f()
-						params[i] = at - h
-						want := (up - f()) / (2 * h)
-						params[i] = at
-						if diff := math.Abs(float64(tr.grad[i]) - want); diff > 2e-6+2e-5*math.Abs(want) {
-							t.Errorf("parameter %d: gradient %.8g, want %.8g", i, tr.grad[i], want)
-						}
-					}
-					// What κ estimation gets to see is of the raw logits.
-					for i, j := range batch {
-						z := make([]float64, len(counts))
-						total := 0.0
-						best := 0
-						h := tr.current()
-						hw := h.EffectiveWeight()
-						for k := range z {
-							for q := range dim {
-								z[k] += float64(hw[k*dim+q]) * float64(tr.rows[j*dim+q])
-							}
-							z[k] += float64(h.B[k])
-							total += math.Exp(z[k])
-							if z[k] > z[best] {
-								best = k
-							}
-						}
-						o := seen[i]
-						fitted, confidence := 0, 0.0
-						for k := range z {
-							if a.Beta[k]*z[k]+a.Delta[k] > a.Beta[fitted]*z[fitted]+a.Delta[fitted] {
-								fitted = k
-							}
-						}
-						for k := range z {
-							confidence += math.Exp(a.Beta[k]*z[k] + a.Delta[k] - a.Beta[fitted]*z[fitted] - a.Delta[fitted])
-						}
-						if int(o.Fitted) != fitted || math.Abs(float64(o.Confidence)-1/confidence) > 1e-5 {
-							t.Errorf("sample %d: saw %+v, want %d with %g as the loss sees it", i, o, fitted, 1/confidence)
-						}
-						if int(o.Label) != d.Y[j] || int(o.Predicted) != best || math.Abs(float64(o.True)-z[d.Y[j]]) > 1e-5 ||
-							math.Abs(float64(o.Top)-z[best]) > 1e-5 || math.Abs(float64(o.LogSum)-math.Log(total)) > 1e-5 {
-							t.Errorf("sample %d: saw %+v, logits %v", i, o, z)
-						}
-					}
-				})
+	p, err := prepare(d, s, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	tr := newTrainer(d, s, p, 1)
+	tr.counts = counts
+	tr.state = &State{Params: make([]float32, s.Experts*tr.size())}
+	for e := range s.Experts {
+		p := tr.expert(tr.state.Params, e)
+		for k := range p.s {
+			p.s[k] = 1
+			if s.Head == "cosine" {
+				p.s[k] = float32(s.Scale)
+			} else {
+				p.b[k] = float32(rng.NormFloat64())
 			}
+		}
+		for i := range p.w {
+			p.w[i] = float32(rng.NormFloat64())
+		}
+	}
+	a, err := NewAdjustment(s, late, counts, kappa)
+	if err != nil {
+		t.Fatal(err)
+	}
+	scales := tr.method.stage(late).scales
+	if scales {
+		tr.state.Params[tr.size()-1] *= 1.5 // they may differ by then
+	}
+	seen := make([]calib.Sample, n)
+	got, err := tr.gradient(batch, newBatchLoss(a), scales, true, seen)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var x, params []float64
+	var labels []int
+	for _, j := range batch {
+		for _, v := range tr.rows[j*dim : (j+1)*dim] {
+			x = append(x, float64(v))
+		}
+		labels = append(labels, d.Y[j])
+	}
+	for _, p := range tr.state.Params {
+		params = append(params, float64(p))
+	}
+	f := func() float64 { return reference(a, s, counts, dim, x, labels, params) }
+	if want := f(); math.Abs(got-want) > 1e-5*(1+math.Abs(want)) {
+		t.Errorf("loss %.8g, want %.8g", got, want)
+	}
+	// The derivative by a shift of some parameters, of the sum over experts that is trained.
+	const h = 1e-5
+	slope := func(at ...int) float64 {
+		shift := func(by float64) {
+			for _, i := range at {
+				params[i] += by
+			}
+		}
+		shift(h)
+		up := f()
+		shift(-2 * h)
+		down := f()
+		shift(h)
+		return float64(s.Experts) * (up - down) / (2 * h)
+	}
+	check := func(what string, i int, want float64) {
+		if diff := math.Abs(float64(tr.grad[i]) - want); diff > 3e-6+3e-5*math.Abs(want) {
+			t.Errorf("%s, parameter %d: gradient %.8g, want %.8g", what, i, tr.grad[i], want)
+		}
+	}
+	for e := range s.Experts {
+		from := e * tr.size()
+		b, scale := from+classes*dim, from+classes*(dim+1)
+		var all []int
+		for k := range classes {
+			all = append(all, scale+k)
+		}
+		for i := from; i < b; i++ {
+			if scales {
+				check("frozen W", i, 0)
+			} else {
+				check("W", i, slope(i))
+			}
+		}
+		for k := range classes {
+			switch {
+			case scales && s.Head == "cosine":
+				check("scale", scale+k, slope(scale+k)*s.Scale*s.Scale)
+			case scales:
+				check("scale", scale+k, slope(scale+k))
+			case s.Head == "cosine":
+				check("scale", scale+k, slope(all...))
+				check("no b", b+k, 0)
+			default:
+				check("b", b+k, slope(b+k))
+				check("fixed scale", scale+k, 0)
+			}
+		}
+	}
+	// What κ estimation gets to see is of the raw logits.
+	if s.Experts > 1 || a.Margin[0] != 0 {
+		return
+	}
+	hw := tr.current()
+	if tr.method.after != nil {
+		return
+	}
+	for i, j := range batch {
+		z := make([]float32, classes)
+		if err := hw.multiply(Blas{}, tr.rows[j*dim:(j+1)*dim], z); err != nil {
+			t.Fatal(err)
+		}
+		o, want := seen[i], calib.NewSample(z, d.Y[j], a.Beta, a.Delta)
+		if o.Label != want.Label || o.Predicted != want.Predicted || o.Fitted != want.Fitted || math.Abs(float64(o.True-want.True)) > 1e-5 ||
+			math.Abs(float64(o.Top-want.Top)) > 1e-5 || math.Abs(float64(o.LogSum-want.LogSum)) > 1e-5 || math.Abs(float64(o.Confidence-want.Confidence)) > 1e-5 {
+			t.Errorf("sample %d: saw %+v, want %+v", i, o, want)
 		}
 	}
 }

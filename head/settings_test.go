@@ -46,8 +46,8 @@ func TestAdjustments(t *testing.T) {
 			}
 		}
 	}
-	if len(losses) != 10 {
-		t.Errorf("%d losses, 10 tested", len(losses))
+	if len(methods()) != 20 {
+		t.Errorf("%d methods, 20 tested", len(methods()))
 	}
 }
 

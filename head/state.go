@@ -13,7 +13,7 @@ import (
 type State struct {
 	Epoch  int       // epochs done
 	Steps  int       // updates since the optimizer began (at 0, or at a restart)
-	Params []float32 // W [C, D], B [C], Scale
+	Params []float32 // of each expert W [C, D], B [C] and the scales S [C]
 	First  []float32 // momentum, or Adam's first moment
 	Second []float32 // Adam's second moment; empty for sgd
 	Early  []calib.Kappa
@@ -78,6 +78,9 @@ const (
 	Medium Group = "medium" // 20 to 100
 	Few    Group = "few"    // fewer than 20
 )
+
+// groups are all three, most frequent first.
+var groups = []Group{Many, Medium, Few}
 
 // GroupOf returns the group of a class with n training samples.
 func GroupOf(n int) Group {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"runtime"
 	"time"
 
 	"github.com/vitft/vitft/calib"
@@ -31,77 +32,98 @@ func (e *DivergedError) Error() string {
 // Train trains a head on data. When ctx ends or training diverges, it returns the error together with a Result that
 // is as of the last whole epoch, to save and to resume from; other errors come with no Result.
 func Train(ctx context.Context, data Data, s Settings) (*Result, error) {
-	if err := s.Validate(); err != nil {
-		return nil, fmt.Errorf("head settings: %w", err)
+	if err := check(data, s); err != nil {
+		return nil, err
 	}
-	if err := data.Validate(); err != nil {
-		return nil, fmt.Errorf("training data: %w", err)
-	}
-	if s.Val != nil {
-		if err := s.Val.Validate(); err != nil {
-			return nil, fmt.Errorf("validation data: %w", err)
-		}
-		if s.Val.Dim != data.Dim || s.Val.Classes != data.Classes {
-			return nil, fmt.Errorf("validation data of %d features and %d classes, training data of %d and %d",
-				s.Val.Dim, s.Val.Classes, data.Dim, data.Classes)
-		}
-	}
-	t, err := newTrainer(data, s.WithDefaults())
+	s = s.WithDefaults()
+	workers := runtime.GOMAXPROCS(0)
+	p, err := prepare(data, s, workers)
 	if err != nil {
 		return nil, err
 	}
-	if err := t.begin(); err != nil {
+	return train(ctx, data, s, p, workers)
+}
+
+// check says what is wrong with settings or data, or with the two together.
+func check(data Data, s Settings) error {
+	if err := s.Validate(); err != nil {
+		return fmt.Errorf("head settings: %w", err)
+	}
+	if err := data.Validate(); err != nil {
+		return fmt.Errorf("training data: %w", err)
+	}
+	if s.Val == nil {
+		return nil
+	}
+	if err := s.Val.Validate(); err != nil {
+		return fmt.Errorf("validation data: %w", err)
+	}
+	if s.Val.views() > 1 {
+		return fmt.Errorf("validation data of %d views: give one feature a sample", s.Val.Views)
+	}
+	if s.Val.Dim != data.Dim || s.Val.Classes != data.Classes {
+		return fmt.Errorf("validation data of %d features and %d classes, training data of %d and %d",
+			s.Val.Dim, s.Val.Classes, data.Dim, data.Classes)
+	}
+	return nil
+}
+
+// train is Train on data that has been checked and prepared, with so many goroutines.
+func train(ctx context.Context, data Data, s Settings, p *prepared, workers int) (*Result, error) {
+	t := newTrainer(data, s, p, workers)
+	if err := t.begin(ctx); err != nil {
 		return nil, err
 	}
-	for t.state.Epoch < t.set.Epochs {
-		last := t.state.Clone()
-		if err := t.epoch(ctx); err != nil {
-			t.state = last
-			return t.result(), err
-		}
-		t.report()
-	}
-	return t.result(), nil
+	err := t.advance(ctx, s.Epochs)
+	return t.result(), err
 }
 
 // trainer is one training under way. Everything that changes from epoch to epoch, and matters to the next, is in
 // state.
 type trainer struct {
-	set    Settings
-	data   Data
-	counts []int
-	head   *Head // shape and standardisation; its W, B and Scale are state.Params
-	state  *State
-	rows   []float32 // [n, D], prepared features
+	set     Settings
+	method  method
+	data    Data
+	counts  []int
+	byClass [][]int // samples, for stages that draw classes alike
+	*prepared
+	workers int
+	masks   [][]float32 // [D] of each expert; nil: all ones
+	state   *State
 
-	// Scratch of one batch.
-	x, z, grad []float32
-	weights    []float32 // W of a cosine head, with rows of length 1
-	labels     []int
-	seen       []calib.Sample // of the epoch, in training order
+	batch                // scratch
+	seen  []calib.Sample // of the epoch, in training order
 }
 
-func newTrainer(data Data, s Settings) (*trainer, error) {
-	t := &trainer{set: s, data: data, counts: data.Counts()}
-	n, size := len(data.Y), data.Classes*data.Dim
-	t.head = &Head{Classes: data.Classes, Dim: data.Dim, Normalize: s.Head == "cosine"}
-	if err := t.head.fitFeatures(data, s); err != nil {
-		return nil, err
-	}
-	t.rows = make([]float32, len(data.X))
-	if err := t.head.prepare(s.Gemm, data.X, t.rows); err != nil {
-		return nil, err
-	}
-	batch := min(s.Batch, n)
-	t.x, t.z = make([]float32, batch*data.Dim), make([]float32, batch*data.Classes)
-	t.labels, t.seen = make([]int, batch), make([]calib.Sample, n)
-	t.grad, t.weights = make([]float32, size+data.Classes+1), make([]float32, size)
-	return t, nil
+func newTrainer(data Data, s Settings, p *prepared, workers int) *trainer {
+	t := &trainer{set: s, data: data, counts: data.Counts(), prepared: p, workers: workers}
+	t.method, _ = findMethod(s.Loss)
+	t.masks = subspaces(s, data.Dim)
+	t.batch = newBatch(min(s.Batch, len(data.Y)), data, s)
+	t.seen = make([]calib.Sample, len(data.Y))
+	return t
+}
+
+// expert is the parameters of one expert, or something in their shape: z_k = S_k (w_k·x' + b_k), where the rows of W
+// are first scaled to length 1 if the head is a cosine head.
+type expert struct {
+	all  []float32
+	w    []float32 // [C, D]
+	b, s []float32 // [C]; S is the same for all classes but in the late stage of lws
+}
+
+func (t *trainer) size() int { return t.data.Classes * (t.data.Dim + 2) }
+
+// expert returns the e-th of values that are in the shape of State.Params.
+func (t *trainer) expert(values []float32, e int) expert {
+	size, classes := t.size(), t.data.Classes
+	p := values[e*size : (e+1)*size]
+	return expert{all: p, w: p[:classes*t.data.Dim], b: p[classes*t.data.Dim : size-classes], s: p[size-classes:]}
 }
 
 // begin sets the state to the start, or to the one to resume from.
-func (t *trainer) begin() error {
-	size := len(t.grad)
+func (t *trainer) begin(ctx context.Context) error {
+	size := t.size() * t.set.Experts
 	second := 0
 	if t.set.Optimizer == "adamw" {
 		second = size
@@ -114,67 +136,27 @@ func (t *trainer) begin() error {
 		return nil
 	}
 	t.state = &State{Params: make([]float32, size), First: make([]float32, size), Second: make([]float32, second)}
-	w, b, scale := t.split(t.state.Params)
-	*scale = 1
-	if t.head.Normalize {
-		*scale = float32(t.set.Scale)
+	for e := range t.set.Experts {
+		t.start(e)
 	}
-	switch {
-	case t.set.Start == "mean":
-		t.startAtMeans(w, b)
-	case t.head.Normalize:
-		// A cosine is undefined at 0, so "zero" is a random direction a row.
-		rng := rand.New(rand.NewPCG(t.set.Seed, startStream))
-		for i := range w {
-			w[i] = float32(rng.NormFloat64() / math.Sqrt(float64(t.data.Dim)))
+	return t.crossfit(ctx)
+}
+
+// advance trains up to an epoch. On an error the state is as of the last whole epoch.
+func (t *trainer) advance(ctx context.Context, epoch int) error {
+	for t.state.Epoch < epoch {
+		last := t.state.Clone()
+		do := t.epoch
+		if t.method.solve != nil {
+			do = t.solve
 		}
+		if err := do(ctx); err != nil {
+			t.state = last
+			return err
+		}
+		t.report()
 	}
 	return nil
-}
-
-// startAtMeans starts each class at the mean of its prepared features; a class without samples at the mean of all.
-// For a linear head that is the nearest-class-mean rule under a spherical Gaussian of the pooled within-class variance
-// v a dimension, softened by the dimension: w = μ/(v D), b = −|μ|²/(2 v D).
-func (t *trainer) startAtMeans(w, b []float32) {
-	dim := t.data.Dim
-	prepared := Data{X: t.rows, Y: t.data.Y, Dim: dim, Classes: t.data.Classes}
-	means, all := classMeans(prepared), sampleMean(prepared)
-	for y, n := range t.counts {
-		mean := means[y*dim : (y+1)*dim]
-		if n == 0 {
-			copy(mean, all)
-		}
-		for d, v := range mean {
-			w[y*dim+d] = float32(v)
-		}
-	}
-	if t.head.Normalize {
-		normalize(w, dim)
-		return
-	}
-	within := 0.0 // = v D
-	for i, y := range t.data.Y {
-		for d, v := range t.rows[i*dim : (i+1)*dim] {
-			within += (float64(v) - means[y*dim+d]) * (float64(v) - means[y*dim+d])
-		}
-	}
-	within = max(within/float64(len(t.data.Y)), 1e-12)
-	for y := range b {
-		square := 0.0
-		for d, v := range means[y*dim : (y+1)*dim] {
-			square += v * v
-			w[y*dim+d] = float32(v / within)
-		}
-		b[y] = float32(-square / (2 * within))
-	}
-}
-
-// startStream is the PCG stream of the start; epochs use their own number.
-const startStream = math.MaxUint64
-
-func (t *trainer) split(params []float32) (w, b []float32, scale *float32) {
-	size := t.data.Classes * t.data.Dim
-	return params[:size], params[size : size+t.data.Classes], &params[size+t.data.Classes]
 }
 
 // epoch trains for one epoch and estimates κ for the next.
@@ -182,7 +164,8 @@ func (t *trainer) epoch(ctx context.Context) error {
 	began := time.Now()
 	n, e, s := len(t.data.Y), t.state.Epoch, t.set
 	phase := s.PhaseOf(e)
-	if phase == PhaseCLA && e == s.SwitchEpoch() && *s.Restart > 0 {
+	stage := t.method.stage(phase == PhaseCLA)
+	if phase == PhaseCLA && e == s.SwitchEpoch() && (*s.Restart > 0 || stage.scales) {
 		// The late phase is a new problem: the momentum of the old one only misleads.
 		clear(t.state.First)
 		clear(t.state.Second)
@@ -197,11 +180,10 @@ func (t *trainer) epoch(ctx context.Context) error {
 		return err
 	}
 	loss := newBatchLoss(adjustment)
-	softmax := t.usesKappa() && s.Kappa.Softmax(t.lateNext())
-	opt := optimizer{params: t.state.Params, first: t.state.First, second: t.state.Second, momentum: *s.Momentum,
-		decayed: t.data.Classes * t.data.Dim, decay: *s.WeightDecay, nesterov: s.Nesterov, adam: s.Optimizer == "adamw"}
+	softmax := t.estimates() && s.Kappa.Softmax(t.lateNext())
 
-	order := rand.New(rand.NewPCG(s.Seed, uint64(e))).Perm(n)
+	rows := t.order(e, stage.balanced)
+	t.batch.noise = rand.New(rand.NewPCG(s.Seed, noiseStream|uint64(e)))
 	record := Epoch{Number: e + 1, Phase: phase, Kappa: kappa}
 	for from := 0; from < n; from += s.Batch {
 		if err := ctx.Err(); err != nil {
@@ -212,7 +194,7 @@ func (t *trainer) epoch(ctx context.Context) error {
 		if from == 0 {
 			record.LR = lr
 		}
-		mean, err := t.gradient(order[from:to], loss, t.seen[from:to], softmax)
+		mean, err := t.gradient(rows[from:to], loss, stage.scales, softmax, t.seen[from:to])
 		if err != nil {
 			return err
 		}
@@ -221,7 +203,7 @@ func (t *trainer) epoch(ctx context.Context) error {
 		}
 		record.Loss += mean * float64(to-from) / float64(n)
 		t.state.Steps++
-		opt.update(t.grad, lr, t.state.Steps)
+		t.update(lr, stage.scales)
 	}
 	if !finite(t.state.Params) { // the last update's loss has not been seen yet
 		return &DivergedError{Epoch: e + 1, Phase: phase, LR: record.LR}
@@ -230,102 +212,85 @@ func (t *trainer) epoch(ctx context.Context) error {
 	if err := t.estimate(adjustment); err != nil {
 		return err
 	}
-	seenLabels := make([]int, n)
-	for i, o := range t.seen {
-		seenLabels[i] = int(o.Label)
+	return t.record(record, began)
+}
+
+// update takes a step along the gradient that is in t.grad.
+func (t *trainer) update(lr float64, frozen bool) {
+	s := t.set
+	opt := optimizer{momentum: *s.Momentum, decay: *s.WeightDecay, nesterov: s.Nesterov, adam: s.Optimizer == "adamw"}
+	for e := range s.Experts {
+		params, first, grad := t.expert(t.state.Params, e), t.expert(t.state.First, e), t.expert(t.grad, e)
+		var second expert
+		if opt.adam {
+			second = t.expert(t.state.Second, e)
+		}
+		weights := len(params.w)
+		step := func(from, to int, decays bool) {
+			var moment []float32
+			if opt.adam {
+				moment = second.all[from:to]
+			}
+			opt.update(params.all[from:to], first.all[from:to], moment, grad.all[from:to], lr, t.state.Steps, decays)
+		}
+		if !frozen {
+			parallel(t.workers, weights, 1<<15, func(from, to int) { step(from, to, true) })
+		}
+		step(weights, len(params.all), false)
 	}
-	record.Train = accuracy(seenLabels, func(i int) int { return int(t.seen[i].Predicted) }, t.counts)
-	if s.Val != nil {
+}
+
+// record completes the record of the epoch just done and adds it to the history.
+func (t *trainer) record(r Epoch, began time.Time) error {
+	labels := make([]int, len(t.seen))
+	for i, o := range t.seen {
+		labels[i] = int(o.Label)
+	}
+	r.Train = accuracy(labels, func(i int) int { return int(t.seen[i].Predicted) }, t.counts)
+	if t.set.Val != nil {
 		a, err := t.validate()
 		if err != nil {
 			return err
 		}
-		record.Val = &a
+		r.Val = &a
 	}
-	record.Seconds = time.Since(began).Seconds()
-	t.state.History = append(t.state.History, record)
+	r.Seconds = time.Since(began).Seconds()
+	t.state.History = append(t.state.History, r)
 	return nil
 }
 
-// gradient leaves the gradient of the loss over a batch in t.grad and returns the loss.
-func (t *trainer) gradient(batch []int, loss *batchLoss, seen []calib.Sample, softmax bool) (float64, error) {
-	m, dim, classes := len(batch), t.data.Dim, t.data.Classes
-	x, z, labels := t.x[:m*dim], t.z[:m*classes], t.labels[:m]
-	for i, j := range batch {
-		copy(x[i*dim:(i+1)*dim], t.rows[j*dim:(j+1)*dim])
-		labels[i] = t.data.Y[j]
-	}
-	w, b, scale := t.split(t.state.Params)
-	gw, gb, gscale := t.split(t.grad)
-	effective := w
-	if t.head.Normalize {
-		effective = t.weights
-		copy(effective, w)
-		normalize(effective, dim)
-	}
-	if err := t.set.Gemm.Mul(false, true, m, classes, dim, x, effective, z); err != nil {
-		return 0, fmt.Errorf("multiplying a batch of features with the head: %w", err)
-	}
-	for i := range m {
-		row := z[i*classes : (i+1)*classes]
-		for k := range row {
-			row[k] = row[k]**scale + b[k]
-		}
-	}
-	mean := loss.gradient(z, labels, seen, softmax)
-	if err := t.set.Gemm.Mul(true, false, classes, dim, m, z, x, gw); err != nil {
-		return 0, fmt.Errorf("multiplying gradients with a batch of features: %w", err)
-	}
-	clear(gb)
-	*gscale = 0
-	if !t.head.Normalize {
-		for i := range m {
-			for k, g := range z[i*classes : (i+1)*classes] {
-				gb[k] += g
-			}
-		}
-		return mean, nil
-	}
-	// With ŵ = w/|w| and G = ∂L/∂(s ŵ): ∂L/∂s = Σ ŵ·G, and ∂L/∂w = s (G − ŵ (ŵ·G))/|w|.
-	total := 0.0
-	for k := range classes {
-		row, unit, g := w[k*dim:(k+1)*dim], effective[k*dim:(k+1)*dim], gw[k*dim:(k+1)*dim]
-		along := float32(0)
-		for d := range g {
-			along += g[d] * unit[d]
-		}
-		total += float64(along)
-		f := *scale / float32(max(norm(row), 1e-12))
-		for d := range g {
-			g[d] = f * (g[d] - along*unit[d])
-		}
-	}
-	if t.set.LearnScale {
-		*gscale = float32(total)
-	}
-	return mean, nil
-}
-
-// current is the head as it is now; it shares the state's parameters.
+// current is the head as it is now: the mean of the experts, with what the method does to it in the end.
 func (t *trainer) current() *Head {
-	h := *t.head
-	w, b, scale := t.split(t.state.Params)
-	h.W, h.B, h.Scale = w, b, *scale
+	h := t.prepared.head
+	h.W, h.B = make([]float32, len(t.unit)), make([]float32, h.Classes)
+	row := make([]float32, h.Dim)
+	for e := range t.set.Experts {
+		p := t.expert(t.state.Params, e)
+		for k, s := range p.s {
+			copy(row, p.w[k*h.Dim:(k+1)*h.Dim])
+			if h.Normalize {
+				normalize(row, h.Dim)
+			}
+			s /= float32(t.set.Experts)
+			for d, v := range row {
+				h.W[k*h.Dim+d] += s * v
+			}
+			h.B[k] += s * p.b[k]
+		}
+	}
+	if t.method.after != nil {
+		t.method.after(&h, priors(t.counts), *t.set.Tau)
+	}
 	return &h
 }
 
-func (t *trainer) result() *Result {
-	h := t.current()
-	s := t.state.Clone()
-	h.W, h.B, _ = t.split(s.Clone().Params)
-	return &Result{Head: h, State: s}
-}
+func (t *trainer) result() *Result { return &Result{Head: t.current(), State: t.state.Clone()} }
 
 // validate measures the head on Settings.Val.
 func (t *trainer) validate() (Accuracy, error) {
 	v := t.set.Val
 	z := make([]float32, len(v.Y)*v.Classes)
-	if err := t.current().Logits(t.set.Gemm, v.X, z); err != nil {
+	if err := t.current().multiply(t.set.Gemm, t.val, z); err != nil {
 		return Accuracy{}, fmt.Errorf("measuring on validation data: %w", err)
 	}
 	return accuracy(v.Y, func(i int) int { return argmax(z[i*v.Classes : (i+1)*v.Classes]) }, t.counts), nil

@@ -1,0 +1,86 @@
+package head
+
+import (
+	"fmt"
+	"math"
+)
+
+// Data is a labelled set of features.
+type Data struct {
+	X       []float32 // [n, Views, Dim]: the views of a sample one after the other, the plain image first
+	Y       []int     // [n], in [0, Classes)
+	Dim     int
+	Classes int
+	// Views is how many views of each image there are, such as flips and crops (0 is 1). In training each epoch takes
+	// one of them, drawn from seed and epoch; means, covariances and closed forms take them all.
+	Views int
+}
+
+// Counts returns N_y: samples, not views.
+func (d Data) Counts() []int {
+	n := make([]int, d.Classes)
+	for _, y := range d.Y {
+		n[y]++
+	}
+	return n
+}
+
+// Validate says what is wrong with the data. An empty class is no fault here: its prior counts as one sample.
+func (d Data) Validate() error {
+	switch {
+	case d.Classes < 2:
+		return fmt.Errorf("training a head takes two classes or more, not %d", d.Classes)
+	case d.Dim < 1:
+		return fmt.Errorf("features of dimension %d", d.Dim)
+	case d.Views < 0:
+		return fmt.Errorf("%d views of a sample", d.Views)
+	case len(d.Y) == 0:
+		return fmt.Errorf("no samples")
+	case len(d.X) != len(d.Y)*d.row():
+		return fmt.Errorf("%d labels but %d feature values, not %d×%d×%d", len(d.Y), len(d.X), len(d.Y), d.views(), d.Dim)
+	}
+	for i, y := range d.Y {
+		if y < 0 || y >= d.Classes {
+			return fmt.Errorf("sample %d: label %d is not one of %d classes", i, y, d.Classes)
+		}
+	}
+	for i, v := range d.X {
+		if math.IsNaN(float64(v)) || math.IsInf(float64(v), 0) {
+			return fmt.Errorf("sample %d: feature %d is %v", i/d.row(), i%d.row(), v)
+		}
+	}
+	return nil
+}
+
+func (d Data) views() int { return max(d.Views, 1) }
+
+// row is how many values a sample has.
+func (d Data) row() int { return d.views() * d.Dim }
+
+// flat is the same data with every view as a sample of its own.
+func (d Data) flat() Data {
+	v := d.views()
+	if v == 1 {
+		return d
+	}
+	y := make([]int, 0, len(d.Y)*v)
+	for _, label := range d.Y {
+		for range v {
+			y = append(y, label)
+		}
+	}
+	return Data{X: d.X, Y: y, Dim: d.Dim, Classes: d.Classes}
+}
+
+// subset copies the samples for which keep holds.
+func (d Data) subset(keep func(i int) bool) Data {
+	part := d
+	part.X, part.Y = nil, nil
+	for i, y := range d.Y {
+		if keep(i) {
+			part.X = append(part.X, d.X[i*d.row():(i+1)*d.row()]...)
+			part.Y = append(part.Y, y)
+		}
+	}
+	return part
+}

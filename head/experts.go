@@ -1,0 +1,102 @@
+package head
+
+import (
+	"math"
+	"math/rand/v2"
+)
+
+// subspaces draws which features each expert gets to see (the random subspaces of Ho, TPAMI 1998): Settings.Subspace
+// of them, the others of weight 0. Linear experts that saw the same would become the same.
+func subspaces(s Settings, dim int) [][]float32 {
+	masks := make([][]float32, s.Experts)
+	if s.Experts == 1 || s.Subspace == 1 {
+		return masks
+	}
+	for e := range masks {
+		masks[e] = make([]float32, dim)
+		rng := rand.New(rand.NewPCG(s.Seed, subspaceStream|uint64(e)))
+		for _, d := range rng.Perm(dim)[:max(int(math.Round(s.Subspace*float64(dim))), 1)] {
+			masks[e][d] = 1
+		}
+	}
+	return masks
+}
+
+// mask sets to 0 what of w, [C, D], is outside of an expert's subspace.
+func (t *trainer) mask(w []float32, e int) {
+	if t.masks[e] == nil {
+		return
+	}
+	for ; len(w) > 0; w = w[t.data.Dim:] {
+		for d, m := range t.masks[e] {
+			w[d] *= m
+		}
+	}
+}
+
+// diverge computes the distribution-aware diversity of the experts after RIDE (Wang et al., ICLR 2021, eq. 3), to be
+// added to the sum of their losses,
+//
+//	−λ/(K−1) Σ_i Σ_{j≠i} KL(p_i ‖ p_j),  p = softmax(z_k/T_k),
+//
+// as a mean over the batch, and leaves its gradient with respect to the logits in t.push. T_k is in proportion to
+// 0.05·N_k/mean(N) + 0.95 with a greatest of 1, as in the authors' code: rare classes are told apart more sharply.
+func (t *trainer) diverge(n int) float64 {
+	const share = 0.05
+	classes, experts := t.data.Classes, t.set.Experts
+	prior := priors(t.counts)
+	inverse, most := make([]float32, classes), 0.0
+	for _, p := range prior {
+		most = max(most, share*float64(classes)*p+1-share)
+	}
+	for k, p := range prior {
+		inverse[k] = float32(most / (share*float64(classes)*p + 1 - share))
+	}
+	lambda := t.set.Diversity / float64(experts-1) / float64(n)
+	values := make([]float64, n)
+	parallel(t.workers, n, 32, func(from, to int) {
+		// p and log p of each expert.
+		p, lp := make([]float32, experts*classes), make([]float32, experts*classes)
+		for i := from; i < to; i++ {
+			for e := range experts {
+				at := e * classes
+				top := float32(math.Inf(-1))
+				for k, z := range t.z[e][i*classes : (i+1)*classes] {
+					lp[at+k] = z * inverse[k]
+					top = max(top, lp[at+k])
+				}
+				copy(p[at:at+classes], lp[at:at+classes])
+				sum := expAll(p[at:at+classes], top)
+				lse := top + float32(math.Log(float64(sum)))
+				for k := range classes {
+					p[at+k] /= sum
+					lp[at+k] -= lse
+				}
+			}
+			for a := range experts {
+				push := t.push[a][i*classes : (i+1)*classes]
+				clear(push)
+				pa, la := p[a*classes:(a+1)*classes], lp[a*classes:(a+1)*classes]
+				for b := range experts {
+					if a == b {
+						continue
+					}
+					pb, lb := p[b*classes:(b+1)*classes], lp[b*classes:(b+1)*classes]
+					kl := float32(0)
+					for k, v := range pa {
+						kl += v * (la[k] - lb[k])
+					}
+					values[i] -= lambda * float64(kl)
+					for k, v := range pa {
+						push[k] -= float32(lambda) * inverse[k] * (v*(la[k]-lb[k]-kl) + v - pb[k])
+					}
+				}
+			}
+		}
+	})
+	sum := 0.0
+	for _, v := range values {
+		sum += v
+	}
+	return sum
+}

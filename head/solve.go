@@ -1,0 +1,162 @@
+package head
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"time"
+
+	"gonum.org/v1/gonum/floats"
+	"gonum.org/v1/gonum/optimize"
+
+	"github.com/vitft/vitft/calib"
+)
+
+// solve finds the head of a method without epochs, as one epoch of which it records the cross-entropy and accuracy on
+// the training set.
+func (t *trainer) solve(ctx context.Context) error {
+	began := time.Now()
+	if err := ctx.Err(); err != nil {
+		return fmt.Errorf("solving for the head: %w", err)
+	}
+	if err := t.method.solve(ctx, t); err != nil {
+		return err
+	}
+	if !finite(t.state.Params) {
+		return &DivergedError{Epoch: 1, Phase: PhaseTrain}
+	}
+	plain, err := NewAdjustment(Settings{Loss: "ce"}, false, t.counts, nil)
+	if err != nil {
+		return err
+	}
+	loss, record, at := newBatchLoss(plain), Epoch{Number: 1, Phase: PhaseTrain}, 0
+	err = t.pass(func(z []float32, labels []int) {
+		seen := t.seen[at : at+len(labels)]
+		mean := loss.gradient(t.workers, z, labels, false, func(i int, s calib.Sample) { seen[i] = s })
+		record.Loss += mean * float64(len(labels)) / float64(len(t.data.Y))
+		at += len(labels)
+	})
+	if err != nil {
+		return err
+	}
+	t.state.Epoch = 1
+	return t.record(record, began)
+}
+
+// solveNCM leaves the head at the class means.
+func solveNCM(_ context.Context, t *trainer) error {
+	t.startAtMeans(t.expert(t.state.Params, 0))
+	return nil
+}
+
+// solveLDA is linear discriminant analysis with equal priors. Whitened features have the shrunk covariance v·I, so it
+// is the nearest mean: z = μ·x'/v − |μ|²/(2v).
+func solveLDA(_ context.Context, t *trainer) error {
+	if t.within <= 0 {
+		return errors.New("lda: every class is a point, there is no covariance")
+	}
+	nearestMean(t.expert(t.state.Params, 0), t.means(t.flat()), t.within)
+	return nil
+}
+
+// solveLogReg minimises Σ_i α_{y_i} ℓ_i / Σ_i α_{y_i} + WeightDecay/2 |W|² over all views by L-BFGS (Liu and Nocedal,
+// 1989), from 0.
+func solveLogReg(ctx context.Context, t *trainer) error {
+	adjustment, err := NewAdjustment(t.set, false, t.counts, nil)
+	if err != nil {
+		return err
+	}
+	data := t.flat()
+	f := &regression{t: t, data: data, loss: newBatchLoss(adjustment), grad: make([]float64, data.Classes*(data.Dim+1))}
+	f.total = f.loss.weight(data.Y)
+	_, err = optimize.Minimize(optimize.Problem{
+		Func: func(x []float64) float64 { return f.at(x).value },
+		Grad: func(grad, x []float64) { copy(grad, f.at(x).grad) },
+	}, make([]float64, len(f.grad)), &optimize.Settings{
+		GradientThreshold: 1e-5,
+		MajorIterations:   1000,
+		Recorder:          stopWith{ctx},
+	}, &optimize.LBFGS{})
+	switch {
+	case f.err != nil:
+		return f.err
+	case ctx.Err() != nil:
+		return fmt.Errorf("logistic regression: %w", ctx.Err())
+	case err != nil && !(floats.Norm(f.grad, math.Inf(1)) < 1e-3):
+		// Near the optimum float32 has no more digits for the line search to go by, and that is near enough.
+		return fmt.Errorf("logistic regression: %w; use more weight decay than %g", err, *t.set.WeightDecay)
+	}
+	p := t.expert(t.state.Params, 0)
+	clear(p.all)
+	for i, v := range f.x {
+		p.all[i] = float32(v)
+	}
+	for k := range p.s {
+		p.s[k] = 1
+	}
+	return nil
+}
+
+// stopWith ends an optimisation with a context.
+type stopWith struct{ ctx context.Context }
+
+func (s stopWith) Init() error { return s.ctx.Err() }
+
+func (s stopWith) Record(*optimize.Location, optimize.Operation, *optimize.Stats) error {
+	return s.ctx.Err()
+}
+
+// regression is the objective of logistic regression in the parameters W [C, D] and b [C], with what it was at the
+// last point.
+type regression struct {
+	t     *trainer
+	data  Data
+	loss  *batchLoss
+	total float64 // Σ α
+
+	x     []float64
+	value float64
+	grad  []float64
+	err   error
+}
+
+// at computes value and gradient at x, unless it has just done so.
+func (f *regression) at(x []float64) *regression {
+	if f.x != nil && floats.Equal(f.x, x) || f.err != nil {
+		return f
+	}
+	f.x = append(f.x[:0], x...)
+	dim, classes, n := f.data.Dim, f.data.Classes, len(f.data.Y)
+	h := &Head{Classes: classes, Dim: dim, W: make([]float32, classes*dim), B: make([]float32, classes)}
+	for i, v := range x[:len(h.W)] {
+		h.W[i] = float32(v)
+	}
+	for k, v := range x[len(h.W):] {
+		h.B[k] = float32(v)
+	}
+	decay := *f.t.set.WeightDecay
+	clear(f.grad)
+	f.value = decay / 2 * floats.Dot(x[:len(h.W)], x[:len(h.W)])
+	floats.AddScaled(f.grad[:len(h.W)], decay, x[:len(h.W)])
+	z, part := make([]float32, min(n, rowsAtOnce)*classes), make([]float32, len(h.W))
+	for from := 0; from < n; from += rowsAtOnce {
+		to := min(from+rowsAtOnce, n)
+		rows, labels, z := f.data.X[from*dim:to*dim], f.data.Y[from:to], z[:(to-from)*classes]
+		if f.err = h.multiply(f.t.set.Gemm, rows, z); f.err != nil {
+			return f
+		}
+		share := f.loss.weight(labels) / f.total
+		f.value += share * f.loss.gradient(f.t.workers, z, labels, false, nil)
+		if f.err = f.t.set.Gemm.Mul(true, false, classes, dim, to-from, z, rows, part); f.err != nil {
+			return f
+		}
+		for i, v := range part {
+			f.grad[i] += share * float64(v)
+		}
+		for i, v := range z {
+			f.grad[len(h.W)+i%classes] += share * float64(v)
+		}
+	}
+	return f
+}
