@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"math"
 	"runtime"
+	"sync"
 	"time"
 
 	"github.com/vitft/vitft/engine/sweep"
@@ -96,6 +97,8 @@ func Sweep(ctx context.Context, c Config, x sweep.Experiment, ev Events) (_ *Swe
 	return &SweepResult{c.Out, summary}, nil
 }
 
+const folds = 5
+
 // sweeping is a sweep under way.
 type sweeping struct {
 	dir        runFolder
@@ -155,6 +158,7 @@ type pendingHead struct {
 	name     string
 	settings head.Settings
 	result   *head.Result
+	balanced Number // accuracy, to be told
 }
 
 // run trains every head that is not in the folder yet, group by group.
@@ -182,8 +186,11 @@ func (s *sweeping) run(ctx context.Context) error {
 		if err := s.trainGroup(ctx, group); err != nil {
 			return err
 		}
+		if err := s.judgeGroup(ctx, group); err != nil {
+			return err
+		}
 		for _, p := range group {
-			if err := s.finish(ctx, p); err != nil {
+			if err := s.finish(p); err != nil {
 				return err
 			}
 			s.events.progress("sweep", s.experiment.Name, len(s.done), total)
@@ -212,46 +219,68 @@ func (s *sweeping) pending(at place, c sweep.Configuration) (*pendingHead, error
 	return p, err
 }
 
-// trainGroup trains heads together. What fails is looked for by halves, so that
-// only the heads at fault keep the error.
+// trainGroup trains heads together. Those that fail take their error with them.
 func (s *sweeping) trainGroup(ctx context.Context, group []*pendingHead) error {
 	settings := make([]head.Settings, len(group))
 	for i, p := range group {
 		settings[i] = p.settings
 	}
-	results, err := trainAll(ctx, s.train, settings)
+	results, err := head.TrainAll(ctx, s.train, settings)
 	switch {
-	case err == nil:
-		for i, p := range group {
-			p.result = results[i]
-		}
-		return nil
 	case ctx.Err() != nil || errors.Is(err, onnx.ErrRuntime):
 		return err
-	case len(group) == 1:
+	case results == nil && len(group) > 1: // nothing could be begun: by halves it is found which head is why
+		half := len(group) / 2
+		return errors.Join(s.trainGroup(ctx, group[:half]), s.trainGroup(ctx, group[half:]))
+	case results == nil:
 		group[0].Error = err.Error()
 		return nil
 	}
-	half := len(group) / 2
-	if err := s.trainGroup(ctx, group[:half]); err != nil {
-		return err
+	for i, p := range group {
+		p.result = results[i]
 	}
-	return s.trainGroup(ctx, group[half:])
-}
-
-// finish judges a trained head and writes it down.
-func (s *sweeping) finish(ctx context.Context, p *pendingHead) error {
-	if p.Error == "" {
-		if err := s.judge(ctx, p); err != nil {
-			return err
+	if joined, ok := err.(interface{ Unwrap() []error }); ok {
+		for _, err := range joined.Unwrap() {
+			if failed := (*head.SetError)(nil); errors.As(err, &failed) {
+				group[failed.Index].Error = failed.Err.Error()
+			}
 		}
 	}
-	if p.Error != "" {
+	return nil
+}
+
+// finish writes a head down.
+func (s *sweeping) finish(p *pendingHead) error {
+	if p.Error == "" {
+		s.events.info("head", "configuration", p.name, "seed", p.Seed, "balanced accuracy", fmt.Sprintf("%.4f", p.balanced))
+	} else {
 		s.events.warn("a head failed", "configuration", p.name, "seed", p.Seed, "reason", p.Error)
 	}
-	p.result = nil
 	s.done[p.place] = p.Head
+	p.result = nil
 	return s.dir.writeJSON(headPath(p.ID), p.Head)
+}
+
+// judgeGroup judges trained heads on all cores.
+func (s *sweeping) judgeGroup(ctx context.Context, group []*pendingHead) error {
+	errs := make([]error, len(group))
+	atOnce := runtime.GOMAXPROCS(0)
+	if s.experiment.Selection == sweep.SelectCV { // which trains the heads of its folds at the same time
+		atOnce = max(1, atOnce/folds)
+	}
+	free := make(chan struct{}, atOnce)
+	var wg sync.WaitGroup
+	for i, p := range group {
+		wg.Go(func() {
+			free <- struct{}{}
+			defer func() { <-free }()
+			if p.Error == "" {
+				errs[i] = s.judge(ctx, p)
+			}
+		})
+	}
+	wg.Wait()
+	return errors.Join(errs...)
 }
 
 // judge measures a trained head on the test set and, if there is to be a
@@ -270,7 +299,7 @@ func (s *sweeping) judge(ctx context.Context, p *pendingHead) error {
 		logits, err = s.logits(h, s.val)
 		labels = s.sets.val.labels()
 	case sweep.SelectCV:
-		logits, err = outOfFold(ctx, s.train, nil, p.settings, 5)
+		logits, err = head.OutOfFold(ctx, s.train, nil, p.settings, folds)
 		if err != nil && ctx.Err() == nil && !errors.Is(err, onnx.ErrRuntime) {
 			p.Error = "cross-validation: " + err.Error()
 			return nil
@@ -300,7 +329,7 @@ func (s *sweeping) judge(ctx context.Context, p *pendingHead) error {
 		p.Predicted = append(p.Predicted, argmax(logits[i*len(classes):(i+1)*len(classes)]))
 	}
 	p.Seconds.Evaluate = time.Since(begin).Seconds()
-	s.events.info("head", "configuration", p.name, "seed", p.Seed, "balanced accuracy", fmt.Sprintf("%.4f", m.BalancedAccuracy))
+	p.balanced = m.BalancedAccuracy
 	return nil
 }
 
