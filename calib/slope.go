@@ -23,8 +23,8 @@ const (
 type Target string
 
 const (
+	Group  Target = "group"  // the classes of its group, many, medium or few; all where the group is too small
 	Global Target = "global" // all classes
-	Group  Target = "group"  // the classes of its group, many, medium or few
 )
 
 // Slope is the paper's definition: κ is the slope of accuracy against confidence, with everything about the fit to
@@ -46,9 +46,9 @@ type Slope struct {
 
 	// Shrink says how much a class's slope is pulled toward that of its Target. 0, the default, is empirical Bayes:
 	// as much as the slopes' standard errors and their scatter ask for ([DerSimonianLaird]; Morris, 1983), which needs
-	// four classes. Above 0, the target counts as much as this many samples: (n κ_y + m κ)/(n + m). Negative: none.
+	// four slopes. Above 0, the target counts as much as this many samples: (n κ_y + m κ)/(n + m). Negative: none.
 	Shrink float64
-	Toward Target // default Global
+	Toward Target // default Group
 
 	// CrossFit is the number of folds that the samples are out of: slopes that are not read off memorised samples
 	// (default 0: the samples as trained on).
@@ -93,7 +93,7 @@ func (s Slope) Estimate(e Epoch) ([]Kappa, error) {
 		}
 	}
 	targets := slices.Repeat([]target{global}, len(classes))
-	if s.Toward == Group && e.Group != nil {
+	if s.Toward != Global && e.Group != nil {
 		members := make([][]int, slices.Max(e.Group)+1)
 		for y, g := range e.Group {
 			members[g] = append(members[g], y)

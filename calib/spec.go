@@ -17,12 +17,12 @@ func Names() []string { return []string{"slope", "vit", "ddc", "none"} }
 // between, options, as in
 //
 //	slope
-//	slope:by=label,bins=10,huber,shrink=auto,toward=group,crossfit=5
+//	slope:by=label,bins=10,huber,shrink=auto,toward=global,crossfit=5
 //	vit:min=0.05
 //	ddc:max=5,ema=0
 //
 // "slope" is [Slope], with the options by=label|prediction|one-vs-rest, bins=N, equal-count, intercept, huber, pass,
-// raw, min=X, max=X, ema=X, warmup=EPOCHS, shrink=auto|none|SAMPLES, toward=global|group, crossfit=FOLDS; "vit" is
+// raw, min=X, max=X, ema=X, warmup=EPOCHS, shrink=auto|none|SAMPLES, toward=group|global, crossfit=FOLDS; "vit" is
 // [ViT], with min=X; "ddc" is [DDC], with min=X, max=X, ema=X, warmup=EPOCHS; "none" is [One], κ ≡ 1. The String of an
 // estimator is its specification, less what is default.
 func New(spec string) (Estimator, error) {
@@ -79,7 +79,7 @@ func (s *Slope) options() []option {
 		share("ema", &s.Decay, 0),
 		whole("warmup", &s.Warmup, 0, 0, math.MaxInt),
 		shrinkage("shrink", &s.Shrink),
-		choice("toward", &s.Toward, Global, Group),
+		choice("toward", &s.Toward, Group, Global),
 		whole("crossfit", &s.CrossFit, 0, 2, 100),
 	}
 }
