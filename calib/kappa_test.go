@@ -4,6 +4,7 @@ import (
 	"errors"
 	"math"
 	"math/rand/v2"
+	"slices"
 	"testing"
 
 	"github.com/vitft/vitft/calib"
@@ -60,33 +61,6 @@ func TestSlopeRecoversPlantedKappa(t *testing.T) {
 			}
 		}
 		near(t, name+": root mean square of error/standard error", math.Sqrt(sum/n), 1, 0.12)
-	}
-}
-
-// For classes of 5 to 20 samples shrinkage halves the error and more, where classes are alike.
-func TestShrinkageHelpsRareClasses(t *testing.T) {
-	rng := rand.New(rand.NewPCG(7, 1))
-	truth, counts := make([]float64, 30), make([]int, 30)
-	for y := range truth {
-		truth[y], counts[y] = 0.6+0.2*rng.Float64(), 5+rng.IntN(16)
-	}
-	mean := func(s calib.Slope) float64 {
-		sum, n := 0.0, 0.0
-		for range 50 {
-			for y, k := range estimate(t, s, planted(rng, truth, counts)) {
-				sum += (k.Value - truth[y]) * (k.Value - truth[y])
-				n++
-				if k.Shrunk != (s.Shrink >= 0) {
-					t.Fatalf("class %d: shrunk = %v", y, k.Shrunk)
-				}
-			}
-		}
-		return math.Sqrt(sum / n)
-	}
-	plain, shrunk := mean(calib.Slope{Shrink: -1}), mean(calib.Slope{Shrink: 20})
-	t.Logf("root mean square error of κ for 5 to 20 samples: plain %.3f, shrunk %.3f", plain, shrunk)
-	if !(shrunk < plain/2) {
-		t.Errorf("root mean square error: plain %.3f, shrunk %.3f", plain, shrunk)
 	}
 }
 
@@ -250,5 +224,38 @@ func TestEstimatorsSurviveNothing(t *testing.T) {
 				}
 			}
 		}
+	}
+}
+
+// What an epoch pays for κ, at the size of CIFAR-100-LT.
+func BenchmarkEstimate(b *testing.B) {
+	const classes = 100
+	rng := rand.New(rand.NewPCG(11, 1))
+	kappa, counts, group := make([]float64, classes), make([]int, classes), make([]int, classes)
+	for y := range counts {
+		kappa[y], counts[y], group[y] = 0.7, int(500*math.Pow(0.01, float64(y)/99)), 3*y/classes
+	}
+	e := planted(rng, kappa, counts)
+	e.Group, e.Beta, e.Delta = group, slices.Repeat([]float64{1}, classes), make([]float64, classes)
+	logits, labels := make([]float32, len(e.Samples)*classes), make([]int, len(e.Samples))
+	for i, s := range e.Samples {
+		labels[i], logits[i*classes+int(s.Predicted)] = int(s.Label), 5
+	}
+	e.Pass = func(visit func([]float32, []int)) error {
+		visit(logits, labels)
+		return nil
+	}
+	for _, spec := range []string{"slope", "slope:huber", "slope:shrink=none", "slope:pass", "slope:by=one-vs-rest", "vit", "ddc"} {
+		k, err := calib.New(spec)
+		if err != nil {
+			b.Fatal(err)
+		}
+		b.Run(spec, func(b *testing.B) {
+			for b.Loop() {
+				if _, err := k.Estimate(e); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
 	}
 }
