@@ -1,9 +1,11 @@
 package engine
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
+	"math"
 	"os"
 	"path/filepath"
 	"strings"
@@ -100,10 +102,68 @@ func (b *backbone) open(c Config, ev Events) error {
 	if err != nil {
 		return fmt.Errorf("backbone %s: %w", b.name, err)
 	}
+	if err := b.freeBatch(c, ev); err != nil {
+		return err
+	}
 	if note := b.encoder.Note(); note != "" {
 		ev.info("provider", "runs on", b.encoder.Provider(), "why", note)
 	} else {
 		ev.info("provider", "runs on", b.encoder.Provider())
+	}
+	return nil
+}
+
+// freeBatch lets a model with a fixed batch take any number of images, if its
+// nodes turn out to give the same features then: exporters often fix no more
+// than the declaration.
+func (b *backbone) freeBatch(c Config, ev Events) error {
+	batch := int(b.inspection.Image.Batch)
+	if batch < 1 {
+		return nil
+	}
+	images := 2
+	if batch == images {
+		images++
+	}
+	free, err := b.model.FreeBatch()
+	if err != nil {
+		return err
+	}
+	text, err := free.Bytes()
+	if err != nil {
+		return err
+	}
+	encoder, err := onnx.NewEncoder(text, onnx.SessionOptions{Provider: onnx.Provider(b.encoder.Provider()), Threads: c.Threads, ExternalDataDir: free.Dir()})
+	if err == nil {
+		if err = agree(b.encoder, encoder, images, 3*b.preprocess.Width*b.preprocess.Height); err == nil {
+			b.model, encoder, b.encoder = free, b.encoder, encoder
+		}
+		err = errors.Join(err, encoder.Close())
+	}
+	if err != nil {
+		ev.info("the model takes batches of one size only", "batch", batch, "why", err)
+	}
+	return nil
+}
+
+// agree says where two encoders differ on n images of the given size.
+func agree(a, b *onnx.Encoder, n, size int) error {
+	pixels := make([]float32, n*size)
+	for i := range pixels {
+		pixels[i] = float32(math.Sin(0.37 * float64(i)))
+	}
+	want, got := make([]float32, n*a.Dim()), make([]float32, n*a.Dim())
+	if err := errors.Join(a.Run(context.Background(), pixels, n, want), b.Run(context.Background(), pixels, n, got)); err != nil {
+		return err
+	}
+	largest := 0.0
+	for _, v := range want {
+		largest = max(largest, math.Abs(float64(v)))
+	}
+	for i, v := range want {
+		if d := math.Abs(float64(got[i] - v)); !(d <= 1e-3*largest) { // also where either is NaN
+			return fmt.Errorf("in another batch a feature is %v instead of %v", got[i], v)
+		}
 	}
 	return nil
 }

@@ -6,12 +6,14 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 
 	"go.yaml.in/yaml/v3"
 
 	"github.com/vitft/vitft/engine/dataset"
+	"github.com/vitft/vitft/onnx/graph"
 )
 
 // Config is everything that decides a run. The command line, the environment
@@ -37,6 +39,15 @@ type Config struct {
 	ImageSize  int    `yaml:"image-size"`           // for models that take any; that of the preprocessing
 	Cache      string `yaml:"cache"`                // vitft in the user's cache folder; the store is its folder features
 
+	// Views of an image: as it is, mirrored, nearer, … in the order of graph.Views.
+	Views int `yaml:"views"` // to train on; 1
+	TTA   int `yaml:"tta"`   // whose mean feature is judged, in evaluation and by the exported model; 1
+
+	// Calibration of the probabilities, on the validation images or, without
+	// any, on training images that each went to a head not trained on them.
+	Calibration string `yaml:"calibration"` // none
+	Folds       int    `yaml:"folds"`       // heads that are trained for that; 5
+
 	// Out is the run folder, "run" by default. It is no part of what config.yaml
 	// records: reproducing a run writes another folder.
 	Out string `yaml:"-"`
@@ -58,6 +69,10 @@ func (c *Config) EnsureDefaults() {
 	setDefault(&c.Feature, "auto")
 	setDefault(&c.Provider, "auto")
 	setDefault(&c.Batch, 16)
+	setDefault(&c.Views, 1)
+	setDefault(&c.TTA, 1)
+	setDefault(&c.Calibration, noCalibration)
+	setDefault(&c.Folds, 5)
 	if c.Cache == "" {
 		c.Cache = defaultCache()
 	}
@@ -90,6 +105,20 @@ func (c *Config) Validate() error {
 	}
 	if c.Threads < 0 || c.Threads > 1024 {
 		bad("threads", "%d is not between 0 (all %d cores) and 1024", c.Threads, runtime.NumCPU())
+	}
+	for _, v := range []struct {
+		key   string
+		count int
+	}{{"views", c.Views}, {"tta", c.TTA}} {
+		if v.count < 1 || v.count > graph.MaxViews {
+			bad(v.key, "%d is not between 1 (the image as it is) and %d", v.count, graph.MaxViews)
+		}
+	}
+	if !slices.Contains(Calibrations(), c.Calibration) {
+		bad("calibration", "%q is none of %s", c.Calibration, strings.Join(Calibrations(), ", "))
+	}
+	if c.Folds < 2 || c.Folds > 100 {
+		bad("folds", "%d is not between 2 and 100", c.Folds)
 	}
 	switch c.Provider {
 	case "auto", "cpu", "cuda":

@@ -24,6 +24,6 @@
 // The runtime library is loaded once per process. A run keeps the features of
 // its sets in memory, 4·D bytes an image. The same configuration and images
 // give the same bits on one machine with one library; another processor, number
-// of threads or provider rounds differently. Two runs must not write to one
-// folder at the same time.
+// of threads or provider rounds differently. A folder that a run is writing to is
+// locked, and refused to others, where the file system knows locks.
 package engine

@@ -14,6 +14,7 @@ type Shard struct{ Index, Count int }
 type Encoded struct {
 	What                                string // "train", "val" or "test"
 	Images, Encoded, Cached, Unreadable int
+	Views                               int     // of each image
 	Seconds                             float64 // of decoding and running the backbone
 }
 
@@ -47,12 +48,12 @@ func Encode(ctx context.Context, c Config, shard Shard, ev Events) (results []En
 	defer enc.close()
 	for _, s := range d.sets() {
 		enc.seconds = 0
-		set, err := enc.encode(ctx, s.what, shard.of(s.data))
+		set, err := enc.encode(ctx, s.what, shard.of(s.data), c.viewsOf(s.what))
 		if set != nil {
 			n := len(set.data.Items)
 			results = append(results, Encoded{
 				What: s.what, Images: n + len(set.unreadable), Encoded: set.fresh, Cached: n - set.fresh,
-				Unreadable: len(set.unreadable), Seconds: enc.seconds,
+				Unreadable: len(set.unreadable), Views: c.viewsOf(s.what), Seconds: enc.seconds,
 			})
 		}
 		if err != nil {

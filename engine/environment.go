@@ -21,7 +21,8 @@ type environment struct {
 	Runtime  onnx.Library    `json:"runtime_library"`
 	Provider providerRecord  `json:"provider"`
 	Backbone backboneRecord  `json:"backbone"`
-	Store    featureStoreRef `json:"feature_store"`
+	Store    featureStoreRef `json:"feature_store"` // of the plain view; those of others differ in the view
+	TTA      []graph.View    `json:"tta,omitempty"` // the views whose mean is judged; absent for the plain one alone
 }
 
 type providerRecord struct {
@@ -45,13 +46,18 @@ type featureStoreRef struct {
 func describe(c Config, e *encoding) environment {
 	b := e.backbone
 	library, _ := onnx.Loaded()
-	return environment{
+	plain := e.views[0].store.Key()
+	env := environment{
 		Vitft: Version(), Go: runtime.Version(), OS: runtime.GOOS, Arch: runtime.GOARCH, Cores: runtime.NumCPU(),
 		Runtime:  library,
 		Provider: providerRecord{Asked: c.Provider, Ran: b.encoder.Provider(), Note: b.encoder.Note()},
 		Backbone: backboneRecord{Name: b.name, SHA256: b.sha256, Feature: b.inspection.Feature, Preprocess: b.preprocess},
-		Store:    featureStoreRef{Key: e.store.Key().Hash(), Fields: e.store.Key()},
+		Store:    featureStoreRef{Key: plain.Hash(), Fields: plain},
 	}
+	if c.TTA > 1 {
+		env.TTA = graph.Views(c.TTA)
+	}
+	return env
 }
 
 // Version is the version of this module, or "devel" with the commit it was

@@ -38,7 +38,7 @@ func Evaluate(ctx context.Context, dir string, c Config, ev Events) (_ Metrics, 
 	if err := run.readJSON(environmentFile, &env); err != nil {
 		return none, err
 	}
-	h, err := run.readHead()
+	h, scaling, err := run.readHead()
 	if err != nil {
 		return none, err
 	}
@@ -60,7 +60,7 @@ func Evaluate(ctx context.Context, dir string, c Config, ev Events) (_ Metrics, 
 		return none, err
 	}
 	defer enc.close()
-	set, err := enc.encode(ctx, "test", d)
+	set, err := enc.encode(ctx, "test", d, len(enc.views))
 	if err != nil {
 		return none, err
 	}
@@ -74,22 +74,26 @@ func Evaluate(ctx context.Context, dir string, c Config, ev Events) (_ Metrics, 
 	if err != nil {
 		return none, err
 	}
-	m := Measure(logits, set.labels(), classes, counts)
+	fit := calibration{scaling: scaling}
+	if trained.Calibration != nil {
+		fit.method, fit.fittedOn = trained.Calibration.Method, trained.Calibration.FittedOn
+	}
+	m := fit.measure(logits, set.labels(), classes, counts)
 	m.Split, m.Loss, m.Epochs, m.SwitchEpoch, m.Seed = filepath.Base(c.Test), trained.Loss, trained.Epochs, trained.SwitchEpoch, trained.Seed
 	m.Seconds = Seconds{Encode: Number(enc.seconds), Train: trained.Seconds.Train, Evaluate: Number(time.Since(begin).Seconds())}
 	return m, nil
 }
 
 // openEncoding makes the backbone of a finished run ready: the part of its
-// model.onnx that computes the embedding, with the feature store of the
-// original backbone, whose nodes these are.
+// model.onnx that computes the embedding of a view, with the feature stores of
+// the original backbone, whose nodes these are.
 func (r runFolder) openEncoding(env environment, c Config, ev Events) (*encoding, error) {
 	model, err := graph.Read(r.path(modelFile))
 	if err != nil {
 		return nil, err
 	}
 	pre := env.Backbone.Preprocess
-	cut, inspection, err := model.Backbone(graph.FeatureChoice{Tensor: graph.Embedding, Width: pre.Width, Height: pre.Height})
+	cut, inspection, err := model.Single().Backbone(graph.FeatureChoice{Tensor: graph.Embedding, Width: pre.Width, Height: pre.Height})
 	if err != nil {
 		return nil, err
 	}
@@ -99,5 +103,10 @@ func (r runFolder) openEncoding(env environment, c Config, ev Events) (*encoding
 	}
 	key := env.Store.Fields
 	key.Provider = b.encoder.Provider()
-	return b.encoding(key, c, ev)
+	views := env.TTA
+	if views == nil {
+		views = graph.Views(1)
+	}
+	c.TTA = len(views)
+	return b.encoding(key, views, c, ev)
 }

@@ -4,49 +4,72 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"path/filepath"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/vitft/vitft/engine/dataset"
 	"github.com/vitft/vitft/engine/store"
 	"github.com/vitft/vitft/head"
-	"github.com/vitft/vitft/onnx"
+	"github.com/vitft/vitft/onnx/graph"
 	"github.com/vitft/vitft/vit"
 )
 
-// encoding is how images become features: a backbone and the store that
-// remembers what it has seen.
+// encoding is how images become features: a backbone, the views it is shown,
+// and the stores that remember what it has seen.
 type encoding struct {
 	backbone *backbone
-	store    *store.Store
+	views    []view // the plain one first
 	config   Config
 	events   Events
 	seconds  float64 // spent decoding images and running the backbone
 }
 
-// openEncoding opens the backbone and the feature store that belongs to it.
+// openEncoding opens the backbone and the feature stores of the views that c
+// asks for.
 func openEncoding(c Config, ev Events) (*encoding, error) {
 	b, err := openBackbone(c, ev)
 	if err != nil {
 		return nil, err
 	}
-	return b.encoding(b.key(), c, ev)
+	if c.TTA > 1 { // what cannot be exported is not begun
+		if _, err := b.model.Average(graph.Views(c.TTA)); err != nil {
+			return nil, errors.Join(fmt.Errorf("tta: %w, or use --tta=1", err), b.encoder.Close())
+		}
+	}
+	return b.encoding(b.key(), graph.Views(max(c.Views, c.TTA)), c, ev)
 }
 
-// encoding opens the feature store of key for b, which it closes on failure.
-func (b *backbone) encoding(key store.Key, c Config, ev Events) (*encoding, error) {
-	s, report, err := store.Open(filepath.Join(c.Cache, "features"), key)
-	if err != nil {
-		return nil, errors.Join(err, b.encoder.Close())
+// encoding opens the feature stores of the views for b, which it closes on
+// failure. key is that of the plain view.
+func (b *backbone) encoding(key store.Key, views []graph.View, c Config, ev Events) (*encoding, error) {
+	e := &encoding{backbone: b, config: c, events: ev}
+	for _, v := range views {
+		opened, err := b.openView(v, key, c, ev)
+		if err != nil {
+			return nil, errors.Join(err, e.close())
+		}
+		e.views = append(e.views, opened)
 	}
-	for _, bad := range report.Bad {
-		ev.warn("a block of the feature store is damaged; its images are encoded again", "block", bad.Path, "reason", bad.Err)
-	}
-	ev.info("feature store", "folder", s.Dir(), "features", report.Features)
-	return &encoding{backbone: b, store: s, config: c, events: ev}, nil
+	return e, nil
 }
 
-func (e *encoding) close() error { return errors.Join(e.store.Close(), e.backbone.encoder.Close()) }
+// storeKey tells features of other images, backbones or views apart.
+func (e *encoding) storeKey() string {
+	key := e.views[0].store.Key().Hash()
+	if e.config.Views > 1 || e.config.TTA > 1 {
+		key = fmt.Sprintf("%s views %d tta %d", key, e.config.Views, e.config.TTA)
+	}
+	return key
+}
+
+func (e *encoding) close() error {
+	errs := []error{e.backbone.encoder.Close()}
+	for _, v := range e.views {
+		errs = append(errs, v.close())
+	}
+	return errors.Join(errs...)
+}
 
 // encodedSet is a data set whose features are in the store.
 type encodedSet struct {
@@ -60,27 +83,31 @@ type encodedSet struct {
 // unreadable is an image that could not be used, and why.
 type unreadable struct{ path, reason string }
 
-// encode makes sure that the store holds the feature of every readable image
-// of d. Images that cannot be read or decoded are left out and listed; more of
-// them than MaxUnreadable allows is an error, with the set beside it.
-func (e *encoding) encode(ctx context.Context, what string, d *dataset.Dataset) (*encodedSet, error) {
+// encode makes sure that the stores of the first n views hold the feature of
+// every readable image of d. Images that cannot be read or decoded are left out
+// and listed; more of them than MaxUnreadable allows is an error, with the set
+// beside it.
+func (e *encoding) encode(ctx context.Context, what string, d *dataset.Dataset, n int) (*encodedSet, error) {
 	scan, err := d.Scan(ctx, dataset.ScanOptions{Progress: func(done, total int) { e.events.progress("scan", what, done, total) }})
 	if err != nil {
 		return nil, err
 	}
-	var missing []int
+	missing := map[viewSet][]int{} // images by the views they lack
+	images := 0
 	queued := map[store.ID]bool{}
 	for _, i := range scan.Readable() {
-		if id := store.ID(scan.IDs[i]); !e.store.Has(id) && !queued[id] {
+		id := store.ID(scan.IDs[i])
+		if lacking := e.lacking(id, n); lacking != 0 && !queued[id] {
 			queued[id] = true
-			missing = append(missing, i)
+			missing[lacking] = append(missing[lacking], i)
+			images++
 		}
 	}
-	undecodable, err := e.run(ctx, what, d, scan, missing)
+	undecodable, err := e.run(ctx, what, d, scan, missing, images)
 	if err != nil {
 		return nil, err
 	}
-	set := &encodedSet{what: what, fresh: len(missing) - len(undecodable)}
+	set := &encodedSet{what: what, fresh: images - len(undecodable)}
 	for _, u := range scan.Unreadable {
 		set.unreadable = append(set.unreadable, unreadable{u.Path, u.Err.Error()})
 	}
@@ -97,37 +124,41 @@ func (e *encoding) encode(ctx context.Context, what string, d *dataset.Dataset) 
 	return set, e.tolerate(set, len(d.Items))
 }
 
-// run encodes the missing images into the store and returns, by content, why
-// some could not be decoded.
-func (e *encoding) run(ctx context.Context, what string, d *dataset.Dataset, scan *dataset.Scan, missing []int) (map[store.ID]error, error) {
+// run encodes the missing images into the stores, each decoded once for all the
+// views it lacks, and returns, by content, why some could not be decoded.
+func (e *encoding) run(ctx context.Context, what string, d *dataset.Dataset, scan *dataset.Scan, missing map[viewSet][]int, images int) (map[store.ID]error, error) {
 	undecodable := map[store.ID]error{}
-	if len(missing) == 0 {
+	if images == 0 {
 		return undecodable, nil
-	}
-	library, _ := onnx.Loaded()
-	w, err := e.store.Writer(store.WriterOptions{Library: library.Version})
-	if err != nil {
-		return nil, err
 	}
 	begin := time.Now()
 	defer func() { e.seconds += time.Since(begin).Seconds() }()
-	encoder := vit.Encoder{Model: e.backbone.encoder, Preprocess: e.backbone.preprocess, Batch: e.config.Batch}
-	load := func(k int) ([]byte, error) { return d.Items[missing[k]].Bytes() }
-	err = encoder.Encode(ctx, len(missing), load, func(k int, feature []float32, fault error) error {
-		e.events.progress("encode", what, k+1, len(missing))
-		i := missing[k]
-		if fault != nil {
-			undecodable[scan.IDs[i]] = fault
-			return nil
+	done := 0
+	for _, lacking := range slices.Sorted(maps.Keys(missing)) {
+		items := missing[lacking]
+		w, err := e.writers(lacking)
+		if err != nil {
+			return nil, err
 		}
-		return w.Append(scan.IDs[i], d.Items[i].Path, feature)
-	})
-	// What is encoded is kept, whatever stopped the rest.
-	if closeErr := w.Close(); err == nil {
-		err = closeErr
-	}
-	if err != nil {
-		return nil, fmt.Errorf("encode %s images: %w", what, err)
+		encoder := vit.Encoder{Model: e.looking(lacking), Preprocess: e.backbone.preprocess, Batch: e.config.Batch}
+		load := func(k int) ([]byte, error) { return d.Items[items[k]].Bytes() }
+		err = encoder.Encode(ctx, len(items), load, func(k int, features []float32, fault error) error {
+			done++
+			e.events.progress("encode", what, done, images)
+			i := items[k]
+			if fault != nil {
+				undecodable[scan.IDs[i]] = fault
+				return nil
+			}
+			return w.append(scan.IDs[i], d.Items[i].Path, features)
+		})
+		// What is encoded is kept, whatever stopped the rest.
+		if closeErr := w.close(); err == nil {
+			err = closeErr
+		}
+		if err != nil {
+			return nil, fmt.Errorf("encode %s images: %w", what, err)
+		}
 	}
 	return undecodable, nil
 }
@@ -159,7 +190,7 @@ func (e *encoding) encodeAll(ctx context.Context, d *data) (*encodedSets, error)
 	sets := new(encodedSets)
 	into := map[string]**encodedSet{"train": &sets.train, "val": &sets.val, "test": &sets.test}
 	for _, s := range d.sets() {
-		set, err := e.encode(ctx, s.what, s.data)
+		set, err := e.encode(ctx, s.what, s.data, e.config.viewsOf(s.what))
 		*into[s.what] = set
 		if err != nil {
 			return sets, err
@@ -205,16 +236,50 @@ func (s *encodedSet) labels() []int {
 	return y
 }
 
-// headData is the set as package head takes it.
-func (e *encoding) headData(s *encodedSet) (head.Data, error) {
+// trainData is a set as package head learns from it: several views of every
+// image.
+func (e *encoding) trainData(s *encodedSet) (head.Data, error) {
+	n := e.config.Views
+	d := head.Data{Dim: e.backbone.encoder.Dim(), Classes: len(s.data.Classes), Views: n, Y: s.labels()}
+	d.X = make([]float32, len(d.Y)*n*d.Dim)
+	for k, v := range e.views[:n] {
+		for i := range d.Y {
+			at := (i*n + k) * d.Dim
+			if err := v.store.Gather(s.scan.IDs[i:i+1], d.X[at:at+d.Dim]); err != nil {
+				return d, err
+			}
+		}
+	}
+	return d, nil
+}
+
+// evalData is a set as heads are judged by it: the mean over the test-time views
+// of every image.
+func (e *encoding) evalData(s *encodedSet) (head.Data, error) {
+	n := e.config.TTA
 	d := head.Data{Dim: e.backbone.encoder.Dim(), Classes: len(s.data.Classes), Y: s.labels()}
 	d.X = make([]float32, len(d.Y)*d.Dim)
-	return d, e.store.Gather(s.scan.IDs, d.X)
+	if err := e.views[0].store.Gather(s.scan.IDs, d.X); err != nil || n == 1 {
+		return d, err
+	}
+	mean, one := d.X, make([]float32, len(d.X))
+	for _, v := range e.views[1:n] {
+		if err := v.store.Gather(s.scan.IDs, one); err != nil {
+			return d, err
+		}
+		for i, x := range one {
+			mean[i] += x
+		}
+	}
+	for i := range mean {
+		mean[i] /= float32(n)
+	}
+	return d, nil
 }
 
 // logits are the raw logits [n,C] of a set under a head.
 func (e *encoding) logits(h *head.Head, s *encodedSet, g head.Gemm) ([]float32, error) {
-	d, err := e.headData(s)
+	d, err := e.evalData(s)
 	if err != nil {
 		return nil, err
 	}

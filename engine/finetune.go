@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"strconv"
 	"time"
 
@@ -32,7 +33,12 @@ func Finetune(ctx context.Context, c Config, resume bool, ev Events) (_ *Result,
 	var warnings []string
 	ev = ev.recording(&warnings)
 	setDefault(&c.Out, defaultOut)
+	var lock io.Closer
 	if resume {
+		if lock, err = runFolder(c.Out).lock(); err != nil {
+			return nil, err
+		}
+		defer lock.Close()
 		if m, err := runFolder(c.Out).continueWith(&c); err != nil {
 			return nil, err
 		} else if m != nil {
@@ -61,9 +67,10 @@ func Finetune(ctx context.Context, c Config, resume bool, ev Events) (_ *Result,
 	defer enc.close()
 	run := runFolder(c.Out)
 	if !resume {
-		if err := run.create(c, ev); err != nil {
+		if lock, err = run.create(c, ev); err != nil {
 			return nil, err
 		}
+		defer lock.Close()
 	}
 	if err := run.writeJSON(environmentFile, describe(c, enc)); err != nil {
 		return nil, err
@@ -78,63 +85,56 @@ func Finetune(ctx context.Context, c Config, resume bool, ev Events) (_ *Result,
 		return nil, err
 	}
 
-	begin := time.Now()
 	gemm, err := onnx.NewGemm(c.Threads, onnx.CPU)
 	if err != nil {
 		return nil, err
 	}
 	defer gemm.Close()
 	t := training{run: run, config: c, enc: enc, sets: sets, gemm: gemm, events: ev}
-	h, switchEpoch, err := t.train(ctx)
+	h, err := t.train(ctx)
 	if err != nil {
 		return nil, err
 	}
-	trained := time.Since(begin).Seconds()
+	fit, err := t.calibrate(ctx, h)
+	if err != nil {
+		return nil, err
+	}
 
-	begin = time.Now()
+	begin := time.Now()
 	set := sets.evaluated()
 	logits, err := enc.logits(h, set, gemm)
 	if err != nil {
 		return nil, err
 	}
-	m := Measure(logits, set.labels(), set.data.Classes, sets.train.data.Counts())
-	m.Split, m.Loss, m.Epochs, m.SwitchEpoch, m.Seed = set.what, c.Loss, c.Epochs, switchEpoch, c.Seed
-	m.Seconds = Seconds{Encode: Number(enc.seconds), Train: Number(trained), Evaluate: Number(time.Since(begin).Seconds())}
+	m := fit.measure(logits, set.labels(), set.data.Classes, sets.train.data.Counts())
+	m.Split, m.Loss, m.Epochs, m.SwitchEpoch, m.Seed = set.what, c.Loss, c.Epochs, t.settings.SwitchEpoch(), c.Seed
+	m.Seconds = Seconds{Encode: Number(enc.seconds), Train: Number(t.seconds), Evaluate: Number(time.Since(begin).Seconds())}
 
 	ev.info("exporting", "model", run.path(modelFile))
-	model, err := enc.backbone.export(h, set.data.Classes)
+	model, err := enc.backbone.export(h, graph.Views(c.TTA), fit.scaling, set.data.Classes)
 	switch {
 	case errors.Is(err, graph.ErrModel): // more than an ONNX file can hold; the rest of the run is good
 		ev.warn("there is no model.onnx", "reason", err)
 	case err != nil:
 		return nil, fmt.Errorf("export the model: %w", err)
 	default:
-		if err := enc.checkExport(ctx, model, set, logits); err != nil {
+		if err := enc.checkExport(ctx, model, set, logits, fit.scaling); err != nil {
 			return nil, err
 		}
 	}
-	if err := run.finish(h, model, set, logits, m, warnings); err != nil {
+	if err := run.finish(h, fit.scaling, model, set, logits, m, warnings); err != nil {
 		return nil, err
 	}
 	return &Result{c.Out, m}, nil
 }
 
 // finish writes what a finished run leaves, metrics.json last.
-func (r runFolder) finish(h *head.Head, model []byte, set *encodedSet, logits []float32, m Metrics, warnings []string) error {
+func (r runFolder) finish(h *head.Head, scaling calib.Scaling, model []byte, set *encodedSet, logits []float32, m Metrics, warnings []string) error {
 	classes := set.data.Classes
-	predictions := [][]string{{"path", "label", "predicted", "confidence"}}
-	probabilities := make([]float32, len(logits))
-	calib.Softmax(logits, len(classes), 1, probabilities)
-	for i, item := range set.data.Items {
-		row := logits[i*len(classes) : (i+1)*len(classes)]
-		best := argmax(row)
-		confidence := strconv.FormatFloat(float64(probabilities[i*len(classes)+best]), 'g', -1, 32)
-		predictions = append(predictions, []string{item.Path, classes[item.Class], classes[best], confidence})
-	}
 	steps := []func() error{
-		func() error { return r.writeHead(h) },
+		func() error { return r.writeHead(h, scaling) },
 		func() error { return r.writeLines(labelsFile, classes) },
-		func() error { return r.writeCSV(predictionsFile, predictions) },
+		func() error { return r.writeCSV(predictionsFile, predictions(set, logits, scaling)) },
 		func() error { return r.writeLines(warningsFile, warnings) },
 		func() error {
 			if model == nil {
@@ -151,6 +151,27 @@ func (r runFolder) finish(h *head.Head, model []byte, set *encodedSet, logits []
 		}
 	}
 	return nil
+}
+
+// predictions are the rows of predictions.csv. confidence_before is there if
+// confidence is calibrated.
+func predictions(set *encodedSet, logits []float32, scaling calib.Scaling) [][]string {
+	classes := set.data.Classes
+	columns := [][]float32{probabilities(logits, len(classes), scaling)}
+	rows := [][]string{{"path", "label", "predicted", "confidence"}}
+	if len(scaling.Temperature) > 0 {
+		columns = append(columns, probabilities(logits, len(classes), calib.Scaling{}))
+		rows[0] = append(rows[0], "confidence_before")
+	}
+	for i, item := range set.data.Items {
+		best := argmax(logits[i*len(classes) : (i+1)*len(classes)])
+		row := []string{item.Path, classes[item.Class], classes[best]}
+		for _, p := range columns {
+			row = append(row, strconv.FormatFloat(float64(p[i*len(classes)+best]), 'g', -1, 32))
+		}
+		rows = append(rows, row)
+	}
+	return rows
 }
 
 // writeReport writes report.html from the other files and the metrics to come.

@@ -10,10 +10,12 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
 
+	"github.com/vitft/vitft/calib"
 	"github.com/vitft/vitft/engine/internal/atomicfile"
 	"github.com/vitft/vitft/engine/safetensors"
 	"github.com/vitft/vitft/head"
@@ -382,18 +384,19 @@ func TestEncodeInShards(t *testing.T) {
 func TestHeadFileRefusesDamage(t *testing.T) {
 	run := runFolder(t.TempDir())
 	h := &head.Head{Classes: 2, Dim: 3, W: make([]float32, 6), B: make([]float32, 2), Mean: make([]float32, 3), InvStd: make([]float32, 3)}
-	if err := run.writeHead(h); err != nil {
+	if err := run.writeHead(h, calib.Scaling{Temperature: []float64{1.25, 0.8}}); err != nil {
 		t.Fatal(err)
 	}
-	back, err := run.readHead()
-	if err != nil || back.Classes != 2 || back.Dim != 3 {
-		t.Fatalf("read back %+v, %v", back, err)
+	back, scaling, err := run.readHead()
+	if err != nil || back.Classes != 2 || back.Dim != 3 || !slices.Equal(scaling.Temperature, []float64{1.25, 0.8}) {
+		t.Fatalf("read back %+v, %v, %v", back, scaling, err)
 	}
 	f, err := safetensors.Read(run.path(headFile))
 	if err != nil {
 		t.Fatal(err)
 	}
-	f.Tensors = f.Tensors[1:]
+	missing := f.Tensors[1]
+	f.Tensors = slices.Delete(f.Tensors, 1, 2)
 	var b bytes.Buffer
 	if _, err := f.WriteTo(io.Writer(&b)); err != nil {
 		t.Fatal(err)
@@ -401,8 +404,8 @@ func TestHeadFileRefusesDamage(t *testing.T) {
 	if err := os.WriteFile(run.path(headFile), b.Bytes(), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := run.readHead(); KindOf(err) != KindData {
-		t.Errorf("a head without %s: %v, want a data error", f.Tensors[0].Name, err)
+	if _, _, err := run.readHead(); KindOf(err) != KindData {
+		t.Errorf("a head without %s: %v, want a data error", missing.Name, err)
 	}
 }
 

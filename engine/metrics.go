@@ -50,8 +50,9 @@ type Metrics struct {
 	NLL              Number `json:"nll"`
 	Brier            Number `json:"brier"`
 
-	Groups   Groups         `json:"groups"`
-	PerClass []ClassMetrics `json:"per_class"`
+	Groups      Groups         `json:"groups"`
+	Calibration *Calibration   `json:"calibration,omitempty"` // nil where the probabilities are softmax(logits)
+	PerClass    []ClassMetrics `json:"per_class"`
 
 	Loss        string  `json:"loss"`
 	Epochs      int     `json:"epochs"`
@@ -95,6 +96,25 @@ type Seconds struct {
 // eceBins is the field's usual number of equal-width bins.
 const eceBins = 15
 
+// Calibration is how the probabilities of a run were calibrated, and what its
+// metrics would be without.
+type Calibration struct {
+	Method      string       `json:"method"`      // one of Calibrations
+	FittedOn    string       `json:"fitted_on"`   // "val" or "out-of-fold"
+	Temperature []float64    `json:"temperature"` // one, or one a class; see calib.Scaling
+	Before      Uncalibrated `json:"before"`
+}
+
+// Uncalibrated holds those metrics that calibration changes.
+type Uncalibrated struct {
+	ECE          Number `json:"ece"`
+	MCE          Number `json:"mce"`
+	ClasswiseECE Number `json:"classwise_ece"`
+	NLL          Number `json:"nll"`
+	Brier        Number `json:"brier"`
+	Groups       Groups `json:"groups"`
+}
+
 // Measure scores logits [N,C] against labels [N]; probabilities are
 // softmax(logits). trainCounts [C] decides the groups; classes names them.
 //
@@ -102,10 +122,18 @@ const eceBins = 15
 // geometric means are 0 as soon as one class has accuracy 0. Macro-F1 follows
 // scikit-learn: the mean over the classes that occur as label or prediction.
 func Measure(logits []float32, labels []int, classes []string, trainCounts []int) Metrics {
-	c := len(classes)
-	probabilities := make([]float32, len(logits))
-	calib.Softmax(logits, c, 1, probabilities)
+	return measure(logits, probabilities(logits, len(classes), calib.Scaling{}), labels, classes, trainCounts)
+}
 
+// probabilities are calibrated, or softmax(logits) for the zero Scaling.
+func probabilities(logits []float32, classes int, s calib.Scaling) []float32 {
+	p := make([]float32, len(logits))
+	s.Probabilities(logits, classes, p)
+	return p
+}
+
+func measure(logits, probabilities []float32, labels []int, classes []string, trainCounts []int) Metrics {
+	c := len(classes)
 	var right, top5 int
 	samples, hits, predictions := make([]int, c), make([]int, c), make([]int, c)
 	confidence, hit := make([]float64, len(labels)), make([]bool, len(labels))

@@ -39,8 +39,48 @@ type runFolder string
 
 // create makes the run folder and writes the configuration into it. What an
 // earlier run has trained there is renamed to dir.1, dir.2, …, so nothing is
-// lost; any other folder that is not empty is refused.
-func (r runFolder) create(c Config, ev Events) error {
+// lost; any other folder that is not empty is refused. So is one that another
+// run writes to: close the lock when the run is done.
+func (r runFolder) create(c Config, ev Events) (lock io.Closer, err error) {
+	lock, err = r.lock()
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	}
+	err = r.makeRoom(ev)
+	if lock != nil { // a folder that was renamed took its lock along
+		err = errors.Join(err, lock.Close())
+	}
+	if err != nil {
+		return nil, err
+	}
+	if err := os.MkdirAll(filepath.Dir(r.path(checkpointFile)), 0o755); err != nil {
+		return nil, fmt.Errorf("make the run folder: %w", err)
+	}
+	if lock, err = r.lock(); err != nil {
+		return nil, err
+	}
+	text, err := c.YAML()
+	if err == nil {
+		err = r.write(configFile, text)
+	}
+	if err != nil {
+		return nil, errors.Join(err, lock.Close())
+	}
+	return lock, nil
+}
+
+// lock keeps other runs out of the folder until it is closed or the process
+// ends.
+func (r runFolder) lock() (io.Closer, error) {
+	lock, err := atomicfile.Lock(string(r))
+	if errors.Is(err, atomicfile.ErrLocked) {
+		return nil, fmt.Errorf("out: another run is writing to %s at this moment; wait for its end, or choose another folder", r)
+	}
+	return lock, err
+}
+
+// makeRoom clears the folder's name, or the folder.
+func (r runFolder) makeRoom(ev Events) error {
 	dir := string(r)
 	entries, err := os.ReadDir(dir)
 	switch {
@@ -62,14 +102,7 @@ func (r runFolder) create(c Config, ev Events) error {
 			}
 		}
 	}
-	if err := os.MkdirAll(filepath.Dir(r.path(checkpointFile)), 0o755); err != nil {
-		return fmt.Errorf("make the run folder: %w", err)
-	}
-	text, err := c.YAML()
-	if err != nil {
-		return err
-	}
-	return r.write(configFile, text)
+	return nil
 }
 
 func setAside(dir string) (string, error) {

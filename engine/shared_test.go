@@ -15,6 +15,7 @@ import (
 
 	"github.com/vitft/vitft/engine/dataset"
 	"github.com/vitft/vitft/onnx"
+	"github.com/vitft/vitft/onnx/graph"
 	"github.com/vitft/vitft/vit"
 )
 
@@ -191,6 +192,80 @@ func TestRealViTOnRealPhotos(t *testing.T) {
 	}
 }
 
+// With a real ViT, too, the exported model alone gives the calibrated mean over
+// the views that the run gave.
+func TestRealViTWithViews(t *testing.T) {
+	if testing.Short() {
+		t.Skip("encodes 100 photos")
+	}
+	data := filepath.Join(unpacked(t), "caltech101")
+	c := Config{
+		Backbone: sharedModel(t), Provider: "cpu", Cache: t.TempDir(), Out: filepath.Join(t.TempDir(), "run"),
+		Train: slice(t, filepath.Join(data, "train"), 5, func(int) int { return 4 }), Test: slice(t, filepath.Join(data, "test"), 5, func(int) int { return 2 }),
+		Views: 2, TTA: 4, Calibration: "classwise", Folds: 2,
+	}
+	r := finetune(t, c)
+	checkModel(t, filepath.Join(r.Run, modelFile), content(t, r.Run, predictionsFile))
+	m, err := Evaluate(context.Background(), r.Run, Config{Test: c.Test, Cache: c.Cache, Provider: "cpu"}, Events{})
+	if err != nil || m.NLL != r.Metrics.NLL || m.Seconds.Encode != 0 {
+		t.Errorf("evaluate gives NLL %v after %v seconds of encoding (%v), want %v from the stores of the run", m.NLL, m.Seconds.Encode, err, r.Metrics.NLL)
+	}
+}
+
+// BenchmarkViews measures encoding photos in two views against one, cold, in
+// alternating rounds: both at once, each image decoded once ("of-one"), and one
+// after the other ("apart-of-one").
+func BenchmarkViews(b *testing.B) {
+	model, data := sharedModel(b), unpacked(b)
+	const images, rounds = 96, 3
+	c := Config{Backbone: model, Provider: "cpu", Train: slice(b, filepath.Join(data, "caltech101", "train"), 24, func(int) int { return images / 24 })}
+	c.EnsureDefaults()
+	for _, two := range [][]graph.View{graph.Views(2), {{}, {Zoom: 8.0 / 7}}} {
+		b.Run(two[1].String(), func(b *testing.B) {
+			bb, err := openBackbone(c, Events{})
+			if err != nil {
+				b.Fatal(err)
+			}
+			defer bb.encoder.Close()
+			d, _, err := dataset.Open(c.Train, dataset.Options{})
+			if err != nil {
+				b.Fatal(err)
+			}
+			seconds := func(counts ...int) float64 {
+				c.Cache = b.TempDir()
+				e, err := bb.encoding(bb.key(), two, c, Events{})
+				if err != nil {
+					b.Fatal(err)
+				}
+				begin := time.Now()
+				for _, n := range counts {
+					if _, err := e.encode(context.Background(), "train", d, n); err != nil {
+						b.Fatal(err)
+					}
+				}
+				s := time.Since(begin).Seconds()
+				for _, v := range e.views {
+					if err := v.close(); err != nil {
+						b.Fatal(err)
+					}
+				}
+				return s
+			}
+			var together, apart []float64
+			for b.Loop() {
+				for range rounds {
+					one := seconds(1)
+					together, apart = append(together, seconds(2)/one), append(apart, seconds(1, 2)/one)
+				}
+			}
+			slices.Sort(together)
+			slices.Sort(apart)
+			b.ReportMetric(together[len(together)/2], "of-one")
+			b.ReportMetric(apart[len(apart)/2], "apart-of-one")
+		})
+	}
+}
+
 // BenchmarkEncodePhotos measures encoding from image files into a cold store
 // against bare session runs on preloaded tensors: same model, batch, threads
 // and moment. The metric "of-bare" is the ratio of their rates, the median over
@@ -219,16 +294,16 @@ func BenchmarkEncodePhotos(b *testing.B) {
 				for range rounds {
 					bare := bareSeconds(b, bb, d, c.Batch)
 					c.Cache = b.TempDir()
-					e, err := bb.encoding(bb.key(), c, Events{})
+					e, err := bb.encoding(bb.key(), graph.Views(1), c, Events{})
 					if err != nil {
 						b.Fatal(err)
 					}
 					begin := time.Now()
-					if _, err := e.encode(context.Background(), "train", d); err != nil {
+					if _, err := e.encode(context.Background(), "train", d, 1); err != nil {
 						b.Fatal(err)
 					}
 					full := time.Since(begin).Seconds()
-					e.store.Close()
+					e.views[0].close()
 					ratios = append(ratios, bare/full)
 					rates = append(rates, float64(len(d.Items))/full)
 				}

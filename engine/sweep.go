@@ -124,23 +124,23 @@ type place struct {
 
 // load reads the features into memory.
 func (s *sweeping) load(enc *encoding) (err error) {
-	if s.train, err = enc.headData(s.sets.train); err != nil {
+	if s.train, err = enc.trainData(s.sets.train); err != nil {
 		return err
 	}
-	test, err := enc.headData(s.sets.test)
+	test, err := enc.evalData(s.sets.test)
 	if err != nil {
 		return err
 	}
 	s.test = test.X
 	if s.sets.val != nil {
-		val, err := enc.headData(s.sets.val)
+		val, err := enc.evalData(s.sets.val)
 		if err != nil {
 			return err
 		}
 		s.val = val.X
 	}
 	hash := sha256.New()
-	fmt.Fprintln(hash, enc.store.Key().Hash(), s.experiment.Selection)
+	fmt.Fprintln(hash, enc.storeKey(), s.experiment.Selection)
 	for _, set := range s.sets.all() {
 		fmt.Fprintf(hash, "%s %q\n", set.what, set.data.Classes)
 		for i, y := range set.labels() {

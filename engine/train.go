@@ -25,37 +25,46 @@ type training struct {
 	sets   *encodedSets
 	gemm   head.Gemm
 	events Events
+
+	settings head.Settings // what train trained with
+	data     head.Data     // and on
+	seconds  float64       // spent training, before an interruption too
 }
 
 // train runs head.Train on the stored features, from the checkpoint if there is
-// one, keeping history, κ and checkpoints in the run folder as it goes. It
-// returns the head and the epoch of the switch.
-func (t *training) train(ctx context.Context) (*head.Head, int, error) {
+// one, keeping history, κ and checkpoints in the run folder as it goes.
+func (t *training) train(ctx context.Context) (*head.Head, error) {
+	begin := time.Now()
 	s, err := t.config.settings()
 	if err != nil {
-		return nil, 0, err
+		return nil, err
 	}
 	s.Gemm = t.gemm
-	data, err := t.enc.headData(t.sets.train)
-	if err != nil {
-		return nil, 0, err
+	if t.data, err = t.enc.trainData(t.sets.train); err != nil {
+		return nil, err
 	}
-	if t.sets.val != nil {
-		val, err := t.enc.headData(t.sets.val)
+	t.settings = s
+	if val := t.sets.val; val != nil {
+		data, err := t.enc.evalData(val)
 		if err != nil {
-			return nil, 0, err
+			return nil, err
 		}
-		s.Val = &val
+		s.Val = &data
 	}
-	if s.Resume, err = t.resume(len(data.Y)); err != nil {
-		return nil, 0, err
+	saved, err := t.resume(len(t.data.Y))
+	if err != nil {
+		return nil, err
+	}
+	if saved != nil {
+		s.Resume = &saved.State
+		begin = begin.Add(-time.Duration(saved.Seconds * float64(time.Second)))
 	}
 	log, err := openHistory(t.run, t.sets.train.data.Classes, s.Resume)
 	if err != nil {
-		return nil, 0, err
+		return nil, err
 	}
 	save := func(state *head.State) error {
-		return t.run.writeCheckpoint(checkpoint{Key: t.enc.store.Key().Hash(), Samples: len(data.Y), State: *state})
+		return t.run.writeCheckpoint(checkpoint{Key: t.enc.storeKey(), Samples: len(t.data.Y), Seconds: time.Since(begin).Seconds(), State: *state})
 	}
 	last := time.Now()
 	ctx, stop := context.WithCancelCause(ctx) // a full disk ends training too
@@ -76,7 +85,7 @@ func (t *training) train(ctx context.Context) (*head.Head, int, error) {
 			t.events.progress("train", t.config.Loss, e.Number, t.config.Epochs)
 		},
 	}
-	result, err := head.Train(ctx, data, s)
+	result, err := head.Train(ctx, t.data, s)
 	if cause := context.Cause(ctx); err != nil && cause != nil {
 		err = cause
 	}
@@ -84,22 +93,23 @@ func (t *training) train(ctx context.Context) (*head.Head, int, error) {
 		err = errors.Join(err, save(result.State))
 	}
 	if err = errors.Join(err, log.close()); err != nil {
-		return nil, 0, fmt.Errorf("train the head: %w", err)
+		return nil, fmt.Errorf("train the head: %w", err)
 	}
-	return result.Head, s.SwitchEpoch(), nil
+	t.seconds = time.Since(begin).Seconds()
+	return result.Head, nil
 }
 
-// resume returns the state to continue from, nil for a fresh start.
-func (t *training) resume(samples int) (*head.State, error) {
+// resume returns the checkpoint to continue from, nil for a fresh start.
+func (t *training) resume(samples int) (*checkpoint, error) {
 	saved, err := t.run.readCheckpoint()
 	if err != nil || saved == nil {
 		return nil, err
 	}
-	if saved.Key != t.enc.store.Key().Hash() || saved.Samples != samples {
+	if saved.Key != t.enc.storeKey() || saved.Samples != samples {
 		return nil, dataError("the images, the backbone or the provider have changed since %s was interrupted; start the run anew without --resume", t.run)
 	}
 	t.events.info("training goes on", "after epoch", saved.State.Epoch)
-	return &saved.State, nil
+	return saved, nil
 }
 
 // history writes history.jsonl and kappa.csv, which grow by an epoch at a time.

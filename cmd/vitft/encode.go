@@ -18,7 +18,7 @@ func (a *app) encodeCommand() *cobra.Command {
 			"so several machines or processes can share a cache folder, each with its own --shard.",
 		Example: "  vitft encode --backbone vit_b16.onnx --train train.csv --test test.csv\n" +
 			"  vitft encode --train photos --shard 1/4",
-		Args: cobra.NoArgs,
+		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			c, err := a.config()
 			if err != nil {
@@ -30,8 +30,8 @@ func (a *app) encodeCommand() *cobra.Command {
 			}
 			results, err := engine.Encode(cmd.Context(), c, shard, a.events())
 			for _, r := range results {
-				if err := a.printf("%s: %d images, %d encoded now, %d from the store, %d unreadable, %.1f images/s\n",
-					r.What, r.Images, r.Encoded, r.Cached, r.Unreadable, r.Rate()); err != nil {
+				if err := a.printf("%s: %d images in %d views, %d encoded now, %d from the store, %d unreadable, %.1f images/s\n",
+					r.What, r.Images, r.Views, r.Encoded, r.Cached, r.Unreadable, r.Rate()); err != nil {
 					return err
 				}
 			}

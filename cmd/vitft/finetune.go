@@ -19,7 +19,7 @@ func (a *app) finetuneCommand() *cobra.Command {
 		Example: "  vitft finetune --train photos/train --test photos/test --out run\n" +
 			"  vitft finetune --backbone vit_b16.onnx --train train.csv --val 0.1 --loss ce --out run-ce\n" +
 			"  vitft finetune --config run/config.yaml --out again",
-		Args: cobra.NoArgs,
+		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			c, err := a.config()
 			if err != nil {
@@ -37,6 +37,8 @@ func (a *app) finetuneCommand() *cobra.Command {
 	trainingDataFlags(f, d)
 	encoderFlags(f, d)
 	trainingFlags(f, d)
+	f.String("calibration", d.Calibration, "calibration of the probabilities, on --val or out of fold: "+strings.Join(engine.Calibrations(), ", "))
+	f.Int("folds", d.Folds, "heads that are trained to calibrate without validation images")
 	f.String("out", d.Out, "run folder; one that is there already is kept under another name")
 	f.Bool("resume", false, "go on with the interrupted run in --out")
 	return cmd

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/go-viper/mapstructure/v2"
@@ -87,7 +88,20 @@ func encoderFlags(f *pflag.FlagSet, d engine.Config) {
 	f.String("preprocess", d.Preprocess, "JSON file with the preprocessing (default: the model's metadata, preprocessor_config.json beside it, or the registry)")
 	f.String("feature", d.Feature, "feature to use: auto, pooled, cls, mean, cls+mean, logits-input, a tensor's name, or TENSOR:POOLING")
 	f.Int("image-size", d.ImageSize, "image size in pixels, for models that leave it open (0: that of the preprocessing, else 224)")
+	f.Int("tta", d.TTA, "views of a test image whose mean feature is judged, in evaluation and by the exported model: plain, flip, zoom, … (--tta alone: 2)")
+	f.Lookup("tta").NoOptDefVal = "2"
+	f.Int("views", d.Views, "views of a training image to learn from")
 	runtimeFlags(f, d)
+}
+
+// noArgs refuses arguments, and says what is meant by one after --tta.
+func noArgs(cmd *cobra.Command, args []string) error {
+	if f := cmd.Flags().Lookup("tta"); f != nil && f.Changed && len(args) == 1 {
+		if n, err := strconv.Atoi(args[0]); err == nil {
+			return fmt.Errorf("write --tta=%d: the number of views follows an equals sign", n)
+		}
+	}
+	return cobra.NoArgs(cmd, args)
 }
 
 // runtimeFlags are the settings of encoding that do not choose the feature.

@@ -66,7 +66,7 @@ func (v View) check() error {
 }
 
 // View returns a model of the view alone: from pixel_values, as the backbone m takes them, to the pixels that m is to
-// be given instead, of the same shape under the name viewed_pixels.
+// be given instead, of the same shape under the name viewed_pixels. Its batch is always dynamic.
 func (m *Model) View(v View) (*Model, error) {
 	in, _, err := m.boundary()
 	if err == nil {
@@ -76,7 +76,11 @@ func (m *Model) View(v View) (*Model, error) {
 		return nil, err
 	}
 	const viewed = "viewed_pixels"
-	g := &onnxpb.GraphProto{Name: proto.String("view"), Input: m.proto.Graph.Input, Output: []*onnxpb.ValueInfoProto{floatInfo(viewed, in...)}}
+	in[0] = unknown
+	g := &onnxpb.GraphProto{
+		Name:  proto.String("view"),
+		Input: []*onnxpb.ValueInfoProto{floatInfo(PixelValues, in...)}, Output: []*onnxpb.ValueInfoProto{floatInfo(viewed, in...)},
+	}
 	b := newBuilder(g, m.opset(), "vitft_view")
 	b.node("Identity", []string{b.view(v, PixelValues, in[2], in[3])}, viewed)
 	return m.around(g), nil

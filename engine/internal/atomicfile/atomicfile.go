@@ -43,8 +43,8 @@ const (
 	StepSyncDir Step = "syncdir" // before the folder is synced
 )
 
-// errLocked says that another open file holds the lock.
-var errLocked = errors.New("locked by another process")
+// ErrLocked says that somebody else holds the lock.
+var ErrLocked = errors.New("locked by another process")
 
 var failpoint atomic.Pointer[func(Step, string) error]
 
@@ -111,6 +111,20 @@ func Write(path string, fill func(io.Writer) error) (err error) {
 	return syncDir(dir)
 }
 
+// Lock locks a file or folder that is there until it is closed or the process
+// ends; ErrLocked if somebody else has. Where the file system knows no locks,
+// everybody gets one.
+func Lock(path string) (io.Closer, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	if errors.Is(lock(f), ErrLocked) {
+		return nil, errors.Join(ErrLocked, f.Close())
+	}
+	return f, nil
+}
+
 // createTemp creates and locks a temporary file in dir.
 func createTemp(dir string) (*os.File, error) {
 	for {
@@ -124,7 +138,7 @@ func createTemp(dir string) (*os.File, error) {
 		// Between creation and lock a Clean in another process may have taken
 		// the file for an abandoned one: then start over with another name.
 		// Without locks on this file system nothing is ever cleaned.
-		if err := lock(f); !errors.Is(err, errLocked) && stillNamed(f) {
+		if err := lock(f); !errors.Is(err, ErrLocked) && stillNamed(f) {
 			return f, nil
 		}
 		f.Close()

@@ -10,7 +10,7 @@ import (
 )
 
 // lock takes an exclusive lock that lasts until f is closed or the process
-// ends; errLocked if another open file holds it.
+// ends; ErrLocked if another open file holds it.
 func lock(f *os.File) error {
 	for {
 		err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
@@ -18,7 +18,7 @@ func lock(f *os.File) error {
 			continue
 		}
 		if errors.Is(err, unix.EWOULDBLOCK) {
-			return errLocked
+			return ErrLocked
 		}
 		return err
 	}

@@ -1,0 +1,109 @@
+package engine
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/vitft/vitft/calib"
+	"github.com/vitft/vitft/head"
+)
+
+// The values of the key calibration.
+const (
+	noCalibration = "none"
+	temperature   = "temperature"
+	classwise     = "classwise"
+)
+
+// Calibrations lists the values of the key calibration, the default first.
+func Calibrations() []string { return []string{noCalibration, temperature, classwise} }
+
+// calibration is what makes probabilities of logits. The zero value is the
+// softmax as it is.
+type calibration struct {
+	scaling          calib.Scaling
+	method, fittedOn string
+}
+
+// calibrate fits the temperatures that the configuration asks for on images
+// that the head was not trained on: the validation images or, where there are
+// none, the training images, each under a head trained on other folds. Classes
+// count alike, as they do in the balanced accuracy that the head is made for.
+func (t *training) calibrate(ctx context.Context, h *head.Head) (calibration, error) {
+	c := calibration{method: t.config.Calibration}
+	if c.method == noCalibration {
+		return c, nil
+	}
+	logits, labels, err := t.unseen(ctx, h)
+	if err != nil {
+		return c, fmt.Errorf("calibrate: %w", err)
+	}
+	c.fittedOn = "out-of-fold"
+	if t.sets.val != nil {
+		c.fittedOn = t.sets.val.what
+	}
+	weights := calib.BalancedWeights(labels, h.Classes)
+	if t.sets.val == nil { // every fold's head has seen the one image of a class of one
+		counts := t.data.Counts()
+		for i, y := range labels {
+			if counts[y] == 1 {
+				weights[i] = 0
+			}
+		}
+	}
+	if !anyWrong(logits, labels, weights) { // the likelihood would be best at no doubt at all
+		t.events.warn("nothing to calibrate on: every image that was held back is classified rightly; probabilities stay as they are", "images", len(labels))
+		c.scaling.Temperature = []float64{1}
+		return c, nil
+	}
+	fit := calib.FitTemperature
+	if c.method == classwise {
+		fit = calib.FitClasswise
+	}
+	if c.scaling, err = fit(logits, h.Classes, labels, weights); err != nil {
+		return c, fmt.Errorf("calibrate: %w", err)
+	}
+	smallest, largest := c.scaling.Temperature[0], c.scaling.Temperature[0]
+	for _, v := range c.scaling.Temperature {
+		smallest, largest = min(smallest, v), max(largest, v)
+	}
+	t.events.info("calibrated", "method", c.method, "fitted on", c.fittedOn, "smallest temperature", smallest, "largest", largest)
+	return c, nil
+}
+
+func anyWrong(logits []float32, labels []int, weights []float64) bool {
+	classes := len(logits) / len(labels)
+	for i, y := range labels {
+		if weights[i] > 0 && argmax(logits[i*classes:(i+1)*classes]) != y {
+			return true
+		}
+	}
+	return false
+}
+
+// unseen are logits of images that took no part in training what gave them.
+func (t *training) unseen(ctx context.Context, h *head.Head) (logits []float32, labels []int, err error) {
+	if t.sets.val != nil {
+		logits, err = t.enc.logits(h, t.sets.val, t.gemm)
+		return logits, t.sets.val.labels(), err
+	}
+	held, err := t.enc.evalData(t.sets.train)
+	if err != nil {
+		return nil, nil, err
+	}
+	logits, err = head.OutOfFold(ctx, t.data, held.X, t.settings, t.config.Folds)
+	return logits, t.data.Y, err
+}
+
+// measure is Measure with calibrated probabilities.
+func (c calibration) measure(logits []float32, labels []int, classes []string, trainCounts []int) Metrics {
+	m := measure(logits, probabilities(logits, len(classes), c.scaling), labels, classes, trainCounts)
+	if len(c.scaling.Temperature) > 0 {
+		b := Measure(logits, labels, classes, trainCounts)
+		m.Calibration = &Calibration{
+			Method: c.method, FittedOn: c.fittedOn, Temperature: c.scaling.Temperature,
+			Before: Uncalibrated{ECE: b.ECE, MCE: b.MCE, ClasswiseECE: b.ClasswiseECE, NLL: b.NLL, Brier: b.Brier, Groups: b.Groups},
+		}
+	}
+	return m
+}
