@@ -15,7 +15,8 @@ const (
 	// ByPrediction takes the samples that are predicted as the class: top-label calibration, class by class.
 	ByPrediction Grouping = "prediction"
 	// OneVsRest takes all samples, p_y against 1[label = y]: class-wise calibration, the literal reading of
-	// P(y|x) = κ_y p_y(x). It needs all logits, and so the full pass.
+	// P(y|x) = κ_y p_y(x). It needs all logits, and so the full pass, and holds n·C confidences. It is of κ⁺ alone: the
+	// slope of 1[label = y] against a logit is little but π_y, and so κ* is by prediction.
 	OneVsRest Grouping = "one-vs-rest"
 )
 
@@ -58,7 +59,7 @@ type Slope struct {
 const defaultMin, defaultMax = 0.1, 10
 
 func (s Slope) Estimate(e Epoch) ([]Kappa, error) {
-	if s.Group == "" {
+	if s.Group == "" || s.Group == OneVsRest && !e.Late {
 		s.Group = ByPrediction
 	}
 	if s.Bins == 0 {
@@ -226,13 +227,11 @@ func (s Slope) collect(e Epoch) ([]series, error) {
 			}
 			for k, z := range row {
 				seen[k] = float64(z)
-				if e.Late && !s.Raw {
+				if !s.Raw {
 					seen[k] = e.Beta[k]*seen[k] + e.Delta[k]
 				}
 			}
-			if e.Late {
-				softmax(seen)
-			}
+			softmax(seen)
 			for k, confidence := range seen {
 				classes[k].add(confidence, k == y)
 			}

@@ -156,11 +156,13 @@ def ddc(least=0.1, most=1.0, decay=0.9):
 
 def slope(late, by="prediction", count=20, equal_count=False, intercept=False, robust=False, use_raw=False, least=0.1,
           most=10.0, ema=0.0, shrink="auto", toward="group"):
+    if by == "one-vs-rest" and not late:
+        by = "prediction"  # it is of probabilities
     p = raw if use_raw else seen
     series = []
     for k in range(C):
         if by == "one-vs-rest":
-            series.append((p[:, k] if late else z[:, k], (y == k).astype(float)))
+            series.append((p[:, k], (y == k).astype(float)))
             continue
         predicted = p.argmax(1) if late else z.argmax(1)
         own = (y if by == "label" else predicted) == k
