@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -47,9 +48,20 @@ func TestExperimentFiles(t *testing.T) {
 			t.Errorf("%s does not run as it is: name %q, train %q, test %q", path, x.Name, c.Train, c.Test)
 		}
 	}
-	for _, name := range []string{"fig1_miscalibration.yaml", "t0_sweep.yaml", "ablation.yaml", "kappa.yaml", "light.yaml"} {
+	for _, name := range []string{"fig1_miscalibration.yaml", "t0_sweep.yaml", "ablation.yaml", "kappa.yaml", "losses.yaml", "tuned.yaml", "light.yaml"} {
 		if found[name] == nil {
-			t.Errorf("experiments/%s is missing", name)
+			t.Fatalf("experiments/%s is missing", name)
+		}
+	}
+	for _, name := range []string{"losses.yaml", "tuned.yaml"} {
+		var have []string
+		for _, c := range found[name].Configurations {
+			have = append(have, c.Settings["loss"].(string))
+		}
+		for _, loss := range Losses() {
+			if !slices.Contains(have, loss) {
+				t.Errorf("%s lacks %s", name, loss)
+			}
 		}
 	}
 	if p := found["ablation.yaml"]; p != nil && (len(p.Configurations) < 48 || len(p.Configurations[0].Seeds) < 3) {
