@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/vitft/vitft/calib"
 	"github.com/vitft/vitft/head"
@@ -34,6 +35,8 @@ func (t *training) calibrate(ctx context.Context, h *head.Head) (calibration, er
 	if c.method == noCalibration {
 		return c, nil
 	}
+	begin := time.Now()
+	defer func() { t.seconds += time.Since(begin).Seconds() }()
 	logits, labels, err := t.unseen(ctx, h)
 	if err != nil {
 		return c, fmt.Errorf("calibrate: %w", err)

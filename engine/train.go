@@ -28,7 +28,7 @@ type training struct {
 
 	settings head.Settings // what train trained with
 	data     head.Data     // and on
-	seconds  float64       // spent training, before an interruption too
+	seconds  float64       // spent training and calibrating, before an interruption too
 }
 
 // train runs head.Train on the stored features, from the checkpoint if there is

@@ -414,6 +414,20 @@ func TestAppendHeadChecks(t *testing.T) {
 	}
 }
 
+// Feature stores are told apart by the text of a view.
+func TestViewsHaveTextOfTheirOwn(t *testing.T) {
+	seen := map[string]bool{}
+	for i, v := range append(Views(MaxViews), View{Zoom: 1.5}, View{Zoom: 1.5, DX: 0.25}, View{Zoom: 1.5, DY: 0.25}) {
+		if (v.String() == "plain") != (i == 0) || seen[v.String()] {
+			t.Errorf("view %d, %+v, is called %s", i, v, v)
+		}
+		seen[v.String()] = true
+	}
+	if same := (View{Zoom: 1}).String(); same != "plain" {
+		t.Errorf("zoom 1 is called %s", same)
+	}
+}
+
 func TestSharedModel(t *testing.T) {
 	m, err := Read(sharedModel(t))
 	if err != nil {
