@@ -19,7 +19,8 @@ type Gemm interface {
 // Blas is Gemm in pure Go, on gonum.
 type Blas struct{}
 
-// Mul implements Gemm. A transposed left operand is laid out anew first: gonum is twice as fast that way.
+// Mul implements Gemm. Transposed operands are laid out anew first: gonum is two to three times as fast that way, and
+// adds up in an order that does not depend on where in memory they are.
 func (Blas) Mul(transA, transB bool, m, n, k int, a, b, c []float32) error {
 	if m < 0 || n < 0 || k < 0 || len(a) < m*k || len(b) < k*n || len(c) < m*n {
 		return fmt.Errorf("matrix product %d×%d×%d: operands of %d, %d and %d values are too short", m, k, n, len(a), len(b), len(c))
@@ -32,17 +33,16 @@ func (Blas) Mul(transA, transB bool, m, n, k int, a, b, c []float32) error {
 		return nil
 	}
 	if transA {
-		flipped := scratch.Get().(*[]float32)
+		flipped := transposed(a, k, m)
 		defer scratch.Put(flipped)
-		*flipped = grow(*flipped, m*k)
-		transpose(a, k, m, *flipped)
 		a = *flipped
 	}
-	right, ldb := blas.NoTrans, n
 	if transB {
-		right, ldb = blas.Trans, k
+		flipped := transposed(b, n, k)
+		defer scratch.Put(flipped)
+		b = *flipped
 	}
-	gonum.Implementation{}.Sgemm(blas.NoTrans, right, m, n, k, 1, a, k, b, ldb, 0, c, n)
+	gonum.Implementation{}.Sgemm(blas.NoTrans, blas.NoTrans, m, n, k, 1, a, k, b, n, 0, c, n)
 	return nil
 }
 
@@ -55,18 +55,21 @@ func grow(s []float32, n int) []float32 {
 	return s[:n]
 }
 
-// transpose writes the rows×cols matrix a to out as cols×rows, in tiles that stay in cache.
-func transpose(a []float32, rows, cols int, out []float32) {
-	const tile = 32
+// transposed returns the rows×cols matrix a as cols×rows, in a slice to be put back into scratch.
+func transposed(a []float32, rows, cols int) *[]float32 {
+	const tile = 32 // stays in cache
+	out := scratch.Get().(*[]float32)
+	*out = grow(*out, rows*cols)
 	for i0 := 0; i0 < rows; i0 += tile {
 		for j0 := 0; j0 < cols; j0 += tile {
 			for i := i0; i < min(i0+tile, rows); i++ {
 				for j := j0; j < min(j0+tile, cols); j++ {
-					out[j*rows+i] = a[i*cols+j]
+					(*out)[j*rows+i] = a[i*cols+j]
 				}
 			}
 		}
 	}
+	return out
 }
 
 // parallel splits [0, n) among so many goroutines in pieces of at least grain. Every index is handled alone, so the

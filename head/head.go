@@ -130,4 +130,18 @@ func normalize(rows []float32, dim int) {
 
 func norm(v []float32) float32 { return float32(math.Sqrt(float64(dot(v, v)))) }
 
-func dot(v, w []float32) float32 { return gonum.Implementation{}.Sdot(len(v), v, 1, w, 1) }
+// dot is v·w in four sums. gonum's, in assembly, adds up in an order that depends on where in memory the operands are.
+func dot(v, w []float32) float32 {
+	w = w[:len(v)]
+	var a, b, c, d float32
+	for ; len(v) >= 4; v, w = v[4:], w[4:] {
+		a += v[0] * w[0]
+		b += v[1] * w[1]
+		c += v[2] * w[2]
+		d += v[3] * w[3]
+	}
+	for i, x := range v {
+		a += x * w[i]
+	}
+	return (a + b) + (c + d)
+}

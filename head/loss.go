@@ -88,6 +88,11 @@ func (l *batchLoss) gradient(workers int, z []float32, labels []int, softmax boo
 
 // row replaces one sample's logits by weight·∂ℓ/∂z and returns ℓ, both without α.
 func (l *batchLoss) row(z []float32, y int, weight float32, seen *calib.Sample, softmax bool) float64 {
+	*seen = calib.Sample{Label: int32(y), True: z[y]}
+	if softmax && !l.flat {
+		seen.LogSum = logSumExp(z)
+	}
+	// From here on z is adjusted.
 	beta, delta := l.beta[:len(z)], l.delta[:len(z)]
 	best, fitted, high, top := 0, 0, z[0], float32(math.Inf(-1))
 	for k, v := range z {
@@ -95,21 +100,12 @@ func (l *batchLoss) row(z []float32, y int, weight float32, seen *calib.Sample, 
 			best, high = k, v
 		}
 		u := beta[k]*v + delta[k]
+		z[k] = u
 		if !(u <= top) { // NaN gets through, to be seen in the loss
 			fitted, top = k, u
 		}
 	}
-	*seen = calib.Sample{Label: int32(y), Predicted: int32(best), True: z[y], Top: high, Fitted: int32(fitted)}
-	if softmax && !l.flat {
-		sum := float32(0)
-		for _, v := range z {
-			sum += exp32(v - seen.Top)
-		}
-		seen.LogSum = seen.Top + float32(math.Log(float64(sum)))
-	}
-	for k, v := range z {
-		z[k] = beta[k]*v + delta[k]
-	}
+	seen.Predicted, seen.Top, seen.Fitted = int32(best), high, int32(fitted)
 	if m := l.margin[y]; m != 0 {
 		z[y] -= m
 		top = z[0]

@@ -19,7 +19,7 @@ type method struct {
 	kappa bool   // drawn on by the loss
 
 	// solve finds the head at once, in place of epochs, and leaves it in the state's parameters.
-	solve func(ctx context.Context, t *trainer) error
+	solve func(ctx context.Context, t *trainer, loss *batchLoss) error
 	// after changes the trained head; prior is π.
 	after func(h *Head, prior []float64, tau float64)
 
@@ -37,7 +37,7 @@ type stage struct {
 	scales                     bool // only one scale a class is trained
 }
 
-// methods returns the table. Sources of the losses: focal, Lin et al., ICCV 2017; cb, Cui et al., CVPR 2019; drw, ldam and
+// methods is the table. Sources of the losses: focal, Lin et al., ICCV 2017; cb, Cui et al., CVPR 2019; drw, ldam and
 // ldam-drw, Cao et al., NeurIPS 2019; la, Menon et al., ICLR 2021; balanced-softmax, Ren et al., NeurIPS 2020; cdt, Ye
 // et al., 2020; vs, Kini et al., NeurIPS 2021; adrw and vs-adrw-tla, Wang et al., NeurIPS 2023; cvs, Wang et al.,
 // TPAMI 2026.
@@ -56,48 +56,45 @@ type stage struct {
 //     equal priors;
 //   - logreg: class-balanced multinomial logistic regression, as in scikit-learn's
 //     LogisticRegression(class_weight="balanced", C=1/(n·WeightDecay)).
-func methods() []method {
-	return []method{
-		{name: "ce"},
-		{name: "focal", early: stage{focal: true}},
-		{name: "cb", early: stage{alpha: classBalanced}},
-		{name: "drw", late: &stage{alpha: classBalanced}},
-		{name: "adrw", late: &stage{alpha: reweighted}},
-		{name: "la", early: stage{delta: logAdjusted}},
-		{name: "balanced-softmax", early: stage{delta: logPrior}},
-		{name: "cdt", early: stage{beta: classDependent}},
-		{name: "vs", early: stage{beta: classDependent, delta: logAdjusted}},
-		{name: "vs-adrw-tla", early: stage{beta: classDependent}, late: &stage{alpha: reweighted, delta: logAdjusted}},
-		{name: "ldam", early: stage{margin: labelMargin}, scale: 30, lr: 0.006},
-		{name: "ldam-drw", early: stage{margin: labelMargin}, late: &stage{alpha: classBalanced, margin: labelMargin}, scale: 30, lr: 0.006},
-		{name: "cvs", early: stage{beta: calibratedScale}, late: &stage{alpha: reweighted, delta: calibratedLogits}, kappa: true},
+var methods = []method{
+	{name: "ce"},
+	{name: "focal", early: stage{focal: true}},
+	{name: "cb", early: stage{alpha: classBalanced}},
+	{name: "drw", late: &stage{alpha: classBalanced}},
+	{name: "adrw", late: &stage{alpha: reweighted}},
+	{name: "la", early: stage{delta: logAdjusted}},
+	{name: "balanced-softmax", early: stage{delta: logPrior}},
+	{name: "cdt", early: stage{beta: classDependent}},
+	{name: "vs", early: stage{beta: classDependent, delta: logAdjusted}},
+	{name: "vs-adrw-tla", early: stage{beta: classDependent}, late: &stage{alpha: reweighted, delta: logAdjusted}},
+	{name: "ldam", early: stage{margin: labelMargin}, scale: 30, lr: 0.006},
+	{name: "ldam-drw", early: stage{margin: labelMargin}, late: &stage{alpha: classBalanced, margin: labelMargin}, scale: 30, lr: 0.006},
+	{name: "cvs", early: stage{beta: calibratedScale}, late: &stage{alpha: reweighted, delta: calibratedLogits}, kappa: true},
 
-		{name: "post-hoc-la", after: adjustLogits},
-		{name: "tau-norm", after: normalizeRows, head: "linear"},
-		{name: "crt", early: stage{balanced: true}},
-		{name: "lws", late: &stage{balanced: true, scales: true}},
-		{name: "ncm", solve: solveNCM},
-		{name: "lda", solve: solveLDA, head: "linear"},
-		{name: "logreg", early: stage{alpha: balancedWeight}, solve: solveLogReg, head: "linear", weightDecay: 0.001},
-	}
+	{name: "post-hoc-la", after: adjustLogits},
+	{name: "tau-norm", after: normalizeRows, head: "linear"},
+	{name: "crt", early: stage{balanced: true}},
+	{name: "lws", late: &stage{balanced: true, scales: true}},
+	{name: "ncm", solve: solveNCM},
+	{name: "lda", solve: solveLDA, head: "linear"},
+	{name: "logreg", early: stage{alpha: balancedWeight}, solve: solveLogReg, head: "linear", weightDecay: 0.001},
 }
 
 // Losses lists the names that Settings.Loss takes: losses, then baselines.
 func Losses() []string {
 	var names []string
-	for _, m := range methods() {
+	for _, m := range methods {
 		names = append(names, m.name)
 	}
 	return names
 }
 
 func findMethod(name string) (method, bool) {
-	all := methods()
-	i := slices.IndexFunc(all, func(m method) bool { return m.name == name })
+	i := slices.IndexFunc(methods, func(m method) bool { return m.name == name })
 	if i < 0 {
 		return method{}, false
 	}
-	return all[i], true
+	return methods[i], true
 }
 
 // stage returns what holds in a phase.

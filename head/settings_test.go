@@ -46,8 +46,8 @@ func TestAdjustments(t *testing.T) {
 			}
 		}
 	}
-	if len(methods()) != 20 {
-		t.Errorf("%d methods, 20 tested", len(methods()))
+	if len(methods) != 20 {
+		t.Errorf("%d methods, 20 tested", len(methods))
 	}
 }
 

@@ -20,7 +20,11 @@ func (t *trainer) solve(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
 		return fmt.Errorf("solving for the head: %w", err)
 	}
-	if err := t.method.solve(ctx, t); err != nil {
+	own, err := NewAdjustment(t.set, false, t.counts, nil)
+	if err != nil {
+		return err
+	}
+	if err := t.method.solve(ctx, t, newBatchLoss(own)); err != nil {
 		return err
 	}
 	if !finite(t.state.Params) {
@@ -45,14 +49,14 @@ func (t *trainer) solve(ctx context.Context) error {
 }
 
 // solveNCM leaves the head at the class means.
-func solveNCM(_ context.Context, t *trainer) error {
-	t.startAtMeans(t.expert(t.state.Params, 0))
+func solveNCM(_ context.Context, t *trainer, _ *batchLoss) error {
+	t.startAtMeans(t.expert(t.state.Params, 0), nil)
 	return nil
 }
 
 // solveLDA is linear discriminant analysis with equal priors. Whitened features have the shrunk covariance v·I, so it
 // is the nearest mean: z = μ·x'/v − |μ|²/(2v).
-func solveLDA(_ context.Context, t *trainer) error {
+func solveLDA(_ context.Context, t *trainer, _ *batchLoss) error {
 	if t.within <= 0 {
 		return errors.New("lda: every class is a point, there is no covariance")
 	}
@@ -62,15 +66,11 @@ func solveLDA(_ context.Context, t *trainer) error {
 
 // solveLogReg minimises Σ_i α_{y_i} ℓ_i / Σ_i α_{y_i} + WeightDecay/2 |W|² over all views by L-BFGS (Liu and Nocedal,
 // 1989), from 0.
-func solveLogReg(ctx context.Context, t *trainer) error {
-	adjustment, err := NewAdjustment(t.set, false, t.counts, nil)
-	if err != nil {
-		return err
-	}
+func solveLogReg(ctx context.Context, t *trainer, loss *batchLoss) error {
 	data := t.flat()
-	f := &regression{t: t, data: data, loss: newBatchLoss(adjustment), grad: make([]float64, data.Classes*(data.Dim+1))}
+	f := &regression{t: t, data: data, loss: loss, grad: make([]float64, data.Classes*(data.Dim+1))}
 	f.total = f.loss.weight(data.Y)
-	_, err = optimize.Minimize(optimize.Problem{
+	_, err := optimize.Minimize(optimize.Problem{
 		Func: func(x []float64) float64 { return f.at(x).value },
 		Grad: func(grad, x []float64) { copy(grad, f.at(x).grad) },
 	}, make([]float64, len(f.grad)), &optimize.Settings{

@@ -26,7 +26,7 @@ func (t *trainer) start(e int) {
 	}
 	switch {
 	case t.set.Start == "mean":
-		t.startAtMeans(p)
+		t.startAtMeans(p, t.masks[e])
 	case t.head.Normalize || t.set.Experts > 1:
 		// A cosine is undefined at 0, so "zero" is a random direction a row; and experts must not start alike.
 		rng := rand.New(rand.NewPCG(t.set.Seed, startStream-uint64(e)))
@@ -37,13 +37,25 @@ func (t *trainer) start(e int) {
 	t.mask(p.w, e)
 }
 
+// seen is 1 where a feature passes a mask, else 0.
+func seen(mask []float32, d int) float64 {
+	if mask == nil {
+		return 1
+	}
+	return float64(mask[d])
+}
+
 // startAtMeans starts each class at the mean of its prepared features, all views; a class without samples at the mean
 // of all. For a linear head that is the nearest-class-mean rule under a spherical Gaussian of the pooled within-class
-// variance v a dimension, softened by the dimension: w = μ/(v D), b = −|μ|²/(2 v D).
-func (t *trainer) startAtMeans(p expert) {
+// variance v a dimension, softened by the dimension: w = μ/(v D), b = −|μ|²/(2 v D). A mask, if there is one, sets the
+// features to 0 that the expert does not see.
+func (t *trainer) startAtMeans(p expert, mask []float32) {
 	dim := t.data.Dim
 	data := t.flat()
 	means := t.means(data)
+	for i := range means {
+		means[i] *= seen(mask, i%dim)
+	}
 	for i, v := range means {
 		p.w[i] = float32(v)
 	}
@@ -54,7 +66,8 @@ func (t *trainer) startAtMeans(p expert) {
 	within := 0.0 // = v D
 	for i, y := range data.Y {
 		for d, v := range data.X[i*dim : (i+1)*dim] {
-			within += (float64(v) - means[y*dim+d]) * (float64(v) - means[y*dim+d])
+			diff := seen(mask, d)*float64(v) - means[y*dim+d]
+			within += diff * diff
 		}
 	}
 	nearestMean(p, means, max(within/float64(len(data.Y)), 1e-12))
