@@ -60,7 +60,7 @@ func trainingFlags(f *pflag.FlagSet, d engine.Config) {
 	f.Int("experts", d.Experts, "heads trained together; their mean is the head")
 	f.Float64("subspace", d.Subspace, "share of the features that each of several experts sees")
 	f.Float64("diversity", d.Diversity, "how hard experts' predictions are pushed apart")
-	f.String("kappa", d.Kappa, "estimator of κ: "+strings.Join(engine.KappaEstimators(), ", "))
+	f.String("kappa", d.Kappa, "estimator of κ: "+strings.Join(engine.KappaEstimators(), ", ")+"; options behind a colon, as in slope:by=label,shrink=50")
 	f.Uint64("seed", d.Seed, "seed of everything random in training and --val")
 	f.String("head", d.Head, "head: cosine or linear")
 	f.Float64("scale", d.Scale, "scale of the cosine head's logits")
