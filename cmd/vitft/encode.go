@@ -30,8 +30,8 @@ func (a *app) encodeCommand() *cobra.Command {
 			}
 			results, err := engine.Encode(cmd.Context(), c, shard, a.events())
 			for _, r := range results {
-				if err := a.printf("%s: %d images in %d views, %d encoded now, %d from the store, %d unreadable, %.1f images/s\n",
-					r.What, r.Images, r.Views, r.Encoded, r.Cached, r.Unreadable, r.Rate()); err != nil {
+				if err := a.printf("%s: %d images, %d encoded now, %d from the store, %d unreadable, %.1f images/s, views of each: %d\n",
+					r.What, r.Images, r.Encoded, r.Cached, r.Unreadable, r.Rate(), r.Views); err != nil {
 					return err
 				}
 			}
