@@ -27,27 +27,33 @@ type calibration struct {
 }
 
 // calibrate fits the temperatures that the configuration asks for on images
-// that the head was not trained on: the validation images or, where there are
-// none, the training images, each under a head trained on other folds. Classes
-// count alike, as they do in the balanced accuracy that the head is made for.
+// that the head was not trained on.
 func (t *training) calibrate(ctx context.Context, h *head.Head) (calibration, error) {
-	c := calibration{method: t.config.Calibration}
-	if c.method == noCalibration {
-		return c, nil
+	if t.config.Calibration == noCalibration {
+		return calibration{method: noCalibration}, nil
 	}
 	begin := time.Now()
 	defer func() { t.seconds += time.Since(begin).Seconds() }()
 	logits, labels, err := t.unseen(ctx, h)
 	if err != nil {
-		return c, fmt.Errorf("calibrate: %w", err)
+		return calibration{}, fmt.Errorf("calibrate: %w", err)
 	}
-	c.fittedOn = "out-of-fold"
-	if t.sets.val != nil {
-		c.fittedOn = t.sets.val.what
+	return t.sets.calibrate(t.config.Calibration, logits, labels, t.events)
+}
+
+// calibrate fits temperatures to logits of the validation images or, where
+// there are none, of the training images, each under a head trained on other
+// folds. Classes count alike, as they do in the balanced accuracy that the head
+// is made for.
+func (s *encodedSets) calibrate(method string, logits []float32, labels []int, ev Events) (calibration, error) {
+	classes := len(s.train.data.Classes)
+	c := calibration{method: method, fittedOn: "out-of-fold"}
+	if s.val != nil {
+		c.fittedOn = s.val.what
 	}
-	weights := calib.BalancedWeights(labels, h.Classes)
-	if t.sets.val == nil { // every fold's head has seen the one image of a class of one
-		counts := t.data.Counts()
+	weights := calib.BalancedWeights(labels, classes)
+	if s.val == nil { // every fold's head has seen the one image of a class of one
+		counts := s.train.data.Counts()
 		for i, y := range labels {
 			if counts[y] == 1 {
 				weights[i] = 0
@@ -55,22 +61,23 @@ func (t *training) calibrate(ctx context.Context, h *head.Head) (calibration, er
 		}
 	}
 	if !anyWrong(logits, labels, weights) { // the likelihood would be best at no doubt at all
-		t.events.warn("nothing to calibrate on: every image that was held back is classified rightly; probabilities stay as they are", "images", len(labels))
+		ev.warn("nothing to calibrate on: every image that was held back is classified rightly; probabilities stay as they are", "images", len(labels))
 		c.scaling.Temperature = []float64{1}
 		return c, nil
 	}
 	fit := calib.FitTemperature
-	if c.method == classwise {
+	if method == classwise {
 		fit = calib.FitClasswise
 	}
-	if c.scaling, err = fit(logits, h.Classes, labels, weights); err != nil {
+	var err error
+	if c.scaling, err = fit(logits, classes, labels, weights); err != nil {
 		return c, fmt.Errorf("calibrate: %w", err)
 	}
 	smallest, largest := c.scaling.Temperature[0], c.scaling.Temperature[0]
 	for _, v := range c.scaling.Temperature {
 		smallest, largest = min(smallest, v), max(largest, v)
 	}
-	t.events.info("calibrated", "method", c.method, "fitted on", c.fittedOn, "smallest temperature", smallest, "largest", largest)
+	ev.info("calibrated", "method", c.method, "fitted on", c.fittedOn, "smallest temperature", smallest, "largest", largest)
 	return c, nil
 }
 

@@ -65,12 +65,19 @@ func Sweep(ctx context.Context, c Config, x sweep.Experiment, ev Events) (_ *Swe
 	}
 	defer enc.close()
 	dir := runFolder(c.Out)
-	if err := dir.createSweep(c, shared, x); err != nil {
+	lock, err := dir.createSweep(c, shared, x)
+	if err != nil {
 		return nil, err
 	}
+	defer lock.Close()
 	sets, err := enc.encodeAll(ctx, images)
 	if err != nil {
 		return nil, err
+	}
+	if x.Selection == sweep.SelectCV && c.TTA > c.viewsOf("train") { // training images are judged, too
+		if sets.train, err = enc.encode(ctx, "train", images.train, c.TTA); err != nil {
+			return nil, err
+		}
 	}
 	gemm, err := onnx.NewGemm(1, onnx.CPU) // heads are trained side by side
 	if err != nil {
@@ -84,7 +91,7 @@ func Sweep(ctx context.Context, c Config, x sweep.Experiment, ev Events) (_ *Swe
 	if err := s.run(ctx); err != nil {
 		return nil, err
 	}
-	summary, err := sweep.Summarize(x, plan, func(k int, seed uint64) sweep.Head { return s.done[place{k, seed}] }, sets.test.labels(), s.train.Classes)
+	summary, err := sweep.Summarize(x, plan, func(k int, seed uint64) sweep.Head { return s.done[place{k, seed}] }, s.test.Y, s.test.Classes)
 	if err != nil {
 		return nil, err
 	}
@@ -97,8 +104,6 @@ func Sweep(ctx context.Context, c Config, x sweep.Experiment, ev Events) (_ *Swe
 	return &SweepResult{c.Out, summary}, nil
 }
 
-const folds = 5
-
 // sweeping is a sweep under way.
 type sweeping struct {
 	dir        runFolder
@@ -109,9 +114,9 @@ type sweeping struct {
 	gemm       head.Gemm
 	events     Events
 
-	identity  string // of features, images, and how heads are judged
-	train     head.Data
-	val, test []float32 // features, as they are judged; no val: nil
+	identity        string // of features, images, and how heads are judged
+	train           head.Data
+	held, val, test head.Data // training, validation and test images as heads are judged by them; empty if not needed
 
 	done map[place]sweep.Head
 }
@@ -127,20 +132,24 @@ func (s *sweeping) load(enc *encoding) (err error) {
 	if s.train, err = enc.trainData(s.sets.train); err != nil {
 		return err
 	}
-	test, err := enc.evalData(s.sets.test)
-	if err != nil {
+	if s.test, err = enc.evalData(s.sets.test); err != nil {
 		return err
 	}
-	s.test = test.X
 	if s.sets.val != nil {
-		val, err := enc.evalData(s.sets.val)
-		if err != nil {
+		if s.val, err = enc.evalData(s.sets.val); err != nil {
 			return err
 		}
-		s.val = val.X
+	}
+	if s.needsFolds() {
+		if s.held, err = enc.evalData(s.sets.train); err != nil {
+			return err
+		}
 	}
 	hash := sha256.New()
-	fmt.Fprintln(hash, enc.storeKey(), s.experiment.Selection)
+	fmt.Fprintln(hash, enc.storeKey(), s.experiment.Selection, s.config.Calibration)
+	if s.needsFolds() {
+		fmt.Fprintln(hash, s.config.Folds)
+	}
 	for _, set := range s.sets.all() {
 		fmt.Fprintf(hash, "%s %q\n", set.what, set.data.Classes)
 		for i, y := range set.labels() {
@@ -149,6 +158,12 @@ func (s *sweeping) load(enc *encoding) (err error) {
 	}
 	s.identity = hex.EncodeToString(hash.Sum(nil))
 	return nil
+}
+
+// needsFolds says whether heads are judged by out-of-fold logits, for their
+// score or to calibrate.
+func (s *sweeping) needsFolds() bool {
+	return s.experiment.Selection == sweep.SelectCV || s.config.Calibration != noCalibration && s.sets.val == nil
 }
 
 // pendingHead is a head to train.
@@ -265,8 +280,8 @@ func (s *sweeping) finish(p *pendingHead) error {
 func (s *sweeping) judgeGroup(ctx context.Context, group []*pendingHead) error {
 	errs := make([]error, len(group))
 	atOnce := runtime.GOMAXPROCS(0)
-	if s.experiment.Selection == sweep.SelectCV { // which trains the heads of its folds at the same time
-		atOnce = max(1, atOnce/folds)
+	if s.needsFolds() { // whose heads are trained at the same time
+		atOnce = max(1, atOnce/s.config.Folds)
 	}
 	free := make(chan struct{}, atOnce)
 	var wg sync.WaitGroup
@@ -283,59 +298,68 @@ func (s *sweeping) judgeGroup(ctx context.Context, group []*pendingHead) error {
 	return errors.Join(errs...)
 }
 
-// judge measures a trained head on the test set and, if there is to be a
-// selection, scores it on other data.
+// judge measures a trained head on the test set. Scores for selection and
+// temperatures come of other images.
 func (s *sweeping) judge(ctx context.Context, p *pendingHead) error {
 	h := p.result.Head
 	for _, e := range p.result.State.History {
 		p.Seconds.Train += e.Seconds
 	}
 	begin := time.Now()
-	var logits []float32
-	var labels []int
+	var unseen []float32 // logits for calibration
 	var err error
-	switch s.experiment.Selection {
-	case sweep.SelectVal:
-		logits, err = s.logits(h, s.val)
-		labels = s.sets.val.labels()
-	case sweep.SelectCV:
-		logits, err = head.OutOfFold(ctx, s.train, nil, p.settings, folds)
+	if s.needsFolds() {
+		unseen, err = head.OutOfFold(ctx, s.train, s.held.X, p.settings, s.config.Folds)
 		if err != nil && ctx.Err() == nil && !errors.Is(err, onnx.ErrRuntime) {
-			p.Error = "cross-validation: " + err.Error()
+			p.Error = err.Error()
 			return nil
+		} else if err != nil {
+			return err
 		}
-		labels = s.train.Y
+		if s.experiment.Selection == sweep.SelectCV {
+			p.Selection = new(balancedAccuracy(unseen, s.train.Y, s.train.Classes))
+		}
 	}
+	labels := s.train.Y
+	if s.sets.val != nil {
+		labels = s.val.Y
+		if unseen, err = s.logits(h, s.val); err != nil {
+			return err
+		}
+		if s.experiment.Selection == sweep.SelectVal {
+			p.Selection = new(balancedAccuracy(unseen, labels, s.val.Classes))
+		}
+	}
+	fit := calibration{}
+	if s.config.Calibration != noCalibration {
+		if fit, err = s.sets.calibrate(s.config.Calibration, unseen, labels, Events{}); err != nil {
+			return err
+		}
+	}
+	p.Seconds.Select = time.Since(begin).Seconds()
+
+	begin = time.Now()
+	logits, err := s.logits(h, s.test)
 	if err != nil {
 		return err
 	}
-	if logits != nil {
-		p.Selection = new(balancedAccuracy(logits, labels, s.train.Classes))
-		p.Seconds.Select = time.Since(begin).Seconds()
-	}
-
-	begin = time.Now()
-	if logits, err = s.logits(h, s.test); err != nil {
-		return err
-	}
-	classes := s.sets.train.data.Classes
-	m := Measure(logits, s.sets.test.labels(), classes, s.sets.train.data.Counts())
-	m.Split, m.Loss, m.Epochs, m.SwitchEpoch, m.Seed = "test", p.settings.Loss, p.settings.Epochs, p.settings.SwitchEpoch(), p.Seed
+	m := fit.measure(logits, s.test.Y, s.sets.train.data.Classes, s.sets.train.data.Counts())
+	m.Split, m.Loss, m.Epochs, m.SwitchEpoch, m.Seed = s.sets.test.what, p.settings.Loss, p.settings.Epochs, p.settings.SwitchEpoch(), p.Seed
 	m.Seconds = Seconds{Encode: Number(math.NaN()), Train: Number(p.Seconds.Train), Evaluate: Number(time.Since(begin).Seconds())}
 	if p.Metrics, err = json.Marshal(m); err != nil {
 		return err
 	}
-	for i := range s.sets.test.data.Items {
-		p.Predicted = append(p.Predicted, argmax(logits[i*len(classes):(i+1)*len(classes)]))
+	p.balanced = m.BalancedAccuracy
+	for i := range s.test.Y {
+		p.Predicted = append(p.Predicted, argmax(logits[i*h.Classes:(i+1)*h.Classes]))
 	}
 	p.Seconds.Evaluate = time.Since(begin).Seconds()
-	p.balanced = m.BalancedAccuracy
 	return nil
 }
 
-func (s *sweeping) logits(h *head.Head, x []float32) ([]float32, error) {
-	z := make([]float32, len(x)/h.Dim*h.Classes)
-	return z, h.Logits(s.gemm, x, z)
+func (s *sweeping) logits(h *head.Head, d head.Data) ([]float32, error) {
+	z := make([]float32, len(d.Y)*d.Classes)
+	return z, h.Logits(s.gemm, d.X, z)
 }
 
 // balancedAccuracy is the mean accuracy of the classes that have samples.

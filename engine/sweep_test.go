@@ -294,6 +294,41 @@ func TestSelectionNeverReadsTheTestSet(t *testing.T) {
 	}
 }
 
+// Calibration and test-time views are those of the runs, and where both a score
+// and temperatures need heads of folds, these are trained once.
+func TestSweepCalibrates(t *testing.T) {
+	c, x := experiment(t, `{grid: [{loss: [ce, la]}], selection: cv}`)
+	c.Calibration, c.TTA, c.Folds, c.Views = temperature, 2, 3, 1
+	runSweep(t, c, x, Events{})
+	heads := table(t, c, headsFile)
+	one := c
+	one.Out, one.Loss = filepath.Join(t.TempDir(), "run"), "la"
+	m := finetune(t, one).Metrics
+	for name, want := range map[string]Number{"ece": m.ECE, "nll": m.NLL, "ece_before": m.Calibration.Before.ECE, "ece_before_few": m.Calibration.Before.Groups.Few.ECE} {
+		if got := heads[name][1]; got != formatFloat(float64(want)) {
+			t.Errorf("la: %s is %s, finetune gets %v", name, got, want)
+		}
+	}
+	if heads["selection"][0] == "" || heads["selection"][1] == "" {
+		t.Errorf("selection scores %q", heads["selection"])
+	}
+}
+
+func TestSweepKeepsToItself(t *testing.T) {
+	c, x := experiment(t, `{grid: [{loss: ce}]}`)
+	runSweep(t, c, x, Events{})
+	lock, err := runFolder(c.Out).lock()
+	if err != nil {
+		t.Fatalf("a finished sweep keeps its folder locked: %v", err)
+	}
+	if _, err := Sweep(context.Background(), c, x, Events{}); err == nil || !strings.Contains(err.Error(), "another run") {
+		t.Errorf("two sweeps in one folder: %v", err)
+	}
+	if err := lock.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // A bad experiment is refused before anything is written, with its cure.
 func TestSweepRefuses(t *testing.T) {
 	work := t.TempDir()

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -26,29 +27,42 @@ const (
 )
 
 // createSweep makes the folder of a sweep, or readies the one that an earlier
-// sweep has left: its heads stay, its tables go.
-func (r runFolder) createSweep(c Config, shared Training, x sweep.Experiment) error {
+// sweep has left: its heads stay, its tables go. It returns the lock of the
+// folder, to be closed when the sweep is done.
+func (r runFolder) createSweep(c Config, shared Training, x sweep.Experiment) (_ io.Closer, err error) {
 	entries, err := os.ReadDir(string(r))
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 	case err != nil:
-		return configError("out: %s cannot be used as the folder of a sweep: %v", r, err)
+		return nil, configError("out: %s cannot be used as the folder of a sweep: %v", r, err)
 	case len(entries) > 0 && !r.has(sweepFile):
-		return configError("out: %s is not empty and no folder of a sweep; choose another", r)
+		return nil, configError("out: %s is not empty and no folder of a sweep; choose another", r)
 	}
+	if err := os.MkdirAll(string(r), 0o755); err != nil {
+		return nil, fmt.Errorf("make the folder of the sweep: %w", err)
+	}
+	lock, err := r.lock()
+	if err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, lock.Close())
+		}
+	}()
 	for _, name := range []string{headsFile, summaryFile, summaryTextFile, report.File} {
 		if err := os.Remove(r.path(name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return fmt.Errorf("clear the folder of the sweep: %w", err)
+			return nil, fmt.Errorf("clear the folder of the sweep: %w", err)
 		}
 	}
-	if err := os.MkdirAll(r.path(headsFolder), 0o755); err != nil {
-		return fmt.Errorf("make the folder of the sweep: %w", err)
-	}
 	text, err := sweepYAML(c, shared, x)
-	if err != nil {
-		return err
+	if err == nil {
+		err = r.write(sweepFile, text)
 	}
-	return r.write(sweepFile, text)
+	if err != nil {
+		return nil, err
+	}
+	return lock, os.MkdirAll(r.path(headsFolder), 0o755)
 }
 
 // sweepYAML prints an experiment file with every default outside the heads

@@ -29,7 +29,7 @@ type Head struct {
 // Seconds says where a head's time went; heads are trained side by side.
 type Seconds struct {
 	Train    float64 `json:"train"`
-	Select   float64 `json:"select"` // cross-validation, where there is some
+	Select   float64 `json:"select"` // scoring and calibration, with the heads of folds
 	Evaluate float64 `json:"evaluate"`
 }
 
