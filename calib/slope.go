@@ -94,7 +94,7 @@ func (s Slope) Estimate(e Epoch) ([]Kappa, error) {
 		}
 	}
 	targets := slices.Repeat([]target{global}, len(classes))
-	if s.Toward != Global && e.Group != nil {
+	if s.Toward != Global && len(e.Group) > 0 {
 		members := make([][]int, slices.Max(e.Group)+1)
 		for y, g := range e.Group {
 			members[g] = append(members[g], y)
