@@ -5,7 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
+	"io/fs"
 	"strconv"
 	"time"
 
@@ -33,12 +33,13 @@ func Finetune(ctx context.Context, c Config, resume bool, ev Events) (_ *Result,
 	var warnings []string
 	ev = ev.recording(&warnings)
 	setDefault(&c.Out, defaultOut)
-	var lock io.Closer
 	if resume {
-		if lock, err = runFolder(c.Out).lock(); err != nil {
+		lock, err := runFolder(c.Out).lock()
+		if err == nil {
+			defer lock.Close()
+		} else if !errors.Is(err, fs.ErrNotExist) {
 			return nil, err
 		}
-		defer lock.Close()
 		if m, err := runFolder(c.Out).continueWith(&c); err != nil {
 			return nil, err
 		} else if m != nil {
@@ -67,7 +68,8 @@ func Finetune(ctx context.Context, c Config, resume bool, ev Events) (_ *Result,
 	defer enc.close()
 	run := runFolder(c.Out)
 	if !resume {
-		if lock, err = run.create(c, ev); err != nil {
+		lock, err := run.create(c, ev)
+		if err != nil {
 			return nil, err
 		}
 		defer lock.Close()

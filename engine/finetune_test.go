@@ -223,6 +223,13 @@ func TestResumeRefusesOtherSettings(t *testing.T) {
 	}
 }
 
+func TestResumeWithoutARun(t *testing.T) {
+	_, err := Finetune(context.Background(), Config{Out: filepath.Join(t.TempDir(), "nowhere")}, true, Events{})
+	if KindOf(err) != KindConfig || !strings.Contains(err.Error(), "there is no run to go on with") {
+		t.Errorf("resuming nothing: %v, want a configuration error", err)
+	}
+}
+
 func TestEarlierRunIsKept(t *testing.T) {
 	c := job(t)
 	finetune(t, c)
