@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"image"
-	"image/jpeg"
 	"image/png"
 	"io"
 	"slices"
@@ -13,11 +12,13 @@ import (
 
 	"golang.org/x/image/bmp"
 	"golang.org/x/image/tiff"
+
+	"github.com/vitft/vitft/vit/jpeg"
 )
 
 // DecoderID names the way from file bytes to pixels. It changes whenever the same bytes could give
 // other pixels.
-const DecoderID = "vitft-image-1"
+const DecoderID = "vitft-image-2"
 
 // MaxPixels is the largest image that Decode accepts, in pixels. It is the size at which Pillow
 // refuses an image as a decompression bomb. It is checked before pixels are allocated.
@@ -145,8 +146,8 @@ var (
 	errTruncated   = io.ErrUnexpectedEOF
 )
 
-// cutOff is what packages jpeg, png, gif and tiff say, without a type of its own, of data that end early.
-var cutOff = []string{"short Huffman data", "not enough pixel data", "not enough image data"}
+// cutOff is what packages png, gif and tiff say, without a type of its own, of data that end early.
+var cutOff = []string{"not enough pixel data", "not enough image data"}
 
 // imageError gives a reader's error its Reason.
 func imageError(name string, err error) error {
@@ -169,6 +170,21 @@ func standardConfig(config func(io.Reader) (image.Config, error)) func([]byte) (
 		c, err := config(bytes.NewReader(data))
 		return c.Width, c.Height, err
 	}
+}
+
+func jpegConfig(data []byte) (int, int, error) {
+	c, err := jpeg.DecodeConfig(data)
+	return c.Width, c.Height, err
+}
+
+func readJPEG(data []byte, img *RGB) error {
+	pix, c, err := jpeg.Decode(img.Pix, data)
+	if err != nil {
+		return err
+	}
+	img.Pix, img.Width, img.Height = pix, c.Width, c.Height
+	img.Orientation = jpegOrientation(data)
+	return nil
 }
 
 func readPNG(data []byte, img *RGB) error {

@@ -11,13 +11,13 @@
 // # Pixels are Pillow's
 //
 // Pretrained backbones saw images that Pillow decoded and resampled, and other pixels cost accuracy
-// quietly. Decode therefore follows Image.open(f).convert("RGB"): alpha is dropped and not composited,
-// palettes are looked up, CMYK takes Pillow's formula. Lossless formats and WebP agree with Pillow to the last
-// bit, JPEG within 3 levels of libjpeg-turbo (fancy chroma upsampling, its integer colour conversion;
-// only the inverse DCT differs). Resampling agrees to the last bit: two passes of 22-bit fixed point,
-// 8 bits per channel between them, filter support widened when shrinking. Reference is Pillow 13, which
-// takes the passes of tall images in another order than its predecessors: up to one level apart.
-// testdata/make_fixtures.py made the fixtures that the tests compare with.
+// quietly. Decode therefore follows Image.open(f).convert("RGB") to the last bit, in all formats: alpha is
+// dropped and not composited, palettes are looked up, CMYK takes Pillow's formula, and JPEG has a decoder
+// of its own, package vit/jpeg, that computes what libjpeg-turbo computes. Resampling agrees to the last
+// bit too: two passes of 22-bit fixed point, 8 bits per channel between them, filter support widened when
+// shrinking. Reference is Pillow 13, which takes the passes of tall images in another order than its
+// predecessors: up to one level apart. testdata/make_fixtures.py, here and in jpeg, made the fixtures that
+// the tests compare with.
 //
 // DecoderID names this behaviour. It is part of Preprocess.Key, so a feature store never mixes
 // features of different pixels.
@@ -28,7 +28,7 @@
 //     at 255 instead, which leaves a white picture, and is not followed.
 //   - Colour profiles and gamma chunks are ignored, as Pillow's convert does.
 //   - JPEG: arithmetic coding, 12 bits and lossless are not supported. Corrupt or truncated files are
-//     errors where libjpeg would paint the missing part grey.
+//     errors where libjpeg would guess or paint the missing part grey.
 //   - BMP: 1, 4, 8, 24 and 32 bits without compression. TIFF: first page; 1, 8 and 16 bits; grey,
 //     palette and RGB(A); no CMYK, JPEG-in-TIFF or separate planes.
 //   - The crop is centred as torchvision and timm do; Hugging Face's processors round the offset

@@ -50,9 +50,6 @@ func FuzzOrientation(f *testing.F) {
 				t.Fatalf("orientation %d", o)
 			}
 		}
-		if k := jpegInks(data); k.adobe >= len(data) && k.adobe != 0 {
-			t.Fatalf("Adobe marker at %d of %d", k.adobe, len(data))
-		}
 		if at := gifTransparency(data); at != 0 && at+3 >= len(data) {
 			t.Fatalf("transparent colour at %d of %d", at, len(data))
 		}

@@ -3,6 +3,8 @@ package vit
 import (
 	"image"
 	"image/color"
+
+	"github.com/vitft/vitft/vit/jpeg"
 )
 
 // RGB is an 8-bit image: three interleaved bytes per pixel, rows without padding.
@@ -46,9 +48,9 @@ func (img *RGB) fromImage(m image.Image) {
 	}
 	switch m := m.(type) {
 	case *image.YCbCr:
-		img.fromYCbCr(m)
+		jpeg.ConvertYCbCr(img.Pix, m)
 	case *image.NYCbCrA:
-		img.fromYCbCr(&m.YCbCr)
+		jpeg.ConvertYCbCr(img.Pix, &m.YCbCr)
 	case *image.Gray:
 		for y := range img.Height {
 			src := m.Pix[m.PixOffset(b.Min.X, b.Min.Y+y):]
@@ -79,7 +81,10 @@ func (img *RGB) fromImage(m image.Image) {
 	case *image.Paletted:
 		img.fromPaletted(m)
 	case *image.CMYK:
-		img.fromCMYK(m)
+		for y := range img.Height {
+			src := m.Pix[m.PixOffset(b.Min.X, b.Min.Y+y):]
+			jpeg.ConvertCMYK(img.row(y), src[:4*img.Width])
+		}
 	default:
 		i := 0
 		for y := b.Min.Y; y < b.Max.Y; y++ {
@@ -131,27 +136,6 @@ func (img *RGB) fromPaletted(m *image.Paletted) {
 			*(*[3]byte)(dst[3*i:]) = palette[v]
 		}
 	}
-}
-
-// fromCMYK takes ink amounts (255 = full), by Pillow's formula: light = paper − ink·paper, rounded.
-func (img *RGB) fromCMYK(m *image.CMYK) {
-	for y := range img.Height {
-		src := m.Pix[m.PixOffset(m.Rect.Min.X, m.Rect.Min.Y+y):]
-		dst := img.row(y)
-		for x := range img.Width {
-			s := src[4*x : 4*x+4 : 4*x+4]
-			paper := 255 - int(s[3])
-			for c := range 3 {
-				dst[3*x+c] = byte(max(0, paper-mulDiv255(int(s[c]), paper)))
-			}
-		}
-	}
-}
-
-// mulDiv255 is a·b/255, rounded, for a and b in [0, 255].
-func mulDiv255(a, b int) int {
-	t := a*b + 128
-	return (t>>8 + t) >> 8
 }
 
 // rgb is a colour without its alpha.

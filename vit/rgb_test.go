@@ -62,31 +62,6 @@ func TestFromImageDropsAlpha(t *testing.T) {
 	}
 }
 
-// Parts of planes, which may start within a chroma sample, show the part of the picture.
-func TestFromImageYCbCrPart(t *testing.T) {
-	for _, ratio := range []image.YCbCrSubsampleRatio{
-		image.YCbCrSubsampleRatio444, image.YCbCrSubsampleRatio440, image.YCbCrSubsampleRatio422,
-		image.YCbCrSubsampleRatio420, image.YCbCrSubsampleRatio411, image.YCbCrSubsampleRatio410,
-	} {
-		m := image.NewYCbCr(image.Rect(0, 0, 31, 23), ratio)
-		for i := range m.Y {
-			m.Y[i] = byte(i * 7)
-		}
-		for i := range m.Cb { // one colour, so that upsampling changes nothing
-			m.Cb[i], m.Cr[i] = 90, 140
-		}
-		whole := FromImage(m)
-		for _, r := range []image.Rectangle{image.Rect(0, 0, 31, 23), image.Rect(3, 5, 20, 18), image.Rect(8, 4, 9, 23), image.Rect(1, 2, 31, 3)} {
-			part := FromImage(m.SubImage(r))
-			for y := range part.Height {
-				if !slices.Equal(part.row(y), whole.row(r.Min.Y + y)[3*r.Min.X:3*r.Max.X]) {
-					t.Fatalf("%v, %v: row %d differs", ratio, r, y)
-				}
-			}
-		}
-	}
-}
-
 func TestTurn(t *testing.T) {
 	img := noise(5, 3)
 	for o, back := range map[int]int{1: 1, 2: 2, 3: 3, 4: 4, 5: 5, 6: 8, 7: 7, 8: 6} {

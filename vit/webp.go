@@ -179,3 +179,10 @@ func convertVP8(dst, luma, cb, cr []byte) {
 		d[2] = clamp((y + u*33050>>8 - 17685) >> 6)
 	}
 }
+
+func clamp(v int32) byte {
+	if uint32(v) > 255 {
+		return byte(^v >> 31) // 255 above, 0 below
+	}
+	return byte(v)
+}
