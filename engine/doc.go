@@ -11,10 +11,11 @@
 // [Config] is everything that decides a run, and its zero values are the
 // defaults; the command line is another face of the same struct. [Finetune]
 // leaves a run folder with the exported classifier, metrics of every class and
-// what it takes to reproduce the run (docs/cli.md lists the files). [Encode]
-// only fills the feature store, [Evaluate] measures a finished run on other
-// images, [Inspect] says what would be used of a model, [Measure] turns logits
-// into metrics.
+// what it takes to reproduce the run (docs/cli.md lists the files). [Sweep]
+// trains and compares a grid of heads on one set of features. [Encode] only
+// fills the feature store, [Evaluate] measures a finished run on other images,
+// [Inspect] says what would be used of a model, [Measure] turns logits into
+// metrics.
 //
 // The package reports through [Events] and never logs. [KindOf] tells a wrong
 // setting from bad data, an unusable runtime and an interruption.

@@ -248,7 +248,8 @@ func TestSweepOutlivesAFailure(t *testing.T) {
 
 // What is selected is the same whatever the labels of the test images.
 func TestSelectionNeverReadsTheTestSet(t *testing.T) {
-	c, x := experiment(t, `{grid: [{loss: [ce, la, cvs], lr: [0.0001, 0.02], epochs: [1, 6]}], selection: cv, select-by: [loss]}`)
+	c, x := experiment(t, `{grid: [{loss: [la, cvs], lr: [0.0001, 0.02]}], selection: cv, select-by: [loss]}`)
+	c.Folds = 3
 	var scrambled strings.Builder
 	scrambled.WriteString("path,label\n")
 	for k := range 4 {
@@ -282,7 +283,7 @@ func TestSelectionNeverReadsTheTestSet(t *testing.T) {
 				selected++
 			}
 		}
-		if selected != 3 {
+		if selected != 2 {
 			t.Errorf("%s: %d selected, want one for each loss: %q", selection, selected, before["selected"])
 		}
 		if !slices.Equal(before["selected"], after["selected"]) || !slices.Equal(beforeHeads["selection"], afterHeads["selection"]) {

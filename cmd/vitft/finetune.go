@@ -37,8 +37,7 @@ func (a *app) finetuneCommand() *cobra.Command {
 	trainingDataFlags(f, d)
 	encoderFlags(f, d)
 	trainingFlags(f, d)
-	f.String("calibration", d.Calibration, "calibration of the probabilities, on --val or out of fold: "+strings.Join(engine.Calibrations(), ", "))
-	f.Int("folds", d.Folds, "heads that are trained to calibrate without validation images")
+	calibrationFlags(f, d)
 	f.String("out", d.Out, "run folder; one that is there already is kept under another name")
 	f.Bool("resume", false, "go on with the interrupted run in --out")
 	return cmd
@@ -75,6 +74,12 @@ func trainingFlags(f *pflag.FlagSet, d engine.Config) {
 	f.Bool("nesterov", d.Nesterov, "Nesterov momentum")
 	f.Float64("weight-decay", *d.WeightDecay, "weight decay")
 	f.Int("warmup", d.Warmup, "epochs of linear warm-up")
+}
+
+// calibrationFlags are the settings of what is done with images held back.
+func calibrationFlags(f *pflag.FlagSet, d engine.Config) {
+	f.String("calibration", d.Calibration, "calibration of the probabilities, on --val or out of fold: "+strings.Join(engine.Calibrations(), ", "))
+	f.Int("folds", d.Folds, "parts that training images are cut into, to calibrate or select without validation images")
 }
 
 // printMetrics writes the result table to standard output.

@@ -65,6 +65,7 @@ func (a *app) sweepCommand() *cobra.Command {
 	trainingDataFlags(f, d)
 	encoderFlags(f, d)
 	trainingFlags(f, d)
+	calibrationFlags(f, d)
 	f.String("out", "", "folder of the sweep (default: sweep- and the name of the file)")
 	return cmd
 }
