@@ -24,6 +24,7 @@ type Backbone struct {
 	Embedded   bool   `json:"embedded"`   // the file is part of this program; Repository and File are empty
 	Repository string `json:"repository"` // OWNER/NAME on the Hugging Face hub; empty if unknown
 	File       string `json:"file"`       // path of the ONNX file in Repository
+	Revision   string `json:"revision"`   // branch, tag or commit that File is taken from; "main", as the first pull pins it
 	SHA256     string `json:"sha256"`     // of that file, lower-case hex; empty if never computed here
 	Verified   bool   `json:"verified"`   // a file with that SHA256 was at hand and ran with this preprocessing
 
@@ -92,7 +93,7 @@ func (b Backbone) Bytes() ([]byte, error) {
 	if b.Repository == "" {
 		return nil, fmt.Errorf("%s: %w; give the path of its file instead", b.Name, ErrNotEmbedded)
 	}
-	return nil, fmt.Errorf("%s: %w; download %s of the Hugging Face repository %s and give its path instead", b.Name, ErrNotEmbedded, b.File, b.Repository)
+	return nil, fmt.Errorf("%s: %w; `vitft models pull %s` fetches it from the repository %s", b.Name, ErrNotEmbedded, b.Name, b.Repository)
 }
 
 // canonical makes names comparable that differ in case and in the separator

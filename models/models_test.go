@@ -34,6 +34,12 @@ func TestRegistry(t *testing.T) {
 			if (b.Repository == "") != (b.File == "") {
 				t.Errorf("repository %q and file %q belong together", b.Repository, b.File)
 			}
+			if (b.Repository == "") != (b.Revision == "") {
+				t.Errorf("repository %q and revision %q belong together", b.Repository, b.Revision)
+			}
+			if b.Repository != "" && !IsHubName(b.Repository+":"+b.File+"@"+b.Revision) {
+				t.Errorf("%s:%s@%s is no file on the hub", b.Repository, b.File, b.Revision)
+			}
 			if b.Repository != "" && b.Licence == "" {
 				t.Error("a published model without a licence")
 			}

@@ -22,8 +22,8 @@ func at224(resize, to, interpolation, normalise string) json.RawMessage {
 }
 
 // registry has the default first. Repositories, files and preprocessing were
-// looked up on the hub in November 2026; Output is where Hugging Face's exporter
-// puts the feature of such a model.
+// looked up in November 2026; Output is where Hugging Face's exporter puts the
+// feature of such a model.
 var registry = []Backbone{
 	{
 		Name:        "vitft-micro-28",
@@ -53,6 +53,7 @@ var registry = []Backbone{
 		Licence:     "Apache-2.0",
 		Repository:  "Xenova/deit-tiny-distilled-patch16-224",
 		File:        "onnx/model.onnx",
+		Revision:    mainRevision,
 		Width:       224, Height: 224,
 		Preprocess: at224("exact", "256", "bicubic", imageNet),
 		Output:     "logits", Pooling: "logits-input", Dim: 192,
@@ -63,6 +64,7 @@ var registry = []Backbone{
 		Licence:     "Apache-2.0",
 		Repository:  "Xenova/deit-small-distilled-patch16-224",
 		File:        "onnx/model.onnx",
+		Revision:    mainRevision,
 		Width:       224, Height: 224,
 		Preprocess: at224("exact", "256", "bicubic", imageNet),
 		Output:     "logits", Pooling: "logits-input", Dim: 384,
@@ -73,6 +75,7 @@ var registry = []Backbone{
 		Licence:     "Apache-2.0",
 		Repository:  "onnx-community/dinov2-small",
 		File:        "onnx/model.onnx",
+		Revision:    mainRevision,
 		Width:       224, Height: 224,
 		Preprocess: at224("shortest", "256", "bicubic", imageNet),
 		Output:     "last_hidden_state", Pooling: "cls", Dim: 384,
@@ -83,6 +86,7 @@ var registry = []Backbone{
 		Licence:     "Apache-2.0",
 		Repository:  "Xenova/vit-base-patch16-224-in21k",
 		File:        "onnx/model.onnx",
+		Revision:    mainRevision,
 		Width:       224, Height: 224,
 		Preprocess: at224("exact", "0", "bilinear", half),
 		Output:     "last_hidden_state", Pooling: "cls", Dim: 768,
@@ -93,6 +97,7 @@ var registry = []Backbone{
 		Licence:     "Apache-2.0",
 		Repository:  "onnx-community/dinov2-base",
 		File:        "onnx/model.onnx",
+		Revision:    mainRevision,
 		Width:       224, Height: 224,
 		Preprocess: at224("shortest", "256", "bicubic", imageNet),
 		Output:     "last_hidden_state", Pooling: "cls", Dim: 768,
@@ -103,6 +108,7 @@ var registry = []Backbone{
 		Licence:     "MIT", // of the code that published the weights; the hub page names none
 		Repository:  "Xenova/clip-vit-base-patch16",
 		File:        "onnx/vision_model.onnx",
+		Revision:    mainRevision,
 		Width:       224, Height: 224,
 		Preprocess: at224("shortest", "224", "bicubic", clip),
 		Output:     "image_embeds", Pooling: "pooled", Dim: 512,
@@ -113,6 +119,7 @@ var registry = []Backbone{
 		Licence:     "Apache-2.0",
 		Repository:  "Xenova/siglip-base-patch16-224",
 		File:        "onnx/vision_model.onnx",
+		Revision:    mainRevision,
 		Width:       224, Height: 224,
 		Preprocess: at224("exact", "0", "bicubic", half),
 		Output:     "pooler_output", Pooling: "pooled", Dim: 768,

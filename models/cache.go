@@ -1,0 +1,161 @@
+package models
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/gofrs/flock"
+)
+
+// lockEvery is how often a lock that another process holds is tried again.
+const lockEvery = 100 * time.Millisecond
+
+// The hub's cache, as its own client lays it out
+// (https://huggingface.co/docs/hub/local-cache):
+//
+//	models--OWNER--NAME/blobs/DIGEST            the contents
+//	models--OWNER--NAME/blobs/DIGEST.incomplete what there is of one so far
+//	models--OWNER--NAME/refs/REVISION           the commit that a branch or tag is at
+//	models--OWNER--NAME/snapshots/COMMIT/FILE   a link to the content
+//	.locks/models--OWNER--NAME/DIGEST.lock      held while a content is loaded
+
+func folderName(repository string) string {
+	return "models--" + strings.ReplaceAll(repository, "/", "--")
+}
+
+func (s *session) blobPath(r ref, d digest) string {
+	return filepath.Join(s.cache, folderName(r.repository), "blobs", string(d))
+}
+
+func (s *session) snapshotPath(r ref, commit, file string) string {
+	return filepath.Join(s.cache, folderName(r.repository), "snapshots", commit, filepath.FromSlash(file))
+}
+
+func (s *session) refPath(r ref) string {
+	return filepath.Join(s.cache, folderName(r.repository), "refs", filepath.FromSlash(r.revision))
+}
+
+func (s *session) lockPath(r ref, d digest) string {
+	return filepath.Join(s.cache, ".locks", folderName(r.repository), string(d)+".lock")
+}
+
+// cachedCommit is the commit that the cache has for a revision; empty if none.
+func (s *session) cachedCommit(r ref) string {
+	if commitName.MatchString(r.revision) {
+		return r.revision
+	}
+	text, err := os.ReadFile(s.refPath(r))
+	if commit := strings.TrimSpace(string(text)); err == nil && commitName.MatchString(commit) {
+		return commit
+	}
+	return ""
+}
+
+// saveCommit notes which commit a revision is at, for other programs.
+func (s *session) saveCommit(r ref, commit string) error {
+	if r.revision == commit || s.cachedCommit(r) == commit {
+		return nil
+	}
+	path := s.refPath(r)
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		return err
+	}
+	return replaceFile(path, []byte(commit))
+}
+
+// place makes path a link to the blob with digest d or, where links do not
+// work, a copy of it.
+func (s *session) place(ctx context.Context, blob, path string, d digest) error {
+	if same(blob, path) {
+		return nil
+	}
+	if copied, _ := d.matches(ctx, path); copied {
+		return nil
+	}
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		return err
+	}
+	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	// A relative link survives a move of the cache.
+	if target, err := filepath.Rel(filepath.Dir(path), blob); err == nil && s.link(target, path) == nil {
+		return nil
+	}
+	if same(blob, path) { // another pull was faster
+		return nil
+	}
+	from, err := os.Open(blob)
+	if err != nil {
+		return err
+	}
+	defer from.Close()
+	return replaceWith(path, from)
+}
+
+// same reports whether two paths lead to one file.
+func same(a, b string) bool {
+	infoA, errA := os.Stat(a)
+	infoB, errB := os.Stat(b)
+	return errA == nil && errB == nil && os.SameFile(infoA, infoB)
+}
+
+// lock waits until no other process or goroutine holds the lock file; waiting
+// is called once if there is one. Nothing is locked where the file system
+// cannot: contents are checked anyway, so that only work is lost.
+func lock(ctx context.Context, path string, waiting func()) (unlock func(), err error) {
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		return nil, err
+	}
+	l := flock.New(path, flock.SetPermissions(0o664)) // as the hub's own client, for caches that users share
+	locked, err := l.TryLock()
+	if err == nil && !locked {
+		waiting()
+		_, err = l.TryLockContext(ctx, lockEvery)
+	}
+	if errors.Is(err, errors.ErrUnsupported) {
+		return func() {}, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("locking %s: %w", path, err)
+	}
+	return func() { _ = l.Close() }, nil // closing unlocks; there is nothing else to lose
+}
+
+func replaceFile(path string, content []byte) error {
+	return replaceWith(path, strings.NewReader(string(content)))
+}
+
+// replaceWith writes a file that others see whole or not at all.
+func replaceWith(path string, content io.Reader) (err error) {
+	f, err := os.CreateTemp(filepath.Dir(path), ".tmp-*")
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil {
+			_ = f.Close()
+			_ = os.Remove(f.Name()) // the first error says more
+		}
+	}()
+	if _, err := io.Copy(f, content); err != nil {
+		return err
+	}
+	if err := f.Chmod(0o644); err != nil && !errors.Is(err, errors.ErrUnsupported) {
+		return err
+	}
+	if err := f.Sync(); err != nil {
+		return err
+	}
+	if err := f.Close(); err != nil {
+		return err
+	}
+	return os.Rename(f.Name(), path)
+}

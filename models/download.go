@@ -1,0 +1,220 @@
+package models
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+)
+
+// download loads a file's content, going on from what there is of it, and
+// publishes it as blob once its digest is right.
+func (s *session) download(ctx context.Context, r ref, f remote, blob string) error {
+	if err := os.MkdirAll(filepath.Dir(blob), 0o755); err != nil {
+		return err
+	}
+	partial := blob + ".incomplete"
+	for again := false; ; again = true {
+		d := transfer{session: s, of: r, remote: f}
+		if err := d.run(ctx, partial); err != nil {
+			return err
+		}
+		whole, err := f.digest.matches(ctx, partial)
+		if err != nil {
+			return fmt.Errorf("checking %s: %w", f.name, err)
+		}
+		if whole {
+			return os.Rename(partial, blob)
+		}
+		if err := os.Remove(partial); err != nil {
+			return err
+		}
+		if !d.pieced || again {
+			return fmt.Errorf("%w: what came as %s:%s does not have the digest %v that the hub promises; it was deleted. If pulling again does not help, the file on the hub (or mirror, HF_ENDPOINT) is damaged",
+				ErrCorrupt, r.repository, f.name, f.digest)
+		}
+		s.note(f.name + ": the pieces do not fit together; loading it anew in one")
+	}
+}
+
+// transfer is the loading of one content into one file.
+type transfer struct {
+	*session
+	of ref
+	remote
+	file   *os.File
+	offset int64  // bytes in file
+	etag   string // of the content as its host calls it, if that is a strong one
+	pieced bool   // file may have bytes of more than one answer
+}
+
+// run loads until the file has its size, or until there is no use in going on.
+// What came stays in the file.
+func (d *transfer) run(ctx context.Context, path string) (err error) {
+	// The pieces go to their own offsets: should two processes load at once,
+	// where locks do not work, they write the same bytes.
+	if d.file, err = os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o644); err != nil {
+		return err
+	}
+	defer func() {
+		if closeErr := d.file.Close(); err == nil {
+			err = closeErr
+		}
+	}()
+	info, err := d.file.Stat()
+	if err != nil {
+		return err
+	}
+	d.offset, d.pieced = info.Size(), info.Size() > 0
+	if d.size >= 0 && d.offset > d.size {
+		if err := d.restart(); err != nil {
+			return err
+		}
+	}
+	furthest := d.offset
+	err = d.persist(ctx, d.name, func() (bool, error) {
+		if d.offset == d.size {
+			return false, nil
+		}
+		err := d.piece(ctx)
+		advanced := d.offset > furthest
+		furthest = max(furthest, d.offset)
+		return advanced, err
+	})
+	kept := fmt.Sprintf("%s of %s are kept, and the same command goes on from there", megabytes(d.offset), d.name)
+	switch {
+	case err == nil:
+		return d.file.Sync()
+	case ctx.Err() != nil:
+		return fmt.Errorf("interrupted; %s: %w", kept, err)
+	case errors.Is(err, syscall.ENOSPC):
+		return fmt.Errorf("%w: make room on this disk; %s", err, kept)
+	}
+	return fmt.Errorf("%w; %s", err, kept)
+}
+
+// restart empties the file.
+func (d *transfer) restart() error {
+	d.offset, d.pieced = 0, false
+	return d.file.Truncate(0)
+}
+
+// piece makes one request for what is missing.
+func (d *transfer) piece(ctx context.Context) error {
+	header := http.Header{}
+	if d.offset > 0 {
+		header.Set("Range", fmt.Sprintf("bytes=%d-", d.offset))
+		if d.etag != "" {
+			header.Set("If-Range", d.etag)
+		}
+	}
+	resp, err := d.send(ctx, http.MethodGet, d.url, header)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	total := resp.ContentLength
+	switch resp.StatusCode {
+	case http.StatusOK: // from the beginning: there was nothing, the content changed, or ranges are not supported
+		if err := d.restart(); err != nil {
+			return err
+		}
+	case http.StatusPartialContent:
+		var start int64
+		if start, total, err = parseContentRange(resp.Header.Get("Content-Range")); err != nil || start != d.offset {
+			return d.startOver(fmt.Sprintf("%s sends the range %q where bytes %d- were asked for", resp.Request.URL.Host, resp.Header.Get("Content-Range"), d.offset))
+		}
+		d.pieced = d.offset > 0
+	case http.StatusRequestedRangeNotSatisfiable:
+		return d.startOver(fmt.Sprintf("%s has no bytes after %d", resp.Request.URL.Host, d.offset))
+	default:
+		return d.refusal(resp, d.of)
+	}
+	if encoding := resp.Header.Get("Content-Encoding"); encoding != "" && encoding != "identity" {
+		return &transient{text: fmt.Sprintf("%s sends it compressed (%s), which was not asked for", resp.Request.URL.Host, encoding)}
+	}
+	if etag := resp.Header.Get("ETag"); strings.HasPrefix(etag, `"`) {
+		d.etag = etag
+	} else {
+		d.etag = ""
+	}
+	if d.size < 0 {
+		d.size = total
+	}
+	return d.receive(ctx, resp.Body)
+}
+
+// startOver is for a server that cannot go on from where the file ends.
+func (d *transfer) startOver(why string) error {
+	if err := d.restart(); err != nil {
+		return err
+	}
+	return &transient{text: why}
+}
+
+// receive appends a body to the file, up to the content's size. The digest
+// tells whether the content is right, so what follows does not matter.
+func (d *transfer) receive(ctx context.Context, body io.Reader) error {
+	buf := make([]byte, 256<<10)
+	for d.offset != d.size {
+		n, err := body.Read(buf)
+		if d.size >= 0 {
+			n = int(min(int64(n), d.size-d.offset))
+		}
+		if n > 0 {
+			written, err := d.write(d.file, buf[:n], d.offset)
+			d.offset += int64(written)
+			if err != nil {
+				return fmt.Errorf("writing to the cache: %w", err)
+			}
+			d.progress(d.name, d.offset, d.size)
+		}
+		switch {
+		case ctx.Err() != nil:
+			return ctx.Err()
+		case err == io.EOF && d.size < 0:
+			d.size = d.offset // nobody said how long it is
+		case err != nil && d.offset != d.size:
+			return d.failure(ctx, err)
+		}
+	}
+	return nil
+}
+
+// parseContentRange reads "bytes START-END/TOTAL", where TOTAL may be *, which
+// is -1.
+func parseContentRange(value string) (start, total int64, err error) {
+	rest, ok := strings.CutPrefix(value, "bytes ")
+	span, size, ok2 := strings.Cut(rest, "/")
+	from, to, ok3 := strings.Cut(span, "-")
+	if !ok || !ok2 || !ok3 {
+		return 0, 0, fmt.Errorf("%q is no range", value)
+	}
+	start, errStart := strconv.ParseInt(from, 10, 64)
+	end, errEnd := strconv.ParseInt(to, 10, 64)
+	total = -1
+	var errTotal error
+	if size != "*" {
+		total, errTotal = strconv.ParseInt(size, 10, 64)
+	}
+	if err := errors.Join(errStart, errEnd, errTotal); err != nil {
+		return 0, 0, err
+	}
+	if start < 0 || end < start || size != "*" && end >= total {
+		return 0, 0, fmt.Errorf("%q is no range", value)
+	}
+	return start, total, nil
+}
+
+func megabytes(n int64) string {
+	if n < 1e5 {
+		return fmt.Sprintf("%d bytes", n)
+	}
+	return fmt.Sprintf("%.1f MB", float64(n)/1e6)
+}

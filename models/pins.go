@@ -1,0 +1,118 @@
+package models
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+	"slices"
+)
+
+// pin is what a file of a repository was when it was pulled first.
+type pin struct {
+	Digest digest `json:"digest"`
+	Size   int64  `json:"size"`
+	Commit string `json:"commit"` // in whose snapshot the file lies
+}
+
+// pins has the pinned files of OWNER/NAME@REVISION by their path there.
+type pins map[string]map[string]pin
+
+// pinFormat is the version of the file of pins.
+const pinFormat = 1
+
+type pinDocument struct {
+	Version      int  `json:"version"`
+	Repositories pins `json:"repositories"`
+}
+
+func pinKey(r ref) string { return r.repository + "@" + r.revision }
+
+// models lists the ONNX files that are pinned, in order.
+func (p pins) models() []ref {
+	var list []ref
+	for key, files := range p {
+		repository, revision, _ := cutRevision(key)
+		for name := range files {
+			if path.Ext(name) == ".onnx" {
+				list = append(list, ref{repository, name, revision})
+			}
+		}
+	}
+	slices.SortFunc(list, func(a, b ref) int { return slices.Compare([]string{a.String()}, []string{b.String()}) })
+	return list
+}
+
+// pinFile is the file of pins, shared by the processes of a user.
+type pinFile struct{ path string }
+
+// load reads the pins; there are none before the first pull.
+func (f pinFile) load() (pins, error) {
+	text, err := os.ReadFile(f.path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return pins{}, nil
+	} else if err != nil {
+		return nil, fmt.Errorf("reading the pinned digests: %w", err)
+	}
+	return parsePins(f.path, text)
+}
+
+func parsePins(path string, text []byte) (pins, error) {
+	var d pinDocument
+	err := json.Unmarshal(text, &d)
+	if err == nil && d.Version != pinFormat {
+		err = fmt.Errorf("version %d, not %d", d.Version, pinFormat)
+	}
+	for key, files := range d.Repositories {
+		r, refErr := parseRef(key)
+		if err == nil && (refErr != nil || r.file != "" || pinKey(r) != key) {
+			err = fmt.Errorf("%q is no repository and revision", key)
+		}
+		for name, p := range files {
+			if err == nil && (!isRepositoryPath(name) || p.Size < 0 || !commitName.MatchString(p.Commit) || p.Digest == "") {
+				err = fmt.Errorf("the entry of %q in %q is not right", name, key)
+			}
+		}
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%w: the pinned digests in %s: %w; mend the file, or delete it to trust the hub anew", ErrCorrupt, path, err)
+	}
+	if d.Repositories == nil {
+		d.Repositories = pins{}
+	}
+	return d.Repositories, nil
+}
+
+// add pins files of a repository; a pull at the same time loses nothing.
+func (f pinFile) add(ctx context.Context, r ref, files map[string]pin) error {
+	if err := os.MkdirAll(filepath.Dir(f.path), 0o755); err != nil {
+		return fmt.Errorf("pinning digests: %w", err)
+	}
+	unlock, err := lock(ctx, f.path+".lock", func() {})
+	if err != nil {
+		return fmt.Errorf("pinning digests: %w", err)
+	}
+	defer unlock()
+	all, err := f.load()
+	if err != nil {
+		return err
+	}
+	if all[pinKey(r)] == nil {
+		all[pinKey(r)] = map[string]pin{}
+	}
+	for name, p := range files {
+		all[pinKey(r)][name] = p
+	}
+	text, err := json.MarshalIndent(pinDocument{pinFormat, all}, "", "  ")
+	if err != nil {
+		return err
+	}
+	if err := replaceFile(f.path, append(text, '\n')); err != nil {
+		return fmt.Errorf("pinning digests: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,225 @@
+package models
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+)
+
+func (s *session) pull(ctx context.Context, b Backbone, r ref, asked string) (Pulled, error) {
+	commit, files, err := s.tree(ctx, r)
+	if err != nil {
+		return Pulled{}, err
+	}
+	if r.file == "" {
+		if r.file, err = chooseFile(r.repository, files); err != nil {
+			return Pulled{}, err
+		}
+		b = unregistered(r)
+	} else if !slices.Contains(files, r.file) {
+		return Pulled{}, fmt.Errorf("%w: %s has no file %s; see %s", ErrUnknown, r.repository, r.file, s.endpoint.JoinPath(r.repository, "tree", commit))
+	}
+	var wanted []remote
+	for _, name := range append([]string{r.file}, companions(r.file, files)...) {
+		f, err := s.describe(ctx, r, commit, name)
+		if err != nil {
+			return Pulled{}, err
+		}
+		wanted = append(wanted, f)
+	}
+	if err := s.checkPins(b, r, commit, wanted, asked); err != nil {
+		return Pulled{}, err
+	}
+	pulled := map[string]pin{}
+	for _, f := range wanted {
+		size, err := s.fetch(ctx, r, commit, f)
+		if err != nil {
+			return Pulled{}, err
+		}
+		pulled[f.name] = pin{f.digest, size, commit}
+	}
+	if err := s.saveCommit(r, commit); err != nil {
+		return Pulled{}, fmt.Errorf("noting the commit of %s: %w", r, err)
+	}
+	if err := s.pins.add(ctx, r, pulled); err != nil {
+		return Pulled{}, err
+	}
+	return s.find(b, r, asked)
+}
+
+// checkPins compares what the hub offers with what is known of the files.
+func (s *session) checkPins(b Backbone, r ref, commit string, offered []remote, asked string) error {
+	if want := digest(b.SHA256); want != "" && r.revision == b.Revision && offered[0].digest != want {
+		return fmt.Errorf("%w: %s is %v at commit %s, but this program knows %s as %v; it was replaced there, do not use it unseen",
+			ErrChanged, r, offered[0].digest, commit, b.Name, want)
+	}
+	if s.update {
+		return nil
+	}
+	known, err := s.pins.load()
+	if err != nil {
+		return err
+	}
+	for _, f := range offered {
+		if p, is := known[pinKey(r)][f.name]; is && p.Digest != f.digest {
+			plain, _, _ := cutRevision(asked)
+			return fmt.Errorf("%w: %s of %s was %v (commit %s) when it was pulled first and is %v (commit %s) now; "+
+				"`vitft models pull %s --update` takes the new one, `vitft models pull %s@%s` the old one",
+				ErrChanged, f.name, r.repository, p.Digest, p.Commit, f.digest, commit, asked, plain, p.Commit)
+		}
+	}
+	return nil
+}
+
+// fetch makes a file part of the snapshot of a commit, loading it if need be,
+// and returns its size.
+func (s *session) fetch(ctx context.Context, r ref, commit string, f remote) (int64, error) {
+	blob, path := s.blobPath(r, f.digest), s.snapshotPath(r, commit, f.name)
+	unlock, err := lock(ctx, s.lockPath(r, f.digest), func() { s.note(f.name + ": waiting for another process that loads it") })
+	if err != nil {
+		return 0, err
+	}
+	defer unlock()
+	whole := path // without links the hub's own client keeps a content in the snapshot only
+	there, err := f.digest.matches(ctx, path)
+	if err != nil || !there {
+		whole = blob
+		there, err = f.digest.matches(ctx, blob)
+	}
+	switch {
+	case ctx.Err() != nil:
+		return 0, ctx.Err()
+	case err != nil && !errors.Is(err, fs.ErrNotExist):
+		return 0, fmt.Errorf("checking %s in the cache: %w", f.name, err)
+	case !there:
+		if err := s.download(ctx, r, f, blob); err != nil {
+			return 0, err
+		}
+	}
+	if whole == blob {
+		if err := s.place(ctx, blob, path, f.digest); err != nil {
+			return 0, fmt.Errorf("placing %s in the cache: %w", f.name, err)
+		}
+	}
+	info, err := os.Stat(path)
+	if err != nil {
+		return 0, err
+	}
+	return info.Size(), nil
+}
+
+// find looks the backbone up in the cache, at the pinned commit or else at the
+// one that another program loaded.
+func (s *session) find(b Backbone, r ref, asked string) (Pulled, error) {
+	known, err := s.pins.load()
+	if err != nil {
+		return Pulled{}, err
+	}
+	pinned := known[pinKey(r)]
+	missing := func(why string) error {
+		if s.offline {
+			why += "; offline mode is on, so switch it off first"
+		}
+		return fmt.Errorf("%w: %s%s; `vitft models pull %s` brings it", ErrNotPulled, asked, why, asked)
+	}
+	commit := s.cachedCommit(r)
+	if r.file == "" {
+		if r.file, err = s.chooseCached(r, pinned, commit); err != nil {
+			return Pulled{}, missing(": no ONNX file of it was chosen yet")
+		}
+		b = unregistered(r)
+	}
+	if p, is := pinned[r.file]; is {
+		commit = p.Commit
+	}
+	if commit == "" {
+		return Pulled{}, missing("")
+	}
+	var here []string
+	root := s.snapshotPath(r, commit, "")
+	err = filepath.WalkDir(root, func(path string, _ fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		if rel, err := filepath.Rel(root, path); err == nil {
+			here = append(here, filepath.ToSlash(rel))
+		}
+		return nil
+	})
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return Pulled{}, fmt.Errorf("reading the cache: %w", err)
+	}
+	if !slices.Contains(here, r.file) {
+		return Pulled{}, missing("")
+	}
+	names := append([]string{r.file}, companions(r.file, here)...)
+	for name, p := range pinned {
+		if p.Commit == commit && slices.Contains(companions(r.file, []string{name}), name) && !slices.Contains(names, name) {
+			return Pulled{}, missing(": " + name + " is missing in the cache")
+		}
+	}
+	found := Pulled{Backbone: b, Commit: commit, Path: s.snapshotPath(r, commit, r.file)}
+	for _, name := range names {
+		path := s.snapshotPath(r, commit, name)
+		info, err := os.Stat(path)
+		if err != nil {
+			return Pulled{}, missing(": " + name + " in the cache leads nowhere")
+		}
+		file := File{Name: name, Path: path, Size: info.Size()}
+		if p, is := pinned[name]; is && p.Commit == commit {
+			if p.Size != file.Size {
+				return Pulled{}, fmt.Errorf("%w: %s has %d bytes, but %d were pulled; `vitft models pull %s` mends it", ErrCorrupt, path, file.Size, p.Size, asked)
+			}
+			file.Digest = p.Digest.String()
+		}
+		if filepath.Base(name) == configFile {
+			found.Config = path
+		}
+		found.Files = append(found.Files, file)
+	}
+	return found, nil
+}
+
+// chooseCached is chooseFile for what is there of a repository.
+func (s *session) chooseCached(r ref, pinned map[string]pin, commit string) (string, error) {
+	var files []string
+	for name := range pinned {
+		files = append(files, name)
+	}
+	if len(files) == 0 && commit != "" {
+		for _, usual := range usualFiles {
+			if _, err := os.Stat(s.snapshotPath(r, commit, usual)); err == nil {
+				files = append(files, usual)
+			}
+		}
+	}
+	slices.Sort(files)
+	return chooseFile(r.repository, files)
+}
+
+// pullOffline checks what is there.
+func (s *session) pullOffline(ctx context.Context, b Backbone, r ref, asked string) (Pulled, error) {
+	p, err := s.find(b, r, asked)
+	if err != nil {
+		return p, err
+	}
+	for _, f := range p.Files {
+		if f.Digest == "" {
+			continue
+		}
+		var d digest
+		if err := d.UnmarshalText([]byte(f.Digest)); err != nil {
+			return p, err
+		}
+		if whole, err := d.matches(ctx, f.Path); err != nil {
+			return p, fmt.Errorf("checking %s: %w", f.Path, err)
+		} else if !whole {
+			return p, fmt.Errorf("%w: %s is not %v any more; `vitft models pull %s` online mends it", ErrCorrupt, f.Path, d, asked)
+		}
+	}
+	return p, nil
+}

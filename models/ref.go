@@ -1,0 +1,151 @@
+package models
+
+import (
+	"fmt"
+	"path"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+)
+
+// mainRevision is the branch that a name without @REVISION means.
+const mainRevision = "main"
+
+// configFile is where Hugging Face keeps a model's preprocessing.
+const configFile = "preprocessor_config.json"
+
+var (
+	repositoryName = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_.-]*/[A-Za-z0-9_][A-Za-z0-9_.-]*$`)
+	revisionName   = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_./-]*$`)
+	commitName     = regexp.MustCompile(`^[0-9a-f]{40}$`)
+)
+
+// ref is an ONNX file of a repository on the hub at a revision.
+type ref struct {
+	repository string // OWNER/NAME
+	file       string // path in it; empty: the one that chooseFile finds
+	revision   string // branch, tag or commit
+}
+
+// IsHubName reports whether name has the form OWNER/REPOSITORY[:FILE][@REVISION].
+// A path such as models/vit.onnx has it too; what exists as a file is better taken as one.
+func IsHubName(name string) bool {
+	_, err := parseRef(name)
+	return err == nil
+}
+
+// parseRef reads OWNER/REPOSITORY[:FILE][@REVISION].
+func parseRef(name string) (ref, error) {
+	bad := func(what string) (ref, error) {
+		return ref{}, fmt.Errorf("%w: %q is not OWNER/REPOSITORY[:FILE][@REVISION]: %s", ErrUnknown, name, what)
+	}
+	rest, revision, has := cutRevision(name)
+	if !has {
+		revision = mainRevision
+	}
+	if !revisionName.MatchString(revision) || !isRepositoryPath(revision) {
+		return bad("the revision is no branch, tag or commit")
+	}
+	repository, file, has := strings.Cut(rest, ":")
+	if !repositoryName.MatchString(repository) || strings.Contains(repository, "..") || strings.Contains(repository, "--") || len(repository) > 200 {
+		return bad("the hub has no repository of such a name")
+	}
+	if has && (!isRepositoryPath(file) || path.Ext(file) != ".onnx") {
+		return bad("the file is no path of an .onnx file in a repository")
+	}
+	return ref{repository, file, revision}, nil
+}
+
+// cutRevision splits NAME[@REVISION].
+func cutRevision(name string) (rest, revision string, has bool) {
+	if i := strings.LastIndexByte(name, '@'); i >= 0 {
+		return name[:i], name[i+1:], true
+	}
+	return name, "", false
+}
+
+// String is r in the form that parseRef reads.
+func (r ref) String() string {
+	s := r.repository
+	if r.file != "" {
+		s += ":" + r.file
+	}
+	if r.revision != mainRevision {
+		s += "@" + r.revision
+	}
+	return s
+}
+
+// isRepositoryPath reports whether a path from outside names something inside a
+// repository, and so inside the snapshot folder it is kept in.
+func isRepositoryPath(name string) bool {
+	return name != "." && name == path.Clean(name) && filepath.IsLocal(filepath.FromSlash(name)) && len(name) <= 512 &&
+		!strings.ContainsFunc(name, func(r rune) bool { return r < ' ' || r == '\\' || r == 0x7f })
+}
+
+// usualFiles is where repositories keep the image encoder, best first. Where
+// text and image encoders are published, model.onnx is both in one.
+var usualFiles = []string{"onnx/vision_model.onnx", "vision_model.onnx", "onnx/model.onnx", "model.onnx"}
+
+// chooseFile finds the ONNX file that is meant by a repository's name alone.
+func chooseFile(repository string, files []string) (string, error) {
+	for _, usual := range usualFiles {
+		if slices.Contains(files, usual) {
+			return usual, nil
+		}
+	}
+	var found []string
+	for _, name := range files {
+		if path.Ext(name) == ".onnx" {
+			found = append(found, name)
+		}
+	}
+	switch len(found) {
+	case 0:
+		return "", fmt.Errorf("%w: %s has no ONNX file; look for an ONNX export of it on the hub, or export it yourself", ErrUnknown, repository)
+	case 1:
+		return found[0], nil
+	}
+	return "", fmt.Errorf("%w: %s has several ONNX files; choose one: %s", ErrUnknown, repository, strings.Join(prefixed(repository+":", found), ", "))
+}
+
+func prefixed(prefix string, names []string) []string {
+	const most = 12
+	list := make([]string, 0, most+1)
+	for _, name := range names {
+		if len(list) == most {
+			return append(list, "…")
+		}
+		list = append(list, prefix+name)
+	}
+	return list
+}
+
+// companions are the files that belong to an ONNX file: its external data
+// beside it (model.onnx_data, model.onnx_data_1, …, model.onnx.data), and the
+// nearest preprocessor_config.json at or above it.
+func companions(file string, files []string) []string {
+	var found []string
+	for _, name := range files {
+		if strings.HasPrefix(name, file+"_data") && path.Dir(name) == path.Dir(file) || name == file+".data" {
+			found = append(found, name)
+		}
+	}
+	if config := nearestConfig(file, func(name string) bool { return slices.Contains(files, name) }); config != "" {
+		found = append(found, config)
+	}
+	return found
+}
+
+// nearestConfig looks for preprocessor_config.json in the folder of file and those above it.
+func nearestConfig(file string, exists func(name string) bool) string {
+	for dir := path.Dir(file); ; dir = path.Dir(dir) {
+		if name := path.Join(dir, configFile); exists(name) {
+			return name
+		}
+		if dir == "." || dir == "/" {
+			return ""
+		}
+	}
+}
