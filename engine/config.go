@@ -39,7 +39,7 @@ type Config struct {
 	ImageSize  int    `yaml:"image-size"`           // for models that take any; that of the preprocessing
 	Cache      string `yaml:"cache"`                // vitft in the user's cache folder; the store is its folder features
 
-	// Views of an image: as it is, mirrored, nearer, … in the order of graph.Views.
+	// Views of an image: as it is, nearer and mirrored, … in the order of graph.Views.
 	Views int `yaml:"views"` // to train on; 1
 	TTA   int `yaml:"tta"`   // whose mean feature is judged, in evaluation and by the exported model; 1
 

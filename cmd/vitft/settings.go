@@ -88,7 +88,7 @@ func encoderFlags(f *pflag.FlagSet, d engine.Config) {
 	f.String("preprocess", d.Preprocess, "JSON file with the preprocessing (default: the model's metadata, preprocessor_config.json beside it, or the registry)")
 	f.String("feature", d.Feature, "feature to use: auto, pooled, cls, mean, cls+mean, logits-input, a tensor's name, or TENSOR:POOLING")
 	f.Int("image-size", d.ImageSize, "image size in pixels, for models that leave it open (0: that of the preprocessing, else 224)")
-	f.Int("tta", d.TTA, "views of a test image whose mean feature is judged, in evaluation and by the exported model: plain, flip, zoom, … (--tta alone: 2)")
+	f.Int("tta", d.TTA, "views of a test image whose mean feature is judged, in evaluation and by the exported model: plain, zoomed and mirrored, zoomed, … (--tta alone: 2)")
 	f.Lookup("tta").NoOptDefVal = "2"
 	f.Int("views", d.Views, "views of a training image to learn from")
 	runtimeFlags(f, d)

@@ -20,10 +20,10 @@ type View struct {
 }
 
 // Views returns the first n of a fixed sequence of views, the plain one first, n ≤ [MaxViews]. A prefix of any length
-// is a sensible choice: plain, mirrored, nearer, both, and then the corners.
+// is a sensible choice: plain; nearer and mirrored at once, which tells more than either; each of them alone; corners.
 func Views(n int) []View {
 	const near = 8.0 / 7 // what resizing to 256 and cropping to 224 does
-	views := []View{{}, {Flip: true}, {Zoom: near}, {Zoom: near, Flip: true}}
+	views := []View{{}, {Zoom: near, Flip: true}, {Zoom: near}, {Flip: true}}
 	for _, flip := range []bool{false, true} {
 		for _, at := range [][2]float64{{-1, -1}, {1, 1}, {1, -1}, {-1, 1}} {
 			views = append(views, View{Flip: flip, Zoom: near, DX: at[0], DY: at[1]})
