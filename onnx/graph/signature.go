@@ -20,18 +20,21 @@ type Value struct {
 type Signature struct {
 	Inputs, Outputs []Value
 	Ops             map[string]bool // the operators it uses, in subgraphs and functions too
-	WeightTypes     map[string]bool // the element types of its weights
+	Float16         bool            // whether it computes with float16 weights, rather than cast them to float32 first
+	Metadata        map[string]string
 }
 
 // Field numbers of the messages in onnx.proto that a signature is read from.
 const (
 	modelGraph       protowire.Number = 7
+	modelMetadata    protowire.Number = 14
 	modelFunction    protowire.Number = 25
 	graphNode        protowire.Number = 1
 	graphInitializer protowire.Number = 5
 	graphInput       protowire.Number = 11
 	graphOutput      protowire.Number = 12
 	functionNode     protowire.Number = 7
+	nodeInput        protowire.Number = 1
 	nodeOpType       protowire.Number = 4
 	nodeAttribute    protowire.Number = 5
 	attributeGraph   protowire.Number = 6
@@ -42,11 +45,17 @@ const (
 
 // ReadSignature reads the signature of a serialised model without decoding or copying its weights.
 func ReadSignature(model []byte) (Signature, error) {
-	r := signatureReader{s: Signature{Ops: map[string]bool{}, WeightTypes: map[string]bool{}}, weights: map[string]bool{}}
+	r := signatureReader{s: Signature{Ops: map[string]bool{}, Metadata: map[string]string{}}, weights: map[string]string{}, operands: map[string]bool{}}
 	err := fields(model, func(num protowire.Number, b []byte, _ uint64) error {
 		switch num {
 		case modelGraph:
 			return fields(b, r.mainGraph)
+		case modelMetadata:
+			var p onnxpb.StringStringEntryProto
+			if err := proto.Unmarshal(b, &p); err != nil {
+				return err
+			}
+			r.s.Metadata[p.GetKey()] = p.GetValue()
 		case modelFunction:
 			return fields(b, func(num protowire.Number, b []byte, _ uint64) error {
 				if num == functionNode {
@@ -63,16 +72,20 @@ func ReadSignature(model []byte) (Signature, error) {
 	all := r.s.Inputs // up to IR version 3 every weight is listed as an input too
 	r.s.Inputs = nil
 	for _, v := range all {
-		if !r.weights[v.Name] {
+		if _, weight := r.weights[v.Name]; !weight {
 			r.s.Inputs = append(r.s.Inputs, v)
 		}
+	}
+	for name, elem := range r.weights {
+		r.s.Float16 = r.s.Float16 || elem == "float16" && r.operands[name]
 	}
 	return r.s, nil
 }
 
 type signatureReader struct {
-	s       Signature
-	weights map[string]bool
+	s        Signature
+	weights  map[string]string // element types of the initialisers
+	operands map[string]bool   // inputs of all nodes but casts
 }
 
 func (r *signatureReader) mainGraph(num protowire.Number, b []byte, _ uint64) error {
@@ -80,15 +93,18 @@ func (r *signatureReader) mainGraph(num protowire.Number, b []byte, _ uint64) er
 	case graphNode:
 		return r.node(b, 0)
 	case graphInitializer:
-		return fields(b, func(num protowire.Number, name []byte, v uint64) error {
+		var name, elem string
+		err := fields(b, func(num protowire.Number, b []byte, v uint64) error {
 			switch num {
 			case tensorName:
-				r.weights[string(name)] = true
+				name = string(b)
 			case tensorDataType:
-				r.s.WeightTypes[typeName(int32(v))] = true
+				elem = typeName(int32(v))
 			}
 			return nil
 		})
+		r.weights[name] = elem
+		return err
 	case graphInput, graphOutput:
 		var info onnxpb.ValueInfoProto
 		if err := proto.Unmarshal(b, &info); err != nil {
@@ -107,10 +123,14 @@ func (r *signatureReader) node(b []byte, depth int) error {
 	if depth > maxDepth {
 		return fmt.Errorf("graphs nested more than %d deep", maxDepth)
 	}
-	return fields(b, func(num protowire.Number, b []byte, _ uint64) error {
+	var inputs []string
+	var op string
+	err := fields(b, func(num protowire.Number, b []byte, _ uint64) error {
 		switch num {
+		case nodeInput:
+			inputs = append(inputs, string(b))
 		case nodeOpType:
-			r.s.Ops[string(b)] = true
+			op = string(b)
 		case nodeAttribute:
 			return fields(b, func(num protowire.Number, b []byte, _ uint64) error {
 				if num != attributeGraph && num != attributeGraphs {
@@ -126,6 +146,13 @@ func (r *signatureReader) node(b []byte, depth int) error {
 		}
 		return nil
 	})
+	r.s.Ops[op] = true
+	if op != "Cast" {
+		for _, name := range inputs {
+			r.operands[name] = true
+		}
+	}
+	return err
 }
 
 // fields calls f with each length-delimited field of a message (its bytes) and each varint field (its value).
