@@ -30,6 +30,7 @@ const (
 	labelsFile      = "labels.txt"
 	headFile        = "head.safetensors"
 	modelFile       = "model.onnx"
+	cardFile        = "README.md"
 	checkpointFile  = "checkpoint/state.gob"
 )
 

@@ -169,7 +169,7 @@ func (r *run) prepare(w *worker, i int, dst []float32) error {
 	if err != nil {
 		return &ImageError{Reason: ReasonUnreadable, Err: err}
 	}
-	return w.bytes(r.Preprocess, data, dst)
+	return w.bytes(r.Preprocess, MaxPixels, data, dst)
 }
 
 // model runs the batches in order.

@@ -41,8 +41,8 @@ func (w *worker) set(p Preprocess) error {
 	return nil
 }
 
-func (w *worker) bytes(p Preprocess, data []byte, dst []float32) error {
-	if err := decode(data, &w.decoded, MaxPixels); err != nil {
+func (w *worker) bytes(p Preprocess, maxPixels int, data []byte, dst []float32) error {
+	if err := decode(data, &w.decoded, min(maxPixels, MaxPixels)); err != nil {
 		return err
 	}
 	return w.image(p, &w.decoded, dst)

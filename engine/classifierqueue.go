@@ -1,0 +1,215 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"math"
+	"runtime"
+	"slices"
+	"sync/atomic"
+	"time"
+
+	"github.com/vitft/vitft/onnx"
+	"github.com/vitft/vitft/onnx/graph"
+)
+
+// queue runs a model on images that come from many goroutines, as many at a
+// time as are there. While a batch runs the next one gathers, so under load
+// nobody waits for company; otherwise an image waits for those that are being
+// prepared, and no longer than delay.
+type queue struct {
+	model    *onnx.ImageModel
+	size     int // of an image, in values
+	batch    int
+	delay    time.Duration
+	widths   []int  // of the outputs' rows
+	which    [2]int // of the outputs: probabilities and logits
+	classes  int    // C
+	requests chan *request
+
+	buffers   chan []float32 // for one image each; nil until first used
+	decoders  chan struct{}  // a place for each image that is being prepared
+	preparing atomic.Int64   // images on their way into requests
+	ended     chan struct{}
+}
+
+// request is an image that is prepared and waits for its answer.
+type request struct {
+	ctx    context.Context
+	pixels []float32
+	since  time.Time
+	done   chan answer
+}
+
+// answer holds what the model says of one image, or err.
+type answer struct {
+	probabilities, logits []float32 // [C]
+	err                   error
+}
+
+var errNotFinite = errors.New("the model gives logits that are not finite for this image")
+
+func newQueue(model *onnx.ImageModel, size, batch int, delay time.Duration) *queue {
+	buffers := 2*batch + runtime.GOMAXPROCS(0)
+	q := &queue{
+		model: model, size: size, batch: batch, delay: delay,
+		requests: make(chan *request, buffers), buffers: make(chan []float32, buffers),
+		decoders: make(chan struct{}, runtime.GOMAXPROCS(0)), ended: make(chan struct{}),
+	}
+	for i, v := range model.Outputs() {
+		q.widths = append(q.widths, int(v.Shape[1]))
+		switch v.Name {
+		case graph.Probabilities:
+			q.which[0], q.classes = i, int(v.Shape[1])
+		case graph.Logits:
+			q.which[1] = i
+		}
+	}
+	for range buffers {
+		q.buffers <- nil
+	}
+	go q.run()
+	return q
+}
+
+// close ends the queue once all requests are answered. submit must not be
+// called any more.
+func (q *queue) close() {
+	close(q.requests)
+	<-q.ended
+}
+
+// submit prepares an image and queues it.
+func (q *queue) submit(ctx context.Context, prepare func(pixels []float32) error) (_ *request, err error) {
+	q.preparing.Add(1)
+	defer q.preparing.Add(-1) // after it is queued, so that it is never overlooked
+	var pixels []float32
+	select {
+	case pixels = <-q.buffers:
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	queued := false
+	defer func() {
+		if !queued { // also when a decoder panics
+			q.buffers <- pixels
+		}
+	}()
+	if pixels == nil {
+		pixels = make([]float32, q.size)
+	}
+	if err := q.prepare(ctx, prepare, pixels); err != nil {
+		return nil, err
+	}
+	r := &request{ctx: ctx, pixels: pixels, since: time.Now(), done: make(chan answer, 1)}
+	queued = true
+	q.requests <- r // has room for all buffers
+	return r, nil
+}
+
+func (q *queue) prepare(ctx context.Context, prepare func(pixels []float32) error, pixels []float32) error {
+	select {
+	case q.decoders <- struct{}{}:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	defer func() { <-q.decoders }()
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	return prepare(pixels)
+}
+
+// wait returns the answer, or the context's error as soon as it ends.
+func (r *request) wait() (answer, error) {
+	select {
+	case a := <-r.done:
+		return a, a.err
+	case <-r.ctx.Done():
+		return answer{}, r.ctx.Err()
+	}
+}
+
+// run answers batch after batch until the queue is closed.
+func (q *queue) run() {
+	defer close(q.ended)
+	pixels := make([]float32, q.batch*q.size)
+	outputs := make([][]float32, len(q.widths))
+	for i, w := range q.widths {
+		outputs[i] = make([]float32, q.batch*w)
+	}
+	batch := make([]*request, 0, q.batch)
+	for first := range q.requests {
+		batch = q.gather(append(batch[:0], first))
+		batch = q.take(batch, pixels)
+		q.answer(batch, pixels, outputs)
+	}
+}
+
+// gather adds requests to the first one until the batch is full, its time is
+// up, or no others are on their way.
+func (q *queue) gather(batch []*request) []*request {
+	var timeout <-chan time.Time
+	for len(batch) < q.batch {
+		select {
+		case r, ok := <-q.requests:
+			if !ok {
+				return batch
+			}
+			batch = append(batch, r)
+			continue
+		default:
+		}
+		left := q.delay - time.Since(batch[0].since)
+		if left <= 0 || q.preparing.Load() == 0 {
+			return batch
+		}
+		if timeout == nil {
+			timeout = time.After(left)
+		}
+		select {
+		case r, ok := <-q.requests:
+			if !ok {
+				return batch
+			}
+			batch = append(batch, r)
+		case <-timeout:
+			return batch
+		}
+	}
+	return batch
+}
+
+// take copies the images that are still wanted together and frees their
+// buffers.
+func (q *queue) take(batch []*request, pixels []float32) []*request {
+	wanted := batch[:0]
+	for _, r := range batch {
+		if r.ctx.Err() == nil {
+			copy(pixels[len(wanted)*q.size:], r.pixels)
+			wanted = append(wanted, r)
+		}
+		q.buffers <- r.pixels
+		r.pixels = nil
+	}
+	return wanted
+}
+
+func (q *queue) answer(batch []*request, pixels []float32, outputs [][]float32) {
+	if len(batch) == 0 {
+		return
+	}
+	// A batch is run to its end, whoever gives up meanwhile: it belongs to all.
+	err := q.model.Run(context.Background(), pixels, len(batch), outputs...)
+	for i, r := range batch {
+		a := answer{err: err}
+		if err == nil {
+			row := func(k int) []float32 { return slices.Clone(outputs[q.which[k]][i*q.classes : (i+1)*q.classes]) }
+			a.probabilities, a.logits = row(0), row(1)
+			if slices.ContainsFunc(a.logits, func(z float32) bool { return math.IsNaN(float64(z)) || math.IsInf(float64(z), 0) }) {
+				a = answer{err: errNotFinite}
+			}
+		}
+		r.done <- a
+	}
+}
