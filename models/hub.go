@@ -46,7 +46,7 @@ type Hub struct {
 	Pins   string // file with the digests of what was pulled; vitft/models.lock.json in the user's configuration folder
 	Update bool   // let a changed file take the place of the pinned one
 
-	Attempts int           // tries of a request that brings nothing new, before it is given up; 6
+	Attempts int           // tries of a request that brings nothing new, before it is given up; 5
 	Backoff  time.Duration // wait before the second try, doubled for each further one up to 30 s; 1 s
 	Stall    time.Duration // longest time without a byte, while connecting too; 30 s
 
@@ -240,7 +240,7 @@ func (h *Hub) session() (*session, error) {
 		s.link = func(string, string) error { return errors.ErrUnsupported }
 	}
 	if s.attempts <= 0 {
-		s.attempts = 6
+		s.attempts = 5
 	}
 	if s.backoff <= 0 {
 		s.backoff = time.Second

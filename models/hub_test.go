@@ -233,13 +233,13 @@ func TestParseRef(t *testing.T) {
 		if err != nil || got != want {
 			t.Errorf("parseRef(%q) = %+v, %v", name, got, err)
 		}
-		if got.String() != name || !IsHubName(name) {
+		if got.String() != name || !IsName(name) {
 			t.Errorf("%q is printed as %q", name, got)
 		}
 	}
 	for _, name := range []string{"", "vit", "/vit", "owner/", "a/b/c", "../b", "a/..", "a/b..c", "a/b--c", ".a/b", "-a/b", "a b/c", "a/b:", "a/b:c.bin", "a/b:/c.onnx",
 		"a/b:../c.onnx", "a/b:x/../c.onnx", `a/b:x\c.onnx`, "a/b:x\x00.onnx", "a/b@", "a/b@../x", "a/b@-x", "a/b@x/../y", "a/b@x y", "C:\\models\\vit.onnx", "http://x/y"} {
-		if r, err := parseRef(name); !errors.Is(err, ErrUnknown) || IsHubName(name) {
+		if r, err := parseRef(name); !errors.Is(err, ErrUnknown) || IsName(name) {
 			t.Errorf("parseRef(%q) = %+v, %v", name, r, err)
 		}
 	}

@@ -37,7 +37,7 @@ func TestRegistry(t *testing.T) {
 			if (b.Repository == "") != (b.Revision == "") {
 				t.Errorf("repository %q and revision %q belong together", b.Repository, b.Revision)
 			}
-			if b.Repository != "" && !IsHubName(b.Repository+":"+b.File+"@"+b.Revision) {
+			if b.Repository != "" && !IsName(b.Repository+":"+b.File+"@"+b.Revision) {
 				t.Errorf("%s:%s@%s is no file on the hub", b.Repository, b.File, b.Revision)
 			}
 			if b.Repository != "" && b.Licence == "" {

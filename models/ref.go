@@ -1,6 +1,7 @@
 package models
 
 import (
+	"errors"
 	"fmt"
 	"path"
 	"path/filepath"
@@ -28,11 +29,12 @@ type ref struct {
 	revision   string // branch, tag or commit
 }
 
-// IsHubName reports whether name has the form OWNER/REPOSITORY[:FILE][@REVISION].
-// A path such as models/vit.onnx has it too; what exists as a file is better taken as one.
-func IsHubName(name string) bool {
-	_, err := parseRef(name)
-	return err == nil
+// IsName reports whether Find can look name up: that of a registered backbone
+// or OWNER/REPOSITORY[:FILE], each with @REVISION or without. A path such as
+// models/vit has that form, too; what exists as a file is better taken as one.
+func IsName(name string) bool {
+	_, _, err := named(name)
+	return !errors.Is(err, ErrUnknown)
 }
 
 // parseRef reads OWNER/REPOSITORY[:FILE][@REVISION].
