@@ -4,10 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"math"
 	"os"
-	"path/filepath"
 	"strings"
 
 	"github.com/vitft/vitft/engine/store"
@@ -33,19 +31,21 @@ type backbone struct {
 	encoder    *onnx.Encoder
 }
 
-// readModel reads the backbone that c names, from a file or the registry.
+// readModel reads the backbone that c names.
 func readModel(c Config) (*graph.Model, string, error) {
-	if b, err := models.Lookup(c.Backbone); err == nil {
-		data, err := b.Bytes()
+	at, err := locate(c.Backbone)
+	if err != nil {
+		return nil, "", err
+	}
+	if at.Embedded {
+		data, err := at.Bytes()
 		if err != nil {
-			return nil, "", dataError("backbone %s: %v", c.Backbone, err)
+			return nil, "", err
 		}
 		m, err := graph.Parse(data)
-		return m, b.SHA256, err
-	} else if _, statErr := os.Stat(c.Backbone); errors.Is(statErr, fs.ErrNotExist) {
-		return nil, "", dataError("backbone: there is no file %s, and %v", c.Backbone, err)
+		return m, at.SHA256, err
 	}
-	m, err := graph.Read(c.Backbone)
+	m, err := graph.Read(at.Path)
 	if err != nil {
 		return nil, "", fmt.Errorf("backbone: %w", err)
 	}
@@ -219,8 +219,9 @@ func findPreprocess(c Config, m *graph.Model, sum string) (vit.Preprocess, strin
 	return p, source, err
 }
 
-// knownPreprocess looks in --preprocess, the model's metadata,
-// preprocessor_config.json beside it, and the registry; else it guesses.
+// knownPreprocess looks in --preprocess, the model's metadata, the
+// preprocessor_config.json beside it or in its repository, and the registry;
+// else it guesses.
 func knownPreprocess(c Config, m *graph.Model, sum string) (vit.Preprocess, string, error) {
 	if c.Preprocess != "" {
 		p, err := readPreprocess(c.Preprocess)
@@ -233,12 +234,15 @@ func knownPreprocess(c Config, m *graph.Model, sum string) (vit.Preprocess, stri
 		}
 		return p, "the model's metadata", nil
 	}
-	beside := filepath.Join(filepath.Dir(c.Backbone), "preprocessor_config.json")
-	if _, err := os.Stat(beside); err == nil && !isRegistered(c.Backbone) {
-		p, err := readPreprocess(beside)
-		return p, beside, err
+	at, err := locate(c.Backbone)
+	if err != nil {
+		return vit.Preprocess{}, "", err
 	}
-	if b, how, ok := models.Recognize(c.Backbone, sum); ok {
+	if at.Config != "" {
+		p, err := readPreprocess(at.Config)
+		return p, at.Config, err
+	}
+	if b, how, ok := models.Recognize(at.Name, sum); ok {
 		p, err := vit.ParsePreprocess(b.Preprocess)
 		return p, fmt.Sprintf("the registry's %s (%s)", b.Name, how), err
 	}
@@ -269,8 +273,3 @@ func readPreprocess(path string) (vit.Preprocess, error) {
 
 // DefaultBackbone is the name of the embedded backbone.
 func DefaultBackbone() string { return models.Default().Name }
-
-func isRegistered(name string) bool {
-	_, err := models.Lookup(name)
-	return err == nil
-}

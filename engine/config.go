@@ -30,7 +30,7 @@ type Config struct {
 	MaxUnreadable *float64 `yaml:"max-unreadable"` // share of unreadable images that is skipped; 0.01
 
 	// Backbone and features.
-	Backbone   string `yaml:"backbone"`             // .onnx path or registry name; the embedded default
+	Backbone   string `yaml:"backbone"`             // .onnx path or a name that models.Hub finds; the embedded default
 	Preprocess string `yaml:"preprocess,omitempty"` // JSON file; found out by default
 	Feature    string `yaml:"feature"`              // auto
 	Provider   string `yaml:"provider"`             // auto
@@ -82,7 +82,7 @@ func (c *Config) EnsureDefaults() {
 	if _, fraction := c.holdout(); !fraction {
 		c.Val = absolute(c.Val)
 	}
-	if !isRegistered(c.Backbone) && (filepath.Ext(c.Backbone) == ".onnx" || strings.ContainsRune(c.Backbone, filepath.Separator)) {
+	if !isName(c.Backbone) && (filepath.Ext(c.Backbone) == ".onnx" || strings.ContainsRune(c.Backbone, filepath.Separator)) {
 		c.Backbone = absolute(c.Backbone)
 	}
 	c.Training.ensureDefaults()

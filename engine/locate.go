@@ -1,0 +1,52 @@
+package engine
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/vitft/vitft/models"
+)
+
+// locate finds the backbone that --backbone gives by its file or its name. Only
+// what is on this machine counts; fetching is `vitft models pull`.
+func locate(backbone string) (models.Pulled, error) {
+	if isName(backbone) {
+		p, err := new(models.Hub).Find(backbone)
+		switch {
+		case errors.Is(err, models.ErrSetting):
+			return p, configError("backbone: %v", err)
+		case err != nil:
+			return p, dataError("backbone: %v", err)
+		}
+		return p, nil
+	}
+	if _, err := os.Stat(backbone); errors.Is(err, fs.ErrNotExist) {
+		_, unknown := models.Lookup(backbone)
+		return models.Pulled{}, dataError("backbone: there is no file %s, and %v", backbone, unknown)
+	}
+	p := models.Pulled{Backbone: models.Backbone{Name: backbone}, Path: backbone}
+	beside := filepath.Join(filepath.Dir(backbone), "preprocessor_config.json")
+	if _, err := os.Stat(beside); err == nil {
+		p.Config = beside
+	}
+	return p, nil
+}
+
+// isName reports whether a backbone is given by name. OWNER/REPOSITORY looks
+// like a path: what exists or ends in .onnx is one.
+func isName(backbone string) bool {
+	if !models.IsName(backbone) {
+		return false
+	}
+	if !strings.ContainsRune(backbone, '/') {
+		return true
+	}
+	if filepath.Ext(backbone) == ".onnx" && !strings.ContainsRune(backbone, ':') {
+		return false
+	}
+	_, err := os.Stat(backbone)
+	return err != nil
+}
