@@ -11,6 +11,9 @@ import (
 	"github.com/vitft/vitft/head"
 )
 
+// pullStage counts bytes; all other stages count things.
+const pullStage = "pull"
+
 // logEvery is how often progress is logged where no bar can be drawn.
 const logEvery = 15 * time.Second
 
@@ -24,6 +27,7 @@ type bars struct {
 	name   string
 	bar    *progressbar.ProgressBar
 	start  time.Time
+	first  int // what was done before start
 	logged time.Time
 }
 
@@ -31,20 +35,21 @@ func (b *bars) progress(stage, what string, done, total int) {
 	name := stage + " " + what
 	if name != b.name {
 		b.pause()
-		b.name, b.start, b.logged = name, time.Now(), time.Now()
+		b.name, b.start, b.first, b.logged = name, time.Now(), done, time.Now()
 	}
 	if b.visible {
 		if b.bar == nil {
 			b.bar = progressbar.NewOptions(total,
 				progressbar.OptionSetWriter(b.out), progressbar.OptionSetDescription(name),
 				progressbar.OptionShowCount(), progressbar.OptionShowIts(), progressbar.OptionSetItsString(unit(stage)),
+				progressbar.OptionShowBytes(stage == pullStage),
 				progressbar.OptionThrottle(100*time.Millisecond), progressbar.OptionSetWidth(30),
 				progressbar.OptionClearOnFinish())
 		}
 		_ = b.bar.Set(done) // a bar that cannot be drawn must not stop the work
-	} else if time.Since(b.logged) >= logEvery && done < total && done > 0 {
+	} else if time.Since(b.logged) >= logEvery && done < total && done > b.first {
 		b.logged = time.Now()
-		rate := float64(done) / time.Since(b.start).Seconds()
+		rate := float64(done-b.first) / time.Since(b.start).Seconds()
 		left := time.Duration(float64(total-done)/rate) * time.Second
 		b.log.Info().Int("done", done).Int("total", total).Str("rate", fmt.Sprintf("%.1f %s/s", rate, unit(stage))).Stringer("left", left).Msg(name)
 	}
@@ -76,6 +81,8 @@ func unit(stage string) string {
 		return "epochs"
 	case "sweep":
 		return "heads"
+	case pullStage:
+		return "bytes"
 	}
 	return "images"
 }

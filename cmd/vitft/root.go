@@ -28,7 +28,7 @@ type app struct {
 
 const exitCodeHelp = `Exit codes:
   0    done
-  1    failed, may work when tried again (I/O, full disk)
+  1    failed, may work when tried again (I/O, network, full disk)
   2    bad flags or configuration
   3    bad or missing data or model file
   4    runtime library or provider not usable
