@@ -241,6 +241,11 @@ func TestSweepOutlivesAFailure(t *testing.T) {
 			t.Errorf("%d heads were trained", n)
 		}
 	}
+	// Features that cannot be prepared for one head do not stop the others either.
+	s := runSweep(t, c, parseSweep(t, `{grid: [{loss: [ce, la]}, {loss: ce, shrinkage: 1e-30}]}`), Events{})
+	if status := table(t, c, headsFile)["status"]; s.Failed() != 1 || !slices.Equal(status, []string{"done", "done", "failed"}) {
+		t.Errorf("status %q", status)
+	}
 	if _, err := Sweep(context.Background(), c, parseSweep(t, `{grid: [{loss: ce, head: linear, lr: 1e38}]}`), Events{}); err == nil || !strings.Contains(err.Error(), "diverged") {
 		t.Errorf("a sweep in which every head failed ends with %v", err)
 	}
