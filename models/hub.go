@@ -179,7 +179,9 @@ func named(name string) (Backbone, ref, error) {
 		revision = b.Revision
 	}
 	r, err := parseRef(b.Repository + ":" + b.File + "@" + revision)
-	b.Revision = revision
+	if revision != b.Revision {
+		b.Revision, b.SHA256, b.Verified = revision, "", false // those are of the registered one
+	}
 	return b, r, err
 }
 

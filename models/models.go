@@ -65,7 +65,7 @@ func Lookup(name string) (Backbone, error) {
 
 // Recognize finds the backbone that a model file is: by its SHA-256 (hex), else
 // by its path, if that ends in a registered name or in a registered Repository
-// and File. How says which, for the log.
+// and File, as they are or in the hub's cache. How says which, for the log.
 func Recognize(path, sha256 string) (b Backbone, how string, ok bool) {
 	list := List()
 	for _, b := range list {
@@ -77,7 +77,8 @@ func Recognize(path, sha256 string) (b Backbone, how string, ok bool) {
 	stem := canonical(strings.TrimSuffix(path[strings.LastIndexByte(path, '/')+1:], ".onnx"))
 	for _, b := range list {
 		published := b.Repository + "/" + b.File
-		if stem == canonical(b.Name) || b.File != "" && (path == published || strings.HasSuffix(path, "/"+published)) {
+		cached := strings.Contains(path, "/"+folderName(b.Repository)+"/snapshots/") && strings.HasSuffix(path, "/"+b.File)
+		if stem == canonical(b.Name) || b.File != "" && (cached || path == published || strings.HasSuffix(path, "/"+published)) {
 			return b, "by its path", true
 		}
 	}

@@ -145,6 +145,8 @@ func TestRecognize(t *testing.T) {
 		{"/m/vit_tiny_patch16_224.onnx", "", "vit-tiny-patch16-224", "path"},
 		{"/hub/onnx-community/dinov2-base/onnx/model.onnx", "", "dinov2-base", "path"},
 		{"Xenova/clip-vit-base-patch16/onnx/vision_model.onnx", "", "clip-vit-base-patch16", "path"},
+		{"/c/models--onnx-community--dinov2-base/snapshots/0123/onnx/model.onnx", "", "dinov2-base", "path"},
+		{"/c/models--onnx-community--dinov2-base/snapshots/0123/onnx/model_q4.onnx", "", "", ""},
 		{"model.onnx", "", "", ""},
 		{"onnx/model.onnx", "", "", ""},
 		{"", "", "", ""},

@@ -53,7 +53,7 @@ func (s *session) pull(ctx context.Context, b Backbone, r ref, asked string) (Pu
 
 // checkPins compares what the hub offers with what is known of the files.
 func (s *session) checkPins(b Backbone, r ref, commit string, offered []remote, asked string) error {
-	if want := digest(b.SHA256); want != "" && r.revision == b.Revision && offered[0].digest != want {
+	if want := digest(b.SHA256); want != "" && offered[0].digest != want {
 		return fmt.Errorf("%w: %s is %v at commit %s, but this program knows %s as %v; it was replaced there, do not use it unseen",
 			ErrChanged, r, offered[0].digest, commit, b.Name, want)
 	}

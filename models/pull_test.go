@@ -124,6 +124,7 @@ func TestPullRegistered(t *testing.T) {
 	if _, err := h.Pull(context.Background(), "dinov2-small"); !errors.Is(err, ErrChanged) || !strings.Contains(err.Error(), "this program knows") {
 		t.Errorf("another digest than the registry's: %v", err)
 	}
+	mustPull(t, f, h, "dinov2-small@"+old) // which that digest is not about
 
 	for name, want := range map[string]error{"vit-tiny-patch16-224": ErrNotPulled, "dinov3": ErrUnknown, "a/b/c": ErrUnknown, "vitft-micro-28@v2": ErrUnknown, "": ErrUnknown} {
 		if _, err := h.Pull(context.Background(), name); !errors.Is(err, want) {

@@ -211,7 +211,29 @@ func TestRenamed(t *testing.T) {
 	}
 }
 
+// TestMirror has a mirror that redirects everything to the hub, whose refusals
+// are final and who gets no token.
+func TestMirror(t *testing.T) {
+	f := newFakeHub(t, vitFiles())
+	asked := 0
+	mirror := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		asked++
+		http.Redirect(w, r, f.hub.URL+r.URL.RequestURI(), http.StatusTemporaryRedirect)
+	}))
+	defer mirror.Close()
+	h := f.client(t)
+	h.Endpoint, h.Token = mirror.URL, "hf_secret"
+	mustPull(t, f, h, "owner/vit")
+	asked = 0
+	if _, err := h.Pull(context.Background(), "owner/none"); !errors.Is(err, ErrUnknown) || asked != 1 {
+		t.Errorf("asked %d times: %v", asked, err)
+	}
+	f.token = "hf_secret"
+	if _, err := h.Pull(context.Background(), "owner/vit"); !errors.Is(err, ErrAccess) {
+		t.Errorf("the token went to another host: %v", err)
+	}
+}
+
 type roundTripper func(*http.Request) (*http.Response, error)
 
 func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
-

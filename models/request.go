@@ -274,14 +274,15 @@ func (s *session) refusal(resp *http.Response, r ref) error {
 	if message := resp.Header.Get("X-Error-Message"); message != "" {
 		text += fmt.Sprintf(" (%.200q)", message)
 	}
+	code := resp.Header.Get("X-Error-Code")
 	switch {
 	case status >= 500, status == http.StatusTooManyRequests, status == http.StatusRequestTimeout:
 		return &transient{text: text, wait: retryAfter(resp.Header, time.Now())}
-	case !s.isEndpoint(resp.Request.URL):
+	case code == "" && !s.isEndpoint(resp.Request.URL):
 		return &transient{text: text} // a signed address that ran out; the hub signs a new one
 	}
 	page := s.endpoint.JoinPath(r.repository).String()
-	switch code := resp.Header.Get("X-Error-Code"); {
+	switch {
 	case code == "GatedRepo", status == http.StatusForbidden:
 		return fmt.Errorf("%w: %s: %s; accept its terms at %s and set HF_TOKEN to a token of that account that may read it", ErrAccess, r.repository, text, page)
 	case code == "RevisionNotFound":
