@@ -21,7 +21,7 @@ $tool depguard ./...
 step 'tests'
 go test -timeout 40m ./...
 step 'race detector on what runs concurrently'
-go test -race -timeout 20m -short ./vit ./onnx ./engine/store ./engine/dataset
+go test -race -timeout 20m -short ./models ./vit ./onnx ./engine/store ./engine/dataset
 step 'a short fuzz of each parser'
 for dir in $(git grep -l '^func Fuzz' -- '*_test.go' | xargs -n1 dirname | sort -u); do
   for target in $(grep -ho '^func Fuzz[A-Za-z0-9_]*' "$dir"/*_test.go | cut -d' ' -f2); do

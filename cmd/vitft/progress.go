@@ -39,12 +39,14 @@ func (b *bars) progress(stage, what string, done, total int) {
 	}
 	if b.visible {
 		if b.bar == nil {
-			b.bar = progressbar.NewOptions(total,
-				progressbar.OptionSetWriter(b.out), progressbar.OptionSetDescription(name),
-				progressbar.OptionShowCount(), progressbar.OptionShowIts(), progressbar.OptionSetItsString(unit(stage)),
-				progressbar.OptionShowBytes(stage == pullStage),
+			rate := []progressbar.Option{progressbar.OptionShowIts(), progressbar.OptionSetItsString(unit(stage))}
+			if stage == pullStage {
+				rate = []progressbar.Option{progressbar.OptionShowBytes(true)}
+			}
+			b.bar = progressbar.NewOptions(total, append(rate,
+				progressbar.OptionSetWriter(b.out), progressbar.OptionSetDescription(name), progressbar.OptionShowCount(),
 				progressbar.OptionThrottle(100*time.Millisecond), progressbar.OptionSetWidth(30),
-				progressbar.OptionClearOnFinish())
+				progressbar.OptionClearOnFinish())...)
 		}
 		_ = b.bar.Set(done) // a bar that cannot be drawn must not stop the work
 	} else if time.Since(b.logged) >= logEvery && done < total && done > b.first {
