@@ -73,12 +73,12 @@ func TestLossesAgainstNumpy(t *testing.T) {
 // Logistic regression against scikit-learn, linear discriminant analysis against numpy (testdata/baselines.py).
 func TestClosedForms(t *testing.T) {
 	var f struct {
-		Classes, Dim int
-		X, Test      []float32
-		Y            []int
-		WeightDecay  float64 `json:"weight_decay"`
-		Shrinkage    float64
-		LogReg, LDA  []float64
+		Classes, Dim      int
+		X, Test           []float32
+		Y                 []int
+		WeightDecay       float64 `json:"weight_decay"`
+		Shrinkage         float64
+		LogReg, Unit, LDA []float64
 	}
 	readFixture(t, "baselines.json", &f)
 	d := Data{X: f.X, Y: f.Y, Dim: f.Dim, Classes: f.Classes}
@@ -89,6 +89,7 @@ func TestClosedForms(t *testing.T) {
 	}{
 		{Settings{Loss: "logreg", Features: "raw", WeightDecay: &f.WeightDecay}, f.LogReg, 2e-3},
 		{Settings{Loss: "logreg", Features: "center", WeightDecay: &f.WeightDecay}, f.LogReg, 2e-3}, // a shift changes nothing
+		{Settings{Loss: "logreg", Features: "raw", Head: "cosine", WeightDecay: &f.WeightDecay}, f.Unit, 2e-3},
 		{Settings{Loss: "lda", Shrinkage: f.Shrinkage}, f.LDA, 1e-4},
 	} {
 		r, err := Train(context.Background(), d, c.set)

@@ -45,8 +45,8 @@ type stage struct {
 // The baselines, and what is left of each when the backbone does not learn:
 //
 //   - post-hoc-la (Menon et al., ICLR 2021): cross-entropy, then τ log π_y is taken off the bias;
-//   - tau-norm (Kang et al., ICLR 2020): cross-entropy, then the rows of W are divided by their length to the power τ,
-//     and so are the biases. Rows of a cosine head are of one length already;
+//   - tau-norm (Kang et al., ICLR 2020): cross-entropy, then the rows of W are divided by their length to the power τ
+//     and the biases dropped. Rows of a cosine head are of one length already;
 //   - crt (Kang et al.): the classifier trained anew with classes drawn alike. There is no first stage, since that
 //     would only train the backbone;
 //   - lws (Kang et al.): cross-entropy until T0, from there on only one scale a class, with classes drawn alike;
@@ -77,7 +77,7 @@ var methods = []method{
 	{name: "lws", late: &stage{balanced: true, scales: true}},
 	{name: "ncm", solve: solveNCM},
 	{name: "lda", solve: solveLDA, head: "linear"},
-	{name: "logreg", early: stage{alpha: balancedWeight}, solve: solveLogReg, head: "linear", weightDecay: 0.001},
+	{name: "logreg", early: stage{alpha: balancedWeight}, solve: solveLogReg, head: "linear", weightDecay: 1},
 }
 
 // Losses lists the names that Settings.Loss takes: losses, then baselines.
@@ -193,12 +193,12 @@ func adjustLogits(h *Head, prior []float64, tau float64) {
 func normalizeRows(h *Head, _ []float64, tau float64) {
 	for y := range h.B {
 		row := h.W[y*h.Dim : (y+1)*h.Dim]
+		h.B[y] = 0
 		if n := norm(row); n > 0 {
 			f := float32(math.Pow(float64(n), -tau))
 			for d := range row {
 				row[d] *= f
 			}
-			h.B[y] *= f
 		}
 	}
 }

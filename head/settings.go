@@ -29,7 +29,7 @@ type Settings struct {
 	LR          float64  // peak learning rate (default 0.02, for a linear head 0.01; ldam 0.006; adamw 0.0003)
 	Momentum    *float64 // sgd (default 0.9)
 	Nesterov    bool
-	WeightDecay *float64 // on W: added to the gradient by sgd, decoupled in adamw (default 0; logreg 0.001)
+	WeightDecay *float64 // on W: added to the gradient by sgd, decoupled in adamw (default 0; logreg 1)
 	Warmup      int      // epochs of linear warm-up (default 0)
 
 	Switch  *float64 // T0: an epoch, or below 1 a fraction of Epochs (default 0.2)

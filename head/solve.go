@@ -65,16 +65,18 @@ func solveLDA(_ context.Context, t *trainer, _ *batchLoss) error {
 }
 
 // solveLogReg minimises Σ_i α_{y_i} ℓ_i / Σ_i α_{y_i} + WeightDecay/2 |W|² over all views by L-BFGS (Liu and Nocedal,
-// 1989), from 0.
+// 1989), from 0. It works on features of unit variance, so that what counts as converged is the same for all.
 func solveLogReg(ctx context.Context, t *trainer, loss *batchLoss) error {
 	data := t.flat()
 	f := &regression{t: t, data: data, loss: loss, grad: make([]float64, data.Classes*(data.Dim+1))}
-	f.total = f.loss.weight(data.Y)
+	f.total, f.unit = f.loss.weight(data.Y), math.Sqrt(float64(data.Dim))/max(t.length, 1e-12)
+	near := 1 / float64(data.Classes) // what the gradient is of the order of at 0
 	_, err := optimize.Minimize(optimize.Problem{
 		Func: func(x []float64) float64 { return f.at(x).value },
 		Grad: func(grad, x []float64) { copy(grad, f.at(x).grad) },
 	}, make([]float64, len(f.grad)), &optimize.Settings{
-		GradientThreshold: 1e-5,
+		GradientThreshold: 1e-5 * near,
+		Converger:         &optimize.FunctionConverge{Relative: 1e-9, Iterations: 20},
 		MajorIterations:   1000,
 		Recorder:          stopWith{ctx},
 	}, &optimize.LBFGS{})
@@ -83,17 +85,24 @@ func solveLogReg(ctx context.Context, t *trainer, loss *batchLoss) error {
 		return f.err
 	case ctx.Err() != nil:
 		return fmt.Errorf("logistic regression: %w", ctx.Err())
-	case err != nil && !(floats.Norm(f.grad, math.Inf(1)) < 1e-3):
+	case err != nil && !(floats.Norm(f.grad, math.Inf(1)) < 1e-2*near):
 		// Near the optimum float32 has no more digits for the line search to go by, and that is near enough.
 		return fmt.Errorf("logistic regression: %w; use more weight decay than %g", err, *t.set.WeightDecay)
 	}
 	p := t.expert(t.state.Params, 0)
 	clear(p.all)
-	for i, v := range f.x {
-		p.all[i] = float32(v)
+	for i, v := range f.x[:len(p.w)] {
+		p.w[i] = float32(f.unit * v)
+	}
+	for k, v := range f.x[len(p.w):] {
+		p.b[k] = float32(v)
 	}
 	for k := range p.s {
 		p.s[k] = 1
+		if row := p.w[k*data.Dim : (k+1)*data.Dim]; t.head.Normalize { // z = S (w/|w|·x + b)
+			p.s[k] = max(norm(row), 1e-12)
+			p.b[k] /= p.s[k]
+		}
 	}
 	return nil
 }
@@ -107,13 +116,14 @@ func (s stopWith) Record(*optimize.Location, optimize.Operation, *optimize.Stats
 	return s.ctx.Err()
 }
 
-// regression is the objective of logistic regression in the parameters W [C, D] and b [C], with what it was at the
-// last point.
+// regression is the objective of logistic regression in the parameters W/unit, [C, D], and b, [C], with what it was at
+// the last point.
 type regression struct {
 	t     *trainer
 	data  Data
 	loss  *batchLoss
 	total float64 // Σ α
+	unit  float64 // 1/standard deviation of the features
 
 	x     []float64
 	value float64
@@ -130,12 +140,12 @@ func (f *regression) at(x []float64) *regression {
 	dim, classes, n := f.data.Dim, f.data.Classes, len(f.data.Y)
 	h := &Head{Classes: classes, Dim: dim, W: make([]float32, classes*dim), B: make([]float32, classes)}
 	for i, v := range x[:len(h.W)] {
-		h.W[i] = float32(v)
+		h.W[i] = float32(f.unit * v)
 	}
 	for k, v := range x[len(h.W):] {
 		h.B[k] = float32(v)
 	}
-	decay := *f.t.set.WeightDecay
+	decay := *f.t.set.WeightDecay * f.unit * f.unit
 	clear(f.grad)
 	f.value = decay / 2 * floats.Dot(x[:len(h.W)], x[:len(h.W)])
 	floats.AddScaled(f.grad[:len(h.W)], decay, x[:len(h.W)])
@@ -152,7 +162,7 @@ func (f *regression) at(x []float64) *regression {
 			return f
 		}
 		for i, v := range part {
-			f.grad[i] += share * float64(v)
+			f.grad[i] += share * f.unit * float64(v)
 		}
 		for i, v := range z {
 			f.grad[len(h.W)+i%classes] += share * float64(v)

@@ -14,8 +14,16 @@ y = np.repeat(np.arange(len(counts)), counts)
 test = rng.normal(size=(6, dim)).astype(np.float32) * 3
 
 C = 0.7
-model = LogisticRegression(C=C, class_weight="balanced", tol=1e-10, max_iter=10000).fit(x.astype(float), y)
-logreg = model.decision_function(test.astype(float))
+
+
+def regression(x, test):
+    model = LogisticRegression(C=C, class_weight="balanced", tol=1e-10, max_iter=10000).fit(x.astype(float), y)
+    return model.decision_function(test.astype(float))
+
+
+logreg = regression(x, test)
+length = lambda v: v / np.linalg.norm(v, axis=1, keepdims=True)
+unit = regression(length(x), length(test))  # a cosine head's features
 
 # Linear discriminant analysis, equal priors, the pooled covariance shrunk by 0.3.
 shrinkage = 0.3
@@ -28,4 +36,4 @@ lda = test @ w.T - (w * means).sum(axis=1) / 2
 
 centred = lambda z: (z - z.mean(axis=1, keepdims=True)).round(6).ravel().tolist()
 print(json.dumps({"classes": len(counts), "dim": dim, "x": x.ravel().tolist(), "y": y.tolist(), "test": test.ravel().tolist(),
-                  "weight_decay": 1 / (C * len(y)), "shrinkage": shrinkage, "logreg": centred(logreg), "lda": centred(lda)}))
+                  "weight_decay": 1 / (C * len(y)), "shrinkage": shrinkage, "logreg": centred(logreg), "unit": centred(unit), "lda": centred(lda)}))
