@@ -11,6 +11,12 @@ import (
 //
 // x = n ln 2 + r with |r| ≤ ln 2/2, ln 2 split in two (Cody and Waite, 1980); e^r by its Taylor series to r^6/720.
 func exp32(x float32) float32 {
+	const (
+		log2e = 1.44269504088896341
+		ln2Hi = 0.693359375 // exact in 10 bits, so that n·ln2Hi is exact
+		ln2Lo = -2.12194440e-4
+		magic = 3 << 22 // adding it rounds to an integer
+	)
 	if !(x > -87) {
 		if x != x {
 			return x
@@ -24,29 +30,11 @@ func exp32(x float32) float32 {
 	return p * math.Float32frombits(uint32(int32(n)+127)<<23)
 }
 
-const (
-	log2e = 1.44269504088896341
-	ln2Hi = 0.693359375 // exact in 10 bits, so that n·ln2Hi is exact
-	ln2Lo = -2.12194440e-4
-	magic = 3 << 22 // adding it rounds to an integer
-)
-
-// expAll replaces each u by exp32(u − top) and returns the sum of them. It is exp32 written out, which the compiler
-// does not do by itself: half of the time of a call of its own.
+// expAll replaces each u by exp32(u − top) and returns the sum of them.
 func expAll(u []float32, top float32) float32 {
 	sum := float32(0)
 	for k, v := range u {
-		x := v - top
-		if !(x > -87) {
-			u[k] = exp32(x)
-			sum += u[k]
-			continue
-		}
-		t := x*log2e + magic
-		n := t - magic
-		r := x - n*ln2Hi - n*ln2Lo
-		p := 1 + r*(1+r*(1./2+r*(1./6+r*(1./24+r*(1./120+r*(1./720))))))
-		e := p * math.Float32frombits(uint32(int32(n)+127)<<23)
+		e := exp32(v - top)
 		u[k] = e
 		sum += e
 	}

@@ -44,7 +44,7 @@ type Settings struct {
 	Noise float64 // expected length of Gaussian noise added to features in training, relative to their own (default 0)
 
 	// Experts is how many heads are trained together, on the same batches (default 1); the head that comes out is their
-	// mean. Each sees Subspace of the prepared features (default 0.5), and Diversity is the λ that pushes their
+	// mean. Each sees Subspace of the prepared features (default 0.7), and Diversity is the λ that pushes their
 	// predictions apart (after RIDE, Wang et al., ICLR 2021; default 0).
 	Experts   int
 	Subspace  float64
@@ -87,7 +87,7 @@ func (s Settings) WithDefaults() Settings {
 	str(&s.Optimizer, "sgd")
 	num(&s.Scale, m.scale)
 	num(&s.Scale, 16)
-	num(&s.Subspace, 0.5)
+	num(&s.Subspace, 0.7)
 	num(&s.Shrinkage, 0.5)
 	whole(&s.Epochs, 30)
 	whole(&s.Batch, 256)
@@ -144,6 +144,7 @@ func (s Settings) Validate() error {
 	fault(s.Loss == "lda" && (s.Head != "linear" || s.Features != "whiten"), "lda is a linear head on whitened features, not a %s one on features %q", s.Head, s.Features)
 	fault(s.Experts < 1, "experts %d: at least 1", s.Experts)
 	fault(!(s.Subspace > 0 && s.Subspace <= 1), "subspace %g: must be above 0, at most 1", s.Subspace)
+	fault(s.Experts > 1 && s.Subspace == 1 && s.Start == "mean", "%d experts that start alike and see the same: give each a subspace below 1", s.Experts)
 	fault(s.Diversity > 0 && s.Experts == 1, "diversity %g of a single expert", s.Diversity)
 	fault(s.Epochs < 1, "epochs %d: at least 1", s.Epochs)
 	fault(s.Batch < 1, "batch %d: at least 1", s.Batch)

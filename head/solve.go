@@ -71,7 +71,7 @@ func solveLogReg(ctx context.Context, t *trainer, loss *batchLoss) error {
 	f := &regression{t: t, data: data, loss: loss, grad: make([]float64, data.Classes*(data.Dim+1))}
 	f.total, f.unit = f.loss.weight(data.Y), math.Sqrt(float64(data.Dim))/max(t.length, 1e-12)
 	near := 1 / float64(data.Classes) // what the gradient is of the order of at 0
-	_, err := optimize.Minimize(optimize.Problem{
+	best, err := optimize.Minimize(optimize.Problem{
 		Func: func(x []float64) float64 { return f.at(x).value },
 		Grad: func(grad, x []float64) { copy(grad, f.at(x).grad) },
 	}, make([]float64, len(f.grad)), &optimize.Settings{
@@ -85,16 +85,16 @@ func solveLogReg(ctx context.Context, t *trainer, loss *batchLoss) error {
 		return f.err
 	case ctx.Err() != nil:
 		return fmt.Errorf("logistic regression: %w", ctx.Err())
-	case err != nil && !(floats.Norm(f.grad, math.Inf(1)) < 1e-2*near):
+	case err != nil && !(floats.Norm(f.at(best.X).grad, math.Inf(1)) < 1e-2*near):
 		// Near the optimum float32 has no more digits for the line search to go by, and that is near enough.
 		return fmt.Errorf("logistic regression: %w; use more weight decay than %g", err, *t.set.WeightDecay)
 	}
 	p := t.expert(t.state.Params, 0)
 	clear(p.all)
-	for i, v := range f.x[:len(p.w)] {
+	for i, v := range best.X[:len(p.w)] {
 		p.w[i] = float32(f.unit * v)
 	}
-	for k, v := range f.x[len(p.w):] {
+	for k, v := range best.X[len(p.w):] {
 		p.b[k] = float32(v)
 	}
 	for k := range p.s {
