@@ -229,7 +229,7 @@ func TestUnknownSize(t *testing.T) {
 func TestStall(t *testing.T) {
 	f := newFakeHub(t, map[string][]byte{"model.onnx": content(1, 1<<20)})
 	h := f.client(t)
-	h.Stall = 100 * time.Millisecond
+	h.Stall, h.Attempts = 100*time.Millisecond, 50 // a busy machine may stall by itself
 	release := make(chan struct{})
 	t.Cleanup(func() { close(release) })
 	wait := func(r *http.Request) {
@@ -248,8 +248,9 @@ func TestStall(t *testing.T) {
 		},
 	}
 	mustPull(t, f, h, "owner/vit")
-	if got, want := f.ranges(), []string{"", "", "bytes=5000-"}; !slices.Equal(got, want) {
-		t.Errorf("asked for %q, want %q", got, want)
+	got := f.ranges()
+	if i := slices.Index(got, "bytes=5000-"); i < 2 || slices.Max(got[:i]) != "" {
+		t.Errorf("asked for %q, want everything twice, then bytes=5000-", got)
 	}
 
 	f.reset()
