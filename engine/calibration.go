@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/vitft/vitft/calib"
@@ -51,6 +52,10 @@ func (s *encodedSets) calibrate(method string, logits []float32, labels []int, e
 	if s.val != nil {
 		c.fittedOn = s.val.what
 	}
+	fit, temperatures := calib.FitTemperature, 1
+	if method == classwise {
+		fit, temperatures = calib.FitClasswise, classes
+	}
 	weights := calib.BalancedWeights(labels, classes)
 	if s.val == nil { // every fold's head has seen the one image of a class of one
 		counts := s.train.data.Counts()
@@ -62,12 +67,8 @@ func (s *encodedSets) calibrate(method string, logits []float32, labels []int, e
 	}
 	if !anyWrong(logits, labels, weights) { // the likelihood would be best at no doubt at all
 		ev.warn("nothing to calibrate on: every image that was held back is classified rightly; probabilities stay as they are", "images", len(labels))
-		c.scaling.Temperature = []float64{1}
+		c.scaling.Temperature = slices.Repeat([]float64{1}, temperatures)
 		return c, nil
-	}
-	fit := calib.FitTemperature
-	if method == classwise {
-		fit = calib.FitClasswise
 	}
 	var err error
 	if c.scaling, err = fit(logits, classes, labels, weights); err != nil {
