@@ -5,7 +5,9 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/vitft/vitft/calib"
 	"github.com/vitft/vitft/engine/dataset"
+	"github.com/vitft/vitft/head"
 	"github.com/vitft/vitft/onnx"
 	"github.com/vitft/vitft/onnx/graph"
 )
@@ -26,36 +28,18 @@ func Evaluate(ctx context.Context, dir string, c Config, ev Events) (_ Metrics, 
 	if err := c.checkSources(); err != nil {
 		return none, err
 	}
-	run := runFolder(dir)
-	var trained Metrics
-	var env environment
-	if !run.has(metricsFile) {
-		return none, dataError("%s is no finished run: it has no %s", dir, metricsFile)
-	}
-	if err := run.readJSON(metricsFile, &trained); err != nil {
-		return none, err
-	}
-	if err := run.readJSON(environmentFile, &env); err != nil {
-		return none, err
-	}
-	h, scaling, err := run.readHead()
+	run, err := openFinished(dir)
 	if err != nil {
 		return none, err
 	}
-	classes, counts := make([]string, len(trained.PerClass)), make([]int, len(trained.PerClass))
-	for k, class := range trained.PerClass {
-		classes[k], counts[k] = class.Label, class.TrainCount
-	}
-	if h.Classes != len(classes) {
-		return none, dataError("%s: the head has %d classes, %s names %d", dir, h.Classes, metricsFile, len(classes))
-	}
+	trained, classes := run.metrics, run.classes
 	d, findings, err := dataset.Open(c.Test, dataset.Options{Classes: classes})
 	if err != nil {
 		return none, err
 	}
 	tell(findings, ev)
 
-	enc, err := run.openEncoding(env, c, ev)
+	enc, err := run.openEncoding(c, ev)
 	if err != nil {
 		return none, err
 	}
@@ -70,40 +54,75 @@ func Evaluate(ctx context.Context, dir string, c Config, ev Events) (_ Metrics, 
 		return none, err
 	}
 	defer gemm.Close()
-	logits, err := enc.logits(h, set, gemm)
+	logits, err := enc.logits(run.head, set, gemm)
 	if err != nil {
 		return none, err
 	}
-	fit := calibration{scaling: scaling}
+	fit := calibration{scaling: run.scaling}
 	if trained.Calibration != nil {
 		fit.method, fit.fittedOn = trained.Calibration.Method, trained.Calibration.FittedOn
 	}
-	m := fit.measure(logits, set.labels(), classes, counts)
+	m := fit.measure(logits, set.labels(), classes, run.counts)
 	m.Split, m.Loss, m.Epochs, m.SwitchEpoch, m.Seed = filepath.Base(c.Test), trained.Loss, trained.Epochs, trained.SwitchEpoch, trained.Seed
 	m.Seconds = Seconds{Encode: Number(enc.seconds), Train: trained.Seconds.Train, Evaluate: Number(time.Since(begin).Seconds())}
 	return m, nil
 }
 
+// finished is a run that has been trained to its end.
+type finished struct {
+	runFolder
+	metrics Metrics
+	env     environment
+	head    *head.Head
+	scaling calib.Scaling
+	classes []string
+	counts  []int // training images of the classes
+}
+
+func openFinished(dir string) (*finished, error) {
+	r := &finished{runFolder: runFolder(dir)}
+	if !r.has(metricsFile) {
+		return nil, dataError("%s is no finished run: it has no %s", dir, metricsFile)
+	}
+	if err := r.readJSON(metricsFile, &r.metrics); err != nil {
+		return nil, err
+	}
+	if err := r.readJSON(environmentFile, &r.env); err != nil {
+		return nil, err
+	}
+	var err error
+	if r.head, r.scaling, err = r.readHead(); err != nil {
+		return nil, err
+	}
+	for _, class := range r.metrics.PerClass {
+		r.classes, r.counts = append(r.classes, class.Label), append(r.counts, class.TrainCount)
+	}
+	if r.head.Classes != len(r.classes) {
+		return nil, dataError("%s: the head has %d classes, %s names %d", dir, r.head.Classes, metricsFile, len(r.classes))
+	}
+	return r, nil
+}
+
 // openEncoding makes the backbone of a finished run ready: the part of its
 // model.onnx that computes the embedding of a view, with the feature stores of
 // the original backbone, whose nodes these are.
-func (r runFolder) openEncoding(env environment, c Config, ev Events) (*encoding, error) {
+func (r *finished) openEncoding(c Config, ev Events) (*encoding, error) {
 	model, err := graph.Read(r.path(modelFile))
 	if err != nil {
 		return nil, err
 	}
-	pre := env.Backbone.Preprocess
+	pre := r.env.Backbone.Preprocess
 	cut, inspection, err := model.Single().Backbone(graph.FeatureChoice{Tensor: graph.Embedding, Width: pre.Width, Height: pre.Height})
 	if err != nil {
 		return nil, err
 	}
-	b := &backbone{name: r.path(modelFile), sha256: env.Backbone.SHA256, model: cut, inspection: inspection, preprocess: pre}
+	b := &backbone{name: r.path(modelFile), sha256: r.env.Backbone.SHA256, model: cut, inspection: inspection, preprocess: pre}
 	if err := b.open(c, ev); err != nil {
 		return nil, err
 	}
-	key := env.Store.Fields
+	key := r.env.Store.Fields
 	key.Provider = b.encoder.Provider()
-	views := env.TTA
+	views := r.env.TTA
 	if views == nil {
 		views = graph.Views(1)
 	}

@@ -124,14 +124,14 @@ func Finetune(ctx context.Context, c Config, resume bool, ev Events) (_ *Result,
 			return nil, err
 		}
 	}
-	if err := run.finish(h, fit.scaling, model, set, logits, m, warnings); err != nil {
+	if err := run.finish(c, h, fit.scaling, model, set, logits, m, warnings); err != nil {
 		return nil, err
 	}
 	return &Result{c.Out, m}, nil
 }
 
 // finish writes what a finished run leaves, metrics.json last.
-func (r runFolder) finish(h *head.Head, scaling calib.Scaling, model []byte, set *encodedSet, logits []float32, m Metrics, warnings []string) error {
+func (r runFolder) finish(c Config, h *head.Head, scaling calib.Scaling, model []byte, set *encodedSet, logits []float32, m Metrics, warnings []string) error {
 	classes := set.data.Classes
 	steps := []func() error{
 		func() error { return r.writeHead(h, scaling) },
@@ -144,6 +144,7 @@ func (r runFolder) finish(h *head.Head, scaling calib.Scaling, model []byte, set
 			}
 			return r.write(modelFile, model)
 		},
+		func() error { return r.writeCard(c, m) },
 		func() error { return r.writeReport(m) },
 		func() error { return r.writeJSON(metricsFile, m) },
 	}

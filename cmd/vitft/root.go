@@ -80,7 +80,7 @@ func (a *app) root() *cobra.Command {
 	f.Bool("quiet", false, "log only warnings and draw no progress")
 	f.String("ort-lib", "", "path of the ONNX Runtime shared library (default: searched for, see vitft doctor)")
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return fmt.Errorf("%w: %w", errUsage, err) })
-	root.AddCommand(a.finetuneCommand(), a.encodeCommand(), a.evaluateCommand(), a.sweepCommand(), a.reportCommand(), a.inspectCommand(), a.modelsCommand(), a.doctorCommand())
+	root.AddCommand(a.finetuneCommand(), a.encodeCommand(), a.evaluateCommand(), a.predictCommand(), a.exportCommand(), a.sweepCommand(), a.reportCommand(), a.inspectCommand(), a.modelsCommand(), a.doctorCommand())
 	wrapArgs(root)
 	return root
 }

@@ -20,7 +20,8 @@ import (
 
 // commandKeys are the settings that belong to the command line, not to
 // engine.Config.
-var commandKeys = []string{"config", "log-format", "quiet", "ort-lib", "out", "resume"}
+var commandKeys = []string{"config", "log-format", "quiet", "ort-lib", "out", "resume",
+	"run", "model", "top", "precision", "hf", "images", "near-tie"}
 
 // newSettings reads VITFT_… from the environment.
 func newSettings() *viper.Viper {
@@ -120,4 +121,25 @@ func trainingDataFlags(f *pflag.FlagSet, d engine.Config) {
 	f.String("test", d.Test, "test images")
 	f.String("imbalance", d.Imbalance, "make the training set long-tailed: exp:RATIO or step:RATIO")
 	f.Uint64("imbalance-seed", d.ImbalanceSeed, "which images --imbalance keeps")
+}
+
+// classifierFlags are the settings of commands that run a finished model.
+func classifierFlags(f *pflag.FlagSet) {
+	f.String("provider", "auto", "where the model runs: auto, cpu or cuda")
+	f.Int("threads", 0, "threads of the runtime (0: all cores)")
+	f.Int("batch", 16, "images run at a time, at most")
+}
+
+// openClassifier loads a run folder or a model.onnx as those flags say.
+func (a *app) openClassifier(path string) (*engine.Classifier, error) {
+	if path == "" {
+		return nil, fmt.Errorf("%w: --model: name a run folder or a model.onnx", errUsage)
+	}
+	c, err := a.config()
+	if err != nil {
+		return nil, err
+	}
+	return engine.OpenClassifier(path, engine.ClassifierOptions{
+		Provider: c.Provider, Threads: c.Threads, Library: c.Library, MaxBatch: c.Batch, Events: a.events(),
+	})
 }

@@ -14,7 +14,8 @@ var extensions = []string{
 	".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".ppm", ".pgm", ".pnm",
 }
 
-func isImage(name string) bool {
+// IsImage reports whether a file is an image by its extension.
+func IsImage(name string) bool {
 	return slices.Contains(extensions, strings.ToLower(filepath.Ext(name)))
 }
 
@@ -92,7 +93,7 @@ func (f *folder) walk(dir, class string, above []fs.FileInfo) error {
 			} else {
 				subs = append(subs, sub{path, info})
 			}
-		case isImage(e.Name()):
+		case IsImage(e.Name()):
 			f.samples = append(f.samples, sample{Item: Item{Path: path}, label: class})
 		default:
 			f.ignored = append(f.ignored, path)

@@ -1,0 +1,129 @@
+package engine
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"io"
+	"iter"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+
+	"github.com/vitft/vitft/engine/dataset"
+)
+
+// ClassifyFiles classifies image files, several at a time, and calls done with
+// each of them in the order of paths, as soon as it is known. A file that cannot
+// be classified, and a path that comes with an error, is passed on with the error
+// and stops nobody; an error from done, and the end of ctx, stops everything.
+func (c *Classifier) ClassifyFiles(ctx context.Context, paths iter.Seq2[string, error], done func(path string, p Prediction, err error) error) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	type file struct {
+		path  string
+		p     Prediction
+		err   error
+		ready chan struct{}
+	}
+	files := make(chan *file, 2*c.queue.batch+runtime.GOMAXPROCS(0)) // what is under way
+	go func() {
+		defer close(files)
+		for path, err := range paths {
+			f := &file{path: path, err: err, ready: make(chan struct{})}
+			select {
+			case files <- f:
+			case <-ctx.Done():
+				return
+			}
+			go func() {
+				defer close(f.ready)
+				if f.err != nil {
+					return
+				}
+				var encoded []byte
+				if encoded, f.err = os.ReadFile(f.path); f.err == nil {
+					f.p, f.err = c.ClassifyBytes(ctx, encoded)
+				}
+			}()
+		}
+	}()
+	for {
+		var f *file
+		var more bool
+		select { // paths may keep us waiting
+		case f, more = <-files:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+		if !more {
+			return ctx.Err()
+		}
+		<-f.ready
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		if err := done(f.path, f.p, f.err); err != nil {
+			return err
+		}
+	}
+}
+
+// ImageFiles lists what paths name: files, the images in folders, sorted, with
+// those in folders inside, and for "-" what the lines of list name. A path that
+// leads nowhere comes with an error.
+func ImageFiles(paths []string, list io.Reader) iter.Seq2[string, error] {
+	return func(yield func(string, error) bool) {
+		for _, path := range paths {
+			if path != "-" {
+				if !imagesAt(path, yield) {
+					return
+				}
+				continue
+			}
+			lines := bufio.NewScanner(list)
+			for lines.Scan() {
+				if line := strings.TrimSuffix(lines.Text(), "\r"); line != "" && !imagesAt(line, yield) {
+					return
+				}
+			}
+			if err := lines.Err(); err != nil && !yield(path, fmt.Errorf("read the list of images: %w", err)) {
+				return
+			}
+		}
+	}
+}
+
+func imagesAt(path string, yield func(string, error) bool) bool {
+	info, err := os.Stat(path)
+	if err != nil {
+		return yield(path, err)
+	}
+	if info.IsDir() {
+		return imagesIn(path, yield)
+	}
+	return yield(path, nil)
+}
+
+func imagesIn(dir string, yield func(string, error) bool) bool {
+	entries, err := os.ReadDir(dir) // sorted
+	if err != nil {
+		return yield(dir, err)
+	}
+	for _, e := range entries {
+		path, name := filepath.Join(dir, e.Name()), e.Name()
+		switch {
+		case strings.HasPrefix(name, "."):
+		case e.IsDir():
+			if !imagesIn(path, yield) {
+				return false
+			}
+		case dataset.IsImage(name):
+			if !yield(path, nil) {
+				return false
+			}
+		}
+	}
+	return true
+}

@@ -1,0 +1,114 @@
+package engine
+
+import (
+	"bytes"
+	"encoding/json"
+	"strconv"
+
+	"github.com/vitft/vitft/vit"
+)
+
+// huggingFace is config.json and preprocessor_config.json in the Hugging Face
+// convention, from which transformers, Optimum and transformers.js know classes
+// and preprocessing of the model.onnx beside them.
+//
+// A centre crop lies one pixel further left or up there where half of an odd
+// rest rounds to an odd number; see package vit.
+func huggingFace(labels []string, p vit.Preprocess, dim int) (config, preprocessor []byte, err error) {
+	names, err := labelMaps(labels)
+	if err != nil {
+		return nil, nil, err
+	}
+	config, err = indented(struct {
+		Architectures []string        `json:"architectures"`
+		ModelType     string          `json:"model_type"`
+		Problem       string          `json:"problem_type"`
+		ImageSize     int             `json:"image_size"`
+		Channels      int             `json:"num_channels"`
+		Hidden        int             `json:"hidden_size"`
+		ID2Label      json.RawMessage `json:"id2label"`
+		Label2ID      json.RawMessage `json:"label2id"`
+	}{[]string{"ViTForImageClassification"}, "vit", "single_label_classification", max(p.Width, p.Height), 3, dim, names[0], names[1]})
+	if err != nil {
+		return nil, nil, err
+	}
+	preprocessor, err = indented(newProcessor(p))
+	return config, preprocessor, err
+}
+
+// labelMaps are id2label and label2id in the order of the ids, which a Go map
+// would not keep.
+func labelMaps(labels []string) (maps [2]json.RawMessage, err error) {
+	var text [2]bytes.Buffer
+	for i, label := range labels {
+		name, err := json.Marshal(label)
+		if err != nil {
+			return maps, err
+		}
+		separator := byte(',')
+		if i == 0 {
+			separator = '{'
+		}
+		id := strconv.Itoa(i)
+		for k, pair := range [2][2]string{{`"` + id + `"`, string(name)}, {string(name), id}} {
+			text[k].WriteByte(separator)
+			text[k].WriteString(pair[0] + ":" + pair[1])
+		}
+	}
+	for k := range maps {
+		text[k].WriteByte('}')
+		maps[k] = text[k].Bytes()
+	}
+	return maps, nil
+}
+
+// processor is a preprocessor_config.json.
+type processor struct {
+	Type         string     `json:"image_processor_type"`
+	DoConvertRGB bool       `json:"do_convert_rgb"`
+	DoResize     bool       `json:"do_resize"`
+	Size         sides      `json:"size"`
+	Resample     int        `json:"resample"` // Pillow's number
+	DoCenterCrop bool       `json:"do_center_crop"`
+	CropSize     *sides     `json:"crop_size,omitempty"`
+	DoRescale    bool       `json:"do_rescale"`
+	Factor       float64    `json:"rescale_factor"`
+	DoNormalize  bool       `json:"do_normalize"`
+	Mean         [3]float32 `json:"image_mean"`
+	Std          [3]float32 `json:"image_std"`
+}
+
+type sides struct {
+	ShortestEdge int `json:"shortest_edge,omitempty"`
+	Height       int `json:"height,omitempty"`
+	Width        int `json:"width,omitempty"`
+}
+
+// newProcessor says p with a processor that has the steps: ViT's squashes, DeiT's
+// crops after it, CLIP's scales the shortest edge and crops.
+func newProcessor(p vit.Preprocess) processor {
+	p = p.Resolved()
+	input := &sides{Height: p.Height, Width: p.Width}
+	c := processor{
+		Type: "ViTImageProcessor", DoConvertRGB: true, DoResize: true, Size: *input, Resample: pillowNumber[p.Interpolation],
+		DoRescale: true, Factor: 1.0 / 255, DoNormalize: true, Mean: p.Mean, Std: p.Std,
+	}
+	switch {
+	case p.Resize == "shortest":
+		c.Type, c.Size, c.DoCenterCrop, c.CropSize = "CLIPImageProcessor", sides{ShortestEdge: p.ResizeTo}, true, input
+	case p.ResizeTo > 0:
+		c.Type, c.Size, c.DoCenterCrop, c.CropSize = "DeiTImageProcessor", sides{Height: p.ResizeTo, Width: p.ResizeTo}, true, input
+	}
+	return c
+}
+
+var pillowNumber = map[string]int{"nearest": 0, "lanczos": 1, "bilinear": 2, "bicubic": 3, "box": 4, "hamming": 5}
+
+func indented(v any) ([]byte, error) {
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false)
+	e.SetIndent("", "  ")
+	err := e.Encode(v)
+	return b.Bytes(), err
+}
