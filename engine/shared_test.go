@@ -3,6 +3,8 @@ package engine
 import (
 	"context"
 	"encoding/csv"
+	"flag"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -62,6 +64,12 @@ func unpacked(t testing.TB) string {
 var unpackedDir string
 
 func TestMain(m *testing.M) {
+	if _, err := onnx.Find(""); err != nil { // an example cannot skip itself
+		fmt.Fprintln(os.Stderr, "examples are skipped: ONNX Runtime is missing (make setup)")
+		if err := flag.Set("test.skip", "^Example"); err != nil {
+			panic(err)
+		}
+	}
 	code := m.Run()
 	if unpackedDir != "" {
 		os.RemoveAll(unpackedDir)

@@ -20,7 +20,10 @@ step 'layer rules'
 $tool depguard ./...
 step 'tests'
 go test -timeout 40m ./...
+step 'examples of programs that embed it'
+(cd examples/service && go vet . && go test .)
 step 'race detector on what runs concurrently'
+go test -race -timeout 20m -short -run 'Classifier|Queue' ./engine
 go test -race -timeout 20m -short ./models ./vit ./onnx ./engine/store ./engine/dataset
 step 'a short fuzz of each parser'
 for dir in $(git grep -l '^func Fuzz' -- '*_test.go' | xargs -n1 dirname | sort -u); do
