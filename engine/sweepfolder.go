@@ -99,11 +99,15 @@ func (r runFolder) readHeadFile(id string) (sweep.Head, bool) {
 
 func headPath(id string) string { return filepath.Join(headsFolder, id+".json") }
 
-// finishSweep writes the tables.
+// finishSweep writes the tables and, from them, the report.
 func (r runFolder) finishSweep(s *sweep.Summary) error {
-	return errors.Join(
+	err := errors.Join(
 		r.writeCSV(headsFile, s.HeadsCSV()),
 		r.writeCSV(summaryFile, s.CSV()),
 		r.write(summaryTextFile, []byte(s.Markdown())),
 	)
+	if err != nil {
+		return err
+	}
+	return report.SaveSweep(string(r))
 }

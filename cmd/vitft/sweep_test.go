@@ -41,10 +41,24 @@ func TestSweep(t *testing.T) {
 	if strings.Count(stderr, " head ") != 4 {
 		t.Errorf("standard error does not name each of four heads:\n%s", stderr)
 	}
-	for _, name := range []string{"heads.csv", "summary.csv", "summary.md", "sweep.yaml"} {
+	for _, name := range []string{"heads.csv", "summary.csv", "summary.md", "sweep.yaml", "report.html"} {
 		if text, err := os.ReadFile(filepath.Join("sweep-small", name)); err != nil || len(text) == 0 {
 			t.Errorf("%s: %v", name, err)
 		}
+	}
+	page := filepath.Join("sweep-small", "report.html")
+	first, err := os.ReadFile(page)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Remove(page); err != nil {
+		t.Fatal(err)
+	}
+	if code, stdout, stderr := vitft(t, "report", "sweep-small"); code != exitDone || stdout != "report: "+page+"\n" {
+		t.Fatalf("report: exit code %d, %q, %s", code, stdout, stderr)
+	}
+	if again, err := os.ReadFile(page); err != nil || !bytes.Equal(again, first) {
+		t.Errorf("the report written anew differs from the one the sweep wrote (%v)", err)
 	}
 	code, stdout, stderr = vitft(t, append(args, "--json", "--quiet")...)
 	var summary struct {

@@ -168,6 +168,12 @@ func powers(most float64) plot.ConstantTicks {
 	return ticks
 }
 
+// reliabilities are the diagrams of one kind of confidence.
+type reliabilities struct {
+	When     string // "" where there is one kind only
+	Diagrams []reliability
+}
+
 // reliability is one reliability diagram.
 type reliability struct {
 	Name    string
@@ -178,32 +184,46 @@ type reliability struct {
 
 const eceBins = 15 // as in metrics.json
 
-// reliabilities are the diagram of all samples and those of the groups by true
-// class, in the bins that the ECE of metrics.json is computed in.
-func (r *Run) reliabilities() []reliability {
+// confidence and confidenceBefore are the two kinds of confidence of a
+// prediction.
+func confidence(p prediction) float64       { return p.confidence }
+func confidenceBefore(p prediction) float64 { return p.before }
+
+// reliability is the diagrams of all samples and of the groups by true class,
+// in the bins that the ECE of metrics.json is computed in; before calibration
+// too where there was one.
+func (r *Run) reliability() []reliabilities {
 	m := &r.metrics
-	list := []reliability{r.reliability("all classes", m.ECE, ink, func(prediction) bool { return true })}
-	for g, group := range m.groups() {
-		list = append(list, r.reliability(groupNames[g], group.ECE, groupRoles[g], func(p prediction) bool {
-			return groupOf(m.PerClass[p.label].TrainCount) == g
-		}))
+	after := reliabilities{Diagrams: r.diagrams(m.ECE, m.groups(), "", confidence)}
+	c := m.Calibration
+	if c == nil {
+		return []reliabilities{after}
+	}
+	after.When = "After calibration"
+	return []reliabilities{{"Before calibration", r.diagrams(c.Before.ECE, c.groups(), " before calibration", confidenceBefore)}, after}
+}
+
+func (r *Run) diagrams(ece number, groups [3]groupMetrics, when string, of func(prediction) float64) []reliability {
+	list := []reliability{r.diagram("all classes", when, ece, ink, r.bins(-1, of))}
+	for g, group := range groups {
+		list = append(list, r.diagram(groupNames[g], when, group.ECE, groupRoles[g], r.bins(g, of)))
 	}
 	return list
 }
 
-func (r *Run) bins(in func(prediction) bool) []calib.Bin {
+// bins are those of the samples whose true class is in group g, or of all.
+func (r *Run) bins(g int, of func(prediction) float64) []calib.Bin {
 	var confidence []float64
 	var hit []bool
 	for _, p := range r.predictions {
-		if in(p) {
-			confidence, hit = append(confidence, p.confidence), append(hit, p.label == p.predicted)
+		if g < 0 || groupOf(r.metrics.PerClass[p.label].TrainCount) == g {
+			confidence, hit = append(confidence, of(p)), append(hit, p.label == p.predicted)
 		}
 	}
 	return calib.EqualWidth(confidence, hit, eceBins, 0, 1)
 }
 
-func (r *Run) reliability(name string, ece number, colour role, in func(prediction) bool) reliability {
-	bins := r.bins(in)
+func (r *Run) diagram(name, when string, ece number, colour role, bins []calib.Bin) reliability {
 	d := reliability{Name: name, ECE: format(ece, 4)}
 	most := 0
 	for _, b := range bins {
@@ -242,7 +262,7 @@ func (r *Run) reliability(name string, ece number, colour role, in func(predicti
 	}
 	above.Add(bars, polyline{plotter.XYs{{X: 0, Y: 0}, {X: 1, Y: 1}}, line(muted, 1, []vg.Length{4, 3})}, dots)
 	below.Add(counts)
-	d.Plot = render("Reliability of "+name+": accuracy against confidence, and the share of samples by confidence", 205, panel{above, 170}, panel{below, 85})
+	d.Plot = render("Reliability of "+name+when+": accuracy against confidence, and the share of samples by confidence", 205, panel{above, 170}, panel{below, 85})
 	return d
 }
 

@@ -12,6 +12,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -52,7 +53,8 @@ type metrics struct {
 		Medium groupMetrics `json:"medium"`
 		Few    groupMetrics `json:"few"`
 	} `json:"groups"`
-	PerClass []classMetrics `json:"per_class"`
+	Calibration *calibration   `json:"calibration"` // nil where probabilities are the softmax as it is
+	PerClass    []classMetrics `json:"per_class"`
 
 	Loss        string `json:"loss"`
 	Epochs      int    `json:"epochs"`
@@ -74,6 +76,32 @@ type groupMetrics struct {
 	Classes  int    `json:"classes"`
 	Accuracy number `json:"accuracy"`
 	ECE      number `json:"ece"`
+}
+
+// calibration is how probabilities were calibrated, with the metrics that they
+// had before.
+type calibration struct {
+	Method      string    `json:"method"`
+	FittedOn    string    `json:"fitted_on"`
+	Temperature []float64 `json:"temperature"` // one, or one a class
+	Before      struct {
+		ECE          number `json:"ece"`
+		MCE          number `json:"mce"`
+		ClasswiseECE number `json:"classwise_ece"`
+		NLL          number `json:"nll"`
+		Brier        number `json:"brier"`
+		Groups       struct {
+			Many   groupMetrics `json:"many"`
+			Medium groupMetrics `json:"medium"`
+			Few    groupMetrics `json:"few"`
+		} `json:"groups"`
+	} `json:"before"`
+}
+
+// groups are the three groups before calibration.
+func (c *calibration) groups() [3]groupMetrics {
+	g := &c.Before.Groups
+	return [3]groupMetrics{g.Many, g.Medium, g.Few}
 }
 
 type classMetrics struct {
@@ -159,6 +187,8 @@ type kappaEpoch struct {
 type spread struct {
 	classes, skipped, shrunk int
 	sum, squares             float64
+	errors                   int     // of the classes, have a standard error
+	errorSum                 float64 // of those
 }
 
 func (s *spread) mean() float64 { return s.sum / float64(s.classes) }
@@ -168,12 +198,16 @@ func (s *spread) deviation() float64 {
 	return math.Sqrt(max(0, s.squares/float64(s.classes)-m*m))
 }
 
+// stdErr is the mean standard error of the classes that have one.
+func (s *spread) stdErr() float64 { return s.errorSum / float64(s.errors) }
+
 // prediction is a line of predictions.csv; label and predicted are indices of
 // metrics.PerClass.
 type prediction struct {
 	path             string
 	label, predicted int
 	confidence       float64
+	before           float64 // the confidence before calibration, where there is one
 }
 
 type skippedImage struct{ Set, Path, Reason string }
@@ -198,10 +232,7 @@ func (r *Run) read(metricsJSON []byte) error {
 			return fmt.Errorf("%w: metrics of %s: %w", ErrData, r.dir, err)
 		}
 	}
-	for _, f := range []struct {
-		name  string
-		parse func(io.Reader) error
-	}{
+	files := []file{
 		{"metrics.json", r.parseMetrics}, // first: it names the classes
 		{"config.yaml", r.parseConfig},
 		{"environment.json", func(in io.Reader) error { return json.NewDecoder(in).Decode(&r.environment) }},
@@ -210,20 +241,32 @@ func (r *Run) read(metricsJSON []byte) error {
 		{"kappa.csv", r.parseKappa},
 		{"warnings.txt", r.parseWarnings},
 		{"skipped.csv", r.parseSkipped},
-	} {
-		if f.name == "metrics.json" && metricsJSON != nil {
-			continue
-		}
-		path := filepath.Join(r.dir, f.name)
-		file, err := os.Open(path)
+	}
+	if metricsJSON != nil {
+		files = files[1:]
+	}
+	return readFiles(r.dir, files)
+}
+
+// file is a file of a folder and what reads it.
+type file struct {
+	name  string
+	parse func(io.Reader) error
+}
+
+// readFiles reads those files that there are.
+func readFiles(dir string, files []file) error {
+	for _, f := range files {
+		path := filepath.Join(dir, f.name)
+		in, err := os.Open(path)
 		if errors.Is(err, fs.ErrNotExist) {
 			continue
 		}
 		if err != nil {
 			return err
 		}
-		err = f.parse(bufio.NewReaderSize(file, 1<<16))
-		file.Close()
+		err = f.parse(bufio.NewReaderSize(in, 1<<16))
+		in.Close()
 		if err != nil {
 			return fmt.Errorf("%w: %s is damaged: %w", ErrData, path, err)
 		}
@@ -241,19 +284,45 @@ func (r *Run) parseMetrics(in io.Reader) error {
 	return nil
 }
 
-func (r *Run) parseConfig(in io.Reader) error {
+func (r *Run) parseConfig(in io.Reader) (err error) {
+	r.config, err = parseSettings(in)
+	return err
+}
+
+// parseSettings reads a YAML map. What is no scalar is kept in YAML's flow
+// style, a list's elements a line each.
+func parseSettings(in io.Reader) (settings, error) {
 	var node yaml.Node
 	if err := yaml.NewDecoder(in).Decode(&node); err != nil {
-		return err
+		return nil, err
 	}
 	if len(node.Content) != 1 || node.Content[0].Kind != yaml.MappingNode {
-		return errors.New("it is no list of keys and values")
+		return nil, errors.New("it is no list of keys and values")
 	}
+	var list settings
 	pairs := node.Content[0].Content
 	for i := 0; i+1 < len(pairs); i += 2 {
-		r.config = append(r.config, setting{pairs[i].Value, pairs[i+1].Value})
+		value := pairs[i+1]
+		lines := []*yaml.Node{value}
+		if value.Kind == yaml.SequenceNode && slices.ContainsFunc(value.Content, func(n *yaml.Node) bool { return n.Kind != yaml.ScalarNode }) {
+			lines = value.Content
+		}
+		var text []string
+		for _, n := range lines {
+			if n.Kind == yaml.ScalarNode {
+				text = append(text, n.Value)
+				continue
+			}
+			n.Style = yaml.FlowStyle
+			flow, err := yaml.Marshal(n)
+			if err != nil {
+				return nil, fmt.Errorf("%s: %w", pairs[i].Value, err)
+			}
+			text = append(text, strings.Join(strings.Fields(string(flow)), " "))
+		}
+		list = append(list, setting{pairs[i].Value, strings.Join(text, "\n")})
 	}
-	return nil
+	return list, nil
 }
 
 func (r *Run) parseHistory(in io.Reader) error {
@@ -270,18 +339,26 @@ func (r *Run) parseHistory(in io.Reader) error {
 
 func (r *Run) parsePredictions(in io.Reader) error {
 	index := r.classIndex()
-	return readCSV(in, []string{"path", "label", "predicted", "confidence"}, func(row []string) error {
+	columns := []string{"path", "label", "predicted", "confidence"}
+	if r.metrics.Calibration != nil {
+		columns = append(columns, "confidence_before")
+	}
+	return readCSV(in, columns, func(row []string) error {
 		label, known := index[row[1]]
 		predicted, also := index[row[2]]
 		if !known || !also {
 			return fmt.Errorf("label %q or %q is no class of metrics.json", row[1], row[2])
 		}
-		// Confidences are float32: read as such they fall into the bins they were counted in.
-		confidence, err := strconv.ParseFloat(row[3], 32)
-		if err != nil || !(confidence >= 0 && confidence <= 1) {
-			return fmt.Errorf("confidence %q is not in [0, 1]", row[3])
+		p := prediction{path: strings.Clone(row[0]), label: label, predicted: predicted}
+		for i, value := range []*float64{&p.confidence, &p.before}[:len(columns)-3] {
+			// Confidences are float32: read as such they fall into the bins they were counted in.
+			v, err := strconv.ParseFloat(row[3+i], 32)
+			if err != nil || !(v >= 0 && v <= 1) {
+				return fmt.Errorf("%s %q is not in [0, 1]", columns[3+i], row[3+i])
+			}
+			*value = v
 		}
-		r.predictions = append(r.predictions, prediction{strings.Clone(row[0]), label, predicted, confidence})
+		r.predictions = append(r.predictions, p)
 		return nil
 	})
 }
@@ -309,6 +386,10 @@ func (r *Run) parseKappa(in io.Reader) error {
 		s.classes++
 		s.sum += value
 		s.squares += value * value
+		if e, err := strconv.ParseFloat(row[4], 64); err == nil && drawable(e) {
+			s.errors++
+			s.errorSum += e
+		}
 		if row[7] == "true" {
 			s.skipped++
 		}

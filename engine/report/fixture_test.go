@@ -15,6 +15,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -34,6 +35,8 @@ type fixture struct {
 	name      func(k int) string // of a class
 	path      func(dir string, i int) string
 	validated bool
+
+	temperature []float64 // the probabilities are calibrated by; none by default
 }
 
 // write makes the folder and returns it with its metrics.
@@ -64,20 +67,40 @@ func (f fixture) write(t testing.TB) (string, engine.Metrics) {
 		row[labels[i]] += 0.5 + 2*r.Float32() + 0.35*float32(math.Log(float64(f.classes)))
 	}
 	m := engine.Measure(logits, labels, names, counts)
+	before := make([]float32, len(logits))
+	calib.Softmax(logits, f.classes, 1, before)
+	probabilities := before
+	if f.temperature != nil {
+		b := m
+		// What is right does not change with temperatures, so metrics of scaled logits are those of scaled probabilities.
+		scaled := slices.Clone(logits)
+		for i := range labels {
+			row := scaled[i*f.classes : (i+1)*f.classes]
+			t := f.temperature[argmax(row)%len(f.temperature)]
+			for k := range row {
+				row[k] /= float32(t)
+			}
+		}
+		m = engine.Measure(scaled, labels, names, counts)
+		m.Calibration = &engine.Calibration{Method: "classwise", FittedOn: "out-of-fold", Temperature: f.temperature,
+			Before: engine.Uncalibrated{ECE: b.ECE, MCE: b.MCE, ClasswiseECE: b.ClasswiseECE, NLL: b.NLL, Brier: b.Brier, Groups: b.Groups}}
+		probabilities = make([]float32, len(logits))
+		calib.Softmax(scaled, f.classes, 1, probabilities)
+	}
 	m.Split, m.Loss, m.Epochs, m.SwitchEpoch, m.Seed = "test", "cvs", epochs, 3, 7
 	m.Seconds = engine.Seconds{Encode: 12.25, Train: 3.5, Evaluate: 0.5}
 
 	predictions := [][]string{{"path", "label", "predicted", "confidence"}}
-	probabilities := make([]float32, len(logits))
-	calib.Softmax(logits, f.classes, 1, probabilities)
+	if f.temperature != nil {
+		predictions[0] = append(predictions[0], "confidence_before")
+	}
 	for i, y := range labels {
-		row, best := logits[i*f.classes:(i+1)*f.classes], 0
-		for k, z := range row {
-			if z > row[best] {
-				best = k
-			}
+		best := argmax(logits[i*f.classes : (i+1)*f.classes])
+		row := []string{f.path(dir, i), names[y], names[best], confidence(probabilities[i*f.classes+best])}
+		if f.temperature != nil {
+			row = append(row, confidence(before[i*f.classes+best]))
 		}
-		predictions = append(predictions, []string{f.path(dir, i), names[y], names[best], strconv.FormatFloat(float64(probabilities[i*f.classes+best]), 'g', -1, 32)})
+		predictions = append(predictions, row)
 	}
 	kappa := [][]string{{"epoch", "phase", "class", "kappa", "std_err", "samples", "bins", "skipped", "shrunk"}}
 	var history strings.Builder
@@ -90,7 +113,7 @@ func (f fixture) write(t testing.TB) (string, engine.Metrics) {
 			phase = "ce"
 		} else {
 			for k, name := range names {
-				kappa = append(kappa, []string{strconv.Itoa(e), phase, name, fmt.Sprint(1 + 0.3*r.NormFloat64()), "", "9", "4", strconv.FormatBool(k%7 == 0), strconv.FormatBool(k%2 == 0)})
+				kappa = append(kappa, []string{strconv.Itoa(e), phase, name, fmt.Sprint(1 + 0.3*r.NormFloat64()), []string{"", "0.05", "0.25"}[k%3], "9", "4", strconv.FormatBool(k%7 == 0), strconv.FormatBool(k%2 == 0)})
 			}
 		}
 		val := ""
@@ -100,7 +123,7 @@ func (f fixture) write(t testing.TB) (string, engine.Metrics) {
 		fmt.Fprintf(&history, `{"epoch":%d,"phase":%q,"loss":%g,"lr":%g,"seconds":0.1,"train":{"top1":0.8,"balanced_accuracy":%g,"many":0.9,"medium":0.7,"few":null}%s}`+"\n",
 			e, phase, 2/float64(e), 0.03/float64(e), 0.5+0.05*float64(min(e, 9)), val)
 	}
-	put(t, dir, "config.yaml", "train: /photos/train\nloss: cvs\nhead: cosine\noptimizer: sgd\nlr: 0.03\nkappa: slope\nseed: 7\n")
+	put(t, dir, "config.yaml", "train: /photos/train\nloss: cvs\nhead: cosine\noptimizer: sgd\nlr: 0.03\nkappa: slope\nseed: 7\nviews: 4\ntta: 2\nfolds: 5\n")
 	put(t, dir, "environment.json", `{"vitft":"v1.2.3","go":"go1.26","os":"linux","arch":"amd64","cores":2,"runtime_library":{"version":"1.30.0"},
 		"provider":{"asked":"auto","ran":"cpu","note":"cuda not used: no GPU"},
 		"backbone":{"name":"/models/vit.onnx","sha256":"abc123","feature":{"tensor":"embedding","pooling":"cls","dim":192},"preprocess":{"width":224,"height":224,"resize":"shortest","interpolation":"bicubic"}}}`)
@@ -110,6 +133,18 @@ func (f fixture) write(t testing.TB) (string, engine.Metrics) {
 	put(t, dir, "metrics.json", jsonOf(t, m))
 	return dir, m
 }
+
+func argmax(row []float32) int {
+	best := 0
+	for k, v := range row {
+		if v > row[best] {
+			best = k
+		}
+	}
+	return best
+}
+
+func confidence(p float32) string { return strconv.FormatFloat(float64(p), 'g', -1, 32) }
 
 // draw makes the pictures that write names by default.
 func draw(t testing.TB, dir string, n int) {

@@ -29,15 +29,28 @@ var (
 	//go:embed sort.js
 	sortJS string
 
-	document = template.Must(template.New(File).Funcs(template.FuncMap{"thousands": thousands}).Parse(pageHTML))
+	//go:embed sweep.html
+	sweepHTML string
+
+	document      = template.Must(template.New(File).Funcs(template.FuncMap{"thousands": thousands}).Parse(pageHTML))
+	sweepDocument = template.Must(template.Must(document.Clone()).New("sweep").Parse(sweepHTML))
 )
 
-// page is what page.html is filled with.
-type page struct {
+// frame is what every page has.
+type frame struct {
 	Title    string
 	Style    template.CSS
 	Script   template.JS
 	Security string // content security policy
+}
+
+func newFrame(title string) frame {
+	return frame{title, template.CSS(styleCSS), template.JS(sortJS), security()}
+}
+
+// page is what page.html is filled with.
+type page struct {
+	frame
 
 	Split    string
 	Samples  int
@@ -45,16 +58,17 @@ type page struct {
 	Ran      []setting
 	Config   []setting
 
+	Calibrated bool // there are values from before calibration
+
 	Groups     []groupRow
 	GroupPlot  template.HTML
 	ClassPlot  template.HTML
 	Aggregated int // classes, if the plot shows runs of them
 
-	Reliability []reliability
+	Reliability []reliabilities
 
 	KappaPlot template.HTML
-	Kappa     []kappaRow
-	KappaAt   string // the epoch and phase of the rows
+	Kappa     []kappaTable
 
 	LossPlot, AccuracyPlot, RatePlot template.HTML
 	AccuracyOn                       string
@@ -79,17 +93,23 @@ type metricGroup struct {
 	Rows []metricRow
 }
 
-type metricRow struct{ Name, Value, Means string }
+type metricRow struct{ Name, Before, Value, Means string }
 
 type groupRow struct {
-	Name, Rule    string
-	Classes       int
-	Accuracy, ECE string
+	Name, Rule            string
+	Classes               int
+	Accuracy, Before, ECE string
+}
+
+// kappaTable is κ of the groups at the end of a phase.
+type kappaTable struct {
+	At   string
+	Rows []kappaRow
 }
 
 type kappaRow struct {
-	Group, Mean, Spread      string
-	Classes, Shrunk, Skipped int
+	Group, Mean, Spread, StdErr string
+	Classes, Shrunk, Skipped    int
 }
 
 // pair is a class that is taken for another.
@@ -111,27 +131,24 @@ type classRow struct {
 func (r *Run) page() (*page, error) {
 	m := &r.metrics
 	p := &page{
-		Title: fmt.Sprintf("%s on %s", m.Loss, source(cmp.Or(r.config.get("train"), m.Split))),
-		Style: template.CSS(styleCSS), Script: template.JS(sortJS), Security: security(),
+		frame: newFrame(fmt.Sprintf("%s on %s", m.Loss, source(cmp.Or(r.config.get("train"), m.Split)))),
 		Split: m.Split, Samples: m.Samples,
 		Headline: r.headline(), Ran: r.whatRan(), Config: r.config,
-		GroupPlot: r.groupChart(), ClassPlot: r.classChart(), Reliability: r.reliabilities(),
-		KappaPlot: r.kappaChart(),
+		GroupPlot: r.groupChart(), ClassPlot: r.classChart(), Reliability: r.reliability(),
+		KappaPlot: r.kappaChart(), Calibrated: m.Calibration != nil,
+	}
+	var before [3]groupMetrics
+	if p.Calibrated {
+		before = m.Calibration.groups()
 	}
 	for g, group := range m.groups() {
-		p.Groups = append(p.Groups, groupRow{groupNames[g], groupRules[g], group.Classes, format(group.Accuracy, 4), format(group.ECE, 4)})
+		p.Groups = append(p.Groups, groupRow{groupNames[g], groupRules[g], group.Classes, format(group.Accuracy, 4), format(before[g].ECE, 4), format(group.ECE, 4)})
 	}
 	if len(m.PerClass) > singleMarks {
 		p.Aggregated = (len(m.PerClass) + singleMarks/2 - 1) / (singleMarks / 2)
 	}
 	if p.KappaPlot != "" {
-		last := r.kappa[len(r.kappa)-1]
-		p.KappaAt = fmt.Sprintf("epoch %d (%s)", last.number, last.phase)
-		for g, s := range last.groups {
-			if s.classes > 0 {
-				p.Kappa = append(p.Kappa, kappaRow{groupNames[g], format(number(s.mean()), 3), format(number(s.deviation()), 3), s.classes, s.shrunk, s.skipped})
-			}
-		}
+		p.Kappa = r.kappaTables()
 	}
 	if len(r.history) > 0 {
 		p.LossPlot, p.AccuracyPlot, p.RatePlot = r.lossChart(), r.accuracyChart(), r.rateChart()
@@ -183,7 +200,21 @@ func (r *Run) headline() []metricGroup {
 			break
 		}
 	}
-	row := func(name string, v number, means string) metricRow { return metricRow{name, format(v, 4), means} }
+	row := func(name string, v number, means string) metricRow {
+		return metricRow{Name: name, Value: format(v, 4), Means: means}
+	}
+	group := metricGroup{"Calibration: lower is better", []metricRow{
+		row("ECE", m.ECE, "expected calibration error: mean distance between confidence and accuracy, in 15 bins"),
+		row("MCE", m.MCE, "the same distance in the worst bin"),
+		row("Class-wise ECE", m.ClasswiseECE, "ECE of each class’s own probability, mean over classes"),
+		row("NLL", m.NLL, "negative log-likelihood of the true class, in nats"),
+		row("Brier", m.Brier, "squared distance between the probabilities and the truth, from 0 to 2"),
+	}}
+	if c := m.Calibration; c != nil {
+		for i, v := range []number{c.Before.ECE, c.Before.MCE, c.Before.ClasswiseECE, c.Before.NLL, c.Before.Brier} {
+			group.Rows[i].Before = format(v, 4)
+		}
+	}
 	return []metricGroup{
 		{"Accuracy", []metricRow{
 			row("Balanced accuracy", m.BalancedAccuracy, "mean of the classes’ accuracies: a rare class counts as much as a common one"),
@@ -194,14 +225,27 @@ func (r *Run) headline() []metricGroup {
 			row("Harmonic mean", m.HarmonicMean, "of the classes’ accuracies; weak classes weigh most, and one at 0 makes it 0"),
 			row("Geometric mean", m.GeometricMean, "of the classes’ accuracies; 0 as soon as one class is at 0"),
 		}},
-		{"Calibration: lower is better", []metricRow{
-			row("ECE", m.ECE, "expected calibration error: mean distance between confidence and accuracy, in 15 bins"),
-			row("MCE", m.MCE, "the same distance in the worst bin"),
-			row("Class-wise ECE", m.ClasswiseECE, "ECE of each class’s own probability, mean over classes"),
-			row("NLL", m.NLL, "negative log-likelihood of the true class, in nats"),
-			row("Brier", m.Brier, "squared distance between the probabilities and the truth, from 0 to 2"),
-		}},
+		group,
 	}
+}
+
+// kappaTables are κ at the end of each phase, by group.
+func (r *Run) kappaTables() []kappaTable {
+	var tables []kappaTable
+	for i, e := range r.kappa {
+		if i+1 < len(r.kappa) && r.kappa[i+1].phase == e.phase {
+			continue
+		}
+		t := kappaTable{At: fmt.Sprintf("epoch %d (%s)", e.number, e.phase)}
+		for g, s := range e.groups {
+			if s.classes > 0 {
+				t.Rows = append(t.Rows, kappaRow{groupNames[g], format(number(s.mean()), 3), format(number(s.deviation()), 3), format(number(s.stdErr()), 3),
+					s.classes, s.shrunk, s.skipped})
+			}
+		}
+		tables = append(tables, t)
+	}
+	return tables
 }
 
 func (r *Run) whatRan() []setting {
@@ -229,6 +273,10 @@ func (r *Run) whatRan() []setting {
 	if len(r.kappa) > 0 {
 		add("κ estimator", "%s", c.get("kappa"))
 	}
+	if v, tta := c.get("views"), c.get("tta"); v != "" && tta != "" {
+		add("Views", "%s", views(v, tta))
+	}
+	add("Calibration", "%s", m.Calibration.describe(c.get("folds")))
 	add("Head", "%s; %s, learning rate %s", c.get("head"), c.get("optimizer"), c.get("lr"))
 	add("Seed", "%d", m.Seed)
 	provider := env.Provider.Ran
@@ -242,6 +290,37 @@ func (r *Run) whatRan() []setting {
 	add("Time", "encoding %s, training %s, evaluation %s", seconds(m.Seconds.Encode), seconds(m.Seconds.Train), seconds(m.Seconds.Evaluate))
 	add("Versions", "vitft %s, %s, ONNX Runtime %s, %s/%s, %d cores", env.Vitft, env.Go, env.Runtime.Version, env.OS, env.Arch, env.Cores)
 	return list
+}
+
+// views says how many views of each image were used, of the keys views and tta.
+func views(training, judged string) string {
+	of := func(n, one, several string) string {
+		if n == "1" {
+			return one
+		}
+		return fmt.Sprintf(several, n)
+	}
+	return of(training, "training on images as they are", "training on %s views of each image") + "; " +
+		of(judged, "judged as they are", "judged by the mean feature of %s views")
+}
+
+// describe says how probabilities were made.
+func (c *calibration) describe(folds string) string {
+	if c == nil {
+		return "none: probabilities are the softmax of the logits"
+	}
+	temperature := "no temperature"
+	switch t := c.Temperature; {
+	case len(t) == 1:
+		temperature = "temperature " + format(number(t[0]), 3)
+	case len(t) > 1:
+		temperature = fmt.Sprintf("temperatures %s to %s by predicted class", format(number(slices.Min(t)), 3), format(number(slices.Max(t)), 3))
+	}
+	on := cmp.Or(c.FittedOn, "an unnamed set")
+	if on == "out-of-fold" && folds != "" {
+		on = "out-of-fold logits of the training images, " + folds + " folds"
+	}
+	return fmt.Sprintf("%s: %s, fitted on %s", c.Method, temperature, on)
 }
 
 // pairs are the classes most often taken for a certain other one, and the

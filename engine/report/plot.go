@@ -97,7 +97,7 @@ func limit(a *plot.Axis, low, high float64) {
 		}
 	}
 	var ticks plot.ConstantTicks
-	for i := math.Ceil(low / step); i*step <= high+step/100 && len(ticks) < 20; i++ {
+	for i := math.Ceil(low/step) + 0; /* not −0 */ i*step <= high+step/100 && len(ticks) < 20; i++ {
 		ticks = append(ticks, plot.Tick{Value: i * step, Label: strconv.FormatFloat(i*step, 'g', 4, 64)})
 	}
 	a.Tick.Marker = ticks
@@ -230,6 +230,35 @@ func render(description string, width vg.Length, panels ...panel) template.HTML 
 		data := p.DataCanvas(places[i])
 		p.Draw(draw.Crop(places[i], left-(data.Min.X-places[i].Min.X), places[i].Max.X-data.Max.X-right, 0, 0))
 	}
+	return inline(canvas, description)
+}
+
+// beside draws plots next to each other in a figure, their data areas equally
+// wide. Their horizontal axes have to be equally high.
+func beside(description string, width, height vg.Length, plots ...*plot.Plot) template.HTML {
+	const between = 18
+	canvas := vgsvg.New(width, height)
+	page := draw.Crop(draw.New(canvas), 0, -4, 0, -8)
+	room := page.Max.X - page.Min.X - between*vg.Length(len(plots)-1)
+	margins := make([]vg.Length, len(plots))
+	for i, p := range plots {
+		data := p.DataCanvas(page)
+		margins[i] = (data.Min.X - page.Min.X) + (page.Max.X - data.Max.X)
+		room -= margins[i]
+	}
+	at := page.Min.X
+	for i, p := range plots {
+		place := page
+		place.Min.X, place.Max.X = at, at+margins[i]+room/vg.Length(len(plots))
+		p.Draw(place)
+		at = place.Max.X + between
+	}
+	return inline(canvas, description)
+}
+
+// inline makes a drawing part of a page.
+func inline(canvas *vgsvg.Canvas, description string) template.HTML {
+	width, height := canvas.Size()
 	var svg bytes.Buffer
 	canvas.WriteTo(&svg) // a buffer takes everything
 	_, drawing, _ := strings.Cut(svg.String(), "<g ")

@@ -1,26 +1,28 @@
-// Package report writes report.html: one finished run, for people.
+// Package report writes report.html: one finished run, or one sweep, for people.
 //
 // # Basics
 //
 //	run, err := report.Load("run")
-//	err = run.Save()               // run/report.html
+//	err = run.Save()                // run/report.html
+//	err = report.SaveSweep("sweep") // sweep/report.html
 //
 // [Load] reads nothing but the files of the run folder (config.yaml,
 // environment.json, metrics.json, predictions.csv and, where there are, history.jsonl,
 // kappa.csv, warnings.txt, skipped.csv), and [Run.Write] the images that
-// predictions.csv names, for the pictures of the worst mistakes. The same files
-// give the same bytes.
+// predictions.csv names, for the pictures of the worst mistakes. [LoadSweep] reads
+// sweep.yaml, summary.csv and heads.csv. The same files give the same bytes.
 //
 // The page is one file without outside references; it refuses to load any by
 // its own content security policy. It follows the reader's light or dark
-// setting, needs no script (a small one sorts the table of classes) and prints
-// in light. Plots are SVG whose colours are variables of the page's style sheet.
+// setting, needs no script (a small one sorts tables) and prints in light. Plots are SVG whose colours are variables of the page's style sheet.
 //
 // # Caveats
 //
 // predictions.csv has the confidence of the predicted class only, so
 // reliability is that of the top label. Beyond 200 classes the plot by class
-// shows runs of neighbours, beyond 1,000 the table only the least accurate.
+// shows runs of neighbours, beyond 1,000 the table only the least accurate. The
+// plots of a sweep show its 150 most accurate configurations, an order that the
+// test images make and that is no selection; its table 1,000.
 package report
 
 import (
@@ -32,11 +34,11 @@ import (
 	"github.com/vitft/vitft/engine/internal/atomicfile"
 )
 
-// File is the report's name in a run folder.
+// File is the report's name in the folder of a run or a sweep.
 const File = "report.html"
 
-// ErrData is wrapped by errors about a run folder that is not finished or
-// damaged.
+// ErrData is wrapped by errors about a folder of a run or a sweep that is not
+// finished or damaged.
 var ErrData = errors.New("bad data")
 
 // A Run is what the files of one run folder say. It does not change after Load.

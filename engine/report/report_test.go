@@ -113,15 +113,92 @@ func cell(n engine.Number) string {
 
 // The diagrams show the very bins whose error metrics.json tells.
 func TestReliabilityIsThatOfMetrics(t *testing.T) {
-	dir, m := fixture{classes: 50, perClass: 20}.write(t)
-	r, err := report.Load(dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for i, want := range []engine.Number{m.ECE, m.Groups.Many.ECE, m.Groups.Medium.ECE, m.Groups.Few.ECE} {
-		if got := r.ECEs()[i]; math.Abs(got-float64(want)) > 1e-12 {
-			t.Errorf("diagram %d has ECE %v, metrics.json %v", i, got, want)
+	check := func(m engine.Number, groups engine.Groups, got [4]float64) {
+		t.Helper()
+		for i, want := range []engine.Number{m, groups.Many.ECE, groups.Medium.ECE, groups.Few.ECE} {
+			if math.Abs(got[i]-float64(want)) > 1e-12 {
+				t.Errorf("diagram %d has ECE %v, metrics.json %v", i, got[i], want)
+			}
 		}
+	}
+	for _, temperature := range [][]float64{nil, {0.6}} {
+		dir, m := fixture{classes: 50, perClass: 20, temperature: temperature}.write(t)
+		r, err := report.Load(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		check(m.ECE, m.Groups, r.ECEs(false))
+		if temperature != nil {
+			check(m.Calibration.Before.ECE, m.Calibration.Before.Groups, r.ECEs(true))
+		}
+	}
+}
+
+func TestCalibration(t *testing.T) {
+	temperature := []float64{0.5, 0.75, 0.625}
+	dir, m := fixture{classes: 3, perClass: 40, temperature: temperature}.write(t)
+	page := parse(t, write(t, dir))
+	b := m.Calibration.Before
+	before := map[string]engine.Number{"ECE": b.ECE, "MCE": b.MCE, "Class-wise ECE": b.ClasswiseECE, "NLL": b.NLL, "Brier": b.Brier}
+	for _, row := range page.section(t, "results").rows() {
+		if len(row) == 1 {
+			continue
+		}
+		want := ""
+		if v, changed := before[row[0]]; changed {
+			want = fmt.Sprintf("%.4f →", float64(v))
+		}
+		if row[1] != want {
+			t.Errorf("%s before calibration is %q, want %q", row[0], row[1], want)
+		}
+		if row[0] == "ECE" && row[2] != fmt.Sprintf("%.4f", float64(m.ECE)) {
+			t.Errorf("ECE after calibration is %q, want %v", row[2], m.ECE)
+		}
+	}
+	for i, g := range []engine.GroupMetrics{b.Groups.Many, b.Groups.Medium, b.Groups.Few} {
+		if got, want := page.section(t, "groups").rows()[i][4], fmt.Sprintf("%.4f →", float64(g.ECE)); !math.IsNaN(float64(g.ECE)) && got != want {
+			t.Errorf("group %d before calibration has ECE %q, want %q", i, got, want)
+		}
+	}
+	reliability := page.section(t, "reliability")
+	if n, heads := len(reliability.named("figure")), reliability.named("h3"); n != 8 || len(heads) != 2 || !strings.HasPrefix(heads[0].content, "Before") {
+		t.Errorf("%d diagrams under %d headings, want 8 under 2", n, len(heads))
+	}
+	ran := page.section(t, "run").content
+	for _, want := range []string{"training on 4 views of each image; judged by the mean feature of 2 views",
+		"classwise: temperatures 0.500 to 0.750 by predicted class, fitted on out-of-fold logits of the training images, 5 folds"} {
+		if !strings.Contains(ran, want) {
+			t.Errorf("what ran does not say %q", want)
+		}
+	}
+	put(t, dir, "predictions.csv", "path,label,predicted,confidence\na,class 0,class 1,0.5\n")
+	if _, err := report.Load(dir); !errors.Is(err, report.ErrData) || !strings.Contains(err.Error(), "confidence_before") {
+		t.Errorf("without the confidences before: %v", err)
+	}
+	put(t, dir, "predictions.csv", "path,label,predicted,confidence,confidence_before\na,class 0,class 1,0.5,2\n")
+	if _, err := report.Load(dir); !errors.Is(err, report.ErrData) || !strings.Contains(err.Error(), `confidence_before "2"`) {
+		t.Errorf("with an impossible confidence before: %v", err)
+	}
+}
+
+// κ is tabled at the end of each phase, with what was shrunk and skipped.
+func TestKappaTable(t *testing.T) {
+	dir, _ := fixture{classes: 2}.write(t)
+	put(t, dir, "kappa.csv", `epoch,phase,class,kappa,std_err,samples,bins,skipped,shrunk
+1,mla,class 0,5,0.1,9,4,false,false
+1,mla,class 1,5,,0,0,true,false
+2,mla,class 0,0.5,0.1,9,4,false,true
+2,mla,class 1,0.75,,9,4,true,false
+3,cla,class 0,1.5,0.2,9,4,false,true
+3,cla,class 1,1.25,0.3,9,4,false,true
+`)
+	var got []string
+	for _, row := range parse(t, write(t, dir)).section(t, "kappa").rows() {
+		got = append(got, strings.Join(row, " "))
+	}
+	want := []string{"epoch 2 (mla)", "many 0.500 0.000 0.100 1 1 0", "few 0.750 0.000 – 1 0 1", "epoch 3 (cla)", "many 1.500 0.000 0.200 1 1 0", "few 1.250 0.000 0.300 1 1 0"}
+	if !slices.Equal(got, want) {
+		t.Errorf("κ is tabled as %q, want %q", got, want)
 	}
 }
 

@@ -1,4 +1,4 @@
-// Makes the headings of the table of classes sort it. Without scripts the table is as it is.
+// Makes the headings of a table sort it. Without scripts the table is as it is.
 for (const table of document.querySelectorAll('table[data-sortable]')) {
   const body = table.tBodies[0];
   const heads = [...table.tHead.rows[0].cells];
@@ -11,11 +11,13 @@ for (const table of document.querySelectorAll('table[data-sortable]')) {
       const descending = head.ariaSort === 'ascending';
       heads.forEach(h => { h.ariaSort = null; });
       head.ariaSort = descending ? 'descending' : 'ascending';
-      const text = row => row.cells[column].textContent.trim();
+      const text = row => row.cells[column].dataset.value ?? row.cells[column].textContent.trim();
+      const missing = x => x === '–' || x === '';
       const order = (a, b) => {
         const x = text(a), y = text(b);
-        if ((x === '–') !== (y === '–')) return x === '–' ? 1 : -1;
-        return (descending ? -1 : 1) * x.localeCompare(y, undefined, { numeric: true });
+        if (missing(x) || missing(y)) return missing(x) - missing(y);
+        const numbers = Number.isFinite(Number(x)) && Number.isFinite(Number(y));
+        return (descending ? -1 : 1) * (numbers ? x - y : x.localeCompare(y, undefined, { numeric: true }));
       };
       body.append(...[...body.rows].sort(order));
     });

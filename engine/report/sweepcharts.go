@@ -1,0 +1,290 @@
+package report
+
+import (
+	"cmp"
+	"fmt"
+	"html/template"
+	"math"
+	"slices"
+
+	"gonum.org/v1/plot"
+	"gonum.org/v1/plot/plotter"
+	"gonum.org/v1/plot/vg"
+	"gonum.org/v1/plot/vg/draw"
+)
+
+const (
+	chartRows   = 50  // configurations in one figure, so that it fits on a page
+	mostRows    = 150 // in all figures
+	nameLength  = 44  // characters of a configuration's name in a figure
+	fewToFence  = 8   // so many configurations make an outlier
+	rowHeight   = 13
+	chartHeight = 48 // of a figure without rows
+)
+
+// Shapes tell apart what colour alone does not tell everybody.
+var (
+	groupShapes = [3]draw.GlyphDrawer{draw.CircleGlyph{}, draw.BoxGlyph{}, draw.PyramidGlyph{}}
+	allShape    = draw.CrossGlyph{}
+)
+
+// comparison is the figures of some configurations.
+type comparison struct {
+	From, To            int // ranks, from 1
+	Difference, Details template.HTML
+}
+
+// baseline is the configuration that others are compared with, or nil.
+func (s *Sweep) baseline() *configuration {
+	for i := range s.configurations {
+		if s.configurations[i].baseline {
+			return &s.configurations[i]
+		}
+	}
+	return nil
+}
+
+// ranked are the most accurate configurations, up to a number, the best first,
+// with the baseline and the selected ones whatever their rank. Those of which
+// no head was trained come last.
+func (s *Sweep) ranked(most int) []*configuration {
+	var list []*configuration
+	for i := range s.configurations {
+		list = append(list, &s.configurations[i])
+	}
+	accuracy := func(c *configuration) float64 {
+		if v := c.balanced().mean; drawable(v) {
+			return v
+		}
+		return math.Inf(-1)
+	}
+	slices.SortStableFunc(list, func(a, b *configuration) int { return cmp.Compare(accuracy(b), accuracy(a)) })
+	kept := list[:0]
+	for i, c := range list {
+		if i < most || c.baseline || c.selected {
+			kept = append(kept, c)
+		}
+	}
+	return kept
+}
+
+// comparisons are the figures of the configurations of which a head was trained.
+func (s *Sweep) comparisons() []comparison {
+	rows := slices.DeleteFunc(s.ranked(mostRows), func(c *configuration) bool { return !drawable(c.balanced().mean) })
+	var list []comparison
+	from := 1
+	for part := range slices.Chunk(rows, chartRows) {
+		list = append(list, comparison{From: from, To: from + len(part) - 1, Difference: s.differenceChart(part, rows), Details: s.detailChart(part, rows)})
+		from += len(part)
+	}
+	return list
+}
+
+// rowPlot is a plot with a configuration a row, named or not.
+func rowPlot(x string, rows []*configuration, named bool) *plot.Plot {
+	p := newPlot(x, "")
+	grid := plotter.NewGrid()
+	grid.Vertical.Color, grid.Horizontal.Color = rule, nil
+	p.Add(grid)
+	limit(&p.Y, 0.3, float64(len(rows))+0.7)
+	var ticks plot.ConstantTicks
+	for i, c := range rows {
+		name := " " // a tick without a label gets no rule
+		if named {
+			name = shorten(c.name, nameLength)
+			if c.selected {
+				name += " *"
+			}
+			if c.baseline {
+				name += " (baseline)"
+			}
+		}
+		ticks = append(ticks, plot.Tick{Value: rowAt(i, rows), Label: name})
+	}
+	p.Y.Tick.Marker, p.Y.Tick.Length = ticks, 0
+	p.Y.Tick.Label.Color = ink
+	return p
+}
+
+// rowAt is where row i is: the first is at the top.
+func rowAt(i int, rows []*configuration) float64 { return float64(len(rows) - i) }
+
+// rowMark is a value in a row, with an interval where low and high are not NaN.
+// A value beyond the axis is written at its edge.
+type rowMark struct {
+	row, value, low, high float64
+	glyph                 draw.GlyphStyle
+}
+
+type rowMarks []rowMark
+
+func (m rowMarks) Plot(c draw.Canvas, p *plot.Plot) {
+	x, y := p.Transforms(&c)
+	for _, v := range m {
+		at := vg.Point{Y: y(v.row)}
+		style := p.X.Tick.Label
+		style.Color, style.YAlign = muted, draw.YCenter
+		switch {
+		case v.value < p.X.Min:
+			style.XAlign = draw.XLeft
+			c.FillText(style, vg.Point{X: c.Min.X + 2, Y: at.Y}, "← "+signed(v.value))
+		case v.value > p.X.Max:
+			style.XAlign = draw.XRight
+			c.FillText(style, vg.Point{X: c.Max.X - 2, Y: at.Y}, signed(v.value)+" →")
+		default:
+			if from, to := max(v.low, p.X.Min), min(v.high, p.X.Max); from < to {
+				c.StrokeLine2(draw.LineStyle{Color: v.glyph.Color, Width: 1.1}, x(from), at.Y, x(to), at.Y)
+			}
+			at.X = x(v.value)
+			c.DrawGlyphNoClip(v.glyph, at)
+		}
+	}
+}
+
+// glyph marks the baseline and what was selected by its shape.
+func (c *configuration) glyph() draw.GlyphStyle {
+	g := draw.GlyphStyle{Color: ink, Radius: 2.8, Shape: draw.CircleGlyph{}}
+	switch {
+	case c.baseline:
+		g.Shape = draw.RingGlyph{}
+	case c.selected:
+		g.Shape = draw.BoxGlyph{}
+	}
+	return g
+}
+
+// differenceChart is a forest plot: each configuration's difference from the
+// baseline with its interval, where there is one, and beside it the balanced
+// accuracy of each seed with mean and deviation. The axes fit all rows, of
+// which part is drawn.
+func (s *Sweep) differenceChart(part, rows []*configuration) template.HTML {
+	differences, accuracies := rowPlot("difference of balanced accuracy", part, true), rowPlot("balanced accuracy", part, s.baseline() == nil)
+	var allDifferences, allAccuracies [][3]float64
+	for _, c := range rows {
+		allDifferences = append(allDifferences, [3]float64{c.low, c.difference, c.high})
+		b := c.balanced()
+		allAccuracies = append(allAccuracies, [3]float64{b.mean - orZero(b.std), b.mean, b.mean + orZero(b.std)})
+	}
+	fence(&differences.X, allDifferences, 0)
+	fence(&accuracies.X, allAccuracies)
+
+	var forest, means rowMarks
+	var seeds marks
+	for i, c := range part {
+		at := rowAt(i, part)
+		if drawable(c.difference) {
+			forest = append(forest, rowMark{at, c.difference, c.low, c.high, c.glyph()})
+		} else if c.baseline {
+			forest = append(forest, rowMark{at, 0, math.NaN(), math.NaN(), c.glyph()})
+		}
+		b := c.balanced()
+		means = append(means, rowMark{at, b.mean, b.mean - b.std, b.mean + b.std, c.glyph()})
+		for _, v := range c.accuracies {
+			if v >= accuracies.X.Min && v <= accuracies.X.Max {
+				seeds = append(seeds, mark{v, at, draw.GlyphStyle{Color: muted, Radius: 1.3, Shape: draw.CircleGlyph{}}})
+			}
+		}
+	}
+	height := chartHeight + rowHeight*vg.Length(len(part))
+	accuracies.Add(seeds, means)
+	b := s.baseline()
+	if b == nil {
+		return beside("Balanced accuracy of each configuration, with that of each seed", 900, height, accuracies)
+	}
+	differences.Add(vertical(differences, 0), forest)
+	accuracies.Add(vertical(accuracies, b.balanced().mean))
+	return beside("Difference of each configuration’s balanced accuracy from the baseline with its 95 % interval, and balanced accuracy of each seed", 900, height, differences, accuracies)
+}
+
+// detailChart is the groups' accuracies and errors of calibration.
+func (s *Sweep) detailChart(part, rows []*configuration) template.HTML {
+	accuracies, errors := rowPlot("accuracy", part, true), rowPlot("ECE", part, false)
+	marksOf := func(p *plot.Plot, all string, prefix string) {
+		low, high := math.Inf(1), math.Inf(-1)
+		widen := func(c *configuration, name string) {
+			if v := c.metrics[name].mean; drawable(v) {
+				low, high = min(low, v), max(high, v)
+			}
+		}
+		for _, c := range rows {
+			widen(c, all)
+			for _, name := range groupNames {
+				widen(c, prefix+name)
+			}
+		}
+		if math.IsInf(low, 1) {
+			low, high = 0, 1
+		}
+		margin := 0.03 * (high - low)
+		limit(&p.X, low-margin, high+margin)
+		var dots rowMarks
+		add := func(i int, v float64, glyph draw.GlyphStyle) {
+			if drawable(v) {
+				dots = append(dots, rowMark{rowAt(i, part), v, math.NaN(), math.NaN(), glyph})
+			}
+		}
+		for i, c := range part {
+			for g, name := range groupNames {
+				add(i, c.metrics[prefix+name].mean, draw.GlyphStyle{Color: groupRoles[g], Radius: 2.6, Shape: groupShapes[g]})
+			}
+			add(i, c.metrics[all].mean, draw.GlyphStyle{Color: ink, Radius: 3, Shape: allShape})
+		}
+		p.Add(dots)
+	}
+	marksOf(accuracies, "balanced_accuracy", "")
+	marksOf(errors, "ece", "ece_")
+	return beside("Accuracy and calibration error of each configuration, overall and for the classes with many, medium and few training images",
+		900, chartHeight+rowHeight*vg.Length(len(part)), accuracies, errors)
+}
+
+// vertical is a dashed line over the whole height.
+func vertical(p *plot.Plot, x float64) polyline {
+	if !(x >= p.X.Min && x <= p.X.Max) {
+		return polyline{}
+	}
+	return polyline{plotter.XYs{{X: x, Y: p.Y.Min}, {X: x, Y: p.Y.Max}}, line(muted, 1, []vg.Length{4, 3})}
+}
+
+// fence sets an axis to the values (low, value, high) that are no outliers, and
+// to those of with: an outlier is further than three times the quartiles'
+// distance from them (Tukey's outer fence). A failed configuration shall not
+// press all others together.
+func fence(a *plot.Axis, values [][3]float64, with ...float64) {
+	values = slices.DeleteFunc(values, func(v [3]float64) bool { return !drawable(v[1]) })
+	slices.SortFunc(values, func(a, b [3]float64) int { return cmp.Compare(a[1], b[1]) })
+	least, most := math.Inf(-1), math.Inf(1)
+	if n := len(values); n >= fewToFence {
+		first, third := values[n/4][1], values[n-1-n/4][1]
+		if reach := 3 * (third - first); reach > 0 {
+			least, most = first-reach, third+reach
+		}
+	}
+	low, high := math.Inf(1), math.Inf(-1)
+	for _, v := range values {
+		if v[1] < least || v[1] > most {
+			continue
+		}
+		for _, x := range v {
+			if drawable(x) {
+				with = append(with, x)
+			}
+		}
+	}
+	for _, x := range with {
+		low, high = min(low, x), max(high, x)
+	}
+	if math.IsInf(low, 1) {
+		low, high = 0, 1
+	}
+	margin := 0.04 * (high - low)
+	limit(a, low-margin, high+margin)
+}
+
+// signed writes a number with the sign that is read as one.
+func signed(v float64) string {
+	text := fmt.Sprintf("%.4f", math.Abs(v))
+	if v < 0 && text != "0.0000" {
+		return "−" + text
+	}
+	return text
+}

@@ -1,0 +1,212 @@
+package report
+
+import (
+	"cmp"
+	"html/template"
+	"math"
+	"slices"
+	"strconv"
+	"strings"
+
+	"gonum.org/v1/plot"
+	"gonum.org/v1/plot/plotter"
+	"gonum.org/v1/plot/vg"
+	"gonum.org/v1/plot/vg/draw"
+)
+
+const (
+	leastPoints = 3  // values a setting needs for a curve
+	mostCurves  = 16 // that are shown
+	wideRange   = 30 // between values of a setting, from which on their axis is one of logarithms
+)
+
+// varying is what a curve against a setting is made of: the configurations that
+// differ in that one numeric setting only.
+type varying struct {
+	key    int // of Sweep.keys
+	points []point
+}
+
+type point struct {
+	value float64
+	*configuration
+}
+
+// varyings are the curves that a sweep has, in the order of keys and configurations.
+func (s *Sweep) varyings() []varying {
+	var list []varying
+	for key := range s.keys {
+		sets := map[string]int{} // index of list by the other settings
+		first := len(list)
+		for i := range s.configurations {
+			c := &s.configurations[i]
+			value, ok := s.value(c, key)
+			if !ok || !drawable(c.balanced().mean) {
+				continue
+			}
+			others := slices.Clone(c.settings)
+			others[key] = ""
+			id := strings.Join(others, "\x00")
+			k, known := sets[id]
+			if !known {
+				k = len(list)
+				sets[id] = k
+				list = append(list, varying{key: key})
+			}
+			list[k].points = append(list[k].points, point{value, c})
+		}
+		for k := range list[first:] {
+			v := &list[first+k]
+			slices.SortStableFunc(v.points, func(a, b point) int { return cmp.Compare(a.value, b.value) })
+			v.points = slices.CompactFunc(v.points, func(a, b point) bool { return a.value == b.value })
+		}
+		few := func(v varying) bool { return v.key == key && len(v.points) < leastPoints }
+		list = slices.DeleteFunc(list, few)
+	}
+	return list
+}
+
+// value is a configuration's numeric setting. A switch at an epoch becomes a
+// fraction of the epochs, as one below 1 is.
+func (s *Sweep) value(c *configuration, key int) (float64, bool) {
+	v, err := strconv.ParseFloat(c.settings[key], 64)
+	if s.keys[key] == "switch" && v >= 1 {
+		epochs, fault := strconv.ParseFloat(s.setting(c, "epochs"), 64)
+		v, err = v/epochs, cmp.Or(err, fault)
+	}
+	return v, err == nil && drawable(v)
+}
+
+// setting is a configuration's own or, where it does not vary, that of all; ""
+// where it is a default.
+func (s *Sweep) setting(c *configuration, key string) string {
+	if i := slices.Index(s.keys, key); i >= 0 {
+		return c.settings[i]
+	}
+	return s.config.get(key)
+}
+
+// sweepCurve is accuracy against one setting.
+type sweepCurve struct {
+	Key, Of string // the setting, and what it was varied of
+	Plot    template.HTML
+}
+
+// curves draws the varyings, and says how many more there are.
+func (s *Sweep) curves() ([]sweepCurve, int) {
+	all := s.varyings()
+	shown, more := cut(all, mostCurves)
+	list := make([]sweepCurve, len(shown))
+	for i, v := range shown {
+		alike := slices.DeleteFunc(slices.Clone(all), func(w varying) bool { return w.key != v.key })
+		key := s.keys[v.key]
+		list[i] = sweepCurve{Key: key, Of: s.distinct(v, alike)}
+		list[i].Plot = s.curve(v, alike, "Accuracy against "+key+", "+list[i].Of)
+	}
+	return list, more
+}
+
+// distinct names the loss of a curve and those settings that tell it from
+// others of the same setting.
+func (s *Sweep) distinct(v varying, alike []varying) string {
+	var parts []string
+	for k, key := range s.keys {
+		own := v.points[0].settings[k]
+		switch {
+		case k == v.key || own == "":
+		case key == "loss":
+			parts = append(parts, own)
+		case slices.ContainsFunc(alike, func(w varying) bool { return w.points[0].settings[k] != own }):
+			parts = append(parts, key+"="+own)
+		}
+	}
+	return strings.Join(parts, " ")
+}
+
+// curve draws balanced accuracy with its deviation over seeds, and the groups'
+// accuracies below, in ranges that all curves alike share.
+func (s *Sweep) curve(v varying, alike []varying, description string) template.HTML {
+	label := s.keys[v.key]
+	if label == "switch" {
+		label = "switch (fraction of the epochs)"
+	}
+	above, below := newPlot("", "balanced"), newPlot(label, "accuracy")
+	at := s.settingAxis(v, alike, above, below)
+
+	low, high := math.Inf(1), math.Inf(-1)
+	for _, w := range alike {
+		for _, p := range w.points {
+			b := p.balanced()
+			low, high = min(low, b.mean-orZero(b.std)), max(high, b.mean+orZero(b.std))
+		}
+	}
+	limit(&above.Y, low-0.05*(high-low), high+0.05*(high-low))
+	var points plotter.XYs
+	var dots marks
+	for _, p := range v.points {
+		b := p.balanced()
+		x, sd := at(p.value), orZero(b.std)
+		points = append(points, plotter.XY{X: x, Y: b.mean})
+		dots = append(dots, mark{x, b.mean, draw.GlyphStyle{Color: ink, Radius: 2.4, Shape: draw.CircleGlyph{}}})
+		above.Add(polyline{plotter.XYs{{X: x, Y: b.mean - sd}, {X: x, Y: b.mean + sd}}, line(ink, 1, nil)})
+	}
+	if b := s.baseline(); b != nil && b.balanced().mean >= above.Y.Min && b.balanced().mean <= above.Y.Max {
+		y := b.balanced().mean
+		above.Add(polyline{plotter.XYs{{X: above.X.Min, Y: y}, {X: above.X.Max, Y: y}}, line(muted, 1, []vg.Length{4, 3})})
+	}
+	above.Add(polyline{points, line(ink, 1.6, nil)}, dots)
+
+	low, high = math.Inf(1), math.Inf(-1)
+	for g, name := range groupNames {
+		for _, w := range alike {
+			for _, p := range w.points {
+				if y := p.metrics[name].mean; drawable(y) {
+					low, high = min(low, y), max(high, y)
+				}
+			}
+		}
+		var points plotter.XYs
+		for _, p := range v.points {
+			points = append(points, plotter.XY{X: at(p.value), Y: p.metrics[name].mean})
+		}
+		below.Add(polyline{points, line(groupRoles[g], 1.6, groupDashes[g])})
+	}
+	if math.IsInf(low, 1) {
+		low, high = 0, 1
+	}
+	limit(&below.Y, low-0.05*(high-low), high+0.05*(high-low))
+	return render(description, 440, panel{above, 150}, panel{below, 170})
+}
+
+// settingAxis sets the horizontal axis, which all curves alike share, and
+// returns where a value is on it.
+func (s *Sweep) settingAxis(v varying, alike []varying, above, below *plot.Plot) func(float64) float64 {
+	low, high := math.Inf(1), math.Inf(-1)
+	for _, w := range alike {
+		low, high = min(low, w.points[0].value), max(high, w.points[len(w.points)-1].value)
+	}
+	at := func(v float64) float64 { return v }
+	if low > 0 && high/low >= wideRange {
+		at = math.Log10
+	}
+	first, last := at(low), at(high)
+	margin := 0.03 * (last - first)
+	limit(&above.X, first-margin, last+margin)
+	limit(&below.X, first-margin, last+margin)
+	above.X.Tick.Marker = plot.ConstantTicks{}
+	if low > 0 && high/low >= wideRange {
+		var ticks plot.ConstantTicks
+		for _, p := range v.points {
+			ticks = append(ticks, plot.Tick{Value: at(p.value), Label: strconv.FormatFloat(p.value, 'g', 3, 64)})
+		}
+		below.X.Tick.Marker = ticks
+	}
+	return at
+}
+
+func orZero(v float64) float64 {
+	if math.IsNaN(v) {
+		return 0
+	}
+	return v
+}
