@@ -6,6 +6,7 @@ import (
 	"encoding/csv"
 	"errors"
 	"image"
+	"io/fs"
 	"math"
 	"math/rand/v2"
 	"os"
@@ -55,6 +56,7 @@ func TestClassifier(t *testing.T) {
 	t.Run("answers", func(t *testing.T) { testAnswers(t, run, rows) })
 	t.Run("many goroutines", func(t *testing.T) { testManyGoroutines(t, run, rows) })
 	t.Run("limits", func(t *testing.T) { testLimits(t, run, rows) })
+	t.Run("files", func(t *testing.T) { testFiles(t, run, rows) })
 }
 
 // Every way to ask gives what the run said.
@@ -224,6 +226,64 @@ func testLimits(t *testing.T, run string, rows [][]string) {
 	cancel()
 	if _, err := c.ClassifyBatch(ended, [][]byte{nil}); !errors.Is(err, context.Canceled) {
 		t.Errorf("an ended context: %v", err)
+	}
+}
+
+// Files are answered in order, also where they come from a source that keeps
+// others waiting; an error of the receiver and the end of the context stop it.
+func testFiles(t *testing.T, run string, rows [][]string) {
+	c := openClassifier(t, run, ClassifierOptions{MaxBatch: 2})
+	folder := filepath.Dir(filepath.Dir(rows[0][0]))
+	var paths []string
+	for path, err := range ImageFiles([]string{folder}, nil) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		paths = append(paths, path)
+	}
+	if len(paths) != len(rows) || !slices.IsSorted(paths) {
+		t.Errorf("images in %s: %v", folder, paths)
+	}
+	blocked, release := make(chan struct{}), make(chan struct{})
+	defer close(release)
+	ctx, cancel := context.WithCancel(context.Background())
+	endless := func(yield func(string, error) bool) {
+		for _, path := range paths {
+			if !yield(path, nil) {
+				return
+			}
+		}
+		if yield("gone", fs.ErrNotExist) {
+			close(blocked)
+			<-release
+		}
+	}
+	var got []string
+	err := c.ClassifyFiles(ctx, endless, func(path string, p Prediction, err error) error {
+		if got = append(got, path); path == "gone" {
+			if !errors.Is(err, fs.ErrNotExist) {
+				t.Errorf("a path with an error comes with %v", err)
+			}
+			<-blocked
+			cancel()
+		} else if err != nil || p.Label == "" {
+			t.Errorf("%s: %q, %v", path, p.Label, err)
+		}
+		return nil
+	})
+	if !errors.Is(err, context.Canceled) || !slices.Equal(got, append(paths, "gone")) {
+		t.Errorf("%v, in the order %v", err, got)
+	}
+	full := errors.New("disk full")
+	n := 0
+	err = c.ClassifyFiles(context.Background(), ImageFiles([]string{folder}, nil), func(string, Prediction, error) error {
+		if n++; n == 3 {
+			return full
+		}
+		return nil
+	})
+	if err != full || n != 3 {
+		t.Errorf("stopped after %d with %v", n, err)
 	}
 }
 
