@@ -46,13 +46,10 @@ func (r *Run) groupChart() template.HTML {
 	var ticks plot.ConstantTicks
 	for g, m := range r.metrics.groups() {
 		at := float64(g)
-		ticks = append(ticks, plot.Tick{Value: at, Label: groupNames[g] + "\n" + count(m.Classes, "class", "classes")})
-		if !drawable(float64(m.Accuracy)) {
-			p.Add(note{x: at, text: "–", xalign: -0.5, dy: 2})
-			continue
+		ticks = append(ticks, plot.Tick{Value: at, Label: groupNames[g] + ": " + format(m.Accuracy, 3) + "\n" + count(m.Classes, "class", "classes")})
+		if drawable(float64(m.Accuracy)) {
+			p.Add(boxes{{at - 0.32, at + 0.32, 0, float64(m.Accuracy), groupRoles[g]}})
 		}
-		p.Add(boxes{{at - 0.32, at + 0.32, 0, float64(m.Accuracy), groupRoles[g]}},
-			note{x: at, y: float64(m.Accuracy), text: format(m.Accuracy, 3), xalign: -0.5, dy: 2})
 	}
 	p.X.Tick.Marker = ticks
 	p.X.Tick.Length = 0

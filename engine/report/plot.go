@@ -166,21 +166,6 @@ func (m marks) Plot(c draw.Canvas, p *plot.Plot) {
 	}
 }
 
-// note is a line of text in data coordinates.
-type note struct {
-	x, y   float64
-	text   string
-	xalign float64 // of the text's width: -0.5 centred, 0 left, -1 right
-	dx, dy vg.Length
-}
-
-func (n note) Plot(c draw.Canvas, p *plot.Plot) {
-	x, y := p.Transforms(&c)
-	style := p.X.Tick.Label
-	style.Color, style.Rotation, style.XAlign, style.YAlign = ink, 0, draw.XAlignment(n.xalign), draw.YBottom
-	c.FillText(style, vg.Point{X: x(n.x) + n.dx, Y: y(n.y) + n.dy}, n.text)
-}
-
 // upright is a dashed vertical line over the whole height, with its name.
 type upright struct {
 	x    float64

@@ -156,7 +156,7 @@ func TestCalibration(t *testing.T) {
 		}
 	}
 	for i, g := range []engine.GroupMetrics{b.Groups.Many, b.Groups.Medium, b.Groups.Few} {
-		if got, want := page.section(t, "groups").rows()[i][4], fmt.Sprintf("%.4f →", float64(g.ECE)); !math.IsNaN(float64(g.ECE)) && got != want {
+		if got, want := page.section(t, "groups").rows()[i][4], fmt.Sprintf("%.4f → ", float64(g.ECE)); !math.IsNaN(float64(g.ECE)) && !strings.HasPrefix(got, want) {
 			t.Errorf("group %d before calibration has ECE %q, want %q", i, got, want)
 		}
 	}

@@ -277,7 +277,7 @@ func TestSweepOfManyConfigurations(t *testing.T) {
 		t.Errorf("%d rows", rows)
 	}
 	comparison := page.section(t, "comparison")
-	if len(comparison.named("svg")) != 4 || len(comparison.named("details")) != 3 || !strings.Contains(comparison.content, "151 of 221 are drawn") {
+	if len(comparison.named("svg")) != 4 || len(comparison.named("details")) != 3 || !strings.Contains(comparison.content, "Of 221 configurations 151 are drawn") {
 		t.Errorf("%d plots: %q", len(comparison.named("svg")), comparison.content[:400])
 	}
 	if !slices.ContainsFunc(comparison.named("text"), func(e *element) bool { return e.content == "ce (baseline)" }) {

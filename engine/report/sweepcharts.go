@@ -22,11 +22,8 @@ const (
 	chartHeight = 48 // of a figure without rows
 )
 
-// Shapes tell apart what colour alone does not tell everybody.
-var (
-	groupShapes = [3]draw.GlyphDrawer{draw.CircleGlyph{}, draw.BoxGlyph{}, draw.PyramidGlyph{}}
-	allShape    = draw.CrossGlyph{}
-)
+// groupShapes tell the groups apart where colour does not.
+var groupShapes = [3]draw.GlyphDrawer{draw.CircleGlyph{}, draw.BoxGlyph{}, draw.PyramidGlyph{}}
 
 // comparison is the figures of some configurations.
 type comparison struct {
@@ -72,8 +69,10 @@ func (s *Sweep) ranked(most int) []*configuration {
 func (s *Sweep) comparisons() []comparison {
 	rows := slices.DeleteFunc(s.ranked(mostRows), func(c *configuration) bool { return !drawable(c.balanced().mean) })
 	var list []comparison
+	figures := (len(rows) + chartRows - 1) / chartRows
 	from := 1
-	for part := range slices.Chunk(rows, chartRows) {
+	for i := range figures {
+		part := rows[i*len(rows)/figures : (i+1)*len(rows)/figures]
 		list = append(list, comparison{From: from, To: from + len(part) - 1, Difference: s.differenceChart(part, rows), Details: s.detailChart(part, rows)})
 		from += len(part)
 	}
@@ -196,45 +195,55 @@ func (s *Sweep) differenceChart(part, rows []*configuration) template.HTML {
 	return beside("Difference of each configuration’s balanced accuracy from the baseline with its 95 % interval, and balanced accuracy of each seed", 900, height, differences, accuracies)
 }
 
-// detailChart is the groups' accuracies and errors of calibration.
+// detailChart is the groups' accuracies and errors of calibration. The axes fit
+// all rows, of which part is drawn.
 func (s *Sweep) detailChart(part, rows []*configuration) template.HTML {
 	accuracies, errors := rowPlot("accuracy", part, true), rowPlot("ECE", part, false)
-	marksOf := func(p *plot.Plot, all string, prefix string) {
-		low, high := math.Inf(1), math.Inf(-1)
-		widen := func(c *configuration, name string) {
-			if v := c.metrics[name].mean; drawable(v) {
+	all := draw.GlyphStyle{Color: ink, Radius: 3, Shape: draw.CrossGlyph{}}
+	before := draw.GlyphStyle{Color: ink, Radius: 2.6, Shape: draw.RingGlyph{}}
+	addSeries(accuracies, part, rows, append(groupSeries(""), series{"balanced_accuracy", all}))
+	addSeries(errors, part, rows, append(groupSeries("ece_"), series{"ece_before", before}, series{"ece", all}))
+	return beside("Accuracy and calibration error of each configuration, overall and for the classes with many, medium and few training images",
+		900, chartHeight+rowHeight*vg.Length(len(part)), accuracies, errors)
+}
+
+// series is a metric and how it is marked.
+type series struct {
+	metric string
+	glyph  draw.GlyphStyle
+}
+
+func groupSeries(prefix string) []series {
+	var list []series
+	for g, name := range groupNames {
+		list = append(list, series{prefix + name, draw.GlyphStyle{Color: groupRoles[g], Radius: 2.6, Shape: groupShapes[g]}})
+	}
+	return list
+}
+
+func addSeries(p *plot.Plot, part, rows []*configuration, list []series) {
+	low, high := math.Inf(1), math.Inf(-1)
+	for _, x := range list {
+		for _, c := range rows {
+			if v := c.metrics[x.metric].mean; drawable(v) {
 				low, high = min(low, v), max(high, v)
 			}
 		}
-		for _, c := range rows {
-			widen(c, all)
-			for _, name := range groupNames {
-				widen(c, prefix+name)
-			}
-		}
-		if math.IsInf(low, 1) {
-			low, high = 0, 1
-		}
-		margin := 0.03 * (high - low)
-		limit(&p.X, low-margin, high+margin)
-		var dots rowMarks
-		add := func(i int, v float64, glyph draw.GlyphStyle) {
-			if drawable(v) {
-				dots = append(dots, rowMark{rowAt(i, part), v, math.NaN(), math.NaN(), glyph})
-			}
-		}
+	}
+	if math.IsInf(low, 1) {
+		low, high = 0, 1
+	}
+	margin := 0.03 * (high - low)
+	limit(&p.X, low-margin, high+margin)
+	for _, x := range list {
+		var dots marks
 		for i, c := range part {
-			for g, name := range groupNames {
-				add(i, c.metrics[prefix+name].mean, draw.GlyphStyle{Color: groupRoles[g], Radius: 2.6, Shape: groupShapes[g]})
+			if v := c.metrics[x.metric].mean; drawable(v) {
+				dots = append(dots, mark{v, rowAt(i, part), x.glyph})
 			}
-			add(i, c.metrics[all].mean, draw.GlyphStyle{Color: ink, Radius: 3, Shape: allShape})
 		}
 		p.Add(dots)
 	}
-	marksOf(accuracies, "balanced_accuracy", "")
-	marksOf(errors, "ece", "ece_")
-	return beside("Accuracy and calibration error of each configuration, overall and for the classes with many, medium and few training images",
-		900, chartHeight+rowHeight*vg.Length(len(part)), accuracies, errors)
 }
 
 // vertical is a dashed line over the whole height.

@@ -17,6 +17,7 @@ import (
 const (
 	leastPoints = 3  // values a setting needs for a curve
 	mostCurves  = 16 // that are shown
+	mostDots    = 30 // of a curve: more are no longer told apart
 	wideRange   = 30 // between values of a setting, from which on their axis is one of logarithms
 )
 
@@ -147,7 +148,9 @@ func (s *Sweep) curve(v varying, alike []varying, description string) template.H
 		b := p.balanced()
 		x, sd := at(p.value), orZero(b.std)
 		points = append(points, plotter.XY{X: x, Y: b.mean})
-		dots = append(dots, mark{x, b.mean, draw.GlyphStyle{Color: ink, Radius: 2.4, Shape: draw.CircleGlyph{}}})
+		if len(v.points) <= mostDots {
+			dots = append(dots, mark{x, b.mean, draw.GlyphStyle{Color: ink, Radius: 2.4, Shape: draw.CircleGlyph{}}})
+		}
 		above.Add(polyline{plotter.XYs{{X: x, Y: b.mean - sd}, {X: x, Y: b.mean + sd}}, line(ink, 1, nil)})
 	}
 	if b := s.baseline(); b != nil && b.balanced().mean >= above.Y.Min && b.balanced().mean <= above.Y.Max {

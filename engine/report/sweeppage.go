@@ -25,6 +25,7 @@ type sweepPage struct {
 
 	Figures    []comparison
 	Drawn      int // configurations in the figures
+	Cut        int // of them for their accuracy, if there are more
 	Calibrated bool
 
 	Curves     []sweepCurve
@@ -55,6 +56,9 @@ func (s *Sweep) page() *sweepPage {
 	}
 	if n := len(p.Figures); n > 0 {
 		p.Drawn = p.Figures[n-1].To
+	}
+	if p.Lines > mostRows {
+		p.Cut = mostRows
 	}
 	if b := s.baseline(); b != nil {
 		p.Base = b.name
@@ -100,9 +104,11 @@ func (s *Sweep) whatRan() []setting {
 	seeds, _ := cut(s.seeds, 20)
 	add("Seeds", "%s", strings.Join(seeds, ", "))
 	for _, x := range []struct{ key, name string }{{"loss", "Losses"}, {"kappa", "κ estimators"}, {"epochs", "Epochs"}} {
-		if values := s.values(x.key); len(values) > 0 {
-			add(x.name, "%s", strings.Join(values, ", "))
+		values := s.values(x.key)
+		if len(values) == 0 {
+			values = []string{"the default of the loss"}
 		}
+		add(x.name, "%s", strings.Join(values, ", "))
 	}
 	if b := s.baseline(); b != nil {
 		add("Baseline", "%s", b.name)
