@@ -17,26 +17,24 @@ sweep() { # name, experiment, flags …
   (cd "$data" && "$vitft" sweep "$root/experiments/$file.yaml" --backbone "$backbone" --out "$out/$name" $cache --quiet "$@" >/dev/null)
   touch "$out/$name/done"
 }
-caltech="--train caltech101/train --test caltech101/test"
 
-for experiment in losses ablation t0_sweep; do
-  sweep $experiment-ir100 $experiment
-  sweep $experiment-ir50 $experiment --train cifar100/train_ir50.csv
-  sweep $experiment-ir10 $experiment --train cifar100/train_ir10.csv
-  sweep $experiment-caltech $experiment $caltech
-done
-sweep fig1 fig1_miscalibration
+sweep losses-ir100 losses
+sweep losses-caltech losses --train caltech101/train --test caltech101/test
+sweep tuned-ir100 tuned
+sweep ablation-ir100 ablation
+sweep t0-ir100 t0_sweep
+sweep fig1-ir100 fig1_miscalibration
 sweep calibration-ir100 calibration
-sweep calibration-classwise calibration --calibration classwise
-sweep calibration-caltech calibration $caltech
-sweep views-2 views
-sweep views-tta views --views 1 --tta=2
-sweep views-4 views --views 4 --tta=4
-sweep experts experts
-sweep kappa kappa
-sweep tuned tuned
+sweep views-ir100 views
+sweep tta-ir100 views --views 1
 
-# A line "@table NAME" becomes that sweep's table; "@values LOSS NAME …" is not needed: prose carries no figures.
+# A line "@table NAME" becomes that sweep's table.
 awk -v out="$out" '
-  /^@table / { file = out "/" $2 "/summary.md"; while ((getline line < file) > 0) if (line ~ /^\|/) print line; close(file); next }
+  /^@table / {
+    file = out "/" $2 "/summary.md"; lines = 0
+    while ((getline line < file) > 0) if (line ~ /^\|/) { print line; lines++ }
+    close(file)
+    if (!lines) { print "no table in " file >"/dev/stderr"; exit 1 }
+    next
+  }
   { print }' docs/results.in.md >docs/results.md
