@@ -161,7 +161,7 @@ func TestModelsPullInterrupted(t *testing.T) {
 		w.Header().Set("Content-Length", "100000000")
 		_, _ = w.Write(model[:1000])
 		_ = http.NewResponseController(w).Flush()
-		time.AfterFunc(50*time.Millisecond, cancel)
+		time.AfterFunc(500*time.Millisecond, cancel) // time enough to have read it
 		<-r.Context().Done()
 		return true
 	})
