@@ -44,7 +44,7 @@ func (r *Run) groupChart() template.HTML {
 	limit(&p.Y, 0, 1)
 	limit(&p.X, -0.5, 2.5)
 	var ticks plot.ConstantTicks
-	for g, m := range r.metrics.groups() {
+	for g, m := range r.metrics.Groups.all() {
 		at := float64(g)
 		ticks = append(ticks, plot.Tick{Value: at, Label: groupNames[g] + ": " + format(m.Accuracy, 3) + "\n" + count(m.Classes, "class", "classes")})
 		if drawable(float64(m.Accuracy)) {
@@ -146,7 +146,7 @@ func (r *Run) classChart() template.HTML {
 // addGroupMeans draws each group's accuracy over its classes.
 func (r *Run) addGroupMeans(p *plot.Plot) {
 	from := 0
-	for _, g := range r.metrics.groups() {
+	for _, g := range r.metrics.Groups.all() {
 		to := from + g.Classes
 		if a := float64(g.Accuracy); drawable(a) && g.Classes > 0 {
 			p.Add(polyline{plotter.XYs{{X: float64(from) + 0.5, Y: a}, {X: float64(to) + 0.5, Y: a}}, line(ink, 1, []vg.Length{4, 3})})
@@ -191,13 +191,13 @@ func confidenceBefore(p prediction) float64 { return p.before }
 // too where there was one.
 func (r *Run) reliability() []reliabilities {
 	m := &r.metrics
-	after := reliabilities{Diagrams: r.diagrams(m.ECE, m.groups(), "", confidence)}
+	after := reliabilities{Diagrams: r.diagrams(m.ECE, m.Groups.all(), "", confidence)}
 	c := m.Calibration
 	if c == nil {
 		return []reliabilities{after}
 	}
 	after.When = "After calibration"
-	return []reliabilities{{"Before calibration", r.diagrams(c.Before.ECE, c.groups(), " before calibration", confidenceBefore)}, after}
+	return []reliabilities{{"Before calibration", r.diagrams(c.Before.ECE, c.Before.Groups.all(), " before calibration", confidenceBefore)}, after}
 }
 
 func (r *Run) diagrams(ece number, groups [3]groupMetrics, when string, of func(prediction) float64) []reliability {

@@ -48,11 +48,7 @@ type metrics struct {
 	NLL              number `json:"nll"`
 	Brier            number `json:"brier"`
 
-	Groups struct {
-		Many   groupMetrics `json:"many"`
-		Medium groupMetrics `json:"medium"`
-		Few    groupMetrics `json:"few"`
-	} `json:"groups"`
+	Groups      groupedMetrics `json:"groups"`
 	Calibration *calibration   `json:"calibration"` // nil where probabilities are the softmax as it is
 	PerClass    []classMetrics `json:"per_class"`
 
@@ -67,10 +63,14 @@ type metrics struct {
 	} `json:"seconds"`
 }
 
-// groups are the three groups in the order of all arrays by group.
-func (m *metrics) groups() [3]groupMetrics {
-	return [3]groupMetrics{m.Groups.Many, m.Groups.Medium, m.Groups.Few}
+type groupedMetrics struct {
+	Many   groupMetrics `json:"many"`
+	Medium groupMetrics `json:"medium"`
+	Few    groupMetrics `json:"few"`
 }
+
+// all are the three groups in the order of all arrays by group.
+func (g groupedMetrics) all() [3]groupMetrics { return [3]groupMetrics{g.Many, g.Medium, g.Few} }
 
 type groupMetrics struct {
 	Classes  int    `json:"classes"`
@@ -85,23 +85,13 @@ type calibration struct {
 	FittedOn    string    `json:"fitted_on"`
 	Temperature []float64 `json:"temperature"` // one, or one a class
 	Before      struct {
-		ECE          number `json:"ece"`
-		MCE          number `json:"mce"`
-		ClasswiseECE number `json:"classwise_ece"`
-		NLL          number `json:"nll"`
-		Brier        number `json:"brier"`
-		Groups       struct {
-			Many   groupMetrics `json:"many"`
-			Medium groupMetrics `json:"medium"`
-			Few    groupMetrics `json:"few"`
-		} `json:"groups"`
+		ECE          number         `json:"ece"`
+		MCE          number         `json:"mce"`
+		ClasswiseECE number         `json:"classwise_ece"`
+		NLL          number         `json:"nll"`
+		Brier        number         `json:"brier"`
+		Groups       groupedMetrics `json:"groups"`
 	} `json:"before"`
-}
-
-// groups are the three groups before calibration.
-func (c *calibration) groups() [3]groupMetrics {
-	g := &c.Before.Groups
-	return [3]groupMetrics{g.Many, g.Medium, g.Few}
 }
 
 type classMetrics struct {

@@ -139,9 +139,9 @@ func (r *Run) page() (*page, error) {
 	}
 	var before [3]groupMetrics
 	if p.Calibrated {
-		before = m.Calibration.groups()
+		before = m.Calibration.Before.Groups.all()
 	}
-	for g, group := range m.groups() {
+	for g, group := range m.Groups.all() {
 		p.Groups = append(p.Groups, groupRow{groupNames[g], groupRules[g], group.Classes, format(group.Accuracy, 4), format(before[g].ECE, 4), format(group.ECE, 4)})
 	}
 	if len(m.PerClass) > singleMarks {
