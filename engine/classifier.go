@@ -59,6 +59,10 @@ type ClassifierOptions struct {
 	MaxDelay  time.Duration // how long an image waits at most for others that are being prepared; 2 ms, negative for not at all
 	MaxPixels int           // the largest image that is accepted, in pixels; vit.MaxPixels
 	Events    Events        // what loading has to say
+
+	// OnBatch, if not nil, is told after each run of the model how many images it
+	// was of and how long it took. One run follows the other, so it should be quick.
+	OnBatch func(images int, took time.Duration)
 }
 
 func (o *ClassifierOptions) ensureDefaults() error {
@@ -165,7 +169,7 @@ func newClassifier(model []byte, dir string, o ClassifierOptions) (*Classifier, 
 	if c.info.OneByOne { // a batch would only make the first of it wait for the last
 		o.MaxBatch = 1
 	}
-	c.queue = newQueue(c.model, c.preprocess.Size(), o.MaxBatch, o.MaxDelay)
+	c.queue = newQueue(c.model, c.preprocess.Size(), o)
 	return c, nil
 }
 
@@ -217,6 +221,7 @@ type Prediction struct {
 	Confidence    float32   // its probability
 	Probabilities []float32 // [C], calibrated if the run was
 	Logits        []float32 // [C], raw
+	Embedding     []float32 // [D], the backbone's feature; nil if the model does not give it
 	labels        []string
 }
 
@@ -316,34 +321,35 @@ func (c *Classifier) ClassifyBatch(ctx context.Context, encoded [][]byte) ([]Cla
 }
 
 // ClassifyPixels runs the model on n images that are preprocessed already,
-// [n,3,H,W], and returns probabilities and raw logits, [n,C] each.
-func (c *Classifier) ClassifyPixels(ctx context.Context, pixels []float32, n int) (probabilities, logits []float32, err error) {
+// [n,3,H,W], and returns n predictions.
+func (c *Classifier) ClassifyPixels(ctx context.Context, pixels []float32, n int) ([]Prediction, error) {
 	size := c.preprocess.Size()
 	if n < 0 || len(pixels) != n*size {
-		return nil, nil, configError("%d pixel values for %d images of 3×%d×%d, which have %d", len(pixels), n, c.preprocess.Height, c.preprocess.Width, max(n, 0)*size)
+		return nil, configError("%d pixel values for %d images of 3×%d×%d, which have %d", len(pixels), n, c.preprocess.Height, c.preprocess.Width, max(n, 0)*size)
 	}
 	if err := c.begin(); err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	defer c.calls.Done()
 	waiting := make([]*request, n)
 	for i := range waiting {
+		var err error
 		waiting[i], err = c.queue.submit(ctx, func(dst []float32) error {
 			copy(dst, pixels[i*size:])
 			return nil
 		})
 		if err != nil {
-			return nil, nil, err
+			return nil, err
 		}
 	}
-	for _, r := range waiting {
-		a, err := r.wait()
-		if err != nil {
-			return nil, nil, err
+	predictions := make([]Prediction, n)
+	for i, r := range waiting {
+		var err error
+		if predictions[i], err = c.predicted(r.wait()); err != nil {
+			return nil, err
 		}
-		probabilities, logits = append(probabilities, a.probabilities...), append(logits, a.logits...)
 	}
-	return probabilities, logits, nil
+	return predictions, nil
 }
 
 func (c *Classifier) predicted(a answer, err error) (Prediction, error) {
@@ -353,7 +359,7 @@ func (c *Classifier) predicted(a answer, err error) (Prediction, error) {
 	best := argmax(a.logits) // of the logits: probabilities that differ in the last bit may tie
 	return Prediction{
 		Label: c.labels[best], Class: best, Confidence: a.probabilities[best],
-		Probabilities: a.probabilities, Logits: a.logits, labels: c.labels,
+		Probabilities: a.probabilities, Logits: a.logits, Embedding: a.embedding, labels: c.labels,
 	}, nil
 }
 

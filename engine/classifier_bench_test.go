@@ -120,7 +120,7 @@ func pixelsOf(b *testing.B, c *Classifier, encoded [][]byte) func(context.Contex
 		}
 	}
 	return func(ctx context.Context, i int) error {
-		_, _, err := c.ClassifyPixels(ctx, prepared[i%len(prepared)], 1)
+		_, err := c.ClassifyPixels(ctx, prepared[i%len(prepared)], 1)
 		return err
 	}
 }

@@ -84,7 +84,7 @@ func testAnswers(t *testing.T, run string, rows [][]string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	probabilities, logits, err := c.ClassifyPixels(ctx, pixels, len(rows))
+	fromPixels, err := c.ClassifyPixels(ctx, pixels, len(rows))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -103,8 +103,8 @@ func testAnswers(t *testing.T, run string, rows [][]string) {
 		if b := batch[i]; b.Err != nil || b.Label != p.Label || !slices.Equal(b.Probabilities, p.Probabilities) || !slices.Equal(b.Logits, p.Logits) {
 			t.Errorf("%s: in a batch %v, alone %v (%v)", row[0], b.Logits, p.Logits, b.Err)
 		}
-		if n := len(p.Logits); !slices.Equal(probabilities[i*n:(i+1)*n], p.Probabilities) || !slices.Equal(logits[i*n:(i+1)*n], p.Logits) {
-			t.Errorf("%s: from pixels %v, from bytes %v", row[0], logits[i*n:(i+1)*n], p.Logits)
+		if q := fromPixels[i]; q.Label != p.Label || !slices.Equal(q.Probabilities, p.Probabilities) || !slices.Equal(q.Logits, p.Logits) || !slices.Equal(q.Embedding, p.Embedding) || len(p.Embedding) != c.Info().Dim {
+			t.Errorf("%s: from pixels %v, from bytes %v, %d and %d values of embedding", row[0], q.Logits, p.Logits, len(q.Embedding), len(p.Embedding))
 		}
 		img, _, err := image.Decode(bytes.NewReader(encoded[i]))
 		if err != nil {
@@ -214,12 +214,12 @@ func testLimits(t *testing.T, run string, rows [][]string) {
 	if err != nil || !errors.As(results[0].Err, &ie) || !errors.As(results[1].Err, &ie) {
 		t.Errorf("nothing and no image: %+v, %v", results, err)
 	}
-	if _, _, err := c.ClassifyPixels(ctx, make([]float32, 5), 1); KindOf(err) != KindConfig {
+	if _, err := c.ClassifyPixels(ctx, make([]float32, 5), 1); KindOf(err) != KindConfig {
 		t.Errorf("five pixel values: %v", err)
 	}
 	nan := make([]float32, c.Preprocess().Size())
 	nan[7] = float32(math.NaN())
-	if _, _, err := c.ClassifyPixels(ctx, nan, 1); !errors.Is(err, errNotFinite) {
+	if _, err := c.ClassifyPixels(ctx, nan, 1); !errors.Is(err, errNotFinite) {
 		t.Errorf("pixels that are no numbers: %v", err)
 	}
 	ended, cancel := context.WithCancel(ctx)

@@ -23,8 +23,8 @@ type queue struct {
 	batch    int
 	delay    time.Duration
 	widths   []int  // of the outputs' rows
-	which    [2]int // of the outputs: probabilities and logits
-	classes  int    // C
+	which    [3]int // of the outputs: probabilities, logits and embedding, or -1
+	onBatch  func(images int, took time.Duration)
 	requests chan *request
 
 	buffers   chan []float32 // for one image each; nil until first used
@@ -44,15 +44,16 @@ type request struct {
 // answer holds what the model says of one image, or err.
 type answer struct {
 	probabilities, logits []float32 // [C]
+	embedding             []float32 // [D]; nil if the model does not give it
 	err                   error
 }
 
 var errNotFinite = errors.New("the model gives logits that are not finite for this image")
 
-func newQueue(model *onnx.ImageModel, size, batch int, delay time.Duration) *queue {
-	buffers := 2*batch + runtime.GOMAXPROCS(0)
+func newQueue(model *onnx.ImageModel, size int, o ClassifierOptions) *queue {
+	buffers := 2*o.MaxBatch + runtime.GOMAXPROCS(0)
 	q := &queue{
-		model: model, size: size, batch: batch, delay: delay,
+		model: model, size: size, batch: o.MaxBatch, delay: o.MaxDelay, onBatch: o.OnBatch, which: [3]int{-1, -1, -1},
 		requests: make(chan *request, buffers), buffers: make(chan []float32, buffers),
 		decoders: make(chan struct{}, runtime.GOMAXPROCS(0)), ended: make(chan struct{}),
 	}
@@ -60,9 +61,11 @@ func newQueue(model *onnx.ImageModel, size, batch int, delay time.Duration) *que
 		q.widths = append(q.widths, int(v.Shape[1]))
 		switch v.Name {
 		case graph.Probabilities:
-			q.which[0], q.classes = i, int(v.Shape[1])
+			q.which[0] = i
 		case graph.Logits:
 			q.which[1] = i
+		case graph.Embedding:
+			q.which[2] = i
 		}
 	}
 	for range buffers {
@@ -200,12 +203,23 @@ func (q *queue) answer(batch []*request, pixels []float32, outputs [][]float32) 
 		return
 	}
 	// A batch is run to its end, whoever gives up meanwhile: it belongs to all.
+	begin := time.Now()
 	err := q.model.Run(context.Background(), pixels, len(batch), outputs...)
+	if q.onBatch != nil {
+		q.onBatch(len(batch), time.Since(begin))
+	}
 	for i, r := range batch {
 		a := answer{err: err}
 		if err == nil {
-			row := func(k int) []float32 { return slices.Clone(outputs[q.which[k]][i*q.classes : (i+1)*q.classes]) }
-			a.probabilities, a.logits = row(0), row(1)
+			row := func(k int) []float32 {
+				at := q.which[k]
+				if at < 0 {
+					return nil
+				}
+				w := q.widths[at]
+				return slices.Clone(outputs[at][i*w : (i+1)*w])
+			}
+			a.probabilities, a.logits, a.embedding = row(0), row(1), row(2)
 			if slices.ContainsFunc(a.logits, func(z float32) bool { return math.IsNaN(float64(z)) || math.IsInf(float64(z), 0) }) {
 				a = answer{err: errNotFinite}
 			}
