@@ -2,7 +2,6 @@ package engine
 
 import (
 	"context"
-	"errors"
 	"math"
 	"runtime"
 	"slices"
@@ -48,7 +47,7 @@ type answer struct {
 	err                   error
 }
 
-var errNotFinite = errors.New("the model gives logits that are not finite for this image")
+var errNotFinite = dataError("the model gives logits that are not finite for this image")
 
 func newQueue(model *onnx.ImageModel, size int, o ClassifierOptions) *queue {
 	buffers := 2*o.MaxBatch + runtime.GOMAXPROCS(0)

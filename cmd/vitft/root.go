@@ -80,7 +80,7 @@ func (a *app) root() *cobra.Command {
 	f.Bool("quiet", false, "log only warnings and draw no progress")
 	f.String("ort-lib", "", "path of the ONNX Runtime shared library (default: searched for, see vitft doctor)")
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return fmt.Errorf("%w: %w", errUsage, err) })
-	root.AddCommand(a.finetuneCommand(), a.encodeCommand(), a.evaluateCommand(), a.predictCommand(), a.exportCommand(), a.sweepCommand(), a.reportCommand(), a.inspectCommand(), a.modelsCommand(), a.doctorCommand())
+	root.AddCommand(a.finetuneCommand(), a.encodeCommand(), a.evaluateCommand(), a.predictCommand(), a.exportCommand(), a.serveCommand(), a.sweepCommand(), a.reportCommand(), a.inspectCommand(), a.modelsCommand(), a.doctorCommand())
 	wrapArgs(root)
 	return root
 }
@@ -130,15 +130,19 @@ func (a *app) events() engine.Events {
 	return engine.Events{
 		Note: func(level engine.Level, message string, kv ...any) {
 			a.bars.pause()
-			e := a.log.Info()
-			if level == engine.Warning {
-				e = a.log.Warn()
-			}
-			e.Fields(kv).Msg(message)
+			a.note(level, message, kv...)
 		},
 		Progress: a.bars.progress,
 		Epoch:    a.bars.epoch,
 	}
+}
+
+func (a *app) note(level engine.Level, message string, kv ...any) {
+	e := a.log.Info()
+	if level == engine.Warning {
+		e = a.log.Warn()
+	}
+	e.Fields(kv).Msg(message)
 }
 
 // printf turns a failing write to stdout into an error, so that a full disk

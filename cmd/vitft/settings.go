@@ -21,7 +21,8 @@ import (
 // commandKeys are the settings that belong to the command line, not to
 // engine.Config.
 var commandKeys = []string{"config", "log-format", "quiet", "ort-lib", "out", "resume",
-	"run", "model", "top", "precision", "hf", "images", "near-tie"}
+	"run", "model", "top", "precision", "hf", "images", "near-tie",
+	"addr", "delay", "queue", "max-body", "max-images", "max-pixels", "timeout", "drain", "token", "token-file", "tls-cert", "tls-key", "log-requests"}
 
 // newSettings reads VITFT_… from the environment.
 func newSettings() *viper.Viper {

@@ -1,0 +1,223 @@
+package serve
+
+import (
+	"bytes"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"io"
+	"mime"
+	"mime/multipart"
+	"net/http"
+	"strconv"
+	"strings"
+
+	"github.com/vitft/vitft/engine"
+)
+
+// classification answers POST /v1/classify.
+type classification struct {
+	Model   string `json:"model"`
+	Results []any  `json:"results"` // a classified or a refused for each image, in order
+	Error   string `json:"error,omitempty"`
+}
+
+type classified struct {
+	Name       string         `json:"name,omitempty"`
+	Label      string         `json:"label"`
+	Confidence float32        `json:"confidence"`
+	Top        []engine.Score `json:"top"`
+}
+
+type refused struct {
+	Name  string `json:"name,omitempty"`
+	Error string `json:"error"`
+}
+
+func (s *Server) classify(w http.ResponseWriter, r *http.Request) error {
+	m, top := s.models[0], 5
+	query := r.URL.Query()
+	if name := query.Get("model"); name != "" {
+		if m = s.model(name); m == nil {
+			return s.noModel(name)
+		}
+	}
+	if text := query.Get("top"); text != "" {
+		var err error
+		if top, err = strconv.Atoi(text); err != nil || top < 1 {
+			return badRequest("top=%s is no number of classes to list", text)
+		}
+	}
+	p, err := s.enter()
+	if err != nil {
+		return err
+	}
+	defer p.leave()
+	uploads, err := s.uploads(r)
+	if err != nil {
+		return err
+	}
+	if err := p.grow(len(uploads)); err != nil {
+		return err
+	}
+	encoded := make([][]byte, len(uploads))
+	for i, u := range uploads {
+		encoded[i] = u.Data
+	}
+	g, done := m.use()
+	defer done()
+	results, err := g.ClassifyBatch(r.Context(), encoded)
+	if err != nil {
+		return err
+	}
+	body, failed := classification{Model: m.name}, 0
+	for i, x := range results {
+		if x.Err != nil {
+			failed++
+			body.Results = append(body.Results, refused{uploads[i].Name, x.Err.Error()})
+			continue
+		}
+		body.Results = append(body.Results, classified{uploads[i].Name, x.Label, x.Confidence, x.Top(top)})
+	}
+	s.metrics.images(m.name, len(results)-failed, failed)
+	status := http.StatusOK
+	if failed == len(results) {
+		status, body.Error = http.StatusUnprocessableEntity, "no image could be classified: "+results[0].Err.Error()
+	}
+	return answer(w, status, body)
+}
+
+func (s *Server) noModel(name string) error {
+	names := make([]string, len(s.models))
+	for i, m := range s.models {
+		names[i] = m.name
+	}
+	return &failure{http.StatusNotFound, "no model " + strconv.Quote(name) + " here; there is " + strings.Join(names, ", ")}
+}
+
+// upload is an image that a request brings.
+type upload struct {
+	Name string `json:"name"`
+	Data []byte `json:"data"`
+}
+
+// UnmarshalJSON reads an image from {"name", "data"} or from a string: base64,
+// or a data: URL of it.
+func (u *upload) UnmarshalJSON(text []byte) error {
+	var fields struct {
+		Name string `json:"name"`
+		Data string `json:"data"`
+	}
+	if text[0] == '"' {
+		if err := json.Unmarshal(text, &fields.Data); err != nil {
+			return err
+		}
+	} else {
+		d := json.NewDecoder(bytes.NewReader(text))
+		d.DisallowUnknownFields()
+		if err := d.Decode(&fields); err != nil {
+			return err
+		}
+	}
+	if strings.HasPrefix(fields.Data, "data:") {
+		_, data, ok := strings.Cut(fields.Data, ";base64,")
+		if !ok {
+			return errors.New("a data: URL that is not base64")
+		}
+		fields.Data = data
+	}
+	data, err := base64.StdEncoding.DecodeString(fields.Data)
+	if err != nil {
+		return err
+	}
+	*u = upload{fields.Name, data}
+	return nil
+}
+
+// uploads reads the images of a request's body: the files of a form, the images
+// of a JSON object, or else the body itself.
+func (s *Server) uploads(r *http.Request) (uploads []upload, err error) {
+	kind, parameters, _ := mime.ParseMediaType(r.Header.Get("Content-Type"))
+	switch kind {
+	case "multipart/form-data":
+		uploads, err = s.files(multipart.NewReader(r.Body, parameters["boundary"]))
+	case "application/json":
+		var body struct{ Images []upload }
+		if err = readJSON(r.Body, &body); err == nil {
+			uploads = body.Images
+		}
+	default: // whatever it calls itself: curl --data-binary says it is a form
+		var data []byte
+		if data, err = readAll(r); len(data) > 0 {
+			uploads = []upload{{Data: data}}
+		}
+	}
+	switch {
+	case err != nil:
+		return nil, err
+	case len(uploads) == 0:
+		return nil, badRequest("no image: send it as the body, as files of a form, or as JSON {\"images\": [base64, …]}")
+	case len(uploads) > s.options.MaxImages:
+		return nil, s.tooMany()
+	}
+	return uploads, nil
+}
+
+func (s *Server) tooMany() error {
+	return &failure{http.StatusRequestEntityTooLarge, "more than " + strconv.Itoa(s.options.MaxImages) + " images in a request"}
+}
+
+func (s *Server) files(form *multipart.Reader) (uploads []upload, err error) {
+	for {
+		part, err := form.NextPart()
+		switch {
+		case err == io.EOF:
+			return uploads, nil
+		case err != nil:
+			return nil, malformed(err)
+		case part.FileName() == "" && !strings.HasPrefix(part.Header.Get("Content-Type"), "image/"): // a field
+			continue
+		case len(uploads) == s.options.MaxImages:
+			return nil, s.tooMany()
+		}
+		data, err := io.ReadAll(part)
+		if err != nil {
+			return nil, malformed(err)
+		}
+		uploads = append(uploads, upload{part.FileName(), data})
+	}
+}
+
+// readAll reads the body in one piece if it says how long it is.
+func readAll(r *http.Request) ([]byte, error) {
+	var b bytes.Buffer
+	if n := r.ContentLength; n > 0 && n <= 1<<20 { // more is believed when it comes
+		b.Grow(int(n) + bytes.MinRead)
+	}
+	_, err := b.ReadFrom(r.Body)
+	return b.Bytes(), malformed(err)
+}
+
+func readJSON(body io.Reader, v any) error {
+	d := json.NewDecoder(body)
+	d.DisallowUnknownFields()
+	if err := d.Decode(v); err != nil {
+		return malformed(err)
+	}
+	if _, err := d.Token(); err != io.EOF {
+		return badRequest("something follows the JSON object")
+	}
+	return nil
+}
+
+// malformed makes a bad request of an error of reading one, unless it is of a
+// kind that has a status of its own.
+func malformed(err error) error {
+	var large *http.MaxBytesError
+	var timeout interface{ Timeout() bool }
+	switch {
+	case err == nil, errors.As(err, &large), errors.As(err, &timeout) && timeout.Timeout():
+		return err
+	}
+	return badRequest("cannot read the request: %v", err)
+}

@@ -1,0 +1,115 @@
+package serve
+
+import (
+	"bytes"
+	"embed"
+	"mime"
+	"net/http"
+	"path"
+	"time"
+
+	"github.com/yuin/goldmark"
+	"github.com/yuin/goldmark/extension"
+)
+
+//go:embed web openapi.json
+var files embed.FS
+
+// page serves a file of the page.
+func (s *Server) page(name string) func(http.ResponseWriter, *http.Request) error {
+	return func(w http.ResponseWriter, _ *http.Request) error {
+		// The page loads nothing from elsewhere, and no script that is not its own can run in it.
+		w.Header().Set("Content-Security-Policy", "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; connect-src 'self'; form-action 'none'; base-uri 'none'; frame-ancestors 'none'")
+		w.Header().Set("Referrer-Policy", "no-referrer")
+		return sendFile(w, "web/"+name)
+	}
+}
+
+func (s *Server) openAPI(w http.ResponseWriter, _ *http.Request) error {
+	return sendFile(w, "openapi.json")
+}
+
+func sendFile(w http.ResponseWriter, name string) error {
+	text, err := files.ReadFile(name)
+	if err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", mime.TypeByExtension(path.Ext(name)))
+	w.Header().Set("Cache-Control", "no-cache") // the next version of the program has another
+	return send(w, http.StatusOK, text)
+}
+
+// modelAnswer describes a model.
+type modelAnswer struct {
+	Name     string    `json:"name"`
+	Default  bool      `json:"default"`
+	Classes  int       `json:"classes"`
+	Dim      int       `json:"dim"`
+	Width    int       `json:"width"`
+	Height   int       `json:"height"`
+	Provider string    `json:"provider"`
+	SHA256   string    `json:"sha256"`
+	Loaded   time.Time `json:"loaded"`
+}
+
+func (s *Server) describe(m *model, g *generation) modelAnswer {
+	i := g.Info()
+	return modelAnswer{m.name, m == s.models[0], i.Classes, i.Dim, i.Width, i.Height, i.Provider, i.SHA256, g.loaded.UTC().Truncate(time.Second)}
+}
+
+func (s *Server) listModels(w http.ResponseWriter, _ *http.Request) error {
+	all := make([]modelAnswer, len(s.models))
+	for i, m := range s.models {
+		g, done := m.use()
+		all[i] = s.describe(m, g)
+		done()
+	}
+	return answer(w, http.StatusOK, map[string]any{"models": all})
+}
+
+func (s *Server) showModel(w http.ResponseWriter, r *http.Request) error {
+	m, err := s.asked(r)
+	if err != nil {
+		return err
+	}
+	g, done := m.use()
+	defer done()
+	return answer(w, http.StatusOK, struct {
+		modelAnswer
+		Labels []string `json:"labels"`
+		Card   string   `json:"card"`
+	}{s.describe(m, g), g.Labels(), g.Info().Card})
+}
+
+// showCard answers with the model card as a piece of HTML. Raw HTML in the card
+// is left out, so that a card is safe to show.
+func (s *Server) showCard(w http.ResponseWriter, r *http.Request) error {
+	m, err := s.asked(r)
+	if err != nil {
+		return err
+	}
+	g, done := m.use()
+	card := []byte(g.Info().Card)
+	done()
+	if len(card) == 0 {
+		return &failure{http.StatusNotFound, m.name + " has no model card; a run folder has one"}
+	}
+	var html bytes.Buffer
+	if err := goldmark.New(goldmark.WithExtensions(extension.GFM)).Convert(withoutFrontMatter(card), &html); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "text/html; charset=utf-8")
+	return send(w, http.StatusOK, html.Bytes())
+}
+
+// withoutFrontMatter drops the YAML between two lines of --- that a card begins
+// with.
+func withoutFrontMatter(card []byte) []byte {
+	const line = "---\n"
+	if rest, ok := bytes.CutPrefix(card, []byte(line)); ok {
+		if _, body, ok := bytes.Cut(rest, []byte("\n"+line)); ok {
+			return body
+		}
+	}
+	return card
+}

@@ -1,0 +1,260 @@
+package serve
+
+import (
+	"context"
+	"crypto/sha256"
+	"crypto/subtle"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"runtime/debug"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/vitft/vitft/engine"
+	"github.com/vitft/vitft/vit"
+)
+
+// route is one way to ask.
+type route struct {
+	pattern string // of http.ServeMux
+	public  bool   // asks for no token
+	handle  func(http.ResponseWriter, *http.Request) error
+}
+
+func (s *Server) routes() http.Handler {
+	mux := http.NewServeMux()
+	for _, r := range s.table() {
+		mux.Handle(r.pattern, s.wrap(r))
+	}
+	unknown := s.wrap(route{"unknown", true, func(w http.ResponseWriter, r *http.Request) error {
+		verdict := &tally{ResponseWriter: discard{w.Header()}} // 404, or 405 with the methods that would do
+		mux.ServeHTTP(verdict, r)
+		return &failure{verdict.status, fmt.Sprintf("%s: %s %s; see /openapi.json", strings.ToLower(http.StatusText(verdict.status)), r.Method, r.URL.Path)}
+	}})
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if _, pattern := mux.Handler(r); pattern == "" {
+			unknown.ServeHTTP(w, r)
+			return
+		}
+		mux.ServeHTTP(w, r)
+	})
+}
+
+func (s *Server) table() []route {
+	page := func(pattern, file string) route { return route{pattern, true, s.page(file)} }
+	return []route{
+		page("GET /{$}", "index.html"),
+		page("GET /app.js", "app.js"),
+		page("GET /style.css", "style.css"),
+		{"GET /openapi.json", false, s.openAPI},
+		{"GET /healthz", true, s.live},
+		{"GET /readyz", true, s.ready},
+		{"GET /metrics", false, s.metrics.show},
+		{"GET /v1/models", false, s.listModels},
+		{"GET /v1/models/{model}", false, s.showModel},
+		{"GET /v1/models/{model}/card", false, s.showCard},
+		{"POST /v1/classify", false, s.classify},
+		{"GET /v2", false, s.inferServer},
+		{"GET /v2/health/live", true, s.live},
+		{"GET /v2/health/ready", true, s.ready},
+		{"GET /v2/models/{model}", false, s.inferModel},
+		{"GET /v2/models/{model}/ready", false, s.inferReady},
+		{"POST /v2/models/{model}/infer", false, s.infer},
+		{"GET /v2/models/{model}/versions/{version}", false, s.inferModel},
+		{"GET /v2/models/{model}/versions/{version}/ready", false, s.inferReady},
+		{"POST /v2/models/{model}/versions/{version}/infer", false, s.infer},
+	}
+}
+
+// wrap does for every route what is the same for all: the token, the time
+// limit, counting, and making an answer of an error.
+func (s *Server) wrap(rt route) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		begin := time.Now()
+		t := &tally{ResponseWriter: w}
+		defer func() {
+			if p := recover(); p != nil {
+				s.note(engine.Warning, "a request failed inside; please report it", "route", rt.pattern, "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
+				s.fail(t, r, &failure{http.StatusInternalServerError, "internal error"})
+			}
+			took := time.Since(begin)
+			s.metrics.answered(rt.pattern, t.status, took)
+			if s.options.LogRequests {
+				s.note(engine.Info, "request", "method", r.Method, "path", r.URL.Path, "status", t.status, "bytes", t.bytes, "seconds", took.Seconds(), "from", r.RemoteAddr)
+			}
+		}()
+		if s.draining.Load() {
+			w.Header().Set("Connection", "close")
+		}
+		w.Header().Set("X-Content-Type-Options", "nosniff")
+		if !rt.public && !s.allowed(r) {
+			w.Header().Set("WWW-Authenticate", "Bearer")
+			s.fail(t, r, &failure{http.StatusUnauthorized, "this server asks for a token: Authorization: Bearer TOKEN"})
+			return
+		}
+		if e := r.Header.Get("Content-Encoding"); e != "" && e != "identity" {
+			s.fail(t, r, &failure{http.StatusUnsupportedMediaType, "Content-Encoding " + e + " is not taken; images are compressed already"})
+			return
+		}
+		ctx, cancel := context.WithTimeout(r.Context(), s.options.Timeout)
+		defer cancel()
+		r = r.WithContext(ctx)
+		r.Body = http.MaxBytesReader(w, r.Body, s.options.MaxBody)
+		if err := rt.handle(t, r); err != nil {
+			s.fail(t, r, err)
+		}
+	})
+}
+
+func (s *Server) allowed(r *http.Request) bool {
+	if s.options.Token == "" {
+		return true
+	}
+	token, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
+	got, want := sha256.Sum256([]byte(token)), sha256.Sum256([]byte(s.options.Token)) // equally long
+	return ok && subtle.ConstantTimeCompare(got[:], want[:]) == 1
+}
+
+// failure is an error with the status it is answered with.
+type failure struct {
+	status int
+	text   string
+}
+
+func (f *failure) Error() string { return f.text }
+
+func badRequest(format string, a ...any) error {
+	return &failure{http.StatusBadRequest, fmt.Sprintf(format, a...)}
+}
+
+// clientGone is the status for the metrics of an answer that nobody waits for.
+const clientGone = 499
+
+func (s *Server) fail(w http.ResponseWriter, r *http.Request, err error) {
+	status, text := http.StatusInternalServerError, err.Error()
+	if f, ok := errors.AsType[*failure](err); ok {
+		status = f.status
+	} else if large, ok := errors.AsType[*http.MaxBytesError](err); ok {
+		status, text = http.StatusRequestEntityTooLarge, fmt.Sprintf("the body is larger than %d bytes", large.Limit)
+	} else if _, ok := errors.AsType[*vit.ImageError](err); ok {
+		status = http.StatusUnprocessableEntity
+	} else if errors.Is(err, os.ErrDeadlineExceeded) {
+		status, text = http.StatusRequestTimeout, "the body did not arrive in time"
+	} else if errors.Is(err, context.DeadlineExceeded) {
+		status, text = http.StatusServiceUnavailable, fmt.Sprintf("not answered within %v", s.options.Timeout)
+	} else if errors.Is(err, context.Canceled) {
+		status = clientGone
+	} else if errors.Is(err, engine.ErrData) {
+		status = http.StatusUnprocessableEntity
+	}
+	switch status {
+	case http.StatusTooManyRequests, http.StatusServiceUnavailable:
+		w.Header().Set("Retry-After", strconv.Itoa(s.metrics.secondsFor(s.waiting.Load())))
+	case http.StatusInternalServerError:
+		s.note(engine.Warning, "a request failed", "path", r.URL.Path, "error", err.Error())
+	}
+	answer(w, status, map[string]string{"error": text})
+}
+
+// answer writes v as JSON.
+func answer(w http.ResponseWriter, status int, v any) error {
+	text, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	return send(w, status, append(text, '\n'))
+}
+
+// send writes a body. That the client does not take it is no error of ours.
+func send(w http.ResponseWriter, status int, body ...[]byte) error {
+	n := 0
+	for _, b := range body {
+		n += len(b)
+	}
+	w.Header().Set("Content-Length", strconv.Itoa(n))
+	w.WriteHeader(status)
+	for _, b := range body {
+		w.Write(b)
+	}
+	return nil
+}
+
+func (s *Server) live(w http.ResponseWriter, _ *http.Request) error {
+	return answer(w, http.StatusOK, map[string]bool{"live": true})
+}
+
+func (s *Server) ready(w http.ResponseWriter, _ *http.Request) error {
+	if s.draining.Load() {
+		return answer(w, http.StatusServiceUnavailable, map[string]any{"ready": false, "error": "stopping"})
+	}
+	return answer(w, http.StatusOK, map[string]bool{"ready": true})
+}
+
+// place is a request's room among the images that are accepted.
+type place struct {
+	s      *Server
+	images int64
+}
+
+var errFull = &failure{http.StatusTooManyRequests, "too many images are waiting; try again after the seconds that Retry-After says"}
+
+// enter takes a place for a request of one image, so that refusing costs no
+// reading; the caller leaves it.
+func (s *Server) enter() (*place, error) {
+	p := &place{s: s}
+	return p, p.grow(1)
+}
+
+// grow makes room for so many images in all.
+func (p *place) grow(images int) error {
+	more := int64(images) - p.images
+	for {
+		now := p.s.waiting.Load()
+		if now+more > int64(p.s.options.Queue) {
+			return errFull
+		}
+		if p.s.waiting.CompareAndSwap(now, now+more) {
+			p.images += more
+			return nil
+		}
+	}
+}
+
+func (p *place) leave() { p.s.waiting.Add(-p.images) }
+
+// tally counts what is written.
+type tally struct {
+	http.ResponseWriter
+	status, bytes int
+}
+
+func (t *tally) WriteHeader(status int) {
+	if t.status == 0 {
+		t.status = status
+	}
+	t.ResponseWriter.WriteHeader(status)
+}
+
+func (t *tally) Write(b []byte) (int, error) {
+	if t.status == 0 {
+		t.status = http.StatusOK
+	}
+	n, err := t.ResponseWriter.Write(b)
+	t.bytes += n
+	return n, err
+}
+
+// Unwrap is for http.ResponseController.
+func (t *tally) Unwrap() http.ResponseWriter { return t.ResponseWriter }
+
+// discard takes the header of an answer, and nothing else.
+type discard struct{ header http.Header }
+
+func (d discard) Header() http.Header         { return d.header }
+func (d discard) Write(b []byte) (int, error) { return len(b), nil }
+func (d discard) WriteHeader(int)             {}

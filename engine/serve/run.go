@@ -1,0 +1,82 @@
+package serve
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log"
+	"net"
+	"net/http"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/vitft/vitft/engine"
+)
+
+// Serve accepts connections until ctx ends. Then /readyz says so, and for the
+// time of Options.Drain requests are still accepted, each the last one of its
+// connection; after that what has been accepted is answered, within
+// Options.Timeout. It returns nil if all of it was. The models stay open.
+func (s *Server) Serve(ctx context.Context, l net.Listener) error {
+	server := &http.Server{
+		Handler:           s.handler,
+		ReadHeaderTimeout: min(s.options.Timeout, 10*time.Second),
+		ReadTimeout:       s.options.Timeout,
+		WriteTimeout:      2*s.options.Timeout + 10*time.Second, // counts from the request's header
+		IdleTimeout:       2 * time.Minute,
+		ErrorLog:          log.New(notes{s}, "", 0),
+	}
+	stopped := make(chan error, 1)
+	stop := context.AfterFunc(ctx, func() { stopped <- s.stop(server) })
+	var err error
+	if s.options.Cert != "" {
+		server.TLSConfig = &tls.Config{GetCertificate: s.cert.get, MinVersion: tls.VersionTLS12}
+		err = server.ServeTLS(l, "", "")
+	} else {
+		err = server.Serve(l)
+	}
+	if stop() { // it did not end because of ctx
+		return fmt.Errorf("serve on %s: %w", l.Addr(), errors.Join(err, server.Close()))
+	}
+	return <-stopped
+}
+
+func (s *Server) stop(server *http.Server) error {
+	s.draining.Store(true)
+	s.note(engine.Info, "stopping: requests that were accepted are being answered", "images", s.waiting.Load())
+	time.Sleep(s.options.Drain)
+	ctx, cancel := context.WithTimeout(context.Background(), 2*s.options.Timeout)
+	defer cancel()
+	if err := server.Shutdown(ctx); err != nil {
+		return fmt.Errorf("stop: %d images were still unanswered after %v: %w", s.waiting.Load(), 2*s.options.Timeout, errors.Join(err, server.Close()))
+	}
+	return nil
+}
+
+// notes passes on what net/http logs: broken handshakes and the like.
+type notes struct{ s *Server }
+
+func (n notes) Write(text []byte) (int, error) {
+	n.s.note(engine.Warning, strings.TrimSpace(string(text)))
+	return len(text), nil
+}
+
+// certificate is a TLS certificate that can be exchanged.
+type certificate struct {
+	current atomic.Pointer[tls.Certificate]
+}
+
+func (c *certificate) load(cert, key string) error {
+	pair, err := tls.LoadX509KeyPair(cert, key)
+	if err != nil {
+		return fmt.Errorf("%w: TLS certificate %s with key %s: %w", engine.ErrConfig, cert, key, err)
+	}
+	c.current.Store(&pair)
+	return nil
+}
+
+func (c *certificate) get(*tls.ClientHelloInfo) (*tls.Certificate, error) {
+	return c.current.Load(), nil
+}

@@ -1,0 +1,142 @@
+package serve
+
+import (
+	"bytes"
+	"encoding/binary"
+	"encoding/json"
+	"math"
+	"slices"
+	"strconv"
+)
+
+// tensor is a tensor of the inference protocol. Its data are JSON, or raw: FP32
+// as little-endian floats, BYTES as elements that begin with their length in
+// four bytes.
+type tensor struct {
+	Name       string          `json:"name"`
+	Datatype   string          `json:"datatype"`
+	Shape      []int64         `json:"shape"`
+	Parameters *parameters     `json:"parameters,omitempty"`
+	Data       json.RawMessage `json:"data,omitempty"`
+	raw        []byte
+}
+
+// images checks name, type and rank and says how many images there are.
+func (t tensor) images() (int, error) {
+	var rankFits bool
+	switch {
+	case t.Name == imageInput && t.Datatype == "BYTES":
+		rankFits = len(t.Shape) == 1 || len(t.Shape) == 2 && t.Shape[1] == 1
+	case t.Name == pixelsInput && t.Datatype == "FP32":
+		rankFits = len(t.Shape) == 4
+	default:
+		return 0, badRequest("input %q of type %s; send %s (BYTES) or %s (FP32)", t.Name, t.Datatype, imageInput, pixelsInput)
+	}
+	if !rankFits || t.Shape[0] < 1 || t.Shape[0] > math.MaxInt32 {
+		return 0, badRequest("input %s has the shape %v", t.Name, t.Shape)
+	}
+	return int(t.Shape[0]), nil
+}
+
+// pixels are the values of an FP32 input [n,3,H,W].
+func (t tensor) pixels(height, width int64) ([]float32, error) {
+	if !slices.Equal(t.Shape[1:], []int64{3, height, width}) {
+		return nil, badRequest("input %s has the shape %v, the model takes [n,3,%d,%d]", t.Name, t.Shape, height, width)
+	}
+	n := int(t.Shape[0] * 3 * height * width)
+	if t.raw != nil {
+		if len(t.raw) != 4*n {
+			return nil, badRequest("input %s has %d bytes, its shape %v needs %d", t.Name, len(t.raw), t.Shape, 4*n)
+		}
+		values := make([]float32, n)
+		for i := range values {
+			values[i] = math.Float32frombits(binary.LittleEndian.Uint32(t.raw[4*i:]))
+		}
+		return values, nil
+	}
+	values, err := parseFloats(t.Data, n)
+	if err != nil {
+		return nil, badRequest("input %s: %v", t.Name, err)
+	}
+	if len(values) != n {
+		return nil, badRequest("input %s has %d values, its shape %v needs %d", t.Name, len(values), t.Shape, n)
+	}
+	return values, nil
+}
+
+// encoded are the elements of a BYTES input: files, in JSON as base64.
+func (t tensor) encoded() (elements [][]byte, err error) {
+	if t.raw != nil {
+		elements, err = unpackBytes(t.raw)
+	} else if err = json.Unmarshal(flat(t.Data), &elements); err != nil { // a []byte is base64 in JSON
+		err = badRequest("data must be a list of base64 strings: %v", err)
+	}
+	if err != nil {
+		return nil, badRequest("input %s: %v", t.Name, err)
+	}
+	if int64(len(elements)) != t.Shape[0] {
+		return nil, badRequest("input %s has %d elements, its shape is %v", t.Name, len(elements), t.Shape)
+	}
+	return elements, nil
+}
+
+// flat makes one list of nested ones of strings, [["a"],["b"]].
+func flat(text json.RawMessage) json.RawMessage {
+	var nested [][]json.RawMessage
+	if json.Unmarshal(text, &nested) != nil {
+		return text
+	}
+	joined, err := json.Marshal(slices.Concat(nested...))
+	if err != nil {
+		return text
+	}
+	return joined
+}
+
+// parseFloats reads the numbers of a JSON list, nested or not, in order. It
+// stops at more than most.
+func parseFloats(text json.RawMessage, most int) ([]float32, error) {
+	values := make([]float32, 0, min(most, len(text)/2+1))
+	for len(text) > 0 && len(values) <= most {
+		text = bytes.TrimLeft(text, "[], \t\r\n")
+		end := bytes.IndexAny(text, "[], \t\r\n")
+		if end < 0 {
+			end = len(text)
+		}
+		if end == 0 {
+			continue
+		}
+		v, err := strconv.ParseFloat(string(text[:end]), 32)
+		if err != nil {
+			return nil, badRequest("data: %.20s is no 32-bit number", text[:end])
+		}
+		values, text = append(values, float32(v)), text[end:]
+	}
+	return values, nil
+}
+
+func unpackBytes(raw []byte) (elements [][]byte, err error) {
+	for len(raw) > 0 {
+		if len(raw) < 4 || uint64(binary.LittleEndian.Uint32(raw)) > uint64(len(raw)-4) {
+			return nil, badRequest("element %d is longer than the data", len(elements))
+		}
+		n := 4 + int(binary.LittleEndian.Uint32(raw))
+		elements, raw = append(elements, raw[4:n:n]), raw[n:]
+	}
+	return elements, nil
+}
+
+func packFloats(values []float32) []byte {
+	raw := make([]byte, 0, 4*len(values))
+	for _, v := range values {
+		raw = binary.LittleEndian.AppendUint32(raw, math.Float32bits(v))
+	}
+	return raw
+}
+
+func packStrings(values []string) (raw []byte) {
+	for _, v := range values {
+		raw = append(binary.LittleEndian.AppendUint32(raw, uint32(len(v))), v...)
+	}
+	return raw
+}
