@@ -22,14 +22,24 @@ import (
 //
 // Operands are not copied, except for a transposed A that is shared out. Each of the four combinations of transposes
 // is a session of its own, made when it is first needed and good for all shapes.
+//
+// With the provider CUDA both operands go to the device and the product comes back, each time. Products that this does
+// not pay for are computed on the CPU, just as with the provider CPU; [Gemm.OnDevice] decides, by default from the shape
+// and the number of threads.
 type Gemm struct {
-	options  SessionOptions
+	// OnDevice reports whether the product of an m×k and a k×n matrix is computed on CUDA, when that is the provider.
+	// It may be replaced before the first product.
+	OnDevice func(m, n, k int) bool
+
+	provider Provider
 	threads  int
 	busy     atomic.Int32 // threads at work on products now
-	sessions [2][2]struct {
-		sync.Mutex
-		s *Session
-	}
+	sessions map[Provider]*[2][2]gemmSession
+}
+
+type gemmSession struct {
+	sync.Mutex
+	s *Session
 }
 
 // NewGemm returns a matrix product that uses so many threads (0 = GOMAXPROCS) on a provider. [Load] must have been
@@ -38,17 +48,35 @@ func NewGemm(threads int, provider Provider) (*Gemm, error) {
 	if threads <= 0 {
 		threads = runtime.GOMAXPROCS(0)
 	}
-	g := &Gemm{options: SessionOptions{Provider: provider, Threads: 1}, threads: threads}
-	s, err := g.session(false, false)
+	g := &Gemm{provider: provider, threads: threads, sessions: map[Provider]*[2][2]gemmSession{provider: {}, CPU: {}}}
+	g.OnDevice = g.pays
+	s, err := g.session(provider, false, false)
 	if err != nil {
 		return nil, fmt.Errorf("matrix product: %w", err)
 	}
-	g.options.Provider = s.Provider() // all four on the same one
+	if p := s.Provider(); p != provider { // auto has decided
+		g.sessions[p], g.provider = g.sessions[provider], p
+		delete(g.sessions, provider)
+	}
 	return g, nil
 }
 
 // Provider returns what the product really runs on.
-func (g *Gemm) Provider() string { return string(g.options.Provider) }
+func (g *Gemm) Provider() string { return string(g.provider) }
+
+// pays reports whether the device is sure to be faster: whether the copies and the call take less than half the time
+// of the threads. A thread makes 28·10⁹ multiplications a second (BenchmarkGemm on the machine of docs/performance.md).
+// The other two figures are no measurements but cautious guesses, for want of a GPU; bench/gpu measures both ways.
+func (g *Gemm) pays(m, n, k int) bool {
+	const (
+		multiply = 28e9   // a second and thread
+		copying  = 6e9    // bytes a second, from and to pageable memory
+		call     = 100e-6 // seconds
+	)
+	onThreads := float64(m) * float64(n) * float64(k) / (multiply * float64(g.threads))
+	onDevice := 4*(float64(m)*float64(k)+float64(k)*float64(n)+float64(m)*float64(n))/copying + call
+	return onDevice < onThreads/2
+}
 
 // Mul computes C = op(A)·op(B), all in row-major order: op(A) is m×k, and A is k×m if transA; op(B) is k×n, and B is
 // n×k if transB; C is m×n and is overwritten. It must not overlap A or B.
@@ -63,11 +91,16 @@ func (g *Gemm) Mul(transA, transB bool, m, n, k int, a, b, c []float32) error {
 		clear(c[:m*n])
 		return nil
 	}
-	s, err := g.session(transA, transB)
+	provider, threads, parts := CPU, 1, 1
+	if g.provider == CUDA && g.OnDevice(m, n, k) {
+		provider = CUDA
+	} else {
+		threads, parts = g.share(m, n, k)
+	}
+	s, err := g.session(provider, transA, transB)
 	if err != nil {
 		return fmt.Errorf("matrix product: %w", err)
 	}
-	threads, parts := g.share(m, n, k)
 	g.busy.Add(int32(threads))
 	defer g.busy.Add(-int32(threads))
 	if threads == 1 {
@@ -112,7 +145,7 @@ func (g *Gemm) share(m, n, k int) (threads, parts int) {
 	)
 	idle := g.threads - int(g.busy.Load())
 	parts = min(m/fewestRows, m*n*k/leastWork, 2*idle)
-	if idle < 2 || parts < 2 || n == 1 || g.options.Provider != CPU {
+	if idle < 2 || parts < 2 || n == 1 {
 		return 1, 1
 	}
 	return min(idle, parts), parts
@@ -143,21 +176,23 @@ func cut(buffer, a []float32, width, from, to int) []float32 {
 
 // Close frees the sessions, after the products in progress.
 func (g *Gemm) Close() error {
-	for i := range g.sessions {
-		for j := range g.sessions[i] {
-			slot := &g.sessions[i][j]
-			slot.Lock()
-			if slot.s != nil {
-				slot.s.Close()
+	for _, sessions := range g.sessions {
+		for i := range sessions {
+			for j := range sessions[i] {
+				slot := &sessions[i][j]
+				slot.Lock()
+				if slot.s != nil {
+					slot.s.Close()
+				}
+				slot.Unlock()
 			}
-			slot.Unlock()
 		}
 	}
 	return nil
 }
 
-func (g *Gemm) session(transA, transB bool) (*Session, error) {
-	slot := &g.sessions[index(transA)][index(transB)]
+func (g *Gemm) session(p Provider, transA, transB bool) (*Session, error) {
+	slot := &g.sessions[p][index(transA)][index(transB)]
 	slot.Lock()
 	defer slot.Unlock()
 	if slot.s != nil {
@@ -167,7 +202,10 @@ func (g *Gemm) session(transA, transB bool) (*Session, error) {
 	if err != nil {
 		return nil, err
 	}
-	slot.s, err = NewSession(model, g.options)
+	// Threads share out the work in Mul; see Gemm.
+	slot.s, err = newSession(model, SessionOptions{Provider: p, Threads: 1}, func(s *Session) error {
+		return mul(s, transA, transB, 1, 1, 1, []float32{1}, []float32{1}, []float32{0})
+	})
 	return slot.s, err
 }
 
@@ -187,16 +225,6 @@ func dims(rows, cols int, transposed bool) []int64 {
 
 // gemmModel is a model of a single Gemm node with matrices of any size.
 func gemmModel(transA, transB bool) ([]byte, error) {
-	matrix := func(name, rows, cols string) *onnxpb.ValueInfoProto {
-		dim := func(symbol string) *onnxpb.TensorShapeProto_Dimension {
-			return &onnxpb.TensorShapeProto_Dimension{Value: &onnxpb.TensorShapeProto_Dimension_DimParam{DimParam: symbol}}
-		}
-		return &onnxpb.ValueInfoProto{Name: &name, Type: &onnxpb.TypeProto{Value: &onnxpb.TypeProto_TensorType{
-			TensorType: &onnxpb.TypeProto_Tensor{
-				ElemType: proto.Int32(int32(onnxpb.TensorProto_FLOAT)),
-				Shape:    &onnxpb.TensorShapeProto{Dim: []*onnxpb.TensorShapeProto_Dimension{dim(rows), dim(cols)}},
-			}}}}
-	}
 	flag := func(name string, on bool) *onnxpb.AttributeProto {
 		return &onnxpb.AttributeProto{Name: &name, Type: onnxpb.AttributeProto_INT.Enum(), I: proto.Int64(int64(index(on)))}
 	}
@@ -217,8 +245,8 @@ func gemmModel(transA, transB bool) ([]byte, error) {
 				OpType: proto.String("Gemm"), Input: []string{"a", "b"}, Output: []string{"c"},
 				Attribute: []*onnxpb.AttributeProto{flag("transA", transA), flag("transB", transB)},
 			}},
-			Input:  []*onnxpb.ValueInfoProto{matrix("a", aRows, aCols), matrix("b", bRows, bCols)},
-			Output: []*onnxpb.ValueInfoProto{matrix("c", "m", "n")},
+			Input:  []*onnxpb.ValueInfoProto{valueInfo("a", aRows, aCols), valueInfo("b", bRows, bCols)},
+			Output: []*onnxpb.ValueInfoProto{valueInfo("c", "m", "n")},
 		},
 	})
 }

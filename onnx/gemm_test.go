@@ -75,6 +75,25 @@ func TestGemm(t *testing.T) {
 	}
 }
 
+// TestGemmPays holds the rule to cases that are beyond doubt: the product of a training step of a small head is not worth
+// a copy to the device, that of a large head on few threads is.
+func TestGemmPays(t *testing.T) {
+	for _, x := range []struct {
+		threads, m, n, k int
+		want             bool
+	}{
+		{2, 256, 100, 192, false}, {16, 256, 100, 192, false}, // a batch of CIFAR-100-LT on ViT-Tiny
+		{2, 256, 1000, 768, true}, {16, 256, 1000, 768, false}, // 1000 classes on ViT-B
+		{2, 100000, 1, 768, false}, // a matrix and a vector
+		{2, 1, 1, 1, false}, {2, 4096, 4096, 4096, true},
+	} {
+		g := &Gemm{threads: x.threads}
+		if got := g.pays(x.m, x.n, x.k); got != x.want {
+			t.Errorf("%+v: %v", x, got)
+		}
+	}
+}
+
 func FuzzGemm(f *testing.F) {
 	f.Add(uint8(3), uint8(4), uint8(5), true, false, uint64(1))
 	f.Add(uint8(0), uint8(1), uint8(0), false, true, uint64(2))

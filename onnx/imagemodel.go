@@ -62,7 +62,7 @@ func NewImageModel(model []byte, o SessionOptions) (*ImageModel, error) {
 	if !fixed {
 		return nil, fmt.Errorf("%w: input %v, outputs %v: only the batch may be dynamic", graph.ErrModel, in, sig.Outputs)
 	}
-	if m.session, err = NewSession(model, o); err != nil {
+	if m.session, err = newSession(model, o, m.try); err != nil {
 		return nil, err
 	}
 	uses := func(ops []string) bool { return slices.ContainsFunc(ops, func(op string) bool { return sig.Ops[op] }) }
@@ -160,6 +160,13 @@ func (m *ImageModel) exactly(ctx context.Context, n int, pixels []float32, outpu
 		out[i] = Tensor{Shape: []int64{int64(n), int64(m.widths[i])}, Data: data}
 	}
 	return m.session.Run(ctx, in, out)
+}
+
+// try runs a black image, or as many as a fixed batch has.
+func (m *ImageModel) try(s *Session) error {
+	n := max(m.batch, 1)
+	of := ImageModel{session: s, image: m.image, widths: m.widths}
+	return of.exactly(context.Background(), n, make([]float32, n*m.pixels), m.room(n))
 }
 
 // room makes outputs for n images.

@@ -41,7 +41,7 @@ func probe(path string) (version string, err error) {
 	if err := checkFile(path); err != nil {
 		return "", err
 	}
-	handle, err := dlopen(path)
+	handle, err := dlopen(path, C.RTLD_LAZY|C.RTLD_LOCAL)
 	if err != nil {
 		return "", fmt.Errorf("cannot be loaded: %w", err)
 	}
@@ -70,13 +70,13 @@ func probe(path string) (version string, err error) {
 	return version, nil
 }
 
-func dlopen(path string) (unsafe.Pointer, error) {
+func dlopen(path string, mode C.int) (unsafe.Pointer, error) {
 	name := C.CString(path)
 	defer C.free(unsafe.Pointer(name))
 	// dlerror's text belongs to the thread.
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
-	handle := C.dlopen(name, C.RTLD_LAZY|C.RTLD_LOCAL)
+	handle := C.dlopen(name, mode)
 	if handle == nil {
 		return nil, errors.New(C.GoString(C.dlerror()))
 	}

@@ -4,10 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"regexp"
-	"strings"
+	"slices"
 
-	ort "github.com/yalue/onnxruntime_go"
+	"github.com/vitft/vitft/onnx/graph/onnxpb"
+	"google.golang.org/protobuf/proto"
 )
 
 // Provider names an execution provider: what the model runs on.
@@ -51,13 +51,20 @@ type ProviderStatus struct {
 	Missing  string   `json:"missing,omitempty"` // why not
 	Fix      string   `json:"fix,omitempty"`
 	Detail   string   `json:"detail,omitempty"` // ONNX Runtime's own words
+
+	// Libraries are the files that NVIDIA's libraries were loaded from, for CUDA, as far as they were found.
+	Libraries []string `json:"libraries,omitempty"`
 }
 
-// Probe tries a provider by running a small model on it. A broken CUDA installation can end the process; a caller
-// that must survive that runs Probe in a child process.
+// Probe tries a provider by running a small model on it, with the kinds of nodes that need its libraries: a convolution
+// (cuDNN) and a product (cuBLAS). A broken CUDA installation can end the process; a caller that must survive that runs
+// Probe in a child process.
 func Probe(p Provider) ProviderStatus {
 	err := probeProvider(p)
 	status := ProviderStatus{Provider: p, Works: err == nil}
+	if p == CUDA {
+		status.Libraries = nvidia.found()
+	}
 	if err == nil {
 		return status
 	}
@@ -69,77 +76,61 @@ func Probe(p Provider) ProviderStatus {
 }
 
 func probeProvider(p Provider) error {
-	model, err := gemmModel(false, false)
+	model, err := probeModel()
 	if err != nil {
 		return err
 	}
-	s, err := NewSession(model, SessionOptions{Provider: p, Threads: 1})
+	m, err := NewImageModel(model, SessionOptions{Provider: p, Threads: 1})
 	if err != nil {
 		return err
 	}
-	defer s.Close()
-	out := make([]float32, 1)
-	err = s.Run(context.Background(),
-		[]Tensor{{Shape: []int64{1, 2}, Data: []float32{1, 2}}, {Shape: []int64{2, 1}, Data: []float32{3, 4}}},
-		[]Tensor{{Shape: []int64{1, 1}, Data: out}})
-	if err != nil {
+	defer m.Close()
+	out := make([]float32, 2)
+	if err := m.Run(context.Background(), []float32{1, 2, 3, 4, 5, 6}, 2, out); err != nil {
 		return fmt.Errorf("%w: provider %s: %w", ErrRuntime, p, err)
 	}
-	if out[0] != 11 {
-		return fmt.Errorf("%w: provider %s computed 1·3 + 2·4 = %v", ErrRuntime, p, out[0])
+	if want := []float32{28, 64}; !slices.Equal(out, want) {
+		return fmt.Errorf("%w: provider %s computed %v in place of %v", ErrRuntime, p, out, want)
 	}
 	return nil
 }
 
-// appendCUDA adds the CUDA provider to a session's options.
-func appendCUDA(options *ort.SessionOptions) error {
-	cuda, err := ort.NewCUDAProviderOptions() // succeeds on a library without CUDA too
-	if err != nil {
-		return cudaError(err)
+// probeModel maps an image of one pixel, (r, g, b), to 2 (r + 2g + 3b).
+func probeModel() ([]byte, error) {
+	weight := func(name string, dims []int64, values ...float32) *onnxpb.TensorProto {
+		return &onnxpb.TensorProto{Name: &name, Dims: dims, DataType: proto.Int32(int32(onnxpb.TensorProto_FLOAT)), FloatData: values}
 	}
-	defer cuda.Destroy()
-	// Float32 means float32, not TF32, and the convolution algorithm is not chosen by timing: training must be
-	// reproducible.
-	if err := cuda.Update(map[string]string{"use_tf32": "0", "cudnn_conv_algo_search": "DEFAULT"}); err != nil {
-		return cudaError(err)
+	node := func(op, out string, in ...string) *onnxpb.NodeProto {
+		return &onnxpb.NodeProto{OpType: &op, Input: in, Output: []string{out}}
 	}
-	if err := options.AppendExecutionProviderCUDA(cuda); err != nil {
-		return cudaError(err)
-	}
-	return nil
+	return proto.Marshal(&onnxpb.ModelProto{
+		IrVersion:   proto.Int64(8),
+		OpsetImport: []*onnxpb.OperatorSetIdProto{{Version: proto.Int64(13)}},
+		Graph: &onnxpb.GraphProto{
+			Name: proto.String("probe"),
+			Node: []*onnxpb.NodeProto{
+				node("Conv", "patch", "pixel_values", "kernel"), node("Flatten", "flat", "patch"), node("Gemm", "embedding", "flat", "two"),
+			},
+			Initializer: []*onnxpb.TensorProto{weight("kernel", []int64{1, 3, 1, 1}, 1, 2, 3), weight("two", []int64{1, 1}, 2)},
+			Input:       []*onnxpb.ValueInfoProto{valueInfo("pixel_values", "batch", 3, 1, 1)},
+			Output:      []*onnxpb.ValueInfoProto{valueInfo("embedding", "batch", 1)},
+		},
+	})
 }
 
-var missingLibrary = regexp.MustCompile(`(lib[\w+-]+\.so[.\d]*): cannot open shared object file`)
-
-const gpuBuild = "install a GPU build of ONNX Runtime 1.24 or later (the release page's -gpu archive, or the wheel onnxruntime-gpu) and point " + LibraryEnv + " at the folder with all its libraries"
-
-// cudaError finds out what is missing from ONNX Runtime's message.
-func cudaError(err error) *ProviderError {
-	msg := err.Error()
-	e := &ProviderError{Provider: CUDA, Err: err}
-	low := strings.ToLower(msg)
-	lib := missingLibrary.FindStringSubmatch(msg)
-	switch {
-	case strings.Contains(low, "not enabled in this build") || strings.Contains(low, "not been enabled"):
-		e.Missing, e.Fix = "this ONNX Runtime library is built without CUDA", gpuBuild
-	case lib != nil && strings.HasPrefix(lib[1], "libonnxruntime"):
-		e.Missing, e.Fix = lib[1]+" is not beside the library", gpuBuild
-	case lib != nil && strings.HasPrefix(lib[1], "libcudnn"):
-		e.Missing, e.Fix = lib[1]+" is missing", "install cuDNN of the version in that name and add its folder to LD_LIBRARY_PATH"
-	case lib != nil && strings.HasPrefix(lib[1], "libcuda.so"):
-		e.Missing, e.Fix = lib[1]+" is missing", "install the NVIDIA driver"
-	case lib != nil:
-		e.Missing, e.Fix = lib[1]+" is missing", "install the CUDA toolkit's runtime libraries of the version in that name and add their folder to LD_LIBRARY_PATH"
-	case strings.Contains(low, "driver version is insufficient") || strings.Contains(low, "cuda failure 35"):
-		e.Missing, e.Fix = "the NVIDIA driver is missing or too old", "install a driver for the CUDA version of the library; nvidia-smi shows the present one"
-	case strings.Contains(low, "no cuda-capable device") || strings.Contains(low, "cuda failure 100"):
-		e.Missing, e.Fix = "no CUDA device is visible", "check nvidia-smi and CUDA_VISIBLE_DEVICES, or use the provider cpu"
-	case strings.Contains(low, "no kernel image") || strings.Contains(low, "cuda failure 209"):
-		e.Missing, e.Fix = "the library has no code for this GPU", "use a library built for the GPU's compute capability"
-	case strings.Contains(low, "out of memory") || strings.Contains(low, "failed to allocate memory"):
-		e.Missing, e.Fix = "GPU memory", "free some, or use a smaller batch"
-	default:
-		e.Missing, e.Fix = "CUDA does not start", "check nvidia-smi, or use the provider cpu"
+// valueInfo declares a float32 tensor; a dimension is a number or, if any, a name.
+func valueInfo(name string, dims ...any) *onnxpb.ValueInfoProto {
+	shape := &onnxpb.TensorShapeProto{}
+	for _, d := range dims {
+		dim := &onnxpb.TensorShapeProto_Dimension{}
+		switch d := d.(type) {
+		case int:
+			dim.Value = &onnxpb.TensorShapeProto_Dimension_DimValue{DimValue: int64(d)}
+		case string:
+			dim.Value = &onnxpb.TensorShapeProto_Dimension_DimParam{DimParam: d}
+		}
+		shape.Dim = append(shape.Dim, dim)
 	}
-	return e
+	return &onnxpb.ValueInfoProto{Name: &name, Type: &onnxpb.TypeProto{Value: &onnxpb.TypeProto_TensorType{
+		TensorType: &onnxpb.TypeProto_Tensor{ElemType: proto.Int32(int32(onnxpb.TensorProto_FLOAT)), Shape: shape}}}}
 }

@@ -41,7 +41,11 @@ type Session struct {
 var ErrClosed = errors.New("session is closed")
 
 // NewSession loads a serialised model. [Load] must have been called.
-func NewSession(model []byte, o SessionOptions) (*Session, error) {
+func NewSession(model []byte, o SessionOptions) (*Session, error) { return newSession(model, o, nil) }
+
+// newSession also runs what shows that CUDA works: much that it lacks (cuDNN, code for the GPU, memory) is first missed
+// in a run, and [Auto] must know it before it decides.
+func newSession(model []byte, o SessionOptions, try func(*Session) error) (*Session, error) {
 	sig, err := graph.ReadSignature(model)
 	if err != nil {
 		return nil, err
@@ -54,17 +58,17 @@ func NewSession(model []byte, o SessionOptions) (*Session, error) {
 	s := &Session{inputs: sig.Inputs, outputs: sig.Outputs}
 	switch o.Provider {
 	case CPU:
-		err = s.open(model, o, CPU)
+		err = s.open(model, o, CPU, nil)
 	case CUDA:
-		err = s.open(model, o, CUDA)
+		err = s.open(model, o, CUDA, try)
 	case Auto, "":
-		if err = s.open(model, o, CUDA); err != nil {
+		if err = s.open(model, o, CUDA, try); err != nil {
 			missing := err.Error()
 			if pe, ok := errors.AsType[*ProviderError](err); ok {
 				missing = pe.Missing
 			}
 			s.note = "cuda not used: " + missing
-			err = s.open(model, o, CPU)
+			err = s.open(model, o, CPU, nil)
 		}
 	default:
 		_, err = ParseProvider(string(o.Provider))
@@ -75,7 +79,7 @@ func NewSession(model []byte, o SessionOptions) (*Session, error) {
 	return s, nil
 }
 
-func (s *Session) open(model []byte, o SessionOptions, p Provider) error {
+func (s *Session) open(model []byte, o SessionOptions, p Provider, try func(*Session) error) error {
 	if _, ok := Loaded(); !ok {
 		return fmt.Errorf("%w: no library is loaded", ErrRuntime)
 	}
@@ -98,9 +102,16 @@ func (s *Session) open(model []byte, o SessionOptions, p Provider) error {
 			}
 			if err := create(); err != nil {
 				if strings.Contains(strings.ToLower(err.Error()), "cud") { // CUDA, cuDNN, cuBLAS; else the model is at fault
-					return cudaError(err)
+					return cudaError(err, nil)
 				}
 				return err
+			}
+			s.provider = CUDA
+			if try == nil {
+				return nil
+			}
+			if err := try(s); err != nil {
+				return errors.Join(cudaError(err, nil), s.Close())
 			}
 			return nil
 		})
@@ -206,15 +217,23 @@ func (s *Session) Close() error {
 	if s.session == nil {
 		return nil
 	}
+	if s.provider == CUDA {
+		defer repairSignals()
+	}
 	err := s.session.Destroy()
 	s.session = nil
 	return err
 }
 
-// failed adds what was run, and the shapes, to an error.
+// failed adds what was run, and the shapes, to an error, and what to do if the machine is at fault.
 func (s *Session) failed(err error, inputs, outputs []Tensor) error {
 	if err == nil {
 		return nil
+	}
+	if s.provider == CUDA {
+		if fault := cudaFault(err, nil); fault != nil {
+			err = fault
+		}
 	}
 	var b strings.Builder
 	list := func(what string, values []graph.Value, ts []Tensor) {

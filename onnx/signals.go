@@ -8,9 +8,19 @@ package onnx
 static struct sigaction vitft_saved[VITFT_SIGNALS];
 static int vitft_known[VITFT_SIGNALS];
 
+// A handler that Go would die of.
+static int vitft_bad(const struct sigaction *a) {
+	return a->sa_handler != SIG_DFL && a->sa_handler != SIG_IGN && !(a->sa_flags & SA_ONSTACK);
+}
+
+// What is bad already is not saved: another session's start may be what put it there.
 static void vitft_save_signals(void) {
-	for (int s = 1; s < VITFT_SIGNALS; s++)
-		vitft_known[s] = sigaction(s, NULL, &vitft_saved[s]) == 0;
+	for (int s = 1; s < VITFT_SIGNALS; s++) {
+		struct sigaction now;
+		if (sigaction(s, NULL, &now) != 0 || vitft_bad(&now)) continue;
+		vitft_saved[s] = now;
+		vitft_known[s] = 1;
+	}
 }
 
 static void vitft_restore_signals(void) {
@@ -21,9 +31,7 @@ static void vitft_restore_signals(void) {
 static void vitft_repair_signals(void) {
 	for (int s = 1; s < VITFT_SIGNALS; s++) {
 		struct sigaction now;
-		if (!vitft_known[s] || sigaction(s, NULL, &now) != 0) continue;
-		if (now.sa_handler == SIG_DFL || now.sa_handler == SIG_IGN || now.sa_flags & SA_ONSTACK) continue;
-		sigaction(s, &vitft_saved[s], NULL);
+		if (vitft_known[s] && sigaction(s, NULL, &now) == 0 && vitft_bad(&now)) sigaction(s, &vitft_saved[s], NULL);
 	}
 }
 */
@@ -33,7 +41,8 @@ import "sync"
 
 // The CUDA provider replaces Go's signal handlers by ones without SA_ONSTACK, when it starts and perhaps when it first
 // runs a batch of some size; the next Ctrl-C would then be a fatal error
-// (https://github.com/yalue/onnxruntime_go/issues/140).
+// (https://github.com/yalue/onnxruntime_go/issues/140). So handlers are put back after a session is made, which for
+// models of images includes a first run, after every run, and after a session is closed.
 
 var signals sync.Mutex
 
@@ -47,8 +56,11 @@ func keepSignals(f func() error) error {
 }
 
 // repairSignals puts back the handlers that Go would die of. What the program itself has changed since is left alone.
+// While keepSignals is at work, which can be for seconds, it does nothing: that repairs them all in the end.
 func repairSignals() {
-	signals.Lock()
+	if !signals.TryLock() {
+		return
+	}
 	defer signals.Unlock()
 	C.vitft_repair_signals()
 }

@@ -1,12 +1,15 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -58,6 +61,9 @@ func (a *app) doctorCommand() *cobra.Command {
 	return cmd
 }
 
+// probeTime is how long a provider may take to start.
+const probeTime = 2 * time.Minute
+
 // diagnose looks for the library and tries every provider in a process of its
 // own, because a broken GPU installation can take the process down.
 func diagnose(ctx context.Context, explicit string) (diagnosis, error) {
@@ -96,15 +102,43 @@ func probeInChild(ctx context.Context, library onnx.Library, p onnx.Provider) on
 	if err != nil {
 		return failed("cannot start a process to try it: %v", err)
 	}
-	out, err := exec.CommandContext(ctx, self, "doctor", "--quiet", "--ort-lib", library.Path, "--probe", string(p)).Output()
-	if err != nil {
-		return failed("the process that tried it ended with %v", err)
+	ctx, cancel := context.WithTimeout(ctx, probeTime)
+	defer cancel()
+	var said bytes.Buffer
+	child := exec.CommandContext(ctx, self, "doctor", "--quiet", "--ort-lib", library.Path, "--probe", string(p))
+	child.Stderr = &said
+	out, err := child.Output()
+	switch {
+	case errors.Is(ctx.Err(), context.DeadlineExceeded):
+		status := failed("it does not start within %v", probeTime)
+		status.Fix = "check that nvidia-smi answers; a library without code for the GPU may compile it first, which can take longer"
+		return status
+	case err != nil:
+		status := failed("the process that tried it ended with %v", err)
+		if p == onnx.CUDA {
+			status.Fix = "what it said last names the library; install all of CUDA and cuDNN in the versions that the ONNX Runtime library asks for, or use the provider cpu"
+		}
+		status.Detail = tail(said.String(), 500)
+		return status
 	}
 	var status onnx.ProviderStatus
 	if err := json.Unmarshal(out, &status); err != nil {
 		return failed("the process that tried it answered %q", out)
 	}
 	return status
+}
+
+// tail is the end of a text, whole lines where it can.
+func tail(text string, length int) string {
+	text = strings.TrimSpace(text)
+	if len(text) <= length {
+		return text
+	}
+	text = text[len(text)-length:]
+	if _, rest, ok := strings.Cut(text, "\n"); ok {
+		text = rest
+	}
+	return text
 }
 
 func (a *app) probe(explicit string, p onnx.Provider) error {
@@ -132,10 +166,16 @@ func (a *app) printDiagnosis(d diagnosis) error {
 		case p.Works:
 			fmt.Fprintf(&b, "Provider %-5s works\n", p.Provider)
 		default:
-			fmt.Fprintf(&b, "Provider %-5s does not work: %s\n", p.Provider, strings.TrimSpace(p.Missing+" "+p.Detail))
+			fmt.Fprintf(&b, "Provider %-5s does not work: %s\n", p.Provider, p.Missing)
 			if p.Fix != "" {
-				fmt.Fprintf(&b, "               %s\n", p.Fix)
+				fmt.Fprintf(&b, "  to mend it: %s\n", p.Fix)
 			}
+			if p.Detail != "" {
+				fmt.Fprintf(&b, "  it said: %s\n", p.Detail)
+			}
+		}
+		for _, library := range p.Libraries {
+			fmt.Fprintf(&b, "  loaded: %s\n", library)
 		}
 	}
 	return a.printf("%s", b.String())

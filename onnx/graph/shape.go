@@ -2,7 +2,6 @@ package graph
 
 import (
 	"encoding/binary"
-	"math"
 	"slices"
 
 	"github.com/vitft/vitft/onnx/graph/onnxpb"
@@ -14,11 +13,12 @@ const (
 	maxInts = 64
 )
 
-// unknown stands for a dimension, or an integer, that is not fixed.
+// unknown stands for a dimension that is not fixed.
 const unknown = -1
 
 // shapes is what a forward pass over a graph finds out: the shape of each tensor whose rank is known, with unknown for
-// dimensions that are not fixed, and the values of the small integer tensors that shapes are computed from.
+// dimensions that are not fixed, and the values of the small integer tensors that shapes are computed from, with open
+// for those that are not.
 type shapes struct {
 	model *Model
 	opset int64
@@ -139,7 +139,7 @@ func (s *shapes) node(n *onnxpb.NodeProto) {
 		if x != nil {
 			s.set(out, []int64{int64(len(s.ints[out]))})
 		}
-	case "Add", "Sub", "Mul", "Div", "Pow", "Where", "Max", "Min", "Mod", "Equal", "Less", "Greater", "And", "Or", "PRelu":
+	case "Add", "Sub", "Mul", "Div", "Pow", "Where", "Max", "Min", "Mod", "Equal", "Less", "LessOrEqual", "Greater", "GreaterOrEqual", "And", "Or", "PRelu":
 		s.set(out, s.broadcast(n.Input))
 	case "LayerNormalization", "SimplifiedLayerNormalization", "SkipLayerNormalization", "SkipSimplifiedLayerNormalization",
 		"GroupNormalization", "InstanceNormalization", "BatchNormalization", "LpNormalization", "RMSNormalization":
@@ -155,7 +155,7 @@ func (s *shapes) node(n *onnxpb.NodeProto) {
 	case "Gemm", "FusedGemm":
 		s.set(out, s.gemm(n))
 	case "Attention", "MultiHeadAttention":
-		s.set(out, attentionShape(n, x, in(1)))
+		s.set(out, attentionShape(n, x, in(1), in(2)))
 	case "Conv", "FusedConv", "NhwcFusedConv", "ConvInteger", "QLinearConv":
 		s.set(out, convShape(n, x, in(1)))
 	case "MaxPool", "AveragePool":
@@ -177,7 +177,7 @@ func (s *shapes) node(n *onnxpb.NodeProto) {
 	case "Reshape":
 		s.set(out, s.reshape(n, x))
 	case "Expand":
-		if v, ok := s.ints[second(n)]; ok && x != nil {
+		if v := s.dimensions(second(n)); v != nil && x != nil {
 			s.set(out, broadcastShapes([][]int64{x, v}))
 		}
 	case "Transpose":
@@ -199,9 +199,13 @@ func (s *shapes) node(n *onnxpb.NodeProto) {
 	case "ReduceMean", "ReduceSum", "ReduceMax", "ReduceMin", "ReduceL2", "ReduceL1", "ReduceProd", "ReduceSumSquare", "ReduceLogSumExp":
 		s.set(out, s.reduce(n, x))
 	case "ConstantOfShape":
-		if v, ok := s.ints[first(n)]; ok {
-			s.set(out, slices.Clone(v))
-		}
+		s.set(out, s.dimensions(first(n)))
+	case "Tile":
+		s.set(out, s.tile(n, x))
+	case "Resize", "Upsample":
+		s.set(out, s.resize(n, x))
+	case "Einsum":
+		s.set(out, s.einsum(n))
 	default:
 		if sameShape[n.GetOpType()] {
 			s.set(out, slices.Clone(x))
@@ -213,7 +217,8 @@ func (s *shapes) node(n *onnxpb.NodeProto) {
 var sameShape = setOf("Identity", "Cast", "CastLike", "Dropout", "Relu", "LeakyRelu", "Elu", "Selu", "Sigmoid", "HardSigmoid",
 	"HardSwish", "Tanh", "Erf", "Gelu", "FastGelu", "BiasGelu", "QuickGelu", "Softplus", "Softsign", "Mish", "Swish", "Exp", "Log",
 	"Sqrt", "Reciprocal", "Neg", "Abs", "Floor", "Ceil", "Round", "Sin", "Cos", "Clip", "Softmax", "LogSoftmax", "Not", "Sign",
-	"QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear", "BiasAdd", "LRN", "Trilu", "CumSum", "ThresholdedRelu", "Celu", "IsNaN", "IsInf")
+	"QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear", "BiasAdd", "LRN", "Trilu", "CumSum", "ThresholdedRelu", "Celu", "IsNaN", "IsInf",
+	"RotaryEmbedding", "ScatterND", "ScatterElements")
 
 func setOf(names ...string) map[string]bool {
 	m := make(map[string]bool, len(names))
@@ -263,112 +268,6 @@ func broadcastShapes(list [][]int64) []int64 {
 		}
 	}
 	return out
-}
-
-// foldInts computes the integer tensors that shapes are made of; nil if n gives none.
-func (s *shapes) foldInts(n *onnxpb.NodeProto) []int64 {
-	arg := func(i int) ([]int64, bool) {
-		if i >= len(n.Input) {
-			return nil, false
-		}
-		v, ok := s.ints[n.Input[i]]
-		return v, ok
-	}
-	x, ok := arg(0)
-	switch n.GetOpType() {
-	case "Constant":
-		if a := attr(n, "value_ints"); a != nil {
-			return a.Ints
-		}
-		if a := attr(n, "value_int"); a != nil {
-			return []int64{a.GetI()}
-		}
-	case "Shape":
-		d := s.dims[first(n)]
-		if d == nil {
-			return nil
-		}
-		lo, hi := attrInt(n, "start", 0), attrInt(n, "end", math.MaxInt32)
-		lo, hi = clampAxis(lo, len(d)), clampAxis(hi, len(d))
-		if lo > hi {
-			return nil
-		}
-		return slices.Clone(d[lo:hi])
-	case "Cast", "Identity", "Squeeze", "Unsqueeze":
-		if ok {
-			return x
-		}
-	case "Reshape":
-		if ok {
-			return x
-		}
-	case "Concat":
-		var out []int64
-		for i := range n.Input {
-			v, ok := arg(i)
-			if !ok {
-				return nil
-			}
-			out = append(out, v...)
-		}
-		return out
-	case "Gather":
-		idx, ok2 := arg(1)
-		if !ok || !ok2 {
-			return nil
-		}
-		out := make([]int64, len(idx))
-		for i, k := range idx {
-			if k < 0 {
-				k += int64(len(x))
-			}
-			if k < 0 || k >= int64(len(x)) {
-				return nil
-			}
-			out[i] = x[k]
-		}
-		return out
-	case "Slice":
-		lo, ok1 := arg(1)
-		hi, ok2 := arg(2)
-		if !ok || !ok1 || !ok2 || len(lo) != 1 || len(hi) != 1 || len(n.Input) > 4 {
-			return nil
-		}
-		a, b := clampAxis(lo[0], len(x)), clampAxis(hi[0], len(x))
-		if a > b {
-			return nil
-		}
-		return slices.Clone(x[a:b])
-	case "Add", "Sub", "Mul", "Div":
-		y, ok2 := arg(1)
-		if !ok || !ok2 || (len(x) != len(y) && len(x) != 1 && len(y) != 1) {
-			return nil
-		}
-		out := make([]int64, max(len(x), len(y)))
-		for i := range out {
-			out[i] = intOp(n.GetOpType(), x[min(i, len(x)-1)], y[min(i, len(y)-1)])
-		}
-		return out
-	}
-	return nil
-}
-
-func intOp(op string, a, b int64) int64 {
-	if a < 0 || b < 0 {
-		return unknown
-	}
-	switch op {
-	case "Add":
-		return a + b
-	case "Sub":
-		return max(a-b, unknown)
-	case "Mul":
-		return a * b
-	}
-	if b == 0 {
-		return unknown
-	}
-	return a / b
 }
 
 // clampAxis turns a possibly negative or huge position into one in [0, n].

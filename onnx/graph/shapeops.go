@@ -50,12 +50,19 @@ func (s *shapes) gemm(n *onnxpb.NodeProto) []int64 {
 }
 
 // attentionShape covers the fused operators, whose output is [B,N,D] with D that of the query, or a third of the
-// packed weights' columns.
-func attentionShape(n *onnxpb.NodeProto, x, w []int64) []int64 {
-	if len(x) != 3 {
+// packed weights' columns; and the core operator on heads apart, [B,H,N,d], whose d is that of the values.
+func attentionShape(n *onnxpb.NodeProto, x, w, v []int64) []int64 {
+	if len(x) != 3 && len(x) != 4 {
 		return nil
 	}
 	out := slices.Clone(x)
+	if len(x) == 4 {
+		out[3] = unknown
+		if len(v) == 4 {
+			out[3] = v[3]
+		}
+		return out
+	}
 	if n.GetOpType() == "Attention" && n.GetDomain() == "com.microsoft" && len(w) == 2 && w[1] > 0 && attr(n, "qkv_hidden_sizes") == nil {
 		out[2] = w[1] / 3
 	}
@@ -99,16 +106,8 @@ func convShape(n *onnxpb.NodeProto, x, w []int64) []int64 {
 }
 
 func (s *shapes) reshape(n *onnxpb.NodeProto, x []int64) []int64 {
-	want, ok := s.ints[second(n)]
-	if !ok {
-		// The length of the shape tensor is the rank.
-		if d := s.dims[second(n)]; len(d) == 1 && d[0] > 0 && d[0] < 16 {
-			return slices.Repeat([]int64{unknown}, int(d[0]))
-		}
-		return nil
-	}
-	out := slices.Clone(want)
-	open := unknown
+	out := s.dimensions(second(n))
+	rest := unknown
 	known := int64(1)
 	for i, d := range out {
 		if d == 0 && attrInt(n, "allowzero", 0) == 0 {
@@ -118,10 +117,10 @@ func (s *shapes) reshape(n *onnxpb.NodeProto, x []int64) []int64 {
 			}
 		}
 		if out[i] == unknown {
-			if open != unknown {
+			if rest != unknown {
 				return out // two unknowns: nothing more to say
 			}
-			open = i
+			rest = i
 			continue
 		}
 		known *= out[i]
@@ -133,8 +132,8 @@ func (s *shapes) reshape(n *onnxpb.NodeProto, x []int64) []int64 {
 		}
 		total *= d
 	}
-	if x != nil && open != unknown && known > 0 && total%known == 0 {
-		out[open] = total / known
+	if x != nil && rest != unknown && known > 0 && total%known == 0 {
+		out[rest] = total / known
 	}
 	return out
 }
@@ -250,7 +249,7 @@ func (s *shapes) slice(n *onnxpb.NodeProto, x []int64) []int64 {
 		if int(k) >= len(x) {
 			return nil
 		}
-		if x[k] < 0 || (i < len(steps) && steps[i] != 1) {
+		if x[k] < 0 || lo[i] == open || hi[i] == open || (i < len(steps) && steps[i] != 1) {
 			out[k] = unknown
 			continue
 		}
@@ -271,7 +270,7 @@ func (s *shapes) split(n *onnxpb.NodeProto, x []int64) {
 	if a := attr(n, "split"); a != nil {
 		sizes = a.Ints
 	} else if len(n.Input) > 1 {
-		sizes = s.ints[n.Input[1]]
+		sizes = s.dimensions(n.Input[1])
 	}
 	for i, name := range n.Output {
 		out := slices.Clone(x)
