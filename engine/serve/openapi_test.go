@@ -1,0 +1,219 @@
+package serve_test
+
+import (
+	"bytes"
+	"encoding/base64"
+	"encoding/json"
+	"io"
+	"maps"
+	"mime/multipart"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/getkin/kin-openapi/openapi3"
+	"github.com/getkin/kin-openapi/openapi3filter"
+	"github.com/getkin/kin-openapi/routers"
+	"github.com/getkin/kin-openapi/routers/gorillamux"
+
+	"github.com/vitft/vitft/engine/serve"
+)
+
+// document is openapi.json as a server gives it, checked.
+func document(t *testing.T, url string) (*openapi3.T, routers.Router) {
+	t.Helper()
+	_, text := get(t, url+"/openapi.json")
+	doc, err := openapi3.NewLoader().LoadFromData([]byte(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := doc.Validate(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	router, err := gorillamux.NewRouter(doc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return doc, router
+}
+
+// openapi.json has the routes that the handlers have, no more and no less.
+func TestOpenAPIRoutes(t *testing.T) {
+	s := start(t, serve.Options{})
+	doc, _ := document(t, listen(t, s))
+	documented := map[string]bool{}
+	for path, item := range doc.Paths.Map() {
+		for method := range item.Operations() {
+			documented[method+" "+path] = true
+		}
+	}
+	for _, pattern := range s.Patterns() {
+		pattern = strings.TrimSuffix(pattern, "{$}")
+		if !documented[pattern] {
+			t.Errorf("%s is not in openapi.json", pattern)
+		}
+		delete(documented, pattern)
+	}
+	if len(documented) > 0 {
+		t.Errorf("openapi.json has routes that nobody answers: %v", slices.Collect(maps.Keys(documented)))
+	}
+}
+
+// form is a body of files, each with its name.
+func form(t *testing.T, files ...string) (kind string, body []byte) {
+	t.Helper()
+	var b bytes.Buffer
+	w := multipart.NewWriter(&b)
+	for i := 0; i < len(files); i += 2 {
+		part, err := w.CreateFormFile("image", files[i])
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.WriteString(part, files[i+1]); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return w.FormDataContentType(), b.Bytes()
+}
+
+// Every way to ask, right and wrong: the status is the one expected, and request
+// and answer are as openapi.json says, except that a wrong request may be wrong.
+func TestOpenAPIAnswers(t *testing.T) {
+	openapi3filter.RegisterBodyDecoder("text/html", openapi3filter.FileBodyDecoder)
+	url := listen(t, start(t, serve.Options{MaxBody: 100_000, MaxImages: 3}))
+	_, router := document(t, url)
+	image := string(photo(1, 99))
+	b64 := base64.StdEncoding.EncodeToString([]byte(image))
+	jpeg := func(body string) []string { return []string{"image/jpeg", body} }
+	js := func(body string) []string { return []string{"application/json", body} }
+	files := func(files ...string) []string {
+		kind, body := form(t, files...)
+		return []string{kind, string(body)}
+	}
+	bytesInput := func(data string) []string {
+		return js(`{"id":"7","inputs":[{"name":"image","datatype":"BYTES","shape":[1],"data":` + data + `}]}`)
+	}
+	for _, x := range []struct {
+		method, path string
+		body         []string // Content-Type and content
+		want         int
+		has          string // in the answer
+		wrong        bool   // the request is not as documented
+	}{
+		{"GET", "/healthz", nil, 200, `"live":true`, false},
+		{"GET", "/readyz", nil, 200, `"ready":true`, false},
+		{"GET", "/metrics", nil, 200, `vitft_model_info{model="stripes"`, false},
+		{"GET", "/v1/models", nil, 200, `"name":"stripes","default":true,"classes":2,"dim":448,"width":28,"height":28,"provider":"cpu"`, false},
+		{"GET", "/v1/models/stripes", nil, 200, `"labels":["across","down"],"card":"---\npipeline_tag`, false},
+		{"GET", "/v1/models/stripes/card", nil, 200, "<h1>across-down</h1>", false},
+		{"GET", "/v1/models/spots", nil, 404, `no model \"spots\" here; there is stripes`, false},
+		{"GET", "/v1/models/spots/card", nil, 404, `no model`, false},
+		{"GET", "/v2", nil, 200, `"extensions":["binary_tensor_data"]`, false},
+		{"GET", "/v2/health/live", nil, 200, "", false},
+		{"GET", "/v2/health/ready", nil, 200, "", false},
+		{"GET", "/v2/models/stripes", nil, 200, `{"name":"pixel_values","datatype":"FP32","shape":[-1,3,28,28]}`, false},
+		{"GET", "/v2/models/stripes/versions/1", nil, 200, `"versions":["1"]`, false},
+		{"GET", "/v2/models/stripes/versions/2", nil, 404, "no version 2", true},
+		{"GET", "/v2/models/stripes/ready", nil, 200, `"ready":true`, false},
+		{"GET", "/v2/models/stripes/versions/1/ready", nil, 200, `"ready":true`, false},
+		{"GET", "/v2/models/spots/ready", nil, 404, "no model", false},
+
+		{"POST", "/v1/classify", jpeg(image), 200, `{"model":"stripes","results":[{"label":"down","confidence":`, false},
+		{"POST", "/v1/classify?top=1&model=stripes", jpeg(image), 200, `"top":[{"label":"down"`, false},
+		{"POST", "/v1/classify", []string{"application/x-www-form-urlencoded", image}, 200, `"label":"down"`, true}, // curl --data-binary
+		{"POST", "/v1/classify", files("a.jpg", image, "b.txt", "no image"), 200, `{"name":"b.txt","error":"image is unusable`, false},
+		{"POST", "/v1/classify", js(`{"images":["` + b64 + `",{"name":"b","data":"data:image/jpeg;base64,` + b64 + `"}]}`), 200, `{"name":"b","label":"down"`, false},
+		{"POST", "/v1/classify", jpeg("no image"), 422, `"error":"no image could be classified: image is unusable`, false},
+		{"POST", "/v1/classify", files("a.txt", "no", "b.txt", "no"), 422, `{"name":"b.txt","error"`, false},
+		{"POST", "/v1/classify", jpeg(""), 400, "no image", true},
+		{"POST", "/v1/classify", files(), 400, "no image", false},
+		{"POST", "/v1/classify", []string{"multipart/form-data; boundary=x", "--x\r\n\r\nhalf a file"}, 400, "cannot read", true},
+		{"POST", "/v1/classify", js(`{"image":"` + b64 + `"}`), 400, `unknown field`, true},
+		{"POST", "/v1/classify", js(`{"images":["not base64!"]}`), 400, "base64", false},
+		{"POST", "/v1/classify", js(`{"images":["data:image/jpeg,x"]}`), 400, "data: URL", false},
+		{"POST", "/v1/classify", js(`{"images":[7]}`), 400, "cannot read", true},
+		{"POST", "/v1/classify", js(`{"images":["` + b64 + `"]} {}`), 400, "follows", false},
+		{"POST", "/v1/classify", js(`{"images":[`), 400, "cannot read", true},
+		{"POST", "/v1/classify?top=0", jpeg(image), 400, "top=0", true},
+		{"POST", "/v1/classify?top=many", jpeg(image), 400, "top=many", true},
+		{"POST", "/v1/classify?model=spots", jpeg(image), 404, "no model", false},
+		{"POST", "/v1/classify", jpeg(strings.Repeat("x", 100_001)), 413, "larger than 100000 bytes", false},
+		{"POST", "/v1/classify", js(`{"images":["` + strings.Repeat("A", 100_000) + `"]}`), 413, "larger than 100000 bytes", false},
+		{"POST", "/v1/classify", files("a", image, "b", image, "c", image, "d", image), 413, "more than 3 images", false},
+		{"POST", "/v1/classify", js(`{"images":["","","",""]}`), 413, "more than 3 images", false},
+
+		{"POST", "/v2/models/stripes/infer", bytesInput(`["` + b64 + `"]`), 200, `"model_name":"stripes","model_version":"1","id":"7"`, false},
+		{"POST", "/v2/models/stripes/versions/1/infer", bytesInput(`[["` + b64 + `"]]`), 200, `{"name":"label","datatype":"BYTES","shape":[1],"data":["down"]}`, false},
+		{"POST", "/v2/models/spots/infer", bytesInput(`["` + b64 + `"]`), 404, "no model", false},
+		{"POST", "/v2/models/stripes/versions/3/infer", bytesInput(`["` + b64 + `"]`), 404, "no version 3", true},
+		{"POST", "/v2/models/stripes/infer", bytesInput(`["bm8gaW1hZ2U="]`), 400, "image 0: image is unusable", false},
+		{"POST", "/v2/models/stripes/infer", bytesInput(`["",""]`), 400, "2 elements", false},
+		{"POST", "/v2/models/stripes/infer", bytesInput(`[7]`), 400, "base64", false},
+		{"POST", "/v2/models/stripes/infer", js(`{"inputs":[]}`), 400, "0 inputs", true},
+		{"POST", "/v2/models/stripes/infer", js(`{"inputs":[{"name":"x","datatype":"FP32","shape":[1]}]}`), 400, `input \"x\"`, false},
+		{"POST", "/v2/models/stripes/infer", js(`{"inputs":[{"name":"pixel_values","datatype":"FP32","shape":[1,3,28,27],"data":[1]}]}`), 400, "the model takes [n,3,28,28]", false},
+		{"POST", "/v2/models/stripes/infer", js(`{"inputs":[{"name":"pixel_values","datatype":"FP32","shape":[1,3,28,28],"data":[1,2]}]}`), 400, "has 2 values", false},
+		{"POST", "/v2/models/stripes/infer", js(`{"inputs":[{"name":"pixel_values","datatype":"FP32","shape":[1,3,28,28],"data":["a"]}]}`), 400, "no 32-bit number", false},
+		{"POST", "/v2/models/stripes/infer", js(`{"inputs":[{"name":"image","datatype":"BYTES","shape":[-1],"data":[]}]}`), 400, "shape [-1]", false},
+		{"POST", "/v2/models/stripes/infer", js(`{"inputs":[{"name":"image","datatype":"BYTES","shape":[4],"data":["","","",""]}]}`), 413, "more than 3", false},
+		{"POST", "/v2/models/stripes/infer", js(`{"inputs":[{"name":"image","datatype":"BYTES","shape":[1],"data":["` + b64 + `"]}],"outputs":[{"name":"mood"}]}`), 400, `no output \"mood\"`, true},
+		{"POST", "/v2/models/stripes/infer", js(`{"inputs":[{"name":"image","datatype":"BYTES","shape":[1],"parameters":{"binary_data_size":9}}]}`), 400, "9 bytes", false},
+		{"POST", "/v2/models/stripes/infer", js(`{`), 400, "cannot read", true},
+		{"POST", "/v2/models/stripes/infer", js(strings.Repeat(" ", 100_001)), 413, "larger", true},
+
+		{"GET", "/v1/classify", nil, 405, `method not allowed`, true},
+		{"GET", "/v3", nil, 404, `not found: GET /v3; see /openapi.json`, true},
+	} {
+		t.Run(strings.ReplaceAll(x.method+x.path, "/", " ")+" "+strconv.Itoa(x.want), func(t *testing.T) {
+			var body []byte
+			if x.body != nil {
+				body = []byte(x.body[1])
+			}
+			r, err := http.NewRequest(x.method, url+x.path, bytes.NewReader(body))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if x.body != nil {
+				r.Header.Set("Content-Type", x.body[0])
+			}
+			answer, err := http.DefaultClient.Do(r)
+			if err != nil {
+				t.Fatal(err)
+			}
+			text := read(t, answer)
+			if answer.StatusCode != x.want || !strings.Contains(text, x.has) {
+				t.Fatalf("%d %s\nwant %d with %s", answer.StatusCode, text, x.want, x.has)
+			}
+			if x.want >= 400 {
+				var fault struct{ Error string }
+				if err := json.Unmarshal([]byte(text), &fault); err != nil || fault.Error == "" {
+					t.Errorf("%s has no error: %v", text, err)
+				}
+			}
+			r.Body = io.NopCloser(bytes.NewReader(body))
+			matched, parameters, err := router.FindRoute(r)
+			if err != nil {
+				if !x.wrong {
+					t.Fatal(err)
+				}
+				return
+			}
+			options := &openapi3filter.Options{AuthenticationFunc: openapi3filter.NoopAuthenticationFunc, IncludeResponseStatus: true}
+			in := &openapi3filter.RequestValidationInput{Request: r, PathParams: parameters, Route: matched, Options: options}
+			if err := openapi3filter.ValidateRequest(t.Context(), in); err != nil && !x.wrong {
+				t.Errorf("the request is not as documented: %v", err)
+			} else if err == nil && x.wrong {
+				t.Errorf("the request is called wrong, but openapi.json allows it")
+			}
+			out := &openapi3filter.ResponseValidationInput{RequestValidationInput: in, Status: answer.StatusCode, Header: answer.Header, Options: options}
+			if err := openapi3filter.ValidateResponse(t.Context(), out.SetBodyBytes([]byte(text))); err != nil {
+				t.Errorf("the answer is not as documented: %v", err)
+			}
+		})
+	}
+}

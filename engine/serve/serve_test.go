@@ -1,0 +1,513 @@
+package serve_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/base64"
+	"encoding/binary"
+	"encoding/json"
+	"fmt"
+	"io"
+	"math"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/vitft/vitft/engine"
+	"github.com/vitft/vitft/engine/serve"
+)
+
+// result is one of POST /v1/classify.
+type result struct {
+	Name, Label, Error string
+	Confidence         float32
+	Top                []engine.Score
+}
+
+func results(t *testing.T, text string) []result {
+	t.Helper()
+	var c struct{ Results []result }
+	if err := json.Unmarshal([]byte(text), &c); err != nil {
+		t.Fatalf("%s: %v", text, err)
+	}
+	return c.Results
+}
+
+// tensors are the outputs of an inference answer, JSON or binary.
+func tensors(t *testing.T, r *http.Response, text string) map[string]any {
+	t.Helper()
+	n, err := strconv.Atoi(r.Header.Get("Inference-Header-Content-Length"))
+	if err != nil {
+		n = len(text)
+	}
+	var a struct {
+		Outputs []struct {
+			Name, Datatype string
+			Shape          []int
+			Data           json.RawMessage
+			Parameters     struct {
+				Size int `json:"binary_data_size"`
+			}
+		}
+	}
+	if err := json.Unmarshal([]byte(text[:n]), &a); err != nil {
+		t.Fatalf("%s: %v", text[:n], err)
+	}
+	raw, values := text[n:], map[string]any{}
+	for _, o := range a.Outputs {
+		part := raw[:o.Parameters.Size]
+		raw = raw[o.Parameters.Size:]
+		var floats []float32
+		var strings []string
+		switch {
+		case o.Data != nil && o.Datatype == "FP32":
+			err = json.Unmarshal(o.Data, &floats)
+		case o.Data != nil:
+			err = json.Unmarshal(o.Data, &strings)
+		case o.Datatype == "FP32":
+			floats = make([]float32, len(part)/4)
+			_, err = binary.Decode([]byte(part), binary.LittleEndian, floats)
+		default:
+			for len(part) > 0 {
+				n := 4 + int(binary.LittleEndian.Uint32([]byte(part)))
+				strings, part = append(strings, part[4:n]), part[n:]
+			}
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if values[o.Name] = any(floats); o.Datatype == "BYTES" {
+			values[o.Name] = strings
+		}
+	}
+	if raw != "" {
+		t.Errorf("%d bytes belong to no output", len(raw))
+	}
+	return values
+}
+
+// However an image comes, it gets the answer that a Classifier gives, to the bit.
+func TestSameAnswers(t *testing.T) {
+	run := trained(t, "across", "down")
+	c, err := engine.OpenClassifier(run, engine.ClassifierOptions{Provider: "cpu"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	url := listen(t, start(t, serve.Options{}))
+	for i := range 6 {
+		image := photo(i%2, uint64(100+i))
+		want, err := c.ClassifyBytes(t.Context(), image)
+		if err != nil {
+			t.Fatal(err)
+		}
+		b64 := base64.StdEncoding.EncodeToString(image)
+		kind, files := form(t, "a.jpg", string(image))
+		for _, x := range []struct{ kind, body string }{
+			{"image/jpeg", string(image)},
+			{kind, string(files)},
+			{"application/json", `{"images":["` + b64 + `"]}`},
+		} {
+			_, text := post(t, url+"/v1/classify?top=2", x.kind, strings.NewReader(x.body))
+			got := results(t, text)
+			if len(got) != 1 || got[0].Label != want.Label || got[0].Confidence != want.Confidence || !slices.Equal(got[0].Top, want.Top(2)) {
+				t.Errorf("image %d as %s: %s, want %s %v", i, x.kind, text, want.Label, want.Top(2))
+			}
+		}
+		pixels := make([]float32, c.Preprocess().Size())
+		if err := c.Preprocess().Bytes(image, pixels); err != nil {
+			t.Fatal(err)
+		}
+		rawPixels, err := binary.Append(nil, binary.LittleEndian, pixels)
+		if err != nil {
+			t.Fatal(err)
+		}
+		listed, err := json.Marshal(pixels)
+		if err != nil {
+			t.Fatal(err)
+		}
+		rawImage := append(binary.LittleEndian.AppendUint32(nil, uint32(len(image))), image...)
+		const image1, pixels1 = `"name":"image","datatype":"BYTES","shape":[1]`, `"name":"pixel_values","datatype":"FP32","shape":[1,3,28,28]`
+		for _, x := range []struct {
+			json string
+			raw  []byte
+		}{
+			{`{"inputs":[{` + image1 + `,"data":["` + b64 + `"]}]}`, nil},
+			{`{"inputs":[{` + pixels1 + `,"data":` + string(listed) + `}],"parameters":{"binary_data_output":true}}`, nil},
+			{`{"inputs":[{` + image1 + fmt.Sprintf(`,"parameters":{"binary_data_size":%d}}]}`, len(rawImage)), rawImage},
+			{`{"inputs":[{` + pixels1 + fmt.Sprintf(`,"parameters":{"binary_data_size":%d}}],`, len(rawPixels)) +
+				`"outputs":[{"name":"label","parameters":{"binary_data":true}},{"name":"embedding"},{"name":"logits","parameters":{"binary_data":true}},{"name":"probabilities"}]}`, rawPixels},
+		} {
+			r, err := http.NewRequest("POST", url+"/v2/models/stripes/infer", bytes.NewReader(append([]byte(x.json), x.raw...)))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if x.raw != nil {
+				r.Header.Set("Inference-Header-Content-Length", strconv.Itoa(len(x.json)))
+			}
+			answer, err := http.DefaultClient.Do(r)
+			if err != nil {
+				t.Fatal(err)
+			}
+			text := read(t, answer)
+			if answer.StatusCode != 200 {
+				t.Fatalf("%.200s: %d %s", x.json, answer.StatusCode, text)
+			}
+			got := tensors(t, answer, text)
+			for name, want := range map[string]any{"label": []string{want.Label}, "probabilities": want.Probabilities, "logits": want.Logits, "embedding": want.Embedding} {
+				if fmt.Sprint(got[name]) != fmt.Sprint(want) {
+					t.Errorf("%.200s: %s is %.100v, want %.100v", x.json, name, got[name], want)
+				}
+			}
+		}
+	}
+	// Not finite in, or not finite out: no answer rather than a NaN in JSON.
+	nan, err := binary.Append(nil, binary.LittleEndian, slices.Repeat([]float32{float32(math.NaN())}, 3*28*28))
+	if err != nil {
+		t.Fatal(err)
+	}
+	head := fmt.Sprintf(`{"inputs":[{"name":"pixel_values","datatype":"FP32","shape":[1,3,28,28],"parameters":{"binary_data_size":%d}}]}`, len(nan))
+	r, err := http.NewRequest("POST", url+"/v2/models/stripes/infer", io.MultiReader(strings.NewReader(head), bytes.NewReader(nan)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Header.Set("Inference-Header-Content-Length", strconv.Itoa(len(head)))
+	answer, err := http.DefaultClient.Do(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if text := read(t, answer); answer.StatusCode != 422 || !strings.Contains(text, "not finite") {
+		t.Errorf("pixels that are no numbers: %d %s", answer.StatusCode, text)
+	}
+}
+
+// stalled is a request whose body has begun to arrive; the rest comes with
+// finish.
+type stalled struct {
+	body   *io.PipeWriter
+	answer chan *http.Response
+	err    error
+}
+
+// stall begins a request and returns when the server has accepted it.
+func stall(t *testing.T, url string, image []byte) *stalled {
+	t.Helper()
+	body, w := io.Pipe()
+	s := &stalled{w, make(chan *http.Response, 1), nil}
+	r, err := http.NewRequest("POST", url+"/v1/classify", body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	go func() {
+		answer, err := http.DefaultClient.Do(r)
+		s.err = err
+		s.answer <- answer
+	}()
+	if _, err := w.Write(image[:len(image)/2]); err != nil { // returns when it is on its way
+		t.Fatal(err)
+	}
+	return s
+}
+
+func (s *stalled) finish(t *testing.T, image []byte) *http.Response {
+	t.Helper()
+	if _, err := s.body.Write(image[len(image)/2:]); err != nil {
+		t.Error(err)
+	}
+	s.body.Close()
+	answer := <-s.answer
+	if s.err != nil {
+		t.Fatal(s.err)
+	}
+	return answer
+}
+
+// waiting is the number of images that the server has accepted.
+func waiting(t *testing.T, url string) string {
+	t.Helper()
+	_, text := get(t, url+"/metrics")
+	_, after, _ := strings.Cut(text, "\nvitft_waiting_images ")
+	n, _, _ := strings.Cut(after, "\n")
+	return n
+}
+
+func eventually(t *testing.T, what string, is func() bool) {
+	t.Helper()
+	for end := time.Now().Add(30 * time.Second); !is(); time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("after 30 s still not: %s", what)
+		}
+	}
+}
+
+// Who comes when the queue is full is sent away with a time to come back, and is
+// served when there is room; several images need as much room.
+func TestQueueFull(t *testing.T) {
+	url := listen(t, start(t, serve.Options{Queue: 2}))
+	image := photo(0, 1)
+	first := stall(t, url, image)
+	eventually(t, "one waits", func() bool { return waiting(t, url) == "1" })
+	kind, two := form(t, "a", string(image), "b", string(image))
+	for range 3 { // what is refused leaves no trace
+		r, text := post(t, url+"/v1/classify", kind, bytes.NewReader(two))
+		if after, err := strconv.Atoi(r.Header.Get("Retry-After")); r.StatusCode != 429 || err != nil || after < 1 || !strings.Contains(text, "too many images") {
+			t.Errorf("two more: %d %s, Retry-After %q", r.StatusCode, text, r.Header.Get("Retry-After"))
+		}
+	}
+	if r, text := post(t, url+"/v1/classify", "image/jpeg", bytes.NewReader(image)); r.StatusCode != 200 {
+		t.Errorf("one more: %d %s", r.StatusCode, text)
+	}
+	second := stall(t, url, image)
+	eventually(t, "two wait", func() bool { return waiting(t, url) == "2" })
+	if r, _ := post(t, url+"/v2/models/stripes/infer", "application/json", strings.NewReader("{}")); r.StatusCode != 429 {
+		t.Errorf("inference: %d", r.StatusCode)
+	}
+	for _, s := range []*stalled{first, second} {
+		if r := s.finish(t, image); r.StatusCode != 200 {
+			t.Errorf("who waited got %d %s", r.StatusCode, read(t, r))
+		}
+	}
+	if r, text := post(t, url+"/v1/classify", kind, bytes.NewReader(two)); r.StatusCode != 200 {
+		t.Errorf("afterwards: %d %s", r.StatusCode, text)
+	}
+	eventually(t, "nobody waits", func() bool { return waiting(t, url) == "0" })
+}
+
+func TestToken(t *testing.T) {
+	url := listen(t, start(t, serve.Options{Token: "sesame"}))
+	for _, x := range []struct {
+		path, header string
+		want         int
+	}{
+		{"/v1/models", "", 401}, {"/v1/models", "Bearer simsim", 401}, {"/v1/models", "sesame", 401}, {"/v1/models", "Bearer sesame", 200},
+		{"/metrics", "", 401}, {"/openapi.json", "", 401}, {"/v2/models/stripes", "", 401}, {"/v1/models/none", "", 401},
+		{"/", "", 200}, {"/app.js", "", 200}, {"/style.css", "", 200}, {"/healthz", "", 200}, {"/readyz", "", 200}, {"/v2/health/ready", "", 200},
+	} {
+		r, err := http.NewRequest("GET", url+x.path, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if x.header != "" {
+			r.Header.Set("Authorization", x.header)
+		}
+		answer, err := http.DefaultClient.Do(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		read(t, answer)
+		if answer.StatusCode != x.want || (x.want == 401) != (answer.Header.Get("WWW-Authenticate") == "Bearer") {
+			t.Errorf("%s with %q: %d %v, want %d", x.path, x.header, answer.StatusCode, answer.Header, x.want)
+		}
+	}
+}
+
+// Requests that are slow to arrive are sent away, and their place is free again.
+func TestSlowBody(t *testing.T) {
+	s := start(t, serve.Options{Queue: 1, Timeout: 300 * time.Millisecond})
+	ctx, cancel := context.WithCancel(t.Context())
+	l, ended := run(t, s, ctx)
+	url := "http://" + l.Addr().String()
+	slow := stall(t, url, photo(0, 1))
+	if r := <-slow.answer; slow.err != nil || r.StatusCode != 408 {
+		t.Errorf("%v, %v; want 408", r, slow.err)
+	}
+	if r, text := post(t, url+"/v1/classify", "image/jpeg", bytes.NewReader(photo(0, 1))); r.StatusCode != 200 {
+		t.Errorf("the next one: %d %s", r.StatusCode, text)
+	}
+	cancel()
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
+}
+
+// run serves on a free port until ctx ends.
+func run(t *testing.T, s *serve.Server, ctx context.Context) (net.Listener, <-chan error) {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- s.Serve(ctx, l) }()
+	return l, ended
+}
+
+// copyRun puts the files of a run where another one may be put later.
+func copyRun(t *testing.T, from, to string) {
+	t.Helper()
+	for _, name := range []string{"README.md", "model.onnx"} {
+		text, err := os.ReadFile(filepath.Join(from, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.MkdirAll(to, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(to, name+".new"), text, 0o644); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Rename(filepath.Join(to, name+".new"), filepath.Join(to, name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// While many clients ask, models are exchanged, one of them by a broken file, and
+// at last the server ends. Every request that is accepted is answered, and by
+// the model of the moment; nothing is left behind.
+func TestReloadAndStop(t *testing.T) {
+	one, two := trained(t, "across", "down"), trained(t, "left", "right")
+	dir := filepath.Join(t.TempDir(), "model")
+	copyRun(t, one, dir)
+	s := start(t, serve.Options{Models: []serve.Model{{Path: dir}}, Drain: 50 * time.Millisecond})
+	ctx, cancel := context.WithCancel(t.Context())
+	l, ended := run(t, s, ctx)
+	url := "http://" + l.Addr().String()
+	image := photo(1, 7)
+	var stopping atomic.Bool
+	var answered atomic.Int64
+	var clients sync.WaitGroup
+	for range 8 {
+		clients.Go(func() {
+			client := &http.Client{Transport: &http.Transport{}}
+			defer client.CloseIdleConnections()
+			for {
+				r, err := client.Post(url+"/v1/classify", "image/jpeg", bytes.NewReader(image))
+				if err != nil {
+					if !stopping.Load() {
+						t.Error(err)
+					}
+					return // a server that has ended takes no connections
+				}
+				text, err := io.ReadAll(r.Body)
+				r.Body.Close()
+				if err != nil || r.StatusCode != 200 || !strings.Contains(string(text), `"label":"down"`) && !strings.Contains(string(text), `"label":"right"`) {
+					t.Errorf("%d %s, %v", r.StatusCode, text, err)
+				}
+				answered.Add(1)
+			}
+		})
+	}
+	label := func() string {
+		_, text := post(t, url+"/v1/classify", "image/jpeg", bytes.NewReader(image))
+		return results(t, text)[0].Label
+	}
+	more := func() {
+		n := answered.Load()
+		eventually(t, "twenty more answers", func() bool { return answered.Load() > n+20 })
+	}
+	more()
+	if got := label(); got != "down" {
+		t.Errorf("before: %s", got)
+	}
+	copyRun(t, two, dir)
+	if err := s.Reload(); err != nil {
+		t.Fatal(err)
+	}
+	if got := label(); got != "right" {
+		t.Errorf("after the reload: %s", got)
+	}
+	more()
+	if err := os.WriteFile(filepath.Join(dir, "model.onnx"), []byte("half a model"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Reload(); err == nil || !strings.Contains(err.Error(), "model model is kept as it was") || engine.KindOf(err) != engine.KindData {
+		t.Errorf("reload of a broken file: %v", err)
+	}
+	if got := label(); got != "right" {
+		t.Errorf("after a failed reload: %s", got)
+	}
+	more()
+	_, metrics := get(t, url+"/metrics")
+	for _, want := range []string{`vitft_reloads_total{model="model",outcome="done"} 1`, `vitft_reloads_total{model="model",outcome="failed"} 1`, `vitft_images_total{model="model",outcome="failed"} 0`, `vitft_http_requests_total{code="200",route="POST /v1/classify"}`} {
+		if !strings.Contains(metrics, want) {
+			t.Errorf("metrics lack %s", want)
+		}
+	}
+	late := stall(t, url, image)
+	eventually(t, "the late one is accepted", func() bool { return waiting(t, url) != "0" })
+	stopping.Store(true)
+	cancel()
+	clients.Wait()
+	if r := late.finish(t, image); r.StatusCode != 200 {
+		t.Errorf("who was accepted before the end got %d %s", r.StatusCode, read(t, r))
+	}
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
+	if _, err := net.Dial("tcp", l.Addr().String()); err == nil {
+		t.Error("it still takes connections")
+	}
+}
+
+// Between the announcement of the end and the end, requests are still answered,
+// each as the last one of its connection.
+func TestDrain(t *testing.T) {
+	s := start(t, serve.Options{Drain: time.Second})
+	ctx, cancel := context.WithCancel(t.Context())
+	l, ended := run(t, s, ctx)
+	url := "http://" + l.Addr().String()
+	if r, _ := get(t, url+"/readyz"); r.StatusCode != 200 {
+		t.Errorf("ready: %d", r.StatusCode)
+	}
+	cancel()
+	eventually(t, "not ready any more", func() bool { r, _ := get(t, url+"/readyz"); return r.StatusCode == 503 })
+	r, text := post(t, url+"/v1/classify", "image/jpeg", bytes.NewReader(photo(0, 3)))
+	if r.StatusCode != 200 || !r.Close {
+		t.Errorf("in the meantime: %d %s, close %v", r.StatusCode, text, r.Close)
+	}
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
+}
+
+func TestSeveralModels(t *testing.T) {
+	url := listen(t, start(t, serve.Options{Models: []serve.Model{{Path: trained(t, "left", "right")}, {Name: "b", Path: filepath.Join(trained(t, "across", "down"), "model.onnx")}}}))
+	for path, want := range map[string]string{"": "right", "?model=b": "down", "?model=left-right": "right"} {
+		_, text := post(t, url+"/v1/classify"+path, "image/jpeg", bytes.NewReader(photo(1, 5)))
+		if got := results(t, text); got[0].Label != want {
+			t.Errorf("%q: %s, want %s", path, text, want)
+		}
+	}
+	if r, _ := get(t, url+"/v1/models/b/card"); r.StatusCode != 404 { // a file has no card
+		t.Errorf("card of a file: %d", r.StatusCode)
+	}
+}
+
+func TestNewRefuses(t *testing.T) {
+	path := trained(t, "across", "down")
+	for _, x := range []struct {
+		o    serve.Options
+		kind engine.Kind
+		want string
+	}{
+		{serve.Options{}, engine.KindConfig, "name a run folder"},
+		{serve.Options{Models: []serve.Model{{Path: "nowhere"}}}, engine.KindData, "no run folder or model file nowhere"},
+		{serve.Options{Models: []serve.Model{{Name: "a/b", Path: path}}}, engine.KindConfig, `"a/b" cannot be part of a URL`},
+		{serve.Options{Models: []serve.Model{{Name: "a", Path: path}, {Name: "a", Path: path}}}, engine.KindConfig, "two are called a"},
+		{serve.Options{Models: []serve.Model{{Path: path}}, Queue: -1, MaxBody: -1, MaxImages: -1, Timeout: -1, Drain: -1, Cert: "a.pem"}, engine.KindConfig, "queue: -1"},
+		{serve.Options{Models: []serve.Model{{Path: path}}, Cert: "a.pem", Key: "b.pem"}, engine.KindConfig, "TLS certificate a.pem"},
+	} {
+		if _, err := serve.New(x.o); engine.KindOf(err) != x.kind || !strings.Contains(err.Error(), x.want) {
+			t.Errorf("%+v: %v; want %s", x.o.Models, err, x.want)
+		}
+	}
+}
+
+func TestParseModel(t *testing.T) {
+	for text, want := range map[string]serve.Model{
+		"run": {Path: "run"}, "a=run": {Name: "a", Path: "run"}, "runs/lr=0.1": {Path: "runs/lr=0.1"}, "a=b=c": {Name: "a", Path: "b=c"},
+	} {
+		if got := serve.ParseModel(text); got != want {
+			t.Errorf("%s is %+v, want %+v", text, got, want)
+		}
+	}
+}
