@@ -1,0 +1,60 @@
+package serve
+
+import (
+	"bytes"
+	"net/http/httptest"
+	"strconv"
+	"testing"
+)
+
+// FuzzInfer reads inference requests: what is accepted has as many elements or
+// values as its shape says.
+func FuzzInfer(f *testing.F) {
+	f.Add([]byte(`{"inputs":[{"name":"image","datatype":"BYTES","shape":[2],"data":["AA==",["AA=="]]}]}`), -1)
+	f.Add([]byte(`{"inputs":[{"name":"image","datatype":"BYTES","shape":[1,1],"data":[["AA=="]]}],"outputs":[{"name":"label","parameters":{"binary_data":true}}]}`), -1)
+	f.Add([]byte(`{"inputs":[{"name":"pixel_values","datatype":"FP32","shape":[1,3,1,2],"data":[[[1,2]],[[3.5,-4e1]],[[5,6]]]}]}`), -1)
+	f.Add([]byte(`{"inputs":[{"name":"image","datatype":"BYTES","shape":[1],"parameters":{"binary_data_size":5}}]}`+"\x01\x00\x00\x00x"), 98)
+	f.Add([]byte(`{"inputs":[{"name":"pixel_values","datatype":"FP32","shape":[1,3,1,2],"parameters":{"binary_data_size":24}}]}`+"000000000000000000000000"), 111)
+	f.Fuzz(func(t *testing.T, body []byte, length int) {
+		r := httptest.NewRequest("POST", "/v2/models/m/infer", bytes.NewReader(body))
+		if length >= 0 {
+			r.Header.Set(jsonLength, strconv.Itoa(length))
+		}
+		ask, err := readInfer(r)
+		if err != nil {
+			return
+		}
+		if _, err := ask.wanted([]tensorInfo{{Name: labelOutput}}); err == nil && len(ask.Outputs) > 0 && ask.Outputs[0].Name != labelOutput {
+			t.Errorf("output %q is given", ask.Outputs[0].Name)
+		}
+		for _, in := range ask.Inputs {
+			n, err := in.images()
+			if err != nil || n > 64 {
+				continue
+			}
+			if in.Name == pixelsInput {
+				if values, err := in.pixels(1, 2); err == nil && len(values) != n*6 {
+					t.Errorf("%d values for the shape %v", len(values), in.Shape)
+				}
+			} else if elements, err := in.encoded(); err == nil && len(elements) != n {
+				t.Errorf("%d elements for the shape %v", len(elements), in.Shape)
+			}
+		}
+	})
+}
+
+// FuzzUploads reads bodies of POST /v1/classify: what is accepted holds one to
+// MaxImages images.
+func FuzzUploads(f *testing.F) {
+	f.Add("application/json", []byte(`{"images":["AA==",{"name":"a","data":"data:image/png;base64,AA=="}]}`))
+	f.Add("multipart/form-data; boundary=x", []byte("--x\r\nContent-Disposition: form-data; name=a; filename=b\r\n\r\nimage\r\n--x--\r\n"))
+	f.Add("image/jpeg", []byte("\xff\xd8"))
+	f.Fuzz(func(t *testing.T, kind string, body []byte) {
+		r := httptest.NewRequest("POST", "/v1/classify", bytes.NewReader(body))
+		r.Header.Set("Content-Type", kind)
+		s := &Server{options: Options{MaxImages: 3}}
+		if uploads, err := s.uploads(r); err == nil && (len(uploads) < 1 || len(uploads) > 3) {
+			t.Errorf("%d images", len(uploads))
+		}
+	})
+}
