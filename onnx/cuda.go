@@ -43,7 +43,7 @@ var faults = []struct {
 }{
 	{[]string{"not enabled in this build", "not been enabled"}, "this ONNX Runtime library is built without CUDA", gpuBuild},
 	{[]string{"driver version is insufficient", "cuda failure 35:"}, "the NVIDIA driver is missing or too old for this library's CUDA",
-		"install a driver for that CUDA version (nvidia-smi shows the one that the present driver can), or take a library built for an older CUDA"},
+		"install a driver for that CUDA version (nvidia-smi shows the one that the present driver can), or take a library built for an older CUDA (scripts/runtime.sh --gpu --cuda 12)"},
 	{[]string{"no cuda-capable device", "cuda failure 100:"}, "no CUDA device is visible",
 		"check nvidia-smi and CUDA_VISIBLE_DEVICES (in a container, --gpus all), or use the provider cpu"},
 	{[]string{"invalid device ordinal", "invalid device id"}, "there is no such CUDA device", "check CUDA_VISIBLE_DEVICES against nvidia-smi -L"},
@@ -84,6 +84,10 @@ func cudaFault(err error, missing []string) *ProviderError {
 		return e
 	}
 	low := strings.ToLower(err.Error())
+	if slices.Contains(missing, driver) && strings.Contains(low, "driver version is insufficient") {
+		e.Missing, e.Fix = listed(missing)+" missing", nvidia.cure(missing)
+		return e
+	}
 	for _, f := range faults {
 		if !slices.ContainsFunc(f.said, func(s string) bool { return strings.Contains(low, s) }) {
 			continue

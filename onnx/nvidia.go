@@ -86,6 +86,9 @@ func (l *nvidiaLibraries) loadFor(provider string) {
 			l.major = major
 		}
 	}
+	if !slices.Contains(names, driver) {
+		names = append(names, driver) // the CUDA runtime loads it
+	}
 	optional := !slices.Contains(names, cudnn)
 	if optional {
 		names = append(names, cudnn)

@@ -32,6 +32,7 @@ func TestCUDAError(t *testing.T) {
 		{load + "libonnxruntime_providers_shared.so with error: /opt/ort/libonnxruntime_providers_shared.so: cannot open shared object file: No such file or directory", nil, "libonnxruntime_providers_shared.so is not beside", LibraryEnv},
 		{load + "libonnxruntime_providers_cuda.so with error: /usr/lib/libcublas.so.11: symbol free_gemm_select version libcublasLt.so.11 not defined in file libcublasLt.so.11 with link time reference", nil, "do not fit together", "one CUDA version"},
 		{call + "CUDA failure 35: CUDA driver version is insufficient for CUDA runtime version ; GPU=-1 ; hostname=c4327188c000000 ; file=/onnxruntime_src/onnxruntime/core/providers/cuda/cuda_execution_provider.cc ; line=336 ; expr=cudaSetDevice(info_.device_id); ", nil, "driver is missing or too old", "nvidia-smi"},
+		{call + "CUDA failure 35: CUDA driver version is insufficient for CUDA runtime version ; GPU=-1", []string{driver}, "libcuda.so.1 is missing", "install the NVIDIA driver"},
 		{`FromProviderOptions(const onnxruntime::ProviderOptions&) [ONNXRuntimeError] : 1 : FAIL : provider_options_utils.h:151 Parse Failed to parse provider option "device_id": CUDA failure 100: no CUDA-capable device is detected ; GPU=-1 ; hostname=h ; expr=cudaGetDeviceCount(&num_devices);`, nil, "no CUDA device", "CUDA_VISIBLE_DEVICES"},
 		{call + "CUDA failure 101: invalid device ordinal ; GPU=-1", nil, "no such CUDA device", "nvidia-smi -L"},
 		{call + "CUDA failure 802: system not yet initialized ; GPU=-1", nil, "not initialised", "fabric manager"},

@@ -102,7 +102,7 @@ func (s *Session) open(model []byte, o SessionOptions, p Provider, try func(*Ses
 			}
 			if err := create(); err != nil {
 				if strings.Contains(strings.ToLower(err.Error()), "cud") { // CUDA, cuDNN, cuBLAS; else the model is at fault
-					return cudaError(err, nil)
+					return cudaError(err, nvidia.load())
 				}
 				return err
 			}
@@ -111,7 +111,7 @@ func (s *Session) open(model []byte, o SessionOptions, p Provider, try func(*Ses
 				return nil
 			}
 			if err := try(s); err != nil {
-				return errors.Join(cudaError(err, nil), s.Close())
+				return errors.Join(cudaError(err, nvidia.load()), s.Close())
 			}
 			return nil
 		})

@@ -1,9 +1,12 @@
 #!/usr/bin/env bash
-# Puts the ONNX Runtime shared library (CPU) where vitft finds it.
+# Puts the ONNX Runtime shared library where vitft finds it.
 #
-#   scripts/runtime.sh [--platform OS-ARCH] [DEST]
+#   scripts/runtime.sh [--platform OS-ARCH] [DEST]          the CPU library
+#   scripts/runtime.sh --gpu [--cuda 12|13] [DEST]          the CUDA build (Linux, amd64), 250 MB to fetch
+#   scripts/runtime.sh --gpu-deps [--cuda 12|13] [DEST]     the CUDA build and the libraries of NVIDIA's that it needs,
+#                                                           1.4 GB (CUDA 13) or 1.9 GB (CUDA 12) to fetch
 #
-# DEST is vitft/lib in the user's cache folder unless given, where every vitft of that user finds it. A library that vitft would find anyway and that is recent enough
+# The CPU library: DEST is vitft/lib in the user's cache folder unless given, where every vitft of that user finds it. A library that vitft would find anyway and that is recent enough
 # is used as it is, and nothing is fetched. Otherwise the pinned version comes from the first of these that works:
 #   pip   the PyPI wheel onnxruntime           21-24 MB
 #   npm   the npm package onnxruntime-node    114 MB
@@ -11,6 +14,13 @@
 # Only files in DEST are written, each by a rename of a checked temporary file; running it again is harmless.
 #
 # --platform (linux-amd64, linux-arm64, darwin-arm64) fetches for another machine and looks at no installed library.
+#
+# The CUDA build: DEST is vitft/lib-gpu in the user's cache folder; set VITFT_ORT_LIB to it. With --cuda 13, the default,
+# it is ONNX Runtime 1.30.0 for drivers of CUDA 13 (version 580 or later); with --cuda 12 it is 1.26.0, the last version
+# on PyPI for drivers of CUDA 12 (525 or later); nvidia-smi shows what the driver can. The build needs cuBLAS,
+# cuRAND, the CUDA runtime, cuDNN 9 and, for CUDA 12, cuFFT: from the CUDA toolkit, from pip packages, or from --gpu-deps,
+# which takes NVIDIA's own wheels (their licences apply) and puts the libraries beside the other one. Everything comes
+# from PyPI through pip and is pinned by checksum. The driver is installed with the machine.
 set -eu
 
 version=1.30.0
@@ -28,6 +38,35 @@ sums() {
     linux-arm64-release) echo e16a27a8ed330bbc698df7330b0cf56e722f354e3bcc92118682c74ef3c3e3da ;;
     darwin-arm64-pip) echo 8f54aa3989f2d4b2f9fbe8af298b1c147978ec899a8c28e20d0d35edc0005027 ;;
     darwin-arm64-npm) echo 685d2be5dba1309c89d3a5324b7fd06a5c42f1a61bfea32d14c4cc28d072121d ;;
+  esac
+}
+
+# The wheel of the CUDA build and the libraries of it, and NVIDIA's wheels, each pinned by SHA-256 of the wheel.
+gpu_wheel() {
+  case $1 in
+    12) echo 'onnxruntime-gpu==1.26.0 --hash=sha256:4fa231294c2643911d2a7d16469c4808b0bdcdc4b5f4063d3a53744ce25b683a' ;;
+    13) echo 'onnxruntime-gpu==1.30.0 --hash=sha256:4fbf0c5d7b5fb99266c2e8a802e3e64af68bdc383e0f3c7349b985f1087eedaa' ;;
+  esac
+}
+nvidia_wheels() {
+  case $1 in
+    12) cat <<'EOF'
+nvidia-cublas-cu12==12.9.3.13 --hash=sha256:d7d51055f161b317c7105ddaae90e71eda059026074ffef93cf7cde2886bfe72
+nvidia-cuda-nvrtc-cu12==12.9.86 --hash=sha256:210cf05005a447e29214e9ce50851e83fc5f4358df8b453155d5e1918094dcb4
+nvidia-cuda-runtime-cu12==12.9.79 --hash=sha256:25bba2dfb01d48a9b59ca474a1ac43c6ebf7011f1b0b8cc44f54eb6ac48a96c3
+nvidia-cudnn-cu12==9.28.0.42 --hash=sha256:9ff58b7f36dacd0a93e89f8f2957b52466889217963701daa15e577317cfa375
+nvidia-cufft-cu12==11.4.1.4 --hash=sha256:c67884f2a7d276b4b80eb56a79322a95df592ae5e765cf1243693365ccab4e28
+nvidia-curand-cu12==10.3.10.19 --hash=sha256:49b274db4780d421bd2ccd362e1415c13887c53c214f0d4b761752b8f9f6aa1e
+EOF
+      ;;
+    13) cat <<'EOF'
+nvidia-cublas==13.10.0.20 --hash=sha256:dcc6d63884c53d07e267ce7e6feac17b2538cebaafec5db865736c3e28e4dc84
+nvidia-cuda-nvrtc==13.5.37 --hash=sha256:86b4d68058807988b7d9af5b44917a0601e9c337f35ccd657bfb3c759ff8d8bc
+nvidia-cuda-runtime==13.5.37 --hash=sha256:df2b79a8852f10d1fef8c848489c49eebb5754051bf870202a862831412b179d
+nvidia-cudnn-cu13==9.28.1.4 --hash=sha256:a54f205b1db1f2895d99f398754db1369816f0569dd459731f925635cf7b65ec
+nvidia-curand==10.4.5.25 --hash=sha256:22bb226a857e5888fe6b54ae465fc4371296bcff13a35f79e19691bcf454f529
+EOF
+      ;;
   esac
 }
 
@@ -97,13 +136,66 @@ check() {
   [ "$sum" = "$(sums "$platform-$2")" ] || { echo "SHA-256 is $sum, not the pinned one" >&2; return 1; }
 }
 
-# Each from_ function leaves the checked library at $tmp/lib, or fails with the reason as the last line on stderr.
-from_pip() {
+# find_pip sets pip to a command that works.
+find_pip() {
   pip=
   for p in 'python3 -m pip' 'python -m pip' pip3 pip; do
-    if $p --version >/dev/null 2>&1; then pip=$p; break; fi
+    if $p --version >/dev/null 2>&1; then pip=$p; return 0; fi
   done
-  [ -n "$pip" ] || { echo "no pip" >&2; return 1; }
+  echo "no pip" >&2
+  return 1
+}
+
+# wheels FOLDER fetches the wheels that stdin lists, checked by pip against their pins.
+wheels() {
+  cat >"$tmp/pins"
+  tags=
+  for t in manylinux_2_28 manylinux_2_27 manylinux_2_17 manylinux2014; do tags="$tags --platform ${t}_x86_64"; done
+  $pip download --quiet --disable-pip-version-check --no-deps --only-binary=:all: --require-hashes $tags \
+    --implementation cp --python-version 311 --dest "$1" --requirement "$tmp/pins"
+}
+
+# libraries WHEEL FOLDER unpacks a wheel's shared libraries, without their folders.
+libraries() {
+  if have unzip; then
+    unzip -q -j -o "$1" '*/lib*.so*' -d "$2"
+  else
+    python3 -c '
+import os, shutil, sys, zipfile
+with zipfile.ZipFile(sys.argv[1]) as z:
+    for name in z.namelist():
+        base = os.path.basename(name)
+        if base.startswith("lib") and ".so" in base:
+            with z.open(name) as f, open(os.path.join(sys.argv[2], base), "wb") as out:
+                shutil.copyfileobj(f, out)
+' "$1" "$2"
+  fi
+}
+
+# get_gpu puts the CUDA build into $dest, with NVIDIA's libraries if asked for.
+get_gpu() {
+  [ "$platform" = linux-amd64 ] || die "the CUDA build is pinned for linux-amd64 only; for $platform take it from ONNX Runtime's release page and set VITFT_ORT_LIB"
+  find_pip || die "pip is needed: install it (Debian: apt-get install python3-pip), or fetch the wheel $(gpu_wheel "$cuda" | cut -d ' ' -f 1) by hand and unpack its lib*.so* into a folder"
+  gpu_wheel "$cuda" | wheels "$tmp/wheels" || die "could not fetch $(gpu_wheel "$cuda" | cut -d ' ' -f 1)"
+  if [ "$gpu" = deps ]; then nvidia_wheels "$cuda" | wheels "$tmp/wheels" || die "could not fetch NVIDIA's wheels"; fi
+  mkdir "$tmp/libs"
+  for w in "$tmp"/wheels/*.whl; do
+    libraries "$w" "$tmp/libs" || die "could not unpack $w"
+    rm "$w"
+  done
+  rm -f "$tmp"/libs/*tensorrt* "$tmp"/libs/libnvblas* "$tmp"/libs/*.alt.*
+  chmod 755 "$tmp"/libs/*
+  # An older main library would go before the new one, or go with the new provider.
+  rm -f "$dest"/libonnxruntime.so*
+  mv -f "$tmp"/libs/* "$dest/"
+  say "fetched ONNX Runtime $(gpu_wheel "$cuda" | sed 's/.*==//; s/ .*//') for CUDA $cuda into $dest"
+  say "export VITFT_ORT_LIB=$dest"
+  say "vitft doctor says whether it works and what is missing"
+}
+
+# Each from_ function leaves the checked library at $tmp/lib, or fails with the reason as the last line on stderr.
+from_pip() {
+  find_pip || return 1
   case $platform in
     linux-amd64) tag=manylinux_2_28_x86_64 ;;
     linux-arm64) tag=manylinux_2_28_aarch64 ;;
@@ -156,17 +248,25 @@ from_release() {
 
 root=$(cd "$(dirname "$0")/.." && pwd)
 platform=
+gpu=
+cuda=13
+usage='usage: scripts/runtime.sh [--platform OS-ARCH | --gpu | --gpu-deps] [--cuda 12|13] [DEST]'
 while [ $# -gt 0 ]; do
   case $1 in
+    --gpu) gpu=yes; shift ;;
+    --gpu-deps) gpu=deps; shift ;;
+    --cuda)
+      [ $# -ge 2 ] && [ -n "$(gpu_wheel "$2")" ] || die "--cuda needs a value: 12 or 13"
+      cuda=$2; shift 2 ;;
     --platform) [ $# -ge 2 ] || die "--platform needs a value: linux-amd64, linux-arm64 or darwin-arm64"; platform=$2; shift 2 ;;
-    -*) die "unknown option $1; usage: scripts/runtime.sh [--platform OS-ARCH] [DEST]" ;;
+    -*) die "unknown option $1; $usage" ;;
     *) break ;;
   esac
 done
-[ $# -le 1 ] || die "too many arguments; usage: scripts/runtime.sh [--platform OS-ARCH] [DEST]"
+[ $# -le 1 ] || die "too many arguments; $usage"
 if [ "$(uname -s)" = Darwin ]; then cache=${HOME:+$HOME/Library/Caches}; else cache=${XDG_CACHE_HOME:-${HOME:+$HOME/.cache}}; fi
 [ -n "${1:-$cache}" ] || die "no home folder is set; name the folder to put the library in, and point VITFT_ORT_LIB at it"
-dest=${1:-$cache/vitft/lib}
+dest=${1:-$cache/vitft/lib${gpu:+-gpu}}
 
 local=
 if [ -z "$platform" ]; then
@@ -183,7 +283,7 @@ case $platform in
   *) name=libonnxruntime.dylib ;;
 esac
 
-[ -z "$local" ] || use_installed
+[ -z "$local" ] || [ -n "$gpu" ] || use_installed
 [ -n "$(sums "$platform-pip")" ] ||
   die "no ONNX Runtime library is pinned for $platform; build or install version 1.$min_minor or later yourself and set VITFT_ORT_LIB to its path"
 
@@ -192,6 +292,11 @@ tmp=$(mktemp -d "$dest/.fetch.XXXXXX")
 trap 'rm -rf "$tmp"' EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM
+
+if [ -n "$gpu" ]; then
+  get_gpu
+  exit 0
+fi
 
 for source in pip npm release; do
   if ! "from_$source" 2>"$tmp/log"; then
