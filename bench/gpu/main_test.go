@@ -1,0 +1,125 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"math"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/vitft/vitft/onnx"
+	"github.com/vitft/vitft/onnx/graph"
+	"github.com/vitft/vitft/vit"
+)
+
+func needRuntime(t *testing.T) {
+	t.Helper()
+	library, err := onnx.Find("")
+	if err != nil {
+		t.Skipf("no runtime library (make setup): %v", err)
+	}
+	if err := onnx.Load(library); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv(onnx.LibraryEnv, library.Path) // for the programs that are started
+}
+
+// TestRun runs all of it, small and with the CPU against itself.
+func TestRun(t *testing.T) {
+	needRuntime(t)
+	vitft := filepath.Join(t.TempDir(), "vitft")
+	if out, err := exec.Command("go", "build", "-o", vitft, "../../cmd/vitft").CombinedOutput(); err != nil {
+		t.Skipf("cannot build vitft: %v: %s", err, out)
+	}
+	var report bytes.Buffer
+	err := run(context.Background(), options{provider: onnx.CPU, vitft: vitft, seconds: 0.05, rounds: 1, images: 250, quick: true}, &report)
+	if err != nil {
+		t.Fatalf("%v\n%s", err, report.String())
+	}
+	for _, want := range []string{"vitft doctor: passed", "engine.Encode", "Classifier, 64 goroutines, JPEGs", "its gradient", "as vitft chooses", "Ctrl-C during vitft encode: passed", "vitft serve: passed"} {
+		if !strings.Contains(report.String(), want) {
+			t.Errorf("the report lacks %q", want)
+		}
+	}
+	if strings.Contains(report.String(), "FAILED") || strings.Contains(report.String(), "NaN") {
+		t.Errorf("%s", report.String())
+	}
+}
+
+// TestRunFails checks that what fails is said and counts.
+func TestRunFails(t *testing.T) {
+	var out bytes.Buffer
+	b := &bench{out: &out}
+	b.check("good", atMost(0.5, bound*1000))
+	b.check("large", atMost(0.5, bound))
+	b.check("not a number", atMost(relative([]float32{1, 2}, []float32{1, float32(math.NaN())}), bound))
+	if len(b.failed) != 2 || !strings.Contains(b.failed[0].Error(), "FAILED: large: 0.5 is more than 0.001") || strings.Count(out.String(), "passed") != 1 {
+		t.Errorf("%v\n%s", b.failed, out.String())
+	}
+}
+
+// TestRandomViT checks the model against its definition where that is simple, and that it is used as it is meant.
+func TestRandomViT(t *testing.T) {
+	needRuntime(t)
+	s := vitShape{image: 16, patch: 8, dim: 24, heads: 3, layers: 2, mlp: 32}
+	text, err := json.Marshal(vit.DefaultPreprocess(s.image, s.image))
+	if err != nil {
+		t.Fatal(err)
+	}
+	model, err := randomViT(s, string(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(t.TempDir(), "vit.onnx")
+	if err := os.WriteFile(file, model, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	m, err := graph.Read(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, in, err := m.Backbone(graph.FeatureChoice{})
+	if err != nil || in.Feature.Dim != 24 || in.Feature.Tensor != "embedding" || in.Image.Width != 16 {
+		t.Fatalf("%+v, %v", in, err)
+	}
+	subject, err := newSubject("test", file, 5)
+	if err != nil {
+		t.Fatal(err)
+	}
+	e, err := onnx.NewEncoder(subject.backbone, onnx.SessionOptions{Provider: onnx.CPU})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer e.Close()
+	const n = 5
+	size := 3 * 16 * 16
+	pixels := normals(1, n*size)
+	all, one := make([]float32, n*24), make([]float32, 24)
+	if err := e.Run(context.Background(), pixels, n, all); err != nil {
+		t.Fatal(err)
+	}
+	for i := range n {
+		row := all[i*24 : (i+1)*24]
+		if err := e.Run(context.Background(), pixels[i*size:(i+1)*size], 1, one); err != nil {
+			t.Fatal(err)
+		}
+		if d := relative(row, one); !(d < 1e-5) {
+			t.Errorf("image %d: alone it differs by %g", i, d)
+		}
+		// The last layer norm has scale 1 and bias 0.
+		mean, square := 0.0, 0.0
+		for _, v := range row {
+			mean, square = mean+float64(v)/24, square+float64(v)*float64(v)/24
+		}
+		if math.Abs(mean) > 1e-5 || math.Abs(square-1) > 1e-2 {
+			t.Errorf("image %d: mean %g, mean square %g", i, mean, square)
+		}
+	}
+	if d := relative(all[:24], all[24:48]); !(d > 1e-3) {
+		t.Errorf("two images have the same feature")
+	}
+}
