@@ -26,6 +26,7 @@ import (
 	"net/http"
 	"path/filepath"
 	"regexp"
+	"runtime/debug"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -197,6 +198,7 @@ func (s *Server) Reload() error {
 		}
 		faults = append(faults, err)
 	}
+	debug.FreeOSMemory() // of the files that were read; it is not needed again before the next reload
 	return errors.Join(faults...)
 }
 
