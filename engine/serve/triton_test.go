@@ -1,0 +1,77 @@
+package serve_test
+
+import (
+	"encoding/binary"
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/vitft/vitft/engine"
+	"github.com/vitft/vitft/engine/serve"
+)
+
+// Triton's own client gets from the inference protocol what a Classifier says,
+// whether it sends images or pixels, in binary or in JSON.
+func TestTritonClient(t *testing.T) {
+	python := os.Getenv("VITFT_PYTHON")
+	if python == "" {
+		t.Skip("VITFT_PYTHON names no Python with tritonclient (scripts/python.sh makes one)")
+	}
+	c, err := engine.OpenClassifier(trained(t, "across", "down"), engine.ClassifierOptions{Provider: "cpu"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	url := listen(t, start(t, serve.Options{}))
+	dir := t.TempDir()
+	args := []string{filepath.Join("testdata", "triton.py"), strings.TrimPrefix(url, "http://"), "stripes", filepath.Join(dir, "pixels")}
+	var want []engine.Prediction
+	var raw []byte
+	for i := range 5 {
+		image := photo(i%2, uint64(200+i))
+		p, err := c.ClassifyBytes(t.Context(), image)
+		if err != nil {
+			t.Fatal(err)
+		}
+		pixels := make([]float32, c.Preprocess().Size())
+		if err := c.Preprocess().Bytes(image, pixels); err != nil {
+			t.Fatal(err)
+		}
+		if raw, err = binary.Append(raw, binary.LittleEndian, pixels); err != nil {
+			t.Fatal(err)
+		}
+		path := filepath.Join(dir, fmt.Sprint(i))
+		if err := os.WriteFile(path, image, 0o644); err != nil {
+			t.Fatal(err)
+		}
+		want, args = append(want, p), append(args, path)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "pixels"), raw, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	text, err := exec.Command(python, args...).CombinedOutput()
+	if err != nil {
+		t.Fatalf("%v\n%s", err, text)
+	}
+	lines := strings.Split(strings.TrimSpace(string(text)), "\n")
+	if len(lines) != len(want) {
+		t.Fatalf("%d lines for %d images:\n%s", len(lines), len(want), text)
+	}
+	for i, line := range lines {
+		var got struct {
+			Label       string
+			Probability float32
+			Same        bool
+		}
+		if err := json.Unmarshal([]byte(line), &got); err != nil {
+			t.Fatalf("%s: %v", line, err)
+		}
+		if got.Label != want[i].Label || got.Probability != want[i].Confidence || !got.Same {
+			t.Errorf("image %d: %s, want %s with %v", i, line, want[i].Label, want[i].Confidence)
+		}
+	}
+}
