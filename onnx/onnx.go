@@ -28,6 +28,7 @@
 // chooses, and the session tells what it took and why.
 //
 // The CUDA provider installs signal handlers of its own; Go's are put back after it has started and after every run.
+// The libraries of NVIDIA's that it needs are looked for in more places than the loader knows; see docs/gpu.md.
 package onnx
 
 import "errors"

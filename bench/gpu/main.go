@@ -52,7 +52,11 @@ func main() {
 	o.provider = onnx.Provider(*provider)
 	ctx, cancel := context.WithTimeout(context.Background(), *limit)
 	defer cancel()
-	if err := run(ctx, o, os.Stdout); err != nil {
+	err := run(ctx, o, os.Stdout)
+	if ctx.Err() != nil {
+		err = fmt.Errorf("not done after %v; --limit allows more: %w", *limit, err)
+	}
+	if err != nil {
 		fmt.Fprintln(os.Stderr, "gpubench:", err)
 		os.Exit(1)
 	}
@@ -85,6 +89,7 @@ func run(ctx context.Context, o options, out io.Writer) error {
 	b.machine(library)
 	if b.vitft != "" {
 		b.check("vitft doctor", b.doctor(ctx))
+		b.printf("\n")
 	}
 	if status := onnx.Probe(b.provider); !status.Works {
 		return fmt.Errorf("provider %s: %s; %s (%s)", status.Provider, status.Missing, status.Fix, status.Detail)
