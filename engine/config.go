@@ -49,7 +49,8 @@ type Config struct {
 	Folds       int    `yaml:"folds"`       // heads that are trained for that; 5
 
 	// Out is the run folder, "run" by default. It is no part of what config.yaml
-	// records: reproducing a run writes another folder.
+	// records: reproducing a run writes another folder. For Evaluate it is a file
+	// in the form of predictions.csv, not written by default.
 	Out string `yaml:"-"`
 
 	// Library is the ONNX Runtime library to load; found by onnx.Find by default.

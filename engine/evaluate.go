@@ -14,7 +14,7 @@ import (
 
 // Evaluate measures the run in the folder dir on the images of c.Test. It needs
 // nothing but the folder: the backbone is the front part of its model.onnx.
-// Only the settings of c that change speed matter beside Test.
+// Beside Test and Out, only the settings of c that change speed matter.
 func Evaluate(ctx context.Context, dir string, c Config, ev Events) (_ Metrics, err error) {
 	defer func() { err = interruption(ctx, err, "the same command goes on") }()
 	var none Metrics
@@ -64,6 +64,12 @@ func Evaluate(ctx context.Context, dir string, c Config, ev Events) (_ Metrics, 
 	}
 	m := fit.measure(logits, set.labels(), classes, run.counts)
 	m.Split, m.Loss, m.Epochs, m.SwitchEpoch, m.Seed = filepath.Base(c.Test), trained.Loss, trained.Epochs, trained.SwitchEpoch, trained.Seed
+	if c.Out != "" {
+		out := runFolder(filepath.Dir(c.Out))
+		if err := out.writeCSV(filepath.Base(c.Out), predictions(set, logits, run.scaling)); err != nil {
+			return none, err
+		}
+	}
 	m.Seconds = Seconds{Encode: Number(enc.seconds), Train: trained.Seconds.Train, Evaluate: Number(time.Since(begin).Seconds())}
 	return m, nil
 }

@@ -12,7 +12,7 @@ func (a *app) evaluateCommand() *cobra.Command {
 	var run string
 	var asJSON bool
 	cmd := &cobra.Command{
-		Use:     "evaluate --run RUN --test IMAGES [--json]",
+		Use:     "evaluate --run RUN --test IMAGES [--json] [--out FILE.csv]",
 		Short:   "The metrics of a run on another set of images",
 		Example: "  vitft evaluate --run run --test photos/new --json",
 		Args:    cobra.NoArgs,
@@ -35,6 +35,7 @@ func (a *app) evaluateCommand() *cobra.Command {
 	f := cmd.Flags()
 	f.StringVar(&run, "run", "", "run folder written by finetune")
 	f.String("test", "", "images with labels")
+	f.String("out", "", "CSV file for path, label, predicted and confidence of each image")
 	f.BoolVar(&asJSON, "json", false, "print metrics as JSON")
 	runtimeFlags(f, d)
 	return cmd
