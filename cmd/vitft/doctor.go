@@ -116,9 +116,9 @@ func probeInChild(ctx context.Context, library onnx.Library, p onnx.Provider) on
 	case err != nil:
 		status := failed("the process that tried it ended with %v", err)
 		if p == onnx.CUDA {
-			status.Fix = "what it said last names the library; install all of CUDA and cuDNN in the versions that the ONNX Runtime library asks for, or use the provider cpu"
+			status.Fix = "install CUDA and cuDNN whole, in the versions that the ONNX Runtime library asks for (scripts/runtime.sh --gpu-deps), or use the provider cpu"
 		}
-		status.Detail = tail(said.String(), 500)
+		status.Detail = lastWords(said.String())
 		return status
 	}
 	var status onnx.ProviderStatus
@@ -128,17 +128,19 @@ func probeInChild(ctx context.Context, library onnx.Library, p onnx.Provider) on
 	return status
 }
 
-// tail is the end of a text, whole lines where it can.
-func tail(text string, length int) string {
-	text = strings.TrimSpace(text)
-	if len(text) <= length {
-		return text
+// lastWords is what a process said before Go's account of its end, on one line.
+func lastWords(text string) string {
+	var lines []string
+	for line := range strings.Lines(text) {
+		line = strings.TrimSpace(line)
+		if strings.HasPrefix(line, "PC=") || strings.HasPrefix(line, "goroutine ") || strings.HasPrefix(line, "runtime stack:") {
+			break
+		}
+		if line != "" {
+			lines = append(lines, line)
+		}
 	}
-	text = text[len(text)-length:]
-	if _, rest, ok := strings.Cut(text, "\n"); ok {
-		text = rest
-	}
-	return text
+	return strings.Join(lines[max(0, len(lines)-5):], "; ")
 }
 
 func (a *app) probe(explicit string, p onnx.Provider) error {
