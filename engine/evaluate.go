@@ -49,7 +49,7 @@ func Evaluate(ctx context.Context, dir string, c Config, ev Events) (_ Metrics, 
 		return none, err
 	}
 	begin := time.Now()
-	gemm, err := onnx.NewGemm(c.Threads, onnx.CPU)
+	gemm, err := onnx.NewGemm(c.Threads, onnx.Provider(enc.backbone.encoder.Provider()))
 	if err != nil {
 		return none, err
 	}

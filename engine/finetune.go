@@ -87,7 +87,7 @@ func Finetune(ctx context.Context, c Config, resume bool, ev Events) (_ *Result,
 		return nil, err
 	}
 
-	gemm, err := onnx.NewGemm(c.Threads, onnx.CPU)
+	gemm, err := onnx.NewGemm(c.Threads, onnx.Provider(enc.backbone.encoder.Provider()))
 	if err != nil {
 		return nil, err
 	}

@@ -222,6 +222,7 @@ func (s *Session) Close() error {
 	}
 	err := s.session.Destroy()
 	s.session = nil
+	trim()
 	return err
 }
 
