@@ -15,8 +15,8 @@ func (f *finder) isClassifier(v Value) bool {
 	if scores(v.Name) {
 		return true
 	}
-	tensor, end, err := f.classifierInput(v.Name)
-	return err == nil && tensor != "" && end.activated
+	_, end, _ := f.classifierInput(v.Name)
+	return end.node != nil && end.activated
 }
 
 // lastClassifier takes the input of the last matrix product of the first output that ends in one.
@@ -44,8 +44,13 @@ type classifierEnd struct {
 	activated bool
 }
 
-// classifierInput walks back from class scores to the input of the last product with constant weights.
+// classifierInput walks back from class scores to the input of the last product with constant weights. Where two dense
+// layers are joined, as in a distilled classifier, that is what both take a token of, if it is one tensor.
 func (f *finder) classifierInput(output string) (string, classifierEnd, error) {
+	return f.denseInput(output, true)
+}
+
+func (f *finder) denseInput(output string, join bool) (string, classifierEnd, error) {
 	var end classifierEnd
 	t := output
 	for range f.m.proto.Graph.Node {
@@ -65,6 +70,11 @@ func (f *finder) classifierInput(output string) (string, classifierEnd, error) {
 				t = first(n)
 			case f.constant(first(n)):
 				t = second(n)
+			case op == "Mul" && f.quantised(n) != nil:
+				end.node = f.quantised(n)
+				return f.unquantised(first(end.node)), end, nil
+			case join:
+				return f.joined(n, output)
 			default:
 				return "", end, fmt.Errorf("output %s joins several branches in %s %q", output, op, n.GetName())
 			}
@@ -85,6 +95,63 @@ func (f *finder) classifierInput(output string) (string, classifierEnd, error) {
 		}
 	}
 	return "", end, fmt.Errorf("output %s is not computed", output)
+}
+
+// joined looks at two dense layers whose results n joins.
+func (f *finder) joined(n *onnxpb.NodeProto, output string) (string, classifierEnd, error) {
+	a, end, errA := f.denseInput(first(n), false)
+	b, other, errB := f.denseInput(second(n), false)
+	err := fmt.Errorf("output %s joins several branches in %s %q", output, n.GetOpType(), n.GetName())
+	if errA != nil || errB != nil || !end.activated || !other.activated {
+		return "", classifierEnd{}, err
+	}
+	tokens := f.tokensOf(a)
+	if tokens == "" || tokens != f.tokensOf(b) {
+		return "", end, err
+	}
+	return tokens, end, nil
+}
+
+// tokensOf returns the tokens [B,N,D] that a vector is one of, "" if it is not.
+func (f *finder) tokensOf(vector string) string {
+	for range f.m.proto.Graph.Node {
+		n := f.producer[vector]
+		if n == nil {
+			return ""
+		}
+		switch n.GetOpType() {
+		case "Gather", "Slice", "Squeeze", "Reshape", "Identity", "Dropout", "Cast":
+			vector = first(n)
+		default:
+			return ""
+		}
+		if len(f.shapes.of(vector)) == 3 && n.GetOpType() != "Squeeze" && n.GetOpType() != "Reshape" {
+			return vector
+		}
+	}
+	return ""
+}
+
+// quantised returns the integer product that n scales, of a layer quantised dynamically, nil if n is none.
+func (f *finder) quantised(n *onnxpb.NodeProto) *onnxpb.NodeProto {
+	for _, name := range n.Input {
+		p := f.producer[name]
+		if p != nil && p.GetOpType() == "Cast" {
+			p = f.producer[first(p)]
+		}
+		if p != nil && p.GetOpType() == "MatMulInteger" && f.constant(second(p)) {
+			return p
+		}
+	}
+	return nil
+}
+
+// unquantised returns what a quantised tensor was before.
+func (f *finder) unquantised(tensor string) string {
+	if n := f.producer[tensor]; n != nil && n.GetOpType() == "DynamicQuantizeLinear" {
+		return first(n)
+	}
+	return tensor
 }
 
 // widthFromWeights completes the last dimension of a dense layer's input from its weights.

@@ -158,6 +158,8 @@ func (b *builder) pool(ft Feature, x, elem string) {
 		x = y
 	}
 	switch {
+	case ft.Layout == "NHWC":
+		b.reduce("ReduceMean", x, Embedding, 1, 2)
 	case len(ft.Shape) == 4:
 		b.reduce("ReduceMean", x, Embedding, 2, 3)
 	case len(ft.Shape) == 2:

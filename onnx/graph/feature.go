@@ -121,21 +121,21 @@ func (f *finder) autoTensor(outs []Value, want Pooling) (string, Pooling) {
 			return v.Name, PoolOutput
 		}
 	}
+	var classifiers []Value
+	for _, v := range outs {
+		switch {
+		case !isVector(v):
+		case f.isClassifier(v):
+			classifiers = append(classifiers, v)
+		case want == PoolAuto && hasTokens && f.endsInTanh(v.Name):
+		default:
+			f.reason("output %s has the shape of an embedding, %v, and is not named or built like a classifier", v.Name, v.Shape)
+			return v.Name, PoolOutput
+		}
+	}
 	if hasTokens && want == PoolAuto {
 		f.reason("output %s holds the tokens of the last layer, %v", tokens.Name, tokens.Shape)
 		return tokens.Name, PoolAuto
-	}
-	var classifiers []Value
-	for _, v := range outs {
-		if !isVector(v) {
-			continue
-		}
-		if f.isClassifier(v) {
-			classifiers = append(classifiers, v)
-			continue
-		}
-		f.reason("output %s has the shape of an embedding, %v, and is not named or built like a classifier", v.Name, v.Shape)
-		return v.Name, PoolOutput
 	}
 	if want == PoolOutput {
 		f.problem("no output is a pooled embedding [B,D]; the outputs are %s: use another pooling, or name the tensor inside the graph", describe(outs))
@@ -262,8 +262,11 @@ func (f *finder) endsInTanh(tensor string) bool {
 func (f *finder) choosePooling() {
 	ft := &f.result.Feature
 	s := f.shapes.of(ft.Tensor)
-	ft.Shape = s
 	batch := f.result.Image.Batch
+	if len(s) > 0 && batch == unknown { // it was inferred for some batch
+		s[0] = unknown
+	}
+	ft.Shape = s
 	switch {
 	case len(s) == 2:
 		if ft.Pooling == PoolCLS || ft.Pooling == PoolMean || ft.Pooling == PoolCLSMean {
@@ -279,8 +282,11 @@ func (f *finder) choosePooling() {
 		if ft.Pooling == PoolCLS || ft.Pooling == PoolCLSMean || ft.Pooling == PoolOutput {
 			f.problem("pooling %s does not apply to the feature map %s %v; use mean", ft.Pooling, ft.Tensor, s)
 		}
-		f.reason("the feature is the mean over the positions of %s %v", ft.Tensor, s)
 		ft.Pooling, ft.Dim = PoolMean, s[1]
+		if f.channelsLast(ft.Tensor, s) {
+			ft.Layout, ft.Dim = "NHWC", s[3]
+		}
+		f.reason("the feature is the mean over the positions of %s %v", ft.Tensor, s)
 	case s == nil:
 		f.problem("the shape of %s cannot be inferred; run onnx.shape_inference on the model, or name another tensor", ft.Tensor)
 	default:
@@ -299,12 +305,12 @@ func (f *finder) choosePooling() {
 
 func (f *finder) poolTokens(s []int64) {
 	ft := &f.result.Feature
-	prefix, why := f.prefixTokens(s[1])
+	prefix, cls, why := f.prefixTokens(s[1])
 	ft.Prefix = prefix
 	switch ft.Pooling {
 	case PoolAuto, PoolLogits:
 		ft.Pooling = PoolCLS
-		if prefix == 0 {
+		if !cls {
 			ft.Pooling = PoolMean
 		}
 		f.reason("%s: pooling %s", why, ft.Pooling)
@@ -312,7 +318,7 @@ func (f *finder) poolTokens(s []int64) {
 		f.problem("pooling pooled needs [B,D], and %s is %v; use cls, mean or cls+mean", ft.Tensor, s)
 	default:
 		f.reason("%s; pooling %s was asked for", why, ft.Pooling)
-		if prefix == 0 && ft.Pooling != PoolMean {
+		if !cls && ft.Pooling != PoolMean {
 			f.problem("pooling %s needs a CLS token, and the model has none; use mean", ft.Pooling)
 		}
 	}
@@ -322,45 +328,105 @@ func (f *finder) poolTokens(s []int64) {
 	}
 }
 
-// prefixTokens returns how many of n tokens stand before the patches: CLS, distillation, registers.
-func (f *finder) prefixTokens(n int64) (int64, string) {
+// prefixTokens returns how many of n tokens stand before the patches (CLS, distillation, registers), and whether the
+// first of them is a CLS token.
+func (f *finder) prefixTokens(n int64) (prefix int64, cls bool, why string) {
+	put, cls, name := f.prepended()
 	im := f.result.Image
 	if p := f.patch(); p > 0 && n > 0 && im.Width > 0 && im.Height > 0 {
 		grid := (im.Height / p) * (im.Width / p)
 		switch k := n - grid; {
 		case k == 0:
-			return 0, fmt.Sprintf("%d tokens for %d patches of %d px: no CLS token", n, grid, p)
+			return 0, false, fmt.Sprintf("%d tokens for %d patches of %d px: no CLS token", n, grid, p)
+		case k > 0 && k <= 64 && put != 0 && !cls:
+			return k, false, fmt.Sprintf("%d tokens for %d patches of %d px: %d registers (%s) before them, no CLS token", n, grid, p, k, name)
 		case k > 0 && k <= 64:
-			return k, fmt.Sprintf("%d tokens for %d patches of %d px: %d before them, CLS first", n, grid, p, k)
+			return k, true, fmt.Sprintf("%d tokens for %d patches of %d px: %d before them, CLS first", n, grid, p, k)
 		}
+	}
+	if put > 0 {
+		prefix = put
+		for k := put; k <= put+16; k++ { // registers may have been put in later
+			if isSquare(n - k) {
+				prefix = k
+				break
+			}
+		}
+		if cls {
+			return prefix, true, fmt.Sprintf("the constant token %s is put before the patches: a CLS token", name)
+		}
+		return prefix, false, fmt.Sprintf("the constant tokens %s are put before the patches: registers, no CLS token", name)
 	}
 	if isSquare(n) {
-		return 0, fmt.Sprintf("%d tokens, a square: no CLS token", n)
+		return 0, false, fmt.Sprintf("%d tokens, a square: no CLS token", n)
 	}
 	if isSquare(n - 1) {
-		return 1, fmt.Sprintf("%d tokens, a square and one: a CLS token", n)
+		return 1, true, fmt.Sprintf("%d tokens, a square and one: a CLS token", n)
 	}
-	if f.prepends() {
-		return 1, "a constant token is put before the patches: a CLS token"
-	}
-	return 0, "no sign of a CLS token"
+	return 0, false, "no sign of a CLS token"
 }
 
-// prepends reports whether the graph joins a constant, perhaps repeated for the batch, in front of computed tokens.
-func (f *finder) prepends() bool {
+// prepended returns how many constant tokens, perhaps repeated for the batch, the graph first joins in front of computed
+// ones, whether the first of them is a CLS token (one that is not named a register) and its name; 0 if there are none.
+func (f *finder) prepended() (tokens int64, cls bool, name string) {
 	for _, n := range f.m.proto.Graph.Node {
-		if n.GetOpType() != "Concat" || len(n.Input) < 2 || len(f.shapes.of(n.Output[0])) != 3 {
+		if n.GetOpType() != "Concat" || len(n.Input) < 2 || len(f.shapes.of(n.Output[0])) != 3 || clampAxis(attrInt(n, "axis", 0), 3) != 1 {
 			continue
 		}
-		head := first(n)
-		if e := f.producer[head]; e != nil && (e.GetOpType() == "Expand" || e.GetOpType() == "Tile") {
-			head = first(e)
+		for _, part := range n.Input {
+			if e := f.producer[part]; e != nil && (e.GetOpType() == "Expand" || e.GetOpType() == "Tile") {
+				part = first(e)
+			}
+			s := f.shapes.of(part)
+			if !f.constant(part) || len(s) != 3 || s[1] < 1 {
+				if tokens > 0 {
+					return tokens, cls, name
+				}
+				break
+			}
+			if tokens == 0 {
+				name, cls = part, s[1] == 1 && !strings.Contains(strings.ToLower(part), "reg")
+			}
+			tokens += s[1]
 		}
-		if f.constant(head) && !f.constant(second(n)) {
-			return true
-		}
+		tokens = 0 // all constant
 	}
-	return false
+	return 0, false, ""
+}
+
+// channelsLast reports whether a feature map is [B,h,w,D] rather than [B,D,h,w], by the operators that made it and, if
+// they do not tell, by which two dimensions are alike.
+func (f *finder) channelsLast(tensor string, s []int64) bool {
+	t := tensor
+	for range f.m.proto.Graph.Node {
+		n := f.producer[t]
+		if n == nil {
+			break
+		}
+		switch op := n.GetOpType(); op {
+		case "LayerNormalization", "SkipLayerNormalization", "MatMul", "FusedMatMul":
+			return true
+		case "Conv", "FusedConv", "BatchNormalization", "MaxPool", "AveragePool":
+			return false
+		case "Transpose":
+			if a := attr(n, "perm"); a != nil && len(a.Ints) == 4 {
+				return a.Ints[3] == 1 // what was second
+			}
+			return s[1] == s[2] && s[2] != s[3]
+		case "Add", "Mul":
+			if w := f.shapes.of(second(n)); f.constant(second(n)) && len(w) == 1 && w[0] > 1 {
+				return true // one value for each element of the last dimension
+			}
+			t = first(n)
+			continue
+		default:
+			if !sameShape[op] {
+				return s[1] == s[2] && s[2] != s[3]
+			}
+		}
+		t = first(n)
+	}
+	return s[1] == s[2] && s[2] != s[3]
 }
 
 func isSquare(n int64) bool {

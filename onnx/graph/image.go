@@ -124,18 +124,28 @@ func (f *finder) findImage(tensor string) {
 	}
 	f.size()
 	im = f.result.Image
-	fixed := []int64{im.Batch, 3, im.Height, im.Width}
-	if im.Layout == "NHWC" {
-		fixed = []int64{im.Batch, im.Height, im.Width, 3}
-	}
-	if !slices.Equal(fixed, v.Shape) { // what has become known tells more about the tensors inside
-		f.shapes = inferShapes(f.m, Value{Name: v.Name, Shape: fixed})
-		if f.result.Feature.Pooling == PoolLogits {
-			if n := f.consumer(tensor, "Gemm", "FusedGemm", "MatMul", "FusedMatMul"); n != nil {
-				f.widthFromWeights(tensor, n)
-			}
+	f.infer()
+	if f.result.Feature.Pooling == PoolLogits {
+		if n := f.consumer(tensor, "Gemm", "FusedGemm", "MatMul", "FusedMatMul"); n != nil {
+			f.widthFromWeights(tensor, n)
 		}
 	}
+}
+
+// infer repeats the inference of shapes with what is known of the image by now. An open batch is taken to be of some
+// images: exporters compute shapes from it, and from an unknown number nothing follows.
+func (f *finder) infer() {
+	const some = 2 // one would be squeezed away
+	im := f.result.Image
+	batch := im.Batch
+	if batch == unknown {
+		batch = some
+	}
+	fixed := []int64{batch, 3, im.Height, im.Width}
+	if im.Layout == "NHWC" {
+		fixed = []int64{batch, im.Height, im.Width, 3}
+	}
+	f.shapes = inferShapes(f.m, Value{Name: im.Input, Shape: fixed})
 }
 
 func (f *finder) consumer(tensor string, ops ...string) *onnxpb.NodeProto {

@@ -70,8 +70,9 @@ type Feature struct {
 	Tensor  string  `json:"tensor"`
 	Shape   []int64 `json:"shape"` // of that tensor, -1 where not fixed
 	Pooling Pooling `json:"pooling"`
-	Prefix  int64   `json:"prefix_tokens"` // tokens before the patches: 1 for a CLS token
-	Dim     int64   `json:"dim"`           // D of the embedding, after pooling
+	Prefix  int64   `json:"prefix_tokens"`    // tokens before the patches: 1 for a CLS token
+	Layout  string  `json:"layout,omitempty"` // "NHWC" of a feature map [B,h,w,D]
+	Dim     int64   `json:"dim"`              // D of the embedding, after pooling
 }
 
 // Inspect finds out what [Model.Backbone] would do. The inspection is filled as far as possible even when the model

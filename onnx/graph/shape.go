@@ -11,6 +11,7 @@ import (
 const (
 	maxRank = 16
 	maxInts = 64
+	maxDim  = 1 << 40
 )
 
 // unknown stands for a dimension that is not fixed.
@@ -96,6 +97,11 @@ func tensorInts(t *onnxpb.TensorProto) ([]int64, bool) {
 func (s *shapes) set(name string, dims []int64) {
 	if name == "" || dims == nil || len(dims) > maxRank {
 		return
+	}
+	for i, d := range dims {
+		if d < 0 || d > maxDim {
+			dims[i] = unknown
+		}
 	}
 	old, ok := s.dims[name]
 	if !ok || len(old) != len(dims) {
@@ -200,6 +206,10 @@ func (s *shapes) node(n *onnxpb.NodeProto) {
 		s.set(out, s.reduce(n, x))
 	case "ConstantOfShape":
 		s.set(out, s.dimensions(first(n)))
+	case "Pad":
+		s.set(out, s.pad(n, x))
+	case "Range":
+		s.set(out, s.span(n))
 	case "Tile":
 		s.set(out, s.tile(n, x))
 	case "Resize", "Upsample":
@@ -210,6 +220,9 @@ func (s *shapes) node(n *onnxpb.NodeProto) {
 		if sameShape[n.GetOpType()] {
 			s.set(out, slices.Clone(x))
 		}
+	}
+	if d, v := s.dims[out], s.ints[out]; len(d) == 1 && d[0] == unknown && v != nil {
+		d[0] = int64(len(v))
 	}
 }
 

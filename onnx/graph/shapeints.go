@@ -3,7 +3,6 @@ package graph
 import (
 	"math"
 	"slices"
-	"strings"
 
 	"github.com/vitft/vitft/onnx/graph/onnxpb"
 )
@@ -73,7 +72,7 @@ func (s *shapes) foldInts(n *onnxpb.NodeProto) []int64 {
 	case "Cast", "Identity", "Squeeze", "Unsqueeze", "Reshape", "Floor", "Ceil", "Round":
 		return x
 	case "Gather":
-		if len(in) != 2 {
+		if len(in) != 2 || len(s.dims[first(n)]) != 1 {
 			return nil
 		}
 		out := make([]int64, len(in[1]))
@@ -87,15 +86,8 @@ func (s *shapes) foldInts(n *onnxpb.NodeProto) []int64 {
 			out[i] = x[k]
 		}
 		return out
-	case "Slice":
-		if len(in) < 3 || len(in) > 4 || len(in[1]) != 1 || len(in[2]) != 1 || in[1][0] == open || in[2][0] == open {
-			return nil
-		}
-		a, b := clampAxis(in[1][0], len(x)), clampAxis(in[2][0], len(x))
-		if a > b {
-			return nil
-		}
-		return slices.Clone(x[a:b])
+	case "Slice", "Transpose":
+		return s.rearrange(n, x)
 	case "ConstantOfShape":
 		return fill(n, x)
 	case "ReduceProd":
@@ -142,6 +134,67 @@ func (s *shapes) foldShape(n *onnxpb.NodeProto) []int64 {
 		if out[i] < 0 {
 			out[i] = open
 		}
+	}
+	return out
+}
+
+// rearrange computes a Slice or Transpose node: PyTorch's pad reverses its list of integers by them.
+func (s *shapes) rearrange(n *onnxpb.NodeProto, x []int64) []int64 {
+	dims := s.dims[first(n)]
+	count := int64(1)
+	for _, d := range dims {
+		if d < 1 || d > maxInts || count > maxInts {
+			return nil
+		}
+		count *= d
+	}
+	if count != int64(len(x)) {
+		return nil
+	}
+	from, step, size := make([]int64, len(dims)), make([]int64, len(dims)), slices.Clone(dims)
+	stride := int64(1)
+	for i, d := range slices.Backward(dims) {
+		step[i] = stride
+		stride *= d
+	}
+	if n.GetOpType() == "Transpose" {
+		order := transpose(n, indices(len(dims)))
+		if len(order) != len(dims) {
+			return nil
+		}
+		strides := slices.Clone(step)
+		for i, k := range order {
+			step[i], size[i] = strides[k], dims[k]
+		}
+	} else {
+		cuts, ok := s.cuts(n, dims)
+		if !ok {
+			return nil
+		}
+		for _, c := range cuts {
+			from[c.axis], size[c.axis] = c.from*step[c.axis], c.count
+			step[c.axis] *= c.step
+		}
+	}
+	out := []int64{}
+	var walk func(axis int, at int64)
+	walk = func(axis int, at int64) {
+		if axis == len(dims) {
+			out = append(out, x[at])
+			return
+		}
+		for i := range size[axis] {
+			walk(axis+1, at+from[axis]+i*step[axis])
+		}
+	}
+	walk(0, 0)
+	return out
+}
+
+func indices(n int) []int64 {
+	out := make([]int64, n)
+	for i := range out {
+		out[i] = int64(i)
 	}
 	return out
 }
@@ -229,73 +282,4 @@ func intOp(op string, a, b int64) int64 {
 		return open
 	}
 	return a / b
-}
-
-// tile computes the shape of a Tile node.
-func (s *shapes) tile(n *onnxpb.NodeProto, x []int64) []int64 {
-	times := s.dimensions(second(n))
-	if len(times) != len(x) {
-		return nil
-	}
-	out := slices.Clone(x)
-	for i, t := range times {
-		if out[i] < 0 || t < 0 {
-			out[i] = unknown
-		} else {
-			out[i] *= t
-		}
-	}
-	return out
-}
-
-// resize computes the shape of a Resize node. Images are resized, not batches or channels.
-func (s *shapes) resize(n *onnxpb.NodeProto, x []int64) []int64 {
-	if len(n.Input) > 3 {
-		if sizes := s.dimensions(n.Input[3]); len(sizes) == len(x) {
-			return sizes
-		}
-	}
-	if len(x) < 3 {
-		return nil
-	}
-	out := slices.Clone(x)
-	for i := range out[2:] {
-		out[2+i] = unknown
-	}
-	return out
-}
-
-// einsum computes the shape of an Einsum node with an explicit output and no ellipsis.
-func (s *shapes) einsum(n *onnxpb.NodeProto) []int64 {
-	a := attr(n, "equation")
-	if a == nil {
-		return nil
-	}
-	left, right, ok := strings.Cut(strings.ReplaceAll(string(a.S), " ", ""), "->")
-	terms := strings.Split(left, ",")
-	if !ok || strings.Contains(left, ".") || len(terms) != len(n.Input) {
-		return nil
-	}
-	size := map[rune]int64{}
-	for i, term := range terms {
-		d := s.dims[n.Input[i]]
-		if d != nil && len(d) != len([]rune(term)) {
-			return nil
-		}
-		for k, label := range []rune(term) {
-			if d == nil || d[k] < 0 {
-				continue
-			}
-			size[label] = max(size[label], d[k])
-		}
-	}
-	out := []int64{}
-	for _, label := range right {
-		if d, ok := size[label]; ok {
-			out = append(out, d)
-		} else {
-			out = append(out, unknown)
-		}
-	}
-	return out
 }

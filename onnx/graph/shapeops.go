@@ -214,48 +214,7 @@ func gatherShape(n *onnxpb.NodeProto, x, idx []int64) []int64 {
 	if int(axis) >= len(x) {
 		return nil
 	}
-	return slices.Concat(x[:axis], idx, x[axis+1:])
-}
-
-func (s *shapes) slice(n *onnxpb.NodeProto, x []int64) []int64 {
-	if x == nil {
-		return nil
-	}
-	out := slices.Clone(x)
-	param := func(i int) ([]int64, bool) {
-		if i >= len(n.Input) || n.Input[i] == "" {
-			return nil, true
-		}
-		v, ok := s.ints[n.Input[i]]
-		return v, ok
-	}
-	lo, ok1 := param(1)
-	hi, ok2 := param(2)
-	axes, ok3 := param(3)
-	steps, ok4 := param(4)
-	if axes == nil {
-		for i := range lo {
-			axes = append(axes, int64(i))
-		}
-	}
-	if !ok1 || !ok2 || !ok3 || !ok4 || len(lo) != len(axes) || len(hi) != len(axes) {
-		for i := range out {
-			out[i] = unknown
-		}
-		return out
-	}
-	for i, a := range axes {
-		k := clampAxis(a, len(x))
-		if int(k) >= len(x) {
-			return nil
-		}
-		if x[k] < 0 || lo[i] == open || hi[i] == open || (i < len(steps) && steps[i] != 1) {
-			out[k] = unknown
-			continue
-		}
-		out[k] = max(clampAxis(hi[i], int(x[k]))-clampAxis(lo[i], int(x[k])), 0)
-	}
-	return out
+	return append(append(slices.Clone(x[:axis]), idx...), x[axis+1:]...) // slices.Concat would make nil of a scalar's shape
 }
 
 func (s *shapes) split(n *onnxpb.NodeProto, x []int64) {

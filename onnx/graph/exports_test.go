@@ -1,0 +1,278 @@
+package graph
+
+import (
+	"encoding/binary"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/vitft/vitft/onnx/graph/onnxpb"
+	"google.golang.org/protobuf/proto"
+)
+
+// What exporters were seen to write, as small graphs: images of 16 px, patches of 4, features of 8.
+
+// sketch builds a graph; names stand for themselves.
+type sketch struct {
+	builder
+	outputs []*onnxpb.ValueInfoProto
+}
+
+func newSketch() *sketch {
+	return &sketch{builder: builder{graph: &onnxpb.GraphProto{Name: proto.String("sketch")}, opset: 17}}
+}
+
+// weight adds a float constant of zeros, integers a constant of integers.
+func (s *sketch) weight(name string, dims ...int64) string {
+	n := int64(4)
+	for _, d := range dims {
+		n *= d
+	}
+	return s.constant(&onnxpb.TensorProto{Name: &name, Dims: dims, DataType: proto.Int32(int32(onnxpb.TensorProto_FLOAT)), RawData: make([]byte, n)})
+}
+
+func (s *sketch) integers(name string, v ...int64) string {
+	return s.constant(&onnxpb.TensorProto{Name: &name, Dims: []int64{int64(len(v))}, DataType: proto.Int32(int32(onnxpb.TensorProto_INT64)), Int64Data: v})
+}
+
+func (s *sketch) scalar(name string, v int64) string {
+	return s.constant(&onnxpb.TensorProto{Name: &name, DataType: proto.Int32(int32(onnxpb.TensorProto_INT64)), RawData: binary.LittleEndian.AppendUint64(nil, uint64(v))})
+}
+
+// do adds a node named as its output is.
+func (s *sketch) do(op, out string, in []string, attrs ...*onnxpb.AttributeProto) string {
+	s.node(op, in, out, attrs...)
+	return out
+}
+
+// gives declares an output of unknown dimensions.
+func (s *sketch) gives(name string, rank int) {
+	info := floatInfo(name, slices.Repeat([]int64{unknown}, rank)...)
+	for i, d := range info.GetType().GetTensorType().Shape.Dim {
+		d.Value = &onnxpb.TensorShapeProto_Dimension_DimParam{DimParam: name + string(rune('a'+i))}
+	}
+	s.outputs = append(s.outputs, info)
+}
+
+func (s *sketch) model() *Model {
+	s.graph.Input = []*onnxpb.ValueInfoProto{floatInfo(PixelValues, unknown, 3, 16, 16)}
+	s.graph.Output = s.outputs
+	return &Model{proto: &onnxpb.ModelProto{IrVersion: proto.Int64(8), Graph: s.graph, OpsetImport: []*onnxpb.OperatorSetIdProto{{Version: proto.Int64(s.opset)}}}}
+}
+
+// patches are the tokens [B,16,8] that PyTorch's tracing exporter makes of flatten(2).transpose(1, 2).
+func (s *sketch) patches() string {
+	s.do("Conv", "patch", []string{PixelValues, s.weight("patch.w", 8, 3, 4, 4)}, ints("strides", 4, 4))
+	s.do("Shape", "patch_shape", []string{"patch"})
+	s.do("Slice", "batch_width", []string{"patch_shape", s.integers("zero", 0), s.integers("two", 2), s.integers("axis0", 0)})
+	s.do("Concat", "flat_shape", []string{"batch_width", s.integers("minus", -1)}, integer("axis", 0))
+	s.do("Reshape", "flat", []string{"patch", "flat_shape"})
+	return s.do("Transpose", "seq", []string{"flat"}, ints("perm", 0, 2, 1))
+}
+
+// expand is token.expand(batch, -1, -1) as that exporter writes it.
+func (s *sketch) expand(token, like string) string {
+	at := token + "/"
+	s.do("Shape", at+"shape", []string{like})
+	s.do("Gather", at+"batch", []string{at + "shape", s.scalar("first", 0)}, integer("axis", 0))
+	s.do("Unsqueeze", at+"batch1", []string{at + "batch", s.integers("axis0", 0)})
+	s.do("Concat", at+"list", []string{at + "batch1", s.integers("minus", -1), s.integers("minus", -1)}, integer("axis", 0))
+	s.do("Reshape", at+"wanted", []string{at + "list", s.integers("minus", -1)})
+	s.do("Shape", at+"rank", []string{at + "wanted"})
+	one := &onnxpb.AttributeProto{Name: proto.String("value"), Type: onnxpb.AttributeProto_TENSOR.Enum(),
+		T: &onnxpb.TensorProto{Dims: []int64{1}, DataType: proto.Int32(int32(onnxpb.TensorProto_INT64)), Int64Data: []int64{1}}}
+	s.do("ConstantOfShape", at+"ones", []string{at + "rank"}, one)
+	s.do("Mul", at+"minus_ones", []string{at + "ones", s.scalar("minus_one", -1)})
+	s.do("Equal", at+"same", []string{at + "wanted", at + "minus_ones"})
+	s.do("Where", at+"target", []string{at + "same", at + "ones", at + "wanted"})
+	return s.do("Expand", at+"expanded", []string{token, at + "target"})
+}
+
+// tokens joins constant tokens of the given names and counts with the patches, and normalises.
+func (s *sketch) tokens(out string, put ...any) string {
+	x := s.patches()
+	var parts []string
+	for i := 0; i < len(put); i += 2 {
+		parts = append(parts, s.expand(s.weight(put[i].(string), 1, int64(put[i+1].(int)), 8), x))
+	}
+	if len(parts) > 0 {
+		x = s.do("Concat", "joined", append(parts, x), integer("axis", 1))
+	}
+	return s.do("LayerNormalization", out, []string{x, s.weight("norm.w", 8), s.weight("norm.b", 8)})
+}
+
+func TestExports(t *testing.T) {
+	tests := map[string]struct {
+		build   func(s *sketch)
+		tensor  string
+		pooling Pooling
+		prefix  int64
+		dim     int64
+	}{
+		"the CLS token of a traced PyTorch model": {func(s *sketch) {
+			s.do("Gather", "output", []string{s.tokens("norm", "cls_token", 1), s.scalar("zero_", 0)}, integer("axis", 1))
+			s.gives("output", 2)
+		}, "output", PoolOutput, 0, 8},
+		"its tokens": {func(s *sketch) {
+			s.gives(s.tokens("output", "cls_token", 1), 3)
+		}, "output", PoolCLS, 1, 8},
+		"a distillation token": {func(s *sketch) {
+			s.gives(s.tokens("output", "cls_token", 1, "dist_token", 1), 3)
+		}, "output", PoolCLS, 2, 8},
+		"registers after the CLS token": {func(s *sketch) {
+			s.gives(s.tokens("output", "cls_token", 1, "reg_token", 4), 3)
+		}, "output", PoolCLS, 5, 8},
+		"registers and no CLS token": {func(s *sketch) {
+			s.gives(s.tokens("output", "a", 4), 3)
+		}, "output", PoolMean, 4, 8},
+		"one register and no CLS token": {func(s *sketch) {
+			s.gives(s.tokens("output", "m.reg_token", 1), 3)
+		}, "output", PoolMean, 1, 8},
+		"a nameless pooled output beside nameless tokens": {func(s *sketch) {
+			x := s.tokens("80", "cls_token", 1)
+			s.do("Gather", "81", []string{x, s.scalar("zero_", 0)}, integer("axis", 1))
+			s.do("LayerNormalization", "95", []string{"81", s.weight("post.w", 8), s.weight("post.b", 8)})
+			s.gives(x, 3)
+			s.gives("95", 2)
+		}, "95", PoolOutput, 0, 8},
+		"a nameless tanh beside nameless tokens": {func(s *sketch) {
+			x := s.tokens("80", "cls_token", 1)
+			s.do("Gather", "81", []string{x, s.scalar("zero_", 0)}, integer("axis", 1))
+			s.do("Gemm", "82", []string{"81", s.weight("pool.w", 8, 8), s.weight("pool.b", 8)})
+			s.do("Tanh", "83", []string{"82"})
+			s.gives(x, 3)
+			s.gives("83", 2)
+		}, "80", PoolCLS, 1, 8},
+		"a feature map, channels last": {func(s *sketch) {
+			s.do("Conv", "patch", []string{PixelValues, s.weight("patch.w", 8, 3, 4, 4)}, ints("strides", 4, 4))
+			s.do("Transpose", "last", []string{"patch"}, ints("perm", 0, 2, 3, 1))
+			s.do("LayerNormalization", "output", []string{"last", s.weight("norm.w", 8), s.weight("norm.b", 8)})
+			s.gives("output", 4)
+		}, "output", PoolMean, 0, 8},
+		"a feature map of a convolution": {func(s *sketch) {
+			s.do("Conv", "patch", []string{PixelValues, s.weight("patch.w", 8, 3, 4, 4)}, ints("strides", 4, 4))
+			s.do("Relu", "output", []string{"patch"})
+			s.gives("output", 4)
+		}, "output", PoolMean, 0, 8},
+		"a distilled classifier, the mean of two heads": {func(s *sketch) {
+			x := s.tokens("norm", "cls_token", 1, "dist_token", 1)
+			for i, token := range []string{"cls", "dist"} {
+				s.do("Gather", token, []string{x, s.scalar("at_"+token, int64(i))}, integer("axis", 1))
+				s.do("Gemm", token+"_head", []string{token, s.weight(token+".w", 8, 5), s.weight(token+".b", 5)})
+			}
+			s.do("Add", "sum", []string{"cls_head", "dist_head"})
+			s.do("Div", "output", []string{"sum", s.weight("half", 1)})
+			s.gives("output", 2)
+		}, "norm", PoolCLS, 2, 8},
+		"a classifier quantised dynamically": {func(s *sketch) {
+			s.do("Gather", "cls", []string{s.tokens("norm", "cls_token", 1), s.scalar("zero_", 0)}, integer("axis", 1))
+			s.graph.Node = append(s.graph.Node, &onnxpb.NodeProto{OpType: proto.String("DynamicQuantizeLinear"), Input: []string{"cls"}, Output: []string{"q", "scale", "zero_point"}})
+			s.constant(&onnxpb.TensorProto{Name: proto.String("head.w"), Dims: []int64{8, 5}, DataType: proto.Int32(int32(onnxpb.TensorProto_INT8)), RawData: make([]byte, 40)})
+			s.do("MatMulInteger", "product", []string{"q", "head.w", "zero_point"})
+			s.do("Cast", "product_float", []string{"product"}, integer("to", int64(onnxpb.TensorProto_FLOAT)))
+			s.do("Mul", "scales", []string{"scale", s.weight("head.scale", 1)})
+			s.do("Mul", "scaled", []string{"product_float", "scales"})
+			s.do("Add", "output", []string{"scaled", s.weight("head.b", 5)})
+			s.gives("output", 2)
+		}, "cls", PoolLogits, 0, 8},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			s := newSketch()
+			tt.build(s)
+			cut, in, err := s.model().Backbone(FeatureChoice{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if f := in.Feature; f.Tensor != tt.tensor || f.Pooling != tt.pooling || f.Prefix != tt.prefix || f.Dim != tt.dim || f.Shape[0] != unknown {
+				t.Errorf("%+v; reasons %q", f, in.Reasons)
+			}
+			// What is cut off is what was chosen: inferred anew, its shape is [B,D].
+			if got := inferShapes(cut, Value{Name: PixelValues, Shape: []int64{2, 3, 16, 16}}).of(Embedding); !slices.Equal(got, []int64{unknown, tt.dim}) && !slices.Equal(got, []int64{2, tt.dim}) {
+				t.Errorf("the embedding is %v", got)
+			}
+		})
+	}
+}
+
+// Two heads that read different tensors leave no tensor to take.
+func TestTwoHeadsApart(t *testing.T) {
+	s := newSketch()
+	x := s.tokens("norm", "cls_token", 1)
+	s.do("Gather", "cls", []string{x, s.scalar("zero_", 0)}, integer("axis", 1))
+	s.do("ReduceMean", "mean", []string{x}, ints("axes", 1), integer("keepdims", 0))
+	for _, part := range []string{"cls", "mean"} {
+		s.do("Gemm", part+"_head", []string{part, s.weight(part+".w", 8, 5), s.weight(part+".b", 5)})
+	}
+	s.do("Add", "output", []string{"cls_head", "mean_head"})
+	s.gives("output", 2)
+	if _, err := Inspect(s.model(), FeatureChoice{}); err == nil || !strings.Contains(err.Error(), "joins several branches") {
+		t.Error(err)
+	}
+	in, err := Inspect(s.model(), FeatureChoice{Tensor: "mean"})
+	if err != nil || in.Feature.Dim != 8 {
+		t.Errorf("%+v, %v", in.Feature, err)
+	}
+}
+
+func TestShapeRules(t *testing.T) {
+	tests := map[string]struct {
+		build func(s *sketch)
+		want  []int64
+	}{
+		"every second": {func(s *sketch) {
+			s.do("Slice", "y", []string{PixelValues, s.integers("a", 1), s.integers("b", 1<<62), s.integers("c", 3), s.integers("d", 2)})
+		}, []int64{2, 3, 16, 8}},
+		"backwards": {func(s *sketch) {
+			s.do("Slice", "y", []string{PixelValues, s.integers("a", -1), s.integers("b", -1<<62), s.integers("c", 3), s.integers("d", -3)})
+		}, []int64{2, 3, 16, 6}},
+		"nothing": {func(s *sketch) {
+			s.do("Slice", "y", []string{PixelValues, s.integers("a", -100), s.integers("b", -50), s.integers("c", 3), s.integers("d", -1)})
+		}, []int64{2, 3, 16, 0}},
+		"up to an unknown end": {func(s *sketch) {
+			s.do("Cast", "end", []string{s.weight("f", 1)}, integer("to", int64(onnxpb.TensorProto_INT64)))
+			s.do("Slice", "y", []string{PixelValues, s.integers("a", 1), "end", s.integers("c", 2)})
+		}, []int64{2, 3, unknown, 16}},
+		"PyTorch's pad": {func(s *sketch) { // (0, 3, 0, 1) for the last two axes becomes 0, 0, 0, 0 | 0, 0, 1, 3
+			s.do("Concat", "list", []string{s.integers("given", 0, 3, 0, 1), s.integers("zeros", 0, 0, 0, 0)}, integer("axis", 0))
+			s.do("Reshape", "pairs", []string{"list", s.integers("two", -1, 2)})
+			s.do("Slice", "reversed", []string{"pairs", s.integers("a", -1), s.integers("b", -1<<62), s.integers("c", 0), s.integers("d", -1)})
+			s.do("Transpose", "columns", []string{"reversed"}, ints("perm", 1, 0))
+			s.do("Reshape", "pads", []string{"columns", s.integers("one", -1)})
+			s.do("Pad", "y", []string{PixelValues, "pads"})
+		}, []int64{2, 3, 17, 19}},
+		"repeated": {func(s *sketch) {
+			s.do("Tile", "y", []string{PixelValues, s.integers("times", 1, 2, 1, 3)})
+		}, []int64{2, 6, 16, 48}},
+		"a range": {func(s *sketch) {
+			s.do("Range", "y", []string{s.scalar("from", 1), s.scalar("to", 8), s.scalar("by", 3)})
+		}, []int64{3}},
+		"resized to sizes": {func(s *sketch) {
+			s.do("Resize", "y", []string{PixelValues, "", "", s.integers("sizes", 2, 3, 7, 9)})
+		}, []int64{2, 3, 7, 9}},
+		"resized by scales": {func(s *sketch) {
+			s.do("Resize", "y", []string{PixelValues, "", s.weight("scales", 4)})
+		}, []int64{2, 3, unknown, unknown}},
+		"heads of attention": {func(s *sketch) {
+			s.do("Einsum", "y", []string{s.weight("q", 2, 4, 17, 6), s.weight("k", 2, 4, 19, 6)},
+				&onnxpb.AttributeProto{Name: proto.String("equation"), Type: onnxpb.AttributeProto_STRING.Enum(), S: []byte("bhid,bhjd->bhij")})
+		}, []int64{2, 4, 17, 19}},
+		"the attention operator": {func(s *sketch) {
+			s.do("Attention", "y", []string{s.weight("q", 2, 4, 17, 6), s.weight("k", 2, 4, 17, 6), s.weight("v", 2, 4, 17, 5)})
+		}, []int64{2, 4, 17, 5}},
+		"a scalar's shape": {func(s *sketch) {
+			s.do("Shape", "shape", []string{PixelValues})
+			s.do("Gather", "batch", []string{"shape", s.scalar("first", 0)})
+			s.do("Unsqueeze", "y", []string{"batch", s.integers("axis", 0)})
+		}, []int64{1}},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			s := newSketch()
+			tt.build(s)
+			if got := inferShapes(s.model(), Value{Name: PixelValues, Shape: []int64{2, 3, 16, 16}}).of("y"); !slices.Equal(got, tt.want) {
+				t.Errorf("%v, want %v", got, tt.want)
+			}
+		})
+	}
+}
