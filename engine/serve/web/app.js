@@ -184,7 +184,7 @@ async function classify(item) {
     const result = response.ok || response.status === 422 ? (await response.json()).results?.[0] : null;
     if (result?.top) answer = { name: item.name, label: result.label, confidence: result.confidence, top: result.top };
     else error = result?.error ?? await fault(response);
-    again = response.status === 429 || response.status >= 500;
+    again = [408, 429].includes(response.status) || response.status >= 500;
   } catch (failure) {
     error = `no answer: ${failure.message}`;
     again = true;

@@ -1,0 +1,670 @@
+package serve_test
+
+import (
+	"context"
+	"encoding/base64"
+	"encoding/csv"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/chromedp/cdproto/accessibility"
+	"github.com/chromedp/cdproto/browser"
+	"github.com/chromedp/cdproto/input"
+	cdplog "github.com/chromedp/cdproto/log"
+	"github.com/chromedp/cdproto/network"
+	"github.com/chromedp/cdproto/runtime"
+	"github.com/chromedp/chromedp"
+
+	"github.com/vitft/vitft/engine/serve"
+)
+
+// pageTimeout is how long anything on the page may take, on a busy machine.
+const pageTimeout = 60 * time.Second
+
+// The page does in a real browser what it is for.
+func TestPage(t *testing.T) {
+	ctx := startChromium(t)
+	t.Run("photos", func(t *testing.T) { testPhotos(t, ctx) })
+	t.Run("drop and paste", func(t *testing.T) { testDropAndPaste(t, ctx) })
+	t.Run("about the model", func(t *testing.T) { testAboutTheModel(t, ctx) })
+	t.Run("models", func(t *testing.T) { testModels(t, ctx) })
+	t.Run("token", func(t *testing.T) { testToken(t, ctx) })
+	t.Run("busy server", func(t *testing.T) { testBusyServer(t, ctx) })
+	t.Run("results taken away", func(t *testing.T) { testResultsTakenAway(t, ctx) })
+	t.Run("many photos", func(t *testing.T) { testManyPhotos(t, ctx) })
+}
+
+// Chosen files get cards in their order with what the API says of them; one that
+// is no photo shows why and disturbs no other.
+func testPhotos(t *testing.T, ctx context.Context) {
+	url := listen(t, start(t, serve.Options{}))
+	names := []string{"b.jpg", "a.jpg", "broken.jpg", "<i>c&amp;.jpg", "wide, \"quoted\".jpg"}
+	files := write(t, names...)
+	p := open(t, ctx, url)
+	p.do(chromedp.SetUploadFiles(chromedp.CSS("#files"), files))
+	p.wait(settled(5))
+	p.hasCards(expected(t, url, files...)...)
+	if got := p.text("#count"); got != "5 photos, 1 failed" {
+		t.Errorf("the count is %q", got)
+	}
+	if got := p.text("#said"); got != "5 photos, 1 failed: finished" {
+		t.Errorf("a screen reader hears %q", got)
+	}
+	p.fits()
+	p.named()
+	p.calm("status of 422")
+}
+
+// Files, folders and the clipboard are ways in, too.
+func testDropAndPaste(t *testing.T, ctx context.Context) {
+	url := listen(t, start(t, serve.Options{}))
+	files := write(t, "1.jpg", "2.jpg", "broken.jpg", "pasted.jpg")
+	p := open(t, ctx, url)
+	var made []string
+	for _, file := range files {
+		made = append(made, fmt.Sprintf("new File([Uint8Array.from(atob('%s'), c => c.charCodeAt(0))], %q, {type: 'image/jpeg'})",
+			base64.StdEncoding.EncodeToString(content(t, file)), filepath.Base(file)))
+	}
+	transfer := func(files ...string) string {
+		return "const data = new DataTransfer(); for (const f of [" + strings.Join(files, ",") + "]) data.items.add(f);"
+	}
+	dragged := eval[bool](p, `(() => {`+transfer(made[:3]...)+`
+		const send = type => document.body.dispatchEvent(new DragEvent(type, {dataTransfer: data, bubbles: true, cancelable: true}));
+		send('dragover');
+		const shown = document.body.classList.contains('dragging');
+		send('drop');
+		return shown && !document.body.classList.contains('dragging');
+	})()`)
+	if !dragged {
+		t.Error("the page does not show that files can be dropped, or goes on showing it")
+	}
+	p.wait(settled(3))
+	p.hasCards(expected(t, url, files[:3]...)...)
+	eval[bool](p, `(() => {`+transfer(made[3])+`
+		return document.body.dispatchEvent(new ClipboardEvent('paste', {clipboardData: data, bubbles: true, cancelable: true}));
+	})()`)
+	p.wait(settled(4))
+	p.hasCards(expected(t, url, files...)...)
+
+	p.click("#clear")
+	folder := filepath.Join(t.TempDir(), "trip")
+	for _, name := range []string{"10.jpg", "9.jpg", "notes.txt", "beach/1.jpg"} { // notes are left out, 9 comes before 10
+		if err := os.MkdirAll(filepath.Dir(filepath.Join(folder, name)), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(folder, name), photo(0, 1), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, kind := range []input.DispatchDragEventType{"dragEnter", "dragOver", "drop"} {
+		_, err := chromedp.Call(p.ctx, input.DispatchDragEvent, input.DispatchDragEventParams{Type: kind, X: 100, Y: 100,
+			Data: &input.DragData{Items: []*input.DragDataItem{}, Files: []string{folder}, DragOperationsMask: 1}})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	p.wait(settled(3))
+	var names []string
+	for _, c := range p.cards() {
+		names = append(names, c.Name)
+	}
+	if want := []string{"trip/9.jpg", "trip/10.jpg", "trip/beach/1.jpg"}; !slices.Equal(names, want) {
+		t.Errorf("a dropped folder gives %q, want %q", names, want)
+	}
+	p.calm("status of 422")
+}
+
+// The page shows the model card, the labels and how to ask without it.
+func testAboutTheModel(t *testing.T, ctx context.Context) {
+	url := listen(t, start(t, serve.Options{}))
+	p := open(t, ctx, url)
+	if got := p.text("#facts"); got != "stripes · 2 classes · 28 × 28 pixels · cpu" {
+		t.Errorf("the model is described as %q", got)
+	}
+	if p.visible("#choice") {
+		t.Error("there is one model, and still a choice")
+	}
+	p.click("#carded summary")
+	p.wait(`document.querySelector('#card h1')?.checkVisibility()`)
+	if card := p.text("#card"); !strings.Contains(card, "Tells 2 classes of images apart") || strings.Contains(card, "pipeline_tag") {
+		t.Errorf("the model card is\n%s", card)
+	}
+	if eval[bool](p, `[...document.querySelectorAll('#card a')].some(a => a.target !== '_blank')`) {
+		t.Error("a link of the model card leads away from the results")
+	}
+	p.fits()
+	p.click(".about details:first-child summary")
+	p.do(chromedp.SendKeys(chromedp.CSS("#filter"), "OWN"))
+	p.wait(`document.getElementById('matching').textContent === '1 of 2 labels'`)
+	if got := p.text("#labels"); got != "down" {
+		t.Errorf("the filter leaves %q", got)
+	}
+	p.click(".about details:last-child summary")
+	p.wait(`document.getElementById('curl').checkVisibility()`)
+	if got, want := p.text("#curl"), "curl -F image=@photo.jpg '"+url+"/v1/classify'"; got != want {
+		t.Errorf("the command line is %q, want %q", got, want)
+	}
+	p.fits()
+	p.named()
+	p.calm()
+}
+
+// Another model classifies anew what is there. A single file has no card.
+func testModels(t *testing.T, ctx context.Context) {
+	url := listen(t, start(t, serve.Options{Models: []serve.Model{
+		{Name: "stripes", Path: trained(t, "across", "down")},
+		{Name: "other", Path: filepath.Join(trained(t, "left", "right"), "model.onnx")},
+	}}))
+	files := write(t, "1.jpg", "2.jpg")
+	p := open(t, ctx, url)
+	p.do(chromedp.SetUploadFiles(chromedp.CSS("#files"), files))
+	p.wait(settled(2))
+	p.hasCards(expected(t, url, files...)...)
+	if !p.visible("#carded summary") {
+		t.Error("the model card of a run cannot be opened")
+	}
+	p.do(chromedp.SendKeys(chromedp.CSS("#models"), "o"))
+	p.wait(`document.title.startsWith('other') && ` + settled(2))
+	p.hasCards(expected(t, url+"?model=other", files...)...)
+	if p.visible("#carded summary") {
+		t.Error("a model without a card offers one")
+	}
+	if got, want := p.text("#curl"), "curl -F image=@photo.jpg '"+url+"/v1/classify?model=other'"; got != want {
+		t.Errorf("the command line is %q, want %q", got, want)
+	}
+	p.calm()
+}
+
+// A server with a token is asked only after the reader has given it.
+func testToken(t *testing.T, ctx context.Context) {
+	url := listen(t, start(t, serve.Options{Token: "open-sesame"}))
+	p := newTab(t, ctx, url)
+	p.wait(`document.getElementById('login').checkVisibility() && document.activeElement.id === 'token'`)
+	if p.visible("main") {
+		t.Error("the page is there before the token")
+	}
+	p.do(chromedp.SendKeys(chromedp.CSS("#token"), "barley\r"))
+	p.wait(`document.getElementById('refused').textContent === 'The server refuses this token.'`)
+	p.do(chromedp.SendKeys(chromedp.CSS("#token"), "open-sesame\r")) // replaces what is selected
+	p.wait(ready)
+	if p.visible("#login") {
+		t.Error("the token is still asked for")
+	}
+	p.do(chromedp.SetUploadFiles(chromedp.CSS("#files"), write(t, "1.jpg")))
+	p.wait(settled(1))
+	if got := p.cards()[0]; got.State != "done" {
+		t.Errorf("with the token a photo gives %+v", got)
+	}
+	if got, want := p.text("#curl"), `curl -H "Authorization: Bearer $TOKEN" -F image=@photo.jpg '`+url+"/v1/classify'"; got != want {
+		t.Errorf("the command line is %q, want %q", got, want)
+	}
+	p.do(chromedp.Reload())
+	p.wait(ready)
+	if p.visible("#login") {
+		t.Error("the token is forgotten when the page is loaded again")
+	}
+	p.calm("status of 401")
+}
+
+// The page tries again while the server is busy; not for ever, but then the
+// reader can.
+func testBusyServer(t *testing.T, ctx context.Context) {
+	handler := start(t, serve.Options{}).Handler()
+	var asked, busy atomic.Int64
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method == http.MethodPost && asked.Add(1) <= busy.Load() {
+			w.Header().Set("Retry-After", "0.1")
+			http.Error(w, `{"error":"too many images are waiting"}`, http.StatusTooManyRequests)
+			return
+		}
+		handler.ServeHTTP(w, r)
+	}))
+	t.Cleanup(server.Close)
+	files := write(t, "1.jpg", "2.jpg", "3.jpg")
+	want := expected(t, server.URL, files...)
+	p := open(t, ctx, server.URL)
+	asked.Store(0)
+	busy.Store(5)
+	p.do(chromedp.SetUploadFiles(chromedp.CSS("#files"), files))
+	p.wait(settled(3))
+	p.hasCards(want...)
+	if asked.Load() != 5+3 {
+		t.Errorf("%d requests, want 5 that are refused and 3 that are not", asked.Load())
+	}
+	p.click("#clear")
+	asked.Store(0)
+	busy.Store(1 << 40)
+	p.do(chromedp.SetUploadFiles(chromedp.CSS("#files"), files[:1]))
+	p.wait(settled(1))
+	p.hasCards(card{Name: "1.jpg", State: "failed", Error: "too many images are waiting"})
+	if asked.Load() != 30 {
+		t.Errorf("%d requests before it gives up, want 30", asked.Load())
+	}
+	busy.Store(0)
+	p.click("#again")
+	p.wait(settled(1))
+	p.hasCards(want[0])
+	if p.visible("#again") {
+		t.Error("nothing has failed, and still it can be tried again")
+	}
+	p.calm("status of 429")
+}
+
+// CSV and JSON have what the API said, names and all.
+func testResultsTakenAway(t *testing.T, ctx context.Context) {
+	url := listen(t, start(t, serve.Options{}))
+	files := write(t, `a "b", c.jpg`, "=1+1.jpg", "broken.jpg", "two\nlines.jpg")
+	p := open(t, ctx, url)
+	p.do(chromedp.SetUploadFiles(chromedp.CSS("#files"), files))
+	p.wait(settled(4))
+
+	dir := t.TempDir()
+	if _, err := chromedp.CallBrowser(p.ctx, browser.SetDownloadBehavior, browser.SetDownloadBehaviorParams{Behavior: browser.SetDownloadBehaviorBehaviorAllow, DownloadPath: dir}); err != nil {
+		t.Fatal(err)
+	}
+	p.click("#csv")
+	path := filepath.Join(dir, "stripes.csv")
+	for p.ctx.Err() == nil {
+		if _, err := os.Stat(path); err == nil {
+			break
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+	text := string(content(t, path))
+	got, err := csv.NewReader(strings.NewReader(text)).ReadAll()
+	want := [][]string{{"name", "label", "confidence", "label_2", "confidence_2", "error"}}
+	var results []any
+	for _, file := range files {
+		a := ask(t, url, file)
+		r, name := a.Results[0], filepath.Base(file)
+		if r.Error != "" {
+			want = append(want, []string{name, "", "", "", "", r.Error})
+			results = append(results, map[string]any{"name": name, "error": r.Error})
+			continue
+		}
+		row := []string{name}
+		for _, s := range r.Top {
+			row = append(row, s.Label, s.Confidence.String())
+		}
+		want = append(want, append(row, ""))
+		results = append(results, map[string]any{"name": name, "label": r.Label, "confidence": r.Confidence, "top": r.Top})
+	}
+	if err != nil || !slices.EqualFunc(got, want, slices.Equal) {
+		t.Errorf("the CSV has %q (%v), want %q", got, err, want)
+	}
+	if strings.Count(text, "\r\n") != 5 {
+		t.Errorf("the lines of the CSV do not end as RFC 4180 has it: %q", text)
+	}
+
+	wantJSON, err := json.Marshal(map[string]any{"model": "stripes", "results": results})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, x := range []struct{ name, prepare string }{
+		{"clipboard", `navigator.clipboard.writeText = async text => { window.copied = text; }`},
+		{"over plain HTTP", `Object.defineProperty(navigator, 'clipboard', { value: undefined }); document.addEventListener('copy', () => { window.copied = document.activeElement.value; })`},
+	} {
+		eval[chromedp.Void](p, "window.copied = ''; "+x.prepare)
+		p.click("#copy")
+		p.wait(`window.copied`)
+		if got := eval[string](p, `JSON.stringify(JSON.parse(window.copied))`); !sameJSON(t, got, string(wantJSON)) {
+			t.Errorf("%s: JSON is %s, want %s", x.name, got, wantJSON)
+		}
+	}
+	p.calm("status of 422")
+}
+
+// Two hundred photos are sent a few at a time, keep their order, and can go.
+func testManyPhotos(t *testing.T, ctx context.Context) {
+	handler := start(t, serve.Options{}).Handler()
+	var now, most, asked atomic.Int64
+	measured := make(chan struct{}) // the cards, still without results
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method == http.MethodPost {
+			asked.Add(1)
+			n := now.Add(1)
+			defer now.Add(-1)
+			select {
+			case <-measured:
+			case <-r.Context().Done():
+			}
+			for m := most.Load(); n > m && !most.CompareAndSwap(m, n); m = most.Load() {
+			}
+		}
+		handler.ServeHTTP(w, r)
+	}))
+	t.Cleanup(server.Close)
+	names := make([]string, 200)
+	for i := range names {
+		names[i] = fmt.Sprintf("%d.jpg", i)
+	}
+	p := open(t, ctx, server.URL)
+	eval[chromedp.Void](p, `window.revoked = 0; const revoke = URL.revokeObjectURL; URL.revokeObjectURL = url => { window.revoked++; revoke.call(URL, url); }; undefined`)
+	p.do(chromedp.SetUploadFiles(chromedp.CSS("#files"), write(t, names...)))
+	p.wait(`document.querySelectorAll('#cards > li').length === 200`)
+	const places = `JSON.stringify([...document.querySelectorAll('#cards > li')].map(li => li.getBoundingClientRect()))`
+	before := eval[string](p, places)
+	close(measured)
+	p.wait(settled(200))
+	var got []string
+	for _, c := range p.cards() {
+		if c.State != "done" {
+			t.Errorf("%+v", c)
+		}
+		got = append(got, c.Name)
+	}
+	if !slices.Equal(got, names) {
+		t.Errorf("the cards are in the order %q", got)
+	}
+	if most.Load() > 4 || asked.Load() != 200 {
+		t.Errorf("%d requests, %d at a time, want 200, at most 4", asked.Load(), most.Load())
+	}
+	if after := eval[string](p, places); after != before {
+		t.Errorf("results move what is on the page: the cards were at %.200s…, are at %.200s…", before, after)
+	}
+	p.click("#cards > li:nth-child(2) button")
+	p.wait(`document.querySelectorAll('#cards > li').length === 199 && window.revoked === 1`)
+	if got := p.text("#cards > li:nth-child(2) .name span"); got != "2.jpg" {
+		t.Errorf("after the second card is removed, %q is there", got)
+	}
+	p.click("#clear")
+	p.wait(`document.querySelectorAll('#cards > li').length === 0 && window.revoked === 200 && !document.getElementById('results').checkVisibility()`)
+	p.calm()
+}
+
+// --- the browser
+
+// startChromium starts a browser for the test, or skips it aloud.
+func startChromium(t *testing.T) context.Context {
+	t.Helper()
+	needRuntime(t)
+	var path string
+	for _, name := range []string{os.Getenv("CHROMIUM"), "chromium", "chromium-browser", "google-chrome"} {
+		if found, err := exec.LookPath(name); err == nil {
+			path = found
+			break
+		}
+	}
+	if path == "" {
+		t.Skip("Chromium is missing: install it (scripts/chromium.sh), or name it in CHROMIUM")
+	}
+	options := append(slices.Clone(chromedp.DefaultExecAllocatorOptions[:]), // a new profile, no sync, no background networking
+		chromedp.ExecPath(path), chromedp.Flag("headless", "new"), chromedp.DisableGPU,
+		chromedp.Flag("disable-quic", true), chromedp.Flag("disable-component-update", true))
+	if os.Geteuid() == 0 {
+		options = append(options, chromedp.NoSandbox)
+	}
+	ctx, cancel := chromedp.NewExecAllocator(context.Background(), options...)
+	t.Cleanup(cancel)
+	ctx, cancel = chromedp.NewContext(ctx)
+	t.Cleanup(cancel)
+	if err := chromedp.Do(ctx); err != nil {
+		t.Fatalf("start %s: %v", path, err)
+	}
+	return ctx
+}
+
+// tab is a tab with the page, 360 pixels wide.
+type tab struct {
+	t   *testing.T
+	ctx context.Context
+
+	mu       sync.Mutex
+	troubles []string // what the browser complains about
+}
+
+// ready is true when the page has its model, settled when it has n photos and is
+// done with them.
+const ready = `document.querySelector('main').checkVisibility() && document.title !== 'Classify photos – vitft'`
+
+func settled(n int) string {
+	return fmt.Sprintf(`[...document.querySelectorAll('#cards > li')].filter(li => li.dataset.state !== 'waiting').length === %d`, n)
+}
+
+// open opens the page and waits for its model.
+func open(t *testing.T, ctx context.Context, url string) *tab {
+	t.Helper()
+	p := newTab(t, ctx, url)
+	p.wait(ready)
+	return p
+}
+
+func newTab(t *testing.T, ctx context.Context, url string) *tab {
+	t.Helper()
+	p := &tab{t: t}
+	trouble := func(text string) {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		p.troubles = append(p.troubles, text)
+	}
+	ctx, cancel := chromedp.NewContext(ctx, chromedp.WithListener(func(event any) {
+		switch e := event.(type) {
+		case *runtime.EventExceptionThrown:
+			text := e.ExceptionDetails.Text
+			if x := e.ExceptionDetails.Exception; x != nil {
+				text += " " + x.Description
+			}
+			trouble(text)
+		case *runtime.EventConsoleAPICalled:
+			trouble(fmt.Sprintf("console.%s", e.Type))
+		case *cdplog.EventEntryAdded: // violations of the Content-Security-Policy, too
+			trouble(e.Entry.Text)
+		case *network.EventRequestWillBeSent:
+			if u := e.Request.URL; !strings.HasPrefix(u, url+"/") && !strings.HasPrefix(u, "blob:") && !strings.HasPrefix(u, "data:") {
+				trouble("a request to " + u)
+			}
+		}
+	}))
+	t.Cleanup(cancel)
+	p.ctx, cancel = context.WithTimeout(ctx, 3*pageTimeout)
+	t.Cleanup(cancel)
+	if err := chromedp.Do(p.ctx); err != nil { // the tab lives as long as the context that opens it
+		t.Fatal(err)
+	}
+	p.do(chromedp.EmulateViewport(360, 740), chromedp.Navigate(url))
+	return p
+}
+
+func (p *tab) do(actions ...chromedp.Action[chromedp.Void]) {
+	p.t.Helper()
+	ctx, cancel := context.WithTimeout(p.ctx, pageTimeout)
+	defer cancel()
+	if err := chromedp.Do(ctx, actions...); err != nil {
+		p.t.Fatalf("%v (troubles: %q)", err, p.troubles)
+	}
+}
+
+func (p *tab) click(selector string) {
+	p.t.Helper()
+	p.do(chromedp.Click(chromedp.CSS(selector)))
+}
+
+// eval is the value of a JavaScript expression. (What waits inside the page, as
+// chromedp.Poll does, the page's policy forbids: it makes code of text.)
+func eval[T any](p *tab, expression string) T {
+	p.t.Helper()
+	ctx, cancel := context.WithTimeout(p.ctx, pageTimeout)
+	defer cancel()
+	v, err := chromedp.Run(ctx, chromedp.Evaluate[T](expression))
+	if err != nil {
+		p.t.Fatalf("%s: %v", expression, err)
+	}
+	return v
+}
+
+// wait waits until a JavaScript expression is true.
+func (p *tab) wait(condition string) {
+	p.t.Helper()
+	for begin := time.Now(); !eval[bool](p, "!!("+condition+")"); time.Sleep(20 * time.Millisecond) {
+		if time.Since(begin) > pageTimeout {
+			p.t.Fatalf("still not %s after %v; the page: %s; troubles: %q", condition, pageTimeout, p.text("body"), p.troubles)
+		}
+	}
+}
+
+func (p *tab) text(selector string) string {
+	p.t.Helper()
+	return eval[string](p, fmt.Sprintf("document.querySelector(%q).textContent", selector))
+}
+
+func (p *tab) visible(selector string) bool {
+	p.t.Helper()
+	return eval[bool](p, fmt.Sprintf("document.querySelector(%q).checkVisibility()", selector))
+}
+
+// calm fails if the browser complained about anything else than expected.
+func (p *tab) calm(expected ...string) {
+	p.t.Helper()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, text := range p.troubles {
+		if !slices.ContainsFunc(expected, func(e string) bool { return strings.Contains(text, e) }) {
+			p.t.Errorf("the browser complains: %s", text)
+		}
+	}
+}
+
+// fits fails if the page is wider than a narrow screen.
+func (p *tab) fits() {
+	p.t.Helper()
+	if wide := eval[int](p, `document.documentElement.scrollWidth`); wide > 360 {
+		p.t.Errorf("on a screen of 360 pixels the page is %d wide", wide)
+	}
+}
+
+// named fails if something to use has no name for those who do not see it.
+func (p *tab) named() {
+	p.t.Helper()
+	tree, err := chromedp.Call(p.ctx, accessibility.GetFullAXTree, accessibility.GetFullAXTreeParams{})
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	for _, n := range tree.Nodes {
+		if n.Ignored || n.Role == nil || !slices.Contains([]string{`"button"`, `"link"`, `"textbox"`, `"searchbox"`, `"combobox"`, `"progressbar"`}, string(n.Role.Value)) {
+			continue
+		}
+		if n.Name == nil || string(n.Name.Value) == `""` {
+			p.t.Errorf("a %s has no name", n.Role.Value)
+		}
+	}
+}
+
+// card is what the page shows of a photo; a row is label, percentage and width
+// of the bar.
+type card struct {
+	Name, State, Error string
+	Rows               []string
+}
+
+func (p *tab) cards() []card {
+	p.t.Helper()
+	return eval[[]card](p, `[...document.querySelectorAll('#cards > li')].map(li => ({
+		Name: li.querySelector('.name span').textContent,
+		State: li.dataset.state,
+		Error: li.querySelector('.bad')?.textContent ?? '',
+		Rows: [...li.querySelectorAll('.top > li')].map(row => row.querySelector('.label').textContent + ' ' + row.querySelector('.n').textContent + ' ' + parseFloat(row.querySelector('.bar span').style.width).toFixed(1)),
+	}))`)
+}
+
+func (p *tab) hasCards(want ...card) {
+	p.t.Helper()
+	if got := p.cards(); !slices.EqualFunc(got, want, func(a, b card) bool {
+		return a.Name == b.Name && a.State == b.State && a.Error == b.Error && slices.Equal(a.Rows, b.Rows)
+	}) {
+		p.t.Errorf("the page shows %+q, want %+q", got, want)
+	}
+}
+
+// --- what the API says
+
+type apiAnswer struct {
+	Results []struct {
+		Label      string      `json:"label"`
+		Confidence json.Number `json:"confidence"`
+		Top        []struct {
+			Label      string      `json:"label"`
+			Confidence json.Number `json:"confidence"`
+		} `json:"top"`
+		Error string `json:"error"`
+	} `json:"results"`
+}
+
+func ask(t *testing.T, url, file string) (a apiAnswer) {
+	t.Helper()
+	base, query, _ := strings.Cut(url, "?")
+	_, text := post(t, base+"/v1/classify?"+query, "image/jpeg", strings.NewReader(string(content(t, file))))
+	if err := json.Unmarshal([]byte(text), &a); err != nil || len(a.Results) != 1 {
+		t.Fatalf("%v: %s", err, text)
+	}
+	return a
+}
+
+// expected is the cards that files should get, by what the API says of them.
+func expected(t *testing.T, url string, files ...string) (cards []card) {
+	t.Helper()
+	for _, file := range files {
+		r := ask(t, url, file).Results[0]
+		c := card{Name: filepath.Base(file), State: "done", Error: r.Error}
+		if r.Error != "" {
+			c.State = "failed"
+		}
+		for _, s := range r.Top {
+			v, err := s.Confidence.Float64()
+			if err != nil {
+				t.Fatal(err)
+			}
+			c.Rows = append(c.Rows, fmt.Sprintf("%s %.1f\u00a0%% %.1f", s.Label, 100*v, 100*v))
+		}
+		cards = append(cards, c)
+	}
+	return cards
+}
+
+// write writes photos of both classes with these names; broken.jpg is none.
+func write(t *testing.T, names ...string) (files []string) {
+	t.Helper()
+	dir := t.TempDir()
+	for i, name := range names {
+		data := photo(i%2, uint64(100+i))
+		if name == "broken.jpg" {
+			data = []byte("no photo")
+		}
+		files = append(files, filepath.Join(dir, name))
+		if err := os.WriteFile(files[i], data, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return files
+}
+
+func content(t *testing.T, path string) []byte {
+	t.Helper()
+	data, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return data
+}
+
+func sameJSON(t *testing.T, a, b string) bool {
+	t.Helper()
+	var x, y any
+	for text, v := range map[string]*any{a: &x, b: &y} {
+		if err := json.Unmarshal([]byte(text), v); err != nil {
+			t.Fatalf("%v: %s", err, text)
+		}
+	}
+	again := func(v any) string { text, _ := json.Marshal(v); return string(text) }
+	return again(x) == again(y)
+}
