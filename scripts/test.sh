@@ -18,13 +18,17 @@ step 'staticcheck'
 $tool staticcheck ./...
 step 'layer rules'
 $tool depguard ./...
+step 'what tests need beside Go: Python, a browser'
+VITFT_PYTHON=$(scripts/python.sh)
+export VITFT_PYTHON
+scripts/chromium.sh
 step 'tests'
 go test -timeout 40m ./...
 step 'examples of programs that embed it'
 (cd examples/service && go vet . && go test .)
 step 'race detector on what runs concurrently'
 go test -race -timeout 20m -short -run 'Classifier|Queue' ./engine
-go test -race -timeout 20m -short ./models ./vit ./onnx ./engine/store ./engine/dataset
+go test -race -timeout 20m -short ./models ./vit ./onnx ./engine/store ./engine/dataset ./engine/serve
 step 'a short fuzz of each parser'
 for dir in $(git grep -l '^func Fuzz' -- '*_test.go' | xargs -n1 dirname | sort -u); do
   for target in $(grep -ho '^func Fuzz[A-Za-z0-9_]*' "$dir"/*_test.go | cut -d' ' -f2); do
