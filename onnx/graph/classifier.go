@@ -79,6 +79,22 @@ func (f *finder) denseInput(output string, join bool) (string, classifierEnd, er
 				return "", end, fmt.Errorf("output %s joins several branches in %s %q", output, op, n.GetName())
 			}
 			end.activated = end.activated || op == "Add"
+		case "QLinearAdd":
+			end.activated = true
+			if t = first(n); f.constant(t) {
+				t = input(n, 3)
+			}
+		case "QGemm", "QLinearMatMul":
+			if !f.constant(input(n, 3)) {
+				return "", end, fmt.Errorf("output %s ends in %s %q of two computed matrices", output, op, n.GetName())
+			}
+			end.node = n
+			end.activated = end.activated || input(n, 6) != "" && op == "QGemm"
+			t = f.unquantised(first(n))
+			if t == first(n) {
+				return "", end, fmt.Errorf("output %s ends in %s %q, whose input is in 8 bits", output, op, n.GetName())
+			}
+			return t, end, nil
 		case "Gemm", "FusedGemm", "MatMul", "FusedMatMul", "MatMulNBits", "DynamicQuantizeMatMul", "Conv", "FusedConv":
 			if !f.constant(second(n)) || attrInt(n, "transA", 0) != 0 {
 				return "", end, fmt.Errorf("output %s ends in %s %q of two computed matrices", output, op, n.GetName())
@@ -148,7 +164,7 @@ func (f *finder) quantised(n *onnxpb.NodeProto) *onnxpb.NodeProto {
 
 // unquantised returns what a quantised tensor was before.
 func (f *finder) unquantised(tensor string) string {
-	if n := f.producer[tensor]; n != nil && n.GetOpType() == "DynamicQuantizeLinear" {
+	if n := f.producer[tensor]; n != nil && (n.GetOpType() == "DynamicQuantizeLinear" || n.GetOpType() == "QuantizeLinear") {
 		return first(n)
 	}
 	return tensor

@@ -175,6 +175,13 @@ func TestExports(t *testing.T) {
 			s.do("Add", "output", []string{"scaled", s.weight("head.b", 5)})
 			s.gives("output", 2)
 		}, "cls", PoolLogits, 0, 8},
+		"a classifier of quantised operators": {func(s *sketch) {
+			s.do("Gather", "cls", []string{s.tokens("norm", "cls_token", 1), s.scalar("zero_", 0)}, integer("axis", 1))
+			s.do("QuantizeLinear", "q", []string{"cls", s.weight("scale"), s.scalar("point", 0)})
+			s.do("QGemm", "product", []string{"q", "scale", "point", s.weight("head.w", 8, 5), "scale", "point", s.weight("head.b", 5), "scale", "point"})
+			s.do("DequantizeLinear", "output", []string{"product", "scale", "point"})
+			s.gives("output", 2)
+		}, "cls", PoolLogits, 0, 8},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -212,6 +219,50 @@ func TestTwoHeadsApart(t *testing.T) {
 	in, err := Inspect(s.model(), FeatureChoice{Tensor: "mean"})
 	if err != nil || in.Feature.Dim != 8 {
 		t.Errorf("%+v, %v", in.Feature, err)
+	}
+}
+
+// A file that declares any image size may have one inside.
+func TestSizeOfThePositionEmbedding(t *testing.T) {
+	for size, says := range map[int]string{0: "", 16: "", 32: "17 tokens"} {
+		s := newSketch()
+		x := s.patches()
+		x = s.do("Concat", "joined", []string{s.expand(s.weight("cls_token", 1, 1, 8), x), x}, integer("axis", 1))
+		s.gives(s.do("Add", "output", []string{x, s.weight("pos_embed", 1, 17, 8)}), 3)
+		m := s.model()
+		m.proto.Graph.Input[0] = floatInfo(PixelValues, unknown, 3, unknown, unknown)
+		in, err := Inspect(m, FeatureChoice{Width: size, Height: size})
+		if (err != nil) != (says != "") || err != nil && !strings.Contains(err.Error(), says) {
+			t.Errorf("size %d: %v", size, err)
+		}
+		if err == nil && in.Image.Width != 16 {
+			t.Errorf("size %d: %+v", size, in.Image)
+		}
+	}
+}
+
+func TestNotTheSameEachTime(t *testing.T) {
+	for name, tt := range map[string]struct {
+		build func(s *sketch, x string) string
+		says  string
+	}{
+		"random masks": {func(s *sketch, x string) string {
+			s.do("RandomUniformLike", "noise", []string{x})
+			return s.do("Add", "output", []string{x, "noise"})
+		}, "draws random numbers"},
+		"training": {func(s *sketch, x string) string {
+			return s.do("BatchNormalization", "output", []string{x, s.weight("w", 16), s.weight("b", 16), s.weight("m", 16), s.weight("v", 16)}, integer("training_mode", 1))
+		}, "model.eval()"},
+		"neither": {func(s *sketch, x string) string {
+			s.do("RandomUniformLike", "noise", []string{x})
+			return s.do("Identity", "output", []string{x})
+		}, ""},
+	} {
+		s := newSketch()
+		s.gives(tt.build(s, s.tokens("norm")), 3)
+		if _, err := Inspect(s.model(), FeatureChoice{}); (err != nil) != (tt.says != "") || err != nil && !strings.Contains(err.Error(), tt.says) {
+			t.Errorf("%s: %v", name, err)
+		}
 	}
 }
 
@@ -260,6 +311,12 @@ func TestShapeRules(t *testing.T) {
 		"the attention operator": {func(s *sketch) {
 			s.do("Attention", "y", []string{s.weight("q", 2, 4, 17, 6), s.weight("k", 2, 4, 17, 6), s.weight("v", 2, 4, 17, 5)})
 		}, []int64{2, 4, 17, 5}},
+		"the largest three": {func(s *sketch) {
+			s.do("TopK", "y", []string{PixelValues, s.integers("k", 3)}, integer("axis", 1))
+		}, []int64{2, 3, 16, 16}},
+		"elements by position": {func(s *sketch) {
+			s.do("GatherElements", "y", []string{PixelValues, s.weight("positions", 2, 3, 5, 7)})
+		}, []int64{2, 3, 5, 7}},
 		"a scalar's shape": {func(s *sketch) {
 			s.do("Shape", "shape", []string{PixelValues})
 			s.do("Gather", "batch", []string{"shape", s.scalar("first", 0)})

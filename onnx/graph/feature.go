@@ -30,7 +30,32 @@ func (f *finder) find() {
 		return
 	}
 	f.choosePooling()
+	f.sameEachTime(tensor)
 	f.kind()
+}
+
+// sameEachTime refuses a model that gives an image another feature each time, or one that depends on its companions:
+// one that was exported while training, or that hides patches at random.
+func (f *finder) sameEachTime(tensor string) {
+	needed := map[string]bool{tensor: true}
+	for _, n := range slices.Backward(f.m.proto.Graph.Node) { // consumers stand after producers
+		if !slices.ContainsFunc(n.Output, func(o string) bool { return needed[o] }) {
+			continue
+		}
+		for _, name := range uses(n) {
+			needed[name] = true
+		}
+		switch op := n.GetOpType(); op {
+		case "RandomUniform", "RandomUniformLike", "RandomNormal", "RandomNormalLike", "Bernoulli", "Multinomial":
+			f.problem("it draws random numbers (%s %q), so an image would have another feature each time: export it in evaluation mode, model.eval(), and without random masks", op, n.GetName())
+			return
+		case "BatchNormalization":
+			if attrInt(n, "training_mode", 0) != 0 {
+				f.problem("it was exported while training (%s %q normalises by the batch): export it in evaluation mode, model.eval()", op, n.GetName())
+				return
+			}
+		}
+	}
 }
 
 // supported refuses what neither this package nor ONNX Runtime's CPU provider can handle.

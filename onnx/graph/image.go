@@ -125,6 +125,7 @@ func (f *finder) findImage(tensor string) {
 	f.size()
 	im = f.result.Image
 	f.infer()
+	f.fits()
 	if f.result.Feature.Pooling == PoolLogits {
 		if n := f.consumer(tensor, "Gemm", "FusedGemm", "MatMul", "FusedMatMul"); n != nil {
 			f.widthFromWeights(tensor, n)
@@ -215,27 +216,49 @@ func (f *finder) size() {
 	if im.Width != unknown || im.Height != unknown {
 		return
 	}
-	p := f.patch()
-	if p == 0 {
-		return
+	for _, c := range f.positions() {
+		for prefix := int64(0); prefix <= 2; prefix++ { // none, CLS, CLS and distillation
+			if grid := c.constant[1] - prefix; isSquare(grid) {
+				im.Width = f.patch() * int64(math.Sqrt(float64(grid)))
+				im.Height = im.Width
+				f.reason("image size %d follows from the position embedding %v and patches of %d px", im.Width, c.constant, f.patch())
+				return
+			}
+		}
 	}
+}
+
+// position is an Add node that looks like that of a position embedding [1,N,D].
+type position struct {
+	node               *onnxpb.NodeProto
+	constant, computed []int64 // shapes
+}
+
+func (f *finder) positions() []position {
+	if f.patch() == 0 {
+		return nil
+	}
+	var list []position
 	for _, n := range f.m.proto.Graph.Node {
 		if n.GetOpType() != "Add" || len(n.Input) != 2 {
 			continue
 		}
 		for i, name := range n.Input {
-			s := f.shapes.of(name)
-			if !f.constant(name) || f.constant(n.Input[1-i]) || len(s) != 3 || s[0] != 1 {
-				continue
+			if s := f.shapes.of(name); f.constant(name) && !f.constant(n.Input[1-i]) && len(s) == 3 && s[0] == 1 {
+				list = append(list, position{n, s, f.shapes.of(n.Input[1-i])})
 			}
-			for prefix := int64(0); prefix <= 2; prefix++ { // none, CLS, CLS and distillation
-				if grid := s[1] - prefix; isSquare(grid) {
-					im.Width = p * int64(math.Sqrt(float64(grid)))
-					im.Height = im.Width
-					f.reason("image size %d follows from the position embedding %v and patches of %d px", im.Width, s, p)
-					return
-				}
-			}
+		}
+	}
+	return list
+}
+
+// fits sees that a size that the file leaves open is not settled inside, by a position embedding.
+func (f *finder) fits() {
+	for _, p := range f.positions() {
+		if len(p.computed) == 3 && p.computed[1] > 1 && p.constant[1] > 1 && p.computed[1] != p.constant[1] {
+			f.problem("it declares images of any size, but its position embedding has %d tokens (%s %q), and images of %d×%d make %d: give the size that it was exported for, or export it with interpolation of positions",
+				p.constant[1], p.node.GetOpType(), p.node.GetName(), f.result.Image.Width, f.result.Image.Height, p.computed[1])
+			return
 		}
 	}
 }

@@ -194,6 +194,10 @@ func (s *shapes) node(n *onnxpb.NodeProto) {
 		s.set(out, s.concat(n))
 	case "Gather":
 		s.set(out, gatherShape(n, x, in(1)))
+	case "GatherElements":
+		s.set(out, slices.Clone(in(1)))
+	case "TopK":
+		s.topK(n, x)
 	case "Slice":
 		s.set(out, s.slice(n, x))
 	case "Split":
@@ -231,7 +235,7 @@ var sameShape = setOf("Identity", "Cast", "CastLike", "Dropout", "Relu", "LeakyR
 	"HardSwish", "Tanh", "Erf", "Gelu", "FastGelu", "BiasGelu", "QuickGelu", "Softplus", "Softsign", "Mish", "Swish", "Exp", "Log",
 	"Sqrt", "Reciprocal", "Neg", "Abs", "Floor", "Ceil", "Round", "Sin", "Cos", "Clip", "Softmax", "LogSoftmax", "Not", "Sign",
 	"QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear", "BiasAdd", "LRN", "Trilu", "CumSum", "ThresholdedRelu", "Celu", "IsNaN", "IsInf",
-	"RotaryEmbedding", "ScatterND", "ScatterElements")
+	"RotaryEmbedding", "ScatterND", "ScatterElements", "RandomUniformLike", "RandomNormalLike", "Bernoulli")
 
 func setOf(names ...string) map[string]bool {
 	m := make(map[string]bool, len(names))

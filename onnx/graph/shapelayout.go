@@ -70,16 +70,16 @@ func (s *shapes) cuts(n *onnxpb.NodeProto, x []int64) ([]sliceCut, bool) {
 			c.from = clampAxis(lo[i], int(x[k]))
 			c.count = max(0, (clampAxis(hi[i], int(x[k]))-c.from+c.step-1)/c.step)
 		} else {
-			c.from = min(position(lo[i], x[k]), x[k]-1)
-			c.count = max(0, (c.from-max(position(hi[i], x[k]), -1)-c.step-1)/-c.step)
+			c.from = min(fromEnd(lo[i], x[k]), x[k]-1)
+			c.count = max(0, (c.from-max(fromEnd(hi[i], x[k]), -1)-c.step-1)/-c.step)
 		}
 		out[i] = c
 	}
 	return out, true
 }
 
-// position counts a negative position from the end.
-func position(k, n int64) int64 {
+// fromEnd counts a negative position from the end.
+func fromEnd(k, n int64) int64 {
 	if k < 0 {
 		return k + n
 	}
@@ -142,6 +142,22 @@ func (s *shapes) tile(n *onnxpb.NodeProto, x []int64) []int64 {
 		}
 	}
 	return out
+}
+
+// topK computes the shapes of a TopK node: values and their positions.
+func (s *shapes) topK(n *onnxpb.NodeProto, x []int64) {
+	axis := clampAxis(attrInt(n, "axis", -1), len(x))
+	if int(axis) >= len(x) {
+		return
+	}
+	for _, name := range n.Output {
+		out := slices.Clone(x)
+		out[axis] = unknown
+		if k := s.ints[second(n)]; len(k) == 1 {
+			out[axis] = max(k[0], unknown)
+		}
+		s.set(name, out)
+	}
 }
 
 // resize computes the shape of a Resize node. Images are resized, not batches or channels.
