@@ -2,10 +2,12 @@ package engine
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"math"
 	"os"
+	"path/filepath"
 	"strings"
 
 	"github.com/vitft/vitft/engine/store"
@@ -68,12 +70,9 @@ func openBackbone(c Config, ev Events) (*backbone, error) {
 	choice.Width, choice.Height = pre.Width, pre.Height
 	cut, inspection, err := model.Backbone(choice)
 	if err != nil {
-		return nil, fmt.Errorf("backbone %s: %w", c.Backbone, err)
+		return nil, fmt.Errorf("backbone %s: %w", c.Backbone, misfit(err, source, pre, inspection.Image))
 	}
 	b := &backbone{name: c.Backbone, sha256: sum, model: cut, inspection: inspection, preprocess: pre.Resolved()}
-	if w, h := inspection.Image.Width, inspection.Image.Height; w > 0 && (int64(pre.Width) != w || int64(pre.Height) != h) {
-		return nil, configError("preprocess: %s makes images of %d×%d, but %s takes %d×%d", source, pre.Width, pre.Height, c.Backbone, w, h)
-	}
 	ev.info("backbone", "file", c.Backbone, "feature", inspection.Feature.Tensor, "pooling", inspection.Feature.Pooling,
 		"dim", inspection.Feature.Dim, "why", strings.Join(inspection.Reasons, "; "))
 	tell := ev.info
@@ -83,6 +82,20 @@ func openBackbone(c Config, ev Events) (*backbone, error) {
 	tell("preprocessing", "from", source, "resize", b.preprocess.Resize, "size", fmt.Sprintf("%d×%d", pre.Width, pre.Height),
 		"interpolation", b.preprocess.Interpolation, "mean", b.preprocess.Mean, "std", b.preprocess.Std)
 	return b, b.open(c, ev)
+}
+
+// misfit adds to the refusal of a model whose preprocessing makes images of
+// another size where that size is from and what to do.
+func misfit(err error, source string, pre vit.Preprocess, im graph.ImageInput) error {
+	width, height := int(im.Width), int(im.Height)
+	if width < 1 || height < 1 || width == pre.Width && height == pre.Height {
+		return err
+	}
+	cure := "give its own with --preprocess"
+	if width == height {
+		cure = fmt.Sprintf("correct that, or give --image-size %d if the rest of it is right", width)
+	}
+	return fmt.Errorf("%w: the preprocessing makes images of %d×%d (from %s): %s", err, pre.Width, pre.Height, source, cure)
 }
 
 // open loads the runtime and the session.
@@ -220,8 +233,8 @@ func findPreprocess(c Config, m *graph.Model, sum string) (vit.Preprocess, strin
 }
 
 // knownPreprocess looks in --preprocess, the model's metadata, the
-// preprocessor_config.json beside it or in its repository, and the registry;
-// else it guesses.
+// preprocessor_config.json beside it or in its repository, other files beside
+// it, and the registry; else it guesses.
 func knownPreprocess(c Config, m *graph.Model, sum string) (vit.Preprocess, string, error) {
 	if c.Preprocess != "" {
 		p, err := readPreprocess(c.Preprocess)
@@ -242,16 +255,49 @@ func knownPreprocess(c Config, m *graph.Model, sum string) (vit.Preprocess, stri
 		p, err := readPreprocess(at.Config)
 		return p, at.Config, err
 	}
+	if path := otherConfig(at.Path); path != "" {
+		p, err := readPreprocess(path)
+		return p, path, err
+	}
 	if b, how, ok := models.Recognize(at.Name, sum); ok {
 		p, err := vit.ParsePreprocess(b.Preprocess)
 		return p, fmt.Sprintf("the registry's %s (%s)", b.Name, how), err
 	}
-	in, _ := graph.Inspect(m, graph.FeatureChoice{}) // what is wrong with it is said later
+	in, _ := graph.Inspect(m, featureChoice(c.Feature)) // what is wrong with it is said later
 	width, height := int(in.Image.Width), int(in.Image.Height)
 	if width <= 0 || height <= 0 {
 		width, height = fallbackSize, fallbackSize
 	}
-	return vit.DefaultPreprocess(width, height), guessed, nil
+	p := vit.DefaultPreprocess(width, height)
+	if in.Image.Type == "uint8" { // bytes: the model normalises
+		p.Mean, p.Std = [3]float32{}, [3]float32{1, 1, 1}
+	}
+	return p, guessed, nil
+}
+
+// otherConfig finds the file beside a model that has its preprocessing where
+// there is no preprocessor_config.json: transformers 5 writes it into
+// processor_config.json for models of images and text, timm (and transformers
+// for timm's models) into config.json. It returns "" if neither has it.
+func otherConfig(model string) string {
+	if model == "" {
+		return ""
+	}
+	for _, name := range []string{"processor_config.json", "config.json"} {
+		path := filepath.Join(filepath.Dir(model), name)
+		text, err := os.ReadFile(path)
+		if err != nil {
+			continue
+		}
+		var has struct {
+			ImageProcessor json.RawMessage `json:"image_processor"`
+			PretrainedCfg  json.RawMessage `json:"pretrained_cfg"`
+		}
+		if json.Unmarshal(text, &has) == nil && (has.ImageProcessor != nil || has.PretrainedCfg != nil) {
+			return path
+		}
+	}
+	return ""
 }
 
 // readPreprocess reads a JSON file of ours or in the Hugging Face convention.

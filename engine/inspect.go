@@ -37,7 +37,7 @@ func Inspect(c Config) (*ModelReport, error) {
 	var unfit error
 	r.Inspection, unfit = graph.Inspect(model, choice)
 	if unfit != nil {
-		return r, unfit
+		return r, misfit(unfit, from, pre, r.Image)
 	}
 	return r, err
 }

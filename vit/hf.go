@@ -31,13 +31,14 @@ type hfConfig struct {
 	ImageMean   []float64 `json:"image_mean"`
 	ImageStd    []float64 `json:"image_std"`
 
-	DoPad          *bool    `json:"do_pad"`
-	DoFlipChannels *bool    `json:"do_flip_channel_order"`
-	DoSplit        *bool    `json:"do_image_splitting"`
-	MaxPatches     *int     `json:"max_num_patches"`
-	NumFrames      *int     `json:"num_frames"`
-	PretrainedCfg  *timmCfg `json:"pretrained_cfg"`
-	TimmInputSize  []int    `json:"input_size"`
+	DoPad          *bool           `json:"do_pad"`
+	DoFlipChannels *bool           `json:"do_flip_channel_order"`
+	DoSplit        *bool           `json:"do_image_splitting"`
+	MaxPatches     *int            `json:"max_num_patches"`
+	NumFrames      *int            `json:"num_frames"`
+	ImageProcessor json.RawMessage `json:"image_processor"` // of a processor_config.json
+	PretrainedCfg  *timmCfg        `json:"pretrained_cfg"`
+	TimmInputSize  []int           `json:"input_size"`
 }
 
 // hfSize is {"height", "width"}, {"shortest_edge"}, or a number whose meaning the processor decides.
@@ -117,7 +118,8 @@ var hfFamilies = map[string]family{
 
 // ParseHF reads a preprocessor_config.json in the Hugging Face convention: of ViT, DeiT, BEiT, CLIP,
 // SigLIP, DINOv2 (Bit), DINOv3 and ConvNeXt processors, old feature extractors among them, and a
-// config.json of timm (pretrained_cfg, or its keys alone). What cannot be expressed as a Preprocess
+// config.json of timm (pretrained_cfg, or its keys alone); also a processor_config.json, which has
+// the image processor inside. What cannot be expressed as a Preprocess
 // is refused by name.
 func ParseHF(data []byte) (Preprocess, error) {
 	p, err := parseHF(data)
@@ -134,6 +136,12 @@ func parseHF(data []byte) (Preprocess, error) {
 	var c hfConfig
 	if err := json.Unmarshal(data, &c); err != nil {
 		return Preprocess{}, err
+	}
+	if c.ImageProcessor != nil {
+		data, c = c.ImageProcessor, hfConfig{}
+		if err := json.Unmarshal(data, &c); err != nil {
+			return Preprocess{}, err
+		}
 	}
 	if c.PretrainedCfg != nil {
 		return c.PretrainedCfg.preprocess()

@@ -53,6 +53,8 @@ func TestParseHF(t *testing.T) {
 		"timm":                      {`{"architecture": "vit_tiny_patch16_224", "num_classes": 1000, "pretrained_cfg": {"tag": "augreg", "input_size": [3, 224, 224], "fixed_input_size": true, "interpolation": "bicubic", "crop_pct": 0.9, "crop_mode": "center", "mean": [0.5, 0.5, 0.5], "std": [0.5, 0.5, 0.5]}}`, cropped("shortest", 248, 224, "bicubic", half, half)},
 		"timm, keys alone":          {`{"input_size": [3, 32, 32], "interpolation": "bilinear", "crop_pct": 1.0, "mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}`, cropped("shortest", 32, 32, "bilinear", imageNetMean, imageNetStd)},
 		"timm, squash":              {`{"input_size": [3, 378, 378], "interpolation": "bicubic", "crop_pct": 1.0, "crop_mode": "squash", "mean": [0.5, 0.5, 0.5], "std": [0.5, 0.5, 0.5]}`, cropped("exact", 378, 378, "bicubic", half, half)},
+		"CLIP inside a processor":   {`{"image_processor": {"crop_size": {"height": 224, "width": 224}, "do_center_crop": true, "image_processor_type": "CLIPImageProcessor", "resample": 3, "size": {"shortest_edge": 224}}, "processor_class": "CLIPProcessor"}`, cropped("shortest", 224, 224, "bicubic", clipMean, clipStd)},
+		"timm's data_config":        {`{"input_size": [3, 224, 224], "interpolation": "bicubic", "mean": [0.5, 0.5, 0.5], "std": [0.5, 0.5, 0.5], "crop_pct": 0.9, "crop_mode": "center"}`, cropped("shortest", 248, 224, "bicubic", half, half)},
 		"rescale offset that is no": {`{"size": 8, "rescale_offset": false}`, square(8, "bilinear", half, half)},
 	} {
 		got, err := ParseHF([]byte(c.text))
