@@ -13,9 +13,10 @@
 //
 // # What is recognised
 //
-// In this order: a pooled output [B,D] (embedding, image_embeds, pooler_output, …); the tokens [B,N,D] of the last
-// layer (last_hidden_state), pooled to the CLS token, the mean of the patch tokens, or both; and for a classifier that
-// gives only logits, the input of its last matrix product. The batch may be fixed or dynamic, the image size too;
+// In this order: a pooled output [B,D], by name (embedding, image_embeds, pooler_output, …) or because nothing makes it a
+// classifier's; the tokens [B,N,D] of the last layer (last_hidden_state), pooled to the CLS token, the mean of the patch
+// tokens, registers left out, or both; for a classifier that gives only logits, the input of its last matrix product; and
+// the mean over a feature map [B,D,h,w] or [B,h,w,D]. The batch may be fixed or dynamic, the image size too;
 // images may enter as NCHW or NHWC, float32, float16 or uint8. Of a model with several inputs, such as CLIP, the image
 // half is taken if the feature depends on it alone.
 //

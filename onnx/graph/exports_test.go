@@ -241,6 +241,20 @@ func TestSizeOfThePositionEmbedding(t *testing.T) {
 	}
 }
 
+func TestOperatorsOfOthers(t *testing.T) {
+	s := newSketch()
+	s.gives(s.tokens("output", "cls_token", 1), 3)
+	m := s.model()
+	m.proto.Graph.Node[0].Domain = proto.String("org.pytorch.aten")
+	if _, err := Inspect(m, FeatureChoice{}); err == nil || !strings.Contains(err.Error(), "Conv of org.pytorch.aten") {
+		t.Error(err)
+	}
+	m.proto.Functions = []*onnxpb.FunctionProto{{Name: proto.String("Conv"), Domain: proto.String("org.pytorch.aten")}}
+	if _, err := Inspect(m, FeatureChoice{}); err != nil {
+		t.Error("a function of the model's own:", err)
+	}
+}
+
 func TestNotTheSameEachTime(t *testing.T) {
 	for name, tt := range map[string]struct {
 		build func(s *sketch, x string) string
