@@ -5,8 +5,6 @@ import (
 	"math"
 	"slices"
 	"strings"
-
-	"github.com/vitft/vitft/onnx/graph/onnxpb"
 )
 
 // find makes all choices, in the order that later ones need.

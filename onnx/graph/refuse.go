@@ -87,4 +87,3 @@ func (f *finder) sameEachTime(tensor string) {
 		}
 	}
 }
-
