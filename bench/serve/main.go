@@ -5,10 +5,11 @@
 //	go run ./bench/serve -vitft /tmp/vitft -run RUN
 //
 // RUN is a finished run; its predictions.csv says which photos to send and which
-// labels to expect. Bare runs of ready batches come before and after the load,
-// which many clients make for some minutes, with two reloads (SIGHUP) on the way
-// and SIGTERM at its end. It fails if an answer is missing, late, or other than
-// the run's.
+// labels to expect. Many clients ask for some minutes, in rounds; before, between
+// and after them, while the clients hold still, bare runs of ready batches are
+// timed, because machines are shared and their speed changes. Two reloads
+// (SIGHUP) are on the way and SIGTERM is at the end. It fails if an answer is
+// missing or other than the run's.
 package main
 
 import (
@@ -45,12 +46,13 @@ func main() {
 	vitft := flag.String("vitft", "bin/vitft", "the program to measure")
 	run := flag.String("run", "run", "run folder with predictions.csv")
 	clients := flag.Int("clients", 64, "clients at a time")
-	load := flag.Duration("for", 3*time.Minute, "how long they ask")
-	bare := flag.Duration("bare", 30*time.Second, "bare session runs before and after")
+	load := flag.Duration("for", 3*time.Minute, "how long they ask, in all")
+	rounds := flag.Int("rounds", 9, "rounds of that")
+	bare := flag.Duration("bare", 6*time.Second, "bare session runs before, between and after the rounds")
 	provider := flag.String("provider", "cpu", "cpu or cuda")
 	batch := flag.Int("batch", 16, "images of a batch")
 	flag.Parse()
-	if err := measure(*vitft, *run, *provider, *batch, *clients, *load, *bare); err != nil {
+	if err := measure(*vitft, *run, *provider, *batch, *clients, *rounds, *load, *bare); err != nil {
 		log.Fatal("bench/serve: ", err)
 	}
 }
@@ -61,43 +63,86 @@ type photo struct {
 	encoded     []byte
 }
 
-func measure(vitft, run, provider string, batch, clients int, load, bareFor time.Duration) error {
+func measure(vitft, run, provider string, batch, clients, rounds int, load, bareFor time.Duration) error {
 	photos, err := readPhotos(run)
 	if err != nil {
 		return err
 	}
-	before, err := bareRate(run, provider, batch, photos, bareFor)
+	alone, err := newBare(run, provider, batch, photos)
 	if err != nil {
 		return err
 	}
+	defer alone.model.Close()
 	s, err := start(vitft, run, provider, batch)
 	if err != nil {
 		return err
 	}
 	defer s.cmd.Process.Kill()
-	t := &tally{}
-	stopping, memory := attack(s, photos, clients, load, t)
-	if err := s.cmd.Wait(); err != nil {
-		return fmt.Errorf("the server ended with %w", err)
+
+	var t tally
+	var hold sync.RWMutex // held by each request, and between rounds by us
+	hold.Lock()
+	all := attack(s, photos, clients, &t, &hold)
+	var bare, served, ratios []float64
+	var memory []string
+	rate, err := alone.rate(bareFor)
+	bare = append(bare, rate)
+	for i := 0; i < rounds && err == nil; i++ {
+		before, begin := t.answered(), time.Now()
+		hold.Unlock()
+		if i == rounds/3 || i == 2*rounds/3 {
+			s.cmd.Process.Signal(syscall.SIGHUP)
+		}
+		time.Sleep(load / time.Duration(rounds))
+		memory = append(memory, resident(s.cmd.Process.Pid))
+		if i < rounds-1 { // at the end the clients go on
+			hold.Lock()
+		}
+		served = append(served, float64(t.answered()-before)/time.Since(begin).Seconds())
+		if i < rounds-1 {
+			rate, err = alone.rate(bareFor)
+			bare = append(bare, rate)
+		}
 	}
-	after, err := bareRate(run, provider, batch, photos, bareFor)
 	if err != nil {
 		return err
 	}
-	rate := float64(t.inTime) / load.Seconds()
+	t.terminated.Store(true)
+	end := time.Now()
+	s.cmd.Process.Signal(syscall.SIGTERM)
+	all.Wait()
+	stopping := time.Since(end)
+	if err := s.cmd.Wait(); err != nil {
+		return fmt.Errorf("the server ended with %w", err)
+	}
+	if rate, err = alone.rate(bareFor); err != nil {
+		return err
+	}
+	bare = append(bare, rate)
+	for i, x := range served {
+		ratios = append(ratios, x/((bare[i]+bare[i+1])/2))
+	}
+
+	fmt.Printf("%d CPUs, provider %s, %d clients for %v in %d rounds, %d photos\n", runtime.NumCPU(), provider, clients, load, rounds, len(photos))
+	fmt.Printf("bare session, batches of %d: %.1f images/s (median of %.1f)\n", batch, median(bare), bare)
+	fmt.Printf("server: %.1f images/s (median of %.1f)\n", median(served), served)
+	fmt.Printf("server as a share of the bare runs before and after the round: %.3f (median of %.2f)\n", median(ratios), ratios)
 	slices.Sort(t.latencies)
-	quantile := func(q float64) time.Duration {
+	at := func(q float64) time.Duration {
 		return t.latencies[int(q*float64(len(t.latencies)-1))].Round(time.Millisecond)
 	}
-	fmt.Printf("%d CPUs, provider %s, %d clients for %v, %d photos\n", runtime.NumCPU(), provider, clients, load, len(photos))
-	fmt.Printf("bare session, batches of %d: %.1f images/s before, %.1f after\n", batch, before, after)
-	fmt.Printf("server: %.1f images/s, %.3f of bare; latency median %v, 95 %% %v, 99 %% %v\n", rate, rate/((before+after)/2), quantile(.5), quantile(.95), quantile(.99))
-	fmt.Printf("answers %d, of them with the run's label %d; reloads 2, the last %v after SIGTERM; not accepted after SIGTERM %d\n", t.answers, t.right, stopping.Round(time.Millisecond), t.refused)
-	fmt.Printf("memory (MB resident): %s\n", memory)
+	fmt.Printf("latency: median %v, 95 %% %v, 99 %% %v\n", at(.5), at(.95), at(.99))
+	fmt.Printf("%d answers, %d with the run's label; 2 reloads; ended %v after SIGTERM; %d requests not accepted after it\n", t.answers, t.right, stopping.Round(time.Millisecond), t.refused)
+	fmt.Printf("memory after each round (MB resident): %s\n", strings.Join(memory, " "))
 	if t.lost > 0 || t.right != t.answers {
 		return fmt.Errorf("%d requests were lost, %d labels differ: %s", t.lost, t.answers-t.right, t.first)
 	}
 	return nil
+}
+
+func median(values []float64) float64 {
+	sorted := slices.Sorted(slices.Values(values))
+	return sorted[len(sorted)/2]
 }
 
 func readPhotos(run string) ([]photo, error) {
@@ -121,45 +166,55 @@ func readPhotos(run string) ([]photo, error) {
 	return photos, nil
 }
 
-// bareRate is the images a second of session runs on a batch that is ready.
-func bareRate(run, provider string, batch int, photos []photo, least time.Duration) (float64, error) {
+// bare is a session and a batch that is ready for it.
+type bare struct {
+	model   *onnx.ImageModel
+	batch   int
+	pixels  []float32
+	outputs [][]float32
+}
+
+func newBare(run, provider string, batch int, photos []photo) (*bare, error) {
 	c, err := engine.OpenClassifier(run, engine.ClassifierOptions{Provider: provider}) // loads the library and knows the preprocessing
 	if err != nil {
-		return 0, err
+		return nil, err
 	}
 	p := c.Preprocess()
 	if err := c.Close(); err != nil {
-		return 0, err
+		return nil, err
 	}
 	text, err := os.ReadFile(filepath.Join(run, "model.onnx"))
 	if err != nil {
-		return 0, err
+		return nil, err
 	}
 	m, err := onnx.NewImageModel(text, onnx.SessionOptions{Provider: onnx.Provider(provider)})
 	if err != nil {
-		return 0, err
+		return nil, err
 	}
-	defer m.Close()
-	pixels := make([]float32, batch*p.Size())
+	a := &bare{model: m, batch: batch, pixels: make([]float32, batch*p.Size())}
 	for i := range batch {
-		if err := p.Bytes(photos[i%len(photos)].encoded, pixels[i*p.Size():(i+1)*p.Size()]); err != nil {
-			return 0, err
+		if err := p.Bytes(photos[i%len(photos)].encoded, a.pixels[i*p.Size():(i+1)*p.Size()]); err != nil {
+			return nil, err
 		}
 	}
-	var outputs [][]float32
 	for _, v := range m.Outputs() {
-		outputs = append(outputs, make([]float32, int64(batch)*v.Shape[1]))
+		a.outputs = append(a.outputs, make([]float32, int64(batch)*v.Shape[1]))
 	}
-	runOnce := func() error { return m.Run(context.Background(), pixels, batch, outputs...) }
-	if err := runOnce(); err != nil { // the first is slower
-		return 0, err
-	}
+	return a, a.run() // the first is slower
+}
+
+func (a *bare) run() error {
+	return a.model.Run(context.Background(), a.pixels, a.batch, a.outputs...)
+}
+
+// rate is the images a second, over so long at least.
+func (a *bare) rate(least time.Duration) (float64, error) {
 	images, begin := 0, time.Now()
 	for time.Since(begin) < least {
-		if err := runOnce(); err != nil {
+		if err := a.run(); err != nil {
 			return 0, err
 		}
-		images += batch
+		images += a.batch
 	}
 	return float64(images) / time.Since(begin).Seconds(), nil
 }
@@ -200,77 +255,65 @@ func start(vitft, run, provider string, batch int) (*server, error) {
 
 // tally is what the clients saw.
 type tally struct {
+	terminated atomic.Bool // SIGTERM was sent
+
 	sync.Mutex
 	answers, right, refused, lost int
-	inTime                        int // answered before the load ended
 	latencies                     []time.Duration
 	first                         string // thing that went wrong
 }
 
-func (t *tally) wrong(format string, a ...any) {
-	if t.first == "" {
-		t.first = fmt.Sprintf(format, a...)
-	}
+func (t *tally) answered() int {
+	t.Lock()
+	defer t.Unlock()
+	return t.answers
 }
 
-// attack lets clients ask until SIGTERM has ended the server, and returns how
-// long that took and its memory every tenth of the time.
-func attack(s *server, photos []photo, clients int, load time.Duration, t *tally) (stopping time.Duration, memory string) {
+// note counts an answer and says whether its client goes on.
+func (t *tally) note(p photo, label string, took time.Duration, err error) bool {
+	t.Lock()
+	defer t.Unlock()
+	wrong := ""
+	switch {
+	case err != nil && t.terminated.Load() && notAccepted(err):
+		t.refused++
+		return false
+	case err != nil:
+		t.lost++
+		wrong = fmt.Sprintf("%s: %v", p.path, err)
+	default:
+		t.answers++
+		t.latencies = append(t.latencies, took)
+		if label == p.label {
+			t.right++
+		} else {
+			wrong = fmt.Sprintf("%s: %s, the run said %s", p.path, label, p.label)
+		}
+	}
+	if t.first == "" {
+		t.first = wrong
+	}
+	return err == nil || !t.terminated.Load()
+}
+
+// attack lets clients ask, whenever they get hold, until the server is gone.
+func attack(s *server, photos []photo, clients int, t *tally, hold *sync.RWMutex) *sync.WaitGroup {
 	var next atomic.Int64
-	var terminated atomic.Bool
-	begin := time.Now()
 	var all sync.WaitGroup
 	for range clients {
 		all.Go(func() {
 			client := &http.Client{Transport: &http.Transport{}, Timeout: 2 * time.Minute}
-			for {
+			for more := true; more; {
+				hold.RLock()
 				p := photos[int(next.Add(1)-1)%len(photos)]
 				asked := time.Now()
 				label, err := ask(client, s.url, p.encoded)
-				took := time.Since(asked)
-				if err != nil && terminated.Load() && notAccepted(err) {
-					t.Lock()
-					t.refused++
-					t.Unlock()
-					return
-				}
-				t.Lock()
-				switch {
-				case err != nil:
-					t.lost++
-					t.wrong("%s: %v", p.path, err)
-				default:
-					t.answers++
-					t.latencies = append(t.latencies, took)
-					if time.Since(begin) <= load {
-						t.inTime++
-					}
-					if label == p.label {
-						t.right++
-					} else {
-						t.wrong("%s: %s, the run said %s", p.path, label, p.label)
-					}
-				}
-				t.Unlock()
-				if err != nil && terminated.Load() {
-					return
-				}
+				more = t.note(p, label, time.Since(asked), err)
+				hold.RUnlock()
 			}
 		})
 	}
-	var samples []string
-	for i := range 10 {
-		time.Sleep(load / 10)
-		samples = append(samples, resident(s.cmd.Process.Pid))
-		if i == 2 || i == 6 {
-			s.cmd.Process.Signal(syscall.SIGHUP)
-		}
-	}
-	terminated.Store(true)
-	s.cmd.Process.Signal(syscall.SIGTERM)
-	end := time.Now()
-	all.Wait()
-	return time.Since(end), strings.Join(samples, " ")
+	return &all
 }
 
 func ask(client *http.Client, url string, image []byte) (label string, err error) {
