@@ -2,6 +2,7 @@ package graph
 
 import (
 	"encoding/binary"
+	"errors"
 	"slices"
 	"strings"
 	"testing"
@@ -238,6 +239,14 @@ func TestSizeOfThePositionEmbedding(t *testing.T) {
 		if err == nil && in.Image.Width != 16 {
 			t.Errorf("size %d: %+v", size, in.Image)
 		}
+	}
+}
+
+func TestUnsorted(t *testing.T) {
+	m := read(t, "pooled.onnx")
+	slices.Reverse(m.proto.Graph.Node)
+	if _, err := Inspect(m, FeatureChoice{}); !errors.Is(err, ErrModel) || !strings.Contains(err.Error(), "not sorted") {
+		t.Error(err)
 	}
 }
 

@@ -243,6 +243,23 @@ save("clip_image.onnx", image_half, auto="image_embeds")
 (HERE / "clip_image.onnx").unlink()
 expected["clip.onnx"] = expected.pop("clip_image.onnx")
 
+n = Net()  # registers in front and no CLS token; mean over what is behind them
+n.op("Conv", ["pixel_values", n.weight("patch.w", D, 3, P, P), n.weight("patch.b", D)], "patch", strides=[P, P], kernel_shape=[P, P])
+n.op("Reshape", ["patch", n.const("flat_shape", np.array([0, D, -1]))], "flat")
+n.op("Transpose", ["flat"], "seq", perm=[0, 2, 1])
+n.op("Shape", ["patch"], "patch_shape")
+n.op("Slice", ["patch_shape", n.const("c0", np.array([0])), n.const("c1", np.array([1]))], "b1")
+n.op("Concat", ["b1", n.const("four_d", np.array([4, D]))], "reg_shape", axis=0)
+n.op("Expand", [n.weight("reg_token", 1, 4, D), "reg_shape"], "reg")
+t = n.op("Concat", ["reg", "seq"], "tokens", axis=1)
+save("registers.onnx", n.model([IMAGE], [f32(t, "batch", "n", "d")]), auto=(lambda y: y[:, 4:].mean(axis=1), t))
+
+n = Net()  # a feature map, channels last
+n.op("Conv", ["pixel_values", n.weight("patch.w", D, 3, P, P), n.weight("patch.b", D)], "patch", strides=[P, P], kernel_shape=[P, P])
+n.op("Transpose", ["patch"], "last", perm=[0, 2, 3, 1])
+t = n.op("LayerNormalization", ["last", n.weight("norm.w", D), n.weight("norm.b", D)], "map", axis=-1)
+save("map_nhwc.onnx", n.model([IMAGE], [f32(t, "batch", "h", "w", "d")]), auto=(lambda y: y.mean(axis=(1, 2)), t))
+
 # What must be refused.
 m2 = onnx.ModelProto()
 m2.CopyFrom(m)
