@@ -182,8 +182,8 @@ func agree(a, b *onnx.Encoder, n, size int) error {
 }
 
 func loadRuntime(c Config, ev Events) error {
-	if _, loaded := onnx.Loaded(); loaded {
-		return nil
+	if _, loaded := onnx.Loaded(); loaded && c.Library == "" {
+		return nil // a process has one; who names another is told so
 	}
 	library, err := onnx.Find(c.Library)
 	if err != nil {

@@ -18,6 +18,7 @@ import (
 func Evaluate(ctx context.Context, dir string, c Config, ev Events) (_ Metrics, err error) {
 	defer func() { err = interruption(ctx, err, "the same command goes on") }()
 	var none Metrics
+	out := c.Out // without the default, which is for run folders
 	c.EnsureDefaults()
 	if err := c.Validate(); err != nil {
 		return none, err
@@ -64,9 +65,8 @@ func Evaluate(ctx context.Context, dir string, c Config, ev Events) (_ Metrics, 
 	}
 	m := fit.measure(logits, set.labels(), classes, run.counts)
 	m.Split, m.Loss, m.Epochs, m.SwitchEpoch, m.Seed = filepath.Base(c.Test), trained.Loss, trained.Epochs, trained.SwitchEpoch, trained.Seed
-	if c.Out != "" {
-		out := runFolder(filepath.Dir(c.Out))
-		if err := out.writeCSV(filepath.Base(c.Out), predictions(set, logits, run.scaling)); err != nil {
+	if out != "" {
+		if err := runFolder(filepath.Dir(out)).writeCSV(filepath.Base(out), predictions(set, logits, run.scaling)); err != nil {
 			return none, err
 		}
 	}

@@ -63,6 +63,7 @@ func TestExitCodes(t *testing.T) {
 		t.Fatal(err)
 	}
 	dir := photos(t, 2)
+	t.Chdir(t.TempDir()) // for what is written by mistake
 	for _, x := range []struct {
 		args  []string
 		code  int
@@ -121,6 +122,9 @@ func TestFinetuneThenEvaluate(t *testing.T) {
 	}
 	if m["samples"] != 16.0 || m["loss"] != "cvs" || m["epochs"] != 3.0 {
 		t.Errorf("evaluate prints %v", m)
+	}
+	if _, err := os.Stat("run"); err == nil {
+		t.Error("evaluate has written something called run")
 	}
 	if stderr != "" {
 		t.Errorf("--quiet, yet standard error has %q", stderr)
