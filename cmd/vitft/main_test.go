@@ -100,7 +100,8 @@ func TestExitCodes(t *testing.T) {
 func TestFinetuneThenEvaluate(t *testing.T) {
 	needRuntime(t)
 	dir, work := photos(t, 8), t.TempDir()
-	out, cache := filepath.Join(work, "run"), filepath.Join(work, "cache")
+	out, cache := filepath.Join(work, "out"), filepath.Join(work, "cache")
+	t.Chdir(work)
 	code, stdout, stderr := vitft(t, "finetune", "--train", dir, "--val", "0.25", "--out", out, "--cache", cache, "--epochs", "3", "--provider", "cpu", "--log-format", "json")
 	if code != exitDone {
 		t.Fatalf("exit code %d: %s", code, stderr)
