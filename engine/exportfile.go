@@ -100,6 +100,9 @@ func Export(ctx context.Context, dir, out string, c Config, o ExportOptions, ev 
 	if err := done.Agreement.within(o.NearTie, max(p.difference, o.NearTie)); err != nil {
 		return done, fmt.Errorf("%s is not written: %w%s", out, err, p.cure())
 	}
+	if err := os.MkdirAll(filepath.Dir(out), 0o755); err != nil {
+		return done, err
+	}
 	write := func(path string, content []byte) error {
 		done.Files = append(done.Files, path)
 		return atomicfile.Write(path, func(w io.Writer) error {

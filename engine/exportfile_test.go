@@ -19,7 +19,7 @@ import (
 // export writes a run's model below dir and fails the test if it is refused.
 func export(t testing.TB, run, dir string, o ExportOptions) (string, *Exported) {
 	t.Helper()
-	out := filepath.Join(dir, "exported.onnx")
+	out := filepath.Join(dir, "made on the way", "exported.onnx")
 	done, err := Export(context.Background(), run, out, Config{Provider: "cpu", Cache: filepath.Join(filepath.Dir(run), "cache")}, o, Events{})
 	if err != nil {
 		t.Fatal(err)

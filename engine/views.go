@@ -67,7 +67,7 @@ func (b *backbone) openView(v graph.View, key store.Key, c Config, ev Events) (_
 	for _, bad := range report.Bad {
 		ev.warn("a block of the feature store is damaged; its images are encoded again", "block", bad.Path, "reason", bad.Err)
 	}
-	ev.info("feature store", "folder", s.Dir(), "view", v, "features", report.Features)
+	ev.info("feature store", "folder", s.Dir(), "view", v.String(), "features", report.Features)
 	return opened, nil
 }
 

@@ -126,8 +126,12 @@ func CheckLeak(train *Dataset, trainScan *Scan, test *Dataset, testScan *Scan) [
 			leaks = append(leaks, fmt.Sprintf("%s = %s", test.Items[i].Path, train.Items[k].Path))
 		}
 	}
+	of := test.Name
+	if of == train.Name {
+		of = "the part held out of " + of
+	}
 	return appendFinding(nil, Leak, leaks,
-		"%d images of %s are in the training set %s too, which flatters the result: %s", len(leaks), test.Name, train.Name, listed(leaks))
+		"%d images of %s are in the training set %s too, which flatters the result: %s", len(leaks), of, train.Name, listed(leaks))
 }
 
 func (it Item) hash() ([sha256.Size]byte, error) {

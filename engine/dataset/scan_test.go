@@ -83,4 +83,8 @@ func TestCheckContent(t *testing.T) {
 		t.Errorf("%+v", findings)
 	}
 	wantFindings(t, CheckContent(test, scan(test)))
+	test.Name = train.Name // as a fraction held out has it
+	if findings = CheckLeak(train, scan(train), test, scan(test)); !strings.Contains(findings[0].Message, "held out of "+train.Name) {
+		t.Errorf("%+v", findings)
+	}
 }

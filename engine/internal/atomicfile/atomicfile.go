@@ -132,6 +132,9 @@ func createTemp(dir string) (*os.File, error) {
 		rand.Read(id[:]) // never fails (crypto/rand)
 		name := filepath.Join(dir, tempPrefix+hex.EncodeToString(id[:]))
 		f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o644)
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil, fmt.Errorf("there is no folder %s: %w", dir, fs.ErrNotExist)
+		}
 		if err != nil {
 			return nil, err
 		}
