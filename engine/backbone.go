@@ -196,9 +196,12 @@ func loadRuntime(c Config, ev Events) error {
 // key is what the features of b depend on.
 func (b *backbone) key() store.Key {
 	f := b.inspection.Feature
+	feature := fmt.Sprintf("%s/%s", f.Tensor, f.Pooling)
+	if f.Prefix > 1 && f.Pooling != graph.PoolCLS { // a mean that leaves out registers
+		feature += fmt.Sprintf(" after %d tokens", f.Prefix)
+	}
 	return store.Key{
-		Backbone: b.sha256, Preprocess: b.preprocess.Key(),
-		Feature:   fmt.Sprintf("%s/%s", f.Tensor, f.Pooling),
+		Backbone: b.sha256, Preprocess: b.preprocess.Key(), Feature: feature,
 		Precision: b.inspection.Image.Type, Provider: b.encoder.Provider(), Dim: b.encoder.Dim(),
 	}
 }
