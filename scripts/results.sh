@@ -19,6 +19,8 @@ sweep() { # name, experiment, flags …
 }
 
 sweep losses-ir100 losses
+sweep losses-ir50 losses --train cifar100/train_ir50.csv
+sweep losses-ir10 losses --train cifar100/train_ir10.csv
 sweep losses-caltech losses --train caltech101/train --test caltech101/test
 sweep tuned-ir100 tuned
 sweep ablation-ir100 ablation
@@ -27,6 +29,8 @@ sweep fig1-ir100 fig1_miscalibration
 sweep calibration-ir100 calibration
 sweep views-ir100 views
 sweep tta-ir100 views --views 1
+sweep kappa-ir100 kappa
+sweep experts-ir100 experts
 
 # A line "@table NAME" becomes that sweep's table.
 awk -v out="$out" '
