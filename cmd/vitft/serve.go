@@ -54,12 +54,11 @@ func (a *app) serve(cmd *cobra.Command, _ []string) error {
 	if err != nil {
 		return err
 	}
-	// The address first: loading models takes longer than finding out that it is taken.
 	addr := a.settings.GetString("addr")
 	if _, _, err := net.SplitHostPort(addr); err != nil {
 		return fmt.Errorf("%w: --addr: %w; write HOST:PORT or :PORT", errUsage, err)
 	}
-	l, err := net.Listen("tcp", addr)
+	l, err := net.Listen("tcp", addr) // before the models, which take longer than finding out that it is taken
 	if err != nil {
 		return fmt.Errorf("--addr: %w", err)
 	}

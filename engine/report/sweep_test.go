@@ -385,14 +385,21 @@ func FuzzSweep(f *testing.F) {
 			put(t, dir, name, string(text))
 		}
 		s, err := report.LoadSweep(dir)
-		if err != nil {
-			if !errors.Is(err, report.ErrData) {
-				t.Errorf("LoadSweep: %v, want it to wrap ErrData", err)
-			}
-			return
-		}
-		if err := s.Write(io.Discard); err != nil {
-			t.Errorf("Write: %v", err)
-		}
+		loadsAndWrites(t, s, err)
 	})
+}
+
+// loadsAndWrites expects a page that can be written, or its files refused as
+// bad data.
+func loadsAndWrites(t *testing.T, page interface{ Write(io.Writer) error }, err error) {
+	t.Helper()
+	if err != nil {
+		if !errors.Is(err, report.ErrData) {
+			t.Errorf("loading: %v, want it to wrap ErrData", err)
+		}
+		return
+	}
+	if err := page.Write(io.Discard); err != nil {
+		t.Errorf("Write: %v", err)
+	}
 }
