@@ -1,0 +1,48 @@
+// Package device says where models run: which library of ONNX Runtime, which provider, how many threads.
+package device
+
+import (
+	"fmt"
+	"runtime"
+
+	"github.com/vitft/vitft/engine/event"
+	"github.com/vitft/vitft/engine/setting"
+	"github.com/vitft/vitft/onnx"
+)
+
+// Options say where to run. The zero value is right for most uses.
+type Options struct {
+	Provider string // auto, cpu or cuda; auto
+	Threads  int    // of the runtime within one run; all cores
+	Library  string // the ONNX Runtime library to load; found by onnx.Find
+}
+
+// Fields declares the settings.
+func (o *Options) Fields() []setting.Field {
+	cores := fmt.Sprintf("all %d cores", runtime.NumCPU())
+	return []setting.Field{
+		setting.OneOf("provider", &o.Provider, string(onnx.Auto), []string{string(onnx.Auto), string(onnx.CPU), string(onnx.CUDA)},
+			"where models run: auto, cpu or cuda"),
+		setting.Number("threads", &o.Threads, 0, setting.Between(1, 1024).Or(0, cores), "threads of the runtime (0: all cores)"),
+		setting.Text("ort-lib", &o.Library, "", nil,
+			"path of the ONNX Runtime shared library (default: searched for, see vitft doctor)").Here(),
+	}
+}
+
+// Load loads the library, once for a process. Who names another than the one that is loaded is refused.
+func (o Options) Load(ev event.Events) error {
+	if _, loaded := onnx.Loaded(); loaded && o.Library == "" {
+		return nil
+	}
+	library, err := onnx.Find(o.Library)
+	if err != nil {
+		return err
+	}
+	ev.Info("runtime library", "path", library.Path, "version", library.Version, "found", library.Source)
+	return onnx.Load(library)
+}
+
+// Session is how a session of the runtime is opened with o, filled in. External weights of the model lie in dir.
+func (o Options) Session(dir string) onnx.SessionOptions {
+	return onnx.SessionOptions{Provider: onnx.Provider(o.Provider), Threads: o.Threads, ExternalDataDir: dir}
+}

@@ -1,0 +1,197 @@
+package setting
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"strconv"
+	"time"
+)
+
+// number is what a numeric setting can be.
+type number interface {
+	~int | ~int64 | ~uint64 | ~float64
+}
+
+// Range says which numbers a setting takes.
+type Range struct {
+	text string
+	has  func(v float64) bool
+}
+
+// AtLeast are the finite numbers from least on.
+func AtLeast(least float64) Range {
+	return Range{fmt.Sprintf("at least %v", least), func(v float64) bool { return v >= least }}
+}
+
+// Above are the finite numbers above a limit.
+func Above(limit float64) Range {
+	return Range{fmt.Sprintf("above %v", limit), func(v float64) bool { return v > limit }}
+}
+
+// Between are the numbers from least to most, both included.
+func Between(least, most float64) Range {
+	return Range{fmt.Sprintf("between %v and %v", least, most), func(v float64) bool { return v >= least && v <= most }}
+}
+
+// Within are the numbers above least (or from least on, if closed) and below most.
+func Within(least, most float64, closed bool) Range {
+	text := fmt.Sprintf("above %v and below %v", least, most)
+	if closed {
+		text = fmt.Sprintf("from %v to below %v", least, most)
+	}
+	return Range{text, func(v float64) bool { return (v > least || closed && v == least) && v < most }}
+}
+
+// Or widens a range by one number.
+func (r Range) Or(v float64, meaning string) Range {
+	return Range{fmt.Sprintf("%v (%s) or %s", v, meaning, r.text), func(w float64) bool { return w == v || r.has(w) }}
+}
+
+// check refuses what is outside. NaN and infinities are in no range.
+func (r Range) check(v float64, shown string) error {
+	if math.IsNaN(v) || math.IsInf(v, 0) || r.has != nil && !r.has(v) {
+		return fmt.Errorf("%s is not %s", shown, r.text)
+	}
+	return nil
+}
+
+// Number is a number of which 0 means the default, so r must not have 0 unless that is the default.
+func Number[T number](key string, p *T, standard T, r Range, help string) Field {
+	return variable(key, typeName[T](), help, p, standard, decode[T], within[T](r))
+}
+
+// Optional is a number of which nil means the default, so that 0 is a value like others.
+func Optional[T number](key string, p **T, standard T, r Range, help string) Field {
+	check := within[T](r)
+	return Field{Key: key, Help: help, Type: typeName[T](),
+		set: func(value any) error {
+			v, err := decode[T](value)
+			if err == nil {
+				err = check(v)
+			}
+			if err == nil {
+				*p = &v
+			}
+			return err
+		},
+		get: func() any {
+			if *p == nil {
+				return nil
+			}
+			return plain(**p)
+		},
+		fill: func() {
+			if *p == nil {
+				*p = &standard
+			}
+		},
+		check: func() error {
+			if *p == nil {
+				return nil
+			}
+			return check(**p)
+		},
+	}
+}
+
+func within[T number](r Range) func(T) error {
+	return func(v T) error { return r.check(float64(v), fmt.Sprint(v)) }
+}
+
+func typeName[T number]() string {
+	switch any(*new(T)).(type) {
+	case time.Duration:
+		return "duration"
+	case float64:
+		return "float"
+	case uint64:
+		return "uint"
+	}
+	return "int"
+}
+
+// plain is a value as files write it.
+func plain(v any) any {
+	if d, ok := v.(time.Duration); ok {
+		return d.String()
+	}
+	return v
+}
+
+// decode takes a number exactly as it is written, or not at all.
+func decode[T number](value any) (T, error) {
+	bad := fmt.Errorf("%v is no %s", value, map[string]string{
+		"duration": "time with its unit, as in 1m30s", "float": "number", "uint": "whole number from 0", "int": "whole number"}[typeName[T]()])
+	var v any
+	var err error
+	if s, is := value.(string); is {
+		switch any(*new(T)).(type) {
+		case time.Duration:
+			v, err = time.ParseDuration(s)
+		case float64:
+			v, err = strconv.ParseFloat(s, 64)
+		case uint64:
+			v, err = strconv.ParseUint(s, 10, 64)
+		case int64:
+			v, err = strconv.ParseInt(s, 10, 64)
+		default:
+			v, err = strconv.Atoi(s)
+		}
+		if errors.Is(err, strconv.ErrRange) {
+			return 0, fmt.Errorf("%s is too large", s)
+		} else if err != nil {
+			return 0, bad
+		}
+		return v.(T), nil
+	}
+	if typeName[T]() == "duration" {
+		if d, is := value.(time.Duration); is {
+			return T(d), nil
+		}
+		return 0, bad
+	}
+	// A number of YAML or JSON: what does not come back the same cannot be taken.
+	switch n := value.(type) {
+	case int:
+		if v := T(n); int(v) == n && (v < 0) == (n < 0) {
+			return v, nil
+		}
+	case int64:
+		if v := T(n); int64(v) == n && (v < 0) == (n < 0) {
+			return v, nil
+		}
+	case uint64:
+		if v := T(n); uint64(v) == n && v >= 0 {
+			return v, nil
+		}
+	case float64:
+		if v := T(n); float64(v) == n && (v < 0) == (n < 0) && math.Abs(n) < 1<<63 || math.IsNaN(n) || typeName[T]() == "float" {
+			return v, nil
+		}
+	}
+	return 0, bad
+}
+
+// text takes a string, or a number that stands for its own text; true and lists are no texts.
+func text[T ~string](value any) (T, error) {
+	switch v := value.(type) {
+	case string:
+		return T(v), nil
+	case T:
+		return v, nil
+	case int, int64, uint64, float64:
+		return T(fmt.Sprint(v)), nil
+	}
+	return "", fmt.Errorf("%v is no text; put it in quotes if it is meant as one", value)
+}
+
+func boolean(value any) (bool, error) {
+	switch value {
+	case true, "true":
+		return true, nil
+	case false, "false":
+		return false, nil
+	}
+	return false, fmt.Errorf("%v is neither true nor false", value)
+}

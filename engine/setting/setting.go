@@ -1,0 +1,292 @@
+// Package setting declares a setting once: its key, help, default, check and where its value is kept.
+//
+// # Basics
+//
+// A struct of settings lists its fields with a method:
+//
+//	func (o *Options) Fields() []setting.Field {
+//		return []setting.Field{
+//			setting.Number("epochs", &o.Epochs, 30, setting.AtLeast(1), "epochs"),
+//			setting.OneOf("optimizer", &o.Optimizer, "sgd", []string{"sgd", "adamw"}, "optimizer"),
+//		}
+//	}
+//
+// Flags, environment, configuration files, axes of a sweep, the comparison of a run that is resumed and the table in the
+// documentation are made from that list. [Field.Set] takes a value exactly as it is written or refuses it by its key;
+// [Fill] writes the defaults out; [Check] finds everything that is wrong.
+//
+// # Caveats
+//
+// The zero value of a variable means that it is not set; where 0 is a setting that differs from the default the
+// variable is a pointer, see [Optional]. A default may depend on other settings (the learning rate on the optimiser):
+// list the fields anew after those are set.
+package setting
+
+import (
+	"errors"
+	"fmt"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/vitft/vitft/engine/fault"
+)
+
+// Field is one setting, bound to the variable that holds it.
+type Field struct {
+	Key    string
+	Help   string
+	Type   string   // of the value: string, bool, int, uint, float or duration
+	Values []string // the only ones it takes, if not nil
+	Bare   string   // what a flag that stands alone means; "" where it needs a value
+	Local  bool     // belongs to this call or machine: no part of what reproduces a run
+
+	set   func(value any) error
+	get   func() any
+	fill  func()
+	check func() error
+}
+
+// Set sets the variable to a value that was written by hand or by [Field.Value]: text, or what YAML and JSON make of it.
+func (f Field) Set(value any) error {
+	if err := f.set(value); err != nil {
+		return fault.Config.Errorf("%s: %w", f.Key, err)
+	}
+	return nil
+}
+
+// Value is what the variable holds, as a string, bool, int, uint64, float64 or a list; nil while it is not set.
+func (f Field) Value() any { return f.get() }
+
+// Text is Value as Set reads it; "" while it is not set.
+func (f Field) Text() string {
+	switch v := f.get().(type) {
+	case nil:
+		return ""
+	case []string:
+		return strings.Join(v, ",")
+	default:
+		return fmt.Sprint(v)
+	}
+}
+
+// Alone lets a flag stand without a value, and says which it then means.
+func (f Field) Alone(value string) Field { f.Bare = value; return f }
+
+// Here marks the field as Local.
+func (f Field) Here() Field { f.Local = true; return f }
+
+// Fill writes the default into every variable that is not set.
+func Fill(fields []Field) {
+	for _, f := range fields {
+		f.fill()
+	}
+}
+
+// Check reports everything that is wrong with the values, each by its key.
+func Check(fields []Field) error {
+	var faults []error
+	for _, f := range fields {
+		if err := f.check(); err != nil {
+			faults = append(faults, fault.Config.Errorf("%s: %w", f.Key, err))
+		}
+	}
+	return errors.Join(faults...)
+}
+
+// Keys lists the fields' keys.
+func Keys(fields []Field) []string {
+	keys := make([]string, len(fields))
+	for i, f := range fields {
+		keys[i] = f.Key
+	}
+	return keys
+}
+
+// Find returns the field with a key.
+func Find(fields []Field, key string) (Field, bool) {
+	i := slices.IndexFunc(fields, func(f Field) bool { return f.Key == key })
+	if i < 0 {
+		return Field{}, false
+	}
+	return fields[i], true
+}
+
+// Set sets several fields by key. A key that is none is refused.
+func Set(fields []Field, values map[string]any) error {
+	var faults []error
+	for key, value := range values {
+		f, ok := Find(fields, key)
+		if !ok {
+			faults = append(faults, fault.Config.Errorf("%s is no setting here; known are %s", key, strings.Join(Keys(fields), ", ")))
+		} else if err := f.Set(value); err != nil {
+			faults = append(faults, err)
+		}
+	}
+	slices.SortFunc(faults, func(a, b error) int { return strings.Compare(a.Error(), b.Error()) })
+	return errors.Join(faults...)
+}
+
+// Given are the keys of the fields that are set, in their order.
+func Given(fields []Field) []string {
+	var keys []string
+	for _, f := range fields {
+		if f.get() != nil {
+			keys = append(keys, f.Key)
+		}
+	}
+	return keys
+}
+
+// Differences says for which of the keys two lists of the same fields have other values.
+func Differences(keys []string, now, before []Field) []string {
+	var texts []string
+	for _, key := range keys {
+		a, ok := Find(now, key)
+		b, known := Find(before, key)
+		if ok && known && a.Text() != b.Text() {
+			texts = append(texts, fmt.Sprintf("%s is %s, was %s", key, a.Text(), b.Text()))
+		}
+	}
+	return texts
+}
+
+// Text is a string; check may be nil.
+func Text[T ~string](key string, p *T, standard T, check func(string) error, help string) Field {
+	f := variable(key, "string", help, p, standard, text[T], func(v T) error {
+		if check == nil || v == "" {
+			return nil
+		}
+		return check(string(v))
+	})
+	f.get = func() any {
+		if *p == "" {
+			return nil
+		}
+		return string(*p)
+	}
+	return f
+}
+
+// Path is the path of a file or folder; Fill makes it absolute, so that it means the same from any folder.
+func Path(key string, p *string, standard, help string) Field {
+	f := Text(key, p, standard, nil, help)
+	fill := f.fill
+	f.fill = func() {
+		fill()
+		if abs, err := filepath.Abs(*p); *p != "" && err == nil {
+			*p = abs
+		}
+	}
+	return f
+}
+
+// OneOf is one of a few strings.
+func OneOf[T ~string](key string, p *T, standard T, values []T, help string) Field {
+	var names []string
+	for _, v := range values {
+		names = append(names, string(v))
+	}
+	f := Text(key, p, standard, func(v string) error {
+		if !slices.Contains(names, v) {
+			return fmt.Errorf("%q is none of %s", v, strings.Join(names, ", "))
+		}
+		return nil
+	}, help)
+	f.Values = names
+	return f
+}
+
+// Flag is true or false; false is the default.
+func Flag(key string, p *bool, help string) Field {
+	f := variable(key, "bool", help, p, false, boolean, func(bool) error { return nil })
+	f.get = func() any {
+		if !*p {
+			return nil
+		}
+		return true
+	}
+	return f.Alone("true")
+}
+
+// Parsed is a value with a text form of its own, which fmt.Sprint writes.
+func Parsed[T comparable](key string, p *T, standard T, parse func(string) (T, error), help string) Field {
+	f := variable(key, "string", help, p, standard, func(value any) (T, error) {
+		s, err := text[string](value)
+		if err != nil {
+			return *new(T), err
+		}
+		return parse(s)
+	}, func(T) error { return nil })
+	f.get = func() any {
+		if *p == *new(T) {
+			return nil
+		}
+		return fmt.Sprint(*p)
+	}
+	return f
+}
+
+// List is several strings, in a file a list of them, as a flag repeated.
+func List(key string, p *[]string, help string) Field {
+	return Field{Key: key, Help: help, Type: "list",
+		set: func(value any) error {
+			switch value := value.(type) {
+			case string:
+				*p = append(*p, value)
+			case []string:
+				*p = slices.Clone(value)
+			case []any:
+				var list []string
+				for _, v := range value {
+					s, err := text[string](v)
+					if err != nil {
+						return err
+					}
+					list = append(list, s)
+				}
+				*p = list
+			default:
+				return fmt.Errorf("%v is no list of texts", value)
+			}
+			return nil
+		},
+		get: func() any {
+			if len(*p) == 0 {
+				return nil
+			}
+			return *p
+		},
+		fill:  func() {},
+		check: func() error { return nil },
+	}
+}
+
+// variable binds a variable whose zero value means that it is not set.
+func variable[T comparable](key, kind, help string, p *T, standard T, decode func(any) (T, error), check func(T) error) Field {
+	var zero T
+	return Field{Key: key, Help: help, Type: kind,
+		set: func(value any) error {
+			v, err := decode(value)
+			if err == nil {
+				err = check(v)
+			}
+			if err == nil {
+				*p = v
+			}
+			return err
+		},
+		get: func() any {
+			if *p == zero {
+				return nil
+			}
+			return plain(*p)
+		},
+		fill: func() {
+			if *p == zero {
+				*p = standard
+			}
+		},
+		check: func() error { return check(*p) },
+	}
+}
