@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"math"
+
+	"github.com/vitft/vitft/internal/vec"
 )
 
 // A Scaling turns raw logits into calibrated probabilities: p = softmax(z/T_k) with k = argmax z. One T > 0 per row
@@ -25,7 +27,7 @@ func (s Scaling) Probabilities(logits []float32, classes int, probs []float32) {
 	default:
 		for ; len(logits) >= classes && classes > 0; logits, probs = logits[classes:], probs[classes:] {
 			row := logits[:classes]
-			Softmax(row, classes, s.Temperature[argmax(row)], probs[:classes])
+			Softmax(row, classes, s.Temperature[vec.Argmax(row)], probs[:classes])
 		}
 	}
 }
@@ -56,7 +58,7 @@ func FitClasswise(logits []float32, classes int, labels []int, weights []float64
 	global := t.solve(t.all(), 0, 0, 1)
 	predicted := make([][]int, classes)
 	for i := range labels {
-		k := argmax(t.row(i))
+		k := vec.Argmax(t.row(i))
 		predicted[k] = append(predicted[k], i)
 	}
 	var steps, errs []float64

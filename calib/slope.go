@@ -258,16 +258,6 @@ func (s Slope) add(classes []series, o Sample, late bool) {
 	classes[class].add(confidence, hit)
 }
 
-func argmax[T float32 | float64](row []T) int {
-	best := 0
-	for k, v := range row {
-		if v > row[best] {
-			best = k
-		}
-	}
-	return best
-}
-
 // softmax replaces logits by probabilities and returns the log of their sum before.
 func softmax(row []float64) float64 {
 	top, sum := slices.Max(row), 0.0

@@ -53,7 +53,7 @@ def ece(bins):
 
 
 def measure(p):
-    top, hit = p.max(1), (p.argmax(1) == y).astype(float)
+    top, hit = p.max(1), (p.vec.Argmax(1) == y).astype(float)
     bins = edges_bins(top, hit, 15)
     return {
         "ece": ece(bins),
@@ -131,7 +131,7 @@ def vit(late, least=0.1):
     slopes = []
     for k in range(C):
         own = y == k
-        hit = (z[own].argmax(1) == k).astype(float)
+        hit = (z[own].vec.Argmax(1) == k).astype(float)
         conf = raw[own].max(1) if late else z[own, k]
         low, high = (0, 1) if late else (conf.min(), conf.max())
         slopes.append(box(edges_bins(conf, hit, 20, low, high)))
@@ -141,7 +141,7 @@ def vit(late, least=0.1):
 
 def ddc(least=0.1, most=1.0, decay=0.9):
     out = []
-    predicted = raw.argmax(1)
+    predicted = raw.vec.Argmax(1)
     for k in range(C):
         own = predicted == k
         bins = edges_bins(raw[own].max(1), (y[own] == k).astype(float), 20)
@@ -164,7 +164,7 @@ def slope(late, by="prediction", count=20, equal_count=False, intercept=False, r
         if by == "one-vs-rest":
             series.append((p[:, k], (y == k).astype(float)))
             continue
-        predicted = p.argmax(1) if late else z.argmax(1)
+        predicted = p.vec.Argmax(1) if late else z.vec.Argmax(1)
         own = (y if by == "label" else predicted) == k
         if late:
             conf = p[own].max(1)
@@ -239,7 +239,7 @@ def classwise(w):
     mean = (p * z).sum(1)
     var = s * s * ((p * z * z).sum(1) - mean**2)  # information on log T
     score = s * (mean - z[rows, y])  # −dNLL/d log T
-    predicted = z.argmax(1)
+    predicted = z.vec.Argmax(1)
     own = [predicted == k for k in range(C)]
     info = np.array([(w * var)[o].sum() for o in own])
     square = np.array([(w * w * var)[o].sum() for o in own])

@@ -1,0 +1,22 @@
+package vec_test
+
+import (
+	"math"
+	"testing"
+
+	"github.com/vitft/vitft/internal/vec"
+)
+
+func TestArgmax(t *testing.T) {
+	for _, c := range []struct {
+		row  []float64
+		want int
+	}{
+		{nil, 0}, {[]float64{3}, 0}, {[]float64{-2, -1, -3}, 1}, {[]float64{1, 7, 7}, 1},
+		{[]float64{1, math.NaN(), 2}, 2}, {[]float64{0, math.Inf(1)}, 1},
+	} {
+		if got := vec.Argmax(c.row); got != c.want {
+			t.Errorf("%v: %d, want %d", c.row, got, c.want)
+		}
+	}
+}
