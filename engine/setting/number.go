@@ -64,7 +64,7 @@ func Number[T number](key string, p *T, standard T, r Range, help string) Field 
 // Optional is a number of which nil means the default, so that 0 is a value like others.
 func Optional[T number](key string, p **T, standard T, r Range, help string) Field {
 	check := within[T](r)
-	return Field{Key: key, Help: help, Type: typeName[T](),
+	return Field{Key: key, Help: help, Type: typeName[T](), Default: fmt.Sprint(plain(standard)),
 		set: func(value any) error {
 			v, err := decode[T](value)
 			if err == nil {
@@ -81,6 +81,7 @@ func Optional[T number](key string, p **T, standard T, r Range, help string) Fie
 			}
 			return plain(**p)
 		},
+		given: func() bool { return *p != nil },
 		fill: func() {
 			if *p == nil {
 				*p = &standard

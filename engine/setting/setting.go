@@ -41,8 +41,12 @@ type Field struct {
 	Bare   string   // what a flag that stands alone means; "" where it needs a value
 	Local  bool     // belongs to this call or machine: no part of what reproduces a run
 
+	// Default is what Fill writes, as text; "" where it is empty.
+	Default string
+
 	set   func(value any) error
 	get   func() any
+	given func() bool
 	fill  func()
 	check func() error
 }
@@ -55,10 +59,13 @@ func (f Field) Set(value any) error {
 	return nil
 }
 
-// Value is what the variable holds, as a string, bool, int, uint64, float64 or a list; nil while it is not set.
+// Value is what the variable holds, as a string, bool, int, uint64, float64 or a list; nil for a pointer that is.
 func (f Field) Value() any { return f.get() }
 
-// Text is Value as Set reads it; "" while it is not set.
+// IsSet says whether the variable has another value than its zero value.
+func (f Field) IsSet() bool { return f.given() }
+
+// Text is Value as Set reads it; "" for nil.
 func (f Field) Text() string {
 	switch v := f.get().(type) {
 	case nil:
@@ -131,7 +138,7 @@ func Set(fields []Field, values map[string]any) error {
 func Given(fields []Field) []string {
 	var keys []string
 	for _, f := range fields {
-		if f.get() != nil {
+		if f.given() {
 			keys = append(keys, f.Key)
 		}
 	}
@@ -159,12 +166,7 @@ func Text[T ~string](key string, p *T, standard T, check func(string) error, hel
 		}
 		return check(string(v))
 	})
-	f.get = func() any {
-		if *p == "" {
-			return nil
-		}
-		return string(*p)
-	}
+	f.get = func() any { return string(*p) }
 	return f
 }
 
@@ -199,14 +201,7 @@ func OneOf[T ~string](key string, p *T, standard T, values []T, help string) Fie
 
 // Flag is true or false; false is the default.
 func Flag(key string, p *bool, help string) Field {
-	f := variable(key, "bool", help, p, false, boolean, func(bool) error { return nil })
-	f.get = func() any {
-		if !*p {
-			return nil
-		}
-		return true
-	}
-	return f.Alone("true")
+	return variable(key, "bool", help, p, false, boolean, func(bool) error { return nil }).Alone("true")
 }
 
 // Parsed is a value with a text form of its own, which fmt.Sprint writes.
@@ -220,7 +215,7 @@ func Parsed[T comparable](key string, p *T, standard T, parse func(string) (T, e
 	}, func(T) error { return nil })
 	f.get = func() any {
 		if *p == *new(T) {
-			return nil
+			return ""
 		}
 		return fmt.Sprint(*p)
 	}
@@ -251,12 +246,8 @@ func List(key string, p *[]string, help string) Field {
 			}
 			return nil
 		},
-		get: func() any {
-			if len(*p) == 0 {
-				return nil
-			}
-			return *p
-		},
+		get:   func() any { return *p },
+		given: func() bool { return len(*p) > 0 },
 		fill:  func() {},
 		check: func() error { return nil },
 	}
@@ -265,7 +256,7 @@ func List(key string, p *[]string, help string) Field {
 // variable binds a variable whose zero value means that it is not set.
 func variable[T comparable](key, kind, help string, p *T, standard T, decode func(any) (T, error), check func(T) error) Field {
 	var zero T
-	return Field{Key: key, Help: help, Type: kind,
+	f := Field{Key: key, Help: help, Type: kind,
 		set: func(value any) error {
 			v, err := decode(value)
 			if err == nil {
@@ -276,12 +267,8 @@ func variable[T comparable](key, kind, help string, p *T, standard T, decode fun
 			}
 			return err
 		},
-		get: func() any {
-			if *p == zero {
-				return nil
-			}
-			return plain(*p)
-		},
+		get:   func() any { return plain(*p) },
+		given: func() bool { return *p != zero },
 		fill: func() {
 			if *p == zero {
 				*p = standard
@@ -289,4 +276,8 @@ func variable[T comparable](key, kind, help string, p *T, standard T, decode fun
 		},
 		check: func() error { return check(*p) },
 	}
+	if standard != zero {
+		f.Default = fmt.Sprint(plain(standard))
+	}
+	return f
 }

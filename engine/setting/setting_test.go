@@ -122,7 +122,7 @@ func TestSetTakesValuesExactlyOrRefusesThem(t *testing.T) {
 			if err == nil || !strings.HasPrefix(err.Error(), refusal) || fault.Of(err) != fault.Config {
 				t.Errorf("%s = %#v: %v, want %s", c.key, c.value, err, refusal)
 			}
-			if f.Value() != nil {
+			if f.IsSet() {
 				t.Errorf("%s = %#v was refused, but left %v", c.key, c.value, f.Value())
 			}
 		} else if err != nil || f.Text() != c.want {
@@ -135,6 +135,12 @@ func TestFillAndCheck(t *testing.T) {
 	var o options
 	if given := setting.Given(o.fields()); given != nil {
 		t.Errorf("of nothing, %v are set", given)
+	}
+	defaults := map[string]string{"loss": "cvs", "train": "", "epochs": "30", "seed": "", "tau": "1", "delay": "2ms", "flag": "", "size": "224x224"}
+	for key, want := range defaults {
+		if f, _ := setting.Find(o.fields(), key); f.Default != want {
+			t.Errorf("default of %s is %q, want %q", key, f.Default, want)
+		}
 	}
 	o.Loss, o.Train, o.Tau = "ldam", "photos", new(0.0)
 	setting.Fill(o.fields())
