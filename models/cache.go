@@ -17,8 +17,7 @@ import (
 // lockEvery is how often a lock that another process holds is tried again.
 const lockEvery = 100 * time.Millisecond
 
-// The hub's cache, as its own client lays it out
-// (https://huggingface.co/docs/hub/local-cache):
+// The hub's cache, as its own client lays it out (https://huggingface.co/docs/hub/local-cache):
 //
 //	models--OWNER--NAME/blobs/DIGEST            the contents
 //	models--OWNER--NAME/blobs/DIGEST.incomplete what there is of one so far
@@ -70,8 +69,7 @@ func (s *session) saveCommit(r ref, commit string) error {
 	return replaceFile(path, []byte(commit))
 }
 
-// place makes path a link to the blob with digest d or, where links do not
-// work, a copy of it.
+// place makes path a link to the blob with digest d or, where links do not work, a copy of it.
 func (s *session) place(ctx context.Context, blob, path string, d digest) error {
 	if same(blob, path) {
 		return nil
@@ -107,9 +105,8 @@ func same(a, b string) bool {
 	return errA == nil && errB == nil && os.SameFile(infoA, infoB)
 }
 
-// lock waits until no other process or goroutine holds the lock file; waiting
-// is called once if there is one. Nothing is locked where the file system
-// cannot: contents are checked anyway, so that only work is lost.
+// lock waits until no other process or goroutine holds the lock file; waiting is called once if there is one. Nothing
+// is locked where the file system cannot: contents are checked anyway, so that only work is lost.
 func lock(ctx context.Context, path string, waiting func()) (unlock func(), err error) {
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		return nil, err

@@ -12,8 +12,8 @@ import (
 	"strings"
 )
 
-// digest identifies a file's content the way the hub does: large files (LFS) by
-// their SHA-256, the others by the SHA-1 of the git blob.
+// digest identifies a file's content the way the hub does: large files (LFS) by their SHA-256, the others by the SHA-1
+// of the git blob.
 type digest string // lower-case hex; the length tells which
 
 // parseDigest reads an entity tag. That of any other server is no digest.

@@ -13,8 +13,8 @@ import (
 	"syscall"
 )
 
-// download loads a file's content, going on from what there is of it, and
-// publishes it as blob once its digest is right.
+// download loads a file's content, going on from what there is of it, and publishes it as blob once its digest is
+// right.
 func (s *session) download(ctx context.Context, r ref, f remote, blob string) error {
 	if err := os.MkdirAll(filepath.Dir(blob), 0o755); err != nil {
 		return err
@@ -36,7 +36,8 @@ func (s *session) download(ctx context.Context, r ref, f remote, blob string) er
 			return err
 		}
 		if !d.pieced || again {
-			return fmt.Errorf("%w: what came as %s:%s does not have the digest %v that the hub promises; it was deleted. If pulling again does not help, the file on the hub (or mirror, HF_ENDPOINT) is damaged",
+			return fmt.Errorf("%w: what came as %s:%s does not have the digest %v that the hub promises; it was deleted. "+
+				"If pulling again does not help, the file on the hub (or mirror, HF_ENDPOINT) is damaged",
 				ErrCorrupt, r.repository, f.name, f.digest)
 		}
 		s.note(f.name + ": the pieces do not fit together; loading it anew in one")
@@ -54,11 +55,10 @@ type transfer struct {
 	pieced bool   // file may have bytes of more than one answer
 }
 
-// run loads until the file has its size, or until there is no use in going on.
-// What came stays in the file.
+// run loads until the file has its size, or until there is no use in going on. What came stays in the file.
 func (d *transfer) run(ctx context.Context, path string) (err error) {
-	// The pieces go to their own offsets: should two processes load at once,
-	// where locks do not work, they write the same bytes.
+	// The pieces go to their own offsets: should two processes load at once, where locks do not work, they write the
+	// same bytes.
 	if d.file, err = os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o644); err != nil {
 		return err
 	}
@@ -128,7 +128,8 @@ func (d *transfer) piece(ctx context.Context) error {
 	case http.StatusPartialContent:
 		var start int64
 		if start, total, err = parseContentRange(resp.Header.Get("Content-Range")); err != nil || start != d.offset {
-			return d.startOver(fmt.Sprintf("%s sends the range %q where bytes %d- were asked for", resp.Request.URL.Host, resp.Header.Get("Content-Range"), d.offset))
+			return d.startOver(fmt.Sprintf("%s sends the range %q where bytes %d- were asked for",
+				resp.Request.URL.Host, resp.Header.Get("Content-Range"), d.offset))
 		}
 		d.pieced = d.offset > 0
 	case http.StatusRequestedRangeNotSatisfiable:
@@ -137,7 +138,8 @@ func (d *transfer) piece(ctx context.Context) error {
 		return d.refusal(resp, d.of)
 	}
 	if encoding := resp.Header.Get("Content-Encoding"); encoding != "" && encoding != "identity" {
-		return &transient{text: fmt.Sprintf("%s sends it compressed (%s), which was not asked for", resp.Request.URL.Host, encoding)}
+		return &transient{text: fmt.Sprintf("%s sends it compressed (%s), which was not asked for",
+			resp.Request.URL.Host, encoding)}
 	}
 	if etag := resp.Header.Get("ETag"); strings.HasPrefix(etag, `"`) {
 		d.etag = etag
@@ -158,8 +160,8 @@ func (d *transfer) startOver(why string) error {
 	return &transient{text: why}
 }
 
-// receive appends a body to the file, up to the content's size. The digest
-// tells whether the content is right, so what follows does not matter.
+// receive appends a body to the file, up to the content's size. The digest tells whether the content is right, so what
+// follows does not matter.
 func (d *transfer) receive(ctx context.Context, body io.Reader) error {
 	buf := make([]byte, 256<<10)
 	for d.offset != d.size {
@@ -187,8 +189,7 @@ func (d *transfer) receive(ctx context.Context, body io.Reader) error {
 	return nil
 }
 
-// parseContentRange reads "bytes START-END/TOTAL", where TOTAL may be *, which
-// is -1.
+// parseContentRange reads "bytes START-END/TOTAL", where TOTAL may be *, which is -1.
 func parseContentRange(value string) (start, total int64, err error) {
 	rest, ok := strings.CutPrefix(value, "bytes ")
 	span, size, ok2 := strings.Cut(rest, "/")

@@ -23,7 +23,8 @@ import (
 // TestMain keeps the tests away from the user's own settings, token and cache.
 func TestMain(m *testing.M) {
 	for _, variable := range os.Environ() {
-		if name, _, _ := strings.Cut(variable, "="); strings.HasPrefix(name, "HF_") || strings.HasPrefix(name, "HUGGING") {
+		if name, _, _ := strings.Cut(variable, "="); strings.HasPrefix(name, "HF_") ||
+			strings.HasPrefix(name, "HUGGING") {
 			os.Unsetenv(name)
 		}
 	}
@@ -31,8 +32,8 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// fakeHub is a hub with one repository, and another host that stores its large
-// files. Its faults are what real ones do wrong.
+// fakeHub is a hub with one repository, and another host that stores its large files. Its faults are what real ones do
+// wrong.
 type fakeHub struct {
 	hub, storage *httptest.Server
 	repository   string
@@ -152,7 +153,8 @@ func (f *fakeHub) serveHub(w http.ResponseWriter, r *http.Request) {
 		for name := range files {
 			siblings = append(siblings, map[string]string{"rfilename": name})
 		}
-		slices.SortFunc(siblings, func(a, b map[string]string) int { return strings.Compare(a["rfilename"], b["rfilename"]) })
+		slices.SortFunc(siblings,
+			func(a, b map[string]string) int { return strings.Compare(a["rfilename"], b["rfilename"]) })
 		answer["siblings"] = siblings
 		_ = json.NewEncoder(w).Encode(answer)
 		return
@@ -290,7 +292,8 @@ func checkContents(t *testing.T, f *fakeHub, p Pulled) {
 		want := f.files[p.Commit][file.Name]
 		got, err := os.ReadFile(file.Path)
 		if err != nil || !bytes.Equal(got, want) || file.Size != int64(len(want)) {
-			t.Errorf("%s: %d bytes (said to be %d), %v; want the hub's %d", file.Path, len(got), file.Size, err, len(want))
+			t.Errorf("%s: %d bytes (said to be %d), %v; want the hub's %d", file.Path, len(got), file.Size, err,
+				len(want))
 		}
 	}
 }

@@ -14,8 +14,7 @@ import (
 	"time"
 )
 
-// The errors of a Hub. An error of another kind is the file system's, or the
-// context's when it was cancelled.
+// The errors of a Hub. An error of another kind is the file system's, or the context's when it was cancelled.
 var (
 	// ErrNetwork says that the hub did not answer, or not usefully: it may when asked again.
 	ErrNetwork = errors.New("the hub cannot be reached")
@@ -33,10 +32,9 @@ var (
 
 const defaultEndpoint = "https://huggingface.co"
 
-// Hub pulls backbones from the Hugging Face hub into the hub's own cache, where
-// other programs find them too, and finds them there. Its zero value is ready
-// to use and heeds the environment variables of the hub's own client. Its
-// methods may be called from several goroutines and processes at once.
+// Hub pulls backbones from the Hugging Face hub into the hub's own cache, where other programs find them too, and finds
+// them there. Its zero value is ready to use and heeds the environment variables of the hub's own client. Its methods
+// may be called from several goroutines and processes at once.
 type Hub struct {
 	Endpoint string // address of the hub or a mirror; $HF_ENDPOINT, else https://huggingface.co
 	Cache    string // $HF_HUB_CACHE, else the folder hub of $HF_HOME, else ~/.cache/huggingface/hub
@@ -50,8 +48,9 @@ type Hub struct {
 	Backoff  time.Duration // wait before the second try, doubled for each further one up to 30 s; 1 s
 	Stall    time.Duration // longest time without a byte, while connecting too; 30 s
 
-	Progress func(file string, done, total int64) // called as bytes arrive, one file after the other; total is -1 while unknown
-	Note     func(text string)                    // called when something is tried again or waited for
+	// called as bytes arrive, one file after the other; total is -1 while unknown
+	Progress func(file string, done, total int64)
+	Note     func(text string) // called when something is tried again or waited for
 
 	Transport http.RoundTripper // http.DefaultTransport, which heeds $HTTPS_PROXY
 }
@@ -82,12 +81,10 @@ func (p Pulled) Size() int64 {
 	return n
 }
 
-// Pull fetches what of the named backbone is not in the cache: its ONNX file,
-// the external data beside it, and the repository's preprocessor_config.json.
-// A name is that of a registered backbone or OWNER/REPOSITORY[:FILE], each with
-// @REVISION if it is not to be the registered one or main. An interrupted pull
-// keeps what it loaded, and the next one goes on from there. Every file is
-// checked against the hub's digest, and against the one pinned by the first pull.
+// Pull fetches what of the named backbone is not in the cache: its ONNX file, the external data beside it, and the
+// repository's preprocessor_config.json. A name is that of a registered backbone or OWNER/REPOSITORY[:FILE], each with
+// @REVISION if it is not to be the registered one or main. An interrupted pull keeps what it loaded, and the next one
+// goes on from there. Every file is checked against the hub's digest, and against the one pinned by the first pull.
 func (h *Hub) Pull(ctx context.Context, name string) (Pulled, error) {
 	b, r, err := named(name)
 	if err != nil || b.Embedded {
@@ -109,9 +106,8 @@ func (h *Hub) Pull(ctx context.Context, name string) (Pulled, error) {
 	return p, err
 }
 
-// Find is the named backbone as Pull left it, or as another program left it in
-// the hub's cache; it asks nobody. The error for one that is not there wraps
-// ErrNotPulled and names the command that brings it.
+// Find is the named backbone as Pull left it, or as another program left it in the hub's cache; it asks nobody. The
+// error for one that is not there wraps ErrNotPulled and names the command that brings it.
 func (h *Hub) Find(name string) (Pulled, error) {
 	b, r, err := named(name)
 	if err != nil || b.Embedded {
@@ -124,8 +120,7 @@ func (h *Hub) Find(name string) (Pulled, error) {
 	return s.find(b, r, name)
 }
 
-// List is every registered backbone, with its files if they are on this
-// machine, and then whatever else Pull brought.
+// List is every registered backbone, with its files if they are on this machine, and then whatever else Pull brought.
 func (h *Hub) List() ([]Pulled, error) {
 	s, err := h.session()
 	if err != nil {
@@ -174,7 +169,8 @@ func named(name string) (Backbone, ref, error) {
 	case b.Embedded:
 		return b, ref{}, nil
 	case b.Repository == "":
-		return b, ref{}, fmt.Errorf("%w: %s: no repository is known to have it; give the path of its file instead", ErrNotPulled, plain)
+		return b, ref{}, fmt.Errorf("%w: %s: no repository is known to have it; give the path of its file instead",
+			ErrNotPulled, plain)
 	case !has:
 		revision = b.Revision
 	}
@@ -210,10 +206,12 @@ type session struct {
 
 func (h *Hub) session() (*session, error) {
 	s := &session{
-		cache: h.Cache, token: h.Token, offline: h.Offline || isTrue("HF_HUB_OFFLINE"), update: h.Update, pins: pinFile{path: h.Pins},
-		attempts: h.Attempts, backoff: h.Backoff, stall: h.Stall, progress: h.Progress, note: h.Note, transport: h.Transport,
-		link:  os.Symlink,
-		write: func(f *os.File, p []byte, offset int64) (int, error) { return f.WriteAt(p, offset) },
+		cache: h.Cache, token: h.Token, offline: h.Offline || isTrue("HF_HUB_OFFLINE"), update: h.Update,
+		pins:     pinFile{path: h.Pins},
+		attempts: h.Attempts, backoff: h.Backoff, stall: h.Stall, progress: h.Progress, note: h.Note,
+		transport: h.Transport,
+		link:      os.Symlink,
+		write:     func(f *os.File, p []byte, offset int64) (int, error) { return f.WriteAt(p, offset) },
 	}
 	var err error
 	if s.endpoint, err = parseEndpoint(first(h.Endpoint, os.Getenv("HF_ENDPOINT"), defaultEndpoint)); err != nil {
@@ -223,8 +221,10 @@ func (h *Hub) session() (*session, error) {
 	if err != nil {
 		return nil, err
 	}
-	s.cache = expand(first(s.cache, os.Getenv("HF_HUB_CACHE"), os.Getenv("HUGGINGFACE_HUB_CACHE"), filepath.Join(home, "hub")))
-	if s.token = strings.TrimSpace(first(s.token, os.Getenv("HF_TOKEN"), os.Getenv("HUGGING_FACE_HUB_TOKEN"))); s.token == "" {
+	s.cache = expand(first(s.cache, os.Getenv("HF_HUB_CACHE"), os.Getenv("HUGGINGFACE_HUB_CACHE"),
+		filepath.Join(home, "hub")))
+	if s.token = strings.TrimSpace(first(s.token, os.Getenv("HF_TOKEN"),
+		os.Getenv("HUGGING_FACE_HUB_TOKEN"))); s.token == "" {
 		text, err := os.ReadFile(expand(first(os.Getenv("HF_TOKEN_PATH"), filepath.Join(home, "token"))))
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return nil, fmt.Errorf("%w: reading the hub's token: %w", ErrSetting, err)
@@ -264,7 +264,8 @@ func (h *Hub) session() (*session, error) {
 
 func parseEndpoint(text string) (*url.URL, error) {
 	u, err := url.Parse(strings.TrimRight(text, "/"))
-	if err != nil || u.Scheme != "https" && u.Scheme != "http" || u.Host == "" || u.RawQuery != "" || u.Fragment != "" || u.User != nil {
+	if err != nil || u.Scheme != "https" && u.Scheme != "http" || u.Host == "" || u.RawQuery != "" ||
+		u.Fragment != "" || u.User != nil {
 		return nil, fmt.Errorf("%w: HF_ENDPOINT: %q is no address such as %s", ErrSetting, text, defaultEndpoint)
 	}
 	return u, nil

@@ -34,7 +34,8 @@ func TestPins(t *testing.T) {
 	if !errors.Is(err, ErrChanged) || len(f.loads) > 0 {
 		t.Fatalf("changed data: %v, %d loads", err, len(f.loads))
 	}
-	for _, want := range []string{"onnx/model.onnx_data", "vitft models pull owner/vit --update", "vitft models pull owner/vit@" + second.Commit} {
+	for _, want := range []string{"onnx/model.onnx_data", "vitft models pull owner/vit --update",
+		"vitft models pull owner/vit@" + second.Commit} {
 		if !strings.Contains(err.Error(), want) {
 			t.Errorf("%v does not name %q", err, want)
 		}
@@ -163,7 +164,8 @@ func TestOthersCache(t *testing.T) {
 	}
 	for _, name := range []string{"owner/vit", "owner/vit:onnx/model.onnx", "owner/vit@" + p.Commit} {
 		found, err := h.Find(name)
-		if err != nil || found.Path != p.Path || found.Config != p.Config || found.Files[0].Digest != "" || len(found.Files) != 3 {
+		if err != nil || found.Path != p.Path || found.Config != p.Config || found.Files[0].Digest != "" ||
+			len(found.Files) != 3 {
 			t.Errorf("Find(%q) = %+v, %v", name, found, err)
 		}
 	}
@@ -198,9 +200,11 @@ func TestPlaces(t *testing.T) {
 			}
 		})
 	}
-	for _, endpoint := range []string{"huggingface.co", "ftp://x", "https://", "https://user:pw@x", "https://x/?q=1", "::"} {
+	for _, endpoint := range []string{"huggingface.co", "ftp://x", "https://", "https://user:pw@x", "https://x/?q=1",
+		"::"} {
 		t.Setenv("HF_ENDPOINT", endpoint)
-		if _, err := (&Hub{}).Pull(context.Background(), "owner/vit"); !errors.Is(err, ErrSetting) || !strings.Contains(err.Error(), "HF_ENDPOINT") {
+		if _, err := (&Hub{}).Pull(context.Background(), "owner/vit"); !errors.Is(err, ErrSetting) ||
+			!strings.Contains(err.Error(), "HF_ENDPOINT") {
 			t.Errorf("HF_ENDPOINT=%s: %v", endpoint, err)
 		}
 	}
@@ -213,7 +217,8 @@ func TestPlaces(t *testing.T) {
 
 // TestPathsFromTheHub has a hub list files that lead out of the cache.
 func TestPathsFromTheHub(t *testing.T) {
-	f := newFakeHub(t, map[string][]byte{"model.onnx": content(1, 10), "../../../evil.onnx": content(1, 10), "model.onnx_data/../../../../evil": content(1, 10)})
+	f := newFakeHub(t, map[string][]byte{"model.onnx": content(1, 10), "../../../evil.onnx": content(1, 10),
+		"model.onnx_data/../../../../evil": content(1, 10)})
 	if p := mustPull(t, f, f.client(t), "owner/vit"); len(p.Files) != 1 {
 		t.Errorf("pulled %+v", p.Files)
 	}
@@ -237,7 +242,8 @@ func TestParseRef(t *testing.T) {
 			t.Errorf("%q is printed as %q", name, got)
 		}
 	}
-	for _, name := range []string{"", "vit", "/vit", "owner/", "a/b/c", "../b", "a/..", "a/b..c", "a/b--c", ".a/b", "-a/b", "a b/c", "a/b:", "a/b:c.bin", "a/b:/c.onnx",
+	for _, name := range []string{"", "vit", "/vit", "owner/", "a/b/c", "../b", "a/..", "a/b..c", "a/b--c", ".a/b",
+		"-a/b", "a b/c", "a/b:", "a/b:c.bin", "a/b:/c.onnx",
 		"a/b:../c.onnx", "a/b:x/../c.onnx", `a/b:x\c.onnx`, "a/b:x\x00.onnx", "a/b@", "a/b@../x", "a/b@-x", "a/b@x/../y", "a/b@x y", "C:\\models\\vit.onnx", "http://x/y"} {
 		if r, err := parseRef(name); !errors.Is(err, ErrUnknown) || IsName(name) {
 			t.Errorf("parseRef(%q) = %+v, %v", name, r, err)
@@ -263,25 +269,30 @@ func TestChooseFile(t *testing.T) {
 			t.Errorf("chooseFile(%v) = %q, %v", c.files, got, err)
 		}
 	}
-	if _, err := chooseFile("o/n", []string{"a.onnx", "b.onnx"}); !errors.Is(err, ErrUnknown) || !strings.Contains(err.Error(), "o/n:a.onnx, o/n:b.onnx") {
+	if _, err := chooseFile("o/n", []string{"a.onnx", "b.onnx"}); !errors.Is(err, ErrUnknown) ||
+		!strings.Contains(err.Error(), "o/n:a.onnx, o/n:b.onnx") {
 		t.Errorf("a choice: %v", err)
 	}
 	f := newFakeHub(t, map[string][]byte{"a.onnx": content(1, 10), "b.onnx": content(2, 10)})
 	for name, text := range map[string]string{"owner/vit": "owner/vit:b.onnx", "owner/vit:c.onnx": "no file c.onnx"} {
-		if _, err := f.client(t).Pull(context.Background(), name); !errors.Is(err, ErrUnknown) || !strings.Contains(err.Error(), text) {
+		if _, err := f.client(t).Pull(context.Background(), name); !errors.Is(err, ErrUnknown) ||
+			!strings.Contains(err.Error(), text) {
 			t.Errorf("Pull(%q): %v", name, err)
 		}
 	}
 }
 
 func TestCompanions(t *testing.T) {
-	files := []string{"onnx/model.onnx", "onnx/model.onnx_data", "onnx/model.onnx_data_1", "onnx/model.onnx.data", "onnx/model_fp16.onnx_data",
+	files := []string{"onnx/model.onnx", "onnx/model.onnx_data", "onnx/model.onnx_data_1", "onnx/model.onnx.data",
+		"onnx/model_fp16.onnx_data",
 		"other/model.onnx_data", "preprocessor_config.json", "other/preprocessor_config.json", "config.json"}
-	want := []string{"onnx/model.onnx_data", "onnx/model.onnx_data_1", "onnx/model.onnx.data", "preprocessor_config.json"}
+	want := []string{"onnx/model.onnx_data", "onnx/model.onnx_data_1", "onnx/model.onnx.data",
+		"preprocessor_config.json"}
 	if got := companions("onnx/model.onnx", files); !slices.Equal(got, want) {
 		t.Errorf("companions %v, want %v", got, want)
 	}
-	if got := companions("other/model.onnx", files); !slices.Equal(got, []string{"other/model.onnx_data", "other/preprocessor_config.json"}) {
+	if got := companions("other/model.onnx", files); !slices.Equal(got,
+		[]string{"other/model.onnx_data", "other/preprocessor_config.json"}) {
 		t.Errorf("companions %v", got)
 	}
 }
@@ -332,7 +343,8 @@ func FuzzParseRef(f *testing.F) {
 }
 
 func FuzzParseContentRange(f *testing.F) {
-	for _, seed := range []string{"bytes 0-9/10", "bytes 5-9/*", "bytes */10", "bytes 9-5/10", "bytes 0-10/10", "bytes -1-5/6", ""} {
+	for _, seed := range []string{"bytes 0-9/10", "bytes 5-9/*", "bytes */10", "bytes 9-5/10", "bytes 0-10/10",
+		"bytes -1-5/6", ""} {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, value string) {

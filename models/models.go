@@ -48,8 +48,8 @@ func List() []Backbone {
 // Default is the embedded backbone that is used when none is named.
 func Default() Backbone { return List()[0] }
 
-// Lookup returns the backbone with this name. The error for any other wraps
-// ErrUnknown and lists the names nearest to it.
+// Lookup returns the backbone with this name. The error for any other wraps ErrUnknown and lists the names nearest to
+// it.
 func Lookup(name string) (Backbone, error) {
 	list := List()
 	if i := slices.IndexFunc(list, func(b Backbone) bool { return b.Name == name }); i >= 0 {
@@ -60,12 +60,13 @@ func Lookup(name string) (Backbone, error) {
 		names[i] = b.Name
 	}
 	slices.SortStableFunc(names, func(a, b string) int { return distance(name, a) - distance(name, b) })
-	return Backbone{}, fmt.Errorf("%w: %q; the nearest names are %s (vitft models list shows all)", ErrUnknown, name, strings.Join(names[:3], ", "))
+	return Backbone{}, fmt.Errorf("%w: %q; the nearest names are %s (vitft models list shows all)", ErrUnknown, name,
+		strings.Join(names[:3], ", "))
 }
 
-// Recognize finds the backbone that a model file is: by its SHA-256 (hex), else
-// by its path, if that ends in a registered name or in a registered Repository
-// and File, as they are or in the hub's cache. How says which, for the log.
+// Recognize finds the backbone that a model file is: by its SHA-256 (hex), else by its path, if that ends in a
+// registered name or in a registered Repository and File, as they are or in the hub's cache. How says which, for the
+// log.
 func Recognize(path, sha256 string) (b Backbone, how string, ok bool) {
 	list := List()
 	for _, b := range list {
@@ -77,16 +78,18 @@ func Recognize(path, sha256 string) (b Backbone, how string, ok bool) {
 	stem := canonical(strings.TrimSuffix(path[strings.LastIndexByte(path, '/')+1:], ".onnx"))
 	for _, b := range list {
 		published := b.Repository + "/" + b.File
-		cached := strings.Contains(path, "/"+folderName(b.Repository)+"/snapshots/") && strings.HasSuffix(path, "/"+b.File)
-		if stem == canonical(b.Name) || b.File != "" && (cached || path == published || strings.HasSuffix(path, "/"+published)) {
+		cached := strings.Contains(path, "/"+folderName(b.Repository)+"/snapshots/") &&
+			strings.HasSuffix(path, "/"+b.File)
+		if stem == canonical(b.Name) || b.File != "" &&
+			(cached || path == published || strings.HasSuffix(path, "/"+published)) {
 			return b, "by its path", true
 		}
 	}
 	return Backbone{}, "", false
 }
 
-// Bytes is the ONNX file of an embedded backbone; the caller must not change
-// it. The error for any other wraps ErrNotEmbedded and says where the file is.
+// Bytes is the ONNX file of an embedded backbone; the caller must not change it. The error for any other wraps
+// ErrNotEmbedded and says where the file is.
 func (b Backbone) Bytes() ([]byte, error) {
 	if b.Embedded && b.Name == registry[0].Name {
 		return microViT, nil
@@ -97,14 +100,12 @@ func (b Backbone) Bytes() ([]byte, error) {
 	return nil, fmt.Errorf("%s: %w; `vitft models pull %s` fetches it from the repository %s", b.Name, ErrNotEmbedded, b.Name, b.Repository)
 }
 
-// canonical makes names comparable that differ in case and in the separator
-// between words.
+// canonical makes names comparable that differ in case and in the separator between words.
 func canonical(name string) string {
 	return strings.NewReplacer("_", "-", ".", "-").Replace(strings.ToLower(name))
 }
 
-// distance is the Levenshtein distance of the canonical names, with a name that
-// holds the other counting as near.
+// distance is the Levenshtein distance of the canonical names, with a name that holds the other counting as near.
 func distance(a, b string) int {
 	a, b = canonical(a), canonical(b)
 	if a != "" && strings.Contains(b, a) {

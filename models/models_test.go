@@ -49,7 +49,8 @@ func TestRegistry(t *testing.T) {
 			if b.Verified && b.SHA256 == "" {
 				t.Error("verified without a SHA-256")
 			}
-			if !slices.Contains([]string{"pooled", "cls", "mean", "cls+mean", "logits-input"}, b.Pooling) || b.Output == "" || b.Dim <= 0 {
+			if !slices.Contains([]string{"pooled", "cls", "mean", "cls+mean", "logits-input"}, b.Pooling) ||
+				b.Output == "" || b.Dim <= 0 {
 				t.Errorf("output %q, pooling %q, dim %d", b.Output, b.Pooling, b.Dim)
 			}
 			testPreprocess(t, b)
@@ -161,7 +162,8 @@ func TestRecognize(t *testing.T) {
 
 func TestBytesNotEmbedded(t *testing.T) {
 	for _, b := range List()[1:] {
-		if data, err := b.Bytes(); data != nil || !errors.Is(err, ErrNotEmbedded) || !strings.Contains(err.Error(), b.Repository) {
+		if data, err := b.Bytes(); data != nil || !errors.Is(err, ErrNotEmbedded) ||
+			!strings.Contains(err.Error(), b.Repository) {
 			t.Errorf("%s: Bytes returned %d bytes and %v", b.Name, len(data), err)
 		}
 	}

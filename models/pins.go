@@ -73,13 +73,15 @@ func parsePins(path string, text []byte) (pins, error) {
 			err = fmt.Errorf("%q is no repository and revision", key)
 		}
 		for name, p := range files {
-			if err == nil && (!isRepositoryPath(name) || p.Size < 0 || !commitName.MatchString(p.Commit) || p.Digest == "") {
+			if err == nil && (!isRepositoryPath(name) || p.Size < 0 || !commitName.MatchString(p.Commit) ||
+				p.Digest == "") {
 				err = fmt.Errorf("the entry of %q in %q is not right", name, key)
 			}
 		}
 	}
 	if err != nil {
-		return nil, fmt.Errorf("%w: the pinned digests in %s: %w; mend the file, or delete it to trust the hub anew", ErrCorrupt, path, err)
+		return nil, fmt.Errorf("%w: the pinned digests in %s: %w; mend the file, or delete it to trust the hub anew",
+			ErrCorrupt, path, err)
 	}
 	if d.Repositories == nil {
 		d.Repositories = pins{}

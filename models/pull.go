@@ -21,7 +21,8 @@ func (s *session) pull(ctx context.Context, b Backbone, r ref, asked string) (Pu
 		}
 		b = unregistered(r)
 	} else if !slices.Contains(files, r.file) {
-		return Pulled{}, fmt.Errorf("%w: %s has no file %s; see %s", ErrUnknown, r.repository, r.file, s.endpoint.JoinPath(r.repository, "tree", commit))
+		return Pulled{}, fmt.Errorf("%w: %s has no file %s; see %s", ErrUnknown, r.repository, r.file,
+			s.endpoint.JoinPath(r.repository, "tree", commit))
 	}
 	var wanted []remote
 	for _, name := range append([]string{r.file}, companions(r.file, files)...) {
@@ -54,7 +55,8 @@ func (s *session) pull(ctx context.Context, b Backbone, r ref, asked string) (Pu
 // checkPins compares what the hub offers with what is known of the files.
 func (s *session) checkPins(b Backbone, r ref, commit string, offered []remote, asked string) error {
 	if want := digest(b.SHA256); want != "" && offered[0].digest != want {
-		return fmt.Errorf("%w: %s is %v at commit %s, but this program knows %s as %v; it was replaced there, do not use it unseen",
+		return fmt.Errorf("%w: %s is %v at commit %s, but this program knows %s as %v; it was replaced there, do not use "+
+			"it unseen",
 			ErrChanged, r, offered[0].digest, commit, b.Name, want)
 	}
 	if s.update {
@@ -75,11 +77,11 @@ func (s *session) checkPins(b Backbone, r ref, commit string, offered []remote, 
 	return nil
 }
 
-// fetch makes a file part of the snapshot of a commit, loading it if need be,
-// and returns its size.
+// fetch makes a file part of the snapshot of a commit, loading it if need be, and returns its size.
 func (s *session) fetch(ctx context.Context, r ref, commit string, f remote) (int64, error) {
 	blob, path := s.blobPath(r, f.digest), s.snapshotPath(r, commit, f.name)
-	unlock, err := lock(ctx, s.lockPath(r, f.digest), func() { s.note(f.name + ": waiting for another process that loads it") })
+	unlock, err := lock(ctx, s.lockPath(r, f.digest),
+		func() { s.note(f.name + ": waiting for another process that loads it") })
 	if err != nil {
 		return 0, err
 	}
@@ -112,8 +114,7 @@ func (s *session) fetch(ctx context.Context, r ref, commit string, f remote) (in
 	return info.Size(), nil
 }
 
-// find looks the backbone up in the cache, at the pinned commit or else at the
-// one that another program loaded.
+// find looks the backbone up in the cache, at the pinned commit or else at the one that another program loaded.
 func (s *session) find(b Backbone, r ref, asked string) (Pulled, error) {
 	known, err := s.pins.load()
 	if err != nil {
@@ -158,7 +159,8 @@ func (s *session) find(b Backbone, r ref, asked string) (Pulled, error) {
 	}
 	names := append([]string{r.file}, companions(r.file, here)...)
 	for name, p := range pinned {
-		if p.Commit == commit && slices.Contains(companions(r.file, []string{name}), name) && !slices.Contains(names, name) {
+		if p.Commit == commit && slices.Contains(companions(r.file, []string{name}), name) &&
+			!slices.Contains(names, name) {
 			return Pulled{}, missing(": " + name + " is missing in the cache")
 		}
 	}

@@ -35,7 +35,8 @@ func TestPull(t *testing.T) {
 	for _, file := range p.Files {
 		names = append(names, file.Name)
 		target, err := os.Readlink(file.Path)
-		if err != nil || filepath.IsAbs(target) || filepath.Dir(filepath.Join(filepath.Dir(file.Path), target)) != filepath.Join(root, "blobs") {
+		if err != nil || filepath.IsAbs(target) ||
+			filepath.Dir(filepath.Join(filepath.Dir(file.Path), target)) != filepath.Join(root, "blobs") {
 			t.Errorf("%s is no relative link to a blob: %q, %v", file.Path, target, err)
 		}
 		if file.Path != filepath.Join(root, "snapshots", commit, file.Name) {
@@ -45,10 +46,12 @@ func TestPull(t *testing.T) {
 	if !slices.Equal(names, want) || !slices.Equal(seen, want) {
 		t.Errorf("pulled %v, progress of %v, want %v", names, seen, want)
 	}
-	if p.Name != "owner/vit:onnx/model.onnx" || p.Commit != commit || p.Path != p.Files[0].Path || p.Config != p.Files[2].Path || p.Size() != 4<<20+12 {
+	if p.Name != "owner/vit:onnx/model.onnx" || p.Commit != commit || p.Path != p.Files[0].Path ||
+		p.Config != p.Files[2].Path || p.Size() != 4<<20+12 {
 		t.Errorf("pulled %+v", p)
 	}
-	if p.Files[0].Digest != "sha256:"+etagOf("onnx/model.onnx", f.files[commit]["onnx/model.onnx"]) || !strings.HasPrefix(p.Files[2].Digest, "git-sha1:") {
+	if p.Files[0].Digest != "sha256:"+etagOf("onnx/model.onnx", f.files[commit]["onnx/model.onnx"]) ||
+		!strings.HasPrefix(p.Files[2].Digest, "git-sha1:") {
 		t.Errorf("digests %s, %s", p.Files[0].Digest, p.Files[2].Digest)
 	}
 	if text, err := os.ReadFile(filepath.Join(root, "refs", "main")); string(text) != commit {
@@ -90,7 +93,8 @@ func TestPullRegistered(t *testing.T) {
 	}
 	f.repository = b.Repository
 	h := f.client(t)
-	if _, err := h.Find("dinov2-small"); !errors.Is(err, ErrNotPulled) || !strings.Contains(err.Error(), "vitft models pull dinov2-small") {
+	if _, err := h.Find("dinov2-small"); !errors.Is(err, ErrNotPulled) ||
+		!strings.Contains(err.Error(), "vitft models pull dinov2-small") {
 		t.Errorf("before the pull: %v", err)
 	}
 	p := mustPull(t, f, h, "dinov2-small")
@@ -121,12 +125,14 @@ func TestPullRegistered(t *testing.T) {
 	registry[i].SHA256 = strings.Repeat("0", 64)
 	defer func() { registry[i].SHA256 = "" }()
 	h.Update = true
-	if _, err := h.Pull(context.Background(), "dinov2-small"); !errors.Is(err, ErrChanged) || !strings.Contains(err.Error(), "this program knows") {
+	if _, err := h.Pull(context.Background(), "dinov2-small"); !errors.Is(err, ErrChanged) ||
+		!strings.Contains(err.Error(), "this program knows") {
 		t.Errorf("another digest than the registry's: %v", err)
 	}
 	mustPull(t, f, h, "dinov2-small@"+old) // which that digest is not about
 
-	for name, want := range map[string]error{"vit-tiny-patch16-224": ErrNotPulled, "dinov3": ErrUnknown, "a/b/c": ErrUnknown, "vitft-micro-28@v2": ErrUnknown, "": ErrUnknown} {
+	for name, want := range map[string]error{"vit-tiny-patch16-224": ErrNotPulled, "dinov3": ErrUnknown,
+		"a/b/c": ErrUnknown, "vitft-micro-28@v2": ErrUnknown, "": ErrUnknown} {
 		if _, err := h.Pull(context.Background(), name); !errors.Is(err, want) {
 			t.Errorf("Pull(%q): %v", name, err)
 		}
@@ -151,17 +157,25 @@ func TestResume(t *testing.T) {
 		faults []fault
 		ranges []string
 	}{
-		"whole":               {nil, []string{""}},
-		"breaks off":          {[]fault{half}, []string{"", "bytes=1572864-"}},
-		"breaks off, thrice":  {[]fault{half, breakOff(1000), breakOff(1)}, []string{"", "bytes=1572864-", "bytes=1573864-", "bytes=1573865-"}},
-		"ignores Range":       {[]fault{half, ignoreRange}, []string{"", "bytes=1572864-"}},
-		"no range satisfies":  {[]fault{half, answer(http.StatusRequestedRangeNotSatisfiable)}, []string{"", "bytes=1572864-", ""}},
-		"wrong range":         {[]fault{half, answer(http.StatusPartialContent, "Content-Range", "bytes 7-9/10")}, []string{"", "bytes=1572864-", ""}},
-		"no range":            {[]fault{half, answer(http.StatusPartialContent)}, []string{"", "bytes=1572864-", ""}},
-		"busy":                {[]fault{answer(503), half, answer(500), answer(502)}, []string{"", "", "bytes=1572864-", "bytes=1572864-", "bytes=1572864-"}},
-		"signature ran out":   {[]fault{half, answer(http.StatusForbidden)}, []string{"", "bytes=1572864-", "bytes=1572864-"}},
-		"compressed":          {[]fault{answer(200, "Content-Encoding", "gzip")}, []string{"", ""}},
-		"refuses at the door": {[]fault{func(http.ResponseWriter, *http.Request, []byte) { panic(http.ErrAbortHandler) }}, []string{"", ""}},
+		"whole":      {nil, []string{""}},
+		"breaks off": {[]fault{half}, []string{"", "bytes=1572864-"}},
+		"breaks off, thrice": {[]fault{half, breakOff(1000), breakOff(1)},
+			[]string{"", "bytes=1572864-", "bytes=1573864-", "bytes=1573865-"}},
+		"ignores Range": {[]fault{half, ignoreRange}, []string{"", "bytes=1572864-"}},
+		"no range satisfies": {[]fault{half, answer(http.StatusRequestedRangeNotSatisfiable)},
+			[]string{"", "bytes=1572864-", ""}},
+		"wrong range": {[]fault{half, answer(http.StatusPartialContent, "Content-Range", "bytes 7-9/10")},
+			[]string{"", "bytes=1572864-", ""}},
+		"no range": {[]fault{half, answer(http.StatusPartialContent)}, []string{"", "bytes=1572864-", ""}},
+		"busy": {[]fault{answer(503), half, answer(500), answer(502)},
+			[]string{"", "", "bytes=1572864-", "bytes=1572864-", "bytes=1572864-"}},
+		"signature ran out": {[]fault{half, answer(http.StatusForbidden)},
+			[]string{"", "bytes=1572864-", "bytes=1572864-"}},
+		"compressed": {[]fault{answer(200, "Content-Encoding", "gzip")}, []string{"", ""}},
+		"refuses at the door": {[]fault{func(http.ResponseWriter, *http.Request,
+			[]byte) {
+			panic(http.ErrAbortHandler)
+		}}, []string{"", ""}},
 		"says too much": {[]fault{func(w http.ResponseWriter, r *http.Request, content []byte) {
 			w.Header().Set("Content-Length", strconv.Itoa(len(content)+5000))
 			_, _ = w.Write(content)
@@ -191,7 +205,8 @@ func TestResume(t *testing.T) {
 				t.Errorf("asked for %q, want %q", got, c.ranges)
 			}
 			for i, r := range f.loads {
-				if i > 0 && r.Header.Get("Range") != "" && strings.HasPrefix(name, "breaks off") && r.Header.Get("If-Range") != storageETag {
+				if i > 0 && r.Header.Get("Range") != "" && strings.HasPrefix(name, "breaks off") &&
+					r.Header.Get("If-Range") != storageETag {
 					t.Errorf("load %d: If-Range %q", i, r.Header.Get("If-Range"))
 				}
 				if got := r.Header.Get("Accept-Encoding"); got != "identity" {
@@ -258,7 +273,8 @@ func TestStall(t *testing.T) {
 	other := f.client(t)
 	other.Stall, other.Attempts = 20*time.Millisecond, 2
 	_, err := other.Pull(context.Background(), "owner/vit")
-	if !errors.Is(err, ErrNetwork) || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "stalled") {
+	if !errors.Is(err, ErrNetwork) || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) ||
+		!strings.Contains(err.Error(), "stalled") {
 		t.Errorf("a storage that never answers: %v", err)
 	}
 }
@@ -319,7 +335,8 @@ func TestLeftOver(t *testing.T) {
 			if err := os.MkdirAll(blobs, 0o755); err != nil {
 				t.Fatal(err)
 			}
-			if err := os.WriteFile(filepath.Join(blobs, etagOf("model.onnx", right)+".incomplete"), c.left, 0o644); err != nil {
+			if err := os.WriteFile(filepath.Join(blobs, etagOf("model.onnx", right)+".incomplete"), c.left,
+				0o644); err != nil {
 				t.Fatal(err)
 			}
 			mustPull(t, f, h, "owner/vit")
@@ -348,12 +365,16 @@ func TestCorrupt(t *testing.T) {
 		}, want: ErrCorrupt},
 		"promised short": {header: func(h http.Header) { h.Set("X-Linked-Size", "1000") }, want: ErrCorrupt},
 		"promised long":  {header: func(h http.Header) { h.Set("X-Linked-Size", "1000000000") }, want: ErrNetwork},
-		"another digest": {header: func(h http.Header) { h.Set("X-Linked-Etag", strconv.Quote(strings.Repeat("a", 64))) }, want: ErrCorrupt},
+		"another digest": {header: func(h http.Header) {
+			h.Set("X-Linked-Etag",
+				strconv.Quote(strings.Repeat("a", 64)))
+		}, want: ErrCorrupt},
 		"no digest":      {header: func(h http.Header) { h.Set("X-Linked-Etag", `"d41d8cd98f00b204e9800998ecf8427e-3"`) }, want: ErrCorrupt},
 		"path as digest": {header: func(h http.Header) { h.Set("X-Linked-Etag", `"../../../../evil"`) }, want: ErrCorrupt},
-		"another commit": {header: func(h http.Header) { h.Set("X-Repo-Commit", strings.Repeat("b", 40)) }, want: ErrNetwork},
-		"no commit":      {header: func(h http.Header) { h.Del("X-Repo-Commit") }, want: ErrNetwork},
-		"always half":    {always: breakOff(1000), want: nil}, // each try brings something
+		"another commit": {header: func(h http.Header) { h.Set("X-Repo-Commit", strings.Repeat("b", 40)) },
+			want: ErrNetwork},
+		"no commit":   {header: func(h http.Header) { h.Del("X-Repo-Commit") }, want: ErrNetwork},
+		"always half": {always: breakOff(1000), want: nil}, // each try brings something
 		"half, no ranges": {always: func(w http.ResponseWriter, r *http.Request, content []byte) {
 			r.Header.Del("Range")
 			breakOff(1000)(w, r, content)
@@ -463,7 +484,8 @@ func TestFullDisk(t *testing.T) {
 		return n, err
 	}
 	_, err = s.pull(context.Background(), Backbone{}, ref{"owner/vit", "model.onnx", "main"}, "owner/vit")
-	if !errors.Is(err, syscall.ENOSPC) || !strings.Contains(err.Error(), "make room") || !strings.Contains(err.Error(), "0.7 MB of model.onnx are kept") {
+	if !errors.Is(err, syscall.ENOSPC) || !strings.Contains(err.Error(), "make room") ||
+		!strings.Contains(err.Error(), "0.7 MB of model.onnx are kept") {
 		t.Errorf("full disk: %v", err)
 	}
 	f.reset()

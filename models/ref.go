@@ -29,9 +29,8 @@ type ref struct {
 	revision   string // branch, tag or commit
 }
 
-// IsName reports whether Find can look name up: that of a registered backbone
-// or OWNER/REPOSITORY[:FILE], each with @REVISION or without. A path such as
-// models/vit has that form, too; what exists as a file is better taken as one.
+// IsName reports whether Find can look name up: that of a registered backbone or OWNER/REPOSITORY[:FILE], each with
+// @REVISION or without. A path such as models/vit has that form, too; what exists as a file is better taken as one.
 func IsName(name string) bool {
 	_, _, err := named(name)
 	return !errors.Is(err, ErrUnknown)
@@ -50,7 +49,8 @@ func parseRef(name string) (ref, error) {
 		return bad("the revision is no branch, tag or commit")
 	}
 	repository, file, has := strings.Cut(rest, ":")
-	if !repositoryName.MatchString(repository) || strings.Contains(repository, "..") || strings.Contains(repository, "--") || len(repository) > 200 {
+	if !repositoryName.MatchString(repository) || strings.Contains(repository, "..") ||
+		strings.Contains(repository, "--") || len(repository) > 200 {
 		return bad("the hub has no repository of such a name")
 	}
 	if has && (!isRepositoryPath(file) || path.Ext(file) != ".onnx") {
@@ -79,15 +79,15 @@ func (r ref) String() string {
 	return s
 }
 
-// isRepositoryPath reports whether a path from outside names something inside a
-// repository, and so inside the snapshot folder it is kept in.
+// isRepositoryPath reports whether a path from outside names something inside a repository, and so inside the snapshot
+// folder it is kept in.
 func isRepositoryPath(name string) bool {
 	return name != "." && name == path.Clean(name) && filepath.IsLocal(filepath.FromSlash(name)) && len(name) <= 512 &&
 		!strings.ContainsFunc(name, func(r rune) bool { return r < ' ' || r == '\\' || r == 0x7f })
 }
 
-// usualFiles is where repositories keep the image encoder, best first. Where
-// text and image encoders are published, model.onnx is both in one.
+// usualFiles is where repositories keep the image encoder, best first. Where text and image encoders are published,
+// model.onnx is both in one.
 var usualFiles = []string{"onnx/vision_model.onnx", "vision_model.onnx", "onnx/model.onnx", "model.onnx"}
 
 // chooseFile finds the ONNX file that is meant by a repository's name alone.
@@ -105,11 +105,13 @@ func chooseFile(repository string, files []string) (string, error) {
 	}
 	switch len(found) {
 	case 0:
-		return "", fmt.Errorf("%w: %s has no ONNX file; look for an ONNX export of it on the hub, or export it yourself", ErrUnknown, repository)
+		return "", fmt.Errorf("%w: %s has no ONNX file; look for an ONNX export of it on the hub, or export it "+
+			"yourself", ErrUnknown, repository)
 	case 1:
 		return found[0], nil
 	}
-	return "", fmt.Errorf("%w: %s has several ONNX files; choose one: %s", ErrUnknown, repository, strings.Join(prefixed(repository+":", found), ", "))
+	return "", fmt.Errorf("%w: %s has several ONNX files; choose one: %s", ErrUnknown, repository,
+		strings.Join(prefixed(repository+":", found), ", "))
 }
 
 func prefixed(prefix string, names []string) []string {
@@ -124,9 +126,8 @@ func prefixed(prefix string, names []string) []string {
 	return list
 }
 
-// companions are the files that belong to an ONNX file: its external data
-// beside it (model.onnx_data, model.onnx_data_1, …, model.onnx.data), and the
-// nearest preprocessor_config.json at or above it.
+// companions are the files that belong to an ONNX file: its external data beside it (model.onnx_data,
+// model.onnx_data_1, …, model.onnx.data), and the nearest preprocessor_config.json at or above it.
 func companions(file string, files []string) []string {
 	var found []string
 	for _, name := range files {

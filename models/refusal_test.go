@@ -22,14 +22,17 @@ func TestRefusals(t *testing.T) {
 		want  error
 		text  string
 	}{
-		"no such repository":    {answer(401, "X-Error-Code", "RepoNotFound"), "", ErrUnknown, "check the spelling"},
-		"... with a token":      {answer(404, "X-Error-Code", "RepoNotFound"), "hf_x", ErrUnknown, "check the spelling"},
-		"bare 404":              {answer(404), "", ErrUnknown, "owner/vit"},
-		"bare 401":              {answer(401), "", ErrUnknown, "HF_TOKEN"},
-		"no such revision":      {answer(404, "X-Error-Code", "RevisionNotFound"), "", ErrUnknown, "no revision main"},
-		"gated":                 {answer(401, "X-Error-Code", "GatedRepo"), "", ErrAccess, "accept its terms"},
-		"gated for this token":  {answer(403, "X-Error-Code", "GatedRepo", "X-Error-Message", "Ask the author"), "hf_x", ErrAccess, "Ask the author"},
-		"token not valid":       {answer(401, "X-Error-Message", "Invalid credentials in Authorization header"), "hf_x", ErrAccess, "not valid any more"},
+		"no such repository": {answer(401, "X-Error-Code", "RepoNotFound"), "", ErrUnknown, "check the spelling"},
+		"... with a token": {answer(404, "X-Error-Code", "RepoNotFound"), "hf_x", ErrUnknown,
+			"check the spelling"},
+		"bare 404":         {answer(404), "", ErrUnknown, "owner/vit"},
+		"bare 401":         {answer(401), "", ErrUnknown, "HF_TOKEN"},
+		"no such revision": {answer(404, "X-Error-Code", "RevisionNotFound"), "", ErrUnknown, "no revision main"},
+		"gated":            {answer(401, "X-Error-Code", "GatedRepo"), "", ErrAccess, "accept its terms"},
+		"gated for this token": {answer(403, "X-Error-Code", "GatedRepo", "X-Error-Message", "Ask the author"), "hf_x",
+			ErrAccess, "Ask the author"},
+		"token not valid": {answer(401, "X-Error-Message", "Invalid credentials in Authorization header"), "hf_x",
+			ErrAccess, "not valid any more"},
 		"bare 403":              {answer(403), "", ErrAccess, "HF_TOKEN"},
 		"gone":                  {answer(410), "", ErrNetwork, "410 Gone"},
 		"wants a long wait":     {answer(429, "Retry-After", "7200"), "", ErrNetwork, "2h0m0s"},
@@ -62,7 +65,8 @@ func TestRefusals(t *testing.T) {
 // TestBusyHub has each kind of request fail for a while.
 func TestBusyHub(t *testing.T) {
 	f := newFakeHub(t, map[string][]byte{"model.onnx": content(1, 1000)})
-	f.hubFaults = []fault{answer(503), answer(429, "Retry-After", "0"), answer(504), nil, answer(500), answer(408), nil, answer(429)}
+	f.hubFaults = []fault{answer(503), answer(429, "Retry-After", "0"), answer(504), nil, answer(500), answer(408), nil,
+		answer(429)}
 	for i, x := range f.hubFaults {
 		if x == nil {
 			f.hubFaults[i] = func(w http.ResponseWriter, r *http.Request, _ []byte) {
@@ -125,7 +129,8 @@ func TestNobodyThere(t *testing.T) {
 	mustPull(t, f, h, "owner/vit")
 	f.hub.Close()
 	_, err := h.Pull(context.Background(), "owner/vit")
-	if !errors.Is(err, ErrNetwork) || !strings.Contains(err.Error(), "here already") || errors.Is(err, context.DeadlineExceeded) {
+	if !errors.Is(err, ErrNetwork) || !strings.Contains(err.Error(), "here already") ||
+		errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("a hub that is off, with the files here: %v", err)
 	}
 	_, err = f.client(t).Pull(context.Background(), "owner/vit")
@@ -142,13 +147,13 @@ func TestCertificate(t *testing.T) {
 	defer hub.Close()
 	h := newFakeHub(t, nil).client(t)
 	h.Endpoint, h.Note = hub.URL, func(text string) { t.Error(text) }
-	if _, err := h.Pull(context.Background(), "owner/vit"); !errors.Is(err, ErrNetwork) || !strings.Contains(err.Error(), "certificate") {
+	if _, err := h.Pull(context.Background(), "owner/vit"); !errors.Is(err, ErrNetwork) ||
+		!strings.Contains(err.Error(), "certificate") {
 		t.Errorf("an unknown certificate: %v", err)
 	}
 }
 
-// TestToken sees who gets the token. Both servers have one host name, and
-// differ in the port only.
+// TestToken sees who gets the token. Both servers have one host name, and differ in the port only.
 func TestToken(t *testing.T) {
 	f := newFakeHub(t, vitFiles())
 	f.token = "hf_secret"
@@ -211,8 +216,7 @@ func TestRenamed(t *testing.T) {
 	}
 }
 
-// TestMirror has a mirror that redirects everything to the hub, whose refusals
-// are final and who gets no token.
+// TestMirror has a mirror that redirects everything to the hub, whose refusals are final and who gets no token.
 func TestMirror(t *testing.T) {
 	f := newFakeHub(t, vitFiles())
 	asked := 0

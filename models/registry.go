@@ -21,9 +21,8 @@ func at224(resize, to, interpolation, normalise string) json.RawMessage {
 		`,"interpolation":"` + interpolation + `",` + normalise + `,"orientation":true}`)
 }
 
-// registry has the default first. Repositories, files and preprocessing were
-// looked up in November 2026; Output is where Hugging Face's exporter puts the
-// feature of such a model.
+// registry has the default first. Repositories, files and preprocessing were looked up in November 2026; Output is
+// where Hugging Face's exporter puts the feature of such a model.
 var registry = []Backbone{
 	{
 		Name:        "vitft-micro-28",
@@ -48,24 +47,26 @@ var registry = []Backbone{
 	},
 	{
 		// Its logits are the mean of two classifiers, so there is no one tensor before "the" classifier.
-		Name:        "deit-tiny-distilled-patch16-224",
-		Description: "DeiT-Ti/16 distilled, supervised on ImageNet-1k; publishes logits only: name the feature with --feature",
-		Licence:     "Apache-2.0",
-		Repository:  "Xenova/deit-tiny-distilled-patch16-224",
-		File:        "onnx/model.onnx",
-		Revision:    mainRevision,
-		Width:       224, Height: 224,
+		Name: "deit-tiny-distilled-patch16-224",
+		Description: "DeiT-Ti/16 distilled, supervised on ImageNet-1k; publishes logits only: name the feature with " +
+			"--feature",
+		Licence:    "Apache-2.0",
+		Repository: "Xenova/deit-tiny-distilled-patch16-224",
+		File:       "onnx/model.onnx",
+		Revision:   mainRevision,
+		Width:      224, Height: 224,
 		Preprocess: at224("exact", "256", "bicubic", imageNet),
 		Output:     "logits", Pooling: "logits-input", Dim: 192,
 	},
 	{
-		Name:        "deit-small-distilled-patch16-224",
-		Description: "DeiT-S/16 distilled, supervised on ImageNet-1k; publishes logits only: name the feature with --feature",
-		Licence:     "Apache-2.0",
-		Repository:  "Xenova/deit-small-distilled-patch16-224",
-		File:        "onnx/model.onnx",
-		Revision:    mainRevision,
-		Width:       224, Height: 224,
+		Name: "deit-small-distilled-patch16-224",
+		Description: "DeiT-S/16 distilled, supervised on ImageNet-1k; publishes logits only: name the feature with " +
+			"--feature",
+		Licence:    "Apache-2.0",
+		Repository: "Xenova/deit-small-distilled-patch16-224",
+		File:       "onnx/model.onnx",
+		Revision:   mainRevision,
+		Width:      224, Height: 224,
 		Preprocess: at224("exact", "256", "bicubic", imageNet),
 		Output:     "logits", Pooling: "logits-input", Dim: 384,
 	},

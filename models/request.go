@@ -23,8 +23,7 @@ const (
 	userAgent      = "vitft"
 )
 
-// transient is a failure that may pass: the request is worth another try, after
-// wait at the earliest.
+// transient is a failure that may pass: the request is worth another try, after wait at the earliest.
 type transient struct {
 	text string
 	wait time.Duration
@@ -45,7 +44,8 @@ type remote struct {
 // tree asks for the commit of a revision and the files in it.
 func (s *session) tree(ctx context.Context, r ref) (commit string, files []string, err error) {
 	what := "the list of files of " + r.repository
-	address := s.endpoint.JoinPath("api", "models", r.repository, "revision").String() + "/" + url.PathEscape(r.revision)
+	address := s.endpoint.JoinPath("api", "models", r.repository, "revision").String() + "/" +
+		url.PathEscape(r.revision)
 	var answer struct {
 		SHA      string
 		Siblings []struct{ RFilename string }
@@ -101,7 +101,8 @@ func (s *session) describe(ctx context.Context, r ref, commit, name string) (rem
 		}
 		var ok bool
 		if f.digest, ok = parseDigest(first(linked, resp.Header.Get("ETag"))); !ok {
-			return false, fmt.Errorf("%w: %s: %s gives no digest to check it by (entity tag %q); use the hub itself or another mirror (HF_ENDPOINT)",
+			return false, fmt.Errorf("%w: %s: %s gives no digest to check it by (entity tag %q); use the hub itself or "+
+				"another mirror (HF_ENDPOINT)",
 				ErrCorrupt, what, s.endpoint.Host, resp.Header.Get("ETag"))
 		}
 		if n, err := strconv.ParseInt(resp.Header.Get("X-Linked-Size"), 10, 64); err == nil && n >= 0 {
@@ -126,11 +127,12 @@ func headerOnTheWay(resp *http.Response, name string) string {
 
 // noHub is the error for an answer that no hub would give.
 func (s *session) noHub(what string) error {
-	return fmt.Errorf("%w: %s: %s does not answer as a Hugging Face hub does; check HF_ENDPOINT, the proxy, and whether the network wants a login", ErrNetwork, what, s.endpoint.Host)
+	return fmt.Errorf("%w: %s: %s does not answer as a Hugging Face hub does; check HF_ENDPOINT, the proxy, and whether "+
+		"the network wants a login", ErrNetwork, what, s.endpoint.Host)
 }
 
-// persist calls try until it succeeds, fails for good, or fails as often in a
-// row as the settings allow; a try that brought something starts a new row.
+// persist calls try until it succeeds, fails for good, or fails as often in a row as the settings allow; a try that
+// brought something starts a new row.
 func (s *session) persist(ctx context.Context, what string, try func() (advanced bool, err error)) error {
 	for failures := 0; ; {
 		advanced, err := try()
@@ -156,7 +158,8 @@ func (s *session) persist(ctx context.Context, what string, try func() (advanced
 		}
 		wait := max(t.wait, min(min(s.backoff, longestBackoff)<<min(failures-1, 8), longestBackoff))
 		wait += rand.N(wait/4 + 1) // so that many clients do not come back at once
-		s.note(fmt.Sprintf("%s: %v; trying again in %v (%d of %d)", what, t, wait.Round(100*time.Millisecond), failures, s.attempts-1))
+		s.note(fmt.Sprintf("%s: %v; trying again in %v (%d of %d)", what, t, wait.Round(100*time.Millisecond), failures,
+			s.attempts-1))
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
@@ -165,9 +168,8 @@ func (s *session) persist(ctx context.Context, what string, try func() (advanced
 	}
 }
 
-// send makes one request. Connecting, answering and every read of the answer's
-// body may take as long as a stalled connection is borne; the whole may take
-// any time. Where a redirection says what it leads to, HEAD does not follow it.
+// send makes one request. Connecting, answering and every read of the answer's body may take as long as a stalled
+// connection is borne; the whole may take any time. Where a redirection says what it leads to, HEAD does not follow it.
 func (s *session) send(ctx context.Context, method, address string, header http.Header) (*http.Response, error) {
 	reqCtx, cancel := context.WithCancelCause(ctx)
 	timer := time.AfterFunc(s.stall, func() { cancel(errStalled) })
@@ -203,8 +205,8 @@ func (s *session) send(ctx context.Context, method, address string, header http.
 	return resp, nil
 }
 
-// RoundTrip adds the token to what goes to the hub itself, and only to that:
-// redirections lead to other hosts, which must not see it.
+// RoundTrip adds the token to what goes to the hub itself, and only to that: redirections lead to other hosts, which
+// must not see it.
 func (s *session) RoundTrip(req *http.Request) (*http.Response, error) {
 	if s.token != "" && s.isEndpoint(req.URL) {
 		req = req.Clone(req.Context())
@@ -242,8 +244,7 @@ func (b *watchedBody) Close() error {
 	return b.ReadCloser.Close()
 }
 
-// failure is what a broken request means. Its text has no query: addresses of
-// stored files are signed there.
+// failure is what a broken request means. Its text has no query: addresses of stored files are signed there.
 func (s *session) failure(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
 		return ctx.Err()
@@ -258,7 +259,8 @@ func (s *session) failure(ctx context.Context, err error) error {
 	}
 	var certificate *tls.CertificateVerificationError
 	if errors.As(err, &certificate) {
-		return fmt.Errorf("%w: %s shows a certificate that is not trusted: %w; if a proxy stands between, add its certificate to the system's", ErrNetwork, host, certificate)
+		return fmt.Errorf("%w: %s shows a certificate that is not trusted: %w; if a proxy stands between, add its "+
+			"certificate to the system's", ErrNetwork, host, certificate)
 	}
 	if err == io.ErrUnexpectedEOF || err == io.EOF {
 		err = errors.New("the connection broke off")
@@ -266,8 +268,8 @@ func (s *session) failure(ctx context.Context, err error) error {
 	return &transient{text: fmt.Sprintf("%s: %v", host, err)}
 }
 
-// refusal is what an answer other than the one hoped for means. The codes are
-// the hub's own; without a token it answers 401 for what does not exist, too.
+// refusal is what an answer other than the one hoped for means. The codes are the hub's own; without a token it answers
+// 401 for what does not exist, too.
 func (s *session) refusal(resp *http.Response, r ref) error {
 	host, status := resp.Request.URL.Host, resp.StatusCode
 	text := fmt.Sprintf("%s answers %d %s", host, status, http.StatusText(status))
@@ -284,21 +286,25 @@ func (s *session) refusal(resp *http.Response, r ref) error {
 	page := s.endpoint.JoinPath(r.repository).String()
 	switch {
 	case code == "GatedRepo", status == http.StatusForbidden:
-		return fmt.Errorf("%w: %s: %s; accept its terms at %s and set HF_TOKEN to a token of that account that may read it", ErrAccess, r.repository, text, page)
+		return fmt.Errorf("%w: %s: %s; accept its terms at %s and set HF_TOKEN to a token of that account that may read "+
+			"it", ErrAccess, r.repository, text, page)
 	case code == "RevisionNotFound":
-		return fmt.Errorf("%w: %s has no revision %s; %s/tree/main lists what it has", ErrUnknown, r.repository, r.revision, page)
+		return fmt.Errorf("%w: %s has no revision %s; %s/tree/main lists what it has", ErrUnknown, r.repository,
+			r.revision, page)
 	case code == "EntryNotFound":
 		return fmt.Errorf("%w: %s lacks a file it listed: %s", ErrUnknown, r.repository, text)
 	case status == http.StatusUnauthorized && s.token != "" && code != "RepoNotFound":
-		return fmt.Errorf("%w: %s: %s; the token in HF_TOKEN is not valid any more or not for this repository", ErrAccess, r.repository, text)
+		return fmt.Errorf("%w: %s: %s; the token in HF_TOKEN is not valid any more or not for this repository",
+			ErrAccess, r.repository, text)
 	case code == "RepoNotFound", status == http.StatusNotFound, status == http.StatusUnauthorized:
-		return fmt.Errorf("%w: the hub has no repository %s, or a private one: check the spelling, or set HF_TOKEN to a token that may read it", ErrUnknown, r.repository)
+		return fmt.Errorf("%w: the hub has no repository %s, or a private one: check the spelling, or set HF_TOKEN to a "+
+			"token that may read it", ErrUnknown, r.repository)
 	}
 	return fmt.Errorf("%w: %s: %s", ErrNetwork, r.repository, text)
 }
 
-// rateLimit finds the seconds until the hub's limit is lifted
-// (https://huggingface.co/docs/hub/rate-limits): "api";r=0;t=55
+// rateLimit finds the seconds until the hub's limit is lifted (https://huggingface.co/docs/hub/rate-limits):
+// "api";r=0;t=55
 var rateLimit = regexp.MustCompile(`;\s*r\s*=\s*0\s*;\s*t\s*=\s*([0-9]{1,9})`)
 
 // retryAfter is how long an answer asks to wait: a number of seconds or a date.

@@ -31,8 +31,8 @@ func benchmarkPhoto(b *testing.B) image.Image {
 	return m
 }
 
-// BenchmarkPreprocess takes images of three kinds to 224×224: decode, resize, and both in one call.
-// "draw" is resize by x/image/draw's bicubic with normalisation pixel by pixel, for comparison.
+// BenchmarkPreprocess takes images of three kinds to 224×224: decode, resize, and both in one call. "draw" is resize by
+// x/image/draw's bicubic with normalisation pixel by pixel, for comparison.
 func BenchmarkPreprocess(b *testing.B) {
 	photo := benchmarkPhoto(b)
 	for _, c := range []struct {

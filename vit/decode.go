@@ -16,16 +16,15 @@ import (
 	"github.com/vitft/vitft/vit/jpeg"
 )
 
-// DecoderID names the way from file bytes to pixels. It changes whenever the same bytes could give
-// other pixels.
+// DecoderID names the way from file bytes to pixels. It changes whenever the same bytes could give other pixels.
 const DecoderID = "vitft-image-2"
 
-// MaxPixels is the largest image that Decode accepts, in pixels. It is the size at which Pillow
-// refuses an image as a decompression bomb. It is checked before pixels are allocated.
+// MaxPixels is the largest image that Decode accepts, in pixels. It is the size at which Pillow refuses an image as a
+// decompression bomb. It is checked before pixels are allocated.
 const MaxPixels = 178956970
 
-// maxSide is the longest side that decode accepts. A strip of one by many million pixels is within
-// MaxPixels, but the filter weights to shrink it are not small.
+// maxSide is the longest side that decode accepts. A strip of one by many million pixels is within MaxPixels, but the
+// filter weights to shrink it are not small.
 const maxSide = 1 << 20
 
 // Reason says in which way an image is unusable.
@@ -62,9 +61,8 @@ func (e *ImageError) Error() string {
 
 func (e *ImageError) Unwrap() error { return e.Err }
 
-// Decode reads a JPEG, PNG, WebP, GIF (first frame), BMP, TIFF (first page), PGM or PPM image.
-// Its pixels are those of Pillow's Image.open(f).convert("RGB"), exceptions in the package comment.
-// Every error is an *ImageError.
+// Decode reads a JPEG, PNG, WebP, GIF (first frame), BMP, TIFF (first page), PGM or PPM image. Its pixels are those of
+// Pillow's Image.open(f).convert("RGB"), exceptions in the package comment. Every error is an *ImageError.
 func Decode(data []byte) (*RGB, error) {
 	img := new(RGB)
 	if err := decode(data, img, MaxPixels); err != nil {
@@ -73,8 +71,8 @@ func Decode(data []byte) (*RGB, error) {
 	return img, nil
 }
 
-// format is one way to read an image. config gives the size without reading pixels; read puts the
-// pixels and, where the format has one, the orientation into img, whose buffer it may reuse.
+// format is one way to read an image. config gives the size without reading pixels; read puts the pixels and, where the
+// format has one, the orientation into img, whose buffer it may reuse.
 type format struct {
 	name   string
 	config func(data []byte) (width, height int, err error)
@@ -121,7 +119,8 @@ func decode(data []byte, img *RGB, maxPixels int) error {
 	f := sniff(data)
 	if f == nil {
 		return &ImageError{Reason: ReasonUnknown,
-			Err: fmt.Errorf("starts with % x; want JPEG, PNG, WebP, GIF, BMP, TIFF, PGM (P5) or PPM (P6)", data[:min(len(data), 8)])}
+			Err: fmt.Errorf("starts with % x; want JPEG, PNG, WebP, GIF, BMP, TIFF, PGM (P5) or PPM (P6)",
+				data[:min(len(data), 8)])}
 	}
 	w, h, err := f.config(data)
 	if err != nil {
@@ -131,7 +130,8 @@ func decode(data []byte, img *RGB, maxPixels int) error {
 		return &ImageError{Reason: ReasonZeroSize, Format: f.name, Err: fmt.Errorf("%d×%d pixels", w, h)}
 	}
 	if w > maxPixels/h || max(w, h) > maxSide {
-		return &ImageError{Reason: ReasonTooLarge, Format: f.name, Err: fmt.Errorf("%d×%d pixels; the limit is %d in all and %d a side", w, h, maxPixels, maxSide)}
+		return &ImageError{Reason: ReasonTooLarge, Format: f.name,
+			Err: fmt.Errorf("%d×%d pixels; the limit is %d in all and %d a side", w, h, maxPixels, maxSide)}
 	}
 	img.Orientation = 1
 	if err := f.read(data, img); err != nil {
@@ -206,8 +206,8 @@ func readBMP(data []byte, img *RGB) error {
 	return nil
 }
 
-// readTIFF also turns the image as its orientation tag says, whatever Preprocess.Orientation is:
-// Pillow does so when it loads a TIFF.
+// readTIFF also turns the image as its orientation tag says, whatever Preprocess.Orientation is: Pillow does so when it
+// loads a TIFF.
 func readTIFF(data []byte, img *RGB) error {
 	m, err := tiff.Decode(bytes.NewReader(data))
 	if err != nil {

@@ -155,7 +155,9 @@ func TestUnusableImages(t *testing.T) {
 
 // Every prefix of a file gives an error or the whole picture, never a part of it.
 func TestPrefixes(t *testing.T) {
-	for _, name := range []string{"420-16x17.jpg", "ycck-420.jpg", "progressive-420.jpg", "palette4.png", "lossy-16x17.webp", "animated.webp", "small-frame-transparent.gif", "bilevel.bmp", "packbits.tiff", "max100.pgm"} {
+	for _, name := range []string{"420-16x17.jpg", "ycck-420.jpg", "progressive-420.jpg", "palette4.png",
+		"lossy-16x17.webp", "animated.webp", "small-frame-transparent.gif", "bilevel.bmp", "packbits.tiff",
+		"max100.pgm"} {
 		data, _ := fixture(t, name)
 		whole, err := Decode(data)
 		if err != nil {

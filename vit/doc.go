@@ -10,17 +10,16 @@
 //
 // # Pixels are Pillow's
 //
-// Pretrained backbones saw images that Pillow decoded and resampled, and other pixels cost accuracy
-// quietly. Decode therefore follows Image.open(f).convert("RGB") to the last bit, in all formats: alpha is
-// dropped and not composited, palettes are looked up, CMYK takes Pillow's formula, and JPEG has a decoder
-// of its own, package vit/jpeg, that computes what libjpeg-turbo computes. Resampling agrees to the last
-// bit too: two passes of 22-bit fixed point, 8 bits per channel between them, filter support widened when
-// shrinking. Reference is Pillow 13, which takes the passes of tall images in another order than its
-// predecessors: up to one level apart. testdata/make_fixtures.py, here and in jpeg, made the fixtures that
-// the tests compare with.
+// Pretrained backbones saw images that Pillow decoded and resampled, and other pixels cost accuracy quietly. Decode
+// therefore follows Image.open(f).convert("RGB") to the last bit, in all formats: alpha is dropped and not composited,
+// palettes are looked up, CMYK takes Pillow's formula, and JPEG has a decoder of its own, package vit/jpeg, that
+// computes what libjpeg-turbo computes. Resampling agrees to the last bit too: two passes of 22-bit fixed point, 8 bits
+// per channel between them, filter support widened when shrinking. Reference is Pillow 13, which takes the passes of
+// tall images in another order than its predecessors: up to one level apart. testdata/make_fixtures.py, here and in
+// jpeg, made the fixtures that the tests compare with.
 //
-// DecoderID names this behaviour. It is part of Preprocess.Key, so a feature store never mixes
-// features of different pixels.
+// DecoderID names this behaviour. It is part of Preprocess.Key, so a feature store never mixes features of different
+// pixels.
 //
 // # Caveats
 //

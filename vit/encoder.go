@@ -13,8 +13,8 @@ import (
 type Model interface {
 	// Dim is D, the length of a feature vector.
 	Dim() int
-	// Run reads n images [n,3,H,W] from pixels and writes [n,D] to features. The slices have exactly
-	// these lengths and are the caller's again afterwards. Safe for concurrent use.
+	// Run reads n images [n,3,H,W] from pixels and writes [n,D] to features. The slices have exactly these lengths and
+	// are the caller's again afterwards. Safe for concurrent use.
 	Run(ctx context.Context, pixels []float32, n int, features []float32) error
 }
 
@@ -40,17 +40,17 @@ type batch struct {
 	ready   chan struct{} // closed when there are none
 }
 
-// Encode loads, prepares and encodes the images 0 to n−1. load is called from several goroutines
-// and gives the encoded image, which must not change any more.
+// Encode loads, prepares and encodes the images 0 to n−1. load is called from several goroutines and gives the encoded
+// image, which must not change any more.
 //
-// done is called from the calling goroutine, once per image in order, with its feature, valid
-// during the call, or with its error: an *ImageError if the image could not be loaded or used. An
-// error that done returns, an error of the model, or the end of ctx stops Encode, which returns it
-// after its goroutines have ended.
+// done is called from the calling goroutine, once per image in order, with its feature, valid during the call, or with
+// its error: an *ImageError if the image could not be loaded or used. An error that done returns, an error of the
+// model, or the end of ctx stops Encode, which returns it after its goroutines have ended.
 //
-// Batches are consecutive images whatever the number of workers, unusable ones left out. Features
-// depend on Batch only if the model's rows depend on each other.
-func (e *Encoder) Encode(ctx context.Context, n int, load func(i int) ([]byte, error), done func(i int, feature []float32, err error) error) error {
+// Batches are consecutive images whatever the number of workers, unusable ones left out. Features depend on Batch only
+// if the model's rows depend on each other.
+func (e *Encoder) Encode(ctx context.Context, n int, load func(i int) ([]byte, error),
+	done func(i int, feature []float32, err error) error) error {
 	if err := e.Preprocess.Validate(); err != nil {
 		return err
 	}
@@ -71,8 +71,8 @@ func (e *Encoder) Encode(ctx context.Context, n int, load func(i int) ([]byte, e
 	return r.encode(ctx, done)
 }
 
-// run is one call of Encode: fill hands out the images of free batches, workers prepare them, model
-// encodes full batches, and the caller's goroutine passes the features on and frees the batch.
+// run is one call of Encode: fill hands out the images of free batches, workers prepare them, model encodes full
+// batches, and the caller's goroutine passes the features on and frees the batch.
 type run struct {
 	Encoder
 	n    int

@@ -58,7 +58,8 @@ func (m *fakeModel) Run(ctx context.Context, pixels []float32, n int, features [
 // photos are small images, some of them bad: image i is number i%len.
 func photos(t testing.TB) [][]byte {
 	var list [][]byte
-	for _, name := range []string{"420-27x19.jpg", "rgb.png", "lossy-64x48.webp", "palette4.png", "rgb.bmp", "rgb.ppm", "grey.jpg"} {
+	for _, name := range []string{"420-27x19.jpg", "rgb.png", "lossy-64x48.webp", "palette4.png", "rgb.bmp", "rgb.ppm",
+		"grey.jpg"} {
 		data, _ := fixture(t, name)
 		list = append(list, data)
 	}
@@ -170,7 +171,8 @@ func goroutines(t *testing.T) {
 func TestEncodeSlowModel(t *testing.T) {
 	goroutines(t)
 	list := photos(t)
-	e := &Encoder{Model: &fakeModel{dim: 2, delay: 3 * time.Millisecond}, Preprocess: DefaultPreprocess(8, 8), Batch: 3, Workers: 4}
+	e := &Encoder{Model: &fakeModel{dim: 2, delay: 3 * time.Millisecond}, Preprocess: DefaultPreprocess(8, 8), Batch: 3,
+		Workers: 4}
 	encodeAll(t, e, 40, func(i int) ([]byte, error) { return list[i%len(list)], nil })
 }
 
@@ -204,12 +206,13 @@ func TestEncodeStops(t *testing.T) {
 			}
 			return nil
 		}, stop},
-		"done fails while the model runs": {&fakeModel{dim: 2, delay: 5 * time.Millisecond}, load, func(i int, _ []float32, _ error) error {
-			if i == 5 {
-				return stop
-			}
-			return nil
-		}, stop},
+		"done fails while the model runs": {&fakeModel{dim: 2, delay: 5 * time.Millisecond}, load,
+			func(i int, _ []float32, _ error) error {
+				if i == 5 {
+					return stop
+				}
+				return nil
+			}, stop},
 		"load is cancelled": {&fakeModel{dim: 2}, func(i int) ([]byte, error) {
 			if i == 13 {
 				return nil, context.Canceled
@@ -247,7 +250,9 @@ func TestEncodeCancel(t *testing.T) {
 		cancel()
 		e := &Encoder{Model: &fakeModel{dim: 2}, Preprocess: DefaultPreprocess(8, 8)}
 		for _, n := range []int{0, 10} {
-			if err := e.Encode(ctx, n, load, func(int, []float32, error) error { t.Error("done is called"); return nil }); !errors.Is(err, context.Canceled) {
+			if err := e.Encode(ctx, n, load,
+				func(int, []float32, error) error { t.Error("done is called"); return nil }); !errors.Is(err,
+				context.Canceled) {
 				t.Errorf("%d images: %v", n, err)
 			}
 		}
@@ -255,9 +260,11 @@ func TestEncodeCancel(t *testing.T) {
 	t.Run("while the model blocks", func(t *testing.T) {
 		goroutines(t)
 		ctx, cancel := context.WithCancel(context.Background())
-		e := &Encoder{Model: &fakeModel{dim: 2, block: make(chan struct{})}, Preprocess: DefaultPreprocess(8, 8), Batch: 4}
+		e := &Encoder{Model: &fakeModel{dim: 2, block: make(chan struct{})}, Preprocess: DefaultPreprocess(8, 8),
+			Batch: 4}
 		time.AfterFunc(10*time.Millisecond, cancel)
-		if err := e.Encode(ctx, 100, load, func(int, []float32, error) error { return nil }); !errors.Is(err, context.Canceled) {
+		if err := e.Encode(ctx, 100, load, func(int, []float32, error) error { return nil }); !errors.Is(err,
+			context.Canceled) {
 			t.Error(err)
 		}
 	})
@@ -285,7 +292,8 @@ func TestEncodeCancel(t *testing.T) {
 		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Millisecond)
 		defer cancel()
 		e := &Encoder{Model: &fakeModel{dim: 2, delay: time.Millisecond}, Preprocess: DefaultPreprocess(8, 8), Batch: 1}
-		if err := e.Encode(ctx, 100000, load, func(int, []float32, error) error { return nil }); !errors.Is(err, context.DeadlineExceeded) {
+		if err := e.Encode(ctx, 100000, load, func(int, []float32, error) error { return nil }); !errors.Is(err,
+			context.DeadlineExceeded) {
 			t.Error(err)
 		}
 	})

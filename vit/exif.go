@@ -54,8 +54,7 @@ func pngOrientation(data []byte) int {
 	return 1
 }
 
-// tiffOrientation is the orientation of a TIFF file, which is also what an EXIF block is; 1 if it
-// names none.
+// tiffOrientation is the orientation of a TIFF file, which is also what an EXIF block is; 1 if it names none.
 func tiffOrientation(data []byte) int {
 	if o := tiffTag(data, 0x0112); 1 <= o && o <= 8 {
 		return int(o)
@@ -63,8 +62,7 @@ func tiffOrientation(data []byte) int {
 	return 1
 }
 
-// tiffTag is the value of a tag with one integer in the first directory of a TIFF file, 0 if there
-// is none.
+// tiffTag is the value of a tag with one integer in the first directory of a TIFF file, 0 if there is none.
 func tiffTag(data []byte, tag uint16) uint32 {
 	if len(data) < 8 {
 		return 0

@@ -40,7 +40,8 @@ func FuzzDecode(f *testing.F) {
 
 // FuzzOrientation: the parsers of EXIF data and of the containers around them stay within the data.
 func FuzzOrientation(f *testing.F) {
-	for _, name := range []string{"orientation-6.jpg", "orientation.png", "orientation.tiff", "cmyk.jpg", "transparent.gif", "orientation.webp"} {
+	for _, name := range []string{"orientation-6.jpg", "orientation.png", "orientation.tiff", "cmyk.jpg",
+		"transparent.gif", "orientation.webp"} {
 		data, _ := fixture(f, name)
 		f.Add(data)
 	}

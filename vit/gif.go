@@ -12,11 +12,11 @@ func gifConfig(data []byte) (int, int, error) {
 	return c.Width, c.Height, err
 }
 
-// readGIF reads the first frame onto the canvas. What the frame leaves free takes the palette's
-// transparent colour, or its first one, as in Pillow.
+// readGIF reads the first frame onto the canvas. What the frame leaves free takes the palette's transparent colour, or
+// its first one, as in Pillow.
 func readGIF(data []byte, img *RGB) error {
-	// Package gif blackens the transparent colour, which Pillow's convert("RGB") keeps; so it is shown
-	// a copy that names none.
+	// Package gif blackens the transparent colour, which Pillow's convert("RGB") keeps; so it is shown a copy that
+	// names none.
 	free := 0
 	if flags := gifTransparency(data); flags != 0 {
 		free = int(data[flags+3])
@@ -44,8 +44,8 @@ func readGIF(data []byte, img *RGB) error {
 	return nil
 }
 
-// gifTransparency is the place of the flags of the first frame's graphic control extension if they
-// say that a colour is transparent, else 0.
+// gifTransparency is the place of the flags of the first frame's graphic control extension if they say that a colour is
+// transparent, else 0.
 func gifTransparency(data []byte) int {
 	if len(data) < 13 {
 		return 0

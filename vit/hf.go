@@ -9,8 +9,8 @@ import (
 	"strings"
 )
 
-// hfConfig is the part of a preprocessor_config.json, or of timm's pretrained_cfg, that shapes pixels.
-// Pointers tell a missing key from a zero.
+// hfConfig is the part of a preprocessor_config.json, or of timm's pretrained_cfg, that shapes pixels. Pointers tell a
+// missing key from a zero.
 type hfConfig struct {
 	Type    string `json:"image_processor_type"`
 	OldType string `json:"feature_extractor_type"`
@@ -101,9 +101,9 @@ var (
 	hfCLIPStd      = [3]float64{0.26862954, 0.26130258, 0.27577711}
 )
 
-// hfFamilies are the supported processors, less the endings ImageProcessor, ImageProcessorFast,
-// ImageProcessorPil and FeatureExtractor, with the defaults of their constructors in Hugging Face
-// transformers. "" stands for a file that names none: it is read like ViT's.
+// hfFamilies are the supported processors, less the endings ImageProcessor, ImageProcessorFast, ImageProcessorPil and
+// FeatureExtractor, with the defaults of their constructors in Hugging Face transformers. "" stands for a file that
+// names none: it is read like ViT's.
 var hfFamilies = map[string]family{
 	"":          {square: true, resample: 2, size: 224, cropSize: 224, mean: hfHalf, std: hfHalf},
 	"ViT":       {square: true, resample: 2, size: 224, cropSize: 224, mean: hfHalf, std: hfHalf},
@@ -116,11 +116,10 @@ var hfFamilies = map[string]family{
 	"ConvNext":  {convnext: true, resample: 3, size: 384, mean: hfHalf, std: hfHalf},
 }
 
-// ParseHF reads a preprocessor_config.json in the Hugging Face convention: of ViT, DeiT, BEiT, CLIP,
-// SigLIP, DINOv2 (Bit), DINOv3 and ConvNeXt processors, old feature extractors among them, and a
-// config.json of timm (pretrained_cfg, or its keys alone); also a processor_config.json, which has
-// the image processor inside. What cannot be expressed as a Preprocess
-// is refused by name.
+// ParseHF reads a preprocessor_config.json in the Hugging Face convention: of ViT, DeiT, BEiT, CLIP, SigLIP, DINOv2
+// (Bit), DINOv3 and ConvNeXt processors, old feature extractors among them, and a config.json of timm (pretrained_cfg,
+// or its keys alone); also a processor_config.json, which has the image processor inside. What cannot be expressed as a
+// Preprocess is refused by name.
 func ParseHF(data []byte) (Preprocess, error) {
 	p, err := parseHF(data)
 	if err == nil {
@@ -158,7 +157,8 @@ func parseHF(data []byte) (Preprocess, error) {
 		name = c.OldType
 	}
 	if name == "" && c.Size == nil && c.CropSize == nil {
-		return Preprocess{}, errors.New("has neither image_processor_type nor size nor input_size; not an image processor's file")
+		return Preprocess{}, errors.New("has neither image_processor_type nor size nor input_size; not an image " +
+			"processor's file")
 	}
 	f, err := familyOf(name)
 	if err != nil {
@@ -187,7 +187,8 @@ func familyOf(name string) (family, error) {
 	}
 	f, ok := hfFamilies[short]
 	if !ok {
-		return f, fmt.Errorf("processor %q is not supported; ViT, DeiT, Beit, CLIP, Siglip, Bit, DINOv3ViT, ConvNext and timm are", name)
+		return f, fmt.Errorf("processor %q is not supported; ViT, DeiT, Beit, CLIP, Siglip, Bit, DINOv3ViT, ConvNext and "+
+			"timm are", name)
 	}
 	return f, nil
 }
@@ -228,7 +229,8 @@ func (c *hfConfig) geometry(f family, p *Preprocess) error {
 	edge := size.ShortestEdge
 	square := edge == 0
 	if square && (size.Height < 1 || size.Width < 1) {
-		return fmt.Errorf("size is %d×%d; height and width, or shortest_edge, must be positive", size.Width, size.Height)
+		return fmt.Errorf("size is %d×%d; height and width, or shortest_edge, must be positive", size.Width,
+			size.Height)
 	}
 
 	if f.convnext {
@@ -255,7 +257,8 @@ func (c *hfConfig) geometry(f family, p *Preprocess) error {
 
 	if !or(c.DoCenterCrop, f.crop) {
 		if !square {
-			return errors.New("size by shortest_edge without do_center_crop is not supported: inputs would vary in shape")
+			return errors.New("size by shortest_edge without do_center_crop is not supported: inputs would vary in " +
+				"shape")
 		}
 		p.Resize, p.Width, p.Height = "exact", size.Width, size.Height
 		return nil
@@ -276,7 +279,8 @@ func (c *hfConfig) geometry(f family, p *Preprocess) error {
 	case size.Height == size.Width:
 		p.Resize, p.ResizeTo = "exact", size.Height
 	default:
-		return fmt.Errorf("a crop to %d×%d after squashing to %d×%d is not supported: that size must be square", crop.Width, crop.Height, size.Width, size.Height)
+		return fmt.Errorf("a crop to %d×%d after squashing to %d×%d is not supported: that size must be square",
+			crop.Width, crop.Height, size.Width, size.Height)
 	}
 	return nil
 }

@@ -9,7 +9,8 @@ func TestParseHF(t *testing.T) {
 	half, one := [3]float32{0.5, 0.5, 0.5}, [3]float32{1, 1, 1}
 	clipMean, clipStd := [3]float32{0.48145466, 0.4578275, 0.40821073}, [3]float32{0.26862954, 0.26130258, 0.27577711}
 	square := func(n int, interpolation string, mean, std [3]float32) Preprocess {
-		return Preprocess{Width: n, Height: n, Resize: "exact", Interpolation: interpolation, Mean: mean, Std: std, Orientation: true}
+		return Preprocess{Width: n, Height: n, Resize: "exact", Interpolation: interpolation, Mean: mean, Std: std,
+			Orientation: true}
 	}
 	cropped := func(resize string, to, n int, interpolation string, mean, std [3]float32) Preprocess {
 		p := square(n, interpolation, mean, std)

@@ -58,8 +58,8 @@ func pnmConfig(data []byte) (int, int, error) {
 	return h.width, h.height, err
 }
 
-// readPNM scales samples to 8 bits, rounded half to even and cut at full light. (Pillow does the same,
-// except for 16-bit grey, where its conversion to RGB whites out.)
+// readPNM scales samples to 8 bits, rounded half to even and cut at full light. (Pillow does the same, except for
+// 16-bit grey, where its conversion to RGB whites out.)
 func readPNM(data []byte, img *RGB) error {
 	h, err := parsePNM(data)
 	if err != nil {

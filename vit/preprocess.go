@@ -12,31 +12,30 @@ import (
 	"strings"
 )
 
-// Preprocess says how an image becomes a model's input: resize, centre crop, scale to [0, 1],
-// normalise. Its JSON is the metadata "vitft.preprocess" of exported models.
+// Preprocess says how an image becomes a model's input: resize, centre crop, scale to [0, 1], normalise. Its JSON is
+// the metadata "vitft.preprocess" of exported models.
 //
-// Only Width and Height must be set; every other zero value stands for the default named at its field,
-// Orientation apart. DefaultPreprocess sets that too.
+// Only Width and Height must be set; every other zero value stands for the default named at its field, Orientation
+// apart. DefaultPreprocess sets that too.
 type Preprocess struct {
 	// Width and Height are the model's input in pixels.
 	Width  int `json:"width"`
 	Height int `json:"height"`
 
-	// Resize is "shortest" (the default): scale the shortest edge to ResizeTo and keep the aspect
-	// ratio, the long edge rounded down as torchvision does; or "exact": squash to Width×Height, or to
-	// ResizeTo×ResizeTo if that is set. A centre crop to Width×Height follows either.
+	// Resize is "shortest" (the default): scale the shortest edge to ResizeTo and keep the aspect ratio, the long edge
+	// rounded down as torchvision does; or "exact": squash to Width×Height, or to ResizeTo×ResizeTo if that is set. A
+	// centre crop to Width×Height follows either.
 	Resize string `json:"resize"`
 
-	// ResizeTo is the edge before the crop, at least Width and Height. A crop_pct p is the same as
-	// ResizeTo = floor(Width/p). 0 means max(Width, Height) with "shortest", no crop with "exact".
+	// ResizeTo is the edge before the crop, at least Width and Height. A crop_pct p is the same as ResizeTo =
+	// floor(Width/p). 0 means max(Width, Height) with "shortest", no crop with "exact".
 	ResizeTo int `json:"resize_to"`
 
-	// Interpolation is Pillow's "nearest", "box", "bilinear", "hamming", "bicubic" (the default) or
-	// "lanczos".
+	// Interpolation is Pillow's "nearest", "box", "bilinear", "hamming", "bicubic" (the default) or "lanczos".
 	Interpolation string `json:"interpolation"`
 
-	// Mean and Std, red, green and blue, are applied after scaling to [0, 1]: (v/255 − Mean) / Std.
-	// Both all zero means ImageNet's.
+	// Mean and Std, red, green and blue, are applied after scaling to [0, 1]: (v/255 − Mean) / Std. Both all zero means
+	// ImageNet's.
 	Mean [3]float32 `json:"mean"`
 	Std  [3]float32 `json:"std"`
 
@@ -44,8 +43,8 @@ type Preprocess struct {
 	Orientation bool `json:"orientation"`
 }
 
-// DefaultPreprocess is what most ImageNet models expect, for use when nothing is known about one:
-// shortest edge to the input size, bicubic, ImageNet's mean and deviation.
+// DefaultPreprocess is what most ImageNet models expect, for use when nothing is known about one: shortest edge to the
+// input size, bicubic, ImageNet's mean and deviation.
 func DefaultPreprocess(width, height int) Preprocess {
 	return Preprocess{Width: width, Height: height, Orientation: true}.Resolved()
 }
@@ -87,13 +86,15 @@ func (p Preprocess) Validate() error {
 		fault("resize is %q; it must be \"shortest\" or \"exact\"", p.Resize)
 	}
 	if p.ResizeTo != 0 && (p.ResizeTo < max(p.Width, p.Height) || p.ResizeTo > maxInput) {
-		fault("resize_to is %d; it must be in [%d, %d], the crop's larger side and up", p.ResizeTo, max(p.Width, p.Height), maxInput)
+		fault("resize_to is %d; it must be in [%d, %d], the crop's larger side and up", p.ResizeTo,
+			max(p.Width, p.Height), maxInput)
 	}
 	if _, ok := filters[p.Interpolation]; !ok && p.Interpolation != "nearest" {
 		fault("interpolation is %q; it must be nearest, box, bilinear, hamming, bicubic or lanczos", p.Interpolation)
 	}
 	for c := range 3 {
-		if m, s := float64(p.Mean[c]), float64(p.Std[c]); math.IsNaN(m) || math.IsInf(m, 0) || math.IsInf(s, 0) || !(s > 0) {
+		if m, s := float64(p.Mean[c]), float64(p.Std[c]); math.IsNaN(m) || math.IsInf(m, 0) || math.IsInf(s, 0) ||
+			!(s > 0) {
 			fault("mean and std of channel %d are %v and %v; they must be finite, and std positive", c, m, s)
 		}
 	}
@@ -113,8 +114,8 @@ func (p Preprocess) Key() string {
 	return b.String()
 }
 
-// ParsePreprocess reads the JSON of a Preprocess, as found in the metadata of a model. Unknown keys
-// are errors, and so is what Validate finds.
+// ParsePreprocess reads the JSON of a Preprocess, as found in the metadata of a model. Unknown keys are errors, and so
+// is what Validate finds.
 func ParsePreprocess(data []byte) (Preprocess, error) {
 	var p Preprocess
 	if err := json.Unmarshal(data, &p); err != nil {
@@ -139,30 +140,29 @@ func (p *Preprocess) UnmarshalJSON(data []byte) error {
 // Size is the length of Image's dst: 3·Height·Width.
 func (p Preprocess) Size() int { return 3 * p.Height * p.Width }
 
-// Image writes img, resized, cropped and normalised, to dst as [3, Height, Width]. It is safe for
-// concurrent use.
+// Image writes img, resized, cropped and normalised, to dst as [3, Height, Width]. It is safe for concurrent use.
 func (p Preprocess) Image(img *RGB, dst []float32) error {
 	w := workers.Get().(*worker)
 	defer workers.Put(w)
 	return w.image(p, img, dst)
 }
 
-// Bytes decodes an encoded image and writes it to dst as Image does. An image that cannot be used is
-// an *ImageError. It is safe for concurrent use and reuses its buffers.
+// Bytes decodes an encoded image and writes it to dst as Image does. An image that cannot be used is an *ImageError. It
+// is safe for concurrent use and reuses its buffers.
 func (p Preprocess) Bytes(data []byte, dst []float32) error {
 	return p.BytesWithin(MaxPixels, data, dst)
 }
 
-// BytesWithin is Bytes with a limit of its own, at most MaxPixels, on the pixels of the image. Larger
-// ones are refused before they are decoded.
+// BytesWithin is Bytes with a limit of its own, at most MaxPixels, on the pixels of the image. Larger ones are refused
+// before they are decoded.
 func (p Preprocess) BytesWithin(maxPixels int, data []byte, dst []float32) error {
 	w := workers.Get().(*worker)
 	defer workers.Put(w)
 	return w.bytes(p, maxPixels, data, dst)
 }
 
-// GoImage writes a decoded image to dst as Image does, with the pixels of FromImage. It is safe for
-// concurrent use and reuses its buffers.
+// GoImage writes a decoded image to dst as Image does, with the pixels of FromImage. It is safe for concurrent use and
+// reuses its buffers.
 func (p Preprocess) GoImage(m image.Image, dst []float32) error {
 	w := workers.Get().(*worker)
 	defer workers.Put(w)

@@ -220,7 +220,8 @@ func TestPathsAgree(t *testing.T) {
 		{Width: 20, Height: 30, Resize: "exact", Interpolation: "lanczos"},
 		{Width: 16, Height: 16, ResizeTo: 40, Interpolation: "nearest", Orientation: true},
 	}
-	for _, name := range []string{"420-64x48.jpg", "orientation-6.jpg", "rgba.png", "lossy-16x17.webp", "palette4.png", "420-64x48.jpg"} {
+	for _, name := range []string{"420-64x48.jpg", "orientation-6.jpg", "rgba.png", "lossy-16x17.webp", "palette4.png",
+		"420-64x48.jpg"} {
 		data, _ := fixture(t, name)
 		img, err := Decode(data)
 		if err != nil {

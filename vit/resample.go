@@ -13,8 +13,8 @@ type filter struct {
 
 // filters are Pillow's (Resample.c), by Preprocess.Interpolation. Nearest neighbour has no kernel.
 //
-// Products are converted to float64 before they are added: that keeps the compiler from fusing the
-// two on machines that could, so that weights are the same everywhere.
+// Products are converted to float64 before they are added: that keeps the compiler from fusing the two on machines that
+// could, so that weights are the same everywhere.
 var filters = map[string]filter{
 	"box":      {0.5, boxWeight},
 	"bilinear": {1, bilinearWeight},
@@ -160,8 +160,8 @@ func (a *axis) pack(stride int) {
 	a.coef = a.coef[:len(a.start)*a.taps]
 }
 
-// prepareNearest picks one sample each; the position is summed up step by step, as Pillow does,
-// which decides where a sample lies on the border between two.
+// prepareNearest picks one sample each; the position is summed up step by step, as Pillow does, which decides where a
+// sample lies on the border between two.
 func (a *axis) prepareNearest() {
 	s := a.spec
 	a.taps = 1
@@ -182,8 +182,8 @@ func (a *axis) reads() (lo, hi int) {
 	return slices.Min(a.start), slices.Max(a.start) + a.taps
 }
 
-// clip rounds a sum of weighted bytes to a byte: index it with the sum's upper 10 bits, which are
-// the whole part, modulo 1024 when negative.
+// clip rounds a sum of weighted bytes to a byte: index it with the sum's upper 10 bits, which are the whole part,
+// modulo 1024 when negative.
 var clip = func() (t [1024]byte) {
 	for i := range t {
 		t[i] = byte(clipped(i))
@@ -233,8 +233,8 @@ func horizontal(dst []byte, img *RGB, a *axis, lo, hi int) {
 	}
 }
 
-// vertical resamples what horizontal made of the rows from lo on, and writes channel c of it through
-// table c: dst is [3, len(a.start), width]. sums is scratch for one row.
+// vertical resamples what horizontal made of the rows from lo on, and writes channel c of it through table c: dst is
+// [3, len(a.start), width]. sums is scratch for one row.
 func vertical(dst []float32, src []byte, lo, width int, a *axis, tables *[3][1024]float32, sums []int32) {
 	sums = sums[:width]
 	for y, start := range a.start {

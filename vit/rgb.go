@@ -12,13 +12,13 @@ type RGB struct {
 	Pix           []byte // len 3·Width·Height; pixel (x, y) starts at 3·(y·Width+x)
 	Width, Height int
 
-	// Orientation is the EXIF orientation, 1 to 8, that the file asked for; 0 means 1 (upright).
-	// The pixels are as stored; Preprocess turns them if its Orientation is set.
+	// Orientation is the EXIF orientation, 1 to 8, that the file asked for; 0 means 1 (upright). The pixels are as
+	// stored; Preprocess turns them if its Orientation is set.
 	Orientation int
 }
 
-// FromImage copies an image. Alpha is dropped: a pixel keeps the colour it has before
-// premultiplication. An *image.YCbCr is taken for a JPEG's planes and gets Decode's chroma upsampling.
+// FromImage copies an image. Alpha is dropped: a pixel keeps the colour it has before premultiplication. An
+// *image.YCbCr is taken for a JPEG's planes and gets Decode's chroma upsampling.
 func FromImage(m image.Image) *RGB {
 	img := new(RGB)
 	img.fromImage(m)

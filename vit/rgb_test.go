@@ -23,8 +23,10 @@ func TestFromImage(t *testing.T) {
 	}
 	palette := color.Palette{color.Black, color.White, color.NRGBA{200, 3, 7, 90}}
 	for name, m := range map[string]draw.Image{
-		"Gray": image.NewGray(r), "Gray16": image.NewGray16(r), "NRGBA": image.NewNRGBA(r), "NRGBA64": image.NewNRGBA64(r),
-		"RGBA": image.NewRGBA(r), "RGBA64": image.NewRGBA64(r), "Paletted": image.NewPaletted(r, palette), "CMYK": image.NewCMYK(r),
+		"Gray": image.NewGray(r), "Gray16": image.NewGray16(r), "NRGBA": image.NewNRGBA(r),
+		"NRGBA64": image.NewNRGBA64(r),
+		"RGBA":    image.NewRGBA(r), "RGBA64": image.NewRGBA64(r), "Paletted": image.NewPaletted(r, palette),
+		"CMYK": image.NewCMYK(r),
 	} {
 		draw.Draw(m, r, source, r.Min, draw.Src)
 		part := m.(interface {

@@ -62,7 +62,8 @@ func parseWebP(data []byte) (f webpFile, err error) {
 		f.width, f.height = w, h
 	}
 	if f.x+w > f.width || f.y+h > f.height {
-		return f, fmt.Errorf("frame of %d×%d pixels at (%d, %d) leaves the canvas of %d×%d", w, h, f.x, f.y, f.width, f.height)
+		return f, fmt.Errorf("frame of %d×%d pixels at (%d, %d) leaves the canvas of %d×%d", w, h, f.x, f.y, f.width,
+			f.height)
 	}
 	return f, nil
 }
@@ -134,8 +135,8 @@ func readWebP(data []byte, img *RGB) error {
 	return nil
 }
 
-// fromVP8 converts a lossy WebP's planes as libwebp does: limited range, and chroma upsampled by a
-// filter of its own. (Package vp8 returns an *image.YCbCr, whose colours are full range by definition.)
+// fromVP8 converts a lossy WebP's planes as libwebp does: limited range, and chroma upsampled by a filter of its own.
+// (Package vp8 returns an *image.YCbCr, whose colours are full range by definition.)
 func (img *RGB) fromVP8(m *image.YCbCr) {
 	w, h := m.Rect.Dx(), m.Rect.Dy()
 	img.resize(w, h)

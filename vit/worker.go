@@ -5,8 +5,8 @@ import (
 	"sync"
 )
 
-// worker holds what preprocessing one image after another needs: tables for the current Preprocess
-// and buffers. It serves one goroutine at a time.
+// worker holds what preprocessing one image after another needs: tables for the current Preprocess and buffers. It
+// serves one goroutine at a time.
 type worker struct {
 	preprocess Preprocess // resolved and valid, what tables is for
 	tables     [3][1024]float32
@@ -53,7 +53,8 @@ func (w *worker) image(p Preprocess, img *RGB, dst []float32) error {
 		return err
 	}
 	if len(dst) != p.Size() {
-		return fmt.Errorf("preprocess: destination has %d elements; 3×%d×%d pixels need %d", len(dst), p.Height, p.Width, p.Size())
+		return fmt.Errorf("preprocess: destination has %d elements; 3×%d×%d pixels need %d", len(dst), p.Height,
+			p.Width, p.Size())
 	}
 	if img.Width < 1 || img.Height < 1 {
 		return &ImageError{Reason: ReasonZeroSize, Err: fmt.Errorf("%d×%d pixels", img.Width, img.Height)}
@@ -107,8 +108,8 @@ func (w *worker) normalise(dst []float32) {
 	}
 }
 
-// verticalComesFirst is Pillow's choice of the first pass, since version 13, for a resize from w×h to
-// width×height. The order shows in the last bit.
+// verticalComesFirst is Pillow's choice of the first pass, since version 13, for a resize from w×h to width×height. The
+// order shows in the last bit.
 func verticalComesFirst(w, h, width, height int) bool {
 	return h > height && h-height > 2*(w-width)
 }

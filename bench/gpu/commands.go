@@ -48,7 +48,8 @@ type command struct {
 }
 
 func (b *bench) start(ctx context.Context, arguments ...string) (*command, error) {
-	c := &command{Cmd: exec.CommandContext(ctx, b.vitft, append(arguments, "--provider", string(b.provider), "--log-format", "json")...)}
+	c := &command{Cmd: exec.CommandContext(ctx, b.vitft,
+		append(arguments, "--provider", string(b.provider), "--log-format", "json")...)}
 	c.Stdout = &c.out
 	stderr, err := c.StderrPipe()
 	if err != nil {

@@ -22,7 +22,8 @@ func (b *bench) products(ctx context.Context) error {
 	defer other.Close()
 	pays := other.OnDevice
 	other.OnDevice = func(m, n, k int) bool { return true }
-	b.printf("## Matrix products\n\n| op(A)·op(B), m×k · k×n | cpu, ms | %s, ms | times | vitft takes |\n|---|---|---|---|---|\n", b.provider)
+	b.printf("## Matrix products\n\n| op(A)·op(B), m×k · k×n | cpu, ms | %s, ms | times | vitft takes "+
+		"|\n|---|---|---|---|---|\n", b.provider)
 	shapes := []struct {
 		m, n, k        int
 		transA, transB bool
@@ -48,7 +49,8 @@ func (b *bench) products(ctx context.Context) error {
 			if p != onnx.CPU {
 				g, c = other, got
 			}
-			ms, err := milliseconds(b.seconds/4, func() error { return g.Mul(s.transA, s.transB, s.m, s.n, s.k, x, y, c) })
+			ms, err := milliseconds(b.seconds/4,
+				func() error { return g.Mul(s.transA, s.transB, s.m, s.n, s.k, x, y, c) })
 			return []float64{ms}, err
 		})
 		if err != nil {
@@ -61,7 +63,8 @@ func (b *bench) products(ctx context.Context) error {
 		if other.Provider() != string(onnx.CPU) && pays(s.m, s.n, s.k) {
 			takes = b.provider
 		}
-		b.printf("| %s, %d×%d · %d×%d | %.3f | %.3f | %.2f | %s |\n", s.what, s.m, s.k, s.k, s.n, onCPU[0], onOther[0], onCPU[0]/onOther[0], takes)
+		b.printf("| %s, %d×%d · %d×%d | %.3f | %.3f | %.2f | %s |\n", s.what, s.m, s.k, s.k, s.n, onCPU[0], onOther[0],
+			onCPU[0]/onOther[0], takes)
 	}
 	b.printf("\n")
 	b.check(fmt.Sprintf("products: largest difference %.2g of the largest value", worst), atMost(worst, bound))
@@ -110,7 +113,8 @@ func (b *bench) training(ctx context.Context) error {
 	}
 	defer chosen.Close()
 
-	b.printf("## Head training, loss cvs\n\n| features, classes | product on | seconds an epoch | seconds in all | difference of the weights |\n|---|---|---|---|---|\n")
+	b.printf("## Head training, loss cvs\n\n| features, classes | product on | seconds an epoch | seconds in all | " +
+		"difference of the weights |\n|---|---|---|---|---|\n")
 	sets := []struct {
 		name         string
 		dim, classes int
@@ -131,7 +135,8 @@ func (b *bench) training(ctx context.Context) error {
 		for _, x := range []struct {
 			where string
 			gemm  *onnx.Gemm
-		}{{"cpu", cpu}, {string(b.provider) + ", every one", every}, {string(b.provider) + ", as vitft chooses", chosen}} {
+		}{{"cpu", cpu}, {string(b.provider) + ", every one", every},
+			{string(b.provider) + ", as vitft chooses", chosen}} {
 			begin := time.Now()
 			result, err := head.Train(ctx, data, head.Settings{Loss: "cvs", Epochs: s.epochs, Gemm: x.gemm, Seed: 1})
 			if err != nil {
@@ -151,7 +156,8 @@ func (b *bench) training(ctx context.Context) error {
 		}
 	}
 	b.printf("\n")
-	b.check(fmt.Sprintf("trained weights: largest difference %.2g of the largest weight (at most %g)", worst, bound), atMost(worst, bound))
+	b.check(fmt.Sprintf("trained weights: largest difference %.2g of the largest weight (at most %g)", worst, bound),
+		atMost(worst, bound))
 	b.memory("after training")
 	return nil
 }

@@ -153,7 +153,8 @@ func atMost(difference, bound float64) error {
 
 func (b *bench) machine(library onnx.Library) {
 	b.printf("# %s against the CPU\n\n", strings.ToUpper(string(b.provider)))
-	b.printf("- measured on %s with vitft %s, ONNX Runtime %s, %s\n", time.Now().UTC().Format(time.DateOnly), engine.Version(), library.Version, runtime.Version())
+	b.printf("- measured on %s with vitft %s, ONNX Runtime %s, %s\n", time.Now().UTC().Format(time.DateOnly),
+		engine.Version(), library.Version, runtime.Version())
 	b.printf("- CPU: %s, GOMAXPROCS %d\n", processor(), runtime.GOMAXPROCS(0))
 	if gpu := nvidiaSMI("name,driver_version,memory.total"); gpu != "" {
 		b.printf("- GPU, driver, memory: %s\n", gpu)
@@ -196,7 +197,8 @@ func (b *bench) memory(when string) {
 
 // inTurns measures the CPU and the other provider so many times, in alternating order, and returns the medians of each
 // figure that measure gives.
-func (b *bench) inTurns(ctx context.Context, measure func(p onnx.Provider) ([]float64, error)) (cpu, other []float64, err error) {
+func (b *bench) inTurns(ctx context.Context, measure func(p onnx.Provider) ([]float64, error)) (cpu, other []float64,
+	err error) {
 	var got [2][][]float64 // by provider, figure and round
 	providers := []onnx.Provider{onnx.CPU, b.provider}
 	for round := range b.rounds {

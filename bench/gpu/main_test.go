@@ -36,11 +36,13 @@ func TestRun(t *testing.T) {
 		t.Skipf("cannot build vitft: %v: %s", err, out)
 	}
 	var report bytes.Buffer
-	err := run(context.Background(), options{provider: onnx.CPU, vitft: vitft, seconds: 0.05, rounds: 1, images: 250, quick: true}, &report)
+	err := run(context.Background(), options{provider: onnx.CPU, vitft: vitft, seconds: 0.05, rounds: 1, images: 250,
+		quick: true}, &report)
 	if err != nil {
 		t.Fatalf("%v\n%s", err, report.String())
 	}
-	for _, want := range []string{"vitft doctor: passed", "engine.Encode", "Classifier, 64 goroutines, JPEGs", "its gradient", "as vitft chooses", "Ctrl-C during vitft encode: passed", "vitft serve: passed"} {
+	for _, want := range []string{"vitft doctor: passed", "engine.Encode", "Classifier, 64 goroutines, JPEGs",
+		"its gradient", "as vitft chooses", "Ctrl-C during vitft encode: passed", "vitft serve: passed"} {
 		if !strings.Contains(report.String(), want) {
 			t.Errorf("the report lacks %q", want)
 		}
@@ -57,7 +59,8 @@ func TestRunFails(t *testing.T) {
 	b.check("good", atMost(0.5, bound*1000))
 	b.check("large", atMost(0.5, bound))
 	b.check("not a number", atMost(relative([]float32{1, 2}, []float32{1, float32(math.NaN())}), bound))
-	if len(b.failed) != 2 || !strings.Contains(b.failed[0].Error(), "FAILED: large: 0.5 is more than 0.001") || strings.Count(out.String(), "passed") != 1 {
+	if len(b.failed) != 2 || !strings.Contains(b.failed[0].Error(), "FAILED: large: 0.5 is more than 0.001") ||
+		strings.Count(out.String(), "passed") != 1 {
 		t.Errorf("%v\n%s", b.failed, out.String())
 	}
 }

@@ -36,7 +36,8 @@ func (b *bench) speed(ctx context.Context, s *subject, p *pictures) error {
 		return err
 	}
 
-	b.printf("\n| images/s | cpu | %s | times | of bare, cpu | of bare, %[1]s |\n|---|---|---|---|---|---|\n", b.provider)
+	b.printf("\n| images/s | cpu | %s | times | of bare, cpu | of bare, %[1]s |\n|---|---|---|---|---|---|\n",
+		b.provider)
 	if err := b.bare(ctx, p, s, models); err != nil {
 		return err
 	}
@@ -62,12 +63,14 @@ func (b *bench) speed(ctx context.Context, s *subject, p *pictures) error {
 			if err != nil {
 				return err
 			}
-			b.printf("| %s, batch %d | %.1f | %.1f | %.2f | %.2f | %.2f |\n", what, batch, cpu[0], other[0], other[0]/cpu[0], cpu[1], other[1])
+			b.printf("| %s, batch %d | %.1f | %.1f | %.2f | %.2f | %.2f |\n", what, batch, cpu[0], other[0],
+				other[0]/cpu[0], cpu[1], other[1])
 			return nil
 		}
-		err = against("engine.Encode, JPEG files to stored features", func(provider onnx.Provider, bare float64) (float64, error) {
-			return b.encodeRate(ctx, s, p, provider, batch, min(max(int(b.seconds*bare), 2*batch), b.images))
-		})
+		err = against("engine.Encode, JPEG files to stored features",
+			func(provider onnx.Provider, bare float64) (float64, error) {
+				return b.encodeRate(ctx, s, p, provider, batch, min(max(int(b.seconds*bare), 2*batch), b.images))
+			})
 		if err != nil {
 			return err
 		}
@@ -75,7 +78,8 @@ func (b *bench) speed(ctx context.Context, s *subject, p *pictures) error {
 			return err
 		}
 	}
-	b.printf("\nLoading the model: %.1f s on cpu, %.1f s on %s, of which ONNX Runtime's own start the first time.\n", starts[onnx.CPU], starts[b.provider], b.provider)
+	b.printf("\nLoading the model: %.1f s on cpu, %.1f s on %s, of which ONNX Runtime's own start the first time.\n",
+		starts[onnx.CPU], starts[b.provider], b.provider)
 	b.memory("with " + s.name)
 	b.printf("\n")
 	return nil
@@ -133,7 +137,8 @@ func (b *bench) same(ctx context.Context, s *subject, p *pictures, models map[on
 		}
 	}
 	features, batches := relative(want, got), relative(got, alone)
-	b.check(fmt.Sprintf("features of %d images, cpu against %s: largest difference %.2g of the largest value (at most %g)", n, b.provider, features, bound), atMost(features, bound))
+	b.check(fmt.Sprintf("features of %d images, cpu against %s: largest difference %.2g of the largest value (at most "+
+		"%g)", n, b.provider, features, bound), atMost(features, bound))
 	b.check(fmt.Sprintf("features on %s, in a batch against alone: %.2g", b.provider, batches), atMost(batches, bound))
 
 	var answers [2][]engine.Prediction
@@ -154,7 +159,8 @@ func (b *bench) same(ctx context.Context, s *subject, p *pictures, models map[on
 			labels++
 		}
 	}
-	b.check(fmt.Sprintf("probabilities of %d images: largest difference %.2g (at most %g), %d other labels", n, largest, bound, labels), atMost(largest, bound))
+	b.check(fmt.Sprintf("probabilities of %d images: largest difference %.2g (at most %g), %d other labels", n, largest,
+		bound, labels), atMost(largest, bound))
 	return nil
 }
 
@@ -176,7 +182,8 @@ func difference(a, b []float32) float64 {
 }
 
 // bareRate is the images a second that a model does for so long, so many runs at a time.
-func bareRate(ctx context.Context, m *onnx.Encoder, pixels []float32, batch, flights int, seconds float64) (float64, error) {
+func bareRate(ctx context.Context, m *onnx.Encoder, pixels []float32, batch, flights int, seconds float64) (float64,
+	error) {
 	var images atomic.Int64
 	errs := make([]error, flights)
 	warm := make([]float32, batch*m.Dim())
@@ -199,7 +206,8 @@ func bareRate(ctx context.Context, m *onnx.Encoder, pixels []float32, batch, fli
 }
 
 // encodeRate is the images a second of engine.Encode on n files, with an empty store.
-func (b *bench) encodeRate(ctx context.Context, s *subject, p *pictures, provider onnx.Provider, batch, n int) (float64, error) {
+func (b *bench) encodeRate(ctx context.Context, s *subject, p *pictures, provider onnx.Provider, batch, n int) (float64,
+	error) {
 	manifest, err := p.manifest(n)
 	if err != nil {
 		return 0, err
@@ -221,7 +229,8 @@ func (b *bench) encodeRate(ctx context.Context, s *subject, p *pictures, provide
 }
 
 // classify measures a Classifier that 64 goroutines ask, with JPEGs and with pixels that are ready.
-func (b *bench) classify(ctx context.Context, s *subject, p *pictures, batch int, against func(string, func(onnx.Provider, float64) (float64, error)) error) error {
+func (b *bench) classify(ctx context.Context, s *subject, p *pictures, batch int,
+	against func(string, func(onnx.Provider, float64) (float64, error)) error) error {
 	pixels, err := p.tensor(s, 64)
 	if err != nil {
 		return err
@@ -229,7 +238,8 @@ func (b *bench) classify(ctx context.Context, s *subject, p *pictures, batch int
 	size := s.preprocess.Size()
 	classifiers := map[onnx.Provider]*engine.Classifier{}
 	for _, provider := range []onnx.Provider{onnx.CPU, b.provider} {
-		c, err := engine.NewClassifier(s.classifier, engine.ClassifierOptions{Provider: string(provider), MaxBatch: batch})
+		c, err := engine.NewClassifier(s.classifier,
+			engine.ClassifierOptions{Provider: string(provider), MaxBatch: batch})
 		if err != nil {
 			return err
 		}

@@ -67,7 +67,8 @@ func newSubject(name, file string, classes int) (*subject, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &subject{name: name, file: file, preprocess: vit.DefaultPreprocess(int(inspection.Image.Width), int(inspection.Image.Height))}
+	s := &subject{name: name, file: file,
+		preprocess: vit.DefaultPreprocess(int(inspection.Image.Width), int(inspection.Image.Height))}
 	if text, ok := m.Metadata("vitft.preprocess"); ok {
 		if s.preprocess, err = vit.ParsePreprocess([]byte(text)); err != nil {
 			return nil, err

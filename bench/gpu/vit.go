@@ -23,8 +23,8 @@ var (
 
 // randomViT makes a vision transformer (Dosovitskiy et al., ICLR 2021) with random weights in the usual ONNX form: a
 // patch convolution, a class token and position embeddings; in every layer attention and a GELU perceptron, each behind
-// a layer norm and around a residual; a last layer norm, and the class token's row as output. It maps
-// pixel_values [batch,3,H,W] to embedding [batch,D]. Weights are normal with deviation 0.02, as before a training.
+// a layer norm and around a residual; a last layer norm, and the class token's row as output. It maps pixel_values
+// [batch,3,H,W] to embedding [batch,D]. Weights are normal with deviation 0.02, as before a training.
 func randomViT(s vitShape, preprocess string) ([]byte, error) {
 	b := vitBuilder{r: rand.New(rand.NewPCG(1, 2)), g: &onnxpb.GraphProto{Name: proto.String("random_vit")}}
 	d, side := int64(s.dim), int64(s.image/s.patch)
@@ -32,7 +32,8 @@ func randomViT(s vitShape, preprocess string) ([]byte, error) {
 
 	b.weight("patch.weight", d, 3, int64(s.patch), int64(s.patch))
 	b.constant("patch.bias", 0, d)
-	b.node("Conv", "patches", []string{"pixel_values", "patch.weight", "patch.bias"}, ints("strides", int64(s.patch), int64(s.patch)))
+	b.node("Conv", "patches", []string{"pixel_values", "patch.weight", "patch.bias"},
+		ints("strides", int64(s.patch), int64(s.patch)))
 	b.ints("as_rows", 0, d, -1)
 	b.node("Reshape", "rows", []string{"patches", "as_rows"})
 	b.node("Transpose", "patch_tokens", []string{"rows"}, ints("perm", 0, 2, 1))
@@ -103,7 +104,8 @@ func (b *vitBuilder) node(op, out string, in []string, attributes ...*onnxpb.Att
 }
 
 func (b *vitBuilder) nodes(op string, out, in []string, attributes ...*onnxpb.AttributeProto) {
-	b.g.Node = append(b.g.Node, &onnxpb.NodeProto{OpType: &op, Name: proto.String(out[0]), Input: in, Output: out, Attribute: attributes})
+	b.g.Node = append(b.g.Node, &onnxpb.NodeProto{OpType: &op, Name: proto.String(out[0]), Input: in, Output: out,
+		Attribute: attributes})
 }
 
 // linear is x·W + b, with W [in,out].
@@ -118,8 +120,10 @@ func (b *vitBuilder) linear(name, x string, in, out int64) string {
 func (b *vitBuilder) layerNorm(name, x string, d int64) string {
 	b.constant(name+".scale", 1, d)
 	b.constant(name+".bias", 0, d)
-	epsilon := &onnxpb.AttributeProto{Name: proto.String("epsilon"), Type: onnxpb.AttributeProto_FLOAT.Enum(), F: proto.Float32(1e-6)}
-	b.node("LayerNormalization", name+".out", []string{x, name + ".scale", name + ".bias"}, integer("axis", -1), epsilon)
+	epsilon := &onnxpb.AttributeProto{Name: proto.String("epsilon"), Type: onnxpb.AttributeProto_FLOAT.Enum(),
+		F: proto.Float32(1e-6)}
+	b.node("LayerNormalization", name+".out", []string{x, name + ".scale", name + ".bias"}, integer("axis", -1),
+		epsilon)
 	return name + ".out"
 }
 
@@ -144,11 +148,13 @@ func (b *vitBuilder) floats(name string, dims []int64, v ...float32) {
 	for i, x := range v {
 		binary.LittleEndian.PutUint32(raw[4*i:], math.Float32bits(x))
 	}
-	b.g.Initializer = append(b.g.Initializer, &onnxpb.TensorProto{Name: &name, Dims: dims, DataType: proto.Int32(int32(onnxpb.TensorProto_FLOAT)), RawData: raw})
+	b.g.Initializer = append(b.g.Initializer, &onnxpb.TensorProto{Name: &name, Dims: dims,
+		DataType: proto.Int32(int32(onnxpb.TensorProto_FLOAT)), RawData: raw})
 }
 
 func (b *vitBuilder) ints(name string, v ...int64) {
-	b.g.Initializer = append(b.g.Initializer, &onnxpb.TensorProto{Name: &name, Dims: []int64{int64(len(v))}, DataType: proto.Int32(int32(onnxpb.TensorProto_INT64)), Int64Data: v})
+	b.g.Initializer = append(b.g.Initializer, &onnxpb.TensorProto{Name: &name, Dims: []int64{int64(len(v))},
+		DataType: proto.Int32(int32(onnxpb.TensorProto_INT64)), Int64Data: v})
 }
 
 func ints(name string, v ...int64) *onnxpb.AttributeProto {
@@ -163,7 +169,8 @@ func integer(name string, v int64) *onnxpb.AttributeProto {
 func floatInput(name string, dims ...int64) *onnxpb.ValueInfoProto {
 	shape := &onnxpb.TensorShapeProto{Dim: []*onnxpb.TensorShapeProto_Dimension{{Value: &onnxpb.TensorShapeProto_Dimension_DimParam{DimParam: "batch"}}}}
 	for _, d := range dims {
-		shape.Dim = append(shape.Dim, &onnxpb.TensorShapeProto_Dimension{Value: &onnxpb.TensorShapeProto_Dimension_DimValue{DimValue: d}})
+		shape.Dim = append(shape.Dim,
+			&onnxpb.TensorShapeProto_Dimension{Value: &onnxpb.TensorShapeProto_Dimension_DimValue{DimValue: d}})
 	}
 	return &onnxpb.ValueInfoProto{Name: &name, Type: &onnxpb.TypeProto{Value: &onnxpb.TypeProto_TensorType{
 		TensorType: &onnxpb.TypeProto_Tensor{ElemType: proto.Int32(int32(onnxpb.TensorProto_FLOAT)), Shape: shape}}}}

@@ -20,8 +20,7 @@ const lengthSize = 8
 // metadataKey is the header entry that is no tensor.
 const metadataKey = "__metadata__"
 
-// Parse reads a file from its bytes. The tensors are views of data, in the
-// order of their place in it.
+// Parse reads a file from its bytes. The tensors are views of data, in the order of their place in it.
 func Parse(data []byte) (*File, error) {
 	f, err := parse(data)
 	if err != nil {
@@ -73,7 +72,8 @@ func parse(data []byte) (*File, error) {
 	for _, p := range places {
 		switch {
 		case p.begin < at:
-			return nil, fmt.Errorf("tensor %q begins at byte %d, inside the tensor that ends at %d", p.Name, p.begin, at)
+			return nil, fmt.Errorf("tensor %q begins at byte %d, inside the tensor that ends at %d", p.Name, p.begin,
+				at)
 		case p.begin > at:
 			return nil, fmt.Errorf("bytes %d to %d before tensor %q belong to no tensor", at, p.begin, p.Name)
 		case p.end > len(body):
@@ -155,8 +155,7 @@ type member struct {
 	value json.RawMessage
 }
 
-// members are those of a JSON object in their order. encoding/json alone would
-// let the last of several equal names win.
+// members are those of a JSON object in their order. encoding/json alone would let the last of several equal names win.
 func members(raw []byte) ([]member, error) {
 	d := json.NewDecoder(bytes.NewReader(raw))
 	if t, err := d.Token(); err != nil || t != json.Delim('{') {
@@ -216,8 +215,8 @@ func parseInts(raw []byte) ([]int, error) {
 	return out, nil
 }
 
-// formatHeader is everything before the data of tensors, which are placed one
-// after the other: length, JSON, spaces up to a multiple of 8 bytes.
+// formatHeader is everything before the data of tensors, which are placed one after the other: length, JSON, spaces up
+// to a multiple of 8 bytes.
 func formatHeader(metadata map[string]string, tensors []Tensor) ([]byte, error) {
 	var b bytes.Buffer
 	b.Write(make([]byte, lengthSize))
@@ -268,7 +267,8 @@ func formatHeader(metadata map[string]string, tensors []Tensor) ([]byte, error) 
 		b.WriteByte(' ')
 	}
 	if b.Len()-lengthSize > MaxHeader {
-		return nil, fmt.Errorf("%w: header of %d bytes is over the limit of %d", ErrFormat, b.Len()-lengthSize, MaxHeader)
+		return nil, fmt.Errorf("%w: header of %d bytes is over the limit of %d", ErrFormat, b.Len()-lengthSize,
+			MaxHeader)
 	}
 	binary.LittleEndian.PutUint64(b.Bytes(), uint64(b.Len()-lengthSize))
 	return b.Bytes(), nil

@@ -1,6 +1,5 @@
-// Package safetensors reads and writes the safetensors format: a little-endian
-// uint64 header length, a JSON header naming each tensor's dtype, shape and
-// place, then the raw little-endian values.
+// Package safetensors reads and writes the safetensors format: a little-endian uint64 header length, a JSON header
+// naming each tensor's dtype, shape and place, then the raw little-endian values.
 //
 // # Basics
 //
@@ -14,19 +13,16 @@
 //	t, err := f.Tensor("weight")
 //	w, err := safetensors.Values[float32](t)
 //
-// The same content always gives the same bytes: metadata is sorted by key,
-// tensors by descending element size and then by name, which also keeps every
-// tensor aligned to its element size. Files are replaced atomically.
+// The same content always gives the same bytes: metadata is sorted by key, tensors by descending element size and then
+// by name, which also keeps every tensor aligned to its element size. Files are replaced atomically.
 //
-// [Parse] is strict: the tensors must cover the data exactly (no overlap, hole
-// or trailing byte), sizes must match dtype and shape, and a name or key may
-// appear only once. Every fault wraps [ErrFormat].
+// [Parse] is strict: the tensors must cover the data exactly (no overlap, hole or trailing byte), sizes must match
+// dtype and shape, and a name or key may appear only once. Every fault wraps [ErrFormat].
 //
 // # Caveats
 //
-// Tensors of a parsed file are views of its bytes, and [Values] of a tensor is
-// a view where the machine allows: keep the bytes (or the mapping) alive and do
-// not write to them. Types of less than a byte are not supported.
+// Tensors of a parsed file are views of its bytes, and [Values] of a tensor is a view where the machine allows: keep
+// the bytes (or the mapping) alive and do not write to them. Types of less than a byte are not supported.
 //
 // The format is specified at https://huggingface.co/docs/safetensors.
 package safetensors
@@ -46,12 +42,11 @@ import (
 	"github.com/vitft/vitft/engine/internal/atomicfile"
 )
 
-// ErrFormat is wrapped by every error about bytes or tensors that do not make a
-// valid file.
+// ErrFormat is wrapped by every error about bytes or tensors that do not make a valid file.
 var ErrFormat = errors.New("not a valid safetensors file")
 
-// MaxHeader is the largest header, in bytes, that is read or written; the
-// format's reference implementation has the same limit.
+// MaxHeader is the largest header, in bytes, that is read or written; the format's reference implementation has the
+// same limit.
 const MaxHeader = 100_000_000
 
 // DType is the element type of a tensor, named as in the file.
@@ -105,8 +100,8 @@ type Element interface {
 	uint8 | int8 | uint16 | int16 | uint32 | int32 | float32 | uint64 | int64 | float64
 }
 
-// New is the tensor of values, which are not copied on a little-endian machine.
-// A shape that does not fit them is reported when the file is written.
+// New is the tensor of values, which are not copied on a little-endian machine. A shape that does not fit them is
+// reported when the file is written.
 func New[T Element](name string, shape []int, values []T) Tensor {
 	t := Tensor{Name: name, DType: dtypeOf[T](), Shape: shape}
 	if littleEndian {
@@ -118,8 +113,8 @@ func New[T Element](name string, shape []int, values []T) Tensor {
 	return t
 }
 
-// Values is t's content. It is a view of t.Data where byte order and alignment
-// allow, else a copy. A tensor of another type is an error that wraps ErrFormat.
+// Values is t's content. It is a view of t.Data where byte order and alignment allow, else a copy. A tensor of another
+// type is an error that wraps ErrFormat.
 func Values[T Element](t Tensor) ([]T, error) {
 	want := dtypeOf[T]()
 	if t.DType != want {
@@ -174,9 +169,8 @@ func (f *File) Write(path string) error {
 	})
 }
 
-// WriteTo writes the file to w; the bytes depend on the content only, not on
-// the order of f.Tensors. Tensors that make no valid file are refused before
-// anything is written.
+// WriteTo writes the file to w; the bytes depend on the content only, not on the order of f.Tensors. Tensors that make
+// no valid file are refused before anything is written.
 func (f *File) WriteTo(w io.Writer) (int64, error) {
 	tensors := slices.Clone(f.Tensors)
 	slices.SortStableFunc(tensors, func(a, b Tensor) int {

@@ -139,8 +139,7 @@ func TestValues(t *testing.T) {
 	}
 }
 
-// Every tensor starts at a multiple of its element size, so that a mapped file
-// needs no copying.
+// Every tensor starts at a multiple of its element size, so that a mapped file needs no copying.
 func TestAligned(t *testing.T) {
 	b := encode(t, content())
 	f, err := Parse(b)

@@ -10,8 +10,8 @@ import (
 	"time"
 )
 
-// BenchmarkDecode decodes photos to RGB by turns with this package and with image/jpeg and ConvertYCbCr,
-// and reports the images per second of both and their ratio.
+// BenchmarkDecode decodes photos to RGB by turns with this package and with image/jpeg and ConvertYCbCr, and reports
+// the images per second of both and their ratio.
 func BenchmarkDecode(b *testing.B) {
 	for _, kind := range []struct {
 		name  string

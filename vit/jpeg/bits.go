@@ -5,8 +5,8 @@ import (
 	"encoding/binary"
 )
 
-// bitReader reads the bits of one stretch of entropy-coded data: a scan, or what lies between two
-// restart markers. After the last bit come zeros; overrun tells whether any was used.
+// bitReader reads the bits of one stretch of entropy-coded data: a scan, or what lies between two restart markers.
+// After the last bit come zeros; overrun tells whether any was used.
 type bitReader struct {
 	data []byte // without stuffing
 	pos  int    // of the next byte to put into acc
@@ -88,8 +88,8 @@ func (b *bitReader) number(n uint) int {
 	return int(v)
 }
 
-// next reads a code and, if the symbol's low four bits, the size, are not zero, the signed number of
-// that many bits that follows. A symbol of -1 means that there is no such code.
+// next reads a code and, if the symbol's low four bits, the size, are not zero, the signed number of that many bits
+// that follows. A symbol of -1 means that there is no such code.
 func (b *bitReader) next(t *huffmanTable) (symbol int, value int32) {
 	if b.n < 32 {
 		b.fill()
@@ -109,8 +109,8 @@ func (b *bitReader) next(t *huffmanTable) (symbol int, value int32) {
 	return e.symbol(), value
 }
 
-// extend is the signed number in the top size bits of acc: with a leading 0 it is negative, and one
-// less than its bits complemented say.
+// extend is the signed number in the top size bits of acc: with a leading 0 it is negative, and one less than its bits
+// complemented say.
 func extend(acc uint64, size uint) int32 {
 	v := int32(acc >> 1 >> ((63 - size) & 63))
 	if int64(acc) >= 0 {

@@ -32,9 +32,9 @@ func DecodeConfig(data []byte) (Config, error) {
 	return d.config, err
 }
 
-// Decode reads a file into RGB pixels, three bytes each, rows from the top without padding. They are
-// in dst if its capacity suffices, else in a new slice. An error is, or wraps, a FormatError, an
-// UnsupportedError or, where the data end too early, io.ErrUnexpectedEOF. It is safe for concurrent use.
+// Decode reads a file into RGB pixels, three bytes each, rows from the top without padding. They are in dst if its
+// capacity suffices, else in a new slice. An error is, or wraps, a FormatError, an UnsupportedError or, where the data
+// end too early, io.ErrUnexpectedEOF. It is safe for concurrent use.
 func Decode(dst, data []byte) (pix []byte, c Config, err error) {
 	d := decoders.Get().(*decoder)
 	defer d.release()
@@ -88,8 +88,8 @@ type component struct {
 	dc, ac         *huffmanTable
 	predictor      int32
 
-	// Of a buffered picture: blocks in rows of strideX, and for each a bit, in zigzag order, for every
-	// coefficient other than zero. (A sequential scan sets all bits.)
+	// Of a buffered picture: blocks in rows of strideX, and for each a bit, in zigzag order, for every coefficient
+	// other than zero. (A sequential scan sets all bits.)
 	coefficients []int16
 	nonzero      []uint64
 	bitsLeft     [64]int8 // of a progressive one, in zigzag order: bits still to come; -1: all

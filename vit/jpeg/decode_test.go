@@ -120,7 +120,8 @@ func TestQualitiesEqualPillow(t *testing.T) {
 		t.Fatalf("%d files, %d digests", len(files), len(want))
 	}
 	for i, want := range want {
-		data := slices.Concat([]byte{0xff, markerSOI}, bytes.TrimPrefix(files[i], []byte{0xff, markerSOI}), []byte{0xff, markerEOI})
+		data := slices.Concat([]byte{0xff, markerSOI}, bytes.TrimPrefix(files[i], []byte{0xff, markerSOI}),
+			[]byte{0xff, markerEOI})
 		if got := digest(mustDecode(t, nil, data)); got != want {
 			t.Errorf("quality %d: other pixels than Pillow's: digest %s, want %s", i+1, got, want)
 		}
@@ -219,7 +220,8 @@ func TestErrors(t *testing.T) {
 		{"half a scan and EOI", append(photo[:len(photo)/2:len(photo)/2], 0xff, markerEOI), short, "scan 1 ends after"},
 		{"two SOI markers", inserted(photo, markerSOS, 0xff, markerSOI), format, "second SOI"},
 		{"no frame", patched(photo, markerSOF0, 1, markerCOM), format, "before the frame"},
-		{"two frames", inserted(photo, markerSOS, 0xff, markerSOF0, 0, 11, 8, 0, 1, 0, 1, 1, 1, 0x11, 0), format, "second frame"},
+		{"two frames", inserted(photo, markerSOS, 0xff, markerSOF0, 0, 11, 8, 0, 1, 0, 1, 1, 1, 0x11, 0), format,
+			"second frame"},
 		{"no rows", patched(photo, markerSOF0, 5, 0, 0), format, "97×0"},
 		{"many rows", patched(photo, markerSOF0, 5, 0xff, 0xff, 0xff, 0xff), short, "65535×65535"},
 		{"12 bits", patched(photo, markerSOF0, 4, 12), unsupported, "12 bits"},
@@ -242,14 +244,17 @@ func TestErrors(t *testing.T) {
 		{"Huffman table of many codes", patched(photo, markerDHT, 5, 200, 200), format, "DHT"},
 		{"Huffman codes of one bit", patched(photo, markerDHT, 5, 2, 0), format, "more codes"},
 		{"short DHT", inserted(photo, markerSOS, 0xff, markerDHT, 0, 5, 0, 0, 0), format, "DHT"},
-		{"DC symbol", inserted(photo, markerSOS, slices.Concat([]byte{0xff, markerDHT, 0, 20, 0, 1}, make([]byte, 15), []byte{16})...), format, "symbol 16"},
-		{"no codes", inserted(photo, markerSOS, slices.Concat([]byte{0xff, markerDHT, 0, 19, 0}, make([]byte, 16))...), format, "Huffman code"},
+		{"DC symbol", inserted(photo, markerSOS,
+			slices.Concat([]byte{0xff, markerDHT, 0, 20, 0, 1}, make([]byte, 15), []byte{16})...), format, "symbol 16"},
+		{"no codes", inserted(photo, markerSOS, slices.Concat([]byte{0xff, markerDHT, 0, 19, 0}, make([]byte, 16))...),
+			format, "Huffman code"},
 		{"quantisation table number", patched(photo, markerDQT, 4, 4), format, "DQT"},
 		{"short DQT", inserted(photo, markerSOS, 0xff, markerDQT, 0, 5, 0, 0, 0), format, "DQT"},
 		{"short DRI", inserted(photo, markerSOS, 0xff, markerDRI, 0, 3, 0), format, "DRI"},
 		{"short segment", inserted(photo, markerSOS, 0xff, markerCOM, 0, 1), format, "length 1"},
 		{"reserved marker", inserted(photo, markerSOS, 0xff, 0xf0, 0, 2), format, "unknown marker"},
-		{"scan after the last", append(photo[:len(photo)-2:len(photo)-2], photo[bytes.Index(photo, []byte{0xff, markerSOS}):]...), format, "complete"},
+		{"scan after the last", append(photo[:len(photo)-2:len(photo)-2],
+			photo[bytes.Index(photo, []byte{0xff, markerSOS}):]...), format, "complete"},
 		{"restart markers out of turn", patched(restart, markerRST0+3, 1, markerRST0+5), format, "0xd3 is due"},
 		{"restart marker missing", patched(restart, markerRST0+3, 1, 0), format, "0xd3 is due"},
 		{"restart markers unannounced", patched(restart, markerDRI, 4, 0, 0), short, "scan 1 ends after 1 of"},
@@ -334,7 +339,8 @@ func TestConvertYCbCrPart(t *testing.T) {
 		}
 		whole := make([]byte, 3*31*23)
 		ConvertYCbCr(whole, m)
-		for _, r := range []image.Rectangle{image.Rect(3, 5, 20, 18), image.Rect(8, 4, 9, 23), image.Rect(1, 2, 31, 3)} {
+		for _, r := range []image.Rectangle{image.Rect(3, 5, 20, 18), image.Rect(8, 4, 9, 23),
+			image.Rect(1, 2, 31, 3)} {
 			part := make([]byte, 3*r.Dx()*r.Dy())
 			ConvertYCbCr(part, m.SubImage(r).(*image.YCbCr))
 			for y := range r.Dy() {

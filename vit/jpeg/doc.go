@@ -1,19 +1,17 @@
-// Package jpeg decodes JPEG files to exactly the pixels that libjpeg-turbo gives, and so Pillow:
-// those of Image.open(f).convert("RGB").
+// Package jpeg decodes JPEG files to exactly the pixels that libjpeg-turbo gives, and so Pillow: those of
+// Image.open(f).convert("RGB").
 //
 //	c, err := jpeg.DecodeConfig(data)        // size, before memory is spent on pixels
 //	pix, c, err := jpeg.Decode(nil, data)    // 3·Width·Height bytes of interleaved RGB
 //
-// The standard leaves the inverse DCT, chroma upsampling and colour conversion to the decoder, and
-// decoders differ by several levels. Here each follows libjpeg-turbo's defaults in integer arithmetic:
-// the "islow" inverse DCT, triangle-filter ("fancy") chroma upsampling where that library has such a
-// filter and repetition elsewhere, fixed-point YCbCr to RGB. On coefficients beyond what an encoder
-// makes of a picture, where its C and SIMD code differ, arithmetic wraps and saturates like its x86-64
-// SIMD code, which is what Pillow's wheels run.
+// The standard leaves the inverse DCT, chroma upsampling and colour conversion to the decoder, and decoders differ by
+// several levels. Here each follows libjpeg-turbo's defaults in integer arithmetic: the "islow" inverse DCT,
+// triangle-filter ("fancy") chroma upsampling where that library has such a filter and repetition elsewhere,
+// fixed-point YCbCr to RGB. On coefficients beyond what an encoder makes of a picture, where its C and SIMD code
+// differ, arithmetic wraps and saturates like its x86-64 SIMD code, which is what Pillow's wheels run.
 //
-// Read are baseline, extended sequential and progressive files of 8 bits with Huffman codes: grey,
-// YCbCr, RGB, CMYK and YCCK, with the sampling factors that libjpeg reads. CMYK counts as inverted and
-// becomes RGB by Pillow's formula.
+// Read are baseline, extended sequential and progressive files of 8 bits with Huffman codes: grey, YCbCr, RGB, CMYK and
+// YCCK, with the sampling factors that libjpeg reads. CMYK counts as inverted and becomes RGB by Pillow's formula.
 //
 // # Caveats
 //

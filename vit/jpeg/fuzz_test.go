@@ -11,8 +11,8 @@ import (
 	"testing"
 )
 
-// FuzzDecode: any bytes give all pixels or an error of the promised kind; what is accepted, package
-// image/jpeg sees much the same in, where it accepts it too.
+// FuzzDecode: any bytes give all pixels or an error of the promised kind; what is accepted, package image/jpeg sees
+// much the same in, where it accepts it too.
 func FuzzDecode(f *testing.F) {
 	files, err := filepath.Glob("testdata/images/*.jpg")
 	if err != nil || len(files) < 60 {
@@ -33,7 +33,8 @@ func FuzzDecode(f *testing.F) {
 		}
 		pix, c, decodeErr := Decode(nil, data)
 		for _, err := range []error{err, decodeErr} {
-			if err != nil && !errors.As(err, new(FormatError)) && !errors.As(err, new(UnsupportedError)) && !errors.Is(err, io.ErrUnexpectedEOF) {
+			if err != nil && !errors.As(err, new(FormatError)) && !errors.As(err, new(UnsupportedError)) &&
+				!errors.Is(err, io.ErrUnexpectedEOF) {
 				t.Fatalf("%v is none of the promised errors", err)
 			}
 		}

@@ -11,8 +11,8 @@ type quantTable struct {
 	defined bool
 }
 
-// naturalOrder is the place, in rows, of the coefficient at each zigzag position. As in libjpeg, runs
-// that lead past the last one end on it.
+// naturalOrder is the place, in rows, of the coefficient at each zigzag position. As in libjpeg, runs that lead past
+// the last one end on it.
 var naturalOrder = func() (order [128]uint8) {
 	i := 0
 	for diagonal := range 15 {
@@ -122,8 +122,8 @@ func (d *decoder) prepare() error {
 		c.strideX = d.mcusX * c.h
 		blocks += c.blocksX * c.blocksY
 	}
-	// Each block costs a bit at least. A short file that promises more is cut off, and finding that
-	// out now saves the memory for its pixels and coefficients.
+	// Each block costs a bit at least. A short file that promises more is cut off, and finding that out now saves the
+	// memory for its pixels and coefficients.
 	if blocks > 8*len(d.data) {
 		return truncated(fmt.Sprintf("%d bytes cannot hold %d×%d pixels", len(d.data), width, height))
 	}
@@ -168,8 +168,8 @@ func (d *decoder) chooseSpace() colourSpace {
 	return spaceCMYK
 }
 
-// maxScans is enough for each coefficient of three components in a scan of its own. Without a limit, a
-// small file could have a large picture gone through very often.
+// maxScans is enough for each coefficient of three components in a scan of its own. Without a limit, a small file could
+// have a large picture gone through very often.
 const maxScans = 200
 
 func (d *decoder) readScan(body []byte) error {

@@ -2,8 +2,8 @@ package jpeg
 
 import "fmt"
 
-// huffmanCode is a code as a file defines it: how many codes there are of each length from 1 to 16,
-// and their symbols in ascending order of code.
+// huffmanCode is a code as a file defines it: how many codes there are of each length from 1 to 16, and their symbols
+// in ascending order of code.
 type huffmanCode struct {
 	counts  [16]uint8
 	symbols [256]uint8
@@ -41,15 +41,15 @@ type huffmanTable struct {
 	code huffmanCode
 
 	fast [1 << lookahead]huffmanEntry // by the next bits; 0: the code is longer
-	// Of each length: the first 16 bits that start with no code of it or shorter, and the place of the
-	// symbol of code 0.
+	// Of each length: the first 16 bits that start with no code of it or shorter, and the place of the symbol of code
+	// 0.
 	limit [17]int32
 	first [17]int32
 }
 
-// huffmanEntry is what bits begin with. From the top: the signed number of 16 bits that follows the
-// code, 0 if it is not within the lookahead; the symbol, 8 bits, whose low half is the number's size;
-// and 8 bits for the length of code and number.
+// huffmanEntry is what bits begin with. From the top: the signed number of 16 bits that follows the code, 0 if it is
+// not within the lookahead; the symbol, 8 bits, whose low half is the number's size; and 8 bits for the length of code
+// and number.
 type huffmanEntry uint32
 
 func (e huffmanEntry) value() int32  { return int32(e) >> 16 }

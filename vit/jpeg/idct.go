@@ -5,10 +5,10 @@ import "encoding/binary"
 // block is 8×8 coefficients in rows, the constant one first.
 type block [64]int16
 
-// Factors of the one-dimensional transform of C. Loeffler, A. Ligtenberg and G. Moschytz (Practical
-// fast 1-D DCT algorithms with 11 multiplications, ICASSP 1989), in 13-bit fixed point: the choice of
-// libjpeg's "islow" transform (jidctint.c). Integer arithmetic being exact, its result depends on
-// these integers and on where it is rounded, not on the order of the sums.
+// Factors of the one-dimensional transform of C. Loeffler, A. Ligtenberg and G. Moschytz (Practical fast 1-D DCT
+// algorithms with 11 multiplications, ICASSP 1989), in 13-bit fixed point: the choice of libjpeg's "islow" transform
+// (jidctint.c). Integer arithmetic being exact, its result depends on these integers and on where it is rounded, not on
+// the order of the sums.
 const (
 	fraction = 13 // bits of the factors
 	spare    = 2  // more bits that values keep between columns and rows
@@ -27,12 +27,12 @@ const (
 	f3_072711026 = 25172
 )
 
-// safeSum is a sum of coefficients' magnitudes up to which no value between columns and rows leaves 16
-// bits: a coefficient adds at most 4·√2·cos(π/16) < 5.55 times its magnitude to one.
+// safeSum is a sum of coefficients' magnitudes up to which no value between columns and rows leaves 16 bits: a
+// coefficient adds at most 4·√2·cos(π/16) < 5.55 times its magnitude to one.
 const safeSum = 5900
 
-// inverse writes the samples that the coefficients stand for to dst, whose rows are stride apart.
-// nonzero has a bit for each coefficient that may be other than zero, sum is their magnitudes' sum.
+// inverse writes the samples that the coefficients stand for to dst, whose rows are stride apart. nonzero has a bit for
+// each coefficient that may be other than zero, sum is their magnitudes' sum.
 func (b *block) inverse(nonzero uint64, sum int32, dst []byte, stride int) {
 	if nonzero&^1 == 0 {
 		level := int32(b[0] << spare) // wraps
@@ -116,8 +116,8 @@ func rows(in *[64]int32, narrow bool, dst []byte, stride int) {
 	}
 }
 
-// even is the part of coefficients 0, 2, 4 and 6 in samples 0 to 3, plus what rounds them. The sum and
-// the difference of two coefficients have 16 bits and wrap, in odd too.
+// even is the part of coefficients 0, 2, 4 and 6 in samples 0 to 3, plus what rounds them. The sum and the difference
+// of two coefficients have 16 bits and wrap, in odd too.
 func even(x0, x2, x4, x6, round int32) (e0, e1, e2, e3 int32) {
 	z := (x2 + x6) * f0_541196100
 	a, b := z+x2*f0_765366865, z-x6*f1_847759065

@@ -32,8 +32,8 @@ func (d *decoder) finish() error {
 	return nil
 }
 
-// dequantise multiplies the coefficients that may be other than zero, given in zigzag order, by the
-// quantisation steps. It returns what sequentialBlock does.
+// dequantise multiplies the coefficients that may be other than zero, given in zigzag order, by the quantisation steps.
+// It returns what sequentialBlock does.
 func (b *block) dequantise(candidates uint64, steps *[64]uint16) (nonzero uint64, sum int32) {
 	for ; candidates != 0; candidates &= candidates - 1 {
 		at := naturalOrder[bits.TrailingZeros64(candidates)] & 63
@@ -46,8 +46,8 @@ func (b *block) dequantise(candidates uint64, steps *[64]uint16) (nonzero uint64
 	return nonzero, sum
 }
 
-// emit makes pixels of the planes' rows, once those of MCU row my are there. Where upsampling looks at
-// the next row, the last row of pixels waits for it.
+// emit makes pixels of the planes' rows, once those of MCU row my are there. Where upsampling looks at the next row,
+// the last row of pixels waits for it.
 func (d *decoder) emit(my int) {
 	from, to := 8*d.maxV*my, 8*d.maxV*(my+1)
 	if d.context {
@@ -98,8 +98,8 @@ func (s colourSpace) convert(dst []byte, in *[4][]byte) {
 	}
 }
 
-// What chroma adds to red, green and blue (jdcolor.c): 16-bit fixed point, red and blue rounded at
-// once, green after its two parts are added.
+// What chroma adds to red, green and blue (jdcolor.c): 16-bit fixed point, red and blue rounded at once, green after
+// its two parts are added.
 var redCr, blueCb, greenCb, greenCr = func() (r, b, gcb, gcr [256]int32) {
 	const half = 1 << 15
 	for i := range int32(256) {
@@ -142,8 +142,8 @@ func ConvertCMYK(dst, src []byte) {
 	}
 }
 
-// ConvertYCbCr upsamples and converts the planes of a picture, such as image/jpeg decodes, as Decode
-// does. Where the picture begins within a chroma sample, chroma is repeated. dst has 3 bytes a pixel.
+// ConvertYCbCr upsamples and converts the planes of a picture, such as image/jpeg decodes, as Decode does. Where the
+// picture begins within a chroma sample, chroma is repeated. dst has 3 bytes a pixel.
 func ConvertYCbCr(dst []byte, m *image.YCbCr) {
 	width, height := m.Rect.Dx(), m.Rect.Dy()
 	if m.Rect.Empty() {

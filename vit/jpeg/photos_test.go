@@ -17,8 +17,7 @@ import (
 	"testing"
 )
 
-// shared is a path in the folder with the project's shared data, beside the checkout or where
-// VITFT_SHARED says.
+// shared is a path in the folder with the project's shared data, beside the checkout or where VITFT_SHARED says.
 func shared(t testing.TB, elem ...string) string {
 	t.Helper()
 	dir := os.Getenv("VITFT_SHARED")

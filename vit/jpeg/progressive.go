@@ -139,8 +139,8 @@ func (d *decoder) refineAC(s *scan, c *component, b *block, nonzero *uint64) err
 	return nil
 }
 
-// refine reads a bit of each coefficient from k on that is not zero, and stops on the zero after as
-// many as to skip, or after the scan's last coefficient. It returns where.
+// refine reads a bit of each coefficient from k on that is not zero, and stops on the zero after as many as to skip, or
+// after the scan's last coefficient. It returns where.
 func (d *decoder) refine(s *scan, b *block, nonzero uint64, k, skip int) int {
 	for k <= s.last {
 		zeros := bits.TrailingZeros64(nonzero >> k)
@@ -165,8 +165,8 @@ func (d *decoder) refine(s *scan, b *block, nonzero uint64, k, skip int) int {
 	return s.last + 1
 }
 
-// smoothed is how many coefficients, in zigzag order, libjpeg looks at: while one of them but the first
-// lacks bits, it guesses what is missing.
+// smoothed is how many coefficients, in zigzag order, libjpeg looks at: while one of them but the first lacks bits, it
+// guesses what is missing.
 const smoothed = 10
 
 // checkComplete reports scans that never came.

@@ -13,9 +13,8 @@ type scan struct {
 	high, low   int // lowest bit read by earlier scans, and by this one
 }
 
-// eachBlock calls visit for the blocks of a scan in the order in which they are coded, and endRow after
-// each row of MCUs. An MCU is one block of each component, or as many as its sampling factors say if
-// there are several components.
+// eachBlock calls visit for the blocks of a scan in the order in which they are coded, and endRow after each row of
+// MCUs. An MCU is one block of each component, or as many as its sampling factors say if there are several components.
 func (d *decoder) eachBlock(s scan, visit func(c *component, x, y int) error, endRow func(row int)) error {
 	mcusX, mcusY := d.mcusX, d.mcusY
 	alone := len(s.components) == 1
@@ -110,8 +109,8 @@ var unquantised = func() (q [64]uint16) {
 	return q
 }()
 
-// sequentialScan reads all coefficients of its components. If these are all components, it is the only
-// scan, and its pixels are made at once.
+// sequentialScan reads all coefficients of its components. If these are all components, it is the only scan, and its
+// pixels are made at once.
 func (d *decoder) sequentialScan(s scan) (err error) {
 	for _, c := range s.components {
 		if c.dc, err = d.table(0, c.dcCode); err != nil {
@@ -146,8 +145,8 @@ func (d *decoder) sequentialScan(s scan) (err error) {
 
 var errCode = FormatError("bad Huffman code")
 
-// sequentialBlock reads a block, multiplied by the quantisation steps. It tells which coefficients
-// changed, as bits, and the sum of their magnitudes.
+// sequentialBlock reads a block, multiplied by the quantisation steps. It tells which coefficients changed, as bits,
+// and the sum of their magnitudes.
 func (d *decoder) sequentialBlock(c *component, b *block, steps *[64]uint16) (nonzero uint64, sum int32, err error) {
 	symbol, value := d.bits.next(c.dc)
 	if symbol < 0 {

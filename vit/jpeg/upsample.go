@@ -88,8 +88,8 @@ func (p *plane) upsampled(y int, buf []byte) []byte {
 	return buf
 }
 
-// The filters round halves alternately up and down, so as not to make the picture lighter. in and near
-// have three samples at least, except for h1v2; out has room for two a sample.
+// The filters round halves alternately up and down, so as not to make the picture lighter. in and near have three
+// samples at least, except for h1v2; out has room for two a sample.
 
 func h2v1(out, in []byte) {
 	n := len(in)
