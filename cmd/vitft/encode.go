@@ -1,16 +1,13 @@
 package main
 
 import (
-	"fmt"
-	"strconv"
-	"strings"
-
 	"github.com/spf13/cobra"
 
 	"github.com/vitft/vitft/engine"
 )
 
 func (a *app) encodeCommand() *cobra.Command {
+	var o engine.EncodeOptions
 	cmd := &cobra.Command{
 		Use:   "encode --train IMAGES [--test IMAGES]",
 		Short: "Images + backbone → feature store, no training",
@@ -20,16 +17,8 @@ func (a *app) encodeCommand() *cobra.Command {
 			"  vitft encode --train photos --shard 1/4",
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			c, err := a.config()
-			if err != nil {
-				return err
-			}
-			shard, err := parseShard(a.settings.GetString("shard"))
-			if err != nil {
-				return err
-			}
-			results, err := engine.Encode(cmd.Context(), c, shard, a.events())
-			for _, r := range results {
+			result, err := engine.Encode(cmd.Context(), o, a.events())
+			for _, r := range result.Sets {
 				if err := a.printf("%s: %d images, %d encoded now, %d from the store, %d unreadable, %.1f images/s, views of each: %d\n",
 					r.What, r.Images, r.Encoded, r.Cached, r.Unreadable, r.Rate(), r.Views); err != nil {
 					return err
@@ -38,24 +27,6 @@ func (a *app) encodeCommand() *cobra.Command {
 			return err
 		},
 	}
-	d := engine.DefaultConfig()
-	f := cmd.Flags()
-	trainingDataFlags(f, d)
-	encoderFlags(f, d)
-	f.String("shard", "", "encode only part i of N, written i/N with i from 1")
+	a.declare(cmd, o.Fields()...)
 	return cmd
-}
-
-// parseShard reads "i/N"; empty means everything.
-func parseShard(s string) (engine.Shard, error) {
-	if s == "" {
-		return engine.Shard{}, nil
-	}
-	first, second, ok := strings.Cut(s, "/")
-	i, err1 := strconv.Atoi(first)
-	n, err2 := strconv.Atoi(second)
-	if !ok || err1 != nil || err2 != nil || n < 1 || i < 1 || i > n {
-		return engine.Shard{}, fmt.Errorf("%w: shard is %q; write i/N with i from 1 to N", errUsage, s)
-	}
-	return engine.Shard{Index: i - 1, Count: n}, nil
 }

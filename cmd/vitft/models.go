@@ -1,8 +1,7 @@
 package main
 
 import (
-	"context"
-	"errors"
+	"cmp"
 	"fmt"
 	"strings"
 	"text/tabwriter"
@@ -25,28 +24,29 @@ func (a *app) modelsCommand() *cobra.Command {
 }
 
 func (a *app) modelsListCommand() *cobra.Command {
-	var asJSON bool
+	var json bool
 	cmd := &cobra.Command{
 		Use:   "list [--json]",
 		Short: "List the backbones that --backbone takes by name, and which are on this machine",
 		Args:  cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
 			list, err := new(models.Hub).List()
-			if err != nil {
-				return hubError(err)
-			}
-			if asJSON {
+			switch {
+			case err != nil:
+				return err
+			case json:
 				return a.printJSON(list)
 			}
-			return a.printModels(list)
+			return a.printf("%s", listed(list))
 		},
 	}
-	cmd.Flags().BoolVar(&asJSON, "json", false, "print as JSON")
+	a.declare(cmd, asJSON(&json))
 	return cmd
 }
 
 func (a *app) modelsPullCommand() *cobra.Command {
-	var o struct{ offline, update, asJSON bool }
+	var o engine.PullOptions
+	var json bool
 	cmd := &cobra.Command{
 		Use:   "pull NAME [--json]",
 		Short: "Fetch a backbone from the Hugging Face hub",
@@ -57,98 +57,62 @@ func (a *app) modelsPullCommand() *cobra.Command {
 		Example: "  vitft models pull dinov2-small\n  vitft models pull onnx-community/dinov2-small:onnx/model_fp16.onnx@main",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			hub := models.Hub{Offline: o.offline, Update: o.update}
-			return a.pull(cmd.Context(), hub, args[0], o.asJSON)
+			o.Name = args[0]
+			pulled, err := engine.Pull(cmd.Context(), o, a.events())
+			a.bars.pause()
+			switch {
+			case err != nil:
+				return err
+			case json:
+				return a.printJSON(pulled)
+			}
+			return a.printf("%s", pulledText(pulled, o.Name))
 		},
 	}
-	f := cmd.Flags()
-	f.BoolVar(&o.offline, "offline", false, "ask nobody: check what is here (also HF_HUB_OFFLINE=1)")
-	f.BoolVar(&o.update, "update", false, "take a file that changed on the hub since the first pull")
-	f.BoolVar(&o.asJSON, "json", false, "print as JSON")
+	a.declare(cmd, append(o.Fields(), asJSON(&json))...)
 	return cmd
 }
 
-func (a *app) pull(ctx context.Context, hub models.Hub, name string, asJSON bool) error {
-	events := a.events()
-	hub.Progress = func(file string, done, total int64) { events.Progress(pullStage, file, int(done), int(total)) }
-	hub.Note = func(text string) { events.Note(engine.Warning, text) }
-	p, err := hub.Pull(ctx, name)
-	a.bars.pause()
-	if err != nil {
-		return hubError(err)
-	}
-	if asJSON {
-		return a.printJSON(p)
-	}
+// pulledText says what was pulled, and how to use it.
+func pulledText(p models.Pulled, name string) string {
 	if p.Embedded {
-		return a.printf("%s is part of this program; there is nothing to pull\n", p.Name)
+		return fmt.Sprintf("%s is part of this program; there is nothing to pull\n", p.Name)
 	}
-	var b strings.Builder
-	w := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
-	for _, f := range p.Files {
-		fmt.Fprintf(w, "%s\t%s\t%s\n", f.Path, megabytes(f.Size), f.Digest)
-	}
-	if err := w.Flush(); err != nil {
-		return err
-	}
-	licence := p.Licence
-	if licence == "" {
-		licence = "see the repository's page"
-	}
-	return a.printf("%scommit %s of %s, licence: %s\nuse it with --backbone %s\n", b.String(), p.Commit, p.Repository, licence, name)
+	return columns(func(w *tabwriter.Writer) {
+		for _, f := range p.Files {
+			fmt.Fprintf(w, "%s\t%s\t%s\n", f.Path, megabytes(f.Size), f.Digest)
+		}
+	}) + fmt.Sprintf("commit %s of %s, licence: %s\nuse it with --backbone %s\n",
+		p.Commit, p.Repository, cmp.Or(p.Licence, "see the repository's page"), name)
 }
 
-// hubError gives an error of models.Hub the kind that decides the exit code.
-func hubError(err error) error {
-	for kind, errs := range map[error][]error{
-		errUsage:       {models.ErrUnknown, models.ErrAccess, models.ErrSetting},
-		engine.ErrData: {models.ErrNotPulled, models.ErrCorrupt, models.ErrChanged},
-	} {
-		for _, is := range errs {
-			if errors.Is(err, is) {
-				return &ofKind{err, kind}
+// listed is the list for readers.
+func listed(list []models.Pulled) string {
+	return columns(func(w *tabwriter.Writer) {
+		fmt.Fprintln(w, "NAME\tHERE\tINPUT\tDIM\tLICENCE\tFROM\tWHAT")
+		for _, p := range list {
+			here, from, input, dim := "-", p.Repository, "-", "-"
+			switch {
+			case p.Embedded:
+				here, from = "embedded", "this program"
+			case p.Path != "":
+				here = megabytes(p.Size())
 			}
+			if p.Dim > 0 {
+				input, dim = fmt.Sprintf("%d×%d", p.Width, p.Height), fmt.Sprint(p.Dim)
+			}
+			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", p.Name, here, input, dim, cmp.Or(p.Licence, "-"), cmp.Or(from, "-"), cmp.Or(p.Description, "-"))
 		}
-	}
-	return err
+	})
 }
 
-// ofKind is an error that says enough by itself, of a kind.
-type ofKind struct {
-	error
-	kind error
-}
-
-func (k *ofKind) Unwrap() []error { return []error{k.error, k.kind} }
-
-func (a *app) printModels(list []models.Pulled) error {
+// columns sets what write writes, cells ended by tabs, in columns.
+func columns(write func(w *tabwriter.Writer)) string {
 	var b strings.Builder
 	w := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(w, "NAME\tHERE\tINPUT\tDIM\tLICENCE\tFROM\tWHAT")
-	for _, p := range list {
-		here, from, input, dim := "-", p.Repository, "-", "-"
-		switch {
-		case p.Embedded:
-			here, from = "embedded", "this program"
-		case p.Path != "":
-			here = megabytes(p.Size())
-		}
-		if p.Dim > 0 {
-			input, dim = fmt.Sprintf("%d×%d", p.Width, p.Height), fmt.Sprint(p.Dim)
-		}
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", p.Name, here, input, dim, dash(p.Licence), dash(from), dash(p.Description))
-	}
-	if err := w.Flush(); err != nil {
-		return err
-	}
-	return a.printf("%s", b.String())
-}
-
-func dash(s string) string {
-	if s == "" {
-		return "-"
-	}
-	return s
+	write(w)
+	w.Flush() // into memory
+	return b.String()
 }
 
 func megabytes(n int64) string {

@@ -6,15 +6,31 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/vitft/vitft/engine"
+	"github.com/vitft/vitft/engine/classify"
+	"github.com/vitft/vitft/engine/fault"
+	"github.com/vitft/vitft/engine/setting"
 )
+
+// predictOptions are those of predict.
+type predictOptions struct {
+	Model string
+	Top   int
+	classify.Options
+}
+
+func (o *predictOptions) fields() []setting.Field {
+	return append([]setting.Field{
+		setting.Text("model", &o.Model, "", nil, "run folder, or a model.onnx that finetune or export wrote").Here(),
+		setting.Number("top", &o.Top, 5, setting.AtLeast(1), "classes to list for each image").Here(),
+	}, o.Options.Fields()...)
+}
 
 // predictedLine is a line of predict's output for an image.
 type predictedLine struct {
-	Path       string         `json:"path"`
-	Label      string         `json:"label"`
-	Confidence float32        `json:"confidence"`
-	Top        []engine.Score `json:"top"`
+	Path       string           `json:"path"`
+	Label      string           `json:"label"`
+	Confidence float32          `json:"confidence"`
+	Top        []classify.Score `json:"top"`
 }
 
 // failedLine is one for an image that could not be classified.
@@ -24,6 +40,7 @@ type failedLine struct {
 }
 
 func (a *app) predictCommand() *cobra.Command {
+	var o predictOptions
 	cmd := &cobra.Command{
 		Use:   "predict --model RUN-or-model.onnx IMAGE…",
 		Short: "What is on images, one JSON object a line",
@@ -32,38 +49,34 @@ func (a *app) predictCommand() *cobra.Command {
 			"and the exit code is then 3.",
 		Example: "  vitft predict --model run photo.jpg photos/\n  find photos -name '*.jpg' | vitft predict --model model.onnx --top 1 -",
 		Args:    cobra.MinimumNArgs(1),
-		RunE:    a.predict,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return a.predict(cmd, o, args)
+		},
 	}
-	f := cmd.Flags()
-	f.String("model", "", "run folder, or a model.onnx that finetune or export wrote")
-	f.Int("top", 5, "classes to list for each image")
-	classifierFlags(f)
+	a.declare(cmd, o.fields()...)
 	return cmd
 }
 
-func (a *app) predict(cmd *cobra.Command, args []string) error {
-	top := a.settings.GetInt("top")
-	if top < 1 {
-		return fmt.Errorf("%w: --top %d: list one class at least", errUsage, top)
+func (a *app) predict(cmd *cobra.Command, o predictOptions, args []string) error {
+	setting.Fill(o.fields())
+	if o.Model == "" {
+		return fault.Config.Errorf("model: name a run folder or a model.onnx")
 	}
-	c, err := a.openClassifier(a.settings.GetString("model"))
+	o.Events = a.events()
+	c, err := classify.Open(o.Model, o.Options)
 	if err != nil {
 		return err
 	}
 	defer c.Close()
 	images, failed := 0, 0
-	err = c.ClassifyFiles(cmd.Context(), engine.ImageFiles(args, cmd.InOrStdin()), func(path string, p engine.Prediction, err error) error {
+	err = c.ClassifyFiles(cmd.Context(), classify.ImageFiles(args, cmd.InOrStdin()), func(path string, p classify.Prediction, err error) error {
 		images++
-		var line any = predictedLine{path, p.Label, p.Confidence, p.Top(top)}
+		var line any = predictedLine{path, p.Label, p.Confidence, p.Top(o.Top)}
 		if err != nil {
 			failed++
 			line = failedLine{path, err.Error()}
 		}
-		text, err := json.Marshal(line)
-		if err != nil {
-			return err
-		}
-		return a.printf("%s\n", text)
+		return a.printLine(line)
 	})
 	switch {
 	case err != nil && cmd.Context().Err() != nil:
@@ -71,9 +84,18 @@ func (a *app) predict(cmd *cobra.Command, args []string) error {
 	case err != nil:
 		return err
 	case images == 0:
-		return fmt.Errorf("%w: no images in %v", engine.ErrData, args)
+		return fault.Data.Errorf("no images in %v", args)
 	case failed > 0:
-		return fmt.Errorf("%w: %d of %d images could not be classified; their lines say why", engine.ErrData, failed, images)
+		return fault.Data.Errorf("%d of %d images could not be classified; their lines say why", failed, images)
 	}
 	return nil
+}
+
+// printLine prints v as JSON on one line.
+func (a *app) printLine(v any) error {
+	text, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+	return a.printf("%s\n", text)
 }

@@ -8,17 +8,14 @@ import (
 	"github.com/rs/zerolog"
 	"github.com/schollz/progressbar/v3"
 
+	"github.com/vitft/vitft/engine/event"
 	"github.com/vitft/vitft/head"
 )
-
-// pullStage counts bytes; all other stages count things.
-const pullStage = "pull"
 
 // logEvery is how often progress is logged where no bar can be drawn.
 const logEvery = 15 * time.Second
 
-// bars shows the engine's progress: a bar with rate and time left on a
-// terminal, a log line now and then elsewhere.
+// bars shows the engine's progress: a bar with rate and time left on a terminal, a log line now and then elsewhere.
 type bars struct {
 	out     io.Writer
 	visible bool
@@ -31,16 +28,16 @@ type bars struct {
 	logged time.Time
 }
 
-func (b *bars) progress(stage, what string, done, total int) {
-	name := stage + " " + what
+func (b *bars) progress(stage event.Stage, what string, done, total int) {
+	name := string(stage) + " " + what
 	if name != b.name {
 		b.pause()
 		b.name, b.start, b.first, b.logged = name, time.Now(), done, time.Now()
 	}
 	if b.visible {
 		if b.bar == nil {
-			rate := []progressbar.Option{progressbar.OptionShowIts(), progressbar.OptionSetItsString(unit(stage))}
-			if stage == pullStage {
+			rate := []progressbar.Option{progressbar.OptionShowIts(), progressbar.OptionSetItsString(stage.Unit())}
+			if stage == event.Pull {
 				rate = []progressbar.Option{progressbar.OptionShowBytes(true)}
 			}
 			b.bar = progressbar.NewOptions(total, append(rate,
@@ -53,7 +50,7 @@ func (b *bars) progress(stage, what string, done, total int) {
 		b.logged = time.Now()
 		rate := float64(done-b.first) / time.Since(b.start).Seconds()
 		left := time.Duration(float64(total-done)/rate) * time.Second
-		b.log.Info().Int("done", done).Int("total", total).Str("rate", fmt.Sprintf("%.1f %s/s", rate, unit(stage))).Stringer("left", left).Msg(name)
+		b.log.Info().Int("done", done).Int("total", total).Str("rate", fmt.Sprintf("%.1f %s/s", rate, stage.Unit())).Stringer("left", left).Msg(name)
 	}
 	if done == total {
 		b.pause()
@@ -68,23 +65,10 @@ func (b *bars) epoch(e head.Epoch) {
 	}
 }
 
-// pause clears the bar so that a log line starts on a line of its own; the
-// next progress draws it again.
+// pause clears the bar so that a log line starts on a line of its own; the next progress draws it again.
 func (b *bars) pause() {
 	if b.bar != nil {
 		_ = b.bar.Clear()
 		b.bar = nil
 	}
-}
-
-func unit(stage string) string {
-	switch stage {
-	case "train":
-		return "epochs"
-	case "sweep":
-		return "heads"
-	case pullStage:
-		return "bytes"
-	}
-	return "images"
 }

@@ -6,15 +6,17 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"strings"
 
 	"github.com/spf13/cobra"
 
 	"github.com/vitft/vitft/engine"
+	"github.com/vitft/vitft/engine/fault"
+	"github.com/vitft/vitft/engine/run"
 )
 
 func (a *app) sweepCommand() *cobra.Command {
-	var asJSON bool
+	var o engine.SweepOptions
+	var json bool
 	cmd := &cobra.Command{
 		Use:   "sweep EXPERIMENT.yaml [--out DIR]",
 		Short: "A grid of losses, settings and seeds on features encoded once",
@@ -26,46 +28,48 @@ func (a *app) sweepCommand() *cobra.Command {
 			"  vitft sweep experiments/ablation.yaml --train cifar100/train_ir10.csv --out ablation-ir10",
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			text, err := os.ReadFile(args[0])
-			if errors.Is(err, fs.ErrNotExist) {
-				return fmt.Errorf("%w: no experiment file %s", errUsage, args[0])
-			} else if err != nil {
-				return fmt.Errorf("%w: %w", errUsage, err)
-			}
-			experiment, shared, err := engine.ParseSweep(text)
-			if err != nil {
-				return fmt.Errorf("%s: %w", args[0], err)
-			}
-			if err := a.settings.MergeConfigMap(shared); err != nil {
+			if err := a.readExperiment(cmd, args[0], &o); err != nil {
 				return err
 			}
-			c, err := a.config()
-			if err != nil {
-				return err
-			}
-			if c.Out == "" {
-				c.Out = "sweep-" + strings.TrimSuffix(filepath.Base(args[0]), filepath.Ext(args[0]))
-			}
-			result, err := engine.Sweep(cmd.Context(), c, experiment, a.events())
+			result, err := engine.Sweep(cmd.Context(), o, a.events())
 			if err != nil {
 				return err
 			}
 			if n := result.Summary.Failed(); n > 0 {
-				a.log.Warn().Int("failed", n).Str("see", filepath.Join(result.Folder, "heads.csv")).Msg("heads failed; their cells are empty")
+				a.log.Warn().Int("failed", n).Str("see", filepath.Join(result.Folder, run.HeadsFile)).Msg("heads failed; their cells are empty")
 			}
-			if asJSON {
+			if json {
 				return a.printJSON(result.Summary)
 			}
 			return a.printf("%s\nsweep folder: %s\n", result.Summary.Text(), result.Folder)
 		},
 	}
-	d := engine.DefaultConfig()
-	f := cmd.Flags()
-	f.BoolVar(&asJSON, "json", false, "print the summary as JSON")
-	trainingDataFlags(f, d)
-	encoderFlags(f, d)
-	trainingFlags(f, d)
-	calibrationFlags(f, d)
-	f.String("out", "", "folder of the sweep (default: sweep- and the name of the file)")
+	a.declare(cmd, append(o.Fields(), asJSON(&json))...)
 	return cmd
+}
+
+// readExperiment reads an experiment file; what it says outside the grid stands behind flags and environment.
+func (a *app) readExperiment(cmd *cobra.Command, path string, o *engine.SweepOptions) error {
+	text, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return fault.Config.Errorf("no experiment file %s", path)
+	} else if err != nil {
+		return fault.Config.Errorf("%w", err)
+	}
+	var shared map[string]any
+	if o.Experiment, shared, err = engine.ParseSweep(text); err != nil {
+		return fmt.Errorf("%s: %w", path, err)
+	}
+	if err := a.settings.MergeConfigMap(shared); err != nil {
+		return err
+	}
+	a.file = path
+	if err := a.take(cmd); err != nil {
+		return err
+	}
+	if o.Out == "" {
+		name := filepath.Base(path)
+		o.Out = "sweep-" + name[:len(name)-len(filepath.Ext(name))]
+	}
+	return nil
 }

@@ -1,0 +1,139 @@
+package engine
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os/exec"
+	"strings"
+	"time"
+
+	"github.com/vitft/vitft/engine/device"
+	"github.com/vitft/vitft/engine/fault"
+	"github.com/vitft/vitft/engine/setting"
+	"github.com/vitft/vitft/onnx"
+)
+
+// DoctorOptions say what Doctor looks at.
+type DoctorOptions struct {
+	Library string   // to look at before the usual places
+	Child   []string // a command that takes --ort-lib PATH and --probe PROVIDER and prints what Probe says; nil: ask Probe here
+}
+
+// Fields declares the settings.
+func (o *DoctorOptions) Fields() []setting.Field {
+	library, _ := setting.Find((&device.Options{}).Fields(), "ort-lib")
+	return []setting.Field{setting.Text("ort-lib", &o.Library, "", nil, library.Help).Here()}
+}
+
+// DoctorResult is what Doctor found.
+type DoctorResult struct {
+	Library   *onnx.Library         `json:"library"` // null when none is usable
+	Problem   string                `json:"problem,omitempty"`
+	Searched  []Searched            `json:"searched"`
+	Providers []onnx.ProviderStatus `json:"providers"`
+}
+
+// Searched is one place where a library was looked for, in the order of the search.
+type Searched struct {
+	Source string `json:"source"`
+	Path   string `json:"path,omitempty"`
+	Found  string `json:"found"`
+}
+
+// probeTime is how long a provider may take to start.
+const probeTime = 2 * time.Minute
+
+// Doctor looks for the runtime library and tries every provider, each in a process of its own, because a broken GPU
+// installation can take the process down. The result is there beside an error, which says that nothing can run.
+func Doctor(ctx context.Context, o DoctorOptions) (*DoctorResult, error) {
+	d := new(DoctorResult)
+	for _, c := range onnx.Search(o.Library) {
+		s := Searched{Source: c.Source, Path: c.Path, Found: "nothing"}
+		switch {
+		case c.Library != nil:
+			s.Found = "ONNX Runtime " + c.Library.Version
+		case c.Err != nil:
+			s.Found = c.Err.Error()
+		}
+		d.Searched = append(d.Searched, s)
+	}
+	library, err := onnx.Find(o.Library)
+	if err != nil {
+		d.Problem = err.Error()
+		return d, err
+	}
+	d.Library = &library
+	for _, p := range []onnx.Provider{onnx.CPU, onnx.CUDA} {
+		status := Probe
+		if o.Child != nil {
+			status = func(library string, p onnx.Provider) onnx.ProviderStatus { return probeInChild(ctx, o.Child, library, p) }
+		}
+		d.Providers = append(d.Providers, status(library.Path, p))
+	}
+	if cpu := d.Providers[0]; !cpu.Works {
+		return d, fault.Runtime.Errorf("the library in %s does not run a model: %s %s", library.Path, cpu.Missing, cpu.Detail)
+	}
+	return d, nil
+}
+
+// Probe tries a provider of a library in this process, which a broken installation can end.
+func Probe(library string, p onnx.Provider) onnx.ProviderStatus {
+	found, err := onnx.Find(library)
+	if err == nil {
+		err = onnx.Load(found)
+	}
+	if err != nil {
+		return onnx.ProviderStatus{Provider: p, Missing: err.Error()}
+	}
+	return onnx.Probe(p)
+}
+
+// probeInChild asks Probe in another process.
+func probeInChild(ctx context.Context, command []string, library string, p onnx.Provider) onnx.ProviderStatus {
+	failed := func(format string, v ...any) onnx.ProviderStatus {
+		return onnx.ProviderStatus{Provider: p, Missing: fmt.Sprintf(format, v...)}
+	}
+	ctx, cancel := context.WithTimeout(ctx, probeTime)
+	defer cancel()
+	var said bytes.Buffer
+	child := exec.CommandContext(ctx, command[0], append(command[1:], "--ort-lib", library, "--probe", string(p))...)
+	child.Stderr = &said
+	out, err := child.Output()
+	switch {
+	case errors.Is(ctx.Err(), context.DeadlineExceeded):
+		status := failed("it does not start within %v", probeTime)
+		status.Fix = "check that nvidia-smi answers; a library without code for the GPU may compile it first, which can take longer"
+		return status
+	case err != nil:
+		status := failed("the process that tried it ended with %v", err)
+		if p == onnx.CUDA {
+			status.Fix = "install CUDA and cuDNN whole, in the versions that the ONNX Runtime library asks for " +
+				"(scripts/runtime.sh --gpu-deps), or use the provider cpu"
+		}
+		status.Detail = lastWords(said.String())
+		return status
+	}
+	var status onnx.ProviderStatus
+	if err := json.Unmarshal(out, &status); err != nil {
+		return failed("the process that tried it answered %q", out)
+	}
+	return status
+}
+
+// lastWords is what a process said before Go's account of its end, on one line.
+func lastWords(text string) string {
+	var lines []string
+	for line := range strings.Lines(text) {
+		line = strings.TrimSpace(line)
+		if strings.HasPrefix(line, "PC=") || strings.HasPrefix(line, "goroutine ") || strings.HasPrefix(line, "runtime stack:") {
+			break
+		}
+		if line != "" {
+			lines = append(lines, line)
+		}
+	}
+	return strings.Join(lines[max(0, len(lines)-5):], "; ")
+}
