@@ -44,25 +44,34 @@ func (d Data) Features(_ context.Context, rows []int, dst []float32) error {
 // Validate says what is wrong with the data. An empty class is no fault here: its prior counts as one sample.
 func (d Data) Validate() error {
 	switch {
-	case d.Classes < 2:
-		return fault.Data.Errorf("training a head takes two classes or more, not %d", d.Classes)
 	case d.Dim < 1:
 		return fault.Data.Errorf("features of dimension %d", d.Dim)
 	case d.Views < 0:
 		return fault.Data.Errorf("%d views of a sample", d.Views)
-	case len(d.Y) == 0:
-		return fault.Data.Errorf("no samples")
 	case len(d.X) != len(d.Y)*d.row():
 		return fault.Data.Errorf("%d labels but %d feature values, not %d×%d×%d", len(d.Y), len(d.X), len(d.Y), d.views(), d.Dim)
 	}
-	for i, y := range d.Y {
-		if y < 0 || y >= d.Classes {
-			return fault.Data.Errorf("sample %d: label %d is not one of %d classes", i, y, d.Classes)
-		}
+	if err := checkLabels(d.Y, d.Classes); err != nil {
+		return err
 	}
 	for i, v := range d.X {
 		if math.IsNaN(float64(v)) || math.IsInf(float64(v), 0) {
 			return fault.Data.Errorf("sample %d: feature %d is %v", i/d.row(), i%d.row(), v)
+		}
+	}
+	return nil
+}
+
+func checkLabels(labels []int, classes int) error {
+	if classes < 2 {
+		return fault.Data.Errorf("training takes two classes or more, not %d", classes)
+	}
+	if len(labels) == 0 {
+		return fault.Data.Errorf("no samples")
+	}
+	for i, y := range labels {
+		if y < 0 || y >= classes {
+			return fault.Data.Errorf("sample %d: label %d is not one of %d classes", i, y, classes)
 		}
 	}
 	return nil

@@ -19,8 +19,9 @@ type Linear struct {
 	method  method
 	data    Data
 	counts  []int
-	train   Source // of features as they come; nil: prepared rows
-	held    Source
+	train   Source // of prepared rows
+	held    Source // of Settings.Val
+	raw     bool   // or both of features as they come
 	workers int
 	masks   [][]float32 // [D] of each expert; nil: all ones
 	*prepared
@@ -42,7 +43,9 @@ func NewLinear(data Data, s Settings, train, held Source) (*Linear, error) {
 		return nil, err
 	}
 	l := newLinear(data, s, p, workers)
-	l.train, l.held = train, held
+	if train != nil {
+		l.train, l.held, l.raw = train, held, true
+	}
 	return l, nil
 }
 
@@ -88,7 +91,7 @@ func (l *Linear) Backward(ctx context.Context, dz []float32, grad [][]float32) e
 // BackwardFeatures is Backward that also writes the gradient with respect to the features, [n, D], as the source of
 // training gave them, to dx, unless that is nil.
 func (l *Linear) BackwardFeatures(_ context.Context, dz []float32, grad [][]float32, dx []float32) error {
-	if dx != nil && l.train == nil {
+	if dx != nil && !l.raw {
 		return errors.New("the gradient of features is of those of a source, and this head has none")
 	}
 	if l.set.Diversity > 0 {
@@ -108,25 +111,24 @@ func (l *Linear) BackwardFeatures(_ context.Context, dz []float32, grad [][]floa
 
 // Predict implements Trainable.
 func (l *Linear) Predict(ctx context.Context, held bool, from, to int, z []float32) error {
-	h, dim, views, source, rows := l.Head(), l.data.Dim, l.data.views(), l.train, l.rows
+	source, views, h := l.train, l.data.views(), l.Head()
 	if held {
-		views, source, rows = 1, l.held, l.val
-	}
-	if source == nil && views == 1 {
-		return h.multiply(l.set.Gemm, rows[from*dim:to*dim], z)
-	}
-	plain, x := make([]int, 0, to-from), make([]float32, (to-from)*dim)
-	for i := from; i < to; i++ {
-		plain = append(plain, i*views)
+		source, views = l.held, 1
 	}
 	if source == nil {
-		_ = Data{X: rows, Dim: dim}.Features(ctx, plain, x)
-		return h.multiply(l.set.Gemm, x, z)
+		return errors.New("there is no source of features held out")
 	}
-	if err := source.Features(ctx, plain, x); err != nil {
+	rows, x := make([]int, to-from), make([]float32, (to-from)*h.Dim)
+	for i := range rows {
+		rows[i] = (from + i) * views
+	}
+	if err := source.Features(ctx, rows, x); err != nil {
 		return err
 	}
-	return h.logits(l.set.Gemm, l.workers, x, z)
+	if l.raw {
+		return h.logits(l.set.Gemm, l.workers, x, z)
+	}
+	return h.multiply(l.set.Gemm, x, z)
 }
 
 // Head is the head as it is now: the mean of the experts, with what the method does to it in the end.
@@ -158,6 +160,7 @@ func (l *Linear) Head() *Head {
 func newLinear(data Data, s Settings, p *prepared, workers int) *Linear {
 	rows := s.Experts * data.Classes
 	l := &Linear{set: s, data: data, counts: data.Counts(), prepared: p, workers: workers, masks: subspaces(s, data.Dim),
+		train: Data{X: p.rows, Dim: data.Dim}, held: Data{X: p.val, Dim: data.Dim},
 		expert: expert{make([]float32, rows*data.Dim), make([]float32, rows), make([]float32, rows)}}
 	l.method, _ = findMethod(s.Loss)
 	for e := range s.Experts {
@@ -211,28 +214,25 @@ func (l *Linear) room(n int) {
 	}
 }
 
-// gather takes the rows of a batch to l.x, and adds noise if there is to be some.
+// gather takes the prepared rows of a batch to l.x, and adds noise if there is to be some.
 func (l *Linear) gather(ctx context.Context, rows []int) error {
 	dim := l.data.Dim
-	if l.train == nil {
-		_ = Data{X: l.rows, Dim: dim}.Features(ctx, rows, l.x)
-	} else {
+	if err := l.train.Features(ctx, rows, l.x); err != nil {
+		return err
+	}
+	if l.raw {
 		l.clean, l.lengths = grow(l.clean, len(l.x)), grow(l.lengths, l.n)
-		if err := l.train.Features(ctx, rows, l.clean); err != nil {
-			return err
-		}
 		h := l.head
 		h.Normalize = false
-		if err := h.prepare(l.set.Gemm, l.workers, l.clean, l.x); err != nil {
+		if err := h.prepare(l.set.Gemm, l.workers, l.x, l.clean); err != nil {
 			return err
 		}
-		if l.head.Normalize {
-			for i := range l.lengths {
-				l.lengths[i] = norm(l.x[i*dim : (i+1)*dim])
-			}
-			normalize(l.x, dim)
+		for i := 0; l.head.Normalize && i < l.n; i++ {
+			row := l.clean[i*dim : (i+1)*dim]
+			l.lengths[i] = norm(row)
+			normalize(row, dim)
 		}
-		copy(l.clean, l.x)
+		copy(l.x, l.clean)
 	}
 	if l.set.Noise > 0 {
 		std := l.set.Noise * l.length / math.Sqrt(float64(dim))
