@@ -73,12 +73,12 @@ type Events struct {
 // the loss, the head or the optimizer: list anew after setting one of those.
 func (s *Settings) Fields() []setting.Field {
 	m, _ := findMethod(cmp.Or(s.Loss, "cvs"))
-	kind := cmp.Or(s.Head, m.head, "cosine")
+	kind := cmp.Or(m.head, "cosine")
 	rate := cmp.Or(m.lr, 0.02)
 	switch {
 	case s.Optimizer == "adamw":
 		rate = 0.0003
-	case kind == "linear":
+	case cmp.Or(s.Head, kind) == "linear":
 		rate = 0.01
 	}
 	rho := 0.15
