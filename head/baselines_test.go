@@ -41,8 +41,12 @@ func TestPostHoc(t *testing.T) {
 	la, norm := base, base
 	la.Loss, norm.Loss = "post-hoc-la", "tau-norm"
 	adjusted, normalised := mustTrain(t, d, la), mustTrain(t, d, norm)
-	if !slices.Equal(adjusted.State.Params, ce.State.Params) || !slices.Equal(normalised.State.Params, ce.State.Params) {
-		t.Error("trained otherwise than cross-entropy")
+	for _, r := range []*Result{adjusted, normalised} {
+		for i, p := range r.State.Params {
+			if !slices.Equal(p.Values, ce.State.Params[i].Values) {
+				t.Errorf("%s trained otherwise than under cross-entropy", p.Name)
+			}
+		}
 	}
 	near := func(what string, got float32, want float64) {
 		if math.Abs(float64(got)-want) > 1e-5*(1+math.Abs(want)) {
@@ -67,14 +71,9 @@ func TestPostHoc(t *testing.T) {
 // Class-aware sampling draws classes equally often, and the samples of a class too; an empty class never.
 func TestBalancedOrder(t *testing.T) {
 	d := tail(50, 0, 12, 3)
-	s := Settings{Loss: "crt"}.WithDefaults()
-	p, err := prepare(d, s, 1)
-	if err != nil {
-		t.Fatal(err)
-	}
-	tr := newTrainer(d, s, p, 1)
-	order := tr.order(2, true)
-	if len(order) != len(d.Y) || !slices.Equal(order, tr.order(2, true)) || slices.Equal(order, tr.order(3, true)) {
+	s := sampler{labels: d.Y, classes: d.Classes, views: 1}
+	order := s.order(2, true)
+	if len(order) != len(d.Y) || !slices.Equal(order, s.order(2, true)) || slices.Equal(order, s.order(3, true)) {
 		t.Fatalf("%d draws", len(order))
 	}
 	drawn, classes := make([]int, len(d.Y)), make([]int, d.Classes)
@@ -102,10 +101,9 @@ func TestLWSFreezesTheRest(t *testing.T) {
 		var states []*State
 		s.Events.Epoch = func(_ Epoch, state *State) { states = append(states, state.Clone()) }
 		mustTrain(t, d, s)
-		size := d.Classes * (d.Dim + 1)
 		at := func(epoch int) ([]float32, []float32) {
-			p := states[epoch-1].Params
-			return p[:size], p[size:]
+			s := states[epoch-1]
+			return slices.Concat(s.Values("weight"), s.Values("bias")), s.Values("scale")
 		}
 		w1, s1 := at(1)
 		w3, s3 := at(3)

@@ -1,11 +1,19 @@
 package head
 
 import (
-	"fmt"
+	"context"
 	"math"
+
+	"github.com/vitft/vitft/engine/fault"
 )
 
-// Data is a labelled set of features.
+// Source has the features of rows, of which each sample has as many as it has views: row = sample·Views + view.
+type Source interface {
+	// Features writes the features of rows, [len(rows), D], to dst.
+	Features(ctx context.Context, rows []int, dst []float32) error
+}
+
+// Data is a labelled set of features, and as such a [Source].
 type Data struct {
 	X       []float32 // [n, Views, Dim]: the views of a sample one after the other, the plain image first
 	Y       []int     // [n], in [0, Classes)
@@ -25,28 +33,45 @@ func (d Data) Counts() []int {
 	return n
 }
 
+// Features implements Source.
+func (d Data) Features(_ context.Context, rows []int, dst []float32) error {
+	for i, r := range rows {
+		copy(dst[i*d.Dim:(i+1)*d.Dim], d.X[r*d.Dim:(r+1)*d.Dim])
+	}
+	return nil
+}
+
 // Validate says what is wrong with the data. An empty class is no fault here: its prior counts as one sample.
 func (d Data) Validate() error {
 	switch {
-	case d.Classes < 2:
-		return fmt.Errorf("training a head takes two classes or more, not %d", d.Classes)
 	case d.Dim < 1:
-		return fmt.Errorf("features of dimension %d", d.Dim)
+		return fault.Data.Errorf("features of dimension %d", d.Dim)
 	case d.Views < 0:
-		return fmt.Errorf("%d views of a sample", d.Views)
-	case len(d.Y) == 0:
-		return fmt.Errorf("no samples")
+		return fault.Data.Errorf("%d views of a sample", d.Views)
 	case len(d.X) != len(d.Y)*d.row():
-		return fmt.Errorf("%d labels but %d feature values, not %d×%d×%d", len(d.Y), len(d.X), len(d.Y), d.views(), d.Dim)
+		return fault.Data.Errorf("%d labels but %d feature values, not %d×%d×%d", len(d.Y), len(d.X), len(d.Y), d.views(), d.Dim)
 	}
-	for i, y := range d.Y {
-		if y < 0 || y >= d.Classes {
-			return fmt.Errorf("sample %d: label %d is not one of %d classes", i, y, d.Classes)
-		}
+	if err := checkLabels(d.Y, d.Classes); err != nil {
+		return err
 	}
 	for i, v := range d.X {
 		if math.IsNaN(float64(v)) || math.IsInf(float64(v), 0) {
-			return fmt.Errorf("sample %d: feature %d is %v", i/d.row(), i%d.row(), v)
+			return fault.Data.Errorf("sample %d: feature %d is %v", i/d.row(), i%d.row(), v)
+		}
+	}
+	return nil
+}
+
+func checkLabels(labels []int, classes int) error {
+	if classes < 2 {
+		return fault.Data.Errorf("training takes two classes or more, not %d", classes)
+	}
+	if len(labels) == 0 {
+		return fault.Data.Errorf("no samples")
+	}
+	for i, y := range labels {
+		if y < 0 || y >= classes {
+			return fault.Data.Errorf("sample %d: label %d is not one of %d classes", i, y, classes)
 		}
 	}
 	return nil

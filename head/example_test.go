@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"log"
 
+	"github.com/vitft/vitft/calib"
+	"github.com/vitft/vitft/engine/setting"
 	"github.com/vitft/vitft/head"
 )
 
@@ -53,4 +55,55 @@ func ExampleSettings_resume() {
 	}
 	fmt.Println("the same head:", fmt.Sprint(whole.Head.W) == fmt.Sprint(resumed.Head.W))
 	// Output: the same head: true
+}
+
+func ExampleSettings_Fields() {
+	s := head.Settings{Loss: "ldam"}
+	lr, _ := setting.Find(s.Fields(), "lr")
+	fmt.Println(lr.Set("fast"))
+	fmt.Println(lr.Set("0.01"), s.LR)
+	s = s.WithDefaults() // those of ldam
+	for _, f := range s.Fields()[:4] {
+		fmt.Println(f.Key, f.Value())
+	}
+	// Output:
+	// lr: fast is no number
+	// <nil> 0.01
+	// loss ldam
+	// head cosine
+	// scale 30
+	// learn-scale false
+}
+
+func ExampleOutOfFold() {
+	data := head.Data{Dim: 1, Classes: 2, X: []float32{-1, -2, -3, 1, 2, 3}, Y: []int{0, 0, 0, 1, 1, 1}}
+	logits, err := head.OutOfFold(context.Background(), data, nil, head.Settings{Loss: "la", Head: "linear"}, 3)
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println("balanced accuracy on samples not seen:", calib.BalancedAccuracy(logits, data.Y, 2))
+	// Output: balanced accuracy on samples not seen: 1
+}
+
+// A head is one of the models that the loop trains; others implement Trainable.
+func ExampleLoop() {
+	data := head.Data{Dim: 1, Classes: 2, X: []float32{-1, -2, 1, 2, 3}, Y: []int{0, 0, 1, 1, 1}}
+	s := head.Settings{Loss: "cvs", Epochs: 6, Features: "center"}
+	model, err := head.NewLinear(data, s, nil, nil)
+	if err != nil {
+		log.Fatal(err)
+	}
+	state, err := head.Loop{Settings: s, Labels: data.Y, Classes: 2}.Run(context.Background(), model)
+	if err != nil {
+		log.Fatal(err)
+	}
+	for _, p := range state.Params {
+		fmt.Println(p.Name, p.Shape)
+	}
+	fmt.Println(state.History[0].Phase, state.History[5].Phase)
+	// Output:
+	// weight [1 2 1]
+	// bias [1 2]
+	// scale [1 2]
+	// mla cla
 }

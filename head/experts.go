@@ -23,28 +23,28 @@ func subspaces(s Settings, dim int) [][]float32 {
 }
 
 // mask sets to 0 what of w, [C, D], is outside of an expert's subspace.
-func (t *trainer) mask(w []float32, e int) {
-	if t.masks[e] == nil {
+func (l *Linear) mask(w []float32, e int) {
+	if l.masks[e] == nil {
 		return
 	}
-	for ; len(w) > 0; w = w[t.data.Dim:] {
-		for d, m := range t.masks[e] {
+	for ; len(w) > 0; w = w[l.data.Dim:] {
+		for d, m := range l.masks[e] {
 			w[d] *= m
 		}
 	}
 }
 
-// diverge computes the distribution-aware diversity of the experts after RIDE (Wang et al., ICLR 2021, eq. 3), to be
-// added to the sum of their losses,
+// diverge computes the distribution-aware diversity of the experts by their logits, after RIDE (Wang et al., ICLR 2021,
+// eq. 3), to be added to the sum of their losses,
 //
 //	−λ/(K−1) Σ_i Σ_{j≠i} KL(p_i ‖ p_j),  p = softmax(z_k/T_k),
 //
-// as a mean over the batch, and leaves its gradient with respect to the logits in t.push. T_k is in proportion to
+// as a mean over the batch, and leaves its gradient with respect to the logits in push. T_k is in proportion to
 // 0.05·N_k/mean(N) + 0.95 with a greatest of 1, as in the authors' code: rare classes are told apart more sharply.
-func (t *trainer) diverge(n int) float64 {
+func (l *Linear) diverge(n int, z []float32) float64 {
 	const share = 0.05
-	classes, experts := t.data.Classes, t.set.Experts
-	prior := priors(t.counts)
+	classes, experts := l.data.Classes, l.set.Experts
+	prior := priors(l.counts)
 	inverse, most := make([]float32, classes), 0.0
 	for _, p := range prior {
 		most = max(most, share*float64(classes)*p+1-share)
@@ -52,17 +52,17 @@ func (t *trainer) diverge(n int) float64 {
 	for k, p := range prior {
 		inverse[k] = float32(most / (share*float64(classes)*p + 1 - share))
 	}
-	lambda := t.set.Diversity / float64(experts-1) / float64(n)
+	lambda := l.set.Diversity / float64(experts-1) / float64(n)
 	values := make([]float64, n)
-	parallel(t.workers, n, 32, func(from, to int) {
+	parallel(l.workers, n, 32, func(from, to int) {
 		// p and log p of each expert.
 		p, lp := make([]float32, experts*classes), make([]float32, experts*classes)
 		for i := from; i < to; i++ {
 			for e := range experts {
 				at := e * classes
 				top := float32(math.Inf(-1))
-				for k, z := range t.z[e][i*classes : (i+1)*classes] {
-					lp[at+k] = z * inverse[k]
+				for k, v := range z[(e*n+i)*classes : (e*n+i+1)*classes] {
+					lp[at+k] = v * inverse[k]
 					top = max(top, lp[at+k])
 				}
 				copy(p[at:at+classes], lp[at:at+classes])
@@ -74,7 +74,7 @@ func (t *trainer) diverge(n int) float64 {
 				}
 			}
 			for a := range experts {
-				push := t.push[a][i*classes : (i+1)*classes]
+				push := l.push[(a*n+i)*classes : (a*n+i+1)*classes]
 				clear(push)
 				pa, la := p[a*classes:(a+1)*classes], lp[a*classes:(a+1)*classes]
 				for b := range experts {

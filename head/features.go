@@ -5,6 +5,8 @@ import (
 	"math"
 
 	"gonum.org/v1/gonum/mat"
+
+	"github.com/vitft/vitft/engine/fault"
 )
 
 // preparation is what decides how features are prepared.
@@ -35,7 +37,8 @@ type prepared struct {
 
 // prepare makes data ready as s, with its defaults, wants it.
 func prepare(data Data, s Settings, workers int) (*prepared, error) {
-	p := &prepared{head: Head{Classes: data.Classes, Dim: data.Dim, Normalize: s.Head == "cosine"}, rows: make([]float32, len(data.X))}
+	p := &prepared{rows: make([]float32, len(data.X)),
+		head: Head{Classes: data.Classes, Dim: data.Dim, Normalize: s.Head == "cosine"}}
 	if err := p.fit(data.flat(), s); err != nil {
 		return nil, err
 	}
@@ -153,12 +156,12 @@ func (p *prepared) fitWhitening(data Data, s Settings) error {
 	}
 	var chol mat.Cholesky
 	if !chol.Factorize(mat.NewSymDense(dim, cov)) {
-		return fmt.Errorf("whitening features: their covariance is singular; use more shrinkage than %g", s.Shrinkage)
+		return fault.Config.Errorf("shrinkage: whitening features, their covariance is singular; use more than %g", s.Shrinkage)
 	}
 	var lower, inverse mat.TriDense
 	chol.LTo(&lower)
 	if err := inverse.InverseTri(&lower); err != nil {
-		return fmt.Errorf("whitening features: %w; use more shrinkage than %g", err, s.Shrinkage)
+		return fault.Config.Errorf("shrinkage: whitening features: %w; use more than %g", err, s.Shrinkage)
 	}
 	h.Transform = make([]float32, dim*dim)
 	for i := range dim {

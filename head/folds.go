@@ -6,8 +6,9 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"runtime"
-	"sync"
-	"sync/atomic"
+
+	"github.com/vitft/vitft/engine/fault"
+	"github.com/vitft/vitft/internal/par"
 )
 
 // OutOfFold returns logits, [n, C], of heads that have not seen the sample: the classes of data are dealt to so many
@@ -33,10 +34,10 @@ func OutOfFold(ctx context.Context, data Data, held []float32, s Settings, folds
 func outOfFold(ctx context.Context, data Data, held []float32, s Settings, folds int, epochs []int, workers int) ([][]float32, error) {
 	n := len(data.Y)
 	if folds < 2 || folds > n {
-		return nil, fmt.Errorf("%d folds of %d samples: take at least 2, at most one a sample", folds, n)
+		return nil, fault.Config.Errorf("%d folds of %d samples: take at least 2, at most one a sample", folds, n)
 	}
 	if held != nil && len(held) != n*data.Dim {
-		return nil, fmt.Errorf("%d held values for %d samples of %d features", len(held), n, data.Dim)
+		return nil, fault.Data.Errorf("%d held values for %d samples of %d features", len(held), n, data.Dim)
 	}
 	s.Val, s.Resume, s.Events = nil, nil, Events{}
 	fold, counts := deal(data, folds, s.Seed), data.Counts()
@@ -45,7 +46,7 @@ func outOfFold(ctx context.Context, data Data, held []float32, s Settings, folds
 		out[i] = make([]float32, n*data.Classes)
 	}
 	errs := make([]error, folds)
-	inParallel(min(workers, folds), folds, func(f int) {
+	err := par.For(ctx, folds, workers, func(f int) {
 		part := data.subset(func(i int) bool { return fold[i] != f || counts[data.Y[i]] == 1 })
 		var x []float32
 		var rows []int
@@ -65,16 +66,17 @@ func outOfFold(ctx context.Context, data Data, held []float32, s Settings, folds
 			if err != nil {
 				return err
 			}
-			t := newTrainer(part, s, p, 1)
-			if err := t.begin(ctx); err != nil {
+			l := newLinear(part, s, p, 1)
+			r, err := l.loop().begin(ctx, l)
+			if err != nil {
 				return err
 			}
 			z := make([]float32, len(rows)*data.Classes)
 			for i, epoch := range epochs {
-				if err := t.advance(ctx, epoch); err != nil {
+				if err := r.advance(ctx, epoch); err != nil {
 					return err
 				}
-				if err := t.current().logits(s.Gemm, 1, x, z); err != nil {
+				if err := l.Head().logits(s.Gemm, 1, x, z); err != nil {
 					return err
 				}
 				for j, row := range rows {
@@ -87,7 +89,7 @@ func outOfFold(ctx context.Context, data Data, held []float32, s Settings, folds
 			errs[f] = fmt.Errorf("fold %d of %d: %w", f+1, folds, errs[f])
 		}
 	})
-	if err := ctx.Err(); err != nil {
+	if err != nil {
 		return nil, err
 	}
 	return out, errors.Join(errs...)
@@ -96,13 +98,9 @@ func outOfFold(ctx context.Context, data Data, held []float32, s Settings, folds
 // deal returns each sample's fold. Classes are shuffled and dealt one after the other, each where the last one ended,
 // so that folds are of equal size too.
 func deal(data Data, folds int, seed uint64) []int {
-	byClass := make([][]int, data.Classes)
-	for i, y := range data.Y {
-		byClass[y] = append(byClass[y], i)
-	}
 	rng := rand.New(rand.NewPCG(seed, foldStream))
 	fold, next := make([]int, len(data.Y)), 0
-	for _, samples := range byClass {
+	for _, samples := range byClass(data.Y, data.Classes) {
 		rng.Shuffle(len(samples), func(i, j int) { samples[i], samples[j] = samples[j], samples[i] })
 		for _, i := range samples {
 			fold[i] = next % folds
@@ -110,18 +108,4 @@ func deal(data Data, folds int, seed uint64) []int {
 		}
 	}
 	return fold
-}
-
-// inParallel does n jobs on so many goroutines, each taking the next when it is done with one.
-func inParallel(workers, n int, do func(i int)) {
-	var next atomic.Int64
-	var wg sync.WaitGroup
-	for range max(workers, 1) {
-		wg.Go(func() {
-			for i := int(next.Add(1)) - 1; i < n; i = int(next.Add(1)) - 1 {
-				do(i)
-			}
-		})
-	}
-	wg.Wait()
 }

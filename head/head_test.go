@@ -51,17 +51,7 @@ func balanced(t testing.TB, h *head.Head, d head.Data) float64 {
 	if err := h.Logits(head.Blas{}, d.X, z); err != nil {
 		t.Fatal(err)
 	}
-	right := make([]float64, d.Classes)
-	for i, y := range d.Y {
-		if row := z[i*d.Classes : (i+1)*d.Classes]; row[y] == slices.Max(row) {
-			right[y]++
-		}
-	}
-	sum := 0.0
-	for y, n := range d.Counts() {
-		sum += right[y] / float64(n)
-	}
-	return sum / float64(d.Classes)
+	return calib.BalancedAccuracy(z, d.Y, d.Classes)
 }
 
 func TestTrainEveryLossAndHead(t *testing.T) {
@@ -200,13 +190,13 @@ func TestRefusals(t *testing.T) {
 		set  head.Settings
 		want []string
 	}{
-		{"several at once", good, head.Settings{Loss: "x", Head: "y", LR: -1, Rho: new(math.NaN())}, []string{`loss "x"`, `head "y"`, "learning rate", "rho"}},
-		{"late switch", good, head.Settings{Epochs: 10, Switch: new(11.0)}, []string{"switch at epoch 11 of 10"}},
-		{"broken switch", good, head.Settings{Switch: new(1.5)}, []string{"switch 1.5"}},
+		{"several at once", good, head.Settings{Loss: "x", Head: "y", LR: -1, Rho: new(math.NaN())}, []string{`loss: "x" is none of ce, focal`, `head: "y" is none of cosine, linear`, "lr: -1 is not above 0", "rho: NaN is not at least 0"}},
+		{"late switch", good, head.Settings{Epochs: 10, Switch: new(11.0)}, []string{"switch: at epoch 11 of 10"}},
+		{"broken switch", good, head.Settings{Switch: new(1.5)}, []string{"switch: 1.5"}},
 		{"lda on a cosine", good, head.Settings{Loss: "lda", Head: "cosine"}, []string{"linear head on whitened features"}},
 		{"experts alike", good, head.Settings{Experts: 3, Subspace: 1}, []string{"start alike"}},
 		{"one diverse expert", good, head.Settings{Diversity: 1}, []string{"single expert"}},
-		{"negative noise", good, head.Settings{Noise: -1}, []string{"noise -1"}},
+		{"negative noise", good, head.Settings{Noise: -1}, []string{"noise: -1 is not at least 0"}},
 		{"one class", bad(func(d *head.Data) { d.Classes = 1 }), head.Settings{}, []string{"two classes"}},
 		{"label", bad(func(d *head.Data) { d.Y[3] = 2 }), head.Settings{}, []string{"sample 3: label 2"}},
 		{"NaN", bad(func(d *head.Data) { d.X[5] = float32(math.NaN()) }), head.Settings{}, []string{"sample 1: feature 1 is NaN"}},

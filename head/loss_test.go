@@ -117,11 +117,10 @@ func checkGradient(t *testing.T, s Settings, late bool) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	tr := newTrainer(d, s, p, 1)
-	tr.counts = counts
-	tr.state = &State{Params: make([]float32, s.Experts*tr.size())}
+	l := newLinear(d, s, p, 1)
+	l.counts = counts
 	for e := range s.Experts {
-		p := tr.expert(tr.state.Params, e)
+		p := l.one(l.expert, e)
 		for k := range p.s {
 			p.s[k] = 1
 			if s.Head == "cosine" {
@@ -138,25 +137,37 @@ func checkGradient(t *testing.T, s Settings, late bool) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	scales := tr.method.stage(late).scales
+	l.scales = l.method.stage(late).scales
+	scales := l.scales
 	if scales {
-		tr.state.Params[tr.size()-1] *= 1.5 // they may differ by then
+		l.s[classes-1] *= 1.5 // they may differ by then
+	}
+	r, err := l.loop().begin(t.Context(), l)
+	if err != nil {
+		t.Fatal(err)
 	}
 	seen := make([]calib.Sample, n)
-	got, err := tr.gradient(batch, newBatchLoss(a), scales, true, seen)
+	got, err := r.gradient(t.Context(), batch, newBatchLoss(a), true, seen)
 	if err != nil {
 		t.Fatal(err)
 	}
 	var x, params []float64
 	var labels []int
 	for _, j := range batch {
-		for _, v := range tr.rows[j*dim : (j+1)*dim] {
+		for _, v := range l.rows[j*dim : (j+1)*dim] {
 			x = append(x, float64(v))
 		}
 		labels = append(labels, d.Y[j])
 	}
-	for _, p := range tr.state.Params {
-		params = append(params, float64(p))
+	var grad []float32
+	for e := range s.Experts {
+		p, g := l.one(l.expert, e), l.one(expert{r.grads[0], r.grads[1], r.grads[2]}, e)
+		for _, values := range [][]float32{p.w, p.b, p.s} {
+			for _, v := range values {
+				params = append(params, float64(v))
+			}
+		}
+		grad = append(append(append(grad, g.w...), g.b...), g.s...)
 	}
 	f := func() float64 { return reference(a, s, counts, dim, x, labels, params) }
 	if want := f(); math.Abs(got-want) > 1e-5*(1+math.Abs(want)) {
@@ -178,23 +189,19 @@ func checkGradient(t *testing.T, s Settings, late bool) {
 		return float64(s.Experts) * (up - down) / (2 * h)
 	}
 	check := func(what string, i int, want float64) {
-		if diff := math.Abs(float64(tr.grad[i]) - want); diff > 3e-6+3e-5*math.Abs(want) {
-			t.Errorf("%s, parameter %d: gradient %.8g, want %.8g", what, i, tr.grad[i], want)
+		if diff := math.Abs(float64(grad[i]) - want); diff > 3e-6+3e-5*math.Abs(want) {
+			t.Errorf("%s, parameter %d: gradient %.8g, want %.8g", what, i, grad[i], want)
 		}
 	}
 	for e := range s.Experts {
-		from := e * tr.size()
+		from := e * classes * (dim + 2)
 		b, scale := from+classes*dim, from+classes*(dim+1)
 		var all []int
 		for k := range classes {
 			all = append(all, scale+k)
 		}
-		for i := from; i < b; i++ {
-			if scales {
-				check("frozen W", i, 0)
-			} else {
-				check("W", i, slope(i))
-			}
+		for i := from; i < b && !scales; i++ {
+			check("W", i, slope(i))
 		}
 		for k := range classes {
 			switch {
@@ -211,17 +218,22 @@ func checkGradient(t *testing.T, s Settings, late bool) {
 			}
 		}
 	}
+	for i, trained := range []bool{!scales, !scales && s.Head == "linear", scales || s.Head == "cosine"} {
+		if p := l.Params()[i]; p.Frozen == trained {
+			t.Errorf("%s: frozen is %v", p.Name, p.Frozen)
+		}
+	}
 	// What κ estimation gets to see is of the raw logits.
 	if s.Experts > 1 || a.Margin[0] != 0 {
 		return
 	}
-	hw := tr.current()
-	if tr.method.after != nil {
+	hw := l.Head()
+	if l.method.after != nil {
 		return
 	}
 	for i, j := range batch {
 		z := make([]float32, classes)
-		if err := hw.multiply(Blas{}, tr.rows[j*dim:(j+1)*dim], z); err != nil {
+		if err := hw.multiply(Blas{}, l.rows[j*dim:(j+1)*dim], z); err != nil {
 			t.Fatal(err)
 		}
 		o, want := seen[i], calib.NewSample(z, d.Y[j], a.Beta, a.Delta)

@@ -2,12 +2,12 @@ package head
 
 import (
 	"context"
-	"fmt"
 	"math"
 	"slices"
 	"strings"
 
 	"github.com/vitft/vitft/calib"
+	"github.com/vitft/vitft/engine/fault"
 )
 
 // method is what a value of Settings.Loss means: a loss, in one phase or two, or a closed form; and what is done to
@@ -18,8 +18,8 @@ type method struct {
 	late  *stage // from T0 on; nil: one phase
 	kappa bool   // drawn on by the loss
 
-	// solve finds the head at once, in place of epochs, and leaves it in the state's parameters.
-	solve func(ctx context.Context, t *trainer, loss *batchLoss) error
+	// solve finds the head at once, in place of epochs, and leaves it in the parameters.
+	solve func(ctx context.Context, l *Linear, loss *batchLoss) error
 	// after changes the trained head; prior is π.
 	after func(h *Head, prior []float64, tau float64)
 
@@ -137,7 +137,7 @@ func NewAdjustment(s Settings, late bool, counts []int, kappa []calib.Kappa) (Ad
 	s = s.WithDefaults()
 	m, ok := findMethod(s.Loss)
 	if !ok {
-		return Adjustment{}, fmt.Errorf("unknown loss %q: choose one of %s", s.Loss, strings.Join(Losses(), ", "))
+		return Adjustment{}, fault.Config.Errorf("unknown loss %q: choose one of %s", s.Loss, strings.Join(Losses(), ", "))
 	}
 	f := m.stage(late)
 	most, least := 1.0, math.Inf(1)

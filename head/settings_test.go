@@ -6,6 +6,8 @@ import (
 	"testing"
 
 	"github.com/vitft/vitft/calib"
+	"github.com/vitft/vitft/engine/fault"
+	"github.com/vitft/vitft/engine/setting"
 )
 
 // Every row of METHOD's table, written out by hand for one class.
@@ -51,6 +53,71 @@ func TestAdjustments(t *testing.T) {
 	}
 }
 
+// The keys, in the order in which they are listed, and the defaults of the zero value and of what has its own.
+func TestFields(t *testing.T) {
+	var s Settings
+	keys := "loss head scale learn-scale start feature-scaling shrinkage epochs switch restart head-batch optimizer lr momentum nesterov " +
+		"weight-decay warmup tau gamma rho focus margin noise experts subspace diversity kappa seed"
+	if got := strings.Join(setting.Keys(s.Fields()), " "); got != keys {
+		t.Errorf("keys %s", got)
+	}
+	if err := s.Validate(); err != nil {
+		t.Error(err)
+	}
+	for _, c := range []struct {
+		set  Settings
+		want string
+	}{
+		{Settings{}, "cvs cosine 16 false mean whiten 0.5 30 0.2 1 256 sgd 0.02 0.9 false 0 0 1 0.15 0 2 0.5 0 1 0.7 0 slope 0"},
+		{Settings{Head: "linear", Loss: "ce"}, "ce linear 16 false mean whiten 0.5 30 0.2 1 256 sgd 0.01 0.9 false 0 0 1 0.15 0.15 2 0.5 0 1 0.7 0 slope 0"},
+		{Settings{Loss: "ldam-drw"}, "ldam-drw cosine 30 false mean whiten 0.5 30 0.2 1 256 sgd 0.006 0.9 false 0 0 1 0.15 0.15 2 0.5 0 1 0.7 0 slope 0"},
+		{Settings{Optimizer: "adamw", Loss: "tau-norm"}, "tau-norm linear 16 false mean whiten 0.5 30 0.2 1 256 adamw 0.0003 0.9 false 0 0 1 0.15 0.15 2 0.5 0 1 0.7 0 slope 0"},
+		// A closed form has one epoch, whatever is asked for.
+		{Settings{Loss: "logreg", Epochs: 9, Warmup: 5, Experts: 3}, "logreg linear 16 false mean whiten 0.5 1 0.2 1 256 sgd 0.01 0.9 false 1 0 1 0.15 0.15 2 0.5 0 1 0.7 0 slope 0"},
+	} {
+		filled := c.set.WithDefaults()
+		var got []string
+		for _, f := range filled.Fields() {
+			got = append(got, f.Text())
+		}
+		if strings.Join(got, " ") != c.want {
+			t.Errorf("%+v: defaults %s", c.set, strings.Join(got, " "))
+		}
+	}
+	if kind, _ := setting.Find((&Settings{Head: "linear"}).Fields(), "head"); kind.Default != "cosine" {
+		t.Errorf("a head that is set changes its default to %s", kind.Default)
+	}
+	// What a file or a flag says is what a run records, and the zero value of a setting stays its own.
+	if err := setting.Set(s.Fields(), map[string]any{"tau": 0, "kappa": "ddc:min=0.2", "seed": "18446744073709551615", "lr": "1e-3"}); err != nil {
+		t.Fatal(err)
+	}
+	if given := setting.Given(s.Fields()); strings.Join(given, " ") != "lr tau kappa seed" || *s.Tau != 0 || s.Kappa != (calib.DDC{Min: 0.2}) {
+		t.Errorf("set are %v: %+v", given, s)
+	}
+}
+
+// Every refusal names its key, and all are reported at once.
+func TestRefusalsNameTheKey(t *testing.T) {
+	nan := math.NaN()
+	for key, s := range map[string]Settings{
+		"loss": {Loss: "x"}, "head": {Head: "x"}, "scale": {Scale: -1}, "start": {Start: "x"}, "feature-scaling": {Features: "x"},
+		"shrinkage": {Shrinkage: 1.1}, "epochs": {Epochs: -1}, "switch": {Switch: &nan}, "restart": {Restart: &nan}, "head-batch": {Batch: -1},
+		"optimizer": {Optimizer: "x"}, "lr": {LR: math.Inf(1)}, "momentum": {Momentum: new(1.0)}, "weight-decay": {WeightDecay: &nan},
+		"warmup": {Warmup: 31}, "tau": {Tau: &nan}, "gamma": {Gamma: &nan}, "rho": {Rho: &nan}, "focus": {Focus: &nan}, "margin": {Margin: &nan},
+		"noise": {Noise: -1}, "experts": {Experts: -1}, "subspace": {Subspace: 2}, "diversity": {Diversity: -1},
+	} {
+		if err := s.Validate(); err == nil || !strings.Contains("\n"+err.Error(), "\n"+key+": ") || fault.Of(err) != fault.Config {
+			t.Errorf("%s: %v", key, err)
+		}
+	}
+	err := Settings{Switch: new(1.5), Warmup: 40, Diversity: 1, LR: -1}.Validate()
+	for _, want := range []string{"lr: -1 is not above 0", "switch: 1.5", "warmup: 40 epochs do not fit into 30", "diversity: 1 of a single expert"} {
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%v does not say %q", err, want)
+		}
+	}
+}
+
 func TestSwitchEpoch(t *testing.T) {
 	for _, c := range []struct {
 		loss   string
@@ -91,7 +158,7 @@ func TestRate(t *testing.T) {
 		{"switched while warming up", Settings{Switch: new(1.0), Warmup: 2}, 1, 0.5},
 	} {
 		c.s.LR, c.s.Epochs = 1, 10
-		if got := c.s.WithDefaults().rate(c.time); math.Abs(got-c.want) > 1e-6 {
+		if got := c.s.WithDefaults().schedule().rate(c.time); math.Abs(got-c.want) > 1e-6 {
 			t.Errorf("%s: rate %g, want %g", c.name, got, c.want)
 		}
 	}
@@ -102,13 +169,14 @@ func TestRate(t *testing.T) {
 func TestLateShareOfTheSchedule(t *testing.T) {
 	share := func(s Settings) float64 {
 		s = s.WithDefaults()
+		c := s.schedule()
 		var late, all float64
 		const n = 100000
 		for i := range n {
 			time := (float64(i) + 0.5) / n * float64(s.Epochs)
-			all += s.rate(time)
+			all += c.rate(time)
 			if time >= float64(s.SwitchEpoch()) {
-				late += s.rate(time)
+				late += c.rate(time)
 			}
 		}
 		return late / all
@@ -143,7 +211,7 @@ func TestWarnings(t *testing.T) {
 		{"flat but high", s, history([]float64{2, 1, 3, 2}, 0.9), ""},
 		{"one phase", Settings{Loss: "la", Epochs: 6}, history([]float64{2, 1, 3, 9}, 0.1), ""},
 	} {
-		got := strings.Join(warnings(c.s.WithDefaults(), c.h), "; ")
+		got := strings.Join(warnings(c.s.WithDefaults().schedule(), c.h), "; ")
 		if c.want == "" && got != "" || !strings.Contains(got, c.want) {
 			t.Errorf("%s: warned %q, want %q", c.name, got, c.want)
 		}

@@ -2,74 +2,46 @@ package head
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"math"
-	"time"
 
 	"gonum.org/v1/gonum/floats"
 	"gonum.org/v1/gonum/optimize"
 
-	"github.com/vitft/vitft/calib"
+	"github.com/vitft/vitft/engine/fault"
 )
 
-// solve finds the head of a method without epochs, as one epoch of which it records the cross-entropy and accuracy on
-// the training set.
-func (t *trainer) solve(ctx context.Context) error {
-	began := time.Now()
-	if err := ctx.Err(); err != nil {
-		return fmt.Errorf("solving for the head: %w", err)
-	}
-	own, err := NewAdjustment(t.set, false, t.counts, nil)
+// solve implements solver.
+func (l *Linear) solve(ctx context.Context) error {
+	own, err := NewAdjustment(l.set, false, l.counts, nil)
 	if err != nil {
 		return err
 	}
-	if err := t.method.solve(ctx, t, newBatchLoss(own)); err != nil {
-		return err
-	}
-	if !finite(t.state.Params) {
-		return &DivergedError{Epoch: 1, Phase: PhaseTrain}
-	}
-	plain, err := NewAdjustment(Settings{Loss: "ce"}, false, t.counts, nil)
-	if err != nil {
-		return err
-	}
-	loss, record, at := newBatchLoss(plain), Epoch{Number: 1, Phase: PhaseTrain}, 0
-	err = t.pass(func(z []float32, labels []int) {
-		seen := t.seen[at : at+len(labels)]
-		mean := loss.gradient(t.workers, z, labels, false, func(i int, s calib.Sample) { seen[i] = s })
-		record.Loss += mean * float64(len(labels)) / float64(len(t.data.Y))
-		at += len(labels)
-	})
-	if err != nil {
-		return err
-	}
-	t.state.Epoch = 1
-	return t.record(record, began)
+	return l.method.solve(ctx, l, newBatchLoss(own))
 }
 
 // solveNCM leaves the head at the class means.
-func solveNCM(_ context.Context, t *trainer, _ *batchLoss) error {
-	t.startAtMeans(t.expert(t.state.Params, 0), nil)
+func solveNCM(_ context.Context, l *Linear, _ *batchLoss) error {
+	l.startAtMeans(l.one(l.expert, 0), nil)
 	return nil
 }
 
 // solveLDA is linear discriminant analysis with equal priors. Whitened features have the shrunk covariance v·I, so it
 // is the nearest mean: z = μ·x'/v − |μ|²/(2v).
-func solveLDA(_ context.Context, t *trainer, _ *batchLoss) error {
-	if t.within <= 0 {
-		return errors.New("lda: every class is a point, there is no covariance")
+func solveLDA(_ context.Context, l *Linear, _ *batchLoss) error {
+	if l.within <= 0 {
+		return fault.Data.Errorf("lda: every class is a point, there is no covariance")
 	}
-	nearestMean(t.expert(t.state.Params, 0), t.means(t.flat()), t.within)
+	nearestMean(l.one(l.expert, 0), l.means(l.flat()), l.within)
 	return nil
 }
 
 // solveLogReg minimises Σ_i α_{y_i} ℓ_i / Σ_i α_{y_i} + WeightDecay/2 |W|² over all views by L-BFGS (Liu and Nocedal,
 // 1989), from 0. It works on features of unit variance, so that what counts as converged is the same for all.
-func solveLogReg(ctx context.Context, t *trainer, loss *batchLoss) error {
-	data := t.flat()
-	f := &regression{t: t, data: data, loss: loss, grad: make([]float64, data.Classes*(data.Dim+1))}
-	f.total, f.unit = f.loss.weight(data.Y), math.Sqrt(float64(data.Dim))/max(t.length, 1e-12)
+func solveLogReg(ctx context.Context, l *Linear, loss *batchLoss) error {
+	data := l.flat()
+	f := &regression{l: l, data: data, loss: loss, grad: make([]float64, data.Classes*(data.Dim+1))}
+	f.total, f.unit = f.loss.weight(data.Y), math.Sqrt(float64(data.Dim))/max(l.length, 1e-12)
 	near := 1 / float64(data.Classes) // what the gradient is of the order of at 0
 	best, err := optimize.Minimize(optimize.Problem{
 		Func: func(x []float64) float64 { return f.at(x).value },
@@ -87,10 +59,9 @@ func solveLogReg(ctx context.Context, t *trainer, loss *batchLoss) error {
 		return fmt.Errorf("logistic regression: %w", ctx.Err())
 	case err != nil && !(floats.Norm(f.at(best.X).grad, math.Inf(1)) < 1e-2*near):
 		// Near the optimum float32 has no more digits for the line search to go by, and that is near enough.
-		return fmt.Errorf("logistic regression: %w; use more weight decay than %g", err, *t.set.WeightDecay)
+		return fmt.Errorf("logistic regression: %w; use more weight decay than %g", err, *l.set.WeightDecay)
 	}
-	p := t.expert(t.state.Params, 0)
-	clear(p.all)
+	p := l.one(l.expert, 0)
 	for i, v := range best.X[:len(p.w)] {
 		p.w[i] = float32(f.unit * v)
 	}
@@ -99,7 +70,7 @@ func solveLogReg(ctx context.Context, t *trainer, loss *batchLoss) error {
 	}
 	for k := range p.s {
 		p.s[k] = 1
-		if row := p.w[k*data.Dim : (k+1)*data.Dim]; t.head.Normalize { // z = S (w/|w|·x + b)
+		if row := p.w[k*data.Dim : (k+1)*data.Dim]; l.head.Normalize { // z = S (w/|w|·x + b)
 			p.s[k] = max(norm(row), 1e-12)
 			p.b[k] /= p.s[k]
 		}
@@ -119,7 +90,7 @@ func (s stopWith) Record(*optimize.Location, optimize.Operation, *optimize.Stats
 // regression is the objective of logistic regression in the parameters W/unit, [C, D], and b, [C], with what it was at
 // the last point.
 type regression struct {
-	t     *trainer
+	l     *Linear
 	data  Data
 	loss  *batchLoss
 	total float64 // Σ α
@@ -145,7 +116,7 @@ func (f *regression) at(x []float64) *regression {
 	for k, v := range x[len(h.W):] {
 		h.B[k] = float32(v)
 	}
-	decay := *f.t.set.WeightDecay * f.unit * f.unit
+	decay := *f.l.set.WeightDecay * f.unit * f.unit
 	clear(f.grad)
 	f.value = decay / 2 * floats.Dot(x[:len(h.W)], x[:len(h.W)])
 	floats.AddScaled(f.grad[:len(h.W)], decay, x[:len(h.W)])
@@ -153,12 +124,12 @@ func (f *regression) at(x []float64) *regression {
 	for from := 0; from < n; from += rowsAtOnce {
 		to := min(from+rowsAtOnce, n)
 		rows, labels, z := f.data.X[from*dim:to*dim], f.data.Y[from:to], z[:(to-from)*classes]
-		if f.err = h.multiply(f.t.set.Gemm, rows, z); f.err != nil {
+		if f.err = h.multiply(f.l.set.Gemm, rows, z); f.err != nil {
 			return f
 		}
 		share := f.loss.weight(labels) / f.total
-		f.value += share * f.loss.gradient(f.t.workers, z, labels, false, nil)
-		if f.err = f.t.set.Gemm.Mul(true, false, classes, dim, to-from, z, rows, part); f.err != nil {
+		f.value += share * f.loss.gradient(f.l.workers, z, labels, false, nil)
+		if f.err = f.l.set.Gemm.Mul(true, false, classes, dim, to-from, z, rows, part); f.err != nil {
 			return f
 		}
 		for i, v := range part {

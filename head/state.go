@@ -1,50 +1,117 @@
 package head
 
 import (
-	"fmt"
+	"encoding/json"
+	"math"
 	"slices"
 
 	"github.com/vitft/vitft/calib"
+	"github.com/vitft/vitft/engine/fault"
 )
 
-// State is everything that training needs to continue after an epoch to the bit-identical head: plain values, for the
-// caller to write down in any form that keeps float32 and float64 exact. Random numbers need no place in it: each
-// epoch draws its order from the seed and its own number.
+// State is everything that training needs to continue after an epoch to the bit-identical model: plain values, for the
+// caller to write down in any form that keeps float32 and float64 exact, such as gob. Random numbers need no place in
+// it: each epoch draws its order from the seed and its own number.
 type State struct {
-	Epoch  int       // epochs done
-	Steps  int       // updates since the optimizer began (at 0, or at a restart)
-	Params []float32 // of each expert W [C, D], B [C] and the scales S [C]
-	First  []float32 // momentum, or Adam's first moment
-	Second []float32 // Adam's second moment; empty for sgd
+	Epoch  int      // epochs done
+	Steps  int      // updates since the optimizer began (at 0, or at a restart)
+	Params []Tensor // of each Param, in their order
 	Early  []calib.Kappa
 	Late   []calib.Kappa
 	// History has one entry for every epoch done.
 	History []Epoch
 }
 
+// Tensor is the values of a [Param], and what the optimizer remembers of it.
+type Tensor struct {
+	Name   string
+	Shape  []int
+	Values []float32
+	First  []float32 // momentum, or Adam's first moment
+	Second []float32 // Adam's second moment; empty for sgd
+}
+
+// Values returns those of the Param with a name; nil if there is none.
+func (s *State) Values(name string) []float32 {
+	for _, t := range s.Params {
+		if t.Name == name {
+			return t.Values
+		}
+	}
+	return nil
+}
+
 // Clone returns a copy that shares nothing with s.
 func (s *State) Clone() *State {
 	c := *s
-	c.Params, c.First, c.Second = slices.Clone(s.Params), slices.Clone(s.First), slices.Clone(s.Second)
+	c.Params = slices.Clone(s.Params)
+	for i, t := range s.Params {
+		c.Params[i] = Tensor{t.Name, slices.Clone(t.Shape), slices.Clone(t.Values), slices.Clone(t.First), slices.Clone(t.Second)}
+	}
 	c.Early, c.Late = slices.Clone(s.Early), slices.Clone(s.Late)
 	c.History = slices.Clone(s.History)
 	return &c
 }
 
-func (s *State) check(params, second, classes, epochs int) error {
+// newState is the state before the first epoch, with the parameters' own values.
+func newState(params []Param, optimizer string) *State {
+	s := new(State)
+	for _, p := range params {
+		t := Tensor{Name: p.Name, Shape: p.Shape, Values: p.Values, First: make([]float32, len(p.Values))}
+		if p.Optimizer == "adamw" || p.Optimizer == "" && optimizer == "adamw" {
+			t.Second = make([]float32, len(p.Values))
+		}
+		s.Params = append(s.Params, t)
+	}
+	return s
+}
+
+// check says what keeps a training that would start as fresh from going on from s.
+func (s *State) check(fresh *State, classes, epochs int) error {
 	for _, k := range [][]calib.Kappa{s.Early, s.Late} {
 		if k != nil && len(k) != classes {
-			return fmt.Errorf("the state has κ for %d classes, the data %d", len(k), classes)
+			return fault.Data.Errorf("the state has κ for %d classes, the data %d", len(k), classes)
 		}
 	}
-	switch {
-	case len(s.Params) != params || len(s.First) != params || len(s.Second) != second:
-		return fmt.Errorf("the state holds %d, %d and %d values where these settings and data need %d, %d and %d",
-			len(s.Params), len(s.First), len(s.Second), params, params, second)
-	case s.Epoch < 0 || s.Epoch > epochs || len(s.History) != s.Epoch || s.Steps < 0:
-		return fmt.Errorf("the state is after epoch %d of %d with %d epochs of history", s.Epoch, epochs, len(s.History))
+	if s.Epoch < 0 || s.Epoch > epochs || len(s.History) != s.Epoch || s.Steps < 0 {
+		return fault.Data.Errorf("the state is after epoch %d of %d with %d epochs of history", s.Epoch, epochs, len(s.History))
+	}
+	for i, want := range fresh.Params {
+		if i >= len(s.Params) || s.Params[i].Name != want.Name {
+			return fault.Data.Errorf("the state has no %s, %d, in its place", want.Name, want.Shape)
+		}
+		switch t := s.Params[i]; {
+		case !slices.Equal(t.Shape, want.Shape) || len(t.Values) != len(want.Values):
+			return fault.Data.Errorf("%s is %d with %d values in the state, and %d here", t.Name, t.Shape, len(t.Values), want.Shape)
+		case len(t.First) != len(want.First) || len(t.Second) != len(want.Second):
+			return fault.Data.Errorf("%s, %d, has %d and %d moments in the state, and %d and %d with this optimizer",
+				t.Name, t.Shape, len(t.First), len(t.Second), len(want.First), len(want.Second))
+		}
+	}
+	if extra := s.Params[len(fresh.Params):]; len(extra) > 0 {
+		return fault.Data.Errorf("the state has %s, %d, which is not trained here", extra[0].Name, extra[0].Shape)
 	}
 	return nil
+}
+
+// forget lets the optimizer begin anew.
+func (s *State) forget() {
+	s.Steps = 0
+	for _, t := range s.Params {
+		clear(t.First)
+		clear(t.Second)
+	}
+}
+
+func (s *State) finite() bool {
+	for _, t := range s.Params {
+		for _, x := range t.Values {
+			if !(math.Abs(float64(x)) <= math.MaxFloat32) { // NaN compares false
+				return false
+			}
+		}
+	}
+	return true
 }
 
 // Epoch is the record of one epoch.
@@ -54,7 +121,7 @@ type Epoch struct {
 	Loss    float64 `json:"loss"` // mean of the batches' losses, weighted by size
 	LR      float64 `json:"lr"`   // of the first update
 	Seconds float64 `json:"seconds"`
-	// Train is what the head made of the samples as it was trained on them; Val is of Settings.Val after the epoch.
+	// Train is what the model made of the samples as it was trained on them; Val is of the set held out after the epoch.
 	Train Accuracy  `json:"train"`
 	Val   *Accuracy `json:"val,omitempty"`
 	// Kappa is what the loss used in this epoch; nil for a loss without κ.
@@ -70,59 +137,35 @@ type Accuracy struct {
 	Few      *float64 `json:"few"`
 }
 
-// Group is a class's group by its training count.
-type Group string
+// plainAccuracy has no methods. Written by itself, gob would leave out a value of 0 and read it as none.
+type plainAccuracy Accuracy
 
-const (
-	Many   Group = "many"   // more than 100
-	Medium Group = "medium" // 20 to 100
-	Few    Group = "few"    // fewer than 20
-)
+// MarshalBinary lets gob tell 0 from nothing.
+func (a Accuracy) MarshalBinary() ([]byte, error) { return json.Marshal(plainAccuracy(a)) }
 
-// groups are all three, most frequent first.
-var groups = []Group{Many, Medium, Few}
-
-// GroupOf returns the group of a class with n training samples.
-func GroupOf(n int) Group {
-	switch {
-	case n > 100:
-		return Many
-	case n >= 20:
-		return Medium
-	}
-	return Few
+// UnmarshalBinary reads what MarshalBinary wrote.
+func (a *Accuracy) UnmarshalBinary(text []byte) error {
+	return json.Unmarshal(text, (*plainAccuracy)(a))
 }
 
 // accuracy reads top-1 accuracy off a set's predictions; trained holds the training counts, for the groups.
 func accuracy(labels []int, predicted func(i int) int, trained []int) Accuracy {
-	right, total := make([]int, len(trained)), make([]int, len(trained))
-	for i, y := range labels {
-		total[y]++
-		if predicted(i) == y {
-			right[y]++
-		}
-	}
-	mean := func(in func(y int) bool) *float64 {
-		sum, n := 0.0, 0
-		for y := range total {
-			if total[y] > 0 && in(y) {
-				sum += float64(right[y]) / float64(total[y])
-				n++
-			}
-		}
-		if n == 0 {
+	known := func(v float64) *float64 {
+		if math.IsNaN(v) {
 			return nil
 		}
-		return new(sum / float64(n))
+		return &v
 	}
-	group := func(g Group) *float64 { return mean(func(y int) bool { return GroupOf(trained[y]) == g }) }
-	a := Accuracy{Balanced: mean(func(int) bool { return true }), Many: group(Many), Medium: group(Medium), Few: group(Few)}
-	if len(labels) > 0 {
-		hits := 0
-		for _, n := range right {
-			hits += n
+	classes := calib.ClassAccuracy(labels, len(trained), predicted)
+	group := func(g calib.Shot) *float64 {
+		return known(calib.Mean(classes, func(y int) bool { return calib.ShotOf(trained[y]) == g }))
+	}
+	hits := 0.0
+	for i, y := range labels {
+		if predicted(i) == y {
+			hits++
 		}
-		a.Top1 = new(float64(hits) / float64(len(labels)))
 	}
-	return a
+	return Accuracy{Top1: known(hits / float64(len(labels))), Balanced: known(calib.Mean(classes, nil)),
+		Many: group(calib.Many), Medium: group(calib.Medium), Few: group(calib.Few)}
 }

@@ -55,7 +55,7 @@ func TestTrainAll(t *testing.T) {
 		}
 		for i, s := range sets {
 			alone := train(t, d, s)
-			if !same(alone.Head, results[i].Head) || !slices.Equal(alone.State.Params, results[i].State.Params) {
+			if !same(alone.Head, results[i].Head) || !slices.Equal(alone.State.Values("weight"), results[i].State.Values("weight")) {
 				t.Errorf("settings %d (%s) of %d views: another head than alone", i, s.Loss, d.Views)
 			}
 		}
@@ -258,8 +258,7 @@ func TestExperts(t *testing.T) {
 			for j := range 24 {
 				mean, seen := 0.0, 0
 				for e := range 3 {
-					p := r.State.Params[e*4*26 : (e+1)*4*26]
-					row, norm := p[k*24:(k+1)*24], 1.0
+					row, norm := r.State.Values("weight")[(e*4+k)*24:(e*4+k+1)*24], 1.0
 					if kind == "cosine" {
 						square := 0.0
 						for _, v := range row {
@@ -267,7 +266,7 @@ func TestExperts(t *testing.T) {
 						}
 						norm = math.Sqrt(square)
 					}
-					mean += float64(p[4*25+k]) * float64(row[j]) / norm / 3
+					mean += float64(r.State.Values("scale")[e*4+k]) * float64(row[j]) / norm / 3
 					if row[j] != 0 {
 						seen++
 					}

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
+
+	"github.com/vitft/vitft/internal/par"
 )
 
 // SetError is what became of one of the heads of [TrainAll].
@@ -55,16 +57,13 @@ func TrainAll(ctx context.Context, data Data, sets []Settings) ([]*Result, error
 		}
 		shared[s.preparation()] = p
 	}
-	inParallel(min(workers, len(sets)), len(sets), func(i int) {
-		if ctx.Err() != nil {
-			return
-		}
+	err := par.For(ctx, len(sets), workers, func(i int) {
 		s := sets[i].WithDefaults()
 		var err error
-		results[i], err = train(ctx, data, s, shared[s.preparation()], 1)
+		results[i], err = newLinear(data, s, shared[s.preparation()], 1).run(ctx)
 		fail(i, err)
 	})
-	if err := ctx.Err(); err != nil {
+	if err != nil {
 		return results, fmt.Errorf("training heads: %w", err)
 	}
 	return results, errors.Join(errs...)

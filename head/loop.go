@@ -1,0 +1,310 @@
+package head
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"runtime"
+	"time"
+
+	"github.com/vitft/vitft/calib"
+	"github.com/vitft/vitft/engine/fault"
+)
+
+// Param is a group of numbers that is trained.
+type Param struct {
+	Name      string    // the only one of its Trainable
+	Shape     []int     // of Values, row-major
+	Values    []float32 // changed in place, and so always the same slice
+	Decays    bool      // Settings.WeightDecay applies
+	Frozen    bool      // left alone in this phase
+	Rate      float64   // of learning, relative to that of the settings; 0 is 1
+	Optimizer string    // "" is that of the settings
+}
+
+// Trainable is what [Loop] trains: a model of samples, known by their number, whose logits for C classes have a
+// gradient with respect to its parameters. Every implementation passes headtest.TestTrainable.
+type Trainable interface {
+	// Begin is told of an epoch, counted from 0, before it. What is random in it is a function of seed and epoch, so
+	// that a training can be resumed.
+	Begin(epoch int, phase Phase)
+	// Params lists all parameters, those of this phase not Frozen, in an order that never changes.
+	Params() []Param
+	// Forward writes the logits of rows in training, [Settings.Experts, len(rows), C], to z. A row is sample·Views +
+	// view. own is a term of the loss that is the model's own, such as a penalty; 0: none.
+	Forward(ctx context.Context, rows []int, z []float32) (own float64, err error)
+	// Backward is of the last Forward: it takes dz, the gradient of the loss with respect to z, to that of the loss and
+	// own with respect to each of Params, and may overwrite dz. Gradients of what is Frozen are not read.
+	Backward(ctx context.Context, dz []float32, grad [][]float32) error
+	// Predict writes the logits that the finished model, were it finished now, gives samples [from, to), [to−from, C],
+	// to z: of view 0 of the training set, or of the set held out.
+	Predict(ctx context.Context, held bool, from, to int, z []float32) error
+}
+
+// Loop trains a [Trainable] in two phases under the losses of [Settings], with κ, schedule, sampling, events and
+// resumption. Gemm and Val of the settings have no part in it.
+type Loop struct {
+	Settings Settings
+	Labels   []int // of the training samples
+	Classes  int
+	Views    int   // of each sample; 0 is 1
+	Held     []int // labels of the set held out, measured after every epoch; nil: none
+	// OutOfFold returns logits as [OutOfFold] does, after each of some epochs in rising order, for a κ that is to be
+	// cross-fitted; nil: it cannot be.
+	OutOfFold func(ctx context.Context, s Settings, folds int, epochs []int) ([][]float32, error)
+
+	workers int // 0: as many as there are processors
+}
+
+// Run trains m, from Settings.Resume on if there is such a state. When ctx ends or training diverges, it returns the
+// error together with the state of the last whole epoch, which m is then in too; other errors before the first epoch
+// come with no state.
+func (l Loop) Run(ctx context.Context, m Trainable) (*State, error) {
+	r, err := l.begin(ctx, m)
+	if err != nil {
+		return nil, err
+	}
+	err = r.advance(ctx, r.set.Epochs)
+	return r.state.Clone(), err
+}
+
+// DivergedError is the end of a training whose loss or parameters are no longer finite.
+type DivergedError struct {
+	Epoch int // from 1
+	Phase Phase
+	LR    float64
+}
+
+func (e *DivergedError) Error() string {
+	return fmt.Sprintf("training diverged in epoch %d (phase %s, learning rate %.3g): use a lower learning rate, or smaller gamma, tau or rho",
+		e.Epoch, e.Phase, e.LR)
+}
+
+// Kind is that of a wrong setting: trying again would end the same.
+func (*DivergedError) Kind() string { return string(fault.Config) }
+
+// solver finds its parameters at once, by the closed form that its settings name.
+type solver interface {
+	solve(ctx context.Context) error
+}
+
+// run is one training under way. Everything that changes from epoch to epoch, and matters to the next, is in state,
+// which shares the parameters' values with the model.
+type run struct {
+	Loop
+	set      Settings // with defaults
+	method   method
+	schedule schedule
+	counts   []int
+	sampler  sampler
+	model    Trainable
+	state    *State
+
+	z, grad []float32
+	grads   [][]float32 // grad, cut
+	labels  []int
+	seen    []calib.Sample // of the epoch, in training order
+}
+
+// begin sets the state to the start, or to the one to resume from.
+func (l Loop) begin(ctx context.Context, m Trainable) (*run, error) {
+	if err := l.Settings.Validate(); err != nil {
+		return nil, fmt.Errorf("head settings: %w", err)
+	}
+	if err := checkLabels(l.Labels, l.Classes); err != nil {
+		return nil, fmt.Errorf("training labels: %w", err)
+	}
+	if l.Held != nil {
+		if err := checkLabels(l.Held, l.Classes); err != nil {
+			return nil, fmt.Errorf("labels held out: %w", err)
+		}
+	}
+	l.Views = max(l.Views, 1)
+	if l.workers == 0 {
+		l.workers = runtime.GOMAXPROCS(0)
+	}
+	s := l.Settings.WithDefaults()
+	r := &run{Loop: l, set: s, schedule: s.schedule(), model: m, counts: Data{Y: l.Labels, Classes: l.Classes}.Counts(),
+		sampler: sampler{seed: s.Seed, labels: l.Labels, classes: l.Classes, views: l.Views}}
+	r.method, _ = findMethod(s.Loss)
+	if _, ok := m.(solver); !ok && r.method.solve != nil {
+		return nil, fault.Config.Errorf("loss: %s is a closed form of the linear head alone", s.Loss)
+	}
+	batch := min(s.Batch, len(l.Labels))
+	r.z, r.labels, r.seen = make([]float32, s.Experts*batch*l.Classes), make([]int, batch), make([]calib.Sample, len(l.Labels))
+	params := m.Params()
+	size := 0
+	for _, p := range params {
+		size += len(p.Values)
+	}
+	r.grad = make([]float32, size)
+	for at, i := 0, 0; i < len(params); i++ {
+		r.grads = append(r.grads, r.grad[at:at+len(params[i].Values)])
+		at += len(params[i].Values)
+	}
+	r.state = newState(params, s.Optimizer)
+	if s.Resume == nil {
+		return r, r.crossfit(ctx)
+	}
+	if err := s.Resume.check(r.state, l.Classes, s.Epochs); err != nil {
+		return nil, fmt.Errorf("resuming: %w", err)
+	}
+	r.restore(s.Resume)
+	return r, nil
+}
+
+// restore takes model and state to where another state is.
+func (r *run) restore(to *State) {
+	live := r.state.Params
+	r.state = to.Clone()
+	for i, t := range r.state.Params {
+		copy(live[i].Values, t.Values)
+		r.state.Params[i].Values = live[i].Values
+	}
+}
+
+// advance trains up to an epoch. On an error the state is as of the last whole epoch.
+func (r *run) advance(ctx context.Context, epoch int) error {
+	for r.state.Epoch < epoch {
+		last := r.state.Clone()
+		do := r.epoch
+		if r.method.solve != nil {
+			do = r.solve
+		}
+		if err := do(ctx); err != nil {
+			r.restore(last)
+			return err
+		}
+		r.report()
+	}
+	return nil
+}
+
+// epoch trains for one epoch and estimates κ for the next.
+func (r *run) epoch(ctx context.Context) error {
+	began := time.Now()
+	n, e, s := len(r.Labels), r.state.Epoch, r.set
+	phase := r.schedule.phase(e)
+	late := phase == PhaseCLA
+	stage := r.method.stage(late)
+	if late && e == r.schedule.t0 && (*s.Restart > 0 || stage.scales) {
+		r.state.forget() // the late phase is a new problem: the momentum of the old one only misleads
+	}
+	kappa, err := r.kappa(late)
+	if err != nil {
+		return err
+	}
+	adjustment, err := NewAdjustment(s, late, r.counts, kappa)
+	if err != nil {
+		return err
+	}
+	loss := newBatchLoss(adjustment)
+	softmax := r.estimates() && s.Kappa.Softmax(r.schedule.phase(e+1) == PhaseCLA)
+
+	rows := r.sampler.order(e, stage.balanced)
+	r.model.Begin(e, phase)
+	params := r.model.Params()
+	record := Epoch{Number: e + 1, Phase: phase, Kappa: kappa}
+	for from := 0; from < n; from += s.Batch {
+		if err := ctx.Err(); err != nil {
+			return fmt.Errorf("training the head, epoch %d: %w", e+1, err)
+		}
+		to := min(from+s.Batch, n)
+		lr := r.schedule.rate(float64(e) + float64(from)/float64(n))
+		if from == 0 {
+			record.LR = lr
+		}
+		mean, err := r.gradient(ctx, rows[from:to], loss, softmax, r.seen[from:to])
+		if err != nil {
+			return err
+		}
+		if math.IsNaN(mean) || math.IsInf(mean, 0) {
+			return &DivergedError{Epoch: e + 1, Phase: phase, LR: lr}
+		}
+		record.Loss += mean * float64(to-from) / float64(n)
+		r.state.Steps++
+		r.update(params, lr)
+	}
+	if !r.state.finite() { // the last update's loss has not been seen yet
+		return &DivergedError{Epoch: e + 1, Phase: phase, LR: record.LR}
+	}
+	r.state.Epoch++
+	if err := r.estimate(ctx, adjustment); err != nil {
+		return err
+	}
+	return r.record(ctx, record, began)
+}
+
+// gradient leaves the gradient of the loss over a batch of rows in r.grads and returns the loss, the mean over the
+// experts. seen gets a sample of each row; of several experts each sees its share.
+func (r *run) gradient(ctx context.Context, rows []int, loss *batchLoss, softmax bool, seen []calib.Sample) (float64, error) {
+	size, experts := len(rows)*r.Classes, r.set.Experts
+	z, labels := r.z[:experts*size], r.labels[:len(rows)]
+	for i, row := range rows {
+		labels[i] = r.Labels[row/r.Views]
+	}
+	total, err := r.model.Forward(ctx, rows, z)
+	if err != nil {
+		return 0, err
+	}
+	for e := range experts {
+		total += loss.gradient(r.workers, z[e*size:(e+1)*size], labels, softmax, func(i int, s calib.Sample) {
+			if i%experts == e {
+				seen[i] = s
+			}
+		})
+	}
+	return total / float64(experts), r.model.Backward(ctx, z, r.grads)
+}
+
+// update takes a step along the gradient that is in r.grads.
+func (r *run) update(params []Param, lr float64) {
+	for i, p := range params {
+		if p.Frozen {
+			continue
+		}
+		t, rate := &r.state.Params[i], lr
+		if p.Rate != 0 {
+			rate *= p.Rate
+		}
+		opt := optimizer{momentum: *r.set.Momentum, decay: *r.set.WeightDecay, nesterov: r.set.Nesterov, adam: len(t.Second) > 0}
+		parallel(r.workers, len(p.Values), 1<<15, func(from, to int) {
+			var second []float32
+			if opt.adam {
+				second = t.Second[from:to]
+			}
+			opt.update(p.Values[from:to], t.First[from:to], second, r.grads[i][from:to], rate, r.state.Steps, p.Decays)
+		})
+	}
+}
+
+// solve lets the model find its parameters without epochs, as one epoch of which it records the cross-entropy and
+// accuracy on the training set.
+func (r *run) solve(ctx context.Context) error {
+	began := time.Now()
+	if err := ctx.Err(); err != nil {
+		return fmt.Errorf("solving for the head: %w", err)
+	}
+	if err := r.model.(solver).solve(ctx); err != nil {
+		return err
+	}
+	if !r.state.finite() {
+		return &DivergedError{Epoch: 1, Phase: PhaseTrain}
+	}
+	plain, err := NewAdjustment(Settings{Loss: "ce"}, false, r.counts, nil)
+	if err != nil {
+		return err
+	}
+	loss, record, at := newBatchLoss(plain), Epoch{Number: 1, Phase: PhaseTrain}, 0
+	err = r.pass(ctx, func(z []float32, labels []int) {
+		seen := r.seen[at : at+len(labels)]
+		mean := loss.gradient(r.workers, z, labels, false, func(i int, s calib.Sample) { seen[i] = s })
+		record.Loss += mean * float64(len(labels)) / float64(len(r.Labels))
+		at += len(labels)
+	})
+	if err != nil {
+		return err
+	}
+	r.state.Epoch = 1
+	return r.record(ctx, record, began)
+}
