@@ -93,9 +93,9 @@ func (s *Scores) read(object []byte) error {
 	err := json.Unmarshal(object, &values)
 	for _, r := range Rows {
 		*r.Field(s) = nan
-		if text, ok := values[r.Key]; ok && err == nil {
-			if err = json.Unmarshal(text, r.Field(s)); err != nil {
-				err = fmt.Errorf("%s: %w", r.Key, err)
+		if text, ok := values[r.Key]; ok {
+			if fault := json.Unmarshal(text, r.Field(s)); fault != nil {
+				err = errors.Join(err, fmt.Errorf("%s: %w", r.Key, fault))
 			}
 		}
 	}
@@ -113,12 +113,15 @@ func (g Groups) MarshalJSON() ([]byte, error) {
 	return text, nil
 }
 
-// UnmarshalJSON reads the groups by name.
+// UnmarshalJSON reads the groups by name. A value that is missing is NaN.
 func (g *Groups) UnmarshalJSON(b []byte) error {
-	var named map[string]GroupMetrics
+	var named map[string]json.RawMessage
 	err := json.Unmarshal(b, &named)
 	for _, shot := range calib.Shots() {
-		g[shot] = named[shot.String()]
+		g[shot] = GroupMetrics{Accuracy: nan, ECE: nan}
+		if text, ok := named[shot.String()]; ok {
+			err = errors.Join(err, json.Unmarshal(text, &g[shot]))
+		}
 	}
 	return err
 }

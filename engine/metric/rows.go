@@ -31,6 +31,14 @@ type Row struct {
 	Note  func(m *Metrics) (more string) // what these metrics add to Help; may be nil
 }
 
+// Says is the help, with what there is to add of these metrics.
+func (r Row) Says(m *Metrics) string {
+	if r.Note == nil {
+		return r.Help
+	}
+	return r.Help + r.Note(m)
+}
+
 // Direction is where better values are.
 type Direction int
 
@@ -162,6 +170,21 @@ var Rows = []Row{
 	},
 }
 
+// Headline are the rows as they are shown to readers: those that lead first.
+func Headline() []Row {
+	list := slices.Clone(Rows)
+	slices.SortStableFunc(list, func(a, b Row) int {
+		switch {
+		case a.Lead == b.Lead:
+			return 0
+		case a.Lead:
+			return -1
+		}
+		return 1
+	})
+	return list
+}
+
 // macroF1 follows scikit-learn: the mean over the classes that occur as label or prediction.
 func macroF1(s *Sample) float64 {
 	sum, n := 0.0, 0.0
@@ -180,6 +203,7 @@ type Column struct {
 	Title, Short string
 	Help         string
 	Tables       Table
+	Lead         bool
 	Before       bool // calibration, else what it became; NaN where there was none
 	Of           func(*Metrics) float64
 }
@@ -195,8 +219,8 @@ func columns(before bool) []Column {
 	if before {
 		suffix, help = " before", ", before calibration"
 	}
-	add := func(key, title, short, text string, in Table, of func(*Scores, *Groups) Number) {
-		list = append(list, Column{key, title + suffix, short + suffix, text + help, in, before, func(m *Metrics) float64 {
+	add := func(key, title, short, text string, in Table, lead bool, of func(*Scores, *Groups) Number) {
+		list = append(list, Column{key, title + suffix, short + suffix, text + help, in, lead, before, func(m *Metrics) float64 {
 			switch {
 			case !before:
 				return float64(of(&m.Scores, &m.Groups))
@@ -215,7 +239,7 @@ func columns(before bool) []Column {
 			key += "_before"
 
 		}
-		add(key, r.Title, r.Short, r.Help, in, func(s *Scores, _ *Groups) Number { return *r.Field(s) })
+		add(key, r.Title, r.Short, r.Help, in, r.Lead, func(s *Scores, _ *Groups) Number { return *r.Field(s) })
 		if r.Part == nil {
 			continue
 		}
@@ -229,7 +253,7 @@ func columns(before bool) []Column {
 				prefix = key + "_"
 			}
 			title := r.Prefix + g.String()
-			add(prefix+g.String(), strings.ToUpper(title[:1])+title[1:], title, "of classes with "+g.Range()+" training images", in, of)
+			add(prefix+g.String(), strings.ToUpper(title[:1])+title[1:], title, "of classes with "+g.Range()+" training images", in, false, of)
 		}
 	}
 	return list
