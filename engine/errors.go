@@ -7,8 +7,8 @@ import (
 	"io/fs"
 
 	"github.com/vitft/vitft/engine/dataset"
+	kinds "github.com/vitft/vitft/engine/fault"
 	"github.com/vitft/vitft/engine/report"
-	"github.com/vitft/vitft/engine/sweep"
 	"github.com/vitft/vitft/onnx"
 	"github.com/vitft/vitft/onnx/graph"
 )
@@ -36,7 +36,7 @@ func KindOf(err error) Kind {
 	switch {
 	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
 		return KindInterrupted
-	case errors.Is(err, ErrConfig), errors.Is(err, dataset.ErrOption), errors.Is(err, sweep.ErrExperiment):
+	case errors.Is(err, ErrConfig), errors.Is(err, dataset.ErrOption), err != nil && kinds.Of(err) == kinds.Config:
 		return KindConfig
 	case errors.Is(err, onnx.ErrRuntime):
 		return KindRuntime

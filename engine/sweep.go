@@ -12,6 +12,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/vitft/vitft/engine/metric"
 	"github.com/vitft/vitft/engine/sweep"
 	"github.com/vitft/vitft/head"
 	"github.com/vitft/vitft/onnx"
@@ -91,10 +92,7 @@ func Sweep(ctx context.Context, c Config, x sweep.Experiment, ev Events) (_ *Swe
 	if err := s.run(ctx); err != nil {
 		return nil, err
 	}
-	summary, err := sweep.Summarize(x, plan, func(k int, seed uint64) sweep.Head { return s.done[place{k, seed}] }, s.test.Y, s.test.Classes)
-	if err != nil {
-		return nil, err
-	}
+	summary := sweep.Summarize(x, plan, func(k int, seed uint64) sweep.Head { return s.done[place{k, seed}] }, s.test.Y, s.test.Classes)
 	if err := dir.finishSweep(summary); err != nil {
 		return nil, err
 	}
@@ -346,7 +344,12 @@ func (s *sweeping) judge(ctx context.Context, p *pendingHead) error {
 	m := fit.measure(logits, s.test.Y, s.sets.train.data.Classes, s.sets.train.data.Counts())
 	m.Split, m.Loss, m.Epochs, m.SwitchEpoch, m.Seed = s.sets.test.what, p.settings.Loss, p.settings.Epochs, p.settings.SwitchEpoch(), p.Seed
 	m.Seconds = Seconds{Encode: Number(math.NaN()), Train: Number(p.Seconds.Train), Evaluate: Number(time.Since(begin).Seconds())}
-	if p.Metrics, err = json.Marshal(m); err != nil {
+	text, err := json.Marshal(m)
+	if err != nil {
+		return err
+	}
+	p.Metrics = new(metric.Metrics)
+	if err := json.Unmarshal(text, p.Metrics); err != nil {
 		return err
 	}
 	p.balanced = m.BalancedAccuracy

@@ -6,6 +6,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"math"
+
+	"github.com/vitft/vitft/engine/metric"
 )
 
 // Head is one trained head: what its file heads/ID.json holds.
@@ -18,10 +20,9 @@ type Head struct {
 	// Error says why there is no head; what follows is then empty.
 	Error string `json:"error,omitempty"`
 
-	Metrics   json.RawMessage `json:"metrics,omitempty"`   // on the test set, in the form of metrics.json
+	Metrics   *metric.Metrics `json:"metrics,omitempty"`   // on the test set
 	Predicted Classes         `json:"predicted,omitempty"` // for each test image in order
-	// Selection is balanced accuracy on the data that selection looks at.
-	Selection *float64 `json:"selection,omitempty"`
+	Selection *float64        `json:"selection,omitempty"` // balanced accuracy on the data that selection looks at
 
 	Seconds Seconds `json:"seconds"`
 }
@@ -35,8 +36,7 @@ type Seconds struct {
 
 func (s Seconds) total() float64 { return s.Train + s.Select + s.Evaluate }
 
-// Classes are predicted classes. In JSON they are the base64 of their varints:
-// a byte or two an image.
+// Classes are predicted classes. In JSON they are the base64 of their varints: a byte or two an image.
 type Classes []int
 
 // MarshalJSON writes the compact form.
@@ -65,51 +65,14 @@ func (c *Classes) UnmarshalJSON(text []byte) error {
 	return nil
 }
 
-// Metrics are the columns of the tables, in order. Those before calibration are
-// empty unless the probabilities were calibrated.
-var Metrics = []string{
-	"top1", "balanced_accuracy", "many", "medium", "few", "worst_class",
-	"ece", "ece_many", "ece_medium", "ece_few", "nll",
-	"ece_before", "ece_before_many", "ece_before_medium", "ece_before_few", "nll_before",
-}
-
-// scores reads the tables' metrics off those of a head; NaN for what it lacks.
-func (h Head) scores() (map[string]float64, error) {
+// scores are the columns of a head; NaN for what it lacks.
+func (h Head) scores(columns []metric.Column) map[string]float64 {
 	scores := map[string]float64{}
-	for _, name := range Metrics {
-		scores[name] = math.NaN()
-	}
-	if h.Error != "" {
-		return scores, nil
-	}
-	type groups struct {
-		Many, Medium, Few struct{ Accuracy, ECE *float64 }
-	}
-	var m struct {
-		Top1        *float64
-		Balanced    *float64 `json:"balanced_accuracy"`
-		WorstClass  *float64 `json:"worst_class"`
-		ECE, NLL    *float64
-		Groups      groups
-		Calibration struct {
-			Before struct {
-				ECE, NLL *float64
-				Groups   groups
-			}
+	for _, c := range columns {
+		scores[c.Key] = math.NaN()
+		if h.Metrics != nil {
+			scores[c.Key] = c.Of(h.Metrics)
 		}
 	}
-	if err := json.Unmarshal(h.Metrics, &m); err != nil {
-		return nil, fmt.Errorf("metrics of head %s: %w", h.ID, err)
-	}
-	before := m.Calibration.Before
-	for i, v := range []*float64{
-		m.Top1, m.Balanced, m.Groups.Many.Accuracy, m.Groups.Medium.Accuracy, m.Groups.Few.Accuracy, m.WorstClass,
-		m.ECE, m.Groups.Many.ECE, m.Groups.Medium.ECE, m.Groups.Few.ECE, m.NLL,
-		before.ECE, before.Groups.Many.ECE, before.Groups.Medium.ECE, before.Groups.Few.ECE, before.NLL,
-	} {
-		if v != nil {
-			scores[Metrics[i]] = *v
-		}
-	}
-	return scores, nil
+	return scores
 }

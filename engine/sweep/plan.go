@@ -6,6 +6,8 @@ import (
 	"maps"
 	"slices"
 	"strings"
+
+	"github.com/vitft/vitft/engine/fault"
 )
 
 // Settings are all settings of a head by key, defaults filled in.
@@ -40,7 +42,7 @@ func (x Experiment) Plan(resolve Resolve) (*Plan, error) {
 	for i, block := range x.Grid {
 		for _, point := range block.points() {
 			if err := x.add(p, index, point, resolve); err != nil {
-				faults = append(faults, faultf("grid, block %d: %s: %v", i+1, describe(point), err))
+				faults = append(faults, fault.Config.Errorf("grid, block %d: %s: %v", i+1, describe(point), err))
 				break // of its block: the others are likely to fail alike
 			}
 		}
@@ -133,7 +135,7 @@ func (x Experiment) markBaseline(p *Plan, resolve Resolve) error {
 	}
 	want, err := resolve(x.Baseline)
 	if err != nil {
-		return faultf("baseline: %v", err)
+		return fault.Config.Errorf("baseline: %v", err)
 	}
 	keys := slices.Sorted(maps.Keys(x.Baseline))
 	var names []string
@@ -145,12 +147,12 @@ func (x Experiment) markBaseline(p *Plan, resolve Resolve) error {
 	}
 	switch len(names) {
 	case 0:
-		return faultf("baseline: no configuration of the grid has %s; add it to the grid", describe(x.Baseline))
+		return fault.Config.Errorf("baseline: no configuration of the grid has %s; add it to the grid", describe(x.Baseline))
 	case 1:
 		p.Configurations[found].Baseline = true
 		return nil
 	}
-	return faultf("baseline: %s is said of %d configurations (%s); name more of its settings", describe(x.Baseline), len(names), strings.Join(names, "; "))
+	return fault.Config.Errorf("baseline: %s is said of %d configurations (%s); name more of its settings", describe(x.Baseline), len(names), strings.Join(names, "; "))
 }
 
 // text prints the settings of some keys, unambiguously.

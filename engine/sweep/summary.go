@@ -1,14 +1,18 @@
 package sweep
 
-import "math"
+import (
+	"math"
+
+	"github.com/vitft/vitft/engine/metric"
+)
 
 // Summary is the outcome of a sweep.
 type Summary struct {
-	Name           string   `json:"name"`
-	Keys           []string `json:"keys"` // the settings in which configurations differ
-	Selection      string   `json:"selection"`
-	Heads          []Row    `json:"-"`
-	Configurations []Line   `json:"configurations"` // in the order of the grid
+	Name           string    `json:"name"`
+	Keys           []string  `json:"keys"` // the settings in which configurations differ
+	Selection      Selection `json:"selection"`
+	Heads          []Row     `json:"-"`
+	Configurations []Line    `json:"configurations"` // in the order of the grid
 }
 
 // Line is what the heads of one configuration did on the test set.
@@ -32,13 +36,14 @@ type Row struct {
 	Scores        map[string]float64
 }
 
-// Summarize makes the tables of a plan. head gives the head of a configuration
-// and seed. Labels are the classes of the test images, out of so many classes.
+// Summarize makes the tables of a plan. head gives the head of a configuration and seed. Labels are the classes of the
+// test images, out of so many classes.
 //
-// Of each group of configurations the one with the best mean selection score is
-// selected, the first of equals; one that failed with any seed cannot be.
-func Summarize(x Experiment, p *Plan, head func(configuration int, seed uint64) Head, labels []int, classes int) (*Summary, error) {
-	s := &Summary{Name: x.Name, Keys: p.Keys, Selection: string(x.Selection)}
+// Of each group of configurations the one with the best mean selection score is selected, the first of equals; one that
+// failed with any seed cannot be.
+func Summarize(x Experiment, p *Plan, head func(configuration int, seed uint64) Head, labels []int, classes int) *Summary {
+	s := &Summary{Name: x.Name, Keys: p.Keys, Selection: x.Selection}
+	columns := metric.Columns()
 	predicted := make([]map[uint64][]int, len(p.Configurations))
 	baseline := -1
 	for i, c := range p.Configurations {
@@ -51,10 +56,7 @@ func Summarize(x Experiment, p *Plan, head func(configuration int, seed uint64) 
 		var selection []float64
 		for _, seed := range c.Seeds {
 			h := head(i, seed)
-			scores, err := h.scores()
-			if err != nil {
-				return nil, err
-			}
+			scores := h.scores(columns)
 			s.Heads = append(s.Heads, Row{Head: h, Configuration: i, Scores: scores})
 			line.Seconds += h.Seconds.total()
 			if h.Error != "" {
@@ -71,8 +73,8 @@ func Summarize(x Experiment, p *Plan, head func(configuration int, seed uint64) 
 				selection = append(selection, *h.Selection)
 			}
 		}
-		for _, name := range Metrics {
-			line.Metrics[name] = spread(values[name])
+		for _, c := range columns {
+			line.Metrics[c.Key] = spread(values[c.Key])
 		}
 		line.Selection = spread(selection)
 		s.Configurations = append(s.Configurations, line)
@@ -85,7 +87,7 @@ func Summarize(x Experiment, p *Plan, head func(configuration int, seed uint64) 
 		}
 	}
 	s.markSelected(p)
-	return s, nil
+	return s
 }
 
 // compareCommon compares over the seeds that both have; nil if there is none.

@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/vitft/vitft/engine/metric"
 )
 
 func near(a, b float64) bool { return math.Abs(a-b) < 1e-12 }
@@ -111,8 +113,13 @@ func trained(p *Plan, right map[string][]int, score map[string]float64) (func(in
 		if v, ok := score[c.Name]; ok {
 			h.Selection = new(v + 0.01*float64(seed))
 		}
-		h.Metrics = fmt.Appendf(nil, `{"top1": %v, "balanced_accuracy": %[1]v, "ece": 0.1, "groups": {"many": {"accuracy": null}, "few": {"accuracy": %[1]v, "ece": 0.2}},
+		h.Metrics = new(metric.Metrics)
+		text := fmt.Appendf(nil, `{"top1": %v, "balanced_accuracy": %[1]v, "ece": 0.1,
+			"groups": {"many": {"accuracy": null}, "few": {"accuracy": %[1]v, "ece": 0.2}},
 			"calibration": {"before": {"ece": 0.3, "groups": {"few": {"ece": 0.4}}}}}`, float64(n)/4)
+		if err := json.Unmarshal(text, h.Metrics); err != nil {
+			panic(err)
+		}
 		return h
 	}, labels
 }
@@ -124,11 +131,7 @@ func trial(t *testing.T) *Summary {
 	p := plan(t, trialGrid)
 	heads, labels := trained(p, map[string][]int{"ce": {2, 3}, "la": {3, 3}, "la tau=2": {4, 4}, "cvs": {4, -1}},
 		map[string]float64{"la": 0.7, "la tau=2": 0.6, "cvs": 0.9})
-	s, err := Summarize(parse(t, trialGrid), p, heads, labels, 2)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return s
+	return Summarize(parse(t, trialGrid), p, heads, labels, 2)
 }
 
 func TestSummarize(t *testing.T) {
@@ -228,10 +231,7 @@ func TestTablesOfOneSeed(t *testing.T) {
 	const grid = `{grid: [{loss: [ce, la]}]}`
 	p := plan(t, grid)
 	heads, labels := trained(p, map[string][]int{"ce": {2}, "la": {3}}, nil)
-	s, err := Summarize(parse(t, grid), p, heads, labels, 2)
-	if err != nil {
-		t.Fatal(err)
-	}
+	s := Summarize(parse(t, grid), p, heads, labels, 2)
 	if got := s.Markdown(); strings.Contains(got, "difference") || strings.Contains(got, "selected") || !strings.Contains(got, "| la | 0.7500 | ") {
 		t.Errorf("summary.md:\n%s", got)
 	}

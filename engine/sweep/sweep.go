@@ -29,17 +29,9 @@ import (
 	"strings"
 
 	"go.yaml.in/yaml/v3"
+
+	"github.com/vitft/vitft/engine/fault"
 )
-
-// ErrExperiment marks an experiment file that cannot be used as it is.
-var ErrExperiment = errors.New("bad experiment")
-
-type fault string
-
-func (f fault) Error() string { return string(f) }
-func (fault) Unwrap() error   { return ErrExperiment }
-
-func faultf(format string, a ...any) error { return fault(fmt.Sprintf(format, a...)) }
 
 // Experiment is what a file says beyond the settings that all heads share.
 type Experiment struct {
@@ -83,10 +75,10 @@ func Parse(text []byte, base, grid []string) (Experiment, map[string]any, error)
 	x, shared := Experiment{Selection: SelectNone}, map[string]any{}
 	var doc yaml.Node
 	if err := yaml.Unmarshal(text, &doc); err != nil {
-		return x, nil, faultf("not YAML: %v", err)
+		return x, nil, fault.Config.Errorf("not YAML: %v", err)
 	}
 	if len(doc.Content) != 1 || doc.Content[0].Kind != yaml.MappingNode {
-		return x, nil, faultf("not a YAML map; an experiment has at least the key grid")
+		return x, nil, fault.Config.Errorf("not a YAML map; an experiment has at least the key grid")
 	}
 	p := parser{grid: grid}
 	p.each(doc.Content[0], "", func(key string, value *yaml.Node) {
@@ -130,14 +122,14 @@ func Parse(text []byte, base, grid []string) (Experiment, map[string]any, error)
 		}
 	})
 	if x.Grid == nil && p.faults == nil {
-		p.faults = append(p.faults, faultf("there is no grid: give grid: a list of blocks, such as [{loss: [ce, la, cvs]}]"))
+		p.faults = append(p.faults, fault.Config.Errorf("there is no grid: give grid: a list of blocks, such as [{loss: [ce, la, cvs]}]"))
 	}
 	if n := x.heads(); n > maxHeads {
-		p.faults = append(p.faults, faultf("the grid has more than %d heads; make it smaller", maxHeads))
+		p.faults = append(p.faults, fault.Config.Errorf("the grid has more than %d heads; make it smaller", maxHeads))
 	}
 	for i, b := range x.Grid {
 		if len(x.Seeds) > 0 && slices.ContainsFunc(b, func(a Axis) bool { return a.Key == "seed" }) {
-			p.faults = append(p.faults, faultf("grid, block %d: it has seed, and the experiment has seeds; give one of them", i+1))
+			p.faults = append(p.faults, fault.Config.Errorf("grid, block %d: it has seed, and the experiment has seeds; give one of them", i+1))
 		}
 	}
 	return x, shared, errors.Join(p.faults...)
@@ -150,13 +142,13 @@ type parser struct {
 }
 
 func (p *parser) fault(at *yaml.Node, format string, a ...any) {
-	p.faults = append(p.faults, faultf("line %d: %s", at.Line, fmt.Sprintf(format, a...)))
+	p.faults = append(p.faults, fault.Config.Errorf("line %d: %s", at.Line, fmt.Sprintf(format, a...)))
 }
 
 func (p *parser) decode(n *yaml.Node, key string, into any) {
 	if err := n.Decode(into); err != nil {
 		text := strings.TrimPrefix(strings.Join(strings.Fields(err.Error()), " "), "yaml: unmarshal errors: ")
-		p.faults = append(p.faults, faultf("%s: %s", key, text))
+		p.faults = append(p.faults, fault.Config.Errorf("%s: %s", key, text))
 	}
 }
 

@@ -2,7 +2,6 @@ package sweep
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
 	"maps"
 	"reflect"
@@ -11,6 +10,8 @@ import (
 	"testing"
 
 	"go.yaml.in/yaml/v3"
+
+	"github.com/vitft/vitft/engine/fault"
 )
 
 var (
@@ -134,8 +135,8 @@ func TestParseFaults(t *testing.T) {
 		"grid: [{lr: &a [1,2,3,4,5,6,7,8,9,0], tau: *a, epochs: *a, loss: *a, head: *a, kappa: [1,2]}]": {"more than 100000 heads"},
 	} {
 		_, _, err := Parse([]byte(text), baseKeys, gridKeys)
-		if !errors.Is(err, ErrExperiment) {
-			t.Errorf("%q: %v is no ErrExperiment", text, err)
+		if err == nil || fault.Of(err) != fault.Config {
+			t.Errorf("%q: %v is of no kind config", text, err)
 			continue
 		}
 		for _, want := range wants {
@@ -197,8 +198,8 @@ func TestPlanFaults(t *testing.T) {
 		`{grid: [{loss: ce}], baseline: {epochs: x}}`:             {"baseline", "epochs"},
 	} {
 		_, err := parse(t, text).Plan(fill)
-		if !errors.Is(err, ErrExperiment) {
-			t.Errorf("%q: %v is no ErrExperiment", text, err)
+		if err == nil || fault.Of(err) != fault.Config {
+			t.Errorf("%q: %v is of no kind config", text, err)
 			continue
 		}
 		for _, want := range wants {
@@ -217,8 +218,8 @@ func FuzzParse(f *testing.F) {
 	f.Fuzz(func(t *testing.T, text string) {
 		x, base, err := Parse([]byte(text), baseKeys, gridKeys)
 		if err != nil {
-			if !errors.Is(err, ErrExperiment) {
-				t.Fatalf("%v is no ErrExperiment", err)
+			if fault.Of(err) != fault.Config {
+				t.Fatalf("%v is of no kind config", err)
 			}
 			return
 		}
@@ -245,8 +246,8 @@ func FuzzParse(f *testing.F) {
 			return s, nil
 		})
 		if err != nil {
-			if !errors.Is(err, ErrExperiment) {
-				t.Fatalf("%v is no ErrExperiment", err)
+			if fault.Of(err) != fault.Config {
+				t.Fatalf("%v is of no kind config", err)
 			}
 			return
 		}

@@ -7,37 +7,51 @@ import (
 	"strconv"
 	"strings"
 	"unicode/utf8"
+
+	"github.com/vitft/vitft/engine/metric"
 )
+
+// lineColumns follow those of the settings in summary.csv; then come those of the metrics.
+var lineColumns = []string{"seeds", "failed", "baseline", "selected",
+	"difference", "difference_low", "difference_high", "difference_seed_std"}
 
 // HeadsCSV is a line a head, header first. A cell with nothing to say is empty.
 func (s *Summary) HeadsCSV() [][]string {
-	rows := [][]string{slices.Concat([]string{"id", "configuration"}, s.Keys, []string{"seed", "status"}, Metrics, []string{"selection", "seconds", "error"})}
+	header := slices.Concat([]string{"id", "configuration"}, s.Keys, []string{"seed", "status"})
+	columns := metric.Columns()
+	for _, c := range columns {
+		header = append(header, c.Key)
+	}
+	rows := [][]string{append(header, "selection", "seconds", "error")}
 	for _, h := range s.Heads {
 		line := s.Configurations[h.Configuration]
 		row := append([]string{h.ID, line.Configuration}, s.settings(line)...)
 		status, selection := "done", ""
 		if h.Error != "" {
-			status = "failed"
+			status = failed
 		}
 		if h.Selection != nil {
 			selection = formatFloat(*h.Selection)
 		}
 		row = append(row, strconv.FormatUint(h.Seed, 10), status)
-		for _, name := range Metrics {
-			row = append(row, formatFloat(h.Scores[name]))
+		for _, c := range columns {
+			row = append(row, formatFloat(h.Scores[c.Key]))
 		}
 		rows = append(rows, append(row, selection, seconds(h.Seconds.total()), h.Error))
 	}
 	return rows
 }
 
-// CSV is a line a configuration, header first: for each metric the mean over
-// seeds and, in the column _std, the standard deviation.
+// failed is the status of a head that could not be trained.
+const failed = "failed"
+
+// CSV is a line a configuration, header first: for each metric the mean over seeds and, in the column _std, the
+// standard deviation.
 func (s *Summary) CSV() [][]string {
-	header := slices.Concat([]string{"configuration"}, s.Keys, []string{"seeds", "failed", "baseline", "selected",
-		"difference", "difference_low", "difference_high", "difference_seed_std"})
-	for _, name := range Metrics {
-		header = append(header, name, name+"_std")
+	header := slices.Concat([]string{"configuration"}, s.Keys, lineColumns)
+	columns := metric.Columns()
+	for _, c := range columns {
+		header = append(header, c.Key, c.Key+"_std")
 	}
 	rows := [][]string{append(header, "selection", "selection_std", "seconds")}
 	for _, line := range s.Configurations {
@@ -48,10 +62,11 @@ func (s *Summary) CSV() [][]string {
 		} else {
 			row = append(row, "", "", "", "")
 		}
-		for _, name := range Metrics {
-			row = append(row, formatFloat(line.Metrics[name].Mean), formatFloat(line.Metrics[name].Std))
+		for _, c := range columns {
+			row = append(row, formatFloat(line.Metrics[c.Key].Mean), formatFloat(line.Metrics[c.Key].Std))
 		}
-		rows = append(rows, append(row, formatFloat(line.Selection.Mean), formatFloat(line.Selection.Std), seconds(line.Seconds)))
+		row = append(row, formatFloat(line.Selection.Mean), formatFloat(line.Selection.Std), seconds(line.Seconds))
+		rows = append(rows, row)
 	}
 	return rows
 }
@@ -62,7 +77,7 @@ func (s *Summary) Markdown() string {
 	if s.Name != "" {
 		fmt.Fprintf(&b, "# %s\n\n", s.Name)
 	}
-	for i, row := range s.table(true) {
+	for i, row := range s.table(metric.Markdown) {
 		b.WriteString("| " + strings.ReplaceAll(strings.Join(row, "\t"), "|", `\|`) + " |\n")
 		if i == 0 {
 			b.WriteString("|---" + strings.Repeat("|---:", len(row)-1) + "|\n")
@@ -73,7 +88,7 @@ func (s *Summary) Markdown() string {
 
 // Text is the summary for a terminal.
 func (s *Summary) Text() string {
-	rows := s.table(false)
+	rows := s.table(metric.Terminal)
 	widths := make([]int, len(rows[0]))
 	for _, row := range rows {
 		for i, cell := range row {
@@ -96,46 +111,41 @@ func (s *Summary) Text() string {
 	return b.String() + "\n" + strings.Join(s.legend(), "\n") + "\n"
 }
 
-// table is what both show, in full or to fit a terminal. Columns that no
-// configuration fills are left out.
-func (s *Summary) table(full bool) [][]string {
+// table is what both show. Columns that no configuration fills are left out.
+func (s *Summary) table(size metric.Table) [][]string {
 	type column struct {
 		title string
 		cell  func(Line) string
 	}
-	metric := func(title, name string) column {
-		return column{title, func(l Line) string {
-			if !full {
-				return plusMinus(Spread{l.Metrics[name].Mean, math.NaN()})
-			}
-			return plusMinus(l.Metrics[name])
-		}}
+	var first, columns []column
+	for _, c := range metric.Columns() {
+		switch {
+		case c.Tables < size:
+		case c.Lead:
+			first = append(first, column{c.Short, func(l Line) string { return l.Metrics[c.Key].text() }})
+		case size == metric.Terminal:
+			columns = append(columns, column{c.Short, func(l Line) string { return Spread{l.Metrics[c.Key].Mean, math.NaN()}.text() }})
+		default:
+			columns = append(columns, column{c.Short, func(l Line) string { return l.Metrics[c.Key].text() }})
+		}
 	}
-	columns := []column{
-		{"balanced", func(l Line) string { return plusMinus(l.Metrics["balanced_accuracy"]) }},
+	columns = slices.Concat(first, []column{
 		{"difference [95 %]", func(l Line) string { return l.Difference.text() }},
 		{"± seeds", func(l Line) string {
-			if l.Difference == nil || math.IsNaN(l.Difference.SeedStd) {
+			if l.Difference == nil {
 				return ""
 			}
-			return fmt.Sprintf("%.4f", l.Difference.SeedStd)
+			return Spread{l.Difference.SeedStd, math.NaN()}.text()
 		}},
-		metric("many", "many"), metric("medium", "medium"), metric("few", "few"), metric("worst", "worst_class"),
-		metric("ECE", "ece"), metric("ECE many", "ece_many"), metric("ECE medium", "ece_medium"), metric("ECE few", "ece_few"),
-		metric("ECE before", "ece_before"), metric("ECE many before", "ece_before_many"), metric("ECE medium before", "ece_before_medium"), metric("ECE few before", "ece_before_few"),
-		{"score", func(l Line) string { return plusMinus(l.Selection) }},
+	}, columns, []column{
+		{"score", func(l Line) string { return l.Selection.text() }},
 		{"failed", func(l Line) string {
 			if l.Failed == 0 {
 				return ""
 			}
 			return fmt.Sprintf("%d of %d", l.Failed, l.Seeds)
 		}},
-	}
-	if !full {
-		columns = slices.DeleteFunc(columns, func(c column) bool {
-			return slices.Contains([]string{"worst", "ECE many before", "ECE medium before", "ECE few before"}, c.title)
-		})
-	}
+	})
 	rows := [][]string{{"configuration"}}
 	for _, line := range s.Configurations {
 		name := line.Configuration
@@ -172,7 +182,7 @@ func (s *Summary) legend() []string {
 	}
 	if any(func(l Line) bool { return l.Selected }) {
 		on := "the validation set"
-		if Selection(s.Selection) == SelectCV {
+		if s.Selection == SelectCV {
 			on = "out-of-fold training images"
 		}
 		lines = append(lines, "*: selected by score, balanced accuracy on "+on+"; never by the test set.")
@@ -198,7 +208,7 @@ func (c *Comparison) text() string {
 	return fmt.Sprintf("%+.4f [%+.4f, %+.4f]", c.Difference, c.Low, c.High)
 }
 
-func plusMinus(s Spread) string {
+func (s Spread) text() string {
 	switch {
 	case math.IsNaN(s.Mean):
 		return ""

@@ -1,0 +1,260 @@
+package metric
+
+import (
+	"math"
+	"slices"
+	"strings"
+
+	"github.com/vitft/vitft/calib"
+)
+
+// Row is one metric.
+type Row struct {
+	Key    string // in JSON and CSV
+	Title  string // in tables
+	Short  string // in tables with little room
+	Help   string // one line
+	Format Format
+	Better Direction
+
+	Calibrated bool // calibration changes it
+	Lead       bool // stands before the others: what heads are compared by
+	Brief      bool // is in the line over the terminal's table of groups
+	Tables     Table
+
+	// By group there is Part of each group's share, in tables under Prefix and the group's name; nil where there is none.
+	Part   func(*GroupMetrics) *Number
+	Prefix string
+
+	Field func(*Scores) *Number          // where its value is
+	Of    func(*Sample) float64          // its value; NaN where there is nothing to compute it from
+	Note  func(m *Metrics) (more string) // what these metrics add to Help; may be nil
+}
+
+// Says is the help, with what there is to add of these metrics.
+func (r Row) Says(m *Metrics) string {
+	if r.Note == nil {
+		return r.Help
+	}
+	return r.Help + r.Note(m)
+}
+
+// Direction is where better values are.
+type Direction int
+
+// The directions.
+const (
+	Higher Direction = iota
+	Lower
+)
+
+// Format is how a value is written for readers.
+type Format int
+
+// The formats.
+const (
+	Share   Format = iota // in percent
+	Decimal               // as it is
+)
+
+// Table is a table of a sweep. One that has little room has the columns of few metrics only, and those of a table are in
+// all the larger ones too.
+type Table int
+
+// The tables, from the one with the most columns to that with the fewest.
+const (
+	NoTable  Table = iota
+	File           // heads.csv and summary.csv
+	Page           // report.html
+	Markdown       // summary.md
+	Terminal
+)
+
+// Rows are the metrics in the order of metrics.json.
+var Rows = []Row{
+	{
+		Key: "top1", Title: "Top-1", Short: "top-1", Help: "share of images whose class comes first", Tables: File, Brief: true,
+		Field: func(s *Scores) *Number { return &s.Top1 },
+		Of:    func(s *Sample) float64 { return s.share(func(i int) bool { return s.Hit[i] }) },
+	},
+	{
+		Key: "top5", Title: "Top-5", Short: "top-5", Help: "share of images whose class is among the first five", Brief: true,
+		Field: func(s *Scores) *Number { return &s.Top5 },
+		Of:    func(s *Sample) float64 { return s.share(func(i int) bool { return s.before(i) < 5 }) },
+	},
+	{
+		Key: "balanced_accuracy", Title: "Balanced accuracy", Short: "balanced", Lead: true, Tables: Terminal,
+		Help:  "mean of the classes’ accuracies: a rare class counts as much as a common one",
+		Part:  func(g *GroupMetrics) *Number { return &g.Accuracy },
+		Field: func(s *Scores) *Number { return &s.BalancedAccuracy },
+		Of:    func(s *Sample) float64 { return calib.Mean(s.Accuracy, nil) },
+	},
+	{
+		Key: "macro_f1", Title: "Macro-F1", Short: "macro-F1", Brief: true,
+		Help:  "mean over classes of F1, which also falls when other images are taken for the class",
+		Field: func(s *Scores) *Number { return &s.MacroF1 },
+		Of:    macroF1,
+	},
+	{
+		Key: "worst_class", Title: "Worst class", Short: "worst", Help: "accuracy of the least accurate class", Tables: Markdown,
+		Field: func(s *Scores) *Number { return &s.WorstClass },
+		Of: func(s *Sample) float64 {
+			if len(s.Labels) == 0 {
+				return math.NaN()
+			}
+			return slices.Min(s.accuracies())
+		},
+		Note: func(m *Metrics) string {
+			for _, c := range m.PerClass {
+				if c.Accuracy == m.WorstClass {
+					return ", here " + c.Label
+				}
+			}
+			return ""
+		},
+	},
+	{
+		Key: "harmonic_mean", Title: "Harmonic mean",
+		Help:  "of the classes’ accuracies; weak classes weigh most, and one at 0 makes it 0",
+		Field: func(s *Scores) *Number { return &s.HarmonicMean },
+		Of: func(s *Sample) float64 {
+			inverse, n := 0.0, 0.0
+			for _, a := range s.accuracies() {
+				inverse += 1 / a // infinite for a class never right, which makes the mean 0
+				n++
+			}
+			return n / inverse
+		},
+	},
+	{
+		Key: "geometric_mean", Title: "Geometric mean", Help: "of the classes’ accuracies; 0 as soon as one class is at 0",
+		Field: func(s *Scores) *Number { return &s.GeometricMean },
+		Of: func(s *Sample) float64 {
+			logs, n := 0.0, 0.0
+			for _, a := range s.accuracies() {
+				logs += math.Log(a)
+				n++
+			}
+			return math.Exp(logs / n)
+		},
+	},
+	{
+		Key: "ece", Title: "ECE", Short: "ECE", Format: Decimal, Better: Lower, Calibrated: true, Tables: Terminal,
+		Help: "expected calibration error: mean distance between confidence and accuracy, in 15 bins",
+		Part: func(g *GroupMetrics) *Number { return &g.ECE }, Prefix: "ECE ",
+		Field: func(s *Scores) *Number { return &s.ECE },
+		Of:    func(s *Sample) float64 { return calib.ECE(s.bins()) },
+	},
+	{
+		Key: "mce", Title: "MCE", Format: Decimal, Better: Lower, Calibrated: true, Help: "the same distance in the worst bin",
+		Field: func(s *Scores) *Number { return &s.MCE },
+		Of:    func(s *Sample) float64 { return calib.MCE(s.bins()) },
+	},
+	{
+		Key: "classwise_ece", Title: "Class-wise ECE", Format: Decimal, Better: Lower, Calibrated: true,
+		Help:  "ECE of each class’s own probability, mean over classes",
+		Field: func(s *Scores) *Number { return &s.ClasswiseECE },
+		Of:    func(s *Sample) float64 { return calib.ClasswiseECE(s.Probabilities, len(s.Count), s.Labels, Bins) },
+	},
+	{
+		Key: "nll", Title: "NLL", Short: "NLL", Format: Decimal, Better: Lower, Calibrated: true, Tables: Page, Brief: true,
+		Help:  "negative log-likelihood of the true class, in nats",
+		Field: func(s *Scores) *Number { return &s.NLL },
+		Of:    func(s *Sample) float64 { return calib.NLL(s.Probabilities, len(s.Count), s.Labels) },
+	},
+	{
+		Key: "brier", Title: "Brier", Format: Decimal, Better: Lower, Calibrated: true,
+		Help:  "squared distance between the probabilities and the truth, from 0 to 2",
+		Field: func(s *Scores) *Number { return &s.Brier },
+		Of:    func(s *Sample) float64 { return calib.Brier(s.Probabilities, len(s.Count), s.Labels) },
+	},
+}
+
+// Headline are the rows as they are shown to readers: those that lead first.
+func Headline() []Row {
+	list := slices.Clone(Rows)
+	slices.SortStableFunc(list, func(a, b Row) int {
+		switch {
+		case a.Lead == b.Lead:
+			return 0
+		case a.Lead:
+			return -1
+		}
+		return 1
+	})
+	return list
+}
+
+// macroF1 follows scikit-learn: the mean over the classes that occur as label or prediction.
+func macroF1(s *Sample) float64 {
+	sum, n := 0.0, 0.0
+	for k, hits := range s.Hits {
+		if occurrences := s.Count[k] + s.Taken[k]; occurrences > 0 {
+			sum += 2 * float64(hits) / float64(occurrences)
+			n++
+		}
+	}
+	return sum / n
+}
+
+// Column is a value in the tables of a sweep: a metric, a group's share of one, or either before calibration.
+type Column struct {
+	Key          string // in CSV, such as ece_before_few
+	Title, Short string
+	Help         string
+	Tables       Table
+	Lead         bool
+	Before       bool // calibration, else what it became; NaN where there was none
+	Of           func(*Metrics) float64
+}
+
+// Columns are those of the largest table of a sweep, those before calibration last.
+func Columns() []Column {
+	return slices.Concat(columns(false), columns(true))
+}
+
+func columns(before bool) []Column {
+	var list []Column
+	suffix, help := "", ""
+	if before {
+		suffix, help = " before", ", before calibration"
+	}
+	add := func(key, title, short, text string, in Table, lead bool, of func(*Scores, *Groups) Number) {
+		list = append(list, Column{key, title + suffix, short + suffix, text + help, in, lead, before, func(m *Metrics) float64 {
+			switch {
+			case !before:
+				return float64(of(&m.Scores, &m.Groups))
+			case m.Calibration == nil:
+				return math.NaN()
+			}
+			return float64(of(&m.Calibration.Before.Scores, &m.Calibration.Before.Groups))
+		}})
+	}
+	for _, r := range Rows {
+		if r.Tables == NoTable || before && !r.Calibrated {
+			continue
+		}
+		key, in := r.Key, r.Tables
+		if before {
+			key += "_before"
+
+		}
+		add(key, r.Title, r.Short, r.Help, in, r.Lead, func(s *Scores, _ *Groups) Number { return *r.Field(s) })
+		if r.Part == nil {
+			continue
+		}
+		if before {
+			in = min(in, Markdown)
+		}
+		for _, g := range calib.Shots() {
+			of := func(_ *Scores, groups *Groups) Number { return *r.Part(&groups[g]) }
+			prefix := ""
+			if r.Prefix != "" {
+				prefix = key + "_"
+			}
+			title := r.Prefix + g.String()
+			add(prefix+g.String(), strings.ToUpper(title[:1])+title[1:], title, "of classes with "+g.Range()+" training images", in, false, of)
+		}
+	}
+	return list
+}

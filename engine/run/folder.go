@@ -1,0 +1,221 @@
+// Package run reads and writes the folders that work leaves: of a run, and of a sweep.
+//
+// # Basics
+//
+//	dir := run.Folder("run")
+//	lock, err := dir.Create(config, events)        // what was there is kept as run.1, run.2, …
+//	err = run.HeadFile.Write(dir, run.Head{Head: h})
+//	err = run.MetricsFile.Write(dir, m)            // the last: with it the run is finished
+//	finished, err := run.Open("run")
+//
+// Each file is a variable that knows its name and its content: [ConfigFile], [MetricsFile], [PredictionsFile] …
+// [Files] lists them with what they are for. All errors about damaged or missing files name them and are of kind
+// fault.Data.
+//
+// # Caveats
+//
+// A folder is locked while a run writes to it, where the file system knows locks.
+package run
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/vitft/vitft/engine/event"
+	"github.com/vitft/vitft/engine/fault"
+	"github.com/vitft/vitft/engine/internal/atomicfile"
+	"github.com/vitft/vitft/engine/metric"
+	"github.com/vitft/vitft/engine/sweep"
+)
+
+// Folder is the path of a run's or a sweep's folder.
+type Folder string
+
+// Create makes the folder of a run with its configuration. What an earlier run has trained there is renamed to dir.1,
+// dir.2, …, so nothing is lost; any other folder that is not empty is refused. So is one that another run writes to:
+// close the lock when the run is done.
+func (d Folder) Create(c Config, ev event.Events) (lock io.Closer, err error) {
+	lock, err = d.Lock()
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	}
+	if err = d.owned(ConfigFile.File, "run folder"); err == nil && (MetricsFile.Exists(d) || CheckpointFile.Exists(d)) {
+		err = d.setAside(ev)
+	}
+	if lock != nil { // a folder that was renamed took its lock along
+		err = errors.Join(err, lock.Close())
+	}
+	if err != nil {
+		return nil, err
+	}
+	return d.begin(ConfigFile, c, filepath.Dir(CheckpointFile.Path(d)))
+}
+
+// CreateSweep makes the folder of a sweep, or readies the one that an earlier sweep has left: its heads stay, its tables
+// go. Close the lock when the sweep is done.
+func (d Folder) CreateSweep(c Config) (lock io.Closer, err error) {
+	if err := d.owned(SweepFile.File, "folder of a sweep"); err != nil {
+		return nil, err
+	}
+	return d.begin(SweepFile, c, filepath.Dir(headFiles.Path(d)))
+}
+
+// Lock keeps other runs out of the folder until it is closed or the process ends.
+func (d Folder) Lock() (io.Closer, error) {
+	lock, err := atomicfile.Lock(string(d))
+	if errors.Is(err, atomicfile.ErrLocked) {
+		return nil, fmt.Errorf("out: another run is writing to %s at this moment; wait for its end, or choose another folder", d)
+	}
+	return lock, err
+}
+
+// owned refuses a folder that has something in it, but not the file that marks ours.
+func (d Folder) owned(mark File, kind string) error {
+	entries, err := os.ReadDir(string(d))
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+	case err != nil:
+		return fault.Config.Errorf("out: %s cannot be used as a %s: %v", d, kind, err)
+	case len(entries) > 0 && !mark.Exists(d):
+		return fault.Config.Errorf("out: %s is not empty and no %s; choose another", d, kind)
+	}
+	return nil
+}
+
+func (d Folder) setAside(ev event.Events) error {
+	for i := 1; ; i++ {
+		kept := string(d) + "." + strconv.Itoa(i)
+		if _, err := os.Lstat(kept); !errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err := os.Rename(string(d), kept); err != nil {
+			return fmt.Errorf("keep the run in %s: %w", d, err)
+		}
+		ev.Info("the run that was here is kept", "run", string(d), "kept", kept)
+		return nil
+	}
+}
+
+// begin makes and locks the folder with one in it, clears it of what an earlier beginning left, and writes its settings.
+func (d Folder) begin(settings Typed[Config], c Config, inner string) (_ io.Closer, err error) {
+	if err := os.MkdirAll(inner, 0o755); err != nil {
+		return nil, fmt.Errorf("make the folder %s: %w", d, err)
+	}
+	lock, err := d.Lock()
+	if err != nil {
+		return nil, err
+	}
+	for _, f := range Files {
+		if f.In&settings.In == 0 || !f.Cleared || err != nil {
+			continue
+		}
+		if err = os.Remove(f.Path(d)); errors.Is(err, fs.ErrNotExist) {
+			err = nil
+		}
+	}
+	if err == nil {
+		err = settings.Write(d, c)
+	}
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("begin in the folder %s: %w", d, err), lock.Close())
+	}
+	return lock, nil
+}
+
+// unfinished says that files are missing.
+func (d Folder) unfinished(kind Kind, names ...string) error {
+	what, cure := "run", "name a folder that vitft finetune has finished"
+	if kind == Sweep {
+		what, cure = "sweep", "the same vitft sweep goes on with it"
+	}
+	return fault.Data.Errorf("%s is no finished %s: it has no %s; %s", d, what, strings.Join(names, ", "), cure)
+}
+
+// Complete refuses a folder that lacks some of the files.
+func (d Folder) Complete(files ...File) error {
+	var missing []string
+	kind := Run
+	for _, f := range files {
+		if !f.Exists(d) {
+			missing, kind = append(missing, f.Name), f.In
+		}
+	}
+	if missing != nil {
+		return d.unfinished(kind, missing...)
+	}
+	return nil
+}
+
+// Finished is a run that has been trained to its end.
+type Finished struct {
+	Folder
+	Environment Environment
+	Metrics     metric.Metrics
+	Head
+	Classes []string
+	Counts  []int // training images of the classes
+}
+
+// Open reads a finished run. Files that do not fit together are refused.
+func Open(dir string) (*Finished, error) {
+	r := &Finished{Folder: Folder(dir)}
+	if err := r.Complete(MetricsFile.File, EnvironmentFile.File, HeadFile.File); err != nil {
+		return nil, err
+	}
+	var errs [3]error
+	r.Metrics, errs[0] = MetricsFile.Read(r.Folder)
+	r.Environment, errs[1] = EnvironmentFile.Read(r.Folder)
+	r.Head, errs[2] = HeadFile.Read(r.Folder)
+	if err := errors.Join(errs[:]...); err != nil {
+		return nil, err
+	}
+	for _, class := range r.Metrics.PerClass {
+		r.Classes, r.Counts = append(r.Classes, class.Label), append(r.Counts, class.TrainCount)
+	}
+	var temperature []float64
+	if c := r.Metrics.Calibration; c != nil {
+		temperature = c.Temperature
+	}
+	misfit := func(what string, ofHead any, other File, ofOther any) error {
+		return fault.Data.Errorf("%s is of another run than %s: its %s is %v, not %v; train the run anew",
+			HeadFile.Path(r.Folder), other.Name, what, ofHead, ofOther)
+	}
+	switch h, dim := r.Head.Head, int(r.Environment.Backbone.Feature.Dim); {
+	case h.Classes != len(r.Classes):
+		return nil, misfit("number of classes", h.Classes, MetricsFile.File, len(r.Classes))
+	case h.Dim != dim:
+		return nil, misfit("length of features", h.Dim, EnvironmentFile.File, dim)
+	case !slices.Equal(r.Scaling.Temperature, temperature):
+		return nil, misfit("temperature", r.Scaling.Temperature, MetricsFile.File, temperature)
+	}
+	return r, nil
+}
+
+// OpenSweep reads the tables of a finished sweep, with its experiment and shared settings.
+func OpenSweep(dir string) (*sweep.Summary, Config, error) {
+	d := Folder(dir)
+	if err := d.Complete(SweepFile.File, SummaryFile.File, HeadsFile.File); err != nil {
+		return nil, nil, err
+	}
+	c, configErr := SweepFile.Read(d)
+	lines, linesErr := SummaryFile.Read(d)
+	heads, headsErr := HeadsFile.Read(d)
+	if err := errors.Join(configErr, linesErr, headsErr); err != nil {
+		return nil, nil, err
+	}
+	s, err := sweep.ReadCSV(lines)
+	if err != nil {
+		return nil, nil, SummaryFile.Damaged(d, err)
+	}
+	if err := s.ReadHeads(heads); err != nil {
+		return nil, nil, HeadsFile.Damaged(d, err)
+	}
+	return s, c, nil
+}
