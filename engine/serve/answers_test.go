@@ -14,15 +14,16 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/vitft/vitft/engine"
+	"github.com/vitft/vitft/engine/classify"
 	"github.com/vitft/vitft/engine/serve"
+	"github.com/vitft/vitft/internal/testkit/trained"
 )
 
 // result is one of POST /v1/classify.
 type result struct {
 	Name, Label, Error string
 	Confidence         float32
-	Top                []engine.Score
+	Top                []classify.Score
 }
 
 func results(t *testing.T, text string) []result {
@@ -89,15 +90,15 @@ func tensors(t *testing.T, r *http.Response, text string) map[string]any {
 
 // However an image comes, it gets the answer that a Classifier gives, to the bit.
 func TestSameAnswers(t *testing.T) {
-	run := trained(t, "across", "down")
-	c, err := engine.OpenClassifier(run, engine.ClassifierOptions{Provider: "cpu"})
+	run := folder(t, "across", "down")
+	c, err := classify.Open(run, classify.Options{Device: onCPU})
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer c.Close()
 	url := listen(t, start(t, serve.Options{}))
 	for i := range 6 {
-		image := photo(i%2, uint64(100+i))
+		image := trained.Photo(i%2, uint64(100+i))
 		want, err := c.ClassifyBytes(t.Context(), image)
 		if err != nil {
 			t.Fatal(err)

@@ -18,12 +18,16 @@ import (
 	"github.com/chromedp/cdproto/network"
 	"github.com/chromedp/cdproto/runtime"
 	"github.com/chromedp/chromedp"
+
+	"github.com/vitft/vitft/internal/testkit"
+	"github.com/vitft/vitft/internal/testkit/ort"
+	"github.com/vitft/vitft/internal/testkit/trained"
 )
 
 // startChromium starts a browser for the test, or skips it aloud.
 func startChromium(t *testing.T) context.Context {
 	t.Helper()
-	needRuntime(t)
+	ort.Need(t)
 	var path string
 	for _, name := range []string{os.Getenv("CHROMIUM"), "chromium", "chromium-browser", "google-chrome"} {
 		if found, err := exec.LookPath(name); err == nil {
@@ -59,8 +63,7 @@ type tab struct {
 	troubles []string // what the browser complains about
 }
 
-// ready is true when the page has its model, settled when it has n photos and is
-// done with them.
+// ready is true when the page has its model, settled when it has n photos and is done with them.
 const ready = `document.querySelector('main').checkVisibility() && document.title !== 'Classify photos – vitft'`
 
 func settled(n int) string {
@@ -125,8 +128,8 @@ func (p *tab) click(selector string) {
 	p.do(chromedp.Click(chromedp.CSS(selector)))
 }
 
-// eval is the value of a JavaScript expression. (What waits inside the page, as
-// chromedp.Poll does, the page's policy forbids: it makes code of text.)
+// eval is the value of a JavaScript expression. (What waits inside the page, as chromedp.Poll does, the page's policy
+// forbids: it makes code of text.)
 func eval[T any](p *tab, expression string) T {
 	p.t.Helper()
 	ctx, cancel := context.WithTimeout(p.ctx, pageTimeout)
@@ -195,8 +198,7 @@ func (p *tab) named() {
 	}
 }
 
-// card is what the page shows of a photo; a row is label, percentage and width
-// of the bar.
+// card is what the page shows of a photo; a row is label, percentage and width of the bar.
 type card struct {
 	Name, State, Error string
 	Rows               []string
@@ -238,7 +240,7 @@ type apiAnswer struct {
 func ask(t *testing.T, url, file string) (a apiAnswer) {
 	t.Helper()
 	base, query, _ := strings.Cut(url, "?")
-	_, text := post(t, base+"/v1/classify?"+query, "image/jpeg", strings.NewReader(string(content(t, file))))
+	_, text := post(t, base+"/v1/classify?"+query, "image/jpeg", strings.NewReader(string(testkit.ReadFile(t, file))))
 	if err := json.Unmarshal([]byte(text), &a); err != nil || len(a.Results) != 1 {
 		t.Fatalf("%v: %s", err, text)
 	}
@@ -271,25 +273,13 @@ func write(t *testing.T, names ...string) (files []string) {
 	t.Helper()
 	dir := t.TempDir()
 	for i, name := range names {
-		data := photo(i%2, uint64(100+i))
+		data := trained.Photo(i%2, uint64(100+i))
 		if name == "broken.jpg" {
 			data = []byte("no photo")
 		}
-		files = append(files, filepath.Join(dir, name))
-		if err := os.WriteFile(files[i], data, 0o644); err != nil {
-			t.Fatal(err)
-		}
+		files = append(files, testkit.WriteFile(t, filepath.Join(dir, name), data))
 	}
 	return files
-}
-
-func content(t *testing.T, path string) []byte {
-	t.Helper()
-	data, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return data
 }
 
 func sameJSON(t *testing.T, a, b string) bool {

@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"mime"
 	"mime/multipart"
@@ -12,7 +13,7 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/vitft/vitft/engine"
+	"github.com/vitft/vitft/engine/classify"
 )
 
 // classification answers POST /v1/classify.
@@ -23,10 +24,10 @@ type classification struct {
 }
 
 type classified struct {
-	Name       string         `json:"name,omitempty"`
-	Label      string         `json:"label"`
-	Confidence float32        `json:"confidence"`
-	Top        []engine.Score `json:"top"`
+	Name       string           `json:"name,omitempty"`
+	Label      string           `json:"label"`
+	Confidence float32          `json:"confidence"`
+	Top        []classify.Score `json:"top"`
 }
 
 type refused struct {
@@ -92,7 +93,7 @@ func (s *Server) noModel(name string) error {
 	for i, m := range s.models {
 		names[i] = m.name
 	}
-	return &failure{http.StatusNotFound, "no model " + strconv.Quote(name) + " here; there is " + strings.Join(names, ", ")}
+	return &failure{http.StatusNotFound, fmt.Sprintf("no model %q here; there is %s", name, strings.Join(names, ", "))}
 }
 
 // upload is an image that a request brings.
@@ -101,8 +102,7 @@ type upload struct {
 	Data []byte `json:"data"`
 }
 
-// UnmarshalJSON reads an image from {"name", "data"} or from a string: base64,
-// or a data: URL of it.
+// UnmarshalJSON reads an image from {"name", "data"} or from a string: base64, or a data: URL of it.
 func (u *upload) UnmarshalJSON(text []byte) error {
 	var fields struct {
 		Name string `json:"name"`
@@ -134,8 +134,8 @@ func (u *upload) UnmarshalJSON(text []byte) error {
 	return nil
 }
 
-// uploads reads the images of a request's body: the files of a form, the images
-// of a JSON object, or else the body itself.
+// uploads reads the images of a request's body: the files of a form, the images of a JSON object, or else the body
+// itself.
 func (s *Server) uploads(r *http.Request) (uploads []upload, err error) {
 	kind, parameters, _ := mime.ParseMediaType(r.Header.Get("Content-Type"))
 	switch kind {
@@ -156,7 +156,7 @@ func (s *Server) uploads(r *http.Request) (uploads []upload, err error) {
 	case err != nil:
 		return nil, err
 	case len(uploads) == 0:
-		return nil, badRequest("no image: send it as the body, as files of a form, or as JSON {\"images\": [base64, …]}")
+		return nil, badRequest(`no image: send it as the body, as files of a form, or as JSON {"images": [base64, …]}`)
 	case len(uploads) > s.options.MaxImages:
 		return nil, s.tooMany()
 	}
@@ -164,7 +164,8 @@ func (s *Server) uploads(r *http.Request) (uploads []upload, err error) {
 }
 
 func (s *Server) tooMany() error {
-	return &failure{http.StatusRequestEntityTooLarge, "more than " + strconv.Itoa(s.options.MaxImages) + " images in a request"}
+	text := fmt.Sprintf("more than %d images in a request", s.options.MaxImages)
+	return &failure{http.StatusRequestEntityTooLarge, text}
 }
 
 func (s *Server) files(form *multipart.Reader) (uploads []upload, err error) {
@@ -210,8 +211,7 @@ func readJSON(body io.Reader, v any) error {
 	return nil
 }
 
-// malformed makes a bad request of an error of reading one, unless it is of a
-// kind that has a status of its own.
+// malformed makes a bad request of an error of reading one, unless it is of a kind that has a status of its own.
 func malformed(err error) error {
 	var large *http.MaxBytesError
 	var timeout interface{ Timeout() bool }

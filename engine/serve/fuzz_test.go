@@ -7,8 +7,7 @@ import (
 	"testing"
 )
 
-// FuzzInfer reads inference requests: what is accepted has as many elements or
-// values as its shape says.
+// FuzzInfer reads inference requests: what is accepted has as many elements or values as its shape says.
 func FuzzInfer(f *testing.F) {
 	f.Add([]byte(`{"inputs":[{"name":"image","datatype":"BYTES","shape":[2],"data":["AA==",["AA=="]]}]}`), -1)
 	f.Add([]byte(`{"inputs":[{"name":"image","datatype":"BYTES","shape":[1,1],"data":[["AA=="]]}],"outputs":[{"name":"label","parameters":{"binary_data":true}}]}`), -1)
@@ -43,8 +42,7 @@ func FuzzInfer(f *testing.F) {
 	})
 }
 
-// FuzzUploads reads bodies of POST /v1/classify: what is accepted holds one to
-// MaxImages images.
+// FuzzUploads reads bodies of POST /v1/classify: what is accepted holds one to MaxImages images.
 func FuzzUploads(f *testing.F) {
 	f.Add("application/json", []byte(`{"images":["AA==",{"name":"a","data":"data:image/png;base64,AA=="}]}`))
 	f.Add("multipart/form-data; boundary=x", []byte("--x\r\nContent-Disposition: form-data; name=a; filename=b\r\n\r\nimage\r\n--x--\r\n"))

@@ -5,7 +5,7 @@ import (
 	"net/http"
 	"strconv"
 
-	"github.com/vitft/vitft/engine"
+	"github.com/vitft/vitft/engine/classify"
 	"github.com/vitft/vitft/onnx/graph"
 )
 
@@ -21,8 +21,7 @@ const (
 	labelOutput = "label"           // BYTES [n]
 )
 
-// jsonLength is the header with the length of the JSON part of a body that
-// binary tensors follow.
+// jsonLength is the header with the length of the JSON part of a body that binary tensors follow.
 const jsonLength = "Inference-Header-Content-Length"
 
 // tensorInfo describes an input or output; -1 is any number of images.
@@ -59,7 +58,9 @@ type inferAnswer struct {
 }
 
 func (s *Server) inferServer(w http.ResponseWriter, _ *http.Request) error {
-	return answer(w, http.StatusOK, map[string]any{"name": "vitft", "version": s.options.Version, "extensions": []string{"binary_tensor_data"}})
+	return answer(w, http.StatusOK, map[string]any{
+		"name": "vitft", "version": s.options.Version, "extensions": []string{"binary_tensor_data"},
+	})
 }
 
 // asked is the model that a request's path names.
@@ -100,7 +101,7 @@ func (s *Server) inferModel(w http.ResponseWriter, r *http.Request) error {
 	})
 }
 
-func outputsOf(info engine.ModelInfo) []tensorInfo {
+func outputsOf(info classify.ModelInfo) []tensorInfo {
 	outputs := []tensorInfo{
 		{graph.Probabilities, "FP32", []int64{-1, int64(info.Classes)}},
 		{graph.Logits, "FP32", []int64{-1, int64(info.Classes)}},
@@ -178,9 +179,9 @@ func (s *Server) infer(w http.ResponseWriter, r *http.Request) error {
 	return send(w, http.StatusOK, append([][]byte{text}, binary...)...)
 }
 
-// predict classifies encoded images or pixels. One image that fails fails them
-// all: the protocol has no other word for it.
-func predict(r *http.Request, g *generation, input tensor, images int) ([]engine.Prediction, error) {
+// predict classifies encoded images or pixels. One image that fails fails them all: the protocol has no other word for
+// it.
+func predict(r *http.Request, g *generation, input tensor, images int) ([]classify.Prediction, error) {
 	if input.Name == pixelsInput {
 		info := g.Info()
 		pixels, err := input.pixels(int64(info.Height), int64(info.Width))
@@ -197,7 +198,7 @@ func predict(r *http.Request, g *generation, input tensor, images int) ([]engine
 	if err != nil {
 		return nil, err
 	}
-	predictions := make([]engine.Prediction, len(results))
+	predictions := make([]classify.Prediction, len(results))
 	for i, x := range results {
 		if x.Err != nil {
 			return nil, badRequest("image %d: %v", i, x.Err)
@@ -231,7 +232,8 @@ func readInfer(r *http.Request) (ask inferRequest, err error) {
 		}
 		n := *t.Parameters.BinarySize
 		if n < 0 || n > len(binary) || t.Data != nil {
-			return ask, badRequest("input %s has data and binary_data_size, or %d bytes of binary data where %d are left", t.Name, n, len(binary))
+			return ask, badRequest(
+				"input %s has data and binary_data_size, or %d bytes of binary data where %d are left", t.Name, n, len(binary))
 		}
 		t.raw, binary = binary[:n:n], binary[n:]
 	}
@@ -272,37 +274,4 @@ next:
 		return nil, badRequest("no output %q", want.Name)
 	}
 	return outputs, nil
-}
-
-// outputTensor fills an output; raw is its data if it is to be sent as binary.
-func outputTensor(out output, predictions []engine.Prediction) (t tensor, raw []byte, err error) {
-	t = tensor{Name: out.Name, Datatype: out.Datatype, Shape: append([]int64{int64(len(predictions))}, out.Shape[1:]...)}
-	var data any
-	if out.Name == labelOutput {
-		labels := make([]string, len(predictions))
-		for i, p := range predictions {
-			labels[i] = p.Label
-		}
-		data, raw = labels, packStrings(labels)
-	} else {
-		values := make([]float32, 0, len(predictions)*int(out.Shape[1]))
-		for _, p := range predictions {
-			switch out.Name {
-			case graph.Probabilities:
-				values = append(values, p.Probabilities...)
-			case graph.Logits:
-				values = append(values, p.Logits...)
-			case graph.Embedding:
-				values = append(values, p.Embedding...)
-			}
-		}
-		data, raw = values, packFloats(values)
-	}
-	if out.binary {
-		n := len(raw)
-		t.Parameters = &parameters{BinarySize: &n}
-		return t, raw, nil
-	}
-	t.Data, err = json.Marshal(data)
-	return t, nil, err
 }

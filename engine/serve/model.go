@@ -6,11 +6,10 @@ import (
 	"sync"
 	"time"
 
-	"github.com/vitft/vitft/engine"
+	"github.com/vitft/vitft/engine/classify"
 )
 
-// model is a place for a classifier, which can be exchanged while requests use
-// it.
+// model is a place for a classifier, which can be exchanged while requests use it.
 type model struct {
 	name, path string
 	reloading  sync.Mutex
@@ -21,22 +20,21 @@ type model struct {
 
 // generation is a classifier and those who use it.
 type generation struct {
-	*engine.Classifier
+	*classify.Classifier
 	loaded time.Time
 	users  sync.WaitGroup
 }
 
-func openModel(m Model, o engine.ClassifierOptions) (*model, error) {
-	opened := &model{name: m.Name, path: m.Path}
+func openModel(name, path string, o classify.Options) (*model, error) {
+	opened := &model{name: name, path: path}
 	var err error
 	opened.current, err = opened.load(o)
 	return opened, err
 }
 
-// load opens the classifier and runs it once, so that no request has to wait for
-// what a first run prepares.
-func (m *model) load(o engine.ClassifierOptions) (*generation, error) {
-	c, err := engine.OpenClassifier(m.path, o)
+// load opens the classifier and runs it once, so that no request has to wait for what a first run prepares.
+func (m *model) load(o classify.Options) (*generation, error) {
+	c, err := classify.Open(m.path, o)
 	if err != nil {
 		return nil, err
 	}
@@ -55,9 +53,8 @@ func (m *model) use() (g *generation, done func()) {
 	return m.current, m.current.users.Done
 }
 
-// reload puts a new classifier in place and closes the old one when its last
-// user is done.
-func (m *model) reload(o engine.ClassifierOptions) error {
+// reload puts a new classifier in place and closes the old one when its last user is done.
+func (m *model) reload(o classify.Options) error {
 	m.reloading.Lock()
 	defer m.reloading.Unlock()
 	g, err := m.load(o)

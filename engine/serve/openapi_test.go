@@ -19,6 +19,7 @@ import (
 	"github.com/getkin/kin-openapi/routers/gorillamux"
 
 	"github.com/vitft/vitft/engine/serve"
+	"github.com/vitft/vitft/internal/testkit/trained"
 )
 
 // document is openapi.json as a server gives it, checked.
@@ -81,13 +82,13 @@ func form(t *testing.T, files ...string) (kind string, body []byte) {
 	return w.FormDataContentType(), b.Bytes()
 }
 
-// Every way to ask, right and wrong: the status is the one expected, and request
-// and answer are as openapi.json says, except that a wrong request may be wrong.
+// Every way to ask, right and wrong: the status is the one expected, and request and answer are as openapi.json says,
+// except that a wrong request may be wrong.
 func TestOpenAPIAnswers(t *testing.T) {
 	openapi3filter.RegisterBodyDecoder("text/html", openapi3filter.FileBodyDecoder)
 	url := listen(t, start(t, serve.Options{MaxBody: 100_000, MaxImages: 3}))
 	_, router := document(t, url)
-	image := string(photo(1, 99))
+	image := string(trained.Photo(1, 99))
 	b64 := base64.StdEncoding.EncodeToString([]byte(image))
 	jpeg := func(body string) []string { return []string{"image/jpeg", body} }
 	js := func(body string) []string { return []string{"application/json", body} }

@@ -15,11 +15,14 @@ import (
 //go:embed web openapi.json
 var files embed.FS
 
+// policy keeps the page from loading anything from elsewhere, and scripts that are not its own from running in it.
+const policy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; " +
+	"connect-src 'self'; form-action 'none'; base-uri 'none'; frame-ancestors 'none'"
+
 // page serves a file of the page.
 func (s *Server) page(name string) func(http.ResponseWriter, *http.Request) error {
 	return func(w http.ResponseWriter, _ *http.Request) error {
-		// The page loads nothing from elsewhere, and no script that is not its own can run in it.
-		w.Header().Set("Content-Security-Policy", "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; connect-src 'self'; form-action 'none'; base-uri 'none'; frame-ancestors 'none'")
+		w.Header().Set("Content-Security-Policy", policy)
 		w.Header().Set("Referrer-Policy", "no-referrer")
 		return sendFile(w, "web/"+name)
 	}
@@ -54,7 +57,10 @@ type modelAnswer struct {
 
 func (s *Server) describe(m *model, g *generation) modelAnswer {
 	i := g.Info()
-	return modelAnswer{m.name, m == s.models[0], i.Classes, i.Dim, i.Width, i.Height, i.Provider, i.SHA256, g.loaded.UTC().Truncate(time.Second)}
+	return modelAnswer{
+		m.name, m == s.models[0], i.Classes, i.Dim, i.Width, i.Height, i.Provider, i.SHA256,
+		g.loaded.UTC().Truncate(time.Second),
+	}
 }
 
 func (s *Server) listModels(w http.ResponseWriter, _ *http.Request) error {
@@ -81,8 +87,8 @@ func (s *Server) showModel(w http.ResponseWriter, r *http.Request) error {
 	}{s.describe(m, g), g.Labels(), g.Info().Card})
 }
 
-// showCard answers with the model card as a piece of HTML. Raw HTML in the card
-// is left out, so that a card is safe to show.
+// showCard answers with the model card as a piece of HTML. Raw HTML in the card is left out, so that a card is safe to
+// show.
 func (s *Server) showCard(w http.ResponseWriter, r *http.Request) error {
 	m, err := s.asked(r)
 	if err != nil {
@@ -95,15 +101,15 @@ func (s *Server) showCard(w http.ResponseWriter, r *http.Request) error {
 		return &failure{http.StatusNotFound, m.name + " has no model card; a run folder has one"}
 	}
 	var html bytes.Buffer
-	if err := goldmark.New(goldmark.WithExtensions(extension.GFM)).Convert(withoutFrontMatter(card), &html); err != nil {
+	markdown := goldmark.New(goldmark.WithExtensions(extension.GFM))
+	if err := markdown.Convert(withoutFrontMatter(card), &html); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
 	return send(w, http.StatusOK, html.Bytes())
 }
 
-// withoutFrontMatter drops the YAML between two lines of --- that a card begins
-// with.
+// withoutFrontMatter drops the YAML between two lines of --- that a card begins with.
 func withoutFrontMatter(card []byte) []byte {
 	const line = "---\n"
 	if rest, ok := bytes.CutPrefix(card, []byte(line)); ok {

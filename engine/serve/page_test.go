@@ -21,6 +21,8 @@ import (
 	"github.com/chromedp/chromedp"
 
 	"github.com/vitft/vitft/engine/serve"
+	"github.com/vitft/vitft/internal/testkit"
+	"github.com/vitft/vitft/internal/testkit/trained"
 )
 
 // pageTimeout is how long anything on the page may take, on a busy machine.
@@ -39,8 +41,8 @@ func TestPage(t *testing.T) {
 	t.Run("many photos", func(t *testing.T) { testManyPhotos(t, ctx) })
 }
 
-// Chosen files get cards in their order with what the API says of them; one that
-// is no photo shows why and disturbs no other.
+// Chosen files get cards in their order with what the API says of them; one that is no photo shows why and disturbs no
+// other.
 func testPhotos(t *testing.T, ctx context.Context) {
 	url := listen(t, start(t, serve.Options{}))
 	names := []string{"b.jpg", "a.jpg", "broken.jpg", "<i>c&amp;.jpg", "wide, \"quoted\".jpg"}
@@ -68,7 +70,7 @@ func testDropAndPaste(t *testing.T, ctx context.Context) {
 	var made []string
 	for _, file := range files {
 		made = append(made, fmt.Sprintf("new File([Uint8Array.from(atob('%s'), c => c.charCodeAt(0))], %q, {type: 'image/jpeg'})",
-			base64.StdEncoding.EncodeToString(content(t, file)), filepath.Base(file)))
+			base64.StdEncoding.EncodeToString(testkit.ReadFile(t, file)), filepath.Base(file)))
 	}
 	transfer := func(files ...string) string {
 		return "const data = new DataTransfer(); for (const f of [" + strings.Join(files, ",") + "]) data.items.add(f);"
@@ -97,9 +99,7 @@ func testDropAndPaste(t *testing.T, ctx context.Context) {
 		if err := os.MkdirAll(filepath.Dir(filepath.Join(folder, name)), 0o755); err != nil {
 			t.Fatal(err)
 		}
-		if err := os.WriteFile(filepath.Join(folder, name), photo(0, 1), 0o644); err != nil {
-			t.Fatal(err)
-		}
+		testkit.WriteFile(t, filepath.Join(folder, name), trained.Photo(0, 1))
 	}
 	for _, kind := range []input.DispatchDragEventType{"dragEnter", "dragOver", "drop"} {
 		_, err := chromedp.Call(p.ctx, input.DispatchDragEvent, input.DispatchDragEventParams{Type: kind, X: 100, Y: 100,
@@ -156,9 +156,8 @@ func testAboutTheModel(t *testing.T, ctx context.Context) {
 
 // Another model classifies anew what is there. A single file has no card.
 func testModels(t *testing.T, ctx context.Context) {
-	url := listen(t, start(t, serve.Options{Models: []serve.Model{
-		{Name: "stripes", Path: trained(t, "across", "down")},
-		{Name: "other", Path: filepath.Join(trained(t, "left", "right"), "model.onnx")},
+	url := listen(t, start(t, serve.Options{Models: []string{
+		"stripes=" + folder(t, "across", "down"), "other=" + filepath.Join(folder(t, "left", "right"), "model.onnx"),
 	}}))
 	files := write(t, "1.jpg", "2.jpg")
 	p := open(t, ctx, url)
@@ -211,8 +210,7 @@ func testToken(t *testing.T, ctx context.Context) {
 	p.calm("status of 401")
 }
 
-// The page tries again while the server is busy; not for ever, but then the
-// reader can.
+// The page tries again while the server is busy; not for ever, but then the reader can.
 func testBusyServer(t *testing.T, ctx context.Context) {
 	handler := start(t, serve.Options{}).Handler()
 	var asked, busy atomic.Int64
@@ -275,7 +273,7 @@ func testResultsTakenAway(t *testing.T, ctx context.Context) {
 		}
 		time.Sleep(20 * time.Millisecond)
 	}
-	text := string(content(t, path))
+	text := string(testkit.ReadFile(t, path))
 	got, err := csv.NewReader(strings.NewReader(text)).ReadAll()
 	want := [][]string{{"name", "label", "confidence", "label_2", "confidence_2", "error"}}
 	var results []any

@@ -14,8 +14,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/vitft/vitft/engine"
-	"github.com/vitft/vitft/vit"
+	"github.com/vitft/vitft/engine/fault"
 )
 
 // route is one way to ask.
@@ -33,7 +32,8 @@ func (s *Server) routes() http.Handler {
 	unknown := s.wrap(route{"unknown", true, func(w http.ResponseWriter, r *http.Request) error {
 		verdict := &tally{ResponseWriter: discard{w.Header()}} // 404, or 405 with the methods that would do
 		mux.ServeHTTP(verdict, r)
-		return &failure{verdict.status, fmt.Sprintf("%s: %s %s; see /openapi.json", strings.ToLower(http.StatusText(verdict.status)), r.Method, r.URL.Path)}
+		what := strings.ToLower(http.StatusText(verdict.status))
+		return &failure{verdict.status, fmt.Sprintf("%s: %s %s; see /openapi.json", what, r.Method, r.URL.Path)}
 	}})
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if _, pattern := mux.Handler(r); pattern == "" {
@@ -70,21 +70,23 @@ func (s *Server) table() []route {
 	}
 }
 
-// wrap does for every route what is the same for all: the token, the time
-// limit, counting, and making an answer of an error.
+// wrap does for every route what is the same for all: the token, the time limit, counting, and making an answer of an
+// error.
 func (s *Server) wrap(rt route) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		begin := time.Now()
 		t := &tally{ResponseWriter: w}
 		defer func() {
 			if p := recover(); p != nil {
-				s.note(engine.Warning, "a request failed inside; please report it", "route", rt.pattern, "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
+				s.options.Events.Warn("a request failed inside; please report it",
+					"route", rt.pattern, "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
 				s.fail(t, r, &failure{http.StatusInternalServerError, "internal error"})
 			}
 			took := time.Since(begin)
 			s.metrics.answered(rt.pattern, t.status, took)
 			if s.options.LogRequests {
-				s.note(engine.Info, "request", "method", r.Method, "path", r.URL.Path, "status", t.status, "bytes", t.bytes, "seconds", took.Seconds(), "from", r.RemoteAddr)
+				s.options.Events.Info("request", "method", r.Method, "path", r.URL.Path, "status", t.status,
+					"bytes", t.bytes, "seconds", took.Seconds(), "from", r.RemoteAddr)
 			}
 		}()
 		if s.draining.Load() {
@@ -97,7 +99,8 @@ func (s *Server) wrap(rt route) http.Handler {
 			return
 		}
 		if e := r.Header.Get("Content-Encoding"); e != "" && e != "identity" {
-			s.fail(t, r, &failure{http.StatusUnsupportedMediaType, "Content-Encoding " + e + " is not taken; images are compressed already"})
+			text := "Content-Encoding " + e + " is not taken; images are compressed already"
+			s.fail(t, r, &failure{http.StatusUnsupportedMediaType, text})
 			return
 		}
 		ctx, cancel := context.WithTimeout(r.Context(), s.options.Timeout)
@@ -134,28 +137,25 @@ func badRequest(format string, a ...any) error {
 // clientGone is the status for the metrics of an answer that nobody waits for.
 const clientGone = 499
 
+// fail answers with an error: with the status of its kind, except for what only HTTP knows.
 func (s *Server) fail(w http.ResponseWriter, r *http.Request, err error) {
-	status, text := http.StatusInternalServerError, err.Error()
+	status, text := fault.Of(err).Consequence().Status, err.Error()
 	if f, ok := errors.AsType[*failure](err); ok {
 		status = f.status
 	} else if large, ok := errors.AsType[*http.MaxBytesError](err); ok {
 		status, text = http.StatusRequestEntityTooLarge, fmt.Sprintf("the body is larger than %d bytes", large.Limit)
-	} else if _, ok := errors.AsType[*vit.ImageError](err); ok {
-		status = http.StatusUnprocessableEntity
 	} else if errors.Is(err, os.ErrDeadlineExceeded) {
 		status, text = http.StatusRequestTimeout, "the body did not arrive in time"
 	} else if errors.Is(err, context.DeadlineExceeded) {
-		status, text = http.StatusServiceUnavailable, fmt.Sprintf("not answered within %v", s.options.Timeout)
+		text = fmt.Sprintf("not answered within %v", s.options.Timeout)
 	} else if errors.Is(err, context.Canceled) {
 		status = clientGone
-	} else if errors.Is(err, engine.ErrData) {
-		status = http.StatusUnprocessableEntity
 	}
 	switch status {
 	case http.StatusTooManyRequests, http.StatusServiceUnavailable:
 		w.Header().Set("Retry-After", strconv.Itoa(s.metrics.secondsFor(s.waiting.Load())))
 	case http.StatusInternalServerError:
-		s.note(engine.Warning, "a request failed", "path", r.URL.Path, "error", err.Error())
+		s.options.Events.Warn("a request failed", "path", r.URL.Path, "error", err.Error())
 	}
 	answer(w, status, map[string]string{"error": text})
 }
@@ -201,10 +201,10 @@ type place struct {
 	images int64
 }
 
-var errFull = &failure{http.StatusTooManyRequests, "too many images are waiting; try again after the seconds that Retry-After says"}
+var errFull = &failure{http.StatusTooManyRequests,
+	"too many images are waiting; try again after the seconds that Retry-After says"}
 
-// enter takes a place for a request of one image, so that refusing costs no
-// reading; the caller leaves it.
+// enter takes a place for a request of one image, so that refusing costs no reading; the caller leaves it.
 func (s *Server) enter() (*place, error) {
 	p := &place{s: s}
 	return p, p.grow(1)

@@ -12,13 +12,12 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/vitft/vitft/engine"
+	"github.com/vitft/vitft/engine/fault"
 )
 
-// Serve accepts connections until ctx ends. Then /readyz says so, and for the
-// time of Options.Drain requests are still accepted, each the last one of its
-// connection; after that what has been accepted is answered, within
-// Options.Timeout. It returns nil if all of it was. The models stay open.
+// Serve accepts connections until ctx ends. Then /readyz says so, and for the time of Options.Drain requests are still
+// accepted, each the last one of its connection; after that what has been accepted is answered, within Options.Timeout.
+// It returns nil if all of it was. The models stay open.
 func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	server := &http.Server{
 		Handler:           s.handler,
@@ -45,12 +44,13 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 
 func (s *Server) stop(server *http.Server) error {
 	s.draining.Store(true)
-	s.note(engine.Info, "stopping: requests that were accepted are being answered", "images", s.waiting.Load())
-	time.Sleep(s.options.Drain)
+	s.options.Events.Info("stopping: requests that were accepted are being answered", "images", s.waiting.Load())
+	time.Sleep(*s.options.Drain)
 	ctx, cancel := context.WithTimeout(context.Background(), 2*s.options.Timeout)
 	defer cancel()
 	if err := server.Shutdown(ctx); err != nil {
-		return fmt.Errorf("stop: %d images were still unanswered after %v: %w", s.waiting.Load(), 2*s.options.Timeout, errors.Join(err, server.Close()))
+		return fmt.Errorf("stop: %d images were still unanswered after %v: %w",
+			s.waiting.Load(), 2*s.options.Timeout, errors.Join(err, server.Close()))
 	}
 	return nil
 }
@@ -59,7 +59,7 @@ func (s *Server) stop(server *http.Server) error {
 type notes struct{ s *Server }
 
 func (n notes) Write(text []byte) (int, error) {
-	n.s.note(engine.Warning, strings.TrimSpace(string(text)))
+	n.s.options.Events.Warn(strings.TrimSpace(string(text)))
 	return len(text), nil
 }
 
@@ -71,7 +71,7 @@ type certificate struct {
 func (c *certificate) load(cert, key string) error {
 	pair, err := tls.LoadX509KeyPair(cert, key)
 	if err != nil {
-		return fmt.Errorf("%w: TLS certificate %s with key %s: %w", engine.ErrConfig, cert, key, err)
+		return fault.Config.Errorf("tls-cert, tls-key: TLS certificate %s with key %s: %w", cert, key, err)
 	}
 	c.current.Store(&pair)
 	return nil

@@ -15,12 +15,15 @@ import (
 	"testing"
 	"time"
 
-	"github.com/vitft/vitft/engine"
+	"github.com/vitft/vitft/engine/classify"
+	"github.com/vitft/vitft/engine/fault"
 	"github.com/vitft/vitft/engine/serve"
+	"github.com/vitft/vitft/engine/setting"
+	"github.com/vitft/vitft/internal/testkit"
+	"github.com/vitft/vitft/internal/testkit/trained"
 )
 
-// stalled is a request whose body has begun to arrive; the rest comes with
-// finish.
+// stalled is a request whose body has begun to arrive; the rest comes with finish.
 type stalled struct {
 	body   *io.PipeWriter
 	answer chan *http.Response
@@ -78,11 +81,11 @@ func eventually(t *testing.T, what string, is func() bool) {
 	}
 }
 
-// Who comes when the queue is full is sent away with a time to come back, and is
-// served when there is room; several images need as much room.
+// Who comes when the queue is full is sent away with a time to come back, and is served when there is room; several
+// images need as much room.
 func TestQueueFull(t *testing.T) {
 	url := listen(t, start(t, serve.Options{Queue: 2}))
-	image := photo(0, 1)
+	image := trained.Photo(0, 1)
 	first := stall(t, url, image)
 	eventually(t, "one waits", func() bool { return waiting(t, url) == "1" })
 	kind, two := form(t, "a", string(image), "b", string(image))
@@ -145,11 +148,11 @@ func TestSlowBody(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	l, ended := run(t, s, ctx)
 	url := "http://" + l.Addr().String()
-	slow := stall(t, url, photo(0, 1))
+	slow := stall(t, url, trained.Photo(0, 1))
 	if r := <-slow.answer; slow.err != nil || r.StatusCode != 408 {
 		t.Errorf("%v, %v; want 408", r, slow.err)
 	}
-	if r, text := post(t, url+"/v1/classify", "image/jpeg", bytes.NewReader(photo(0, 1))); r.StatusCode != 200 {
+	if r, text := post(t, url+"/v1/classify", "image/jpeg", bytes.NewReader(trained.Photo(0, 1))); r.StatusCode != 200 {
 		t.Errorf("the next one: %d %s", r.StatusCode, text)
 	}
 	cancel()
@@ -174,34 +177,24 @@ func run(t *testing.T, s *serve.Server, ctx context.Context) (net.Listener, <-ch
 func copyRun(t *testing.T, from, to string) {
 	t.Helper()
 	for _, name := range []string{"README.md", "model.onnx"} {
-		text, err := os.ReadFile(filepath.Join(from, name))
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := os.MkdirAll(to, 0o755); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(filepath.Join(to, name+".new"), text, 0o644); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.Rename(filepath.Join(to, name+".new"), filepath.Join(to, name)); err != nil {
+		part := testkit.WriteFile(t, filepath.Join(to, name+".new"), testkit.ReadFile(t, from, name))
+		if err := os.Rename(part, filepath.Join(to, name)); err != nil {
 			t.Fatal(err)
 		}
 	}
 }
 
-// While many clients ask, models are exchanged, one of them by a broken file, and
-// at last the server ends. Every request that is accepted is answered, and by
-// the model of the moment; nothing is left behind.
+// While many clients ask, models are exchanged, one of them by a broken file, and at last the server ends. Every
+// request that is accepted is answered, and by the model of the moment; nothing is left behind.
 func TestReloadAndStop(t *testing.T) {
-	one, two := trained(t, "across", "down"), trained(t, "left", "right")
+	one, two := folder(t, "across", "down"), folder(t, "left", "right")
 	dir := filepath.Join(t.TempDir(), "model")
 	copyRun(t, one, dir)
-	s := start(t, serve.Options{Models: []serve.Model{{Path: dir}}, Drain: 50 * time.Millisecond})
+	s := start(t, serve.Options{Models: []string{dir}, Drain: new(50 * time.Millisecond)})
 	ctx, cancel := context.WithCancel(t.Context())
 	l, ended := run(t, s, ctx)
 	url := "http://" + l.Addr().String()
-	image := photo(1, 7)
+	image := trained.Photo(1, 7)
 	var stopping atomic.Bool
 	var answered atomic.Int64
 	var clients sync.WaitGroup
@@ -246,10 +239,8 @@ func TestReloadAndStop(t *testing.T) {
 		t.Errorf("after the reload: %s", got)
 	}
 	more()
-	if err := os.WriteFile(filepath.Join(dir, "model.onnx"), []byte("half a model"), 0o644); err != nil {
-		t.Fatal(err)
-	}
-	if err := s.Reload(); err == nil || !strings.Contains(err.Error(), "model model is kept as it was") || engine.KindOf(err) != engine.KindData {
+	testkit.WriteFile(t, filepath.Join(dir, "model.onnx"), []byte("half a model"))
+	if err := s.Reload(); err == nil || !strings.Contains(err.Error(), "model model is kept as it was") || fault.Of(err) != fault.Data {
 		t.Errorf("reload of a broken file: %v", err)
 	}
 	if got := label(); got != "right" {
@@ -278,10 +269,9 @@ func TestReloadAndStop(t *testing.T) {
 	}
 }
 
-// Between the announcement of the end and the end, requests are still answered,
-// each as the last one of its connection.
+// Between the announcement of the end and the end, requests are still answered, each as the last one of its connection.
 func TestDrain(t *testing.T) {
-	s := start(t, serve.Options{Drain: time.Second})
+	s := start(t, serve.Options{Drain: new(time.Second)})
 	ctx, cancel := context.WithCancel(t.Context())
 	l, ended := run(t, s, ctx)
 	url := "http://" + l.Addr().String()
@@ -290,7 +280,7 @@ func TestDrain(t *testing.T) {
 	}
 	cancel()
 	eventually(t, "not ready any more", func() bool { r, _ := get(t, url+"/readyz"); return r.StatusCode == 503 })
-	r, text := post(t, url+"/v1/classify", "image/jpeg", bytes.NewReader(photo(0, 3)))
+	r, text := post(t, url+"/v1/classify", "image/jpeg", bytes.NewReader(trained.Photo(0, 3)))
 	if r.StatusCode != 200 || !r.Close {
 		t.Errorf("in the meantime: %d %s, close %v", r.StatusCode, text, r.Close)
 	}
@@ -300,9 +290,10 @@ func TestDrain(t *testing.T) {
 }
 
 func TestSeveralModels(t *testing.T) {
-	url := listen(t, start(t, serve.Options{Models: []serve.Model{{Path: trained(t, "left", "right")}, {Name: "b", Path: filepath.Join(trained(t, "across", "down"), "model.onnx")}}}))
+	one, two := folder(t, "left", "right"), filepath.Join(folder(t, "across", "down"), "model.onnx")
+	url := listen(t, start(t, serve.Options{Models: []string{one, "b=" + two}}))
 	for path, want := range map[string]string{"": "right", "?model=b": "down", "?model=left-right": "right"} {
-		_, text := post(t, url+"/v1/classify"+path, "image/jpeg", bytes.NewReader(photo(1, 5)))
+		_, text := post(t, url+"/v1/classify"+path, "image/jpeg", bytes.NewReader(trained.Photo(1, 5)))
 		if got := results(t, text); got[0].Label != want {
 			t.Errorf("%q: %s, want %s", path, text, want)
 		}
@@ -313,31 +304,88 @@ func TestSeveralModels(t *testing.T) {
 }
 
 func TestNewRefuses(t *testing.T) {
-	path := trained(t, "across", "down")
+	path, empty := folder(t, "across", "down"), testkit.WriteFile(t, filepath.Join(t.TempDir(), "empty"), nil)
+	one := []string{path}
 	for _, x := range []struct {
 		o    serve.Options
-		kind engine.Kind
+		kind fault.Kind
 		want string
 	}{
-		{serve.Options{}, engine.KindConfig, "name a run folder"},
-		{serve.Options{Models: []serve.Model{{Path: "nowhere"}}}, engine.KindData, "no run folder or model file nowhere"},
-		{serve.Options{Models: []serve.Model{{Name: "a/b", Path: path}}}, engine.KindConfig, `"a/b" cannot be part of a URL`},
-		{serve.Options{Models: []serve.Model{{Name: "a", Path: path}, {Name: "a", Path: path}}}, engine.KindConfig, "two are called a"},
-		{serve.Options{Models: []serve.Model{{Path: path}}, Queue: -1, MaxBody: -1, MaxImages: -1, Timeout: -1, Drain: -1, Cert: "a.pem"}, engine.KindConfig, "queue: -1"},
-		{serve.Options{Models: []serve.Model{{Path: path}}, Cert: "a.pem", Key: "b.pem"}, engine.KindConfig, "TLS certificate a.pem"},
+		{serve.Options{}, fault.Config, "name a run folder"},
+		{serve.Options{Models: []string{"nowhere"}}, fault.Data, "no run folder or model file nowhere"},
+		{serve.Options{Models: []string{"no/such name"}}, fault.Config, `"such name" cannot be part of a URL`},
+		{serve.Options{Models: []string{"a=" + path, "a=" + path}}, fault.Config, "two are called a"},
+		{serve.Options{Models: one, Queue: -1}, fault.Config, "queue: -1 is not at least 1"},
+		{serve.Options{Models: one, MaxBody: -1}, fault.Config, "max-body: -1"},
+		{serve.Options{Models: one, MaxImages: -1}, fault.Config, "max-images: -1"},
+		{serve.Options{Models: one, Timeout: -1}, fault.Config, "timeout: -1ns is not above 0s"},
+		{serve.Options{Models: one, Drain: new(-time.Second)}, fault.Config, "drain: -1s is not at least 0s"},
+		{serve.Options{Models: one, Classifier: classify.Options{MaxBatch: -1}}, fault.Config, "batch: -1"},
+		{serve.Options{Models: one, Addr: "nowhere"}, fault.Config, "addr: address nowhere: missing port in address; write HOST"},
+		{serve.Options{Models: one, Cert: "a.pem"}, fault.Config, "TLS needs both"},
+		{serve.Options{Models: one, Cert: "a.pem", Key: "b.pem"}, fault.Config, "TLS certificate a.pem"},
+		{serve.Options{Models: one, TokenFile: "nowhere"}, fault.Config, "token-file: open nowhere"},
+		{serve.Options{Models: one, TokenFile: empty}, fault.Config, "empty is empty"},
 	} {
-		if _, err := serve.New(x.o); engine.KindOf(err) != x.kind || !strings.Contains(err.Error(), x.want) {
+		if _, err := serve.New(x.o); err == nil || fault.Of(err) != x.kind || !strings.Contains(err.Error(), x.want) {
 			t.Errorf("%+v: %v; want %s", x.o.Models, err, x.want)
 		}
 	}
 }
 
-func TestParseModel(t *testing.T) {
-	for text, want := range map[string]serve.Model{
-		"run": {Path: "run"}, "a=run": {Name: "a", Path: "run"}, "runs/lr=0.1": {Path: "runs/lr=0.1"}, "a=b=c": {Name: "a", Path: "b=c"},
-	} {
-		if got := serve.ParseModel(text); got != want {
-			t.Errorf("%s is %+v, want %+v", text, got, want)
+// What a program and a command line that set nothing get: the limits of a server that strangers may ask.
+func TestFields(t *testing.T) {
+	var o serve.Options
+	setting.Fill(o.Fields())
+	var got []string
+	for _, f := range o.Fields() {
+		got = append(got, f.Key+" "+f.Text())
+	}
+	want := "model |addr localhost:8080|provider auto|threads 0|ort-lib |batch 16|delay 2ms|max-pixels 50000000|queue 128|" +
+		"max-body 33554432|max-images 64|timeout 1m0s|drain 1s|token |token-file |tls-cert |tls-key |log-requests false"
+	if strings.Join(got, "|") != want {
+		t.Errorf("settings are\n%q, want\n%q", got, want)
+	}
+}
+
+// A taken address is told before any model is loaded, and so is a wrong setting; a free one serves.
+func TestListen(t *testing.T) {
+	o := serve.Options{Models: []string{folder(t, "across", "down")}, Addr: "127.0.0.1:0", Drain: new(time.Duration)}
+	l, err := o.Listen()
+	if err != nil {
+		t.Fatal(err)
+	}
+	taken := serve.Options{Addr: l.Addr().String()}
+	if _, err := taken.Listen(); err == nil || fault.Of(err) != fault.Other || !strings.HasPrefix(err.Error(), "addr: ") {
+		t.Errorf("a taken address: %v", err)
+	}
+	o.Queue = -1
+	if _, err := o.Listen(); err == nil || fault.Of(err) != fault.Config {
+		t.Errorf("a wrong setting: %v", err)
+	}
+	s := start(t, serve.Options{TokenFile: testkit.WriteFile(t, filepath.Join(t.TempDir(), "token"), []byte("sesame\n"))})
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- s.Serve(ctx, l) }()
+	r, err := http.NewRequest("GET", "http://"+l.Addr().String()+"/v1/models", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for token, want := range map[string]int{"sesame": 200, "simsim": 401} {
+		r.Header.Set("Authorization", "Bearer "+token)
+		answer, err := http.DefaultClient.Do(r)
+		if err != nil {
+			t.Fatal(err)
 		}
+		if read(t, answer); answer.StatusCode != want {
+			t.Errorf("with %q: %d, want %d", token, answer.StatusCode, want)
+		}
+	}
+	cancel()
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
+	if err := s.Serve(t.Context(), l); err == nil {
+		t.Error("it serves a closed listener")
 	}
 }

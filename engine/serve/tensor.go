@@ -7,11 +7,13 @@ import (
 	"math"
 	"slices"
 	"strconv"
+
+	"github.com/vitft/vitft/engine/classify"
+	"github.com/vitft/vitft/onnx/graph"
 )
 
-// tensor is a tensor of the inference protocol. Its data are JSON, or raw: FP32
-// as little-endian floats, BYTES as elements that begin with their length in
-// four bytes.
+// tensor is a tensor of the inference protocol. Its data are JSON, or raw: FP32 as little-endian floats, BYTES as
+// elements that begin with their length in four bytes.
 type tensor struct {
 	Name       string          `json:"name"`
 	Datatype   string          `json:"datatype"`
@@ -19,6 +21,40 @@ type tensor struct {
 	Parameters *parameters     `json:"parameters,omitempty"`
 	Data       json.RawMessage `json:"data,omitempty"`
 	raw        []byte
+}
+
+// outputTensor fills an output; raw is its data if it is to be sent as binary.
+func outputTensor(out output, predictions []classify.Prediction) (t tensor, raw []byte, err error) {
+	shape := append([]int64{int64(len(predictions))}, out.Shape[1:]...)
+	t = tensor{Name: out.Name, Datatype: out.Datatype, Shape: shape}
+	var data any
+	if out.Name == labelOutput {
+		labels := make([]string, len(predictions))
+		for i, p := range predictions {
+			labels[i] = p.Label
+		}
+		data, raw = labels, packStrings(labels)
+	} else {
+		values := make([]float32, 0, len(predictions)*int(out.Shape[1]))
+		for _, p := range predictions {
+			switch out.Name {
+			case graph.Probabilities:
+				values = append(values, p.Probabilities...)
+			case graph.Logits:
+				values = append(values, p.Logits...)
+			case graph.Embedding:
+				values = append(values, p.Embedding...)
+			}
+		}
+		data, raw = values, packFloats(values)
+	}
+	if out.binary {
+		n := len(raw)
+		t.Parameters = &parameters{BinarySize: &n}
+		return t, raw, nil
+	}
+	t.Data, err = json.Marshal(data)
+	return t, nil, err
 }
 
 // images checks name, type and rank and says how many images there are.
@@ -30,7 +66,8 @@ func (t tensor) images() (int, error) {
 	case t.Name == pixelsInput && t.Datatype == "FP32":
 		rankFits = len(t.Shape) == 4
 	default:
-		return 0, badRequest("input %q of type %s; send %s (BYTES) or %s (FP32)", t.Name, t.Datatype, imageInput, pixelsInput)
+		return 0, badRequest("input %q of type %s; send %s (BYTES) or %s (FP32)",
+			t.Name, t.Datatype, imageInput, pixelsInput)
 	}
 	if !rankFits || t.Shape[0] < 1 || t.Shape[0] > math.MaxInt32 {
 		return 0, badRequest("input %s has the shape %v", t.Name, t.Shape)
@@ -93,8 +130,7 @@ func flat(text json.RawMessage) json.RawMessage {
 	return joined
 }
 
-// parseFloats reads the numbers of a JSON list, nested or not, in order. It
-// stops at more than most.
+// parseFloats reads the numbers of a JSON list, nested or not, in order. It stops at more than most.
 func parseFloats(text json.RawMessage, most int) ([]float32, error) {
 	values := make([]float32, 0, min(most, len(text)/2+1))
 	for len(text) > 0 && len(values) <= most {

@@ -49,8 +49,7 @@ func certify(t *testing.T, cert, key string) *x509.CertPool {
 	return pool
 }
 
-// HTTPS works, a reload takes the new certificate, and a broken one leaves the
-// old in place.
+// HTTPS works, a reload takes the new certificate, and a broken one leaves the old in place.
 func TestTLS(t *testing.T) {
 	cert, key := filepath.Join(t.TempDir(), "cert.pem"), filepath.Join(t.TempDir(), "key.pem")
 	before := certify(t, cert, key)

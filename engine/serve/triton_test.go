@@ -10,18 +10,20 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/vitft/vitft/engine"
+	"github.com/vitft/vitft/engine/classify"
 	"github.com/vitft/vitft/engine/serve"
+	"github.com/vitft/vitft/internal/testkit"
+	"github.com/vitft/vitft/internal/testkit/trained"
 )
 
-// Triton's own client gets from the inference protocol what a Classifier says,
-// whether it sends images or pixels, in binary or in JSON.
+// Triton's own client gets from the inference protocol what a Classifier says, whether it sends images or pixels, in
+// binary or in JSON.
 func TestTritonClient(t *testing.T) {
 	python := os.Getenv("VITFT_PYTHON")
 	if python == "" {
 		t.Skip("VITFT_PYTHON names no Python with tritonclient (scripts/python.sh makes one)")
 	}
-	c, err := engine.OpenClassifier(trained(t, "across", "down"), engine.ClassifierOptions{Provider: "cpu"})
+	c, err := classify.Open(folder(t, "across", "down"), classify.Options{Device: onCPU})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -29,10 +31,10 @@ func TestTritonClient(t *testing.T) {
 	url := listen(t, start(t, serve.Options{}))
 	dir := t.TempDir()
 	args := []string{filepath.Join("testdata", "triton.py"), strings.TrimPrefix(url, "http://"), "stripes", filepath.Join(dir, "pixels")}
-	var want []engine.Prediction
+	var want []classify.Prediction
 	var raw []byte
 	for i := range 5 {
-		image := photo(i%2, uint64(200+i))
+		image := trained.Photo(i%2, uint64(200+i))
 		p, err := c.ClassifyBytes(t.Context(), image)
 		if err != nil {
 			t.Fatal(err)
@@ -45,14 +47,10 @@ func TestTritonClient(t *testing.T) {
 			t.Fatal(err)
 		}
 		path := filepath.Join(dir, fmt.Sprint(i))
-		if err := os.WriteFile(path, image, 0o644); err != nil {
-			t.Fatal(err)
-		}
+		testkit.WriteFile(t, path, image)
 		want, args = append(want, p), append(args, path)
 	}
-	if err := os.WriteFile(filepath.Join(dir, "pixels"), raw, 0o644); err != nil {
-		t.Fatal(err)
-	}
+	testkit.WriteFile(t, filepath.Join(dir, "pixels"), raw)
 	text, err := exec.Command(python, args...).CombinedOutput()
 	if err != nil {
 		t.Fatalf("%v\n%s", err, text)

@@ -21,12 +21,15 @@ func Need(t testing.TB) onnx.Library {
 }
 
 // Main is TestMain for a package whose examples need the library: an example cannot skip itself.
-func Main(m *testing.M) {
+func Main(m *testing.M) { os.Exit(Run(m)) }
+
+// Run is Main for a package with something to do afterwards: it returns the exit code.
+func Run(m *testing.M) int {
 	if _, err := onnx.Find(""); err != nil {
 		fmt.Fprintln(os.Stderr, "examples are skipped: ONNX Runtime is missing (make setup)")
 		if err := flag.Set("test.skip", "^Example"); err != nil {
 			panic(err)
 		}
 	}
-	os.Exit(m.Run())
+	return m.Run()
 }

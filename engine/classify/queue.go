@@ -1,4 +1,4 @@
-package engine
+package classify
 
 import (
 	"context"
@@ -8,14 +8,14 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/vitft/vitft/engine/fault"
 	"github.com/vitft/vitft/onnx"
 	"github.com/vitft/vitft/onnx/graph"
 )
 
-// queue runs a model on images that come from many goroutines, as many at a
-// time as are there. While a batch runs the next one gathers, so under load
-// nobody waits for company; otherwise an image waits for those that are being
-// prepared, and no longer than delay.
+// queue runs a model on images that come from many goroutines, as many at a time as are there. While a batch runs the
+// next one gathers, so under load nobody waits for company; otherwise an image waits for those that are being prepared,
+// and no longer than delay.
 type queue struct {
 	model    *onnx.ImageModel
 	size     int // of an image, in values
@@ -47,12 +47,12 @@ type answer struct {
 	err                   error
 }
 
-var errNotFinite = dataError("the model gives logits that are not finite for this image")
+var errNotFinite = fault.Data.Errorf("the model gives logits that are not finite for this image")
 
-func newQueue(model *onnx.ImageModel, size int, o ClassifierOptions) *queue {
+func newQueue(model *onnx.ImageModel, size int, o Options) *queue {
 	buffers := 2*o.MaxBatch + runtime.GOMAXPROCS(0)
 	q := &queue{
-		model: model, size: size, batch: o.MaxBatch, delay: o.MaxDelay, onBatch: o.OnBatch, which: [3]int{-1, -1, -1},
+		model: model, size: size, batch: o.MaxBatch, delay: *o.MaxDelay, onBatch: o.OnBatch, which: [3]int{-1, -1, -1},
 		requests: make(chan *request, buffers), buffers: make(chan []float32, buffers),
 		decoders: make(chan struct{}, runtime.GOMAXPROCS(0)), ended: make(chan struct{}),
 	}
@@ -74,8 +74,7 @@ func newQueue(model *onnx.ImageModel, size int, o ClassifierOptions) *queue {
 	return q
 }
 
-// close ends the queue once all requests are answered. submit must not be
-// called any more.
+// close ends the queue once all requests are answered. submit must not be called any more.
 func (q *queue) close() {
 	close(q.requests)
 	<-q.ended
@@ -148,8 +147,7 @@ func (q *queue) run() {
 	}
 }
 
-// gather adds requests to the first one until the batch is full, its time is
-// up, or no others are on their way.
+// gather adds requests to the first one until the batch is full, its time is up, or no others are on their way.
 func (q *queue) gather(batch []*request) []*request {
 	var timeout <-chan time.Time
 	for len(batch) < q.batch {
@@ -182,8 +180,7 @@ func (q *queue) gather(batch []*request) []*request {
 	return batch
 }
 
-// take copies the images that are still wanted together and frees their
-// buffers.
+// take copies the images that are still wanted together and frees their buffers.
 func (q *queue) take(batch []*request, pixels []float32) []*request {
 	wanted := batch[:0]
 	for _, r := range batch {
@@ -219,10 +216,12 @@ func (q *queue) answer(batch []*request, pixels []float32, outputs [][]float32) 
 				return slices.Clone(outputs[at][i*w : (i+1)*w])
 			}
 			a.probabilities, a.logits, a.embedding = row(0), row(1), row(2)
-			if slices.ContainsFunc(a.logits, func(z float32) bool { return math.IsNaN(float64(z)) || math.IsInf(float64(z), 0) }) {
+			if slices.ContainsFunc(a.logits, notFinite) {
 				a = answer{err: errNotFinite}
 			}
 		}
 		r.done <- a
 	}
 }
+
+func notFinite(z float32) bool { return math.IsNaN(float64(z)) || math.IsInf(float64(z), 0) }

@@ -1,4 +1,4 @@
-package engine
+package classify
 
 import (
 	"bufio"
@@ -14,11 +14,12 @@ import (
 	"github.com/vitft/vitft/engine/dataset"
 )
 
-// ClassifyFiles classifies image files, several at a time, and calls done with
-// each of them in the order of paths, as soon as it is known. A file that cannot
-// be classified, and a path that comes with an error, is passed on with the error
-// and stops nobody; an error from done, and the end of ctx, stops everything.
-func (c *Classifier) ClassifyFiles(ctx context.Context, paths iter.Seq2[string, error], done func(path string, p Prediction, err error) error) error {
+// ClassifyFiles classifies image files, several at a time, and calls done with each of them in the order of paths, as
+// soon as it is known. A file that cannot be classified, and a path that comes with an error, is passed on with the
+// error and stops nobody; an error from done, and the end of ctx, stops everything.
+func (c *Classifier) ClassifyFiles(
+	ctx context.Context, paths iter.Seq2[string, error], done func(path string, p Prediction, err error) error,
+) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	type file struct {
@@ -70,9 +71,8 @@ func (c *Classifier) ClassifyFiles(ctx context.Context, paths iter.Seq2[string, 
 	}
 }
 
-// ImageFiles lists what paths name: files, the images in folders, sorted, with
-// those in folders inside, and for "-" what the lines of list name. A path that
-// leads nowhere comes with an error.
+// ImageFiles lists what paths name: files, the images in folders, sorted, with those in folders inside, and for "-"
+// what the lines of list name. A path that leads nowhere comes with an error.
 func ImageFiles(paths []string, list io.Reader) iter.Seq2[string, error] {
 	return func(yield func(string, error) bool) {
 		for _, path := range paths {

@@ -1,69 +1,70 @@
-package engine
+package classify_test
 
 import (
 	"context"
 	"fmt"
 	"math/rand/v2"
-	"os"
 	"path/filepath"
 	"slices"
-	"sync"
 	"testing"
 	"time"
 
-	"github.com/vitft/vitft/calib"
-	"github.com/vitft/vitft/head"
+	"github.com/vitft/vitft/engine/artifact"
+	"github.com/vitft/vitft/engine/classify"
+	"github.com/vitft/vitft/internal/par"
+	"github.com/vitft/vitft/internal/testkit"
 	"github.com/vitft/vitft/onnx"
 	"github.com/vitft/vitft/onnx/graph"
+	"github.com/vitft/vitft/vit"
 )
 
-// classifierModel is a backbone with a head of random weights.
-func classifierModel(b *testing.B, backbone string, classes int) []byte {
-	c := Config{Backbone: backbone, Provider: "cpu"}
-	c.EnsureDefaults()
-	bb, err := openBackbone(c, Events{})
+// classifierOf is a backbone file with a head of random weights.
+func classifierOf(b *testing.B, path string, classes int) []byte {
+	p := vit.DefaultPreprocess(224, 224)
+	m, err := graph.Read(path)
 	if err != nil {
 		b.Fatal(err)
 	}
-	defer bb.encoder.Close()
-	d := bb.encoder.Dim()
-	h := &head.Head{Classes: classes, Dim: d, W: make([]float32, classes*d), B: make([]float32, classes)}
+	cut, found, err := m.Backbone(graph.FeatureChoice{Width: p.Width, Height: p.Height})
+	if err != nil {
+		b.Fatal(err)
+	}
+	h := graph.Head{Classes: classes, Weight: make([]float32, classes*int(found.Feature.Dim))}
 	r := rand.New(rand.NewPCG(1, 1))
-	labels := make([]string, classes)
-	for i := range h.W {
-		h.W[i] = float32(r.NormFloat64()) / 10
+	for i := range h.Weight {
+		h.Weight[i] = float32(r.NormFloat64()) / 10
 	}
-	for k := range labels {
-		labels[k] = fmt.Sprint("class ", k)
+	names := make([]string, classes)
+	for k := range names {
+		names[k] = fmt.Sprint("class ", k)
 	}
-	model, err := bb.export(h, graph.Views(1), calib.Scaling{}, labels)
+	model, err := artifact.Build(artifact.Parts{Backbone: cut, Head: h, Labels: names, Preprocess: p})
 	if err != nil {
 		b.Fatal(err)
 	}
 	return model
 }
 
-// BenchmarkClassifier measures a Classifier that 64 goroutines ask about encoded
-// images, or pixels, against bare session runs on one batch that is ready: same
-// model, batch, threads and moment. "of-bare" is the ratio of the rates, the
-// median over alternating rounds.
+// BenchmarkClassifier measures a Classifier that 64 goroutines ask about encoded images, or pixels, against bare
+// session runs on one batch that is ready: same model, batch, threads and moment. "of-bare" is the ratio of the rates,
+// the median over alternating rounds.
 func BenchmarkClassifier(b *testing.B) {
-	needRuntime(b)
 	for _, x := range []struct {
 		name   string
 		images int
 		open   func(b *testing.B) (model []byte, encoded [][]byte)
 	}{
 		{"embedded", 512, func(b *testing.B) ([]byte, [][]byte) {
-			return classifierModel(b, DefaultBackbone(), 10), readAll(b, filepath.Join(writeImages(b, 1, 20), "*", "*"))
+			return model(b), photos(5)
 		}},
 		{"vit-tiny", 96, func(b *testing.B) ([]byte, [][]byte) {
-			return classifierModel(b, sharedModel(b), 100), readAll(b, filepath.Join(shared(b, "data", "imagenet_sanity20"), "*.JPEG"))
+			photos := readAll(b, filepath.Join(testkit.Shared(b, "data", "imagenet_sanity20"), "*.JPEG"))
+			return classifierOf(b, testkit.Model(b), 100), photos
 		}},
 	} {
 		b.Run(x.name, func(b *testing.B) {
 			model, encoded := x.open(b)
-			c, err := NewClassifier(model, ClassifierOptions{Provider: "cpu"})
+			c, err := classify.New(model, classify.Options{Device: onCPU})
 			if err != nil {
 				b.Fatal(err)
 			}
@@ -87,7 +88,8 @@ func BenchmarkClassifier(b *testing.B) {
 					rates = append(rates, float64(x.images)/bytes)
 				}
 			}
-			for name, v := range map[string][]float64{"of-bare": fromBytes, "pixels-of-bare": fromPixels, "images/s": rates} {
+			metrics := map[string][]float64{"of-bare": fromBytes, "pixels-of-bare": fromPixels, "images/s": rates}
+			for name, v := range metrics {
 				slices.Sort(v)
 				b.ReportMetric(v[len(v)/2], name)
 			}
@@ -101,21 +103,17 @@ func readAll(b *testing.B, pattern string) (files [][]byte) {
 		b.Fatalf("%s: %d files, %v", pattern, len(paths), err)
 	}
 	for _, path := range paths {
-		data, err := os.ReadFile(path)
-		if err != nil {
-			b.Fatal(err)
-		}
-		files = append(files, data)
+		files = append(files, testkit.ReadFile(b, path))
 	}
 	return files
 }
 
 // pixelsOf is a question with images that are preprocessed already.
-func pixelsOf(b *testing.B, c *Classifier, encoded [][]byte) func(context.Context, int) error {
+func pixelsOf(b *testing.B, c *classify.Classifier, encoded [][]byte) func(context.Context, int) error {
 	prepared := make([][]float32, len(encoded))
 	for i, data := range encoded {
-		prepared[i] = make([]float32, c.preprocess.Size())
-		if err := c.preprocess.Bytes(data, prepared[i]); err != nil {
+		prepared[i] = make([]float32, c.Preprocess().Size())
+		if err := c.Preprocess().Bytes(data, prepared[i]); err != nil {
 			b.Fatal(err)
 		}
 	}
@@ -125,14 +123,13 @@ func pixelsOf(b *testing.B, c *Classifier, encoded [][]byte) func(context.Contex
 	}
 }
 
-// bareRun is the seconds that the model takes for so many images in batches of
-// 16, which are ready.
-func bareRun(b *testing.B, m *onnx.ImageModel, c *Classifier, encoded [][]byte, images int) float64 {
+// bareRun is the seconds that the model takes for so many images in batches of 16, which are ready.
+func bareRun(b *testing.B, m *onnx.ImageModel, c *classify.Classifier, encoded [][]byte, images int) float64 {
 	const batch = 16
-	size := c.preprocess.Size()
+	size := c.Preprocess().Size()
 	pixels := make([]float32, batch*size)
 	for i := range batch {
-		if err := c.preprocess.Bytes(encoded[i%len(encoded)], pixels[i*size:(i+1)*size]); err != nil {
+		if err := c.Preprocess().Bytes(encoded[i%len(encoded)], pixels[i*size:(i+1)*size]); err != nil {
 			b.Fatal(err)
 		}
 	}
@@ -151,22 +148,14 @@ func bareRun(b *testing.B, m *onnx.ImageModel, c *Classifier, encoded [][]byte, 
 
 // ask is the seconds that 64 goroutines take to ask about so many images.
 func ask(b *testing.B, images int, question func(ctx context.Context, i int) error) float64 {
-	next := make(chan int, images)
-	for i := range images {
-		next <- i
+	ctx, begin := context.Background(), time.Now()
+	err := par.For(ctx, images, 64, func(i int) {
+		if err := question(ctx, i); err != nil {
+			b.Error(err)
+		}
+	})
+	if err != nil {
+		b.Fatal(err)
 	}
-	close(next)
-	begin := time.Now()
-	var wg sync.WaitGroup
-	for range 64 {
-		wg.Go(func() {
-			for i := range next {
-				if err := question(context.Background(), i); err != nil {
-					b.Error(err)
-				}
-			}
-		})
-	}
-	wg.Wait()
 	return time.Since(begin).Seconds()
 }

@@ -1,4 +1,4 @@
-package engine
+package artifact
 
 import (
 	"bytes"
@@ -8,18 +8,24 @@ import (
 	"github.com/vitft/vitft/vit"
 )
 
-// huggingFace is config.json and preprocessor_config.json in the Hugging Face
-// convention, from which transformers, Optimum and transformers.js know classes
-// and preprocessing of the model.onnx beside them.
+// File is a file that belongs beside a model.
+type File struct {
+	Name    string
+	Content []byte
+}
+
+// HuggingFace makes config.json and preprocessor_config.json in the Hugging Face convention, from which transformers,
+// Optimum and transformers.js know classes and preprocessing of the model.onnx beside them. dim is the length of its
+// embedding.
 //
-// A centre crop lies one pixel further left or up there where half of an odd
-// rest rounds to an odd number; see package vit.
-func huggingFace(labels []string, p vit.Preprocess, dim int) (config, preprocessor []byte, err error) {
+// A centre crop lies one pixel further left or up there where half of an odd rest rounds to an odd number; see package
+// vit.
+func HuggingFace(labels []string, p vit.Preprocess, dim int) ([]File, error) {
 	names, err := labelMaps(labels)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	config, err = indented(struct {
+	config := struct {
 		Architectures []string        `json:"architectures"`
 		ModelType     string          `json:"model_type"`
 		Problem       string          `json:"problem_type"`
@@ -28,16 +34,20 @@ func huggingFace(labels []string, p vit.Preprocess, dim int) (config, preprocess
 		Hidden        int             `json:"hidden_size"`
 		ID2Label      json.RawMessage `json:"id2label"`
 		Label2ID      json.RawMessage `json:"label2id"`
-	}{[]string{"ViTForImageClassification"}, "vit", "single_label_classification", max(p.Width, p.Height), 3, dim, names[0], names[1]})
-	if err != nil {
-		return nil, nil, err
+	}{
+		[]string{"ViTForImageClassification"}, "vit", "single_label_classification",
+		max(p.Width, p.Height), 3, dim, names[0], names[1],
 	}
-	preprocessor, err = indented(newProcessor(p))
-	return config, preprocessor, err
+	files := []File{{Name: "config.json"}, {Name: "preprocessor_config.json"}}
+	for i, v := range []any{config, newProcessor(p)} {
+		if files[i].Content, err = indented(v); err != nil {
+			return nil, err
+		}
+	}
+	return files, nil
 }
 
-// labelMaps are id2label and label2id in the order of the ids, which a Go map
-// would not keep.
+// labelMaps are id2label and label2id in the order of the ids, which a Go map would not keep.
 func labelMaps(labels []string) (maps [2]json.RawMessage, err error) {
 	var text [2]bytes.Buffer
 	for i, label := range labels {
@@ -62,7 +72,7 @@ func labelMaps(labels []string) (maps [2]json.RawMessage, err error) {
 	return maps, nil
 }
 
-// processor is a preprocessor_config.json.
+// processor is the content of preprocessor_config.json.
 type processor struct {
 	Type         string     `json:"image_processor_type"`
 	DoConvertRGB bool       `json:"do_convert_rgb"`
@@ -84,20 +94,23 @@ type sides struct {
 	Width        int `json:"width,omitempty"`
 }
 
-// newProcessor says p with a processor that has the steps: ViT's squashes, DeiT's
-// crops after it, CLIP's scales the shortest edge and crops.
+// newProcessor says p with a processor that has the steps: ViT's squashes, DeiT's crops after it, CLIP's scales the
+// shortest edge and crops.
 func newProcessor(p vit.Preprocess) processor {
 	p = p.Resolved()
 	input := &sides{Height: p.Height, Width: p.Width}
 	c := processor{
-		Type: "ViTImageProcessor", DoConvertRGB: true, DoResize: true, Size: *input, Resample: pillowNumber[p.Interpolation],
+		Type: "ViTImageProcessor", DoConvertRGB: true,
+		DoResize: true, Size: *input, Resample: pillowNumber[p.Interpolation],
 		DoRescale: true, Factor: 1.0 / 255, DoNormalize: true, Mean: p.Mean, Std: p.Std,
 	}
 	switch {
 	case p.Resize == "shortest":
-		c.Type, c.Size, c.DoCenterCrop, c.CropSize = "CLIPImageProcessor", sides{ShortestEdge: p.ResizeTo}, true, input
+		c.Type, c.Size = "CLIPImageProcessor", sides{ShortestEdge: p.ResizeTo}
+		c.DoCenterCrop, c.CropSize = true, input
 	case p.ResizeTo > 0:
-		c.Type, c.Size, c.DoCenterCrop, c.CropSize = "DeiTImageProcessor", sides{Height: p.ResizeTo, Width: p.ResizeTo}, true, input
+		c.Type, c.Size = "DeiTImageProcessor", sides{Height: p.ResizeTo, Width: p.ResizeTo}
+		c.DoCenterCrop, c.CropSize = true, input
 	}
 	return c
 }

@@ -1,0 +1,260 @@
+// Package classify says what is on images, with a model that vitft exported: inference and nothing else, for programs
+// that do not train.
+//
+// # Basics
+//
+//	c, err := classify.Open("run", classify.Options{}) // a run folder or a model.onnx
+//	defer c.Close()
+//	p, err := c.ClassifyBytes(ctx, photo)              // p.Label, p.Confidence, p.Top(5)
+//
+// [New] takes the content of a model.onnx, which may come out of the program itself with go:embed. One [Classifier]
+// serves a whole program: images of all calls are run together. What is wrong with an image is a *vit.ImageError; the
+// kind of any other error is told by package fault.
+//
+// # Caveats
+//
+// The program needs cgo and, where it runs, the ONNX Runtime library, which is loaded once per process. Answers have
+// the same bits in whatever company on one machine with one library; another processor, provider or number of threads
+// rounds differently.
+package classify
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"image"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync"
+
+	"github.com/vitft/vitft/engine/artifact"
+	"github.com/vitft/vitft/engine/fault"
+	"github.com/vitft/vitft/engine/setting"
+	"github.com/vitft/vitft/internal/par"
+	"github.com/vitft/vitft/onnx"
+	"github.com/vitft/vitft/onnx/graph"
+	"github.com/vitft/vitft/vit"
+)
+
+// ErrClosed means that a Classifier was used after Close.
+var ErrClosed = errors.New("the classifier is closed")
+
+// Classifier names what is on images. It is safe for concurrent use, and meant for it: images of different calls are
+// run together, up to MaxBatch at a time, while others are decoded in the callers' goroutines. An image gets the same
+// answer in whatever company; on the CPU, to the last bit. At most 2·MaxBatch + GOMAXPROCS images are in memory as
+// pixels; further callers wait their turn.
+//
+// A call whose context ends returns at once and does not disturb the others.
+type Classifier struct {
+	model      *onnx.ImageModel
+	preprocess vit.Preprocess
+	labels     []string
+	info       ModelInfo
+	maxPixels  int
+	queue      *queue
+
+	mu     sync.RWMutex // held to change closed
+	closed bool
+	calls  sync.WaitGroup
+	end    sync.Once
+	err    error // of closing the model
+}
+
+// Open loads the model of a run folder, or a model.onnx.
+func Open(path string, o Options) (*Classifier, error) {
+	file, card := path, ""
+	if stat, err := os.Stat(path); err == nil && stat.IsDir() {
+		file = filepath.Join(path, artifact.ModelFile)
+		if text, err := os.ReadFile(filepath.Join(path, artifact.CardFile)); err == nil {
+			card = string(text)
+		}
+	}
+	model, err := os.ReadFile(file)
+	switch {
+	case errors.Is(err, fs.ErrNotExist) && file != path:
+		return nil, fault.Data.Errorf("%s has no %s: it is no finished run", path, artifact.ModelFile)
+	case errors.Is(err, fs.ErrNotExist):
+		return nil, fault.Data.Errorf("there is no run folder or model file %s", path)
+	case err != nil:
+		return nil, fmt.Errorf("read the model: %w", err)
+	}
+	c, err := load(model, filepath.Dir(file), o)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", file, err)
+	}
+	c.info.Name, c.info.Path, c.info.Card = artifact.NameOf(path), file, card
+	return c, nil
+}
+
+// New loads the content of a model.onnx, which may be embedded in the program with go:embed. It is not needed any more
+// afterwards.
+func New(model []byte, o Options) (*Classifier, error) { return load(model, "", o) }
+
+// Classify classifies an image that is decoded already, and upright. Decoded by others, a JPEG may have slightly other
+// pixels than ClassifyBytes gives it.
+func (c *Classifier) Classify(ctx context.Context, img image.Image) (Prediction, error) {
+	return c.one(ctx, func(pixels []float32) error {
+		b := img.Bounds()
+		if w, h := b.Dx(), b.Dy(); w > 0 && h > c.maxPixels/w {
+			err := fmt.Errorf("%d×%d pixels; the limit is %d in all", w, h, c.maxPixels)
+			return &vit.ImageError{Reason: vit.ReasonTooLarge, Err: err}
+		}
+		return c.preprocess.GoImage(img, pixels)
+	})
+}
+
+// ClassifyBytes classifies an encoded image, the content of a file: JPEG, PNG, WebP, GIF, BMP, TIFF, PGM or PPM. What
+// is wrong with one is a *vit.ImageError.
+func (c *Classifier) ClassifyBytes(ctx context.Context, encoded []byte) (Prediction, error) {
+	return c.one(ctx, c.decode(encoded))
+}
+
+// ClassifyBatch classifies several encoded images and returns as many results in their order. An error beside it says
+// that there are none: the context has ended, or the Classifier is closed.
+func (c *Classifier) ClassifyBatch(ctx context.Context, encoded [][]byte) ([]Classified, error) {
+	if err := c.begin(); err != nil {
+		return nil, err
+	}
+	defer c.calls.Done()
+	results, waiting := make([]Classified, len(encoded)), make([]*request, len(encoded))
+	err := par.For(ctx, len(encoded), 0, func(i int) {
+		waiting[i], results[i].Err = c.queue.submit(ctx, c.decode(encoded[i]))
+	})
+	if err != nil {
+		return nil, err
+	}
+	for i, r := range waiting {
+		if r != nil {
+			results[i].Prediction, results[i].Err = c.predicted(r.wait())
+		}
+	}
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	return results, nil
+}
+
+// ClassifyPixels runs the model on n images that are preprocessed already, [n,3,H,W], and returns n predictions.
+func (c *Classifier) ClassifyPixels(ctx context.Context, pixels []float32, n int) ([]Prediction, error) {
+	size := c.preprocess.Size()
+	if n < 0 || len(pixels) != n*size {
+		return nil, fault.Config.Errorf("%d pixel values for %d images of 3×%d×%d, which have %d",
+			len(pixels), n, c.preprocess.Height, c.preprocess.Width, max(n, 0)*size)
+	}
+	if err := c.begin(); err != nil {
+		return nil, err
+	}
+	defer c.calls.Done()
+	waiting := make([]*request, n)
+	for i := range waiting {
+		var err error
+		waiting[i], err = c.queue.submit(ctx, func(dst []float32) error {
+			copy(dst, pixels[i*size:])
+			return nil
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+	predictions := make([]Prediction, n)
+	for i, r := range waiting {
+		var err error
+		if predictions[i], err = c.predicted(r.wait()); err != nil {
+			return nil, err
+		}
+	}
+	return predictions, nil
+}
+
+// Labels are the class names in the order of the model's outputs.
+func (c *Classifier) Labels() []string { return slices.Clone(c.labels) }
+
+// Preprocess is how images become the model's input.
+func (c *Classifier) Preprocess() vit.Preprocess { return c.preprocess }
+
+// Info says what is run.
+func (c *Classifier) Info() ModelInfo { return c.info }
+
+// Close waits for the calls in progress and frees the model. Later calls fail with ErrClosed.
+func (c *Classifier) Close() error {
+	c.end.Do(func() {
+		c.mu.Lock()
+		c.closed = true
+		c.mu.Unlock()
+		c.calls.Wait()
+		c.queue.close()
+		c.err = c.model.Close()
+	})
+	return c.err
+}
+
+// load makes a Classifier of a model whose external weights, if it has any, lie in dir.
+func load(model []byte, dir string, o Options) (*Classifier, error) {
+	setting.Fill(o.Fields())
+	if err := setting.Check(o.Fields()); err != nil {
+		return nil, err
+	}
+	sig, err := graph.ReadSignature(model)
+	if err != nil {
+		return nil, err
+	}
+	d, err := artifact.Describe(sig)
+	if err != nil {
+		return nil, err
+	}
+	if err := o.Device.Load(o.Events); err != nil {
+		return nil, err
+	}
+	m, err := onnx.NewImageModel(model, o.Device.Session(dir))
+	if err != nil {
+		return nil, err
+	}
+	sum := sha256.Sum256(model)
+	c := &Classifier{model: m, preprocess: d.Preprocess, labels: d.Labels, maxPixels: o.MaxPixels, info: ModelInfo{
+		Name: "model", SHA256: hex.EncodeToString(sum[:]), Metadata: sig.Metadata,
+		Classes: len(d.Labels), Dim: d.Dim, Width: d.Preprocess.Width, Height: d.Preprocess.Height,
+		Provider: m.Provider(), Note: m.Note(), OneByOne: m.OneByOne(),
+	}}
+	note := []any{"runs on", c.info.Provider}
+	if c.info.Note != "" {
+		note = append(note, "why", c.info.Note)
+	}
+	o.Events.Info("provider", note...)
+	if c.info.OneByOne { // a batch would only make the first of it wait for the last
+		o.MaxBatch = 1
+	}
+	c.queue = newQueue(m, d.Preprocess.Size(), o)
+	return c, nil
+}
+
+func (c *Classifier) one(ctx context.Context, prepare func(pixels []float32) error) (Prediction, error) {
+	if err := c.begin(); err != nil {
+		return Prediction{}, err
+	}
+	defer c.calls.Done()
+	r, err := c.queue.submit(ctx, prepare)
+	if err != nil {
+		return Prediction{}, err
+	}
+	return c.predicted(r.wait())
+}
+
+// decode is how an encoded image becomes pixels.
+func (c *Classifier) decode(encoded []byte) func(pixels []float32) error {
+	return func(pixels []float32) error { return c.preprocess.BytesWithin(c.maxPixels, encoded, pixels) }
+}
+
+// begin counts a call; the caller ends it with c.calls.Done.
+func (c *Classifier) begin() error {
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	if c.closed {
+		return ErrClosed
+	}
+	c.calls.Add(1)
+	return nil
+}
