@@ -1,10 +1,12 @@
-package graph
+package vision
 
 import (
 	"errors"
 	"math"
 	"math/rand/v2"
 	"testing"
+
+	"github.com/vitft/vitft/onnx/graph"
 )
 
 // fromHalf is the value of a finite float16.
@@ -86,8 +88,8 @@ func TestQuantise(t *testing.T) {
 
 // A model without large float32 weights has nothing to store otherwise.
 func TestNothingToStoreOtherwise(t *testing.T) {
-	for name, convert := range map[string]func(*Model) (int, error){"half": (*Model).HalfWeights, "int8": (*Model).QuantizeWeights} {
-		if n, err := convert(read(t, "float16.onnx")); n != 0 || !errors.Is(err, ErrModel) {
+	for name, convert := range map[string]func(*graph.Model) (int, error){"half": HalfWeights, "int8": QuantizeWeights} {
+		if n, err := convert(read(t, "float16.onnx")); n != 0 || !errors.Is(err, graph.ErrModel) {
 			t.Errorf("%s: %d, %v", name, n, err)
 		}
 	}
