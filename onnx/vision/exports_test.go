@@ -180,6 +180,56 @@ func TestExports(t *testing.T) {
 			s.do("DequantizeLinear", "output", []string{"product", "scale", "point"})
 			s.gives("output", 2)
 		}, "cls", PoolLogits, 0, 8},
+		"a classifier of quantised operators, its bias apart": {func(s *sketch) {
+			s.do("Gather", "cls", []string{s.tokens("norm", "cls_token", 1), s.scalar("zero_", 0)}, graph.IntAttr("axis", 1))
+			s.do("QuantizeLinear", "q", []string{"cls", s.weight("scale"), s.scalar("point", 0)})
+			s.do("QLinearMatMul", "product", []string{"q", "scale", "point", s.weight("head.w", 8, 5), "scale", "point", "scale", "point"})
+			s.do("QLinearAdd", "sum", []string{s.weight("head.b", 5), "scale", "point", "product", "scale", "point", "scale", "point"})
+			s.do("DequantizeLinear", "output", []string{"sum", "scale", "point"})
+			s.gives("output", 2)
+		}, "cls", PoolLogits, 0, 8},
+		"a classifier that is a convolution of one pixel": {func(s *sketch) {
+			s.do("Conv", "patch", []string{PixelValues, s.weight("patch.w", 8, 3, 4, 4)}, graph.IntsAttr("strides", 4, 4))
+			s.do("GlobalAveragePool", "pooled", []string{"patch"})
+			s.do("Conv", "scores", []string{"pooled", s.weight("head.w", 5, 8, 1, 1)})
+			s.do("Flatten", "logits", []string{"scores"})
+			s.gives("logits", 2)
+		}, "pooled", PoolMean, 0, 8},
+		"a classifier whose bias is put first": {func(s *sketch) {
+			s.do("Gather", "cls", []string{s.tokens("norm", "cls_token", 1), s.scalar("zero_", 0)}, graph.IntAttr("axis", 1))
+			s.do("MatMul", "product", []string{"cls", s.weight("head.w", 8, 5)})
+			s.do("Add", "sum", []string{s.weight("head.b", 5), "product"})
+			s.do("Sigmoid", "output", []string{"sum"})
+			s.gives("output", 2)
+		}, "cls", PoolLogits, 0, 8},
+		"a feature map that a scale for each channel makes": {func(s *sketch) {
+			s.do("Conv", "patch", []string{PixelValues, s.weight("patch.w", 8, 3, 4, 4)}, graph.IntsAttr("strides", 4, 4))
+			s.do("Reshape", "map", []string{"patch", s.integers("wanted", -1, 4, 8, 4)})
+			s.do("Mul", "scaled", []string{"map", s.weight("scale", 4)})
+			s.do("Relu", "output", []string{"scaled"})
+			s.gives("output", 4)
+		}, "output", PoolMean, 0, 4},
+		"a feature map that only its shape tells of": {func(s *sketch) {
+			s.do("Conv", "patch", []string{PixelValues, s.weight("patch.w", 8, 3, 4, 4)}, graph.IntsAttr("strides", 4, 4))
+			s.do("Reshape", "map", []string{"patch", s.integers("wanted", -1, 4, 4, 8)})
+			s.do("Add", "output", []string{"map", s.weight("bias", 1)})
+			s.gives("output", 4)
+		}, "output", PoolMean, 0, 8},
+		"a feature map whose channels were moved to the front": {func(s *sketch) {
+			s.do("Conv", "patch", []string{PixelValues, s.weight("patch.w", 8, 3, 4, 4)}, graph.IntsAttr("strides", 4, 4))
+			s.do("Transpose", "last", []string{"patch"}, graph.IntsAttr("perm", 0, 2, 3, 1))
+			s.do("LayerNormalization", "norm", []string{"last", s.weight("norm.w", 8), s.weight("norm.b", 8)})
+			s.do("Transpose", "output", []string{"norm"}, graph.IntsAttr("perm", 0, 3, 1, 2))
+			s.gives("output", 4)
+		}, "output", PoolMean, 0, 8},
+		"an embedding beside a tanh": {func(s *sketch) {
+			x := s.tokens("norm", "cls_token", 1)
+			s.do("Gather", "cls", []string{x, s.scalar("zero_", 0)}, graph.IntAttr("axis", 1))
+			s.do("Tanh", "squashed", []string{"cls"})
+			s.do("Identity", "pooler_output", []string{"squashed"})
+			s.gives(x, 3)
+			s.gives("pooler_output", 2)
+		}, "norm", PoolCLS, 1, 8},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -283,5 +333,127 @@ func TestNotTheSameEachTime(t *testing.T) {
 		if _, err := Inspect(s.Model, FeatureChoice{}); (err != nil) != (tt.says != "") || err != nil && !strings.Contains(err.Error(), tt.says) {
 			t.Errorf("%s: %v", name, err)
 		}
+	}
+}
+
+// What a classifier may not end in, and what is said of it.
+func TestNoClassifier(t *testing.T) {
+	for says, build := range map[string]func(s *sketch){
+		"ends in a convolution": func(s *sketch) {
+			s.do("Conv", "logits", []string{PixelValues, s.weight("w", 5, 3, 16, 16)})
+		},
+		"of two computed matrices": func(s *sketch) {
+			s.do("Flatten", "flat", []string{PixelValues})
+			s.do("Gemm", "logits", []string{"flat", "flat"}, graph.IntAttr("transB", 1))
+		},
+		"whose input is in 8 bits": func(s *sketch) {
+			s.do("Flatten", "flat", []string{PixelValues})
+			s.do("QGemm", "logits", []string{"flat", "scale", "point", s.weight("w", 768, 5), s.weight("scale"), s.scalar("point", 0)})
+			slices.Reverse(s.Graph().Initializer)
+		},
+		"no dense layer": func(s *sketch) {
+			s.do("ReduceMean", "logits", []string{PixelValues}, graph.IntsAttr("axes", 2, 3), graph.IntAttr("keepdims", 0))
+		},
+		"joins several branches": func(s *sketch) {
+			s.do("Flatten", "flat", []string{PixelValues})
+			for _, part := range []string{"a", "b", "c"} {
+				s.do("Gemm", part, []string{"flat", s.weight(part+".w", 768, 5), s.weight(part+".b", 5)})
+			}
+			s.do("Add", "two", []string{"a", "b"})
+			s.do("Add", "logits", []string{"two", "c"})
+		},
+	} {
+		s := newSketch()
+		build(s)
+		s.gives("logits", 2)
+		_, err := Inspect(s.Model, FeatureChoice{Pooling: PoolLogits})
+		if !errors.Is(err, graph.ErrModel) || !strings.Contains(err.Error(), says) {
+			t.Errorf("%v, should say %q", err, says)
+		}
+	}
+	f := newFacts(newSketch().Model)
+	if _, err := f.classifierEnd("nothing", true); err == nil || err.Error() != "is not computed" {
+		t.Errorf("nothing: %v", err)
+	}
+}
+
+// Where the size of patches does not tell how many tokens stand before them, other signs do.
+func TestPrefixTokens(t *testing.T) {
+	for _, tt := range []struct {
+		put    []any
+		tokens int64
+		prefix int64
+		cls    bool
+	}{
+		{nil, 16, 0, false},
+		{nil, 17, 1, true},
+		{nil, 18, 0, false},
+		{nil, -1, 0, false},
+		{[]any{"cls_token", 1}, 17, 1, true},
+		{[]any{"cls_token", 1}, -1, 1, true},
+		{[]any{"cls_token", 1}, 21, 5, true}, // registers were put in later
+		{[]any{"reg_tokens", 4}, 20, 4, false},
+	} {
+		s := newSketch()
+		s.tokens("output", tt.put...)
+		f := newFacts(s.Model)
+		prefix, cls, why := f.prefixTokens(tt.tokens, ImageInput{Input: "elsewhere"})
+		if prefix != tt.prefix || cls != tt.cls {
+			t.Errorf("%v, %d tokens: %d, %v, since %s", tt.put, tt.tokens, prefix, cls, why)
+		}
+	}
+}
+
+// What is wrong with the tensor that was asked for.
+func TestUnfitTensors(t *testing.T) {
+	for says, tt := range map[string]struct {
+		pooling Pooling
+		build   func(s *sketch) string
+	}{
+		"need [B,D], [B,N,D] or [B,D,h,w]": {"", func(s *sketch) string {
+			return s.do("Unsqueeze", "y", []string{PixelValues, s.integers("axis", 0)})
+		}},
+		"cannot be inferred; run onnx.shape_inference on the model, or": {"", func(s *sketch) string {
+			return s.do("Unheard", "y", []string{PixelValues})
+		}},
+		"the length of the feature": {"", func(s *sketch) string {
+			return s.do("Reshape", "y", []string{PixelValues, s.do("Abs", "two", []string{s.weight("unknown", 2)})})
+		}},
+		"does not apply to the feature map": {PoolCLS, func(s *sketch) string {
+			return s.do("Relu", "y", []string{PixelValues})
+		}},
+		"pooling pooled needs [B,D]": {PoolOutput, func(s *sketch) string {
+			return s.tokens("y")
+		}},
+		"needs tokens [B,N,D], and y is": {PoolMean, func(s *sketch) string {
+			return s.do("Flatten", "y", []string{PixelValues})
+		}},
+		"depends on no input": {"", func(s *sketch) string {
+			return s.do("Relu", "y", []string{s.weight("w", 2, 8)})
+		}},
+	} {
+		s := newSketch()
+		tensor := tt.build(s)
+		s.gives(s.tokens("output"), 3)
+		_, err := Inspect(s.Model, FeatureChoice{Tensor: tensor, Pooling: tt.pooling})
+		if !errors.Is(err, graph.ErrModel) || !strings.Contains(err.Error(), says) {
+			t.Errorf("%v, should say %q", err, says)
+		}
+	}
+	s := newSketch()
+	s.SetInputs(float32s(PixelValues, 4, 3, 16, 16))
+	s.gives(s.do("Reshape", "y", []string{PixelValues, s.integers("wanted", 2, 1536)}), 2)
+	if _, err := Inspect(s.Model, FeatureChoice{}); err == nil || !strings.Contains(err.Error(), "not one feature per image") {
+		t.Errorf("half the batch: %v", err)
+	}
+	s = newSketch()
+	s.SetInputs(float32s(PixelValues, -1, 3, -1, -1))
+	s.do("GlobalAveragePool", "pooled", []string{s.do("Conv", "c", []string{PixelValues, s.weight("w", 8, 3, 3, 3)})})
+	s.gives(s.do("Flatten", "y", []string{"pooled"}), 2)
+	if _, _, err := Backbone(s.Model, FeatureChoice{}); err == nil || !strings.Contains(err.Error(), "say which width and height") {
+		t.Errorf("any size: %v", err)
+	}
+	if _, in, err := Backbone(s.Model, FeatureChoice{Width: 20, Height: 10}); err != nil || in.Image.Width != 20 || in.Image.Height != 10 {
+		t.Errorf("a size: %+v, %v", in.Image, err)
 	}
 }
