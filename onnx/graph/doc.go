@@ -1,28 +1,23 @@
-// Package graph reads and edits ONNX model files: it finds the feature tensor of an image encoder, cuts the model down
-// to it, and appends a trained head for export. It is pure Go and runs nothing.
+// Package graph reads, edits and builds ONNX models: it is the intermediate representation that the other packages
+// share. It is pure Go, runs nothing, and knows nothing of what a model is for.
 //
 // # Basics
 //
-//	m, err := graph.Read("vit.onnx")
-//	backbone, found, err := m.Backbone(graph.FeatureChoice{})
+//	m, err := graph.Read("vit.onnx")            // or Parse, or New for an empty one
+//	part, err := m.Cut(inputs, outputs)         // what lies between some tensors
+//	b := graph.NewBuilder(part, "mean")         // names begin with mean/
+//	y := b.Reduce("ReduceMean", x, "", false, 1)
+//	part.SetOutputs(graph.Value{Name: y, Type: "float32", Shape: []int64{graph.Unknown, 192}})
+//	part.Prune()                                // what the outputs do not need
+//	data, err := part.Bytes()
 //
-// turns any file that holds an image encoder into a model with the one input pixel_values, float32 [B,3,H,W], and the
-// one output embedding, float32 [B,D]; found says what was chosen and why. Everything between the boundary and the
-// original graph (float16 casts, layout, pooling) is made of graph nodes, so an exported model computes what training
-// saw. [Inspect] tells the same without cutting, and [Model.AppendHead] adds the classifier.
-//
-// # What is recognised
-//
-// In this order: a pooled output [B,D], by name (embedding, image_embeds, pooler_output, …) or because nothing makes it a
-// classifier's; the tokens [B,N,D] of the last layer (last_hidden_state), pooled to the CLS token, the mean of the patch
-// tokens, registers left out, or both; for a classifier that gives only logits, the input of its last matrix product; and
-// the mean over a feature map [B,D,h,w] or [B,h,w,D]. The batch may be fixed or dynamic, the image size too;
-// images may enter as NCHW or NHWC, float32, float16 or uint8. Of a model with several inputs, such as CLIP, the image
-// half is taken if the feature depends on it alone.
+// [Model.Index] finds what gives and what reads a tensor. The nodes of [Model.Graph] are in topological order, in which
+// [Model.Sort] puts them where a builder did not; so walking them backwards visits consumers before producers.
+// [ReadSignature] tells of a serialised model what must be known to run it, without decoding its weights.
 //
 // # Caveats
 //
-// The choice is made from names, shapes and the structure of the graph; where those mislead, name the tensor and the
-// pooling. Shapes that the file leaves open are inferred for the operators that image encoders are made of, and no
-// others. Everything that cannot serve is refused with an error that wraps [ErrModel].
+// [Node], [Tensor] and [Attribute] are the messages of the file format itself, and copies share weights: change what a
+// [Builder] added, not what was there. Weights in other files stay there until [Model.Inline]. Every error that means
+// that a model is unsuitable wraps [ErrModel].
 package graph

@@ -1,45 +1,130 @@
 package graph
 
 import (
-	"encoding/binary"
-	"math"
+	"fmt"
 	"slices"
 
 	"github.com/vitft/vitft/onnx/graph/onnxpb"
 	"google.golang.org/protobuf/proto"
 )
 
-// prune drops every node, weight and function that the outputs do not need.
-func (m *Model) prune() {
-	g := m.proto.Graph
-	needed := map[string]bool{}
-	for _, o := range g.Output {
-		needed[o.GetName()] = true
+// Clone returns a copy that shares nothing with m.
+func (m *Model) Clone() *Model {
+	c := *m
+	c.proto = proto.Clone(m.proto).(*onnxpb.ModelProto)
+	return &c
+}
+
+// Copy returns a copy whose nodes, inputs, outputs and metadata can be edited while m stays as it is. Weights and
+// attributes are shared; the declarations of tensors inside the graph, and documentation, are left out.
+func (m *Model) Copy() *Model {
+	old := m.proto.Graph
+	g := &Graph{
+		Name: old.Name, Input: slices.Clone(old.Input), Output: slices.Clone(old.Output),
+		Initializer: slices.Clone(old.Initializer), SparseInitializer: slices.Clone(old.SparseInitializer),
 	}
-	var nodes []*onnxpb.NodeProto
-	for _, n := range slices.Backward(g.Node) { // consumers stand after producers
+	for _, n := range old.Node {
+		g.Node = append(g.Node, copyNode(n))
+	}
+	return m.With(g)
+}
+
+// With returns a model of another graph that is like m otherwise: in its operator sets, functions and metadata, and in
+// where its external data is.
+func (m *Model) With(g *Graph) *Model {
+	old := m.proto
+	p := &onnxpb.ModelProto{
+		IrVersion:       proto.Int64(max(old.GetIrVersion(), 4)), // 4: weights need not be inputs
+		OpsetImport:     old.OpsetImport,
+		ProducerName:    old.ProducerName,
+		ProducerVersion: old.ProducerVersion,
+		Domain:          old.Domain,
+		ModelVersion:    old.ModelVersion,
+		DocString:       old.DocString,
+		Functions:       old.Functions,
+		Graph:           g,
+	}
+	for _, prop := range old.MetadataProps {
+		p.MetadataProps = append(p.MetadataProps, proto.Clone(prop).(*onnxpb.StringStringEntryProto))
+	}
+	return &Model{proto: p, dir: m.dir}
+}
+
+// Cut returns the part of the model that leads from some tensors, which become its inputs, to others, its outputs.
+// Nodes that the outputs do not need, or not any more, are left out. Weights are shared with m. The error, which wraps
+// [ErrModel], names what the outputs need beside the inputs.
+func (m *Model) Cut(inputs, outputs []Value) (*Model, error) {
+	c := m.Copy()
+	given := map[string]bool{}
+	for _, v := range inputs {
+		given[v.Name] = true
+	}
+	for _, n := range c.proto.Graph.Node {
+		for i, o := range n.Output {
+			if given[o] {
+				n.Output[i] = "" // an output that is left out
+			}
+		}
+	}
+	c.SetInputs(inputs...)
+	c.SetOutputs(outputs...)
+	c.Prune()
+	if n, name := c.Unsorted(); n != nil {
+		return nil, fmt.Errorf("%w: cut: node %s %q needs %q too; make it an input", ErrModel, n.GetOpType(), n.GetName(), name)
+	}
+	x := c.Index()
+	for _, v := range outputs {
+		if x.producers[v.Name] == nil && x.weights[v.Name] == nil && !given[v.Name] {
+			return nil, fmt.Errorf("%w: cut: it has no tensor %q", ErrModel, v.Name)
+		}
+	}
+	return c, nil
+}
+
+// Prune drops every node, weight and function that the outputs do not need. Nodes must be in topological order.
+func (m *Model) Prune() {
+	g := m.proto.Graph
+	var names []string
+	for _, o := range g.Output {
+		names = append(names, o.GetName())
+	}
+	nodes, needed := m.Needed(names...)
+	g.Node = nodes
+	g.Initializer = keep(g.Initializer, func(t *Tensor) bool { return needed[t.GetName()] })
+	g.SparseInitializer = keep(g.SparseInitializer, func(t *onnxpb.SparseTensorProto) bool {
+		return needed[t.GetValues().GetName()]
+	})
+	m.pruneFunctions()
+}
+
+// Needed returns the nodes that some tensors are computed by, in the order of the graph, which must be topological, and
+// all the tensors that this takes: weights, inputs and the tensors themselves included.
+func (m *Model) Needed(tensors ...string) ([]*Node, map[string]bool) {
+	needed := map[string]bool{}
+	for _, name := range tensors {
+		needed[name] = true
+	}
+	var nodes []*Node
+	for _, n := range slices.Backward(m.proto.Graph.Node) { // consumers stand after producers
 		if !slices.ContainsFunc(n.Output, func(o string) bool { return needed[o] }) {
 			continue
 		}
 		nodes = append(nodes, n)
-		for _, name := range uses(n) {
+		for _, name := range Uses(n) {
 			if name != "" {
 				needed[name] = true
 			}
 		}
 	}
 	slices.Reverse(nodes)
-	g.Node = nodes
-	g.Initializer = keep(g.Initializer, func(t *onnxpb.TensorProto) bool { return needed[t.GetName()] })
-	g.SparseInitializer = keep(g.SparseInitializer, func(t *onnxpb.SparseTensorProto) bool { return needed[t.GetValues().GetName()] })
-	m.pruneFunctions()
+	return nodes, needed
 }
 
 func (m *Model) pruneFunctions() {
 	type id struct{ domain, name string }
 	used := map[id]bool{}
-	var visit func(nodes []*onnxpb.NodeProto)
-	visit = func(nodes []*onnxpb.NodeProto) {
+	var visit func(nodes []*Node)
+	visit = func(nodes []*Node) {
 		for _, n := range nodes {
 			key := id{n.GetDomain(), n.GetOpType()}
 			if !used[key] {
@@ -51,14 +136,16 @@ func (m *Model) pruneFunctions() {
 				}
 			}
 			for _, a := range n.Attribute {
-				for _, sub := range subgraphs(a) {
+				for _, sub := range Subgraphs(a) {
 					visit(sub.Node)
 				}
 			}
 		}
 	}
 	visit(m.proto.Graph.Node)
-	m.proto.Functions = keep(m.proto.Functions, func(fn *onnxpb.FunctionProto) bool { return used[id{fn.GetDomain(), fn.GetName()}] })
+	m.proto.Functions = keep(m.proto.Functions, func(fn *onnxpb.FunctionProto) bool {
+		return used[id{fn.GetDomain(), fn.GetName()}]
+	})
 }
 
 // keep filters into a new slice; the old one may be another model's.
@@ -72,22 +159,10 @@ func keep[T any](list []T, ok func(T) bool) []T {
 	return out
 }
 
-// copyNode copies a node so that its inputs and outputs can be renamed. Attributes are shared, except for subgraphs.
-// Documentation, often a stack trace of the exporter, is left out.
-func copyNode(n *onnxpb.NodeProto) *onnxpb.NodeProto {
-	c := &onnxpb.NodeProto{
-		Name: n.Name, OpType: n.OpType, Domain: n.Domain, Overload: n.Overload,
-		Input: slices.Clone(n.Input), Output: slices.Clone(n.Output), Attribute: n.Attribute,
-		MetadataProps: n.MetadataProps, DeviceConfigurations: n.DeviceConfigurations,
-	}
-	if slices.ContainsFunc(n.Attribute, func(a *onnxpb.AttributeProto) bool { return len(subgraphs(a)) > 0 }) {
-		c.Attribute = proto.Clone(n).(*onnxpb.NodeProto).Attribute
-	}
-	return c
-}
+// Rename gives tensors other names, from old to new, wherever they are mentioned, in subgraphs too.
+func (m *Model) Rename(to map[string]string) { renameAll(m.proto.Graph, to) }
 
-// renameIn renames tensors wherever a node or its subgraphs mention them.
-func renameIn(n *onnxpb.NodeProto, to map[string]string) {
+func renameAll(g *Graph, to map[string]string) {
 	swap := func(list []string) {
 		for i, name := range list {
 			if new, ok := to[name]; ok {
@@ -95,81 +170,52 @@ func renameIn(n *onnxpb.NodeProto, to map[string]string) {
 			}
 		}
 	}
-	swap(n.Input)
-	swap(n.Output)
-	for _, a := range n.Attribute {
-		for _, g := range subgraphs(a) {
-			for _, sub := range g.Node {
-				renameIn(sub, to)
+	for _, n := range g.Node {
+		swap(n.Input)
+		swap(n.Output)
+		for _, a := range n.Attribute {
+			for _, sub := range Subgraphs(a) {
+				renameAll(sub, to)
 			}
-			for _, infos := range [][]*onnxpb.ValueInfoProto{g.Input, g.Output, g.ValueInfo} {
-				for _, v := range infos {
-					if new, ok := to[v.GetName()]; ok {
-						v.Name = &new
-					}
-				}
-			}
-			g.Initializer = renameTensors(g.Initializer, to)
 		}
 	}
+	for _, list := range []*[]*onnxpb.ValueInfoProto{&g.Input, &g.Output, &g.ValueInfo} {
+		*list = renamed(*list, to, func(v *onnxpb.ValueInfoProto, name string) *onnxpb.ValueInfoProto {
+			return &onnxpb.ValueInfoProto{Name: &name, Type: v.Type, DocString: v.DocString, MetadataProps: v.MetadataProps}
+		})
+	}
+	g.Initializer = renamed(g.Initializer, to, func(t *Tensor, name string) *Tensor {
+		return &Tensor{
+			Name: &name, Dims: t.Dims, DataType: t.DataType, Segment: t.Segment, RawData: t.RawData,
+			FloatData: t.FloatData, Int32Data: t.Int32Data, Int64Data: t.Int64Data, DoubleData: t.DoubleData,
+			Uint64Data: t.Uint64Data, StringData: t.StringData, ExternalData: t.ExternalData,
+			DataLocation: t.DataLocation, MetadataProps: t.MetadataProps,
+		}
+	})
 }
 
-// renameTensors returns the list with renamed copies, which share the data, in place of the tensors in to.
-func renameTensors(list []*onnxpb.TensorProto, to map[string]string) []*onnxpb.TensorProto {
+// renamed returns the list with renamed copies, which share the data, in place of what is in to: the old ones may be
+// another model's.
+func renamed[T interface{ GetName() string }](list []T, to map[string]string, copied func(T, string) T) []T {
 	list = slices.Clone(list)
-	for i, t := range list {
-		new, ok := to[t.GetName()]
-		if !ok {
-			continue
-		}
-		list[i] = &onnxpb.TensorProto{
-			Name: &new, Dims: t.Dims, DataType: t.DataType, Segment: t.Segment, RawData: t.RawData, FloatData: t.FloatData, Int32Data: t.Int32Data,
-			Int64Data: t.Int64Data, DoubleData: t.DoubleData, Uint64Data: t.Uint64Data, StringData: t.StringData,
-			ExternalData: t.ExternalData, DataLocation: t.DataLocation, MetadataProps: t.MetadataProps,
+	for i, v := range list {
+		if name, ok := to[v.GetName()]; ok {
+			list[i] = copied(v, name)
 		}
 	}
 	return list
 }
 
-func cloneProps(props []*onnxpb.StringStringEntryProto) []*onnxpb.StringStringEntryProto {
-	out := make([]*onnxpb.StringStringEntryProto, len(props))
-	for i, p := range props {
-		out[i] = proto.Clone(p).(*onnxpb.StringStringEntryProto)
+// copyNode copies a node so that its inputs and outputs can be renamed. Attributes are shared, except for subgraphs.
+// Documentation, often a stack trace of the exporter, is left out.
+func copyNode(n *Node) *Node {
+	c := &Node{
+		Name: n.Name, OpType: n.OpType, Domain: n.Domain, Overload: n.Overload,
+		Input: slices.Clone(n.Input), Output: slices.Clone(n.Output), Attribute: n.Attribute,
+		MetadataProps: n.MetadataProps, DeviceConfigurations: n.DeviceConfigurations,
 	}
-	return out
-}
-
-// floatInfo declares a float32 input or output. An unknown first dimension is named batch.
-func floatInfo(name string, dims ...int64) *onnxpb.ValueInfoProto {
-	shape := &onnxpb.TensorShapeProto{}
-	for _, d := range dims {
-		dim := &onnxpb.TensorShapeProto_Dimension{Value: &onnxpb.TensorShapeProto_Dimension_DimValue{DimValue: d}}
-		if d < 0 {
-			dim.Value = &onnxpb.TensorShapeProto_Dimension_DimParam{DimParam: "batch"}
-		}
-		shape.Dim = append(shape.Dim, dim)
+	if slices.ContainsFunc(n.Attribute, func(a *Attribute) bool { return len(Subgraphs(a)) > 0 }) {
+		c.Attribute = proto.Clone(n).(*Node).Attribute
 	}
-	return &onnxpb.ValueInfoProto{Name: &name, Type: &onnxpb.TypeProto{Value: &onnxpb.TypeProto_TensorType{
-		TensorType: &onnxpb.TypeProto_Tensor{ElemType: proto.Int32(int32(onnxpb.TensorProto_FLOAT)), Shape: shape},
-	}}}
-}
-
-func integer(name string, v int64) *onnxpb.AttributeProto {
-	return &onnxpb.AttributeProto{Name: &name, Type: onnxpb.AttributeProto_INT.Enum(), I: &v}
-}
-
-func ints(name string, v ...int64) *onnxpb.AttributeProto {
-	return &onnxpb.AttributeProto{Name: &name, Type: onnxpb.AttributeProto_INTS.Enum(), Ints: v}
-}
-
-func float(name string, v float32) *onnxpb.AttributeProto {
-	return &onnxpb.AttributeProto{Name: &name, Type: onnxpb.AttributeProto_FLOAT.Enum(), F: &v}
-}
-
-func floatBytes(v []float32) []byte {
-	b := make([]byte, 0, 4*len(v))
-	for _, x := range v {
-		b = binary.LittleEndian.AppendUint32(b, math.Float32bits(x))
-	}
-	return b
+	return c
 }

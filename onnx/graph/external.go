@@ -1,6 +1,8 @@
 package graph
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -16,17 +18,116 @@ import (
 	"google.golang.org/protobuf/proto"
 )
 
-// extLocation is where a tensor's data is: the external_data entries of a TensorProto.
-type extLocation struct {
+// Dir returns the folder that external data is relative to, "" when the model has none.
+func (m *Model) Dir() string {
+	if len(m.external()) == 0 {
+		return ""
+	}
+	return m.dir
+}
+
+// Inline loads all external data into the model, which can then be serialised as one file.
+func (m *Model) Inline() error {
+	whole := &Model{proto: proto.Clone(m.proto).(*onnxpb.ModelProto), path: m.path, dir: m.dir} // tensors may be shared
+	tensors := whole.external()
+	total := int64(proto.Size(m.proto))
+	for _, t := range tensors {
+		f, n, err := m.openExternal(t)
+		if err != nil {
+			return err
+		}
+		f.Close()
+		if total += n; total > maxFile {
+			return fmt.Errorf("%w: with its external data it has more than 2 GB, too much for one ONNX file", ErrModel)
+		}
+	}
+	for _, t := range tensors {
+		if err := whole.load(t); err != nil {
+			return err
+		}
+	}
+	m.proto = whole.proto
+	return nil
+}
+
+// BehindLinks reports whether external data is reached through symbolic links that leave the model's folder, as in the
+// Hugging Face cache. ONNX Runtime does not follow those.
+func (m *Model) BehindLinks() bool {
+	dir, err := filepath.EvalSymlinks(m.dir)
+	if err != nil {
+		return false
+	}
+	for _, t := range m.external() {
+		loc, err := location(t)
+		if err != nil {
+			continue
+		}
+		real, err := filepath.EvalSymlinks(filepath.Join(dir, filepath.FromSlash(loc.path)))
+		if err != nil {
+			continue
+		}
+		if rel, err := filepath.Rel(dir, real); err != nil || !filepath.IsLocal(rel) {
+			return true
+		}
+	}
+	return false
+}
+
+// Hash identifies the model: the SHA-256 of the file, followed by the name and content of every file of external data
+// if there are any, in hexadecimal. For a model without external data it is what sha256sum prints.
+func (m *Model) Hash() (string, error) {
+	h := sha256.New()
+	if m.path == "" {
+		data, err := m.Bytes()
+		if err != nil {
+			return "", err
+		}
+		h.Write(data)
+	} else if err := hashFile(h, m.path); err != nil {
+		return "", err
+	}
+	files := slices.Clone(m.files)
+	for _, t := range m.external() {
+		loc, err := location(t)
+		if err != nil {
+			return "", err
+		}
+		files = append(files, loc.path)
+	}
+	slices.Sort(files)
+	for _, f := range slices.Compact(files) {
+		fmt.Fprintf(h, "\x00%s\x00", f)
+		if err := hashFile(h, filepath.Join(m.dir, filepath.FromSlash(f))); err != nil {
+			return "", err
+		}
+	}
+	return hex.EncodeToString(h.Sum(nil)), nil
+}
+
+func hashFile(w io.Writer, path string) error {
+	f, err := os.Open(path)
+	if err != nil {
+		return fmt.Errorf("identify model: %w", err)
+	}
+	defer f.Close()
+	if _, err := io.Copy(w, f); err != nil {
+		return fmt.Errorf("identify model: read %s: %w", path, err)
+	}
+	return nil
+}
+
+// place is where a tensor's data is: the external_data entries of a TensorProto.
+type place struct {
 	path           string // slash-separated, relative to the model's folder and never above it
 	offset, length int64  // length is -1 for "to the end of the file"
 }
 
 // location reads and checks the external_data entries of a tensor.
-func location(t *onnxpb.TensorProto) (extLocation, error) {
-	loc := extLocation{length: -1}
-	bad := func(format string, args ...any) (extLocation, error) {
-		return extLocation{}, fmt.Errorf("%w: external data of tensor %q: %s", ErrModel, t.GetName(), fmt.Sprintf(format, args...))
+func location(t *Tensor) (place, error) {
+	loc := place{length: -1}
+	bad := func(format string, args ...any) (place, error) {
+		what := fmt.Sprintf(format, args...)
+		return place{}, fmt.Errorf("%w: external data of tensor %q: %s", ErrModel, t.GetName(), what)
 	}
 	for _, e := range t.ExternalData {
 		var err error
@@ -57,37 +158,14 @@ func location(t *onnxpb.TensorProto) (extLocation, error) {
 }
 
 // external returns the tensors whose data is in other files.
-func (m *Model) external() []*onnxpb.TensorProto {
-	var ts []*onnxpb.TensorProto
-	eachTensor(m.proto.Graph, func(t *onnxpb.TensorProto) {
+func (m *Model) external() []*Tensor {
+	var ts []*Tensor
+	EachTensor(m.proto.Graph, func(t *Tensor) {
 		if t.GetDataLocation() == onnxpb.TensorProto_EXTERNAL {
 			ts = append(ts, t)
 		}
 	})
 	return ts
-}
-
-// eachTensor calls f with every constant of a graph: initialisers, and tensors in attributes, in subgraphs too.
-func eachTensor(g *onnxpb.GraphProto, f func(*onnxpb.TensorProto)) {
-	for _, t := range g.GetInitializer() {
-		f(t)
-	}
-	for _, n := range g.GetNode() {
-		for _, a := range n.Attribute {
-			if a.T != nil {
-				f(a.T)
-			}
-			for _, t := range a.Tensors {
-				f(t)
-			}
-			if a.G != nil {
-				eachTensor(a.G, f)
-			}
-			for _, sub := range a.Graphs {
-				eachTensor(sub, f)
-			}
-		}
-	}
 }
 
 // smallTensor is the size in bytes up to which external data is loaded at once: shapes and axes, without which neither
@@ -116,7 +194,7 @@ func (m *Model) resolveExternal() error {
 
 // openExternal opens the file with a tensor's data, at its beginning; n is the number of bytes to read. Symbolic links
 // are followed: the Hugging Face cache keeps its files behind them.
-func (m *Model) openExternal(t *onnxpb.TensorProto) (f *os.File, n int64, err error) {
+func (m *Model) openExternal(t *Tensor) (f *os.File, n int64, err error) {
 	loc, err := location(t)
 	if err != nil {
 		return nil, 0, err
@@ -142,7 +220,8 @@ func (m *Model) openExternal(t *onnxpb.TensorProto) (f *os.File, n int64, err er
 		n = info.Size() - loc.offset
 	}
 	if n < 0 || loc.offset > info.Size() || n > info.Size()-loc.offset {
-		return nil, 0, fmt.Errorf("%w: %s has %d bytes, but tensor %q reaches to byte %d: the file is cut short or belongs to another model", ErrModel, loc.path, info.Size(), t.GetName(), loc.offset+max(n, 0))
+		return nil, 0, fmt.Errorf("%w: %s has %d bytes, but tensor %q reaches to byte %d: the file is cut short or belongs to "+
+			"another model", ErrModel, loc.path, info.Size(), t.GetName(), loc.offset+max(n, 0))
 	}
 	if _, err := f.Seek(loc.offset, io.SeekStart); err != nil {
 		return nil, 0, fmt.Errorf("external data %s: %w", loc.path, err)
@@ -151,7 +230,7 @@ func (m *Model) openExternal(t *onnxpb.TensorProto) (f *os.File, n int64, err er
 }
 
 // load puts a tensor's external data into the tensor.
-func (m *Model) load(t *onnxpb.TensorProto) error {
+func (m *Model) load(t *Tensor) error {
 	f, n, err := m.openExternal(t)
 	if err != nil {
 		return err
@@ -164,52 +243,5 @@ func (m *Model) load(t *onnxpb.TensorProto) error {
 	t.RawData = raw
 	t.ExternalData = nil
 	t.DataLocation = nil
-	return nil
-}
-
-// behindLinks reports whether external data is reached through symbolic links that leave the model's folder, as in the
-// Hugging Face cache. ONNX Runtime does not follow those.
-func (m *Model) behindLinks() bool {
-	dir, err := filepath.EvalSymlinks(m.dir)
-	if err != nil {
-		return false
-	}
-	for _, t := range m.external() {
-		loc, err := location(t)
-		if err != nil {
-			continue
-		}
-		real, err := filepath.EvalSymlinks(filepath.Join(dir, filepath.FromSlash(loc.path)))
-		if err != nil {
-			continue
-		}
-		if rel, err := filepath.Rel(dir, real); err != nil || !filepath.IsLocal(rel) {
-			return true
-		}
-	}
-	return false
-}
-
-// Inline loads all external data into the model, which can then be serialised as one file.
-func (m *Model) Inline() error {
-	whole := &Model{proto: proto.Clone(m.proto).(*onnxpb.ModelProto), path: m.path, dir: m.dir} // tensors may be shared
-	tensors := whole.external()
-	total := int64(proto.Size(m.proto))
-	for _, t := range tensors {
-		f, n, err := m.openExternal(t)
-		if err != nil {
-			return err
-		}
-		f.Close()
-		if total += n; total > maxFile {
-			return fmt.Errorf("%w: with its external data it has more than 2 GB, too much for one ONNX file", ErrModel)
-		}
-	}
-	for _, t := range tensors {
-		if err := whole.load(t); err != nil {
-			return err
-		}
-	}
-	m.proto = whole.proto
 	return nil
 }

@@ -2,17 +2,23 @@ package graph
 
 import (
 	"bytes"
-	"crypto/sha256"
-	"encoding/hex"
 	"fmt"
-	"io"
 	"math"
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"github.com/vitft/vitft/onnx/graph/onnxpb"
 	"google.golang.org/protobuf/proto"
+)
+
+// Node, Tensor, Attribute and Graph are the messages that an ONNX file consists of, by shorter names.
+type (
+	Graph     = onnxpb.GraphProto
+	Node      = onnxpb.NodeProto
+	Tensor    = onnxpb.TensorProto
+	Attribute = onnxpb.AttributeProto
 )
 
 // ErrModel means that a file is no model, is damaged, or is one that cannot serve what is asked of it. The message
@@ -40,7 +46,17 @@ type Model struct {
 	path  string   // "" when parsed from memory
 	dir   string   // where external data is
 	files []string // the files of external data that were there when it was read, relative to dir
-	size  int64
+	size  int64    // of the file, in bytes; 0 when it has been built upon since
+}
+
+// New returns a model with an empty graph of the given name, in a version of the core operator set, to be filled with
+// a [Builder].
+func New(name string, opset int64) *Model {
+	return &Model{proto: &onnxpb.ModelProto{
+		IrVersion:   proto.Int64(8),
+		OpsetImport: []*onnxpb.OperatorSetIdProto{{Version: &opset}},
+		Graph:       &Graph{Name: &name},
+	}}
 }
 
 // Read reads a model file and checks that its external data, if any, is all there.
@@ -53,7 +69,7 @@ func Read(path string) (*Model, error) {
 		return nil, fmt.Errorf("%w: %s is a folder; name the .onnx file in it", ErrModel, path)
 	}
 	if info.Size() > maxFile {
-		return nil, fmt.Errorf("%w: %s has %d bytes, and an ONNX file cannot exceed 2 GB; export it with external data", ErrModel, path, info.Size())
+		return nil, fmt.Errorf("%s: %w", path, tooLarge(info.Size()))
 	}
 	data, err := os.ReadFile(path)
 	if err != nil {
@@ -74,7 +90,7 @@ func Read(path string) (*Model, error) {
 // Parse decodes a model. A model with external data can be looked at, but neither run nor identified: use [Read].
 func Parse(data []byte) (*Model, error) {
 	if len(data) > maxFile {
-		return nil, fmt.Errorf("%w: %d bytes, and an ONNX file cannot exceed 2 GB; export it with external data", ErrModel, len(data))
+		return nil, tooLarge(int64(len(data)))
 	}
 	p := new(onnxpb.ModelProto)
 	if err := (proto.UnmarshalOptions{RecursionLimit: 4 * maxDepth}).Unmarshal(data, p); err != nil {
@@ -84,6 +100,10 @@ func Parse(data []byte) (*Model, error) {
 		return nil, fmt.Errorf("%w: not an ONNX file, or one without a graph%s", ErrModel, lookalike(data))
 	}
 	return &Model{proto: p, size: int64(len(data))}, nil
+}
+
+func tooLarge(size int64) error {
+	return fmt.Errorf("%w: %d bytes, and an ONNX file cannot exceed 2 GB; export it with external data", ErrModel, size)
 }
 
 // lookalike tells what a file is that people mistake for an ONNX model.
@@ -117,13 +137,24 @@ func (m *Model) Bytes() ([]byte, error) {
 	return data, nil
 }
 
-// Dir returns the folder that external data is relative to, "" when the model has none.
-func (m *Model) Dir() string {
-	if len(m.external()) == 0 {
-		return ""
+// Proto returns the model as the file format has it. To change what it holds is to change the model.
+func (m *Model) Proto() *onnxpb.ModelProto { return m.proto }
+
+// Graph returns the main graph, which may be changed.
+func (m *Model) Graph() *Graph { return m.proto.Graph }
+
+// Opset returns the version of the core operator set, 0 if the model names none.
+func (m *Model) Opset() int64 {
+	for _, o := range m.proto.OpsetImport {
+		if CoreDomain(o.GetDomain()) {
+			return o.GetVersion()
+		}
 	}
-	return m.dir
+	return 0
 }
+
+// CoreDomain reports whether a domain of operators is that of ONNX itself.
+func CoreDomain(domain string) bool { return domain == "" || domain == "ai.onnx" }
 
 // Metadata returns the value of a metadata key.
 func (m *Model) Metadata(key string) (string, bool) {
@@ -146,52 +177,51 @@ func (m *Model) SetMetadata(key, value string) {
 	m.proto.MetadataProps = append(m.proto.MetadataProps, &onnxpb.StringStringEntryProto{Key: &key, Value: &value})
 }
 
-// Hash identifies the model: the SHA-256 of the file, followed by the name and content of every file of external data
-// if there are any, in hexadecimal. For a model without external data it is what sha256sum prints.
-func (m *Model) Hash() (string, error) {
-	h := sha256.New()
-	if m.path == "" {
-		data, err := m.Bytes()
-		if err != nil {
-			return "", err
-		}
-		h.Write(data)
-	} else if err := hashFile(h, m.path); err != nil {
-		return "", err
-	}
-	files := slices.Clone(m.files)
-	for _, t := range m.external() {
-		loc, err := location(t)
-		if err != nil {
-			return "", err
-		}
-		files = append(files, loc.path)
-	}
-	slices.Sort(files)
-	for _, f := range slices.Compact(files) {
-		fmt.Fprintf(h, "\x00%s\x00", f)
-		if err := hashFile(h, filepath.Join(m.dir, filepath.FromSlash(f))); err != nil {
-			return "", err
-		}
-	}
-	return hex.EncodeToString(h.Sum(nil)), nil
+// Info is what a model says of itself.
+type Info struct {
+	Path         string           `json:"path,omitempty"`
+	FileSize     int64            `json:"file_size"`               // bytes
+	ExternalSize int64            `json:"external_size,omitempty"` // bytes of weights in other files
+	Parameters   int64            `json:"parameters"`              // floating-point weights
+	IRVersion    int64            `json:"ir_version"`
+	Opset        int64            `json:"opset"`
+	Opsets       map[string]int64 `json:"other_opsets,omitempty"` // by domain
+	Producer     string           `json:"producer,omitempty"`
+	Inputs       []Value          `json:"inputs"`
+	Outputs      []Value          `json:"outputs"`
 }
 
-func hashFile(w io.Writer, path string) error {
-	f, err := os.Open(path)
-	if err != nil {
-		return fmt.Errorf("identify model: %w", err)
+// Info returns what the model says of itself.
+func (m *Model) Info() Info {
+	in := Info{
+		Path: m.path, FileSize: m.size, IRVersion: m.proto.GetIrVersion(), Opset: m.Opset(),
+		Producer: strings.TrimSpace(m.proto.GetProducerName() + " " + m.proto.GetProducerVersion()),
+		Inputs:   m.Inputs(), Outputs: m.Outputs(),
 	}
-	defer f.Close()
-	if _, err := io.Copy(w, f); err != nil {
-		return fmt.Errorf("identify model: read %s: %w", path, err)
+	if in.FileSize == 0 {
+		in.FileSize = int64(proto.Size(m.proto))
 	}
-	return nil
-}
-
-// Clone returns a copy that shares nothing with m.
-func (m *Model) Clone() *Model {
-	c := *m
-	c.proto = proto.Clone(m.proto).(*onnxpb.ModelProto)
-	return &c
+	for _, o := range m.proto.OpsetImport {
+		if !CoreDomain(o.GetDomain()) {
+			if in.Opsets == nil {
+				in.Opsets = map[string]int64{}
+			}
+			in.Opsets[o.GetDomain()] = o.GetVersion()
+		}
+	}
+	EachTensor(m.proto.Graph, func(t *Tensor) {
+		n := int64(1)
+		for _, d := range t.Dims {
+			n *= d
+		}
+		if n > 0 && slices.Contains([]string{"float32", "float16", "float64", "bfloat16"}, TypeOf(t)) {
+			in.Parameters += n
+		}
+		if t.GetDataLocation() == onnxpb.TensorProto_EXTERNAL {
+			if loc, err := location(t); err == nil && loc.length > 0 {
+				in.ExternalSize += loc.length
+			}
+		}
+	})
+	return in
 }

@@ -2,19 +2,11 @@ package graph
 
 import (
 	"fmt"
-	"strings"
 
 	"github.com/vitft/vitft/onnx/graph/onnxpb"
 	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/proto"
 )
-
-// Value describes an input or output of a model.
-type Value struct {
-	Name  string  `json:"name"`
-	Type  string  `json:"type"`  // "float32", "float16", "int64", …
-	Shape []int64 `json:"shape"` // -1 where it is not fixed; nil when not even the rank is known
-}
 
 // Signature is what must be known of a serialised model to run it.
 type Signature struct {
@@ -45,7 +37,8 @@ const (
 
 // ReadSignature reads the signature of a serialised model without decoding or copying its weights.
 func ReadSignature(model []byte) (Signature, error) {
-	r := signatureReader{s: Signature{Ops: map[string]bool{}, Metadata: map[string]string{}}, weights: map[string]string{}, operands: map[string]bool{}}
+	s := Signature{Ops: map[string]bool{}, Metadata: map[string]string{}}
+	r := signatureReader{s: s, weights: map[string]string{}, operands: map[string]bool{}}
 	err := fields(model, func(num protowire.Number, b []byte, _ uint64) error {
 		switch num {
 		case modelGraph:
@@ -111,9 +104,9 @@ func (r *signatureReader) mainGraph(num protowire.Number, b []byte, _ uint64) er
 			return err
 		}
 		if num == graphInput {
-			r.s.Inputs = append(r.s.Inputs, valueOf(&info))
+			r.s.Inputs = append(r.s.Inputs, ValueOf(&info))
 		} else {
-			r.s.Outputs = append(r.s.Outputs, valueOf(&info))
+			r.s.Outputs = append(r.s.Outputs, ValueOf(&info))
 		}
 	}
 	return nil
@@ -184,31 +177,4 @@ func fields(msg []byte, f func(num protowire.Number, b []byte, v uint64) error) 
 		}
 	}
 	return nil
-}
-
-func valueOf(info *onnxpb.ValueInfoProto) Value {
-	tt := info.GetType().GetTensorType()
-	v := Value{Name: info.GetName(), Type: typeName(tt.GetElemType())}
-	if tt.GetShape() == nil {
-		return v
-	}
-	v.Shape = make([]int64, len(tt.Shape.Dim))
-	for i, d := range tt.Shape.Dim {
-		if v.Shape[i] = d.GetDimValue(); v.Shape[i] <= 0 { // symbolic, or left out
-			v.Shape[i] = unknown
-		}
-	}
-	return v
-}
-
-// typeName returns the name of an element type as numpy spells it.
-func typeName(elem int32) string {
-	switch t := onnxpb.TensorProto_DataType(elem); t {
-	case onnxpb.TensorProto_FLOAT:
-		return "float32"
-	case onnxpb.TensorProto_DOUBLE:
-		return "float64"
-	default:
-		return strings.ToLower(t.String())
-	}
 }

@@ -1,4 +1,4 @@
-package graph
+package vision
 
 import (
 	"encoding/binary"
@@ -7,8 +7,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/vitft/vitft/onnx/graph/onnxpb"
-	"google.golang.org/protobuf/proto"
+	"github.com/vitft/vitft/onnx/graph"
 )
 
 // minConverted is the number of values from which a weight is stored in another precision; below, it is not worth it.
@@ -20,34 +19,35 @@ const ours = "vitft_"
 // HalfWeights stores the float32 weights of the backbone in float16, rounded to the nearest: half the size. The model
 // makes float32 of them again, which a runtime does once, when it loads it. Every operator computes as before; so the
 // model runs wherever it ran, as fast, and its answers depend on the batch as little as they did. Weights beyond the
-// range of float16 stay as they are. It returns the number of values that were converted.
-func (m *Model) HalfWeights() (values int, err error) {
-	return m.store("half", func(b *builder, t *onnxpb.TensorProto, v []float32) bool {
+// range of float16 stay as they are. It returns the number of values that were converted; if there are none, the error
+// wraps [graph.ErrModel].
+func HalfWeights(m *graph.Model) (values int, err error) {
+	return store(m, "half", func(b *graph.Builder, t *graph.Tensor, v []float32) bool {
 		raw, ok := halfBytes(v)
 		if ok {
-			stored := b.constant(&onnxpb.TensorProto{Name: proto.String(b.prefix + t.GetName()), Dims: t.Dims, DataType: proto.Int32(int32(onnxpb.TensorProto_FLOAT16)), RawData: raw})
-			b.cast(stored, t.GetName(), onnxpb.TensorProto_FLOAT)
+			b.Cast(b.Raw(t.GetName(), "float16", t.Dims, raw), t.GetName(), "float32")
 		}
 		return ok
 	})
 }
 
-// QuantizeWeights stores the constant right sides of matrix products in 8 bits, symmetric, with a scale for each
-// output channel: about a quarter of the size. As with [Model.HalfWeights], the model makes float32 of them again.
+// QuantizeWeights stores the constant right sides of matrix products in 8 bits, symmetric, with a scale for each output
+// channel: about a quarter of the size. As with [HalfWeights], the model makes float32 of them again.
 //
-// Activations are not quantised. With DynamicQuantizeLinear and MatMulInteger a ViT-Tiny ran up to 1.6 times as fast, and
-// gave another label to 18 of 100 photos; to 43 where the processor adds products of 8 bits in 16, and sums overflow.
-func (m *Model) QuantizeWeights() (values int, err error) {
+// Activations are not quantised. With DynamicQuantizeLinear and MatMulInteger a ViT-Tiny ran up to 1.6 times as fast,
+// and gave another label to 18 of 100 photos; to 43 where the processor adds products of 8 bits in 16, and sums
+// overflow.
+func QuantizeWeights(m *graph.Model) (values int, err error) {
 	axes := map[string]int64{} // the output channels of a weight
-	for _, n := range m.proto.Graph.Node {
+	for _, n := range m.Graph().Node {
 		switch n.GetOpType() {
 		case "MatMul":
 			axes[second(n)] = 1
 		case "Gemm":
-			axes[second(n)] = 1 - attrInt(n, "transB", 0)&1
+			axes[second(n)] = 1 - graph.AttrInt(n, "transB", 0)&1
 		}
 	}
-	return m.store("int8", func(b *builder, t *onnxpb.TensorProto, v []float32) bool {
+	return store(m, "int8", func(b *graph.Builder, t *graph.Tensor, v []float32) bool {
 		axis, ok := axes[t.GetName()]
 		if !ok || len(t.Dims) != 2 {
 			return false
@@ -64,22 +64,20 @@ func (m *Model) QuantizeWeights() (values int, err error) {
 			return false
 		}
 		name := t.GetName()
-		stored := b.constant(&onnxpb.TensorProto{Name: proto.String(b.prefix + name), Dims: t.Dims, DataType: proto.Int32(int32(onnxpb.TensorProto_INT8)), RawData: q})
-		whole := b.prefix + "whole/" + name
-		b.cast(stored, whole, onnxpb.TensorProto_FLOAT)
-		b.node("Mul", []string{whole, b.floats("scale/"+name, shape, scales...)}, name)
+		whole := b.Cast(b.Raw(name, "int8", t.Dims, q), b.Name("whole/"+name), "float32")
+		b.Node("Mul", []string{whole, b.Floats("scale/"+name, shape, scales...)}, name)
 		return true
 	})
 }
 
 // store replaces weights of the backbone by nodes that compute them, as convert adds them; it returns false for those
 // to be left as they are.
-func (m *Model) store(name string, convert func(b *builder, t *onnxpb.TensorProto, v []float32) bool) (values int, err error) {
+func store(m *graph.Model, name string, convert func(*graph.Builder, *graph.Tensor, []float32) bool) (values int, err error) {
 	if err := m.Inline(); err != nil {
 		return 0, err
 	}
-	g := m.proto.Graph
-	b := newBuilder(g, m.opset(), ours+name)
+	g := m.Graph()
+	b := graph.NewBuilder(m, ours+name)
 	nodes, weights := g.Node, g.Initializer
 	g.Node, g.Initializer = nil, nil
 	for _, t := range weights {
@@ -90,16 +88,15 @@ func (m *Model) store(name string, convert func(b *builder, t *onnxpb.TensorProt
 		}
 	}
 	g.Node = append(g.Node, nodes...)
-	m.size = int64(proto.Size(m.proto))
 	if values == 0 {
-		return 0, fmt.Errorf("%w: it has no float32 weights that could be stored otherwise", ErrModel)
+		return 0, fmt.Errorf("%w: it has no float32 weights that could be stored otherwise", graph.ErrModel)
 	}
 	return values, nil
 }
 
 // large returns the values of a float32 weight of the backbone that is worth converting.
-func large(t *onnxpb.TensorProto) ([]float32, bool) {
-	if onnxpb.TensorProto_DataType(t.GetDataType()) != onnxpb.TensorProto_FLOAT || strings.HasPrefix(t.GetName(), ours) {
+func large(t *graph.Tensor) ([]float32, bool) {
+	if graph.TypeOf(t) != "float32" || strings.HasPrefix(t.GetName(), ours) {
 		return nil, false
 	}
 	v := slices.Clone(t.FloatData)

@@ -1,4 +1,4 @@
-package graph
+package vision
 
 import (
 	"fmt"
@@ -6,8 +6,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/vitft/vitft/onnx/graph/onnxpb"
-	"google.golang.org/protobuf/proto"
+	"github.com/vitft/vitft/onnx/graph"
 )
 
 // View is a way to look at an image that has been prepared for a model: mirrored, or nearer. It is made of the pixel
@@ -65,10 +64,11 @@ func (v View) check() error {
 	return nil
 }
 
-// View returns a model of the view alone: from pixel_values, as the backbone m takes them, to the pixels that m is to
-// be given instead, of the same shape under the name viewed_pixels. Its batch is always dynamic.
-func (m *Model) View(v View) (*Model, error) {
-	in, _, err := m.boundary()
+// ViewModel returns a model of the view alone: from pixel_values, as the backbone m takes them, to the pixels that m is
+// to be given instead, of the same shape under the name viewed_pixels. Its batch is always dynamic. The error says what
+// of the view is out of range, or that m is no backbone.
+func ViewModel(m *graph.Model, v View) (*graph.Model, error) {
+	in, _, err := boundary(m)
 	if err == nil {
 		err = v.check()
 	}
@@ -76,54 +76,60 @@ func (m *Model) View(v View) (*Model, error) {
 		return nil, err
 	}
 	const viewed = "viewed_pixels"
-	in[0] = unknown
-	g := &onnxpb.GraphProto{
-		Name:  proto.String("view"),
-		Input: []*onnxpb.ValueInfoProto{floatInfo(PixelValues, in...)}, Output: []*onnxpb.ValueInfoProto{floatInfo(viewed, in...)},
-	}
-	b := newBuilder(g, m.opset(), "vitft_view")
-	b.node("Identity", []string{b.view(v, PixelValues, in[2], in[3])}, viewed)
-	return m.around(g), nil
+	in[0] = graph.Unknown
+	name := "view"
+	out := m.With(&graph.Graph{Name: &name})
+	out.SetInputs(float32s(PixelValues, in...))
+	out.SetOutputs(float32s(viewed, in...))
+	b := graph.NewBuilder(out, "vitft_view")
+	b.Node("Identity", []string{look(b, v, in[2], in[3])}, viewed)
+	return out, nil
 }
 
-// Average returns a backbone whose embedding is the mean of what m gives for the views. m, a backbone as
-// [Model.Backbone] returns it, runs once, on a batch of all views; so its batch must be dynamic. Weights are shared.
-func (m *Model) Average(views []View) (*Model, error) {
-	in, out, err := m.boundary()
+// Average returns a backbone whose embedding is the mean of what m gives for the views. m, a backbone as [Backbone]
+// returns it, runs once, on a batch of all views; so its batch must be dynamic. Weights are shared. The error wraps
+// [graph.ErrModel] where m is at fault.
+func Average(m *graph.Model, views []View) (*graph.Model, error) {
+	in, embedding, err := boundary(m)
 	if err != nil {
 		return nil, err
 	}
-	if in[0] != unknown {
-		return nil, fmt.Errorf("%w: several views of an image make a larger batch, and the model takes batches of %d only; export it with a dynamic batch", ErrModel, in[0])
+	if in[0] != graph.Unknown {
+		return nil, fmt.Errorf("%w: several views of an image make a larger batch, and the model takes batches of %d only; "+
+			"export it with a dynamic batch", graph.ErrModel, in[0])
 	}
 	for _, v := range views {
 		if err := v.check(); err != nil {
 			return nil, err
 		}
 	}
-	g := m.copyGraph()
-	b := newBuilder(g, m.opset(), viewsPrefix)
-	moved := b.free(PixelValues, Embedding)
+	out := m.Copy()
+	g := out.Graph()
+	b := graph.NewBuilder(out, viewsPrefix)
+	moved := free(b, out, PixelValues, Embedding)
 	nodes := g.Node
 	g.Node = nil
 	var all []string
 	for _, v := range views {
-		all = append(all, b.view(v, PixelValues, in[2], in[3]))
+		all = append(all, look(b, v, in[2], in[3]))
 	}
-	b.node("Concat", all, moved(PixelValues), integer("axis", 0))
+	b.Node("Concat", all, moved(PixelValues), graph.IntAttr("axis", 0))
 	g.Node = append(g.Node, nodes...)
-	each := b.fresh()
-	b.node("Reshape", []string{moved(Embedding), b.int64s("each", []int64{3}, int64(len(views)), -1, out[1])}, each)
-	b.reduce("ReduceMean", each, Embedding, 0)
-	return m.around(g), nil
+	each := b.Fresh()
+	apart := b.Int64s("each", []int64{3}, int64(len(views)), -1, embedding[1])
+	b.Node("Reshape", []string{moved(Embedding), apart}, each)
+	b.Reduce("ReduceMean", each, Embedding, false, 0)
+	g.Input, g.Output = m.Graph().Input, m.Graph().Output
+	return out, nil
 }
 
-// Single undoes [Model.Average], also where a head has been appended: it returns the backbone that sees one view, and m
+// Single undoes [Average], also where a head has been appended: it returns the backbone that sees one view, and m
 // itself if there is nothing to undo.
-func (m *Model) Single() *Model {
+func Single(m *graph.Model) *graph.Model {
 	var prefix string
-	for _, n := range m.proto.Graph.Node { // of several averages the last one is the outermost
-		if p, ok := strings.CutSuffix(first(n), original+Embedding); ok && strings.HasPrefix(p, viewsPrefix) && n.GetOpType() == "Reshape" {
+	for _, n := range m.Graph().Node { // of several averages the last one is the outermost
+		p, ok := strings.CutSuffix(first(n), original+Embedding)
+		if ok && strings.HasPrefix(p, viewsPrefix) && n.GetOpType() == "Reshape" {
 			prefix = p
 		}
 	}
@@ -131,48 +137,41 @@ func (m *Model) Single() *Model {
 		return m
 	}
 	pixels, embedding := prefix+original+PixelValues, prefix+original+Embedding
-	g := m.copyGraph()
-	g.Node = slices.DeleteFunc(g.Node, func(n *onnxpb.NodeProto) bool { return n.Output[0] == pixels })
-	for _, o := range g.Output {
-		if o.GetName() == Embedding {
-			g.Output = []*onnxpb.ValueInfoProto{floatInfo(embedding, valueOf(o).Shape...)}
-			break
+	out := m.Copy()
+	g := out.Graph()
+	g.Node = slices.DeleteFunc(g.Node, func(n *graph.Node) bool { return n.Output[0] == pixels })
+	for _, v := range m.Outputs() {
+		if v.Name == Embedding {
+			out.SetOutputs(float32s(embedding, v.Shape...))
 		}
 	}
-	s := m.around(g)
-	s.prune()
-	for _, n := range g.Node {
-		renameIn(n, map[string]string{pixels: PixelValues, embedding: Embedding})
-	}
-	g.Output[0].Name = proto.String(Embedding)
-	return s
+	out.Prune()
+	out.Rename(map[string]string{pixels: PixelValues, embedding: Embedding})
+	return out
 }
 
 // FreeBatch returns the backbone m with its batch declared dynamic. Nodes that have the old size built in, such as a
-// Reshape, are not mended: run it with another size to find out.
-func (m *Model) FreeBatch() (*Model, error) {
-	in, out, err := m.boundary()
+// Reshape, are not mended: run it with another size to find out. The error says that m is no backbone.
+func FreeBatch(m *graph.Model) (*graph.Model, error) {
+	in, embedding, err := boundary(m)
 	if err != nil {
 		return nil, err
 	}
-	in[0], out[0] = unknown, unknown
-	g := m.copyGraph()
-	g.Input, g.Output = []*onnxpb.ValueInfoProto{floatInfo(PixelValues, in...)}, []*onnxpb.ValueInfoProto{floatInfo(Embedding, out...)}
-	return m.around(g), nil
+	in[0], embedding[0] = graph.Unknown, graph.Unknown
+	out := m.Copy()
+	out.SetInputs(float32s(PixelValues, in...))
+	out.SetOutputs(float32s(Embedding, embedding...))
+	return out, nil
 }
 
-// viewsPrefix begins, and original continues, the names that Average gives to the pixels and the embedding of the
-// backbone inside.
-const (
-	viewsPrefix = "vitft_views"
-	original    = "original/"
-)
+// viewsPrefix begins the names that Average gives to the pixels and the embedding of the backbone inside; see free.
+const viewsPrefix = "vitft_views"
 
 // boundary returns the shapes of a backbone's input and output.
-func (m *Model) boundary() (in, out []int64, err error) {
-	g := m.proto.Graph
+func boundary(m *graph.Model) (in, out []int64, err error) {
+	g := m.Graph()
 	if len(g.Input) == 1 && len(g.Output) == 1 && g.Input[0].GetName() == PixelValues && g.Output[0].GetName() == Embedding {
-		in, out = valueOf(g.Input[0]).Shape, valueOf(g.Output[0]).Shape
+		in, out = graph.ValueOf(g.Input[0]).Shape, graph.ValueOf(g.Output[0]).Shape
 	}
 	if len(in) != 4 || len(out) != 2 || in[2] < 1 || in[3] < 1 {
 		return nil, nil, fmt.Errorf("the model is not a backbone from %s [B,3,H,W] to %s [B,D]", PixelValues, Embedding)
@@ -180,36 +179,26 @@ func (m *Model) boundary() (in, out []int64, err error) {
 	return in, out, nil
 }
 
-// copyGraph copies a graph so that nodes can be added and renamed; weights and attributes are shared.
-func (m *Model) copyGraph() *onnxpb.GraphProto {
-	old := m.proto.Graph
-	g := &onnxpb.GraphProto{Name: old.Name, Input: old.Input, Output: old.Output, Initializer: old.Initializer, SparseInitializer: old.SparseInitializer}
-	for _, n := range old.Node {
-		g.Node = append(g.Node, copyNode(n))
-	}
-	return g
-}
-
-// view adds the nodes of a view and returns the tensor that they end in.
-func (b *builder) view(v View, x string, height, width int64) string {
-	y := b.fresh()
+// look adds the nodes of a view and returns the tensor that they end in.
+func look(b *graph.Builder, v View, height, width int64) string {
+	y := b.Fresh()
 	switch {
 	case v.zoom() > 1:
 		// Enlarging with ONNX Runtime's own Resize, cubic, takes longer than a small ViT. It is separable: two products
 		// with constant matrices, which are quick everywhere and give the same bits in every batch.
 		across, down := fmt.Sprintf("columns %v %v %v", v.Zoom, v.DX, v.Flip), fmt.Sprintf("rows %v %v", v.Zoom, v.DY)
-		columns := b.floats(across, []int64{width, width}, enlarge(int(width), v.Zoom, v.DX, v.Flip, true)...)
-		rows := b.floats(down, []int64{height, height}, enlarge(int(height), v.Zoom, v.DY, false, false)...)
-		narrow := b.fresh()
-		b.node("MatMul", []string{x, columns}, narrow)
-		b.node("MatMul", []string{rows, narrow}, y)
+		columns := enlarge(int(width), v.Zoom, v.DX, v.Flip, true)
+		rows := enlarge(int(height), v.Zoom, v.DY, false, false)
+		right := b.Floats(across, []int64{width, width}, columns...)
+		left := b.Floats(down, []int64{height, height}, rows...)
+		narrow := b.Node("MatMul", []string{PixelValues, right}, "")
+		return b.Node("MatMul", []string{left, narrow}, y)
 	case v.Flip:
 		one := []int64{1}
-		b.node("Slice", []string{x, b.int64s("last", one, width-1), b.int64s("before_first", one, -width-1), b.int64s("across", one, 3), b.int64s("back", one, -1)}, y)
-	default:
-		return x
+		last, end := b.Int64s("last", one, width-1), b.Int64s("before_first", one, -width-1)
+		return b.Node("Slice", []string{PixelValues, last, end, b.Int64s("across", one, 3), b.Int64s("back", one, -1)}, y)
 	}
-	return y
+	return PixelValues
 }
 
 // enlarge returns the n×n matrix that enlarges a line of n pixels by zoom, with the window at the offset of [View].

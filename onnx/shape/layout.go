@@ -1,15 +1,15 @@
-package graph
+package shape
 
 import (
 	"slices"
 	"strings"
 
-	"github.com/vitft/vitft/onnx/graph/onnxpb"
+	"github.com/vitft/vitft/onnx/graph"
 )
 
 // The shape rules of operators that cut, pad and repeat.
 
-func (s *shapes) slice(n *onnxpb.NodeProto, x []int64) []int64 {
+func slice(s *inference, n *graph.Node, x []int64) []int64 {
 	if x == nil {
 		return nil
 	}
@@ -19,9 +19,9 @@ func (s *shapes) slice(n *onnxpb.NodeProto, x []int64) []int64 {
 	}
 	cuts, ok := s.cuts(n, x)
 	if !ok { // without all of it, at least the axes that are left alone
-		axes := s.ints[input(n, 3)]
-		if input(n, 3) == "" {
-			axes = indices(len(s.ints[second(n)]))
+		axes := s.values(n, 3)
+		if graph.Input(n, 3) == "" {
+			axes = indices(len(s.values(n, 1)))
 		}
 		if len(axes) == 0 {
 			axes = indices(len(x))
@@ -47,22 +47,23 @@ type sliceCut struct {
 }
 
 // cuts reads a Slice node whose parameters are all known.
-func (s *shapes) cuts(n *onnxpb.NodeProto, x []int64) ([]sliceCut, bool) {
-	lo, hi := s.ints[second(n)], s.ints[input(n, 2)]
-	axes, steps := s.ints[input(n, 3)], s.ints[input(n, 4)]
-	if input(n, 3) == "" {
+func (s *inference) cuts(n *graph.Node, x []int64) ([]sliceCut, bool) {
+	lo, hi := s.values(n, 1), s.values(n, 2)
+	axes, steps := s.values(n, 3), s.values(n, 4)
+	if graph.Input(n, 3) == "" {
 		axes = indices(len(lo))
 	}
-	if input(n, 4) == "" {
+	if graph.Input(n, 4) == "" {
 		steps = slices.Repeat([]int64{1}, len(lo))
 	}
-	if lo == nil || len(lo) != len(hi) || len(lo) != len(axes) || len(lo) != len(steps) {
+	if lo == nil || len(lo) != len(hi) || len(lo) != len(axes) || len(lo) != len(steps) ||
+		slices.Contains(slices.Concat(lo, hi, steps), open) {
 		return nil, false
 	}
 	out := make([]sliceCut, len(lo))
 	for i, axis := range axes {
 		k := clampAxis(axis, len(x))
-		if axis == open || int(k) >= len(x) || x[k] < 0 || lo[i] == open || hi[i] == open || steps[i] == open || steps[i] == 0 {
+		if axis == open || int(k) >= len(x) || x[k] < 0 || steps[i] == 0 {
 			return nil, false
 		}
 		c := sliceCut{axis: k, step: steps[i]}
@@ -87,14 +88,14 @@ func fromEnd(k, n int64) int64 {
 }
 
 // pad computes the shape of a Pad node.
-func (s *shapes) pad(n *onnxpb.NodeProto, x []int64) []int64 {
-	pads := s.ints[second(n)]
-	if a := attr(n, "pads"); a != nil {
+func pad(s *inference, n *graph.Node, x []int64) []int64 {
+	pads := s.values(n, 1)
+	if a := graph.Attr(n, "pads"); a != nil {
 		pads = a.Ints
 	}
 	axes := indices(len(x))
-	if input(n, 3) != "" {
-		axes = s.ints[input(n, 3)]
+	if graph.Input(n, 3) != "" {
+		axes = s.values(n, 3)
 	}
 	out := slices.Clone(x)
 	if len(pads) != 2*len(axes) || len(pads) == 0 {
@@ -118,9 +119,9 @@ func (s *shapes) pad(n *onnxpb.NodeProto, x []int64) []int64 {
 }
 
 // span computes the shape of a Range node.
-func (s *shapes) span(n *onnxpb.NodeProto) []int64 {
+func span(s *inference, n *graph.Node, _ []int64) []int64 {
 	out := []int64{unknown}
-	from, to, by := s.ints[first(n)], s.ints[second(n)], s.ints[input(n, 2)]
+	from, to, by := s.values(n, 0), s.values(n, 1), s.values(n, 2)
 	if len(from) == 1 && len(to) == 1 && len(by) == 1 && from[0] != open && to[0] != open && by[0] > 0 {
 		out[0] = max(0, (to[0]-from[0]+by[0]-1)/by[0])
 	}
@@ -128,8 +129,8 @@ func (s *shapes) span(n *onnxpb.NodeProto) []int64 {
 }
 
 // tile computes the shape of a Tile node.
-func (s *shapes) tile(n *onnxpb.NodeProto, x []int64) []int64 {
-	times := s.dimensions(second(n))
+func tile(s *inference, n *graph.Node, x []int64) []int64 {
+	times := s.dimensions(n, 1)
 	if len(times) != len(x) {
 		return nil
 	}
@@ -145,25 +146,26 @@ func (s *shapes) tile(n *onnxpb.NodeProto, x []int64) []int64 {
 }
 
 // topK computes the shapes of a TopK node: values and their positions.
-func (s *shapes) topK(n *onnxpb.NodeProto, x []int64) {
-	axis := clampAxis(attrInt(n, "axis", -1), len(x))
+func topK(s *inference, n *graph.Node, x []int64) []int64 {
+	axis := clampAxis(graph.AttrInt(n, "axis", -1), len(x))
 	if int(axis) >= len(x) {
-		return
+		return nil
 	}
 	for _, name := range n.Output {
 		out := slices.Clone(x)
 		out[axis] = unknown
-		if k := s.ints[second(n)]; len(k) == 1 {
+		if k := s.values(n, 1); len(k) == 1 {
 			out[axis] = max(k[0], unknown)
 		}
-		s.set(name, out)
+		s.dims.Refine(name, out)
 	}
+	return nil
 }
 
 // resize computes the shape of a Resize node. Images are resized, not batches or channels.
-func (s *shapes) resize(n *onnxpb.NodeProto, x []int64) []int64 {
+func resize(s *inference, n *graph.Node, x []int64) []int64 {
 	if len(n.Input) > 3 {
-		if sizes := s.dimensions(n.Input[3]); len(sizes) == len(x) {
+		if sizes := s.dimensions(n, 3); len(sizes) == len(x) {
 			return sizes
 		}
 	}
@@ -178,8 +180,8 @@ func (s *shapes) resize(n *onnxpb.NodeProto, x []int64) []int64 {
 }
 
 // einsum computes the shape of an Einsum node with an explicit output and no ellipsis.
-func (s *shapes) einsum(n *onnxpb.NodeProto) []int64 {
-	a := attr(n, "equation")
+func einsum(s *inference, n *graph.Node, _ []int64) []int64 {
+	a := graph.Attr(n, "equation")
 	if a == nil {
 		return nil
 	}

@@ -1,0 +1,181 @@
+package shape
+
+import (
+	"slices"
+
+	"github.com/vitft/vitft/onnx/graph"
+	"github.com/vitft/vitft/onnx/graph/onnxpb"
+)
+
+// Limits that no image encoder comes near, so that a hostile file cannot make inference grow without bound.
+const (
+	maxRank = 16
+	maxInts = 64
+	maxDim  = 1 << 40
+)
+
+const unknown = graph.Unknown
+
+// Shapes holds the shape of each tensor whose rank is known, with [graph.Unknown] for dimensions that are not fixed. A
+// tensor that is not in it has an unknown rank; a scalar's shape is empty, not nil.
+type Shapes map[string][]int64
+
+// Infer runs over the nodes of the main graph once; it lists them in topological order. What is inferred completes what
+// the file declares; the shapes given, of inputs for example, take precedence over that.
+func Infer(m *graph.Model, given ...graph.Value) Shapes {
+	s := &inference{dims: Shapes{}, ints: map[string][]int64{}}
+	g := m.Graph()
+	for _, list := range [][]*onnxpb.ValueInfoProto{g.Input, g.ValueInfo, g.Output} {
+		for _, info := range list {
+			if v := graph.ValueOf(info); v.Shape != nil {
+				s.dims[v.Name] = v.Shape
+			}
+		}
+	}
+	for _, v := range given {
+		s.dims[v.Name] = slices.Clone(v.Shape)
+	}
+	for _, t := range g.Initializer {
+		s.constant(t.GetName(), t)
+	}
+	for _, n := range g.Node {
+		s.node(n)
+	}
+	return s.dims
+}
+
+// Refine records more of a tensor's shape, with [graph.Unknown] for what is not known: dimensions that were unknown are
+// filled in, a shape of another rank is replaced. dims may be changed.
+func (s Shapes) Refine(tensor string, dims []int64) {
+	if tensor == "" || dims == nil || len(dims) > maxRank {
+		return
+	}
+	for i, d := range dims {
+		if d < 0 || d > maxDim {
+			dims[i] = unknown
+		}
+	}
+	old, ok := s[tensor]
+	if !ok || len(old) != len(dims) {
+		s[tensor] = dims
+		return
+	}
+	for i, d := range dims {
+		if old[i] == unknown {
+			old[i] = d
+		}
+	}
+}
+
+// Keeps reports whether the output of an operator always has the shape of its first input.
+func Keeps(op string) bool { return slices.Contains(keeping, op) }
+
+// inference is what is known half-way through the nodes.
+type inference struct {
+	dims Shapes
+	ints map[string][]int64 // values of small integer tensors, which shapes are computed from; see open
+}
+
+// rule says what a node of an operator gives, as far as that is known.
+type rule struct {
+	shape shapeRule // nil if nothing is known
+	ints  intsRule  // nil for operators that shapes are not computed with
+}
+
+// A shapeRule returns the shape of a node's first output, nil if not even its rank is known. x is that of its first
+// input, nil likewise.
+type shapeRule func(s *inference, n *graph.Node, x []int64) []int64
+
+// An intsRule returns the elements of a node's first output, an integer tensor, nil if they are not known.
+type intsRule func(s *inference, n *graph.Node) []int64
+
+var keeping = []string{"Identity", "Cast", "CastLike", "Dropout", "Relu", "LeakyRelu", "Elu", "Selu", "Sigmoid",
+	"HardSigmoid", "HardSwish", "Tanh", "Erf", "Gelu", "FastGelu", "BiasGelu", "QuickGelu", "Softplus", "Softsign", "Mish",
+	"Swish", "Exp", "Log", "Sqrt", "Reciprocal", "Neg", "Abs", "Floor", "Ceil", "Round", "Sin", "Cos", "Clip", "Softmax",
+	"LogSoftmax", "Not", "Sign", "QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear", "BiasAdd", "LRN", "Trilu",
+	"CumSum", "ThresholdedRelu", "Celu", "IsNaN", "IsInf", "RotaryEmbedding", "ScatterND", "ScatterElements",
+	"RandomUniformLike", "RandomNormalLike", "Bernoulli"}
+
+// rules has the rule of each operator, in whatever domain it is.
+var rules = func() map[string]rule {
+	table := map[string]rule{
+		"Constant":        {constant, constantInts},
+		"ConstantOfShape": {constantOfShape, known(fill)},
+		"Shape":           {lengthOfShape, shapeInts},
+		"Range":           {shape: span},
+
+		"Add": {broadcast, arithmetic(add)}, "Sub": {broadcast, arithmetic(subtract)},
+		"Mul": {broadcast, arithmetic(multiply)}, "Div": {broadcast, arithmetic(divide)},
+		"Mod": {broadcast, arithmetic(modulo)}, "Equal": {broadcast, arithmetic(equal)},
+		"Max": {broadcast, arithmetic(larger)}, "Min": {broadcast, arithmetic(smaller)},
+		"Where": {broadcast, known(choose)},
+
+		"Reshape": {reshape, known(same)}, "Squeeze": {squeeze, known(same)}, "Unsqueeze": {unsqueeze, known(same)},
+		"Flatten": {shape: flatten}, "Expand": {shape: expand}, "Tile": {shape: tile}, "Pad": {shape: pad},
+		"Transpose": {transpose, known(transposeInts)}, "Slice": {slice, known(sliceInts)},
+		"Concat": {concat, concatInts}, "Split": {shape: split},
+		"Gather": {gather, known(gatherInts)}, "GatherElements": {shape: second}, "TopK": {shape: topK},
+
+		"Gemm": {shape: gemm}, "FusedGemm": {shape: gemm}, "MatMulNBits": {shape: packedMatmul}, "Einsum": {shape: einsum},
+		"Attention": {shape: attention}, "MultiHeadAttention": {shape: attention},
+		"MaxPool": {shape: positions(unknown)}, "AveragePool": {shape: positions(unknown)},
+		"GlobalMaxPool": {shape: positions(1)}, "GlobalAveragePool": {shape: positions(1)},
+		"Resize": {shape: resize}, "Upsample": {shape: resize},
+		"SkipLayerNormalization": {shape: normalised(2)}, "SkipSimplifiedLayerNormalization": {shape: normalised(2)},
+	}
+	each := func(r rule, ops ...string) {
+		for _, op := range ops {
+			table[op] = r
+		}
+	}
+	each(rule{shape: first}, keeping...)
+	each(rule{shape: first}, "GroupNormalization", "InstanceNormalization", "BatchNormalization", "LpNormalization")
+	each(rule{first, known(same)}, "Identity", "Cast", "Floor", "Ceil", "Round")
+	each(rule{shape: normalised(1)}, "LayerNormalization", "SimplifiedLayerNormalization", "RMSNormalization")
+	each(rule{shape: broadcast}, "Pow", "Less", "LessOrEqual", "Greater", "GreaterOrEqual", "And", "Or", "PRelu")
+	each(rule{shape: matmul}, "MatMul", "FusedMatMul", "MatMulInteger", "DynamicQuantizeMatMul")
+	each(rule{shape: conv}, "Conv", "FusedConv", "NhwcFusedConv", "ConvInteger", "QLinearConv")
+	each(rule{shape: reduce}, "ReduceMean", "ReduceSum", "ReduceMax", "ReduceMin", "ReduceL2", "ReduceL1",
+		"ReduceSumSquare", "ReduceLogSumExp")
+	each(rule{reduce, known(product)}, "ReduceProd")
+	return table
+}()
+
+func (s *inference) node(n *graph.Node) {
+	if len(n.Output) == 0 {
+		return
+	}
+	out, r := n.Output[0], rules[n.GetOpType()]
+	if r.ints != nil {
+		if v := r.ints(s, n); v != nil && len(v) <= maxInts {
+			s.ints[out] = v
+		}
+	}
+	if r.shape != nil {
+		s.dims.Refine(out, r.shape(s, n, s.in(n, 0)))
+	}
+	if d, v := s.dims[out], s.ints[out]; len(d) == 1 && d[0] == unknown && v != nil {
+		d[0] = int64(len(v))
+	}
+}
+
+// in returns the shape of a node's i-th input, nil if its rank is not known.
+func (s *inference) in(n *graph.Node, i int) []int64 { return s.dims[graph.Input(n, i)] }
+
+// values returns the elements of a node's i-th input, nil if they are not known.
+func (s *inference) values(n *graph.Node, i int) []int64 { return s.ints[graph.Input(n, i)] }
+
+func (s *inference) constant(name string, t *graph.Tensor) {
+	s.dims[name] = append([]int64{}, t.Dims...)
+	if v, ok := tensorInts(t); ok {
+		s.ints[name] = v
+	}
+}
+
+// clampAxis turns a possibly negative or huge position into one in [0, n].
+func clampAxis(k int64, n int) int64 {
+	if k < 0 {
+		k += int64(n)
+	}
+	return min(max(k, 0), int64(n))
+}

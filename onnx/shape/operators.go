@@ -1,0 +1,409 @@
+package shape
+
+import (
+	"slices"
+
+	"github.com/vitft/vitft/onnx/graph"
+)
+
+// The shape rules of single operators, as the ONNX operator specification gives them.
+
+func first(_ *inference, _ *graph.Node, x []int64) []int64 { return slices.Clone(x) }
+
+func second(s *inference, n *graph.Node, _ []int64) []int64 { return slices.Clone(s.in(n, 1)) }
+
+func constant(s *inference, n *graph.Node, _ []int64) []int64 {
+	if a := graph.Attr(n, "value"); a != nil && a.T != nil {
+		s.constant(n.Output[0], a.T)
+		return nil
+	}
+	if graph.Attr(n, "value_int") != nil || graph.Attr(n, "value_float") != nil {
+		return []int64{}
+	}
+	if a := graph.Attr(n, "value_ints"); a != nil {
+		return []int64{int64(len(a.Ints))}
+	}
+	return nil
+}
+
+func constantOfShape(s *inference, n *graph.Node, _ []int64) []int64 { return s.dimensions(n, 0) }
+
+func lengthOfShape(s *inference, n *graph.Node, x []int64) []int64 {
+	if x == nil {
+		return nil
+	}
+	return []int64{int64(len(s.ints[n.Output[0]]))}
+}
+
+func broadcast(s *inference, n *graph.Node, _ []int64) []int64 {
+	var list [][]int64
+	for i := range n.Input {
+		d := s.in(n, i)
+		if d == nil {
+			return nil
+		}
+		list = append(list, d)
+	}
+	return broadcastShapes(list...)
+}
+
+// broadcastShapes applies numpy's rule. An unknown dimension against one above 1 is the latter.
+func broadcastShapes(list ...[]int64) []int64 {
+	rank := 0
+	for _, d := range list {
+		rank = max(rank, len(d))
+	}
+	out := slices.Repeat([]int64{1}, rank)
+	for _, d := range list {
+		for k, v := range d {
+			if i := rank - len(d) + k; v != 1 && (out[i] == 1 || out[i] == unknown) {
+				out[i] = v
+			}
+		}
+	}
+	return out
+}
+
+func expand(s *inference, n *graph.Node, x []int64) []int64 {
+	if v := s.dimensions(n, 1); v != nil && x != nil {
+		return broadcastShapes(x, v)
+	}
+	return nil
+}
+
+// normalised makes the rule of a normalisation over the last axis, whose size its scale has too, the input of that
+// index.
+func normalised(scale int) shapeRule {
+	return func(s *inference, n *graph.Node, x []int64) []int64 {
+		x = slices.Clone(x)
+		if w, k := s.in(n, scale), len(x)-1; len(w) == 1 && k >= 0 && x[k] == unknown {
+			x[k] = w[0]
+		}
+		return x
+	}
+}
+
+// positions makes the rule of a pooling, which leaves so many positions along each axis of an image.
+func positions(left int64) shapeRule {
+	return func(_ *inference, _ *graph.Node, x []int64) []int64 {
+		if len(x) < 3 {
+			return nil
+		}
+		return append(slices.Clone(x[:2]), slices.Repeat([]int64{left}, len(x)-2)...)
+	}
+}
+
+// packedMatmul is of weights of few bits, several in a byte; N is an attribute.
+func packedMatmul(_ *inference, n *graph.Node, x []int64) []int64 {
+	if len(x) == 0 {
+		return nil
+	}
+	return append(slices.Clone(x[:len(x)-1]), graph.AttrInt(n, "N", unknown))
+}
+
+func matmul(s *inference, n *graph.Node, a []int64) []int64 {
+	b := s.in(n, 1)
+	if len(b) < 2 || len(a) == 0 {
+		return nil
+	}
+	cols := b[len(b)-1]
+	if graph.AttrInt(n, "transB", 0) != 0 {
+		cols = b[len(b)-2]
+	}
+	if len(a) == 1 {
+		return append(slices.Clone(b[:len(b)-2]), cols)
+	}
+	rows := a[len(a)-2]
+	if graph.AttrInt(n, "transA", 0) != 0 {
+		rows = a[len(a)-1]
+	}
+	return append(broadcastShapes(a[:len(a)-2], b[:len(b)-2]), rows, cols)
+}
+
+func gemm(s *inference, n *graph.Node, x []int64) []int64 {
+	rows, cols := int64(unknown), int64(unknown)
+	if len(x) == 2 {
+		rows = x[graph.AttrInt(n, "transA", 0)&1]
+	}
+	if b := s.in(n, 1); len(b) == 2 {
+		cols = b[1-graph.AttrInt(n, "transB", 0)&1]
+	}
+	return []int64{rows, cols}
+}
+
+// attentionShape covers the fused operators, whose output is [B,N,D] with D that of the query, or a third of the
+// packed weights' columns; and the core operator on heads apart, [B,H,N,d], whose d is that of the values.
+func attention(s *inference, n *graph.Node, x []int64) []int64 {
+	if len(x) != 3 && len(x) != 4 {
+		return nil
+	}
+	out := slices.Clone(x)
+	if len(x) == 4 {
+		out[3] = unknown
+		if v := s.in(n, 2); len(v) == 4 {
+			out[3] = v[3]
+		}
+		return out
+	}
+	packed := n.GetOpType() == "Attention" && n.GetDomain() == "com.microsoft" && graph.Attr(n, "qkv_hidden_sizes") == nil
+	if w := s.in(n, 1); packed && len(w) == 2 && w[1] > 0 {
+		out[2] = w[1] / 3
+	}
+	return out
+}
+
+func conv(s *inference, n *graph.Node, x []int64) []int64 {
+	w := s.in(n, 1)
+	if len(w) < 3 {
+		return nil
+	}
+	out := slices.Repeat([]int64{unknown}, len(w))
+	out[1] = w[0]
+	if len(x) != len(w) {
+		return out
+	}
+	out[0] = x[0]
+	if a := graph.Attr(n, "auto_pad"); a != nil && string(a.S) != "NOTSET" && string(a.S) != "VALID" {
+		return out
+	}
+	spatial := len(w) - 2
+	at := func(name string, i int, def int64) int64 {
+		if a := graph.Attr(n, name); a != nil && i < len(a.Ints) {
+			return a.Ints[i]
+		}
+		return def
+	}
+	for i := range spatial {
+		stride := at("strides", i, 1)
+		if x[i+2] < 0 || w[i+2] < 0 || stride < 1 {
+			continue
+		}
+		reach := at("dilations", i, 1)*(w[i+2]-1) + 1
+		if span := x[i+2] + at("pads", i, 0) + at("pads", i+spatial, 0) - reach; span >= 0 {
+			out[i+2] = span/stride + 1
+		}
+	}
+	return out
+}
+
+func reshape(s *inference, n *graph.Node, x []int64) []int64 {
+	out := s.dimensions(n, 1)
+	rest := unknown
+	known := int64(1) // of the other dimensions
+	for i, d := range out {
+		if d == 0 && graph.AttrInt(n, "allowzero", 0) == 0 {
+			out[i] = unknown
+			if i < len(x) {
+				out[i] = x[i]
+			}
+		}
+		if out[i] == unknown {
+			if rest != unknown {
+				return out // two unknowns: nothing more to say
+			}
+			rest = i
+			continue
+		}
+		known *= out[i]
+	}
+	if total := size(x); x != nil && total >= 0 && rest != unknown && known > 0 && total%known == 0 {
+		out[rest] = total / known
+	}
+	return out
+}
+
+func transpose(_ *inference, n *graph.Node, x []int64) []int64 {
+	if x == nil {
+		return nil
+	}
+	out := slices.Clone(x)
+	if a := graph.Attr(n, "perm"); a != nil {
+		if len(a.Ints) != len(x) {
+			return nil
+		}
+		for i, p := range a.Ints {
+			if p < 0 || p >= int64(len(x)) {
+				return nil
+			}
+			out[i] = x[p]
+		}
+		return out
+	}
+	slices.Reverse(out)
+	return out
+}
+
+func flatten(_ *inference, n *graph.Node, x []int64) []int64 {
+	if x == nil {
+		return nil
+	}
+	axis := clampAxis(graph.AttrInt(n, "axis", 1), len(x))
+	return []int64{size(x[:axis]), size(x[axis:])}
+}
+
+// size returns how many elements a shape has, unknown if a dimension is.
+func size(d []int64) int64 {
+	n := int64(1)
+	for _, v := range d {
+		if v < 0 {
+			return unknown
+		}
+		n *= v
+	}
+	return n
+}
+
+func concat(s *inference, n *graph.Node, _ []int64) []int64 {
+	var out []int64
+	for i, name := range n.Input {
+		d := s.dims[name]
+		if d == nil {
+			return nil
+		}
+		if i == 0 {
+			out = slices.Clone(d)
+			continue
+		}
+		if len(d) != len(out) {
+			return nil
+		}
+		axis := clampAxis(graph.AttrInt(n, "axis", 0), len(out))
+		for k := range out {
+			switch {
+			case int64(k) == axis && (out[k] < 0 || d[k] < 0):
+				out[k] = unknown
+			case int64(k) == axis:
+				out[k] += d[k]
+			case out[k] < 0:
+				out[k] = d[k]
+			}
+		}
+	}
+	return out
+}
+
+func gather(s *inference, n *graph.Node, x []int64) []int64 {
+	idx := s.in(n, 1)
+	if x == nil || idx == nil {
+		return nil
+	}
+	axis := clampAxis(graph.AttrInt(n, "axis", 0), len(x))
+	if int(axis) >= len(x) {
+		return nil
+	}
+	return append(append(slices.Clone(x[:axis]), idx...), x[axis+1:]...) // slices.Concat makes nil of a scalar's shape
+}
+
+func split(s *inference, n *graph.Node, x []int64) []int64 {
+	if x == nil {
+		return nil
+	}
+	axis := clampAxis(graph.AttrInt(n, "axis", 0), len(x))
+	if int(axis) >= len(x) {
+		return nil
+	}
+	var sizes []int64
+	if a := graph.Attr(n, "split"); a != nil {
+		sizes = a.Ints
+	} else if len(n.Input) > 1 {
+		sizes = s.dimensions(n, 1)
+	}
+	for i, name := range n.Output {
+		out := slices.Clone(x)
+		switch {
+		case i < len(sizes):
+			out[axis] = sizes[i]
+		case len(n.Input) < 2 && x[axis] > 0:
+			out[axis] = x[axis] / int64(len(n.Output))
+		default:
+			out[axis] = unknown
+		}
+		s.dims.Refine(name, out)
+	}
+	return nil
+}
+
+// axes returns the axes of a node, an attribute in older operator sets and an input in newer ones.
+func (s *inference) axes(n *graph.Node, rank int) (axes []int64, ok bool) {
+	if a := graph.Attr(n, "axes"); a != nil {
+		axes = a.Ints
+	} else if name := graph.Input(n, 1); name != "" {
+		if axes, ok = s.ints[name]; !ok {
+			return nil, false
+		}
+	}
+	axes = slices.Clone(axes)
+	for i, a := range axes {
+		if a < 0 {
+			axes[i] += int64(rank)
+		}
+		if axes[i] < 0 || axes[i] >= int64(rank) {
+			return nil, false
+		}
+	}
+	return axes, true
+}
+
+func squeeze(s *inference, n *graph.Node, x []int64) []int64 {
+	if x == nil {
+		return nil
+	}
+	axes, ok := s.axes(n, len(x))
+	if !ok {
+		return nil
+	}
+	out := []int64{}
+	for i, d := range x {
+		if (len(axes) == 0 && d == 1) || slices.Contains(axes, int64(i)) {
+			continue
+		}
+		out = append(out, d)
+	}
+	return out
+}
+
+func unsqueeze(s *inference, n *graph.Node, x []int64) []int64 {
+	if x == nil {
+		return nil
+	}
+	count := len(s.values(n, 1))
+	if a := graph.Attr(n, "axes"); a != nil {
+		count = len(a.Ints)
+	}
+	axes, ok := s.axes(n, len(x)+count)
+	if !ok {
+		return nil
+	}
+	out := make([]int64, 0, len(x)+count)
+	rest := x
+	for i := range len(x) + count {
+		if slices.Contains(axes, int64(i)) || len(rest) == 0 {
+			out = append(out, 1)
+			continue
+		}
+		out = append(out, rest[0])
+		rest = rest[1:]
+	}
+	return out
+}
+
+func reduce(s *inference, n *graph.Node, x []int64) []int64 {
+	if x == nil {
+		return nil
+	}
+	axes, ok := s.axes(n, len(x))
+	if !ok {
+		return nil
+	}
+	keep := graph.AttrInt(n, "keepdims", 1) != 0
+	out := []int64{}
+	for i, d := range x {
+		switch {
+		case len(axes) > 0 && !slices.Contains(axes, int64(i)):
+			out = append(out, d)
+		case keep:
+			out = append(out, 1)
+		}
+	}
+	return out
+}

@@ -1,0 +1,159 @@
+package vision
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/vitft/vitft/onnx/graph"
+)
+
+// What of a classifier can serve as a feature: the input of its last matrix product.
+
+// isClassifier reports whether an output [B,C] looks like class scores: by name, or because it is a softmax or a dense
+// layer with a bias. A projection to an embedding has none.
+func (f *facts) isClassifier(v graph.Value) bool {
+	if scores(v.Name) {
+		return true
+	}
+	end, _ := f.classifierEnd(v.Name, true)
+	return end.node != nil && end.activated
+}
+
+// lastClassifier takes the input of the last matrix product of the first output that ends in one.
+func (f *finder) lastClassifier(outs []graph.Value) (string, Pooling) {
+	var why []string
+	for _, v := range outs {
+		end, err := f.classifierEnd(v.Name, true)
+		if err == nil {
+			layer := strings.TrimSpace(end.node.GetOpType() + " " + end.node.GetName())
+			f.reason("output %s is class scores; the feature is %s, the input of its last layer (%s)", v.Name, end.input, layer)
+			return end.input, PoolLogits
+		}
+		why = append(why, fmt.Sprintf("output %s %v", v.Name, err))
+	}
+	f.problem("no feature tensor found: %s; name one (an output or a tensor inside the graph)", strings.Join(why, "; "))
+	return "", ""
+}
+
+// classifierEnd is the end of a classifier: its last matrix product, what that takes, and whether a bias or softmax
+// follows.
+type classifierEnd struct {
+	node      *graph.Node
+	input     string
+	activated bool
+}
+
+// classifierEnd walks back from class scores to the last product with constant weights. Where two dense layers are
+// joined, as in a distilled classifier, and joins are allowed, its input is what both take a token of, if it is one
+// tensor. The error continues "output NAME".
+func (f *facts) classifierEnd(output string, join bool) (end classifierEnd, err error) {
+	t := output
+	for range f.nodes() {
+		n := f.index.Producer(t)
+		if n == nil {
+			break
+		}
+		switch op := n.GetOpType(); op {
+		case "Softmax", "LogSoftmax", "Sigmoid":
+			end.activated = true
+			t = first(n)
+		case "Identity", "Cast", "Dropout", "Squeeze", "Reshape", "Flatten", "Clip", "QuantizeLinear", "DequantizeLinear":
+			t = first(n)
+		case "Add", "Sub", "Mul", "Div":
+			scaled := f.quantised(n)
+			switch {
+			case f.constant(second(n)):
+				t = first(n)
+			case f.constant(first(n)):
+				t = second(n)
+			case op == "Mul" && scaled != nil:
+				end.node, end.input = scaled, f.unquantised(first(scaled))
+				return end, nil
+			case join:
+				return f.joinedEnd(n)
+			default:
+				return end, joins(n)
+			}
+			end.activated = end.activated || op == "Add"
+		case "QLinearAdd":
+			end.activated = true
+			if t = first(n); f.constant(t) {
+				t = graph.Input(n, 3)
+			}
+		default:
+			return f.denseEnd(n, end.activated)
+		}
+	}
+	return end, errors.New("is not computed")
+}
+
+// denseEnd is the end of a classifier in the dense layer n, if it is one.
+func (f *facts) denseEnd(n *graph.Node, activated bool) (classifierEnd, error) {
+	end := classifierEnd{activated: activated}
+	fail := func(what string) (classifierEnd, error) {
+		return end, fmt.Errorf("ends in %s %q%s", n.GetOpType(), n.GetName(), what)
+	}
+	weights := 1 // index of the input
+	switch op := n.GetOpType(); op {
+	case "QGemm", "QLinearMatMul":
+		weights = 3
+	case "Conv", "FusedConv":
+		if w := f.shapes[second(n)]; f.constant(second(n)) && (len(w) != 4 || w[2] != 1 || w[3] != 1) {
+			return end, errors.New("ends in a convolution")
+		}
+	case "Gemm", "FusedGemm", "MatMul", "FusedMatMul", "MatMulNBits", "DynamicQuantizeMatMul":
+	default:
+		return fail(", no dense layer")
+	}
+	if !f.constant(graph.Input(n, weights)) || weights == 1 && graph.AttrInt(n, "transA", 0) != 0 {
+		return fail(" of two computed matrices")
+	}
+	end.node, end.input = n, first(n)
+	bias := map[string]int{"Gemm": 2, "FusedGemm": 2, "QGemm": 6}[n.GetOpType()]
+	end.activated = activated || bias > 0 && graph.Input(n, bias) != ""
+	if weights == 3 {
+		if end.input = f.unquantised(first(n)); end.input == first(n) {
+			return fail(", whose input is in 8 bits")
+		}
+	}
+	return end, nil
+}
+
+// joinedEnd is the end of a classifier in two dense layers whose results n joins.
+func (f *facts) joinedEnd(n *graph.Node) (classifierEnd, error) {
+	a, errA := f.classifierEnd(first(n), false)
+	b, errB := f.classifierEnd(second(n), false)
+	if errA != nil || errB != nil || !a.activated || !b.activated {
+		return classifierEnd{}, joins(n)
+	}
+	tokens := f.tokensOf(a.input)
+	if tokens == "" || tokens != f.tokensOf(b.input) {
+		return a, joins(n)
+	}
+	a.input = tokens
+	return a, nil
+}
+
+func joins(n *graph.Node) error {
+	return fmt.Errorf("joins several branches in %s %q", n.GetOpType(), n.GetName())
+}
+
+// refineWidth completes the last dimension of the input of a dense layer, where there is one, from its weights.
+func (f *finder) refineWidth(tensor string) {
+	n := f.consumer(tensor, "Gemm", "FusedGemm", "MatMul", "FusedMatMul")
+	if n == nil {
+		return
+	}
+	w := f.shapes[second(n)]
+	if len(w) != 2 {
+		return
+	}
+	if strings.HasSuffix(n.GetOpType(), "Gemm") {
+		f.shapes.Refine(tensor, []int64{graph.Unknown, w[graph.AttrInt(n, "transB", 0)&1]})
+	} else if s := slices.Clone(f.shapes[tensor]); len(s) > 0 {
+		s[len(s)-1] = w[0]
+		f.shapes.Refine(tensor, s)
+	}
+}

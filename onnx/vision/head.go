@@ -1,0 +1,120 @@
+package vision
+
+import (
+	"fmt"
+
+	"github.com/vitft/vitft/onnx/graph"
+)
+
+// Head is a linear classifier on the embedding x of a backbone:
+//
+//	x' = Transform · ((x - Mean) * InvStd)   standardisation and whitening, as far as given
+//	x" = x' / max(|x'|, 1e-12)              if Normalize, for a cosine head
+//	logits = Scale * Weight·x" + Bias
+//	probabilities = softmax(logits / Temperature[k]), k the class of the largest logit
+//
+// All in float32. A cosine head's class vectors are expected to be of unit length already.
+type Head struct {
+	Classes     int       // C
+	Weight      []float32 // [C,D]
+	Bias        []float32 // [C]; nil = none
+	Mean        []float32 // [D]; nil = 0
+	InvStd      []float32 // [D]; nil = 1
+	Transform   []float32 // [D,D]; nil = the identity
+	Normalize   bool
+	Scale       float32   // 0 = 1
+	Temperature []float32 // [1] for all classes, or [C] by predicted class; nil = 1
+}
+
+func (h Head) check(dim int) error {
+	if h.Classes < 1 || len(h.Weight) != h.Classes*dim {
+		return fmt.Errorf("append head: %d classes and %d weights for an embedding of %d, need %d",
+			h.Classes, len(h.Weight), dim, h.Classes*dim)
+	}
+	for _, v := range []struct {
+		name      string
+		got, want int
+	}{
+		{"bias", len(h.Bias), h.Classes}, {"mean", len(h.Mean), dim},
+		{"inverse deviation", len(h.InvStd), dim}, {"transform", len(h.Transform), dim * dim},
+	} {
+		if v.got != 0 && v.got != v.want {
+			return fmt.Errorf("append head: %s has %d values, need %d", v.name, v.got, v.want)
+		}
+	}
+	if n := len(h.Temperature); n > 1 && n != h.Classes {
+		return fmt.Errorf("append head: %d temperatures for %d classes, need 1 or %[2]d", n, h.Classes)
+	}
+	for _, t := range h.Temperature {
+		if !(t > 0) {
+			return fmt.Errorf("append head: temperature %v is not above 0", t)
+		}
+	}
+	return nil
+}
+
+// AppendHead adds a classifier to a backbone, as [Backbone] returns it. The outputs are then probabilities, logits and
+// embedding, in that order. The error says which of the head's slices does not fit.
+func AppendHead(m *graph.Model, h Head) error {
+	g := m.Graph()
+	if len(g.Output) != 1 || g.Output[0].GetName() != Embedding {
+		return fmt.Errorf("append head: the model is not a backbone with the one output %s", Embedding)
+	}
+	embedding := graph.ValueOf(g.Output[0])
+	batch, d := embedding.Shape[0], embedding.Shape[1]
+	if err := h.check(int(d)); err != nil {
+		return err
+	}
+	b := graph.NewBuilder(m, "vitft_head")
+	free(b, m, Logits, Probabilities)
+	c := int64(h.Classes)
+	x := Embedding
+	if h.Mean != nil {
+		x = b.Node("Sub", []string{x, b.Floats("mean", []int64{d}, h.Mean...)}, b.Name("Sub"))
+	}
+	if h.InvStd != nil {
+		x = b.Node("Mul", []string{x, b.Floats("inv_std", []int64{d}, h.InvStd...)}, b.Name("Mul"))
+	}
+	if h.Transform != nil {
+		whitening := b.Floats("transform", []int64{d, d}, h.Transform...)
+		x = b.Node("Gemm", []string{x, whitening}, b.Name("transformed"), graph.IntAttr("transB", 1))
+	}
+	if h.Normalize {
+		norm := length(b, x, b.Name("norm"))
+		norm = b.Node("Max", []string{norm, b.Floats("epsilon", nil, 1e-12)}, b.Name("positive_norm"))
+		x = b.Node("Div", []string{x, norm}, b.Name("Div"))
+	}
+	gemm := []string{x, b.Floats("weight", []int64{c, d}, h.Weight...)}
+	if h.Bias != nil {
+		gemm = append(gemm, b.Floats("bias", []int64{c}, h.Bias...))
+	}
+	scale := h.Scale
+	if scale == 0 {
+		scale = 1
+	}
+	scores := b.Node("Gemm", gemm, Logits, graph.IntAttr("transB", 1), graph.FloatAttr("alpha", scale))
+	if n := int64(len(h.Temperature)); n > 0 {
+		temperature := b.Floats("temperature", []int64{n}, h.Temperature...)
+		if n > 1 {
+			axis := graph.IntAttr("axis", 1)
+			predicted := b.Node("ArgMax", []string{Logits}, b.Name("predicted"), axis, graph.IntAttr("keepdims", 1))
+			own := b.Name("own_temperature")
+			temperature = b.Node("Gather", []string{temperature, predicted}, own, graph.IntAttr("axis", 0))
+		}
+		scores = b.Node("Div", []string{Logits, temperature}, b.Name("tempered"))
+	}
+	b.Node("Softmax", []string{scores}, Probabilities, graph.IntAttr("axis", 1))
+	declared := g.Output[0]
+	m.SetOutputs(float32s(Probabilities, batch, c), float32s(Logits, batch, c), embedding)
+	g.Output[2] = declared
+	return nil
+}
+
+// length adds the Euclidean length of each row, keeping the axis.
+func length(b *graph.Builder, x, out string) string {
+	keep := graph.IntAttr("keepdims", 1)
+	if b.Opset() < 18 {
+		return b.Node("ReduceL2", []string{x}, out, graph.IntsAttr("axes", 1), keep)
+	}
+	return b.Node("ReduceL2", []string{x, b.Int64s("feature_axis", []int64{1}, 1)}, out, keep)
+}

@@ -1,0 +1,91 @@
+package vision
+
+import (
+	"math"
+
+	"github.com/vitft/vitft/onnx/graph"
+)
+
+// chooseImage settles layout, type and batch of the image input that a tensor depends on, and its size where the file
+// fixes it.
+func (f *finder) chooseImage(tensor string) ImageInput {
+	on := f.dependsOn(tensor)
+	if len(on) == 0 {
+		f.problem("%s depends on no input", tensor)
+		return ImageInput{}
+	}
+	if len(on) > 1 {
+		f.problem("%s depends on the inputs %s, not on the image alone; name a tensor inside the image half", tensor, names(on))
+		return ImageInput{}
+	}
+	v := on[0]
+	if !mayBeImage(v) {
+		f.problem("%s depends on the input %s %s %v, which is no image [B,3,H,W]", tensor, v.Name, v.Type, v.Shape)
+		return ImageInput{}
+	}
+	s := v.Shape
+	if s == nil {
+		s = []int64{graph.Unknown, graph.Unknown, graph.Unknown, graph.Unknown}
+	}
+	stem, transposed := f.stem(v.Name)
+	im := ImageInput{Input: v.Name, Type: v.Type, Layout: "NCHW", Batch: s[0], Height: s[2], Width: s[3]}
+	channels := s[1]
+	if channels != 3 && (s[3] == 3 || transposed && channels == graph.Unknown) {
+		im.Layout, im.Height, im.Width, channels = "NHWC", s[1], s[2], s[3]
+	}
+	if channels == graph.Unknown && stem != nil {
+		if w := f.shapes[second(stem)]; len(w) == 4 {
+			channels = w[1]
+		}
+	}
+	if channels != 3 && channels != graph.Unknown {
+		f.problem("it takes images of %d channels, need 3 (RGB)", channels)
+		return im
+	}
+	if v.Type == "uint8" {
+		f.reason("the model takes bytes and normalises them itself: give it pixels in [0,1], mean 0 and standard deviation 1")
+	}
+	if im.Layout == "NHWC" {
+		f.reason("the model takes images channels last; a transposition is put before it")
+	}
+	return im
+}
+
+// mayBeImage reports whether an input can be one of images, by rank and element type.
+func mayBeImage(v graph.Value) bool {
+	switch v.Type {
+	case "float32", "float16", "float64", "uint8":
+		return v.Shape == nil || len(v.Shape) == 4
+	}
+	return false
+}
+
+// chooseSize settles the image size: the model's own, else the wanted one, else the one its position embedding is for.
+func (f *finder) chooseSize(im ImageInput) (width, height int64) {
+	choose := func(name string, has int64, want int) int64 {
+		switch {
+		case want == 0:
+		case has == graph.Unknown:
+			f.reason("image %s %d was asked for", name, want)
+			return int64(want)
+		case has != int64(want):
+			f.problem("it takes images of %s %d only, not %d", name, has, want)
+		}
+		return has
+	}
+	width, height = choose("width", im.Width, f.want.Width), choose("height", im.Height, f.want.Height)
+	patch := f.patch(im.Input)
+	if width != graph.Unknown || height != graph.Unknown || patch == 0 {
+		return width, height
+	}
+	for _, p := range f.positions() {
+		for prefix := int64(0); prefix <= 2; prefix++ { // none, CLS, CLS and distillation
+			if grid := p.constant[1] - prefix; isSquare(grid) {
+				side := patch * int64(math.Sqrt(float64(grid)))
+				f.reason("image size %d follows from the position embedding %v and patches of %d px", side, p.constant, patch)
+				return side, side
+			}
+		}
+	}
+	return width, height
+}
