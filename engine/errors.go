@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 
-	"github.com/vitft/vitft/engine/dataset"
+	kinds "github.com/vitft/vitft/engine/fault"
 	"github.com/vitft/vitft/engine/report"
 	"github.com/vitft/vitft/engine/sweep"
 	"github.com/vitft/vitft/onnx"
@@ -36,11 +36,11 @@ func KindOf(err error) Kind {
 	switch {
 	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
 		return KindInterrupted
-	case errors.Is(err, ErrConfig), errors.Is(err, dataset.ErrOption), errors.Is(err, sweep.ErrExperiment):
+	case errors.Is(err, ErrConfig), kinds.Of(err) == kinds.Config, errors.Is(err, sweep.ErrExperiment):
 		return KindConfig
 	case errors.Is(err, onnx.ErrRuntime):
 		return KindRuntime
-	case errors.Is(err, ErrData), errors.Is(err, dataset.ErrData), errors.Is(err, report.ErrData), errors.Is(err, graph.ErrModel), errors.Is(err, fs.ErrNotExist):
+	case errors.Is(err, ErrData), kinds.Of(err) == kinds.Data, errors.Is(err, report.ErrData), errors.Is(err, graph.ErrModel), errors.Is(err, fs.ErrNotExist):
 		return KindData
 	}
 	return KindOther
