@@ -31,7 +31,13 @@
 // The libraries of NVIDIA's that it needs are looked for in more places than the loader knows; see docs/gpu.md.
 package onnx
 
-import "errors"
+// ErrRuntime means that the runtime library or the execution provider cannot be used on this machine. Its kind is
+// "runtime".
+var ErrRuntime error = runtimeError{}
 
-// ErrRuntime means that the runtime library or the execution provider cannot be used on this machine.
-var ErrRuntime = errors.New("onnx runtime not usable")
+type runtimeError struct{}
+
+func (runtimeError) Error() string { return "onnx runtime not usable" }
+
+// Kind says what a caller can do: see to the runtime library or the provider.
+func (runtimeError) Kind() string { return "runtime" }

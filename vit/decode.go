@@ -62,6 +62,9 @@ func (e *ImageError) Error() string {
 
 func (e *ImageError) Unwrap() error { return e.Err }
 
+// Kind says what a caller can do: see to the data.
+func (e *ImageError) Kind() string { return "data" }
+
 // Decode reads a JPEG, PNG, WebP, GIF (first frame), BMP, TIFF (first page), PGM or PPM image.
 // Its pixels are those of Pillow's Image.open(f).convert("RGB"), exceptions in the package comment.
 // Every error is an *ImageError.

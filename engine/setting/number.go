@@ -19,19 +19,20 @@ type Range struct {
 	has  func(v float64) bool
 }
 
-// AtLeast are the finite numbers from least on.
-func AtLeast(least float64) Range {
-	return Range{fmt.Sprintf("at least %v", least), func(v float64) bool { return v >= least }}
+// AtLeast are the finite numbers from least on. It and its kin show their limits as those are given, times with units.
+func AtLeast[T number](least T) Range {
+	return Range{fmt.Sprintf("at least %v", least), func(v float64) bool { return v >= float64(least) }}
 }
 
 // Above are the finite numbers above a limit.
-func Above(limit float64) Range {
-	return Range{fmt.Sprintf("above %v", limit), func(v float64) bool { return v > limit }}
+func Above[T number](limit T) Range {
+	return Range{fmt.Sprintf("above %v", limit), func(v float64) bool { return v > float64(limit) }}
 }
 
 // Between are the numbers from least to most, both included.
-func Between(least, most float64) Range {
-	return Range{fmt.Sprintf("between %v and %v", least, most), func(v float64) bool { return v >= least && v <= most }}
+func Between[T number](least, most T) Range {
+	return Range{fmt.Sprintf("between %v and %v", least, most),
+		func(v float64) bool { return v >= float64(least) && v <= float64(most) }}
 }
 
 // Within are the numbers above least (or from least on, if closed) and below most.

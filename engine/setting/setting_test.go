@@ -191,6 +191,8 @@ func TestRanges(t *testing.T) {
 		out  []float64
 	}{
 		{setting.Between(2, 100), "between 2 and 100", []float64{2, 50, 100}, []float64{1, 101}},
+		{setting.Between(1, 50_000_000), "between 1 and 50000000", []float64{1, 50e6}, []float64{0, 50e6 + 1}},
+		{setting.Between(0, time.Minute), "between 0s and 1m0s", []float64{0, 60e9}, []float64{-1, 61e9}},
 		{setting.Within(0, 1, true), "from 0 to below 1", []float64{0, 0.5}, []float64{-0.1, 1}},
 		{setting.Within(0, 1, false), "above 0 and below 1", []float64{0.5}, []float64{0, 1}},
 		{setting.Between(1, 9).Or(0, "all"), "0 (all) or between 1 and 9", []float64{0, 1, 9}, []float64{-1, 10}},

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
-	"errors"
 	"fmt"
 	"io"
 	"math"
@@ -16,9 +15,16 @@ import (
 	"google.golang.org/protobuf/proto"
 )
 
-// ErrModel means that a file is no model, is damaged, or is one that cannot serve as an image encoder. The message
-// gives the reason and the cure.
-var ErrModel = errors.New("unsuitable model")
+// ErrModel means that a file is no model, is damaged, or is one that cannot serve what is asked of it. The message
+// gives the reason and the cure. Its kind is "data".
+var ErrModel error = &dataError{"unsuitable model"}
+
+type dataError struct{ text string }
+
+func (e *dataError) Error() string { return e.text }
+
+// Kind says what a caller can do: see to the data.
+func (e *dataError) Kind() string { return "data" }
 
 const (
 	// maxFile is the size that a protobuf message, and so an ONNX file without external data, may have.
