@@ -10,7 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 
-	"github.com/vitft/vitft/engine/store"
+	"github.com/vitft/vitft/engine/feature/store"
 	"github.com/vitft/vitft/models"
 	"github.com/vitft/vitft/onnx"
 	"github.com/vitft/vitft/onnx/graph"

@@ -130,7 +130,7 @@ func (c *Config) Validate() error {
 		bad("val", "a hold-out of %v is not a fraction between 0 and 1", f)
 	}
 	if _, err := dataset.ParseImbalance(c.Imbalance); err != nil {
-		faults = append(faults, err)
+		bad("imbalance", "%v", err)
 	}
 	return errors.Join(append(faults, c.Training.validate())...)
 }

@@ -4,7 +4,7 @@ import (
 	"runtime"
 	"runtime/debug"
 
-	"github.com/vitft/vitft/engine/store"
+	"github.com/vitft/vitft/engine/feature/store"
 	"github.com/vitft/vitft/onnx"
 	"github.com/vitft/vitft/onnx/graph"
 	"github.com/vitft/vitft/vit"

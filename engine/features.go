@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"github.com/vitft/vitft/engine/dataset"
-	"github.com/vitft/vitft/engine/store"
+	"github.com/vitft/vitft/engine/feature/store"
 	"github.com/vitft/vitft/head"
 	"github.com/vitft/vitft/onnx/graph"
 	"github.com/vitft/vitft/vit"
@@ -245,7 +245,7 @@ func (e *encoding) trainData(s *encodedSet) (head.Data, error) {
 	for k, v := range e.views[:n] {
 		for i := range d.Y {
 			at := (i*n + k) * d.Dim
-			if err := v.store.Gather(s.scan.IDs[i:i+1], d.X[at:at+d.Dim]); err != nil {
+			if err := v.store.Gather(context.Background(), s.scan.IDs[i:i+1], d.X[at:at+d.Dim]); err != nil {
 				return d, err
 			}
 		}
@@ -259,12 +259,12 @@ func (e *encoding) evalData(s *encodedSet) (head.Data, error) {
 	n := e.config.TTA
 	d := head.Data{Dim: e.backbone.encoder.Dim(), Classes: len(s.data.Classes), Y: s.labels()}
 	d.X = make([]float32, len(d.Y)*d.Dim)
-	if err := e.views[0].store.Gather(s.scan.IDs, d.X); err != nil || n == 1 {
+	if err := e.views[0].store.Gather(context.Background(), s.scan.IDs, d.X); err != nil || n == 1 {
 		return d, err
 	}
 	mean, one := d.X, make([]float32, len(d.X))
 	for _, v := range e.views[1:n] {
-		if err := v.store.Gather(s.scan.IDs, one); err != nil {
+		if err := v.store.Gather(context.Background(), s.scan.IDs, one); err != nil {
 			return d, err
 		}
 		for i, x := range one {

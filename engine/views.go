@@ -5,7 +5,8 @@ import (
 	"errors"
 	"path/filepath"
 
-	"github.com/vitft/vitft/engine/store"
+	"github.com/vitft/vitft/engine/feature/bucket"
+	"github.com/vitft/vitft/engine/feature/store"
 	"github.com/vitft/vitft/onnx"
 	"github.com/vitft/vitft/onnx/graph"
 	"github.com/vitft/vitft/vit"
@@ -59,7 +60,7 @@ func (b *backbone) openView(v graph.View, key store.Key, c Config, ev Events) (_
 			return opened, err
 		}
 	}
-	s, report, err := store.Open(filepath.Join(c.Cache, "features"), key)
+	s, report, err := store.Open(context.Background(), bucket.Dir(filepath.Join(c.Cache, "features")), key)
 	if err != nil {
 		return opened, err
 	}
@@ -67,7 +68,7 @@ func (b *backbone) openView(v graph.View, key store.Key, c Config, ev Events) (_
 	for _, bad := range report.Bad {
 		ev.warn("a block of the feature store is damaged; its images are encoded again", "block", bad.Path, "reason", bad.Err)
 	}
-	ev.info("feature store", "folder", s.Dir(), "view", v.String(), "features", report.Features)
+	ev.info("feature store", "folder", s.Where(), "view", v.String(), "features", report.Features)
 	return opened, nil
 }
 
@@ -147,7 +148,7 @@ func (e *encoding) writers(s viewSet) (viewWriters, error) {
 		if !s.has(k) {
 			continue
 		}
-		w, err := v.store.Writer(store.WriterOptions{Library: library.Version})
+		w, err := v.store.Writer(context.Background(), store.WriterOptions{Library: library.Version})
 		if err != nil {
 			return nil, err
 		}
@@ -160,7 +161,7 @@ func (e *encoding) writers(s viewSet) (viewWriters, error) {
 func (ws viewWriters) append(id store.ID, name string, features []float32) error {
 	dim := len(features) / len(ws)
 	for k, w := range ws {
-		if err := w.Append(id, name, features[k*dim:(k+1)*dim]); err != nil {
+		if err := w.Append(context.Background(), id, name, features[k*dim:(k+1)*dim]); err != nil {
 			return err
 		}
 	}
@@ -170,7 +171,7 @@ func (ws viewWriters) append(id store.ID, name string, features []float32) error
 func (ws viewWriters) close() error {
 	var errs []error
 	for _, w := range ws {
-		errs = append(errs, w.Close())
+		errs = append(errs, w.Close(context.Background()))
 	}
 	return errors.Join(errs...)
 }

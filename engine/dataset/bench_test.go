@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 )
 
 func BenchmarkScan(b *testing.B) {
@@ -23,6 +24,19 @@ func BenchmarkScan(b *testing.B) {
 		b.SetBytes(n * size)
 		for b.Loop() {
 			if _, err := d.Scan(b.Context(), ScanOptions{}); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+	b.Run("warm", func(b *testing.B) { // every file is known
+		b.SetBytes(n * size)
+		dir := b.TempDir()
+		for _, it := range d.Items {
+			aged(b, it.Path, time.Now().Add(-time.Hour))
+		}
+		indexed(b, d, dir)
+		for b.Loop() {
+			if _, err := d.Scan(b.Context(), ScanOptions{Index: OpenIndex(dir)}); err != nil {
 				b.Fatal(err)
 			}
 		}

@@ -1,35 +1,33 @@
-// Package dataset finds labelled images: which there are, of which class, and
-// what is wrong with them. It does not decode them.
+// Package dataset finds labelled images: which there are, of which class, and what is wrong with them. It does not decode
+// them.
 //
 // # Basics
 //
 //	train, findings, err := dataset.Open("photos/train", dataset.Options{})
 //	test, findings, err := dataset.Open("photos/test", dataset.Options{Classes: train.Classes})
-//	scan, err := train.Scan(ctx, dataset.ScanOptions{})    // content hashes, unreadable files
+//	scan, err := train.Scan(ctx, dataset.ScanOptions{}) // content hashes, unreadable files
 //	train = train.Select(scan.Readable())
 //
-// A source is one of
-//   - a folder with one folder per class, searched in depth as torchvision's
-//     ImageFolder does: symbolic links are followed, hidden files and files
-//     without an image's extension passed over
-//   - a .csv file with a header naming path and label among its columns, or a
-//     .jsonl file of {"path": …, "label": …}; paths are relative to the file
-//   - IDX files as MNIST and its kin come, plain or .gz: the images file, or a
-//     folder with such files, from which the training set takes train-… and any
-//     other set t10k-… or test-…. Lines of classes.txt or labels.txt beside them
-//     name the labels 0, 1, ….
+// [Sources] are the settings that name the sets of a run, opened together. A source is one of
+//   - a folder with one folder per class, searched in depth as torchvision's ImageFolder does: symbolic links are
+//     followed, hidden files and files without an image's extension passed over
+//   - a .csv file with a header naming path and label among its columns, or a .jsonl file of {"path": …, "label": …};
+//     paths are relative to the file
+//   - IDX files as MNIST and its kin come, plain or .gz: the images file, or a folder with such files, from which the
+//     training set takes train-… and any other set t10k-… or test-…. Lines of classes.txt or labels.txt beside them name
+//     the labels 0, 1, ….
 //
-// The training set makes the class list; other sets are opened with it and may
-// not know other labels. Classes are sorted, as numbers if all are numbers; only
-// names given to an IDX set keep their order.
+// The training set makes the class list; other sets are opened with it and may not know other labels. Classes are sorted,
+// as numbers if all are numbers; only names given to an IDX set keep their order.
 //
-// What deserves a look but does not stop the work is returned as [Finding]s;
-// everything else is an error that wraps [ErrData]. A file that a manifest names
-// but that is not there stays an [Item]: it shows up as unreadable in [Scan],
-// like a file without permission.
+// What deserves a look but does not stop the work is returned as [Finding]s; everything else is an error of the kind data.
+// A file that a manifest names but that is not there stays an [Item]: it shows up as unreadable in [Scan], like a file
+// without permission.
 //
-// The same source gives the same items in the same order on every machine, and
-// [Imbalance.Apply] and [Dataset.Split] the same choice for a seed.
+// With an [Index] a scan reads only files that are new or have changed.
+//
+// The same source gives the same items in the same order on every machine, and [Imbalance.Apply] and [Dataset.Split] the
+// same choice for a seed.
 //
 // # Caveats
 //
@@ -48,16 +46,11 @@ import (
 	"strings"
 	"unicode"
 	"unicode/utf8"
+
+	"github.com/vitft/vitft/engine/fault"
 )
 
-// ErrData is wrapped by every error about what is in a source, or that there is
-// none. An error about a path that does not exist wraps fs.ErrNotExist too.
-var ErrData = errors.New("bad data")
-
-// ErrOption is wrapped by errors about malformed options.
-var ErrOption = errors.New("bad option")
-
-// SourceError is a fault in a source. It wraps ErrData.
+// SourceError is a fault in a source, or that there is none.
 type SourceError struct {
 	Source string // file or folder
 	Line   int    // from 1; 0 if not about a line
@@ -71,11 +64,13 @@ func (e *SourceError) Error() string {
 	return fmt.Sprintf("%s: %v", e.Source, e.Err)
 }
 
-// Unwrap lets errors.Is find ErrData and the cause.
-func (e *SourceError) Unwrap() []error { return []error{ErrData, e.Err} }
+// Unwrap is the cause, fs.ErrNotExist where there is no such source.
+func (e *SourceError) Unwrap() error { return e.Err }
 
-// UnknownLabelError says that a set has labels that its class list lacks. It
-// wraps ErrData.
+// Kind says that data are at fault.
+func (e *SourceError) Kind() string { return string(fault.Data) }
+
+// UnknownLabelError says that a set has labels that its class list lacks.
 type UnknownLabelError struct {
 	Source string
 	Labels []LabelCount // sorted
@@ -96,8 +91,8 @@ func (e *UnknownLabelError) Error() string {
 		e.Source, listed(texts))
 }
 
-// Unwrap lets errors.Is find ErrData.
-func (e *UnknownLabelError) Unwrap() error { return ErrData }
+// Kind says that data are at fault.
+func (e *UnknownLabelError) Kind() string { return string(fault.Data) }
 
 // Kind is what a Finding is about.
 type Kind string
@@ -145,14 +140,41 @@ func (it Item) Bytes() ([]byte, error) {
 	if it.idx != nil {
 		return it.idx.pgm(it.index), nil
 	}
+	if _, err := it.stat(); err != nil {
+		return nil, err
+	}
 	return os.ReadFile(it.Path)
+}
+
+// Stored reports whether the image is a part of a file that is in memory anyway.
+func (it Item) Stored() bool { return it.idx != nil }
+
+// largestFile bounds the memory that one image file can take.
+const largestFile = 2 << 30
+
+// stat refuses what cannot be an image: a pipe, which might never end, or a huge file.
+func (it Item) stat() (fs.FileInfo, error) {
+	if it.idx != nil {
+		return it.idx.file, nil
+	}
+	info, err := os.Stat(it.Path)
+	switch {
+	case err != nil:
+		return nil, err
+	case info.IsDir():
+		return nil, &fs.PathError{Op: "read", Path: it.Path, Err: errors.New("is a folder")}
+	case !info.Mode().IsRegular():
+		return nil, &fs.PathError{Op: "read", Path: it.Path, Err: errors.New("is no regular file")}
+	case info.Size() > largestFile:
+		return nil, &fs.PathError{Op: "read", Path: it.Path, Err: fmt.Errorf("is no image: it has more than %d GB", largestFile>>30)}
+	}
+	return info, nil
 }
 
 // Options are the settings of Open.
 type Options struct {
-	// Classes is the class list that labels are looked up in, as for a test set.
-	// Default: that of the source, as for a training set, which then must have
-	// two classes at least.
+	// Classes is the class list that labels are looked up in, as for a test set. Default: that of the source, as for a
+	// training set, which then must have two classes at least.
 	Classes []string
 }
 
@@ -172,6 +194,12 @@ func (d *Dataset) Counts() []int {
 		counts[it.Class]++
 	}
 	return counts
+}
+
+// Extent is the number of items of the smallest and of the largest class.
+func (d *Dataset) Extent() (smallest, largest int) {
+	counts := d.Counts()
+	return slices.Min(counts), slices.Max(counts)
 }
 
 // Select is the data set of the items with those indices, in that order.
@@ -321,8 +349,7 @@ func (r *reading) checkLabels(source string) error {
 	return nil
 }
 
-// mergeDuplicates keeps one of several equal entries and refuses two that
-// differ in the label only.
+// mergeDuplicates keeps one of several equal entries and refuses two that differ in the label only.
 func (r *reading) mergeDuplicates(source string) error {
 	first := make(map[string]sample, len(r.samples))
 	kept := r.samples[:0]

@@ -12,6 +12,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/vitft/vitft/engine/fault"
 )
 
 // tree makes files under a new folder; a name that ends in / is a folder. The
@@ -165,7 +167,7 @@ func TestTestSet(t *testing.T) {
 
 	_, _, err := Open(tree(t, "cat/1.png", "yak/1.png", "yak/2.png", "elk/1.png"), Options{Classes: classes})
 	var unknown *UnknownLabelError
-	if !errors.As(err, &unknown) || !errors.Is(err, ErrData) {
+	if !errors.As(err, &unknown) || fault.Of(err) != fault.Data {
 		t.Fatalf("error %v", err)
 	}
 	if want := []LabelCount{{"elk", 1}, {"yak", 2}}; !reflect.DeepEqual(unknown.Labels, want) {
@@ -210,8 +212,8 @@ func TestOpenRefuses(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			_, _, err := Open(c.source, Options{})
-			if !errors.Is(err, ErrData) || !strings.Contains(fmt.Sprint(err), c.want) {
-				t.Errorf("error %v, want ErrData with %q", err, c.want)
+			if fault.Of(err) != fault.Data || !strings.Contains(fmt.Sprint(err), c.want) {
+				t.Errorf("error %v, want one of data with %q", err, c.want)
 			}
 			if missing := c.name == "nothing there"; missing != errors.Is(err, fs.ErrNotExist) {
 				t.Errorf("wraps fs.ErrNotExist: %v", !missing)
@@ -269,8 +271,8 @@ func fuzzManifest(t *testing.T, data []byte, parse func(io.Reader) ([]sample, er
 	}
 	d, _, err := (&reading{samples: samples}).dataset("m", nil)
 	if err != nil {
-		if !errors.Is(err, ErrData) {
-			t.Fatalf("error %v does not wrap ErrData", err)
+		if fault.Of(err) != fault.Data {
+			t.Fatalf("error %v is not one of data", err)
 		}
 		return
 	}

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 
 	"github.com/vitft/vitft/engine/dataset"
+	"github.com/vitft/vitft/engine/event"
 )
 
 func ExampleOpen() {
@@ -48,4 +49,29 @@ func ExampleImbalance() {
 	}
 	fmt.Println(im.Counts(5000, 10))
 	// Output: [5000 2997 1796 1077 645 387 232 139 83 50]
+}
+
+func ExampleSources() {
+	root, err := os.MkdirTemp("", "photos")
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer os.RemoveAll(root)
+	for _, name := range []string{"cat/1.jpg", "cat/2.jpg", "cat/3.jpg", "dog/1.jpg", "dog/2.jpg"} {
+		path := filepath.Join(root, name)
+		if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o755), os.WriteFile(path, nil, 0o644)); err != nil {
+			log.Fatal(err)
+		}
+	}
+	s := dataset.Sources{Train: root, Val: "0.4"}
+	sets, err := s.Open(0, event.Events{})
+	if err != nil {
+		log.Fatal(err)
+	}
+	for _, part := range sets.Parts() {
+		fmt.Println(part.Name, part.Data.Classes, part.Data.Counts())
+	}
+	// Output:
+	// train [cat dog] [2 1]
+	// val [cat dog] [1 1]
 }

@@ -16,9 +16,8 @@ import (
 	"strings"
 )
 
-// The IDX format (http://yann.lecun.com/exdb/mnist/): two zero bytes, the
-// element type, the number of dimensions, each dimension as a big-endian
-// uint32, then the elements.
+// The IDX format (http://yann.lecun.com/exdb/mnist/): two zero bytes, the element type, the number of dimensions, each
+// dimension as a big-endian uint32, then the elements.
 const (
 	idxImageMagic = 0x00000803 // unsigned bytes, [n, rows, columns]
 	idxLabelMagic = 0x00000801 // unsigned bytes, [n]
@@ -34,6 +33,7 @@ func isIDXImages(name string) bool {
 type idxImages struct {
 	count, rows, columns int
 	pixels               []byte
+	file                 fs.FileInfo // before it was read
 }
 
 // pgm is image i as binary PGM: a header and the pixels.
@@ -74,10 +74,15 @@ func readIDX(path string) (*reading, error) {
 	if err != nil {
 		return nil, &SourceError{Source: path, Err: err}
 	}
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, &SourceError{Source: path, Err: err}
+	}
 	images, err := readIDXFile(path, parseIDXImages)
 	if err != nil {
 		return nil, &SourceError{Source: path, Err: err}
 	}
+	images.file = info
 	labels, err := readIDXFile(labelPath, parseIDXLabels)
 	if err != nil {
 		return nil, &SourceError{Source: labelPath, Err: err}
@@ -103,8 +108,7 @@ func readIDX(path string) (*reading, error) {
 	return r, nil
 }
 
-// labelsFile finds the labels that belong to a file of images, compressed or
-// not, whatever the images are.
+// labelsFile finds the labels that belong to a file of images, compressed or not, whatever the images are.
 func labelsFile(images string) (string, error) {
 	dir, name := filepath.Split(images)
 	name = strings.TrimSuffix(name, ".gz")
@@ -209,8 +213,7 @@ func parseIDXHeader(r io.Reader, magic uint32, dims int) ([]int, error) {
 	return out, nil
 }
 
-// readExactly reads the rest of r, which must be n bytes. It takes no memory on
-// the word of a header alone.
+// readExactly reads the rest of r, which must be n bytes. It takes no memory on the word of a header alone.
 func readExactly(r io.Reader, n int64) ([]byte, error) {
 	data, err := io.ReadAll(io.LimitReader(r, n+1))
 	if err != nil {

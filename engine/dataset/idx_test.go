@@ -12,6 +12,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/vitft/vitft/engine/fault"
 )
 
 // idxFile is an IDX file of unsigned bytes.
@@ -107,7 +109,7 @@ func TestIDXFolder(t *testing.T) {
 
 	images, _ := idxPair(1)
 	put(t, dir, "more-train-images-idx3-ubyte", images)
-	if _, _, err := Open(dir, Options{}); !errors.Is(err, ErrData) || !strings.Contains(err.Error(), "several IDX files") {
+	if _, _, err := Open(dir, Options{}); fault.Of(err) != fault.Data || !strings.Contains(err.Error(), "several IDX files") {
 		t.Errorf("error %v", err)
 	}
 }
@@ -132,7 +134,7 @@ func TestIDXClassNames(t *testing.T) {
 		"a\nb\na": "classes.txt:3: class name",
 	} {
 		put(t, dir, "classes.txt", []byte(text))
-		if _, _, err := Open(path, Options{}); !errors.Is(err, ErrData) || !strings.Contains(err.Error(), want) {
+		if _, _, err := Open(path, Options{}); fault.Of(err) != fault.Data || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q: error %v, want %q", text, err, want)
 		}
 	}
@@ -168,8 +170,8 @@ func TestIDXRefuses(t *testing.T) {
 				put(t, dir, "train-labels-idx1-ubyte", c.labels)
 			}
 			_, _, err := Open(path, Options{})
-			if !errors.Is(err, ErrData) || !strings.Contains(fmt.Sprint(err), c.want) {
-				t.Errorf("error %v, want ErrData with %q", err, c.want)
+			if fault.Of(err) != fault.Data || !strings.Contains(fmt.Sprint(err), c.want) {
+				t.Errorf("error %v, want one of data with %q", err, c.want)
 			}
 			if c.labels == nil && !errors.Is(err, fs.ErrNotExist) {
 				t.Errorf("error %v does not wrap fs.ErrNotExist", err)

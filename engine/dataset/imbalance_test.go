@@ -1,11 +1,12 @@
 package dataset
 
 import (
-	"errors"
 	"fmt"
 	"math"
 	"slices"
 	"testing"
+
+	"github.com/vitft/vitft/engine/fault"
 )
 
 func sum(v []int) (s int) {
@@ -72,8 +73,8 @@ func TestCIFARCounts(t *testing.T) {
 
 func TestParseImbalanceRefuses(t *testing.T) {
 	for _, text := range []string{"exp", "exp:", ":10", "exp:0.5", "exp:-1", "exp:NaN", "exp:Inf", "exp:1e999", "linear:10", "exp:10:2", "EXP:10", "10"} {
-		if im, err := ParseImbalance(text); !errors.Is(err, ErrOption) {
-			t.Errorf("%q: %v, error %v, want ErrOption", text, im, err)
+		if im, err := ParseImbalance(text); fault.Of(err) != fault.Config {
+			t.Errorf("%q: %v, error %v, want one of config", text, im, err)
 		}
 	}
 }
@@ -184,7 +185,7 @@ func TestSplit(t *testing.T) {
 		t.Errorf("train %v, held out %v, %v", train.Counts(), held.Counts(), err)
 	}
 	for _, f := range []float64{0, 1, -1, 2, math.NaN()} {
-		if _, _, _, err := d.Split(f, 0); !errors.Is(err, ErrOption) {
+		if _, _, _, err := d.Split(f, 0); fault.Of(err) != fault.Config {
 			t.Errorf("fraction %v: error %v", f, err)
 		}
 	}

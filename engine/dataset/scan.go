@@ -5,22 +5,31 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
-	"runtime"
+	"io"
+	"os"
 	"sync"
+	"time"
+
+	"github.com/vitft/vitft/internal/par"
 )
+
+// ID is the SHA-256 of an image's bytes.
+type ID = [sha256.Size]byte
 
 // ScanOptions are the settings of Scan.
 type ScanOptions struct {
 	// Workers is how many files are read at once. Default: the processors.
 	Workers int
+	// Index, if set, knows files that were read before, and learns about others.
+	Index *Index
 	// Progress, if set, is called after every item, never twice at once.
 	Progress func(done, total int)
 }
 
-// Scan is what reading every item of a data set once has shown.
+// Scan says which bytes every item of a data set has.
 type Scan struct {
-	IDs        [][sha256.Size]byte // of each item's bytes; zero if unreadable
-	Unreadable []Unreadable        // by index
+	IDs        []ID         // of each item; zero if unreadable
+	Unreadable []Unreadable // by index
 }
 
 // Unreadable is an item that could not be read.
@@ -32,42 +41,24 @@ type Unreadable struct {
 
 var errEmpty = errors.New("empty file")
 
-// Scan reads and hashes every item. An item that cannot be read is noted, no
-// error; the only error is that of ctx.
+// Scan reads and hashes every item that the index does not know. An item that cannot be read is noted, no error; the only
+// error is that of ctx.
 func (d *Dataset) Scan(ctx context.Context, o ScanOptions) (*Scan, error) {
 	total := len(d.Items)
-	s := &Scan{IDs: make([][sha256.Size]byte, total)}
+	s := &Scan{IDs: make([]ID, total)}
 	faults := make([]error, total)
-
-	workers := o.Workers
-	if workers <= 0 {
-		workers = runtime.GOMAXPROCS(0)
-	}
-	var mu sync.Mutex // for next and Progress
-	next, done := 0, 0
-	var wg sync.WaitGroup
-	for range min(workers, total) {
-		wg.Go(func() {
-			for {
-				mu.Lock()
-				i := next
-				next++
-				mu.Unlock()
-				if i >= total || ctx.Err() != nil {
-					return
-				}
-				s.IDs[i], faults[i] = d.Items[i].hash()
-				mu.Lock()
-				done++
-				if o.Progress != nil {
-					o.Progress(done, total)
-				}
-				mu.Unlock()
-			}
-		})
-	}
-	wg.Wait()
-	if err := ctx.Err(); err != nil {
+	var mu sync.Mutex // for Progress
+	done := 0
+	err := par.For(ctx, total, o.Workers, func(i int) {
+		s.IDs[i], faults[i] = d.Items[i].hash(o.Index)
+		if o.Progress != nil {
+			mu.Lock()
+			defer mu.Unlock()
+			done++
+			o.Progress(done, total)
+		}
+	})
+	if err != nil {
 		return nil, fmt.Errorf("scanning %s: %w", d.Name, err)
 	}
 	for i, err := range faults {
@@ -94,7 +85,7 @@ func (s *Scan) Readable() []int {
 
 // CheckContent reports items of one set that have the same content.
 func CheckContent(d *Dataset, s *Scan) []Finding {
-	first := map[[sha256.Size]byte]int{}
+	first := map[ID]int{}
 	var same, conflicts []string
 	for _, i := range s.Readable() {
 		k, seen := first[s.IDs[i]]
@@ -116,7 +107,7 @@ func CheckContent(d *Dataset, s *Scan) []Finding {
 
 // CheckLeak reports items of the test set whose content is in the training set.
 func CheckLeak(train *Dataset, trainScan *Scan, test *Dataset, testScan *Scan) []Finding {
-	trained := map[[sha256.Size]byte]int{}
+	trained := map[ID]int{}
 	for _, i := range trainScan.Readable() {
 		trained[trainScan.IDs[i]] = i
 	}
@@ -134,13 +125,41 @@ func CheckLeak(train *Dataset, trainScan *Scan, test *Dataset, testScan *Scan) [
 		"%d images of %s are in the training set %s too, which flatters the result: %s", len(leaks), of, train.Name, listed(leaks))
 }
 
-func (it Item) hash() ([sha256.Size]byte, error) {
-	data, err := it.Bytes()
-	if err == nil && len(data) == 0 {
+// hash is the id of an item, from the index if it is there.
+func (it Item) hash(x *Index) (ID, error) {
+	now := time.Now()
+	info, err := it.stat()
+	if err != nil {
+		return ID{}, err
+	}
+	if id, known := x.find(it.Path, info); known {
+		return id, nil
+	}
+	id, err := it.read()
+	if err != nil {
+		return ID{}, err
+	}
+	x.add(it.Path, info, now, id)
+	return id, nil
+}
+
+// read hashes the item's bytes without holding them.
+func (it Item) read() (id ID, err error) {
+	if it.idx != nil {
+		return sha256.Sum256(it.idx.pgm(it.index)), nil
+	}
+	f, err := os.Open(it.Path)
+	if err != nil {
+		return id, err
+	}
+	defer f.Close()
+	h := sha256.New()
+	n, err := io.Copy(h, f)
+	if err == nil && n == 0 {
 		err = errEmpty
 	}
-	if err != nil {
-		return [sha256.Size]byte{}, err
+	if err == nil {
+		h.Sum(id[:0])
 	}
-	return sha256.Sum256(data), nil
+	return id, err
 }

@@ -30,41 +30,92 @@ func Parse(data []byte) (*File, error) {
 }
 
 func parse(data []byte) (*File, error) {
-	if len(data) < lengthSize {
-		return nil, fmt.Errorf("only %d bytes, too short for a header length", len(data))
+	n, err := headerLength(data, int64(len(data)))
+	if err != nil {
+		return nil, err
 	}
-	n := binary.LittleEndian.Uint64(data)
+	start := lengthSize + n
+	metadata, places, err := parseHeader(data[lengthSize:start], len(data)-start)
+	if err != nil {
+		return nil, err
+	}
+	f := &File{Metadata: metadata}
+	for _, p := range places {
+		p.Data = data[start+p.begin : start+p.end : start+p.end]
+		f.Tensors = append(f.Tensors, p.Tensor)
+	}
+	return f, nil
+}
+
+// Index is what the header of a file says, without its data.
+type Index struct {
+	Metadata map[string]string
+	Tensors  []Tensor // in the order of their place in the file, without Data
+	Offsets  []int64  // where the data of each begin in the file
+}
+
+// ReadIndex reads the header of a file of that size and checks it as Parse does. Faults of the content wrap ErrFormat.
+func ReadIndex(r io.ReaderAt, size int64) (*Index, error) {
+	start := make([]byte, min(size, lengthSize))
+	if _, err := r.ReadAt(start, 0); err != nil && err != io.EOF {
+		return nil, err
+	}
+	n, err := headerLength(start, size)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrFormat, err)
+	}
+	header := make([]byte, n)
+	if _, err := r.ReadAt(header, lengthSize); err != nil && err != io.EOF {
+		return nil, err
+	}
+	metadata, places, err := parseHeader(header, int(size)-lengthSize-n)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrFormat, err)
+	}
+	x := &Index{Metadata: metadata}
+	for _, p := range places {
+		x.Tensors, x.Offsets = append(x.Tensors, p.Tensor), append(x.Offsets, int64(lengthSize+n+p.begin))
+	}
+	return x, nil
+}
+
+// headerLength is that of the header of a file of size bytes, of which start are the first.
+func headerLength(start []byte, size int64) (int, error) {
+	if len(start) < lengthSize {
+		return 0, fmt.Errorf("only %d bytes, too short for a header length", size)
+	}
+	n := binary.LittleEndian.Uint64(start)
 	if n > MaxHeader {
-		return nil, fmt.Errorf("header of %d bytes is over the limit of %d", n, MaxHeader)
+		return 0, fmt.Errorf("header of %d bytes is over the limit of %d", n, MaxHeader)
 	}
-	if n > uint64(len(data)-lengthSize) {
-		return nil, fmt.Errorf("header of %d bytes ends after the file's %d (truncated?)", n, len(data))
+	if n > uint64(size-lengthSize) {
+		return 0, fmt.Errorf("header of %d bytes ends after the file's %d (truncated?)", n, size)
 	}
-	header, body := data[lengthSize:lengthSize+n], data[lengthSize+n:]
+	return int(n), nil
+}
+
+// parseHeader gives the metadata and, in order, the tensors whose data fill the body of so many bytes exactly.
+func parseHeader(header []byte, body int) (metadata map[string]string, places []place, err error) {
 	if !utf8.Valid(header) {
-		return nil, fmt.Errorf("header is not UTF-8")
+		return nil, nil, fmt.Errorf("header is not UTF-8")
 	}
 	entries, err := members(header)
 	if err != nil {
-		return nil, fmt.Errorf("header: %w", err)
+		return nil, nil, fmt.Errorf("header: %w", err)
 	}
-
-	f := &File{}
-	places := make([]place, 0, len(entries))
 	for _, e := range entries {
 		if e.name == metadataKey {
-			if f.Metadata, err = parseMetadata(e.value); err != nil {
-				return nil, fmt.Errorf("%s: %w", metadataKey, err)
+			if metadata, err = parseMetadata(e.value); err != nil {
+				return nil, nil, fmt.Errorf("%s: %w", metadataKey, err)
 			}
 			continue
 		}
 		p, err := parseTensor(e)
 		if err != nil {
-			return nil, fmt.Errorf("tensor %q: %w", e.name, err)
+			return nil, nil, fmt.Errorf("tensor %q: %w", e.name, err)
 		}
 		places = append(places, p)
 	}
-
 	slices.SortFunc(places, func(a, b place) int {
 		return cmp.Or(cmp.Compare(a.begin, b.begin), cmp.Compare(a.end, b.end), cmp.Compare(a.Name, b.Name))
 	})
@@ -72,21 +123,19 @@ func parse(data []byte) (*File, error) {
 	for _, p := range places {
 		switch {
 		case p.begin < at:
-			return nil, fmt.Errorf("tensor %q begins at byte %d, inside the tensor that ends at %d", p.Name, p.begin,
-				at)
+			return nil, nil, fmt.Errorf("tensor %q begins at byte %d, inside the tensor that ends at %d", p.Name,
+				p.begin, at)
 		case p.begin > at:
-			return nil, fmt.Errorf("bytes %d to %d before tensor %q belong to no tensor", at, p.begin, p.Name)
-		case p.end > len(body):
-			return nil, fmt.Errorf("tensor %q ends at byte %d of %d (truncated?)", p.Name, p.end, len(body))
+			return nil, nil, fmt.Errorf("bytes %d to %d before tensor %q belong to no tensor", at, p.begin, p.Name)
+		case p.end > body:
+			return nil, nil, fmt.Errorf("tensor %q ends at byte %d of %d (truncated?)", p.Name, p.end, body)
 		}
-		p.Data = body[p.begin:p.end:p.end]
-		f.Tensors = append(f.Tensors, p.Tensor)
 		at = p.end
 	}
-	if at != len(body) {
-		return nil, fmt.Errorf("%d bytes after the last tensor", len(body)-at)
+	if at != body {
+		return nil, nil, fmt.Errorf("%d bytes after the last tensor", body-at)
 	}
-	return f, nil
+	return metadata, places, nil
 }
 
 // place is a tensor with its bytes' range in the data.

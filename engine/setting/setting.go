@@ -172,11 +172,19 @@ func Text[T ~string](key string, p *T, standard T, check func(string) error, hel
 
 // Path is the path of a file or folder; Fill makes it absolute, so that it means the same from any folder.
 func Path(key string, p *string, standard, help string) Field {
-	f := Text(key, p, standard, nil, help)
+	return PathOr(key, p, standard, func(string) (bool, error) { return false, nil }, help)
+}
+
+// PathOr is a path, or text that other knows as something else (a name, a number); with what is wrong with it.
+func PathOr(key string, p *string, standard string, other func(string) (bool, error), help string) Field {
+	f := Text(key, p, standard, func(s string) error { _, err := other(s); return err }, help)
 	fill := f.fill
 	f.fill = func() {
 		fill()
-		if abs, err := filepath.Abs(*p); *p != "" && err == nil {
+		if is, _ := other(*p); is || *p == "" {
+			return
+		}
+		if abs, err := filepath.Abs(*p); err == nil {
 			*p = abs
 		}
 	}

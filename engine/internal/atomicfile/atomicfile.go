@@ -65,7 +65,13 @@ func reach(s Step, target string) error {
 // Write replaces the file at path, or creates it, with what fill writes. After
 // an error the file at path is as it was before; only when the last step, the
 // sync of the folder, fails is it the new one, perhaps not yet durable.
-func Write(path string, fill func(io.Writer) error) (err error) {
+func Write(path string, fill func(io.Writer) error) error { return write(path, fill, rename) }
+
+// Create is Write for a file that must not be there: else it fails with an error that wraps fs.ErrExist. Of several at
+// once one succeeds, unless the file system has no hard links.
+func Create(path string, fill func(io.Writer) error) error { return write(path, fill, link) }
+
+func write(path string, fill func(io.Writer) error, publish func(*os.File, string) error) (err error) {
 	dir := filepath.Dir(path)
 	if err := reach(StepCreate, path); err != nil {
 		return fmt.Errorf("writing %s: %w", path, err)
@@ -102,7 +108,7 @@ func Write(path string, fill func(io.Writer) error) (err error) {
 	if err := reach(StepRename, path); err != nil {
 		return err
 	}
-	if err := rename(f, path); err != nil {
+	if err := publish(f, path); err != nil {
 		return err
 	}
 	if err := reach(StepSyncDir, path); err != nil {
@@ -146,6 +152,21 @@ func createTemp(dir string) (*os.File, error) {
 		}
 		f.Close()
 	}
+}
+
+// link publishes f under a name that is free. A killed process may leave the temporary name beside the final one.
+func link(f *os.File, path string) error {
+	err := os.Link(f.Name(), path)
+	if err == nil {
+		return errors.Join(f.Close(), os.Remove(f.Name()))
+	}
+	if _, there := os.Lstat(path); there == nil {
+		return &fs.PathError{Op: "create", Path: path, Err: fs.ErrExist}
+	}
+	if errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return rename(f, path) // no hard links here
 }
 
 func stillNamed(f *os.File) bool {

@@ -15,6 +15,7 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/vitft/vitft/engine/feature/bucket"
 	"github.com/vitft/vitft/engine/internal/atomicfile"
 	"github.com/vitft/vitft/engine/safetensors"
 )
@@ -45,7 +46,7 @@ func testIDs(n int) []ID {
 
 func mustOpen(t testing.TB, dir string, key Key) (*Store, Report) {
 	t.Helper()
-	s, report, err := Open(dir, key)
+	s, report, err := Open(t.Context(), bucket.Dir(dir), key)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -56,16 +57,16 @@ func mustOpen(t testing.TB, dir string, key Key) (*Store, Report) {
 // fill appends images order[0], order[1], … and closes the writer.
 func fill(t testing.TB, s *Store, blockSize int, order []int) {
 	t.Helper()
-	w, err := s.Writer(WriterOptions{BlockSize: blockSize, Library: "test 1"})
+	w, err := s.Writer(t.Context(), WriterOptions{BlockSize: blockSize, Library: "test 1"})
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, i := range order {
-		if err := w.Append(testID(i), fmt.Sprint(i), testFeature(i, s.Key().Dim)); err != nil {
+		if err := w.Append(t.Context(), testID(i), fmt.Sprint(i), testFeature(i, s.Key().Dim)); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if err := w.Close(); err != nil {
+	if err := w.Close(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -83,23 +84,19 @@ func check(t testing.TB, s *Store, n int) {
 	t.Helper()
 	d := s.Key().Dim
 	got := make([]float32, n*d)
-	if err := s.Gather(testIDs(n), got); err != nil {
+	if err := s.Gather(t.Context(), testIDs(n), got); err != nil {
 		t.Fatal(err)
 	}
 	for i := range n {
 		if want := testFeature(i, d); !slices.Equal(got[i*d:(i+1)*d], want) {
 			t.Fatalf("feature %d is wrong", i)
 		}
-		row, ok := s.Lookup(testID(i))
-		if !ok || !slices.Equal(row, got[i*d:(i+1)*d]) {
-			t.Fatalf("Lookup of %d: %v, differs from Gather", i, ok)
-		}
 	}
 }
 
 func files(t testing.TB, s *Store, pattern string) []string {
 	t.Helper()
-	names, err := filepath.Glob(filepath.Join(s.Dir(), pattern))
+	names, err := filepath.Glob(filepath.Join(s.Where(), pattern))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -176,9 +173,13 @@ func TestReadersDuringWrite(t *testing.T) {
 					return
 				default:
 				}
+				row := make([]float32, dim)
 				for i := range n {
-					if row, ok := s.Lookup(testID(i)); ok && !slices.Equal(row, testFeature(i, dim)) {
-						t.Error("wrong feature while writing")
+					if !s.Has(testID(i)) {
+						continue
+					}
+					if err := s.Gather(t.Context(), []ID{testID(i)}, row); err != nil || !slices.Equal(row, testFeature(i, dim)) {
+						t.Error("wrong feature while writing: ", err)
 						return
 					}
 				}
@@ -197,22 +198,22 @@ func TestFirstWins(t *testing.T) {
 	a, _ := mustOpen(t, dir, testKey(1))
 	b, _ := mustOpen(t, dir, testKey(1))
 	for k, s := range []*Store{a, b} {
-		w, err := s.Writer(WriterOptions{})
+		w, err := s.Writer(t.Context(), WriterOptions{})
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := w.Append(testID(0), "x", []float32{float32(k)}); err != nil {
+		if err := w.Append(t.Context(), testID(0), "x", []float32{float32(k)}); err != nil {
 			t.Fatal(err)
 		}
-		if err := w.Close(); err != nil {
+		if err := w.Close(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 	}
 	for range 5 {
 		s, report := mustOpen(t, dir, testKey(1))
-		row, _ := s.Lookup(testID(0))
-		if report.Blocks != 2 || report.Features != 1 || row[0] != 0 {
-			t.Fatalf("report %+v, feature %v, want the first", report, row)
+		row := []float32{9}
+		if err := s.Gather(t.Context(), []ID{testID(0)}, row); err != nil || report.Blocks != 2 || report.Features != 1 || row[0] != 0 {
+			t.Fatalf("report %+v, feature %v, %v; want the first", report, row, err)
 		}
 	}
 }
@@ -264,10 +265,10 @@ func TestKeyHashIsStable(t *testing.T) {
 func TestRenamedFolder(t *testing.T) {
 	dir := t.TempDir()
 	a, _ := mustOpen(t, dir, testKey(2))
-	if err := os.Rename(a.Dir(), filepath.Join(dir, testKey(3).Hash())); err != nil {
+	if err := os.Rename(a.Where(), filepath.Join(dir, testKey(3).Hash())); err != nil {
 		t.Fatal(err)
 	}
-	if _, _, err := Open(dir, testKey(3)); !errors.Is(err, ErrIncompatible) || !strings.Contains(err.Error(), `dim is "2", not "3"`) {
+	if _, _, err := Open(t.Context(), bucket.Dir(dir), testKey(3)); !errors.Is(err, ErrIncompatible) || !strings.Contains(err.Error(), `dim is "2", not "3"`) {
 		t.Errorf("error %v", err)
 	}
 	// A key.json that is lost or damaged is written anew.
@@ -277,12 +278,12 @@ func TestRenamedFolder(t *testing.T) {
 		os.Remove,
 		func(p string) error { return os.WriteFile(p, []byte("{"), 0o644) },
 	} {
-		if err := damage(filepath.Join(b.Dir(), keyFile)); err != nil {
+		if err := damage(filepath.Join(b.Where(), keyFile)); err != nil {
 			t.Fatal(err)
 		}
 		s, _ := mustOpen(t, dir, testKey(4))
 		check(t, s, 2)
-		if k, err := readKey(filepath.Join(b.Dir(), keyFile)); err != nil || k != testKey(4) {
+		if k, err := readKey(t.Context(), bucket.Dir(dir), b.name(keyFile)); err != nil || k != testKey(4) {
 			t.Errorf("key.json holds %v, %v", k, err)
 		}
 	}
@@ -290,24 +291,24 @@ func TestRenamedFolder(t *testing.T) {
 
 func TestAppendRefuses(t *testing.T) {
 	s, _ := mustOpen(t, t.TempDir(), testKey(3))
-	w, err := s.Writer(WriterOptions{})
+	w, err := s.Writer(t.Context(), WriterOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, v := range []float64{math.NaN(), math.Inf(1), math.Inf(-1)} {
 		var e *NotFiniteError
-		err := w.Append(testID(0), "cat/7.jpg", []float32{1, 2, float32(v)})
+		err := w.Append(t.Context(), testID(0), "cat/7.jpg", []float32{1, 2, float32(v)})
 		if !errors.As(err, &e) || e.Name != "cat/7.jpg" || e.Index != 2 {
 			t.Errorf("%v: error %v", v, err)
 		}
 	}
-	if err := w.Append(testID(0), "cat/7.jpg", []float32{1}); err == nil || !strings.Contains(err.Error(), "cat/7.jpg") {
+	if err := w.Append(t.Context(), testID(0), "cat/7.jpg", []float32{1}); err == nil || !strings.Contains(err.Error(), "cat/7.jpg") {
 		t.Errorf("short feature: error %v", err)
 	}
-	if err := w.Append(testID(1), "max", []float32{math.MaxFloat32, -math.MaxFloat32, math.SmallestNonzeroFloat32}); err != nil {
+	if err := w.Append(t.Context(), testID(1), "max", []float32{math.MaxFloat32, -math.MaxFloat32, math.SmallestNonzeroFloat32}); err != nil {
 		t.Error(err)
 	}
-	if err := w.Close(); err != nil {
+	if err := w.Close(t.Context()); err != nil {
 		t.Error(err)
 	}
 	if s.Has(testID(0)) || !s.Has(testID(1)) {
@@ -318,20 +319,20 @@ func TestAppendRefuses(t *testing.T) {
 func TestGatherErrors(t *testing.T) {
 	s, _ := mustOpen(t, t.TempDir(), testKey(2))
 	fill(t, s, 0, upTo(2))
-	if err := s.Gather([]ID{testID(0), testID(9)}, make([]float32, 4)); !errors.Is(err, ErrMissing) || !strings.Contains(err.Error(), fmt.Sprintf("%x", testID(9))) {
+	if err := s.Gather(t.Context(), []ID{testID(0), testID(9)}, make([]float32, 4)); !errors.Is(err, ErrMissing) || !strings.Contains(err.Error(), fmt.Sprintf("%x", testID(9))) {
 		t.Errorf("missing: error %v", err)
 	}
-	if err := s.Gather(testIDs(2), make([]float32, 3)); err == nil {
+	if err := s.Gather(t.Context(), testIDs(2), make([]float32, 3)); err == nil {
 		t.Error("short destination accepted")
 	}
-	if _, ok := s.Lookup(testID(9)); ok || s.Has(testID(9)) {
+	if s.Has(testID(9)) {
 		t.Error("feature from nowhere")
 	}
-	w, err := s.Writer(WriterOptions{})
+	w, err := s.Writer(t.Context(), WriterOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := w.Append(testID(5), "5", testFeature(5, 2)); err != nil {
+	if err := w.Append(t.Context(), testID(5), "5", testFeature(5, 2)); err != nil {
 		t.Fatal(err)
 	}
 	for range 2 {
@@ -339,13 +340,13 @@ func TestGatherErrors(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	if err := s.Gather(nil, nil); !errors.Is(err, ErrClosed) {
+	if err := s.Gather(t.Context(), nil, nil); !errors.Is(err, ErrClosed) {
 		t.Errorf("closed: error %v", err)
 	}
-	if err := w.Close(); !errors.Is(err, ErrClosed) {
+	if err := w.Close(t.Context()); !errors.Is(err, ErrClosed) {
 		t.Errorf("writer of a closed store: error %v", err)
 	}
-	if _, err := s.Writer(WriterOptions{}); !errors.Is(err, ErrClosed) {
+	if _, err := s.Writer(t.Context(), WriterOptions{}); !errors.Is(err, ErrClosed) {
 		t.Errorf("new writer of a closed store: error %v", err)
 	}
 	if s.Has(testID(0)) || s.Len() != 0 {
@@ -361,7 +362,7 @@ func TestFullDisk(t *testing.T) {
 		t.Run(string(step), func(t *testing.T) {
 			dir := t.TempDir()
 			s, _ := mustOpen(t, dir, testKey(dim))
-			w, err := s.Writer(WriterOptions{BlockSize: n})
+			w, err := s.Writer(t.Context(), WriterOptions{BlockSize: n})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -373,7 +374,7 @@ func TestFullDisk(t *testing.T) {
 			})
 			defer restore()
 			for i := range n {
-				err = w.Append(testID(i), fmt.Sprint(i), testFeature(i, dim))
+				err = w.Append(t.Context(), testID(i), fmt.Sprint(i), testFeature(i, dim))
 				if full := i == n-1; full != errors.Is(err, syscall.ENOSPC) {
 					t.Fatalf("append %d: error %v", i, err)
 				}
@@ -385,7 +386,7 @@ func TestFullDisk(t *testing.T) {
 				t.Errorf("left %v", got)
 			}
 			restore()
-			if err := w.Close(); err != nil {
+			if err := w.Close(t.Context()); err != nil {
 				t.Fatal(err)
 			}
 			check(t, s, n)
@@ -403,10 +404,10 @@ func TestReadOnly(t *testing.T) {
 	// What is there can be used; adding fails before anything is encoded.
 	s, _ = mustOpen(t, dir, testKey(2))
 	check(t, s, 3)
-	if _, err := s.Writer(WriterOptions{}); !errors.Is(err, ErrReadOnly) || !strings.Contains(err.Error(), s.Dir()) {
+	if _, err := s.Writer(t.Context(), WriterOptions{}); !errors.Is(err, ErrReadOnly) || !strings.Contains(err.Error(), s.Where()) {
 		t.Errorf("error %v", err)
 	}
-	if _, _, err := Open(dir, testKey(3)); !errors.Is(err, ErrReadOnly) {
+	if _, _, err := Open(t.Context(), bucket.Dir(dir), testKey(3)); !errors.Is(err, ErrReadOnly) {
 		t.Errorf("new store: error %v", err)
 	}
 }
@@ -416,7 +417,7 @@ func TestCacheIsAFile(t *testing.T) {
 	if err := os.WriteFile(path, nil, 0o644); err != nil {
 		t.Fatal(err)
 	}
-	if _, _, err := Open(path, testKey(2)); err == nil || !strings.Contains(err.Error(), path) {
+	if _, _, err := Open(t.Context(), bucket.Dir(path), testKey(2)); err == nil || !strings.Contains(err.Error(), path) {
 		t.Errorf("error %v", err)
 	}
 }

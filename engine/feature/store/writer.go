@@ -1,29 +1,28 @@
 package store
 
 import (
+	"context"
 	"crypto/rand"
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"path/filepath"
+	"io"
 	"time"
 	"unsafe"
 
+	"github.com/vitft/vitft/engine/fault"
 	"github.com/vitft/vitft/engine/safetensors"
 )
 
 // WriterOptions are the settings of a Writer.
 type WriterOptions struct {
-	// BlockSize is the number of features in a block, and so the most that a
-	// killed process loses. Default 512.
+	// BlockSize is the number of features in a block, and so the most that a killed process loses. Default 512.
 	BlockSize int
-	// Library is recorded in each block for people: the version of the runtime
-	// library that computes the features.
+	// Library is recorded in each block for people: the version of the runtime library that computes the features.
 	Library string
 }
 
-// Writer adds features to a store. One Writer is for one goroutine; several may
-// add to the same store at once.
+// Writer adds features to a store. One Writer is for one goroutine; several may add to the same store at once.
 type Writer struct {
 	store    *Store
 	options  WriterOptions
@@ -32,8 +31,7 @@ type Writer struct {
 	pending  map[ID]struct{}
 }
 
-// NotFiniteError says that an image's feature holds NaN or an infinity, which
-// means that the backbone or its input is broken.
+// NotFiniteError says that an image's feature holds NaN or an infinity, which means that the backbone is broken.
 type NotFiniteError struct {
 	Name  string // the image
 	Index int    // of the value in the feature
@@ -41,12 +39,15 @@ type NotFiniteError struct {
 }
 
 func (e *NotFiniteError) Error() string {
-	return fmt.Sprintf("feature of %s is not finite (value %d is %v)", e.Name, e.Index, e.Value)
+	return fmt.Sprintf("feature of %s is not finite (value %d is %v): the backbone or its preprocessing is broken; use another",
+		e.Name, e.Index, e.Value)
 }
 
-// Writer starts adding features. It fails with ErrReadOnly, before anything is
-// encoded, if the folder cannot be written to.
-func (s *Store) Writer(o WriterOptions) (*Writer, error) {
+// Kind says that the model file is at fault.
+func (e *NotFiniteError) Kind() string { return string(fault.Data) }
+
+// Writer starts adding features. It fails with ErrReadOnly, before anything is encoded, if nothing can be written.
+func (s *Store) Writer(ctx context.Context, o WriterOptions) (*Writer, error) {
 	if o.BlockSize == 0 {
 		o.BlockSize = 512
 	}
@@ -59,18 +60,17 @@ func (s *Store) Writer(o WriterOptions) (*Writer, error) {
 		return nil, ErrClosed
 	}
 	// Writing what is there anyway is the one sure test on every file system.
-	if err := writeKey(filepath.Join(s.dir, keyFile), s.key); err != nil {
+	if err := s.publishKey(ctx); err != nil {
 		return nil, s.explain(err)
 	}
 	return &Writer{store: s, options: o, pending: map[ID]struct{}{}}, nil
 }
 
-// Append buffers the feature of an image and publishes a block when enough are
-// buffered. An image that the store or the buffer has already is passed over. A
-// feature with NaN or infinity is refused with a *NotFiniteError carrying name,
-// which serves for nothing else. When publishing fails the feature is buffered
-// all the same, and the next Append or Flush tries again.
-func (w *Writer) Append(id ID, name string, feature []float32) error {
+// Append buffers the feature of an image and publishes a block when enough are buffered. An image that the store or the
+// buffer has already is passed over. A feature with NaN or infinity is refused with a *NotFiniteError carrying name, which
+// serves for nothing else. When publishing fails the feature is buffered all the same, and the next Append or Flush tries
+// again.
+func (w *Writer) Append(ctx context.Context, id ID, name string, feature []float32) error {
 	if d := w.store.key.Dim; len(feature) != d {
 		return fmt.Errorf("feature of %s has %d values, the store's have %d", name, len(feature), d)
 	}
@@ -86,53 +86,56 @@ func (w *Writer) Append(id ID, name string, feature []float32) error {
 	w.ids = append(w.ids, id)
 	w.features = append(w.features, feature...)
 	if len(w.ids) >= w.options.BlockSize {
-		return w.Flush()
+		return w.Flush(ctx)
 	}
 	return nil
 }
 
-// Flush publishes what is buffered as a block: on disk when it returns, and
-// visible to the store's readers.
-func (w *Writer) Flush() error {
+// Flush publishes what is buffered as a block: durable when it returns, and visible to the store's readers.
+func (w *Writer) Flush(ctx context.Context) error {
 	if len(w.ids) == 0 {
 		return nil
 	}
-	n, d := len(w.ids), w.store.key.Dim
+	s := w.store
+	n, d := len(w.ids), s.key.Dim
 	rawIDs := unsafe.Slice((*byte)(unsafe.Pointer(unsafe.SliceData(w.ids))), n*len(ID{}))
 	features := safetensors.New(tensorFeatures, []int{n, d}, w.features)
 	ids := safetensors.New(tensorIDs, []int{n, len(ID{})}, rawIDs)
 	f := safetensors.File{
 		Metadata: map[string]string{
 			metaFormat:   format,
-			metaKey:      w.store.key.fullHash(),
+			metaKey:      s.key.fullHash(),
 			metaChecksum: checksum(features.Data, ids.Data),
 			metaLibrary:  w.options.Library,
-			metaProvider: w.store.key.Provider,
+			metaProvider: s.key.Provider,
 		},
 		Tensors: []safetensors.Tensor{features, ids},
 	}
-	path := filepath.Join(w.store.dir, newBlockName())
-	if err := f.Write(path); err != nil {
-		return w.store.explain(fmt.Errorf("publishing %d features: %w", n, err))
+	name := s.name(newBlockName())
+	if err := s.bucket.Publish(ctx, name, func(to io.Writer) error { _, err := f.WriteTo(to); return err }); err != nil {
+		return s.explain(fmt.Errorf("publishing %d features: %w", n, err))
 	}
-	// Readers are served from the file, verified like any other.
-	b, err := openBlock(path, w.store.key)
+	// Readers are served from what was published, verified like any other.
+	b, err := openBlock(ctx, s.bucket, name, s.key)
+	if err == nil {
+		b.content, err = b.verify(ctx, s.bucket, s.key)
+	}
 	if err != nil {
 		return fmt.Errorf("reading back %d features: %w", n, err)
 	}
-	w.store.mu.Lock()
-	defer w.store.mu.Unlock()
-	if w.store.closed {
-		return errors.Join(ErrClosed, b.unmap())
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return errors.Join(ErrClosed, b.object.Close())
 	}
-	w.store.add(b)
+	s.add(b)
 	w.ids, w.features = w.ids[:0], w.features[:0]
 	clear(w.pending)
 	return nil
 }
 
 // Close publishes what is buffered. After an error it may be called again.
-func (w *Writer) Close() error { return w.Flush() }
+func (w *Writer) Close(ctx context.Context) error { return w.Flush(ctx) }
 
 // newBlockName sorts by time of publication and is unique among processes.
 func newBlockName() string {

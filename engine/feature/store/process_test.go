@@ -2,6 +2,7 @@ package store
 
 import (
 	"bufio"
+	"context"
 	"fmt"
 	"os"
 	"os/exec"
@@ -10,11 +11,11 @@ import (
 	"testing"
 	"time"
 
+	"github.com/vitft/vitft/engine/feature/bucket"
 	"github.com/vitft/vitft/engine/internal/atomicfile"
 )
 
-// These tests start this test program again as a process of its own that writes
-// to the store, and kill it.
+// These tests start this test program again as a process of its own that writes to the store, and kill it.
 
 const (
 	childEnv  = "VITFT_STORE_TEST_CHILD"
@@ -40,16 +41,17 @@ const hold = -1
 // child appends the features of images first to last-1, printing each, and
 // stops for ever at the given step of block number stopBlock (from 0).
 func child(args []string) error {
+	ctx := context.Background()
 	dir, step := args[0], atomicfile.Step(args[3])
 	first, _ := strconv.Atoi(args[1])
 	last, _ := strconv.Atoi(args[2])
 	stopBlock, _ := strconv.Atoi(args[4])
 
-	s, _, err := Open(dir, testKey(childDim))
+	s, _, err := Open(ctx, bucket.Dir(dir), testKey(childDim))
 	if err != nil {
 		return err
 	}
-	w, err := s.Writer(WriterOptions{BlockSize: childSize})
+	w, err := s.Writer(ctx, WriterOptions{BlockSize: childSize})
 	if err != nil {
 		return err
 	}
@@ -62,7 +64,7 @@ func child(args []string) error {
 		return nil
 	})
 	for i := first; i < last; i++ {
-		if err := w.Append(testID(i), fmt.Sprint(i), testFeature(i, childDim)); err != nil {
+		if err := w.Append(ctx, testID(i), fmt.Sprint(i), testFeature(i, childDim)); err != nil {
 			return err
 		}
 		if (i-first+1)%childSize == 0 {
@@ -73,7 +75,7 @@ func child(args []string) error {
 	if stopBlock == hold {
 		untilKilled()
 	}
-	if err := w.Close(); err != nil {
+	if err := w.Close(ctx); err != nil {
 		return err
 	}
 	return s.Close()

@@ -1,21 +1,21 @@
 package store
 
 import (
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"os"
+	"io/fs"
 	"strconv"
 	"strings"
 
-	"github.com/vitft/vitft/engine/internal/atomicfile"
+	"github.com/vitft/vitft/engine/feature/bucket"
 )
 
-// format names the layout of blocks and keys; it is part of every key's hash,
-// so that another layout is another folder.
+// format names the layout of blocks and keys; it is part of every key's hash, so that another layout is another folder.
 const format = "vitft-features-1"
 
 // keyFile holds the key in a store's folder.
@@ -24,8 +24,7 @@ const keyFile = "key.json"
 // errKeyFile says that a key.json is not readable as one.
 var errKeyFile = errors.New("not a feature-store key")
 
-// Key is everything that features depend on. Stores with different keys share
-// nothing.
+// Key is everything that features depend on. Stores with different keys share nothing.
 type Key struct {
 	Backbone   string `json:"backbone"`       // SHA-256 of the backbone, in hex
 	Preprocess string `json:"preprocess"`     // canonical text of the preprocessing, with the decoder's version
@@ -53,12 +52,11 @@ func (k Key) Validate() error {
 	return nil
 }
 
-// Hash is the name of the key's folder: the first 16 hexadecimal digits of its
-// SHA-256.
+// Hash is the name of the key's folder: the first 16 hexadecimal digits of its SHA-256.
 func (k Key) Hash() string { return k.fullHash()[:16] }
 
-// CheckCompatibility returns an error that wraps ErrIncompatible and names every
-// field in which k, found on disk, differs from what is wanted.
+// CheckCompatibility returns an error that wraps ErrIncompatible and names every field in which k, found on disk, differs
+// from what is wanted.
 func (k Key) CheckCompatibility(want Key) error {
 	var faults []string
 	wanted := want.fields()
@@ -87,9 +85,8 @@ func (k Key) fields() []field {
 	}
 }
 
-// fullHash is the SHA-256 of the format's name and the fields, a line each, with
-// the length in bytes before each value so that no two keys give the same text.
-// The plain view is left out: stores are older than views.
+// fullHash is the SHA-256 of the format's name and the fields, a line each, with the length in bytes before each value so
+// that no two keys give the same text. The plain view is left out: stores are older than views.
 func (k Key) fullHash() string {
 	h := sha256.New()
 	fmt.Fprintln(h, format)
@@ -108,23 +105,33 @@ type keyJSON struct {
 	Key
 }
 
-func readKey(path string) (Key, error) {
-	data, err := os.ReadFile(path)
+func readKey(ctx context.Context, in bucket.Bucket, name string) (Key, error) {
+	o, err := in.Open(ctx, name)
 	if err != nil {
 		return Key{}, err
 	}
+	defer o.Close()
+	text := make([]byte, min(o.Size(), 1<<20))
+	if _, err := o.ReadAt(text, 0); err != nil && err != io.EOF {
+		return Key{}, err
+	}
 	var k keyJSON
-	if err := json.Unmarshal(data, &k); err != nil {
-		return Key{}, fmt.Errorf("%w: %s: %w", errKeyFile, path, err)
+	if err := json.Unmarshal(text, &k); err != nil {
+		return Key{}, fmt.Errorf("%w: %s: %w", errKeyFile, in.Where(name), err)
 	}
 	return k.Key, nil
 }
 
-func writeKey(path string, k Key) error {
-	return atomicfile.Write(path, func(w io.Writer) error {
+// publishKey writes key.json. That it is there already is no error; that nothing can be written is found out all the same.
+func (s *Store) publishKey(ctx context.Context) error {
+	err := s.bucket.Publish(ctx, s.name(keyFile), func(w io.Writer) error {
 		e := json.NewEncoder(w)
 		e.SetEscapeHTML(false)
 		e.SetIndent("", "  ")
-		return e.Encode(keyJSON{format, k})
+		return e.Encode(keyJSON{format, s.key})
 	})
+	if errors.Is(err, fs.ErrExist) {
+		return nil
+	}
+	return err
 }

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"testing"
 
+	"github.com/vitft/vitft/engine/feature/bucket"
 	"github.com/vitft/vitft/engine/safetensors"
 )
 
@@ -28,8 +29,23 @@ func BenchmarkOpen(b *testing.B) {
 	b.Run("store", func(b *testing.B) {
 		setBytes(b)
 		for b.Loop() {
-			s, _, err := Open(dir, testKey(benchDim))
+			s, _, err := Open(b.Context(), bucket.Dir(dir), testKey(benchDim))
 			if err != nil {
+				b.Fatal(err)
+			}
+			if err := s.Close(); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+	b.Run("store and verify", func(b *testing.B) { // as every Open did before features were checked late
+		setBytes(b)
+		for b.Loop() {
+			s, _, err := Open(b.Context(), bucket.Dir(dir), testKey(benchDim))
+			if err != nil {
+				b.Fatal(err)
+			}
+			if _, err := s.Verify(b.Context(), testIDs(benchN)); err != nil {
 				b.Fatal(err)
 			}
 			if err := s.Close(); err != nil {
@@ -60,7 +76,7 @@ func BenchmarkGather(b *testing.B) {
 	b.Run("store", func(b *testing.B) {
 		setBytes(b)
 		for b.Loop() {
-			if err := s.Gather(ids, dst); err != nil {
+			if err := s.Gather(b.Context(), ids, dst); err != nil {
 				b.Fatal(err)
 			}
 		}
@@ -83,16 +99,16 @@ func BenchmarkAppend(b *testing.B) {
 			b.StopTimer()
 			s, _ := mustOpen(b, b.TempDir(), testKey(benchDim))
 			b.StartTimer()
-			w, err := s.Writer(WriterOptions{})
+			w, err := s.Writer(b.Context(), WriterOptions{})
 			if err != nil {
 				b.Fatal(err)
 			}
 			for _, id := range ids {
-				if err := w.Append(id, "x", feature); err != nil {
+				if err := w.Append(b.Context(), id, "x", feature); err != nil {
 					b.Fatal(err)
 				}
 			}
-			if err := w.Close(); err != nil {
+			if err := w.Close(b.Context()); err != nil {
 				b.Fatal(err)
 			}
 		}

@@ -3,11 +3,14 @@ package store
 import (
 	"encoding/binary"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/vitft/vitft/engine/feature/bucket"
 )
 
 // Every damaged byte, wherever it is, is noticed or harmless: a feature is
@@ -31,13 +34,18 @@ func TestDamage(t *testing.T) {
 		if err := os.WriteFile(target, content, 0o644); err != nil {
 			t.Fatal(err)
 		}
-		s, report, err := Open(dir, testKey(dim))
+		s, report, err := Open(t.Context(), bucket.Dir(dir), testKey(dim))
 		if err != nil {
 			t.Fatalf("%s: %v", name, err)
 		}
 		defer s.Close()
+		bad, err := s.Verify(t.Context(), testIDs(n))
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		report.Bad = append(report.Bad, bad...)
 		if s.Len() == 0 {
-			if len(report.Bad) != 1 || report.Bad[0].Path != target+corruptSuffix {
+			if len(report.Bad) != 1 || report.Bad[0].Path != target+bucket.Aside {
 				t.Fatalf("%s: report %+v", name, report)
 			}
 			if !refill {
@@ -80,7 +88,7 @@ func TestForeignBlock(t *testing.T) {
 	fill(t, a, 0, upTo(3))
 	b, _ := mustOpen(t, dir, testKey(2))
 	from := files(t, a, "*"+blockSuffix)[0]
-	if err := os.Link(from, filepath.Join(b.Dir(), filepath.Base(from))); err != nil {
+	if err := os.Link(from, filepath.Join(b.Where(), filepath.Base(from))); err != nil {
 		t.Fatal(err)
 	}
 	s, report := mustOpen(t, dir, testKey(2))
@@ -102,9 +110,16 @@ func FuzzBlock(f *testing.F) {
 	f.Add(good[:len(good)-1])
 	f.Add([]byte("\x02\x00\x00\x00\x00\x00\x00\x00{}"))
 	f.Fuzz(func(t *testing.T, data []byte) {
-		b := block{data: data}
-		if err := b.parse(testKey(dim)); err == nil && len(b.features) != dim*len(b.ids) {
-			t.Fatalf("%d ids, %d values", len(b.ids), len(b.features))
+		ids, features, err := parse(data, testKey(dim))
+		if err == nil && len(features) != dim*len(ids) {
+			t.Fatalf("%d ids, %d values", len(ids), len(features))
+		}
+		m := new(bucket.Memory)
+		if err := m.Publish(t.Context(), "b", func(w io.Writer) error { _, err := w.Write(data); return err }); err != nil {
+			t.Fatal(err)
+		}
+		if b, faulty := openBlock(t.Context(), m, "b", testKey(dim)); err == nil && (faulty != nil || !slices.Equal(b.ids, ids)) {
+			t.Fatalf("opened alone its ids are %x, %v; want %x", b.ids, faulty, ids)
 		}
 	})
 }

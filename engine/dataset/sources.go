@@ -1,0 +1,150 @@
+package dataset
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"strconv"
+
+	"github.com/vitft/vitft/engine/event"
+	"github.com/vitft/vitft/engine/fault"
+	"github.com/vitft/vitft/engine/setting"
+)
+
+// Sources are the settings that name the images of a run.
+type Sources struct {
+	Train         string // folder, .csv, .jsonl or IDX file
+	Val           string // the same, or a fraction of the training images to hold out; none by default
+	Test          string // the same as Train; none by default
+	Imbalance     string // see ParseImbalance
+	ImbalanceSeed uint64
+}
+
+// Sets are the labelled images of a run. Those that it does not have are nil.
+type Sets struct{ Train, Val, Test *Dataset }
+
+// Part is a data set by its part in a run: "train", "val" or "test".
+type Part struct {
+	Name string
+	Data *Dataset
+}
+
+// Parts lists the sets that there are.
+func (s *Sets) Parts() []Part {
+	var parts []Part
+	for _, p := range []Part{{"train", s.Train}, {"val", s.Val}, {"test", s.Test}} {
+		if p.Data != nil {
+			parts = append(parts, p)
+		}
+	}
+	return parts
+}
+
+// Fields declares the settings.
+func (s *Sources) Fields() []setting.Field {
+	orFraction := func(text string) (bool, error) {
+		f, is := fraction(text)
+		if is && !(f > 0 && f < 1) {
+			return true, notAFraction(f)
+		}
+		return is, nil
+	}
+	return []setting.Field{
+		setting.Path("train", &s.Train, "", "training images: folder of class folders, .csv or .jsonl manifest, or IDX file"),
+		setting.PathOr("val", &s.Val, "", orFraction, "validation images, or a fraction such as 0.1 to hold out of each class"),
+		setting.Path("test", &s.Test, "", "test images"),
+		setting.Text("imbalance", &s.Imbalance, "", func(text string) error { _, err := ParseImbalance(text); return err },
+			"make the training set long-tailed: exp:RATIO or step:RATIO"),
+		setting.Number("imbalance-seed", &s.ImbalanceSeed, 0, setting.AtLeast(0), "which images --imbalance keeps"),
+	}
+}
+
+// Holdout is Val read as a fraction, and whether it is one.
+func (s *Sources) Holdout() (float64, bool) { return fraction(s.Val) }
+
+// Exist refuses sources that do not exist, before anything is written.
+func (s *Sources) Exist() error {
+	var faults []error
+	check := func(key, path string) {
+		if _, err := os.Stat(path); path != "" && errors.Is(err, fs.ErrNotExist) {
+			faults = append(faults, fault.Data.Errorf("%s: no such file or folder: %s", key, path))
+		}
+	}
+	check("train", s.Train)
+	check("test", s.Test)
+	if _, holdout := s.Holdout(); !holdout {
+		check("val", s.Val)
+	}
+	return errors.Join(faults...)
+}
+
+// Open reads the lists of images, makes the training set long-tailed if asked to, and holds out a validation part, which
+// the seed chooses. Without training images the other sets have class lists of their own. Findings are warnings.
+func (s *Sources) Open(seed uint64, ev event.Events) (*Sets, error) {
+	imbalance, err := ParseImbalance(s.Imbalance)
+	if err != nil {
+		return nil, fault.Config.Errorf("imbalance: %w", err)
+	}
+	share, holdout := s.Holdout()
+	if s.Train == "" && (holdout || s.Val+s.Test == "") {
+		return nil, fault.Config.Errorf("train, val, test: name at least one set of images")
+	}
+	var findings []Finding
+	open := func(source string, classes []string) (set *Dataset) {
+		if source != "" && err == nil {
+			var found []Finding
+			set, found, err = Open(source, Options{Classes: classes})
+			findings = append(findings, found...)
+		}
+		return set
+	}
+	sets := &Sets{Train: open(s.Train, nil)}
+	if err != nil {
+		return nil, err
+	}
+	var classes []string
+	if sets.Train != nil {
+		var found []Finding
+		sets.Train, found = imbalance.Apply(sets.Train, s.ImbalanceSeed)
+		findings = append(findings, found...)
+		classes = sets.Train.Classes
+	}
+	if holdout {
+		var found []Finding
+		if sets.Train, sets.Val, found, err = sets.Train.Split(share, seed); err != nil {
+			return nil, fault.Config.Errorf("val: %w", err)
+		}
+		if len(sets.Val.Items) == 0 {
+			return nil, fault.Config.Errorf("val: holding out %g of each class leaves no image to validate on", share)
+		}
+		findings = append(findings, found...)
+	} else {
+		sets.Val = open(s.Val, classes)
+	}
+	sets.Test = open(s.Test, classes)
+	if err != nil {
+		return nil, err
+	}
+	Warn(findings, ev)
+	if t := sets.Train; t != nil {
+		smallest, largest := t.Extent()
+		ev.Info("training images", "images", len(t.Items), "classes", len(t.Classes), "largest class", largest, "smallest class", smallest)
+	}
+	return sets, nil
+}
+
+// Warn passes findings on as warnings.
+func Warn(findings []Finding, ev event.Events) {
+	for _, f := range findings {
+		ev.Warn(f.Message, "finding", string(f.Kind))
+	}
+}
+
+func fraction(text string) (float64, bool) {
+	f, err := strconv.ParseFloat(text, 64)
+	return f, err == nil
+}
+
+func notAFraction(f float64) error {
+	return fault.Config.Errorf("a hold-out of %v is not a fraction between 0 and 1, such as 0.1", f)
+}

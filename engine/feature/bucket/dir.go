@@ -1,0 +1,153 @@
+package bucket
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/edsrzf/mmap-go"
+
+	"github.com/vitft/vitft/engine/internal/atomicfile"
+)
+
+// Dir is a folder on this machine; it and its folders are made by the first Publish. An object is a file: written under a
+// temporary name, synced, linked, and the folder synced.
+type Dir string
+
+// List names the files whose paths in the folder begin with prefix.
+func (d Dir) List(ctx context.Context, prefix string) ([]string, error) {
+	var names []string
+	top := path.Dir(prefix + "x") // the folder that all of them are in
+	err := fs.WalkDir(os.DirFS(string(d)), top, func(name string, e fs.DirEntry, err error) error {
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
+			return nil
+		case err != nil:
+			return err
+		case ctx.Err() != nil:
+			return ctx.Err()
+		case !e.IsDir() && CheckName(name) == nil && strings.HasPrefix(name, prefix):
+			names = append(names, name)
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, named(err, d.Where(prefix))
+	}
+	slices.Sort(names)
+	return names, nil
+}
+
+// Open opens a file.
+func (d Dir) Open(ctx context.Context, name string) (Object, error) {
+	if err := errors.Join(ctx.Err(), CheckName(name)); err != nil {
+		return nil, err
+	}
+	f, err := os.Open(d.Where(name))
+	if err != nil {
+		return nil, err
+	}
+	info, err := f.Stat()
+	if err == nil && !info.Mode().IsRegular() {
+		err = &fs.PathError{Op: "open", Path: f.Name(), Err: errors.New("not a regular file")}
+	}
+	if err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return &file{File: f, size: info.Size()}, nil
+}
+
+// Publish makes a file, and the folders that it lies in.
+func (d Dir) Publish(ctx context.Context, name string, fill func(io.Writer) error) error {
+	if err := errors.Join(ctx.Err(), CheckName(name)); err != nil {
+		return err
+	}
+	target := d.Where(name)
+	if err := os.MkdirAll(filepath.Dir(target), 0o755); err != nil {
+		return err
+	}
+	return atomicfile.Create(target, func(w io.Writer) error {
+		if err := fill(stopping{ctx, w}); err != nil {
+			return err
+		}
+		return ctx.Err()
+	})
+}
+
+// SetAside renames a file.
+func (d Dir) SetAside(ctx context.Context, name string) error {
+	if err := errors.Join(ctx.Err(), CheckName(name)); err != nil {
+		return err
+	}
+	return os.Rename(d.Where(name), d.Where(name+Aside))
+}
+
+// Tidy removes temporary files whose writers are gone.
+func (d Dir) Tidy(ctx context.Context, folder string) ([]string, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	removed, err := atomicfile.Clean(d.Where(folder))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	return removed, err
+}
+
+// Where is the path of a file.
+func (d Dir) Where(name string) string { return filepath.Join(string(d), filepath.FromSlash(name)) }
+
+// file is an open file, or one that is mapped, which needs no open file any more. One goroutine at a time maps or closes.
+type file struct {
+	*os.File
+	size   int64
+	data   mmap.MMap
+	mapped bool
+}
+
+func (f *file) Size() int64 { return f.size }
+
+func (f *file) ReadAt(p []byte, at int64) (int, error) {
+	if f.mapped {
+		return bytes.NewReader(f.data).ReadAt(p, at)
+	}
+	return f.File.ReadAt(p, at)
+}
+
+func (f *file) Map() (_ []byte, err error) {
+	if f.mapped {
+		return f.data, nil
+	}
+	if f.size > 0 { // nothing cannot be mapped
+		if f.data, err = mmap.Map(f.File, mmap.RDONLY, 0); err != nil {
+			return nil, &fs.PathError{Op: "map", Path: f.Name(), Err: err}
+		}
+	}
+	f.mapped = true
+	return f.data, f.File.Close()
+}
+
+func (f *file) Close() error {
+	switch {
+	case !f.mapped:
+		return f.File.Close()
+	case f.data != nil:
+		return f.data.Unmap()
+	}
+	return nil
+}
+
+// named gives an error of a file system that knows its own root only the whole path.
+func named(err error, path string) error {
+	if at := (*fs.PathError)(nil); errors.As(err, &at) {
+		return &fs.PathError{Op: at.Op, Path: path, Err: at.Err}
+	}
+	return err
+}

@@ -1,0 +1,138 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"io"
+	"slices"
+	"unsafe"
+
+	"github.com/vitft/vitft/engine/feature/bucket"
+	"github.com/vitft/vitft/engine/safetensors"
+)
+
+// Names of a block's object, tensors and metadata; docs/store.md lists them.
+const (
+	blockSuffix = ".safetensors"
+
+	tensorIDs      = "ids"      // uint8 [n, 32]
+	tensorFeatures = "features" // float32 [n, D]
+
+	metaFormat   = "format"
+	metaKey      = "key"
+	metaChecksum = "checksum"
+	metaLibrary  = "library"
+	metaProvider = "provider"
+)
+
+// errCorrupt is wrapped by every fault in a block's content.
+var errCorrupt = errors.New("corrupt block")
+
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+// block is a published block. Its features are read when the first of them is asked for.
+type block struct {
+	name string
+	ids  []ID
+	*content
+}
+
+// content is a whole block that has passed its checksum.
+type content struct {
+	object   bucket.Object // holds the memory
+	features []float32     // [len(ids), D]
+}
+
+// openBlock reads the header of a block and its ids. The error wraps errCorrupt if the content is at fault.
+func openBlock(ctx context.Context, in bucket.Bucket, name string, key Key) (_ *block, err error) {
+	o, err := in.Open(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	defer o.Close()
+	x, err := safetensors.ReadIndex(o, o.Size())
+	switch {
+	case errors.Is(err, safetensors.ErrFormat):
+		return nil, fmt.Errorf("%w: %w", errCorrupt, err)
+	case err != nil:
+		return nil, err
+	}
+	_, at, err := layout(x.Metadata, x.Tensors, key)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", errCorrupt, err)
+	}
+	raw := make([]byte, x.Tensors[at].Shape[0]*len(ID{}))
+	if _, err := o.ReadAt(raw, x.Offsets[at]); err != nil && err != io.EOF {
+		return nil, err
+	}
+	return &block{name: name, ids: idsOf(raw)}, nil
+}
+
+// verify reads a block as a whole and checks it.
+func (b *block) verify(ctx context.Context, in bucket.Bucket, key Key) (*content, error) {
+	o, err := in.Open(ctx, b.name)
+	if err != nil {
+		return nil, err
+	}
+	data, err := bucket.Content(o)
+	if err != nil {
+		return nil, errors.Join(err, o.Close())
+	}
+	ids, features, err := parse(data, key)
+	if err == nil && !slices.Equal(ids, b.ids) {
+		err = errors.New("it is of other images than when the store was opened")
+	}
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("%w: %w", errCorrupt, err), o.Close())
+	}
+	return &content{o, features}, nil
+}
+
+// parse checks the bytes of a block, of which the results are views.
+func parse(data []byte, key Key) ([]ID, []float32, error) {
+	f, err := safetensors.Parse(data)
+	if err != nil {
+		return nil, nil, err
+	}
+	at, idsAt, err := layout(f.Metadata, f.Tensors, key)
+	if err != nil {
+		return nil, nil, err
+	}
+	ids := f.Tensors[idsAt].Data
+	if got, want := checksum(f.Tensors[at].Data, ids), f.Metadata[metaChecksum]; got != want {
+		return nil, nil, fmt.Errorf("checksum %s, recorded %s", got, want)
+	}
+	features, err := safetensors.Values[float32](f.Tensors[at])
+	return idsOf(ids), features, err
+}
+
+// layout checks what a block's header says and finds the tensors of features and ids.
+func layout(metadata map[string]string, tensors []safetensors.Tensor, key Key) (features, ids int, err error) {
+	if got := metadata[metaFormat]; got != format {
+		return 0, 0, fmt.Errorf("format %q, not %q", got, format)
+	}
+	if got, want := metadata[metaKey], key.fullHash(); got != want {
+		return 0, 0, fmt.Errorf("made for key %q, not %q", got, want)
+	}
+	find := func(name string, kind safetensors.DType, width int) int {
+		return slices.IndexFunc(tensors, func(t safetensors.Tensor) bool {
+			return t.Name == name && t.DType == kind && len(t.Shape) == 2 && t.Shape[1] == width
+		})
+	}
+	features, ids = find(tensorFeatures, safetensors.F32, key.Dim), find(tensorIDs, safetensors.U8, len(ID{}))
+	if len(tensors) != 2 || features < 0 || ids < 0 || tensors[features].Shape[0] != tensors[ids].Shape[0] {
+		return 0, 0, fmt.Errorf("tensors are not features [n, %d] and ids [n, %d]", key.Dim, len(ID{}))
+	}
+	return features, ids, nil
+}
+
+func idsOf(raw []byte) []ID {
+	return unsafe.Slice((*ID)(unsafe.Pointer(unsafe.SliceData(raw))), len(raw)/len(ID{}))
+}
+
+// checksum is the CRC-32C of the data of a block's tensors, in file order.
+func checksum(features, ids []byte) string {
+	return fmt.Sprintf("crc32c:%08x", crc32.Update(crc32.Checksum(features, castagnoli), castagnoli, ids))
+}
