@@ -69,7 +69,9 @@ func Doctor(ctx context.Context, o DoctorOptions) (*DoctorResult, error) {
 	for _, p := range []onnx.Provider{onnx.CPU, onnx.CUDA} {
 		status := Probe
 		if o.Child != nil {
-			status = func(library string, p onnx.Provider) onnx.ProviderStatus { return probeInChild(ctx, o.Child, library, p) }
+			status = func(library string, p onnx.Provider) onnx.ProviderStatus {
+				return probeInChild(ctx, o.Child, library, p)
+			}
 		}
 		d.Providers = append(d.Providers, status(library.Path, p))
 	}

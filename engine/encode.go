@@ -3,15 +3,39 @@ package engine
 import (
 	"context"
 
+	"github.com/vitft/vitft/engine/backbone"
 	"github.com/vitft/vitft/engine/dataset"
+	"github.com/vitft/vitft/engine/device"
+	"github.com/vitft/vitft/engine/event"
+	"github.com/vitft/vitft/engine/feature"
+	"github.com/vitft/vitft/engine/setting"
 )
 
-// Shard is a part of every data set: the images whose position leaves
-// remainder Index when divided by Count. The zero value is everything.
-type Shard struct{ Index, Count int }
+// EncodeOptions say which images to encode, and how. The zero value of all but Data is right for most uses.
+type EncodeOptions struct {
+	Data        dataset.Sources // of which one at least must be named
+	Backbone    backbone.Options
+	Device      device.Options
+	Features    feature.Options
+	Views       Views
+	Calibration Calibration // of the run that is to come: one without Data.Val looks at training images as at test time
+	Seed        uint64      // of that run: it decides what a fraction as Data.Val holds out
+	Shard       Shard
+}
 
-// Encoded says what Encode did with one data set.
-type Encoded struct {
+// Fields declares the settings.
+func (o *EncodeOptions) Fields() []setting.Field {
+	return append(fieldsOf(&o.Data, &o.Backbone, &o.Device, &o.Features, &o.Views, &o.Calibration),
+		setting.Number("seed", &o.Seed, 0, setting.AtLeast[uint64](0), "seed of --val, as for finetune"),
+		setting.Parsed("shard", &o.Shard, Shard{}, ParseShard, "encode only part i of N, written i/N with i from 1").Here(),
+	)
+}
+
+// EncodeResult says what Encode did with each data set that it came to.
+type EncodeResult struct{ Sets []EncodedSet }
+
+// EncodedSet says what Encode did with one data set.
+type EncodedSet struct {
 	What                                string // "train", "val" or "test"
 	Images, Encoded, Cached, Unreadable int
 	Views                               int     // of each image
@@ -19,75 +43,51 @@ type Encoded struct {
 }
 
 // Rate is images encoded per second, 0 if none were.
-func (e Encoded) Rate() float64 {
+func (e EncodedSet) Rate() float64 {
 	if e.Encoded == 0 {
 		return 0
 	}
 	return float64(e.Encoded) / e.Seconds
 }
 
-// Encode fills the feature store with the images of c.Train, c.Val and c.Test,
-// of which one at least must be named, and trains nothing.
-func Encode(ctx context.Context, c Config, shard Shard, ev Events) (results []Encoded, err error) {
+// Encode fills the feature store and trains nothing. The result is there beside an error.
+func Encode(ctx context.Context, o EncodeOptions, ev event.Events) (_ EncodeResult, err error) {
 	defer func() { err = interruption(ctx, err, "the same command goes on") }()
-	c.EnsureDefaults()
-	if err := c.Validate(); err != nil {
-		return nil, err
+	var done EncodeResult
+	if err := setting.Complete(o.Fields()); err != nil {
+		return done, err
 	}
-	if err := c.checkSources(); err != nil {
-		return nil, err
+	if err := o.Data.Exist(); err != nil {
+		return done, err
 	}
-	d, err := openAny(c, ev)
+	d, err := o.Data.Open(o.Seed, ev)
 	if err != nil {
-		return nil, err
+		return done, err
 	}
-	enc, err := openEncoding(c, ev)
+	s, err := open(ctx, o.Backbone, o.Device, o.Features, o.Views, ev)
 	if err != nil {
-		return nil, err
+		return done, err
 	}
-	defer enc.close()
-	for _, s := range d.sets() {
-		enc.seconds = 0
-		set, err := enc.encode(ctx, s.what, shard.of(s.data), c.viewsOf(s.what))
+	defer s.close()
+	train, others := o.Views.needed(o.Data.Val == "" && o.Data.Test == "" || o.Calibration.outOfFold(o.Data.Val))
+	for _, p := range d.Parts() {
+		views := others
+		if p.Name == "train" {
+			views = train
+		}
+		set, err := s.features.Ensure(ctx, p.Name, o.Shard.of(p.Data), views)
 		if set != nil {
-			n := len(set.data.Items)
-			results = append(results, Encoded{
-				What: s.what, Images: n + len(set.unreadable), Encoded: set.fresh, Cached: n - set.fresh,
-				Unreadable: len(set.unreadable), Views: c.viewsOf(s.what), Seconds: enc.seconds,
+			n := len(set.Data.Items)
+			done.Sets = append(done.Sets, EncodedSet{
+				What: p.Name, Images: n + len(set.Unreadable), Encoded: set.Fresh, Cached: n - set.Fresh,
+				Unreadable: len(set.Unreadable), Views: views, Seconds: set.Seconds,
 			})
 		}
 		if err != nil {
-			return results, err
+			return done, err
 		}
 	}
-	return results, nil
-}
-
-// openAny is openData for encoding, which can do without training images: then
-// val and test have class lists of their own.
-func openAny(c Config, ev Events) (*data, error) {
-	if c.Train != "" {
-		return openData(c, ev)
-	}
-	if _, holdout := c.holdout(); holdout || c.Val+c.Test == "" {
-		return nil, configError("train, val, test: name at least one set of images to encode")
-	}
-	d := new(data)
-	for _, s := range []struct {
-		path string
-		into **dataset.Dataset
-	}{{c.Val, &d.val}, {c.Test, &d.test}} {
-		if s.path == "" {
-			continue
-		}
-		set, findings, err := dataset.Open(s.path, dataset.Options{})
-		if err != nil {
-			return nil, err
-		}
-		tell(findings, ev)
-		*s.into = set
-	}
-	return d, nil
+	return done, nil
 }
 
 // of is the shard's part of d.

@@ -1,162 +1,192 @@
 package engine
 
 import (
+	"cmp"
 	"context"
-	"encoding/json"
+	"errors"
 	"fmt"
-	"math"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
 
-	"github.com/vitft/vitft/calib"
+	"github.com/vitft/vitft/engine/artifact"
 	"github.com/vitft/vitft/engine/dataset"
-	"github.com/vitft/vitft/head"
-	"github.com/vitft/vitft/onnx/graph"
+	"github.com/vitft/vitft/engine/device"
+	"github.com/vitft/vitft/engine/event"
+	"github.com/vitft/vitft/engine/fault"
+	"github.com/vitft/vitft/engine/feature"
+	"github.com/vitft/vitft/engine/internal/atomicfile"
+	"github.com/vitft/vitft/engine/run"
+	"github.com/vitft/vitft/engine/setting"
 )
 
-// labelsKey is the metadata under which a model carries its class names, a JSON
-// array in the order of the outputs.
-const labelsKey = "vitft.labels"
+// ExportOptions say what Export writes, and how it is checked.
+type ExportOptions struct {
+	Run         string   // the folder of a finished run
+	Out         string   // the file to write
+	Precision   string   // how the backbone's weights are stored, one of artifact.Precisions
+	HuggingFace bool     // write config.json and preprocessor_config.json beside the file
+	Test        string   // images to check the file on; the run's test images, else its training images
+	Images      int      // how many of them, at most
+	NearTie     *float64 // by how much surer the run may have been of its label where the file gives another
+	Device      device.Options
+	Features    feature.Options
+}
 
-// export turns the backbone into the whole classifier, pixel_values →
-// probabilities, logits, embedding, as one file with labels and preprocessing
-// in its metadata. The nodes that made the features stay as they are; of several
-// views the embedding is the mean.
-func (b *backbone) export(h *head.Head, views []graph.View, scaling calib.Scaling, classes []string) ([]byte, error) {
-	m := b.model.Clone()
-	var err error
-	if len(views) > 1 {
-		if m, err = m.Average(views); err != nil {
-			return nil, err
+// Fields declares the settings.
+func (o *ExportOptions) Fields() []setting.Field {
+	precision, _ := artifact.LookupPrecision(cmp.Or(o.Precision, artifact.Precisions()[0]))
+	return append([]setting.Field{
+		runField(&o.Run),
+		setting.Text("out", &o.Out, "", nil, "file to write").Here(),
+		setting.OneOf("precision", &o.Precision, artifact.Precisions()[0], artifact.Precisions(), "how weights are stored"),
+		setting.Flag("hf", &o.HuggingFace, "write config.json and preprocessor_config.json beside it, in the Hugging Face convention"),
+		setting.Path("test", &o.Test, "", "images to check the file on (default: the run's test images, else its training images)"),
+		setting.Number("images", &o.Images, 200, setting.AtLeast(1), "how many of them, at most"),
+		setting.Optional("near-tie", &o.NearTie, precision.Margin, setting.Within(0, 1, true), "by how much surer the run may have "+
+			"been of its label where the file gives another (default: that of the precision, 0 for float32)"),
+	}, fieldsOf(&o.Device, &o.Features)...)
+}
+
+// ExportResult says what Export has written.
+type ExportResult struct {
+	Files     []string // the model first
+	Bytes     int      // of the model
+	Converted int      // weights that are stored in another precision than the run's
+	Checked   string   // where the images came from that it was checked on
+	Agreement Agreement
+}
+
+// Export writes the classifier of a run as one file, in the precision asked for, after running it on real images. On a
+// disagreement with what the run says of them it fails and writes nothing; the result then says what was found. In
+// float32 the file is the run's model.onnx.
+func Export(ctx context.Context, o ExportOptions, ev event.Events) (_ *ExportResult, err error) {
+	defer func() { err = interruption(ctx, err, "the same command goes on") }()
+	if err := o.complete(); err != nil {
+		return nil, err
+	}
+	r, err := run.Open(o.Run)
+	if err != nil {
+		return nil, err
+	}
+	if err := r.Complete(run.ModelFile.File); err != nil {
+		return nil, err
+	}
+	precision, _ := artifact.LookupPrecision(o.Precision)
+	model, converted, err := precision.Convert(run.ModelFile.Path(r.Folder))
+	if err != nil {
+		return nil, err
+	}
+	images, source, err := imagesOf(r, o.Test)
+	if err != nil {
+		return nil, err
+	}
+	done := &ExportResult{Bytes: len(model), Converted: converted, Checked: source}
+	ev.Info("checking the file against the run", "images", min(o.Images, len(images.Items)), "of", source)
+	if done.Agreement, err = o.check(ctx, r, model, evenly(images, o.Images), ev); err != nil {
+		return nil, err
+	}
+	if err := done.Agreement.within(*o.NearTie, max(precision.Difference, *o.NearTie)); err != nil {
+		cure := "choose a higher precision, or allow more with near-tie if you must"
+		if precision.Exact() {
+			cure = "please report it with the backbone"
 		}
+		return done, fmt.Errorf("%s is not written: %w; %s", o.Out, err, cure)
 	}
-	var temperature []float32
-	for _, t := range scaling.Temperature {
-		temperature = append(temperature, float32(t))
-	}
-	err = m.AppendHead(graph.Head{
-		Classes: h.Classes, Weight: h.W, Bias: h.B,
-		Mean: h.Mean, InvStd: h.InvStd, Transform: h.Transform, Normalize: h.Normalize,
-		Temperature: temperature,
-	})
-	if err != nil {
-		return nil, err
-	}
-	labels, err := json.Marshal(classes)
-	if err != nil {
-		return nil, err
-	}
-	preprocess, err := json.Marshal(b.preprocess)
-	if err != nil {
-		return nil, err
-	}
-	m.SetMetadata(labelsKey, string(labels))
-	m.SetMetadata(preprocessKey, string(preprocess))
-	if err := m.Inline(); err != nil {
-		return nil, err
-	}
-	return m.Bytes()
-}
-
-// checkedImages is how many images of the evaluated set the exported model has
-// to classify as training did before it is written.
-const checkedImages = 8
-
-// tie and uncertain are how far the exported model of a fresh run may be from
-// what training saw: with another batch on CUDA features differ in the last
-// bits, and a sharp softmax enlarges that. Export is stricter.
-const (
-	tie       = 1e-3
-	uncertain = 1e-2
-)
-
-// checkExport runs the exported model on the first images of a set.
-func (e *encoding) checkExport(ctx context.Context, model []byte, set *encodedSet, logits []float32, scaling calib.Scaling) error {
-	a, err := agreement(ctx, model, ClassifierOptions{Provider: e.backbone.encoder.Provider(), Threads: e.config.Threads},
-		set.data.Items[:min(checkedImages, len(set.data.Items))], logits, scaling)
-	if err == nil {
-		err = a.within(tie, uncertain)
-	}
-	if err != nil {
-		return fmt.Errorf("check the exported model: %w", err)
-	}
-	return nil
-}
-
-// Agreement compares what an exported model says of images with what its run
-// said. Differences are of probabilities.
-type Agreement struct {
-	Images         int     // compared
-	Same           int     // of them, given the same label
-	Margin         float64 // where labels differ: how much surer the run was of its label than of the model's, at most
-	Largest        float64 // difference of any class on any image
-	Mean           float64 // over the images, of the largest on each
-	marginOf, from string  // where Margin and Largest were found
-}
-
-// agreement asks the serialised model about the items and compares its answers
-// with the run's logits [n,C] and scaling.
-func agreement(ctx context.Context, model []byte, o ClassifierOptions, items []dataset.Item, logits []float32, scaling calib.Scaling) (Agreement, error) {
-	a := Agreement{Images: len(items)}
-	c, err := NewClassifier(model, o)
-	if err != nil {
-		return a, err
-	}
-	defer c.Close()
-	classes := len(c.labels)
-	trained := probabilities(logits[:len(items)*classes], classes, scaling)
-	encoded := make([][]byte, 0, checkedTogether)
-	for at := 0; at < len(items); at += checkedTogether {
-		part := items[at:min(at+checkedTogether, len(items))]
-		encoded = encoded[:0]
-		for _, item := range part {
-			data, err := item.Bytes()
-			if err != nil {
-				return a, err
-			}
-			encoded = append(encoded, data)
-		}
-		results, err := c.ClassifyBatch(ctx, encoded)
+	files := []artifact.File{{Name: filepath.Base(o.Out), Content: model}}
+	if o.HuggingFace {
+		beside, err := artifact.HuggingFace(r.Classes, r.Environment.Backbone.Preprocess, r.Head.Head.Dim)
 		if err != nil {
-			return a, err
+			return done, err
 		}
-		for i, r := range results {
-			if r.Err != nil {
-				return a, fmt.Errorf("%s: %w", part[i].Path, r.Err)
-			}
-			row := (at + i) * classes
-			a.add(part[i].Path, argmax(logits[row:row+classes]), trained[row:row+classes], r.Prediction)
-		}
+		files = append(files, beside...)
 	}
-	return a, nil
+	dir := filepath.Dir(o.Out)
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return done, err
+	}
+	for _, f := range files {
+		path := filepath.Join(dir, f.Name)
+		if err := atomicfile.Write(path, func(w io.Writer) error {
+			_, err := w.Write(f.Content)
+			return err
+		}); err != nil {
+			return done, err
+		}
+		done.Files = append(done.Files, path)
+	}
+	return done, nil
 }
 
-// checkedTogether bounds the files in memory while a model is checked.
-const checkedTogether = 64
-
-func (a *Agreement) add(path string, label int, trained []float32, p Prediction) {
-	if p.Class == label {
-		a.Same++
-	} else if d := float64(trained[label] - trained[p.Class]); a.marginOf == "" || d > a.Margin {
-		a.Margin, a.marginOf = d, fmt.Sprintf("%s, which is now %q with %.4f", path, p.Label, p.Confidence)
+// complete fills in the defaults and reports everything that is wrong.
+func (o *ExportOptions) complete() error {
+	if o.Run == "" || o.Out == "" {
+		return fault.Config.Errorf("export needs a run folder (run) and a file to write (out)")
 	}
-	worst := 0.0
-	for k, v := range trained {
-		worst = max(worst, math.Abs(float64(v-p.Probabilities[k])))
+	if err := setting.Complete(o.Fields()); err != nil {
+		return err
 	}
-	if worst > a.Largest {
-		a.Largest, a.from = worst, path
+	if p, _ := artifact.LookupPrecision(o.Precision); p.Exact() && *o.NearTie > 0 {
+		return fault.Config.Errorf("near-tie: in %s every label is the same", o.Precision)
 	}
-	a.Mean += worst / float64(a.Images)
-}
-
-// within refuses a model that gives another label where the run was surer of its
-// own by margin or more, or a probability that is off by more than difference.
-func (a Agreement) within(margin, difference float64) error {
-	switch {
-	case a.Same < a.Images && a.Margin >= margin:
-		return dataError("%d of %d images get another label than from the run, and not for a tie: it was surer of its own by %.4f, %g is allowed, of %s",
-			a.Images-a.Same, a.Images, a.Margin, margin, a.marginOf)
-	case a.Largest > difference:
-		return dataError("a probability is off by %.2g, more than %g, on %s", a.Largest, difference, a.from)
+	if info, err := os.Stat(o.Out); err == nil && info.IsDir() {
+		return fault.Config.Errorf("out: %s is a folder; name a file, as in %s", o.Out, filepath.Join(o.Out, artifact.ModelFile))
 	}
 	return nil
+}
+
+// imagesOf are those that a run can be checked on, and where they come from.
+func imagesOf(r *run.Finished, named string) (*dataset.Dataset, string, error) {
+	sources := []string{named}
+	if named == "" {
+		config, err := run.ConfigFile.Read(r.Folder)
+		if err != nil {
+			return nil, "", err
+		}
+		sources = slices.DeleteFunc([]string{config.Text("test"), config.Text("train")}, func(s string) bool { return s == "" })
+	}
+	var faults []error
+	for _, source := range sources {
+		d, _, err := dataset.Open(source, dataset.Options{Classes: r.Classes})
+		if err == nil {
+			return d, source, nil
+		}
+		faults = append(faults, err)
+	}
+	return nil, "", fmt.Errorf("no images to check the file on; name some with test: %w", errors.Join(faults...))
+}
+
+// evenly is at most n images from all over a data set.
+func evenly(d *dataset.Dataset, n int) *dataset.Dataset {
+	n = min(n, len(d.Items))
+	part := make([]int, n)
+	for i := range part {
+		part[i] = i * len(d.Items) / n
+	}
+	return d.Select(part)
+}
+
+// check compares what a model says with what the run says, by its head on the features of its backbone, as Evaluate
+// does.
+func (o *ExportOptions) check(ctx context.Context, r *run.Finished, model []byte, d *dataset.Dataset, ev event.Events) (Agreement, error) {
+	s, err := reopen(ctx, r, o.Device, o.Features, ev)
+	if err != nil {
+		return Agreement{}, err
+	}
+	defer s.close()
+	set, err := s.features.Ensure(ctx, "test", d, s.views.Test)
+	if err != nil {
+		return Agreement{}, err
+	}
+	gemm, err := s.gemm()
+	if err != nil {
+		return Agreement{}, err
+	}
+	defer gemm.Close()
+	logits, err := s.logits(ctx, r.Head.Head, set, gemm)
+	if err != nil {
+		return Agreement{}, err
+	}
+	return s.agreement(ctx, model, set, len(set.Data.Items), logits, r.Scaling)
 }

@@ -1,205 +1,276 @@
 package engine
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
-	"strconv"
+	"strings"
 	"time"
 
 	"github.com/vitft/vitft/calib"
-	"github.com/vitft/vitft/engine/report"
+	"github.com/vitft/vitft/engine/artifact"
+	"github.com/vitft/vitft/engine/backbone"
+	"github.com/vitft/vitft/engine/dataset"
+	"github.com/vitft/vitft/engine/device"
+	"github.com/vitft/vitft/engine/event"
+	"github.com/vitft/vitft/engine/fault"
+	"github.com/vitft/vitft/engine/feature"
+	"github.com/vitft/vitft/engine/metric"
+	"github.com/vitft/vitft/engine/run"
+	"github.com/vitft/vitft/engine/setting"
 	"github.com/vitft/vitft/head"
 	"github.com/vitft/vitft/onnx"
 	"github.com/vitft/vitft/onnx/graph"
+	"github.com/vitft/vitft/onnx/vision"
 )
 
-// Result is a finished run.
-type Result struct {
-	Run     string // the run folder
-	Metrics Metrics
+// FinetuneOptions are everything that decides a run. The zero value of all but Data.Train is right for most uses: each
+// default stands in the Fields of its group, those of the loss in docs/method.md.
+type FinetuneOptions struct {
+	Data        dataset.Sources
+	Backbone    backbone.Options
+	Device      device.Options
+	Features    feature.Options
+	Views       Views
+	Calibration Calibration
+	Training    head.Settings // but for Gemm, Val, Resume and Events
+
+	Out     string           // the run folder; "run"
+	Resume  bool             // go on with the interrupted run in Out; all else may then be left at its zero value
+	OnEpoch func(head.Epoch) // follows each epoch, if not nil
 }
 
-// Finetune trains a head for c and leaves the run folder c.Out. With resume it
-// goes on with the interrupted run in c.Out; c may then leave everything else
-// at its zero value.
+// Fields declares the settings.
+func (o *FinetuneOptions) Fields() []setting.Field {
+	return append(fieldsOf(&o.Data, &o.Backbone, &o.Device, &o.Features, &o.Views, &o.Calibration, &o.Training),
+		setting.Text("out", &o.Out, "run", nil, "run folder; one that is there already is kept under another name").Here(),
+		setting.Flag("resume", &o.Resume, "go on with the interrupted run in --out").Here(),
+	)
+}
+
+// complete fills in the defaults and reports everything that is wrong.
+func (o *FinetuneOptions) complete() error {
+	o.Training = o.Training.WithDefaults()
+	if err := errors.Join(setting.Complete(o.Fields()), o.Training.Validate()); err != nil {
+		return err
+	}
+	if o.Data.Train == "" {
+		return fault.Config.Errorf("train: name the training images: a folder of class folders, a .csv or .jsonl manifest, or an IDX file")
+	}
+	return o.Data.Exist()
+}
+
+// FinetuneResult is a finished run.
+type FinetuneResult struct {
+	Run     string // the run folder
+	Metrics metric.Metrics
+}
+
+// Finetune trains a head and leaves a run folder.
 //
-// When ctx is cancelled the features encoded and the epochs trained so far are
-// on disk, and the error wraps ctx.Err().
-func Finetune(ctx context.Context, c Config, resume bool, ev Events) (_ *Result, err error) {
+// When ctx is cancelled the features encoded and the epochs trained so far are on disk, and the error wraps ctx.Err().
+func Finetune(ctx context.Context, o FinetuneOptions, ev event.Events) (_ *FinetuneResult, err error) {
 	defer func() { err = interruption(ctx, err, "go on with --resume") }()
 	var warnings []string
-	ev = ev.recording(&warnings)
-	setDefault(&c.Out, defaultOut)
-	if resume {
-		lock, err := runFolder(c.Out).lock()
+	ev = ev.Recording(&warnings)
+	dir := run.Folder(cmp.Or(o.Out, "run"))
+	if o.Resume {
+		lock, err := dir.Lock()
 		if err == nil {
 			defer lock.Close()
 		} else if !errors.Is(err, fs.ErrNotExist) {
 			return nil, err
 		}
-		if m, err := runFolder(c.Out).continueWith(&c); err != nil {
+		if err := o.continueRun(dir); err != nil {
 			return nil, err
-		} else if m != nil {
-			ev.info("the run is finished already", "run", c.Out)
-			return &Result{c.Out, *m}, nil
+		}
+		if run.MetricsFile.Exists(dir) {
+			ev.Info("the run is finished already", "run", string(dir))
+			m, err := run.MetricsFile.Read(dir)
+			return &FinetuneResult{string(dir), m}, err
 		}
 	}
-	c.EnsureDefaults()
-	if err := c.Validate(); err != nil {
+	if err := o.complete(); err != nil {
 		return nil, err
 	}
-	if c.Train == "" {
-		return nil, configError("train: name the training images: a folder of class folders, a .csv or .jsonl manifest, or an IDX file")
-	}
-	if err := c.checkSources(); err != nil {
-		return nil, err
-	}
-	images, err := openData(c, ev)
+	images, err := o.Data.Open(o.Training.Seed, ev)
 	if err != nil {
 		return nil, err
 	}
-	enc, err := openEncoding(c, ev)
+	s, err := open(ctx, o.Backbone, o.Device, o.Features, o.Views, ev)
 	if err != nil {
 		return nil, err
 	}
-	defer enc.close()
-	run := runFolder(c.Out)
-	if !resume {
-		lock, err := run.create(c, ev)
+	defer s.close()
+	config, err := run.ConfigOf(o.Fields())
+	if err != nil {
+		return nil, err
+	}
+	if !o.Resume {
+		lock, err := dir.Create(config, ev)
 		if err != nil {
 			return nil, err
 		}
 		defer lock.Close()
 	}
-	if err := run.writeJSON(environmentFile, describe(c, enc)); err != nil {
+	env, err := s.environment(o.Device.Provider)
+	if err != nil {
 		return nil, err
 	}
-	sets, err := enc.encodeAll(ctx, images)
-	if sets != nil {
-		if skipErr := run.writeSkipped(sets); err == nil {
-			err = skipErr
-		}
+	if err := run.EnvironmentFile.Write(dir, env); err != nil {
+		return nil, err
+	}
+	judged := o.Data.Val == "" && o.Data.Test == "" || o.Calibration.outOfFold(o.Data.Val)
+	sets, err := s.encode(ctx, images, judged)
+	if skipErr := run.SkippedFile.Write(dir, sets.skipped()); err == nil {
+		err = skipErr
 	}
 	if err != nil {
 		return nil, err
 	}
 
-	gemm, err := onnx.NewGemm(c.Threads, onnx.Provider(enc.backbone.encoder.Provider()))
+	gemm, err := s.gemm()
 	if err != nil {
 		return nil, err
 	}
 	defer gemm.Close()
-	t := training{run: run, config: c, enc: enc, sets: sets, gemm: gemm, events: ev}
-	h, err := t.train(ctx)
-	if err != nil {
-		return nil, err
-	}
-	fit, err := t.calibrate(ctx, h)
+	t := training{FinetuneOptions: o, session: s, dir: dir, sets: sets, gemm: gemm}
+	trained, err := t.train(ctx)
 	if err != nil {
 		return nil, err
 	}
 
 	begin := time.Now()
 	set := sets.evaluated()
-	logits, err := enc.logits(h, set, gemm)
+	logits, err := s.logits(ctx, trained.head, set, gemm)
 	if err != nil {
 		return nil, err
 	}
-	m := fit.measure(logits, set.labels(), set.data.Classes, sets.train.data.Counts())
-	m.Split, m.Loss, m.Epochs, m.SwitchEpoch, m.Seed = set.what, c.Loss, c.Epochs, t.settings.SwitchEpoch(), c.Seed
-	m.Seconds = Seconds{Encode: Number(enc.seconds), Train: Number(t.seconds), Evaluate: Number(time.Since(begin).Seconds())}
+	m := trained.fit.measure(logits, set.Labels(), set.Data.Classes, sets.train.Data.Counts())
+	m.Split, m.Loss, m.Epochs, m.SwitchEpoch, m.Seed = set.Name, o.Training.Loss, o.Training.Epochs, o.Training.SwitchEpoch(), o.Training.Seed
+	m.Seconds = metric.Seconds{
+		Encode: metric.Number(sets.seconds()), Train: metric.Number(trained.seconds), Evaluate: metric.Number(time.Since(begin).Seconds()),
+	}
 
-	ev.info("exporting", "model", run.path(modelFile))
-	model, err := enc.backbone.export(h, graph.Views(c.TTA), fit.scaling, set.data.Classes)
+	ev.Info("exporting", "model", run.ModelFile.Path(dir))
+	model, err := s.build(trained.head, trained.fit.scaling, set.Data.Classes)
 	switch {
 	case errors.Is(err, graph.ErrModel): // more than an ONNX file can hold; the rest of the run is good
-		ev.warn("there is no model.onnx", "reason", err)
+		ev.Warn("there is no model.onnx", "reason", err)
 	case err != nil:
 		return nil, fmt.Errorf("export the model: %w", err)
 	default:
-		if err := enc.checkExport(ctx, model, set, logits, fit.scaling); err != nil {
+		if err := s.checkModel(ctx, model, set, logits, trained.fit.scaling); err != nil {
 			return nil, err
 		}
 	}
-	if err := run.finish(c, h, fit.scaling, model, set, logits, m, warnings); err != nil {
-		return nil, err
-	}
-	return &Result{c.Out, m}, nil
-}
-
-// finish writes what a finished run leaves, metrics.json last.
-func (r runFolder) finish(c Config, h *head.Head, scaling calib.Scaling, model []byte, set *encodedSet, logits []float32, m Metrics, warnings []string) error {
-	classes := set.data.Classes
 	steps := []func() error{
-		func() error { return r.writeHead(h, scaling) },
-		func() error { return r.writeLines(labelsFile, classes) },
-		func() error { return r.writeCSV(predictionsFile, predictions(set, logits, scaling)) },
-		func() error { return r.writeLines(warningsFile, warnings) },
 		func() error {
-			if model == nil {
-				return nil
-			}
-			return r.write(modelFile, model)
+			return run.HeadFile.Write(dir, run.Head{Head: trained.head, Scaling: trained.fit.scaling})
 		},
-		func() error { return r.writeCard(c, m) },
-		func() error { return r.writeReport(m) },
-		func() error { return r.writeJSON(metricsFile, m) },
+		func() error { return run.LabelsFile.Write(dir, set.Data.Classes) },
+		func() error { return run.PredictionsFile.Write(dir, predictions(set, logits, trained.fit.scaling)) },
+		func() error { return run.WarningsFile.Write(dir, warnings) },
+		func() error { return run.ModelFile.Write(dir, model) },
+		func() error { return dir.WriteCard(config, env, m) },
+		func() error { return s.report(dir, m) },
+		func() error { return run.MetricsFile.Write(dir, m) }, // the last: with it the run is finished
 	}
 	for _, step := range steps {
 		if err := step(); err != nil {
-			return err
+			return nil, err
 		}
 	}
-	return nil
+	return &FinetuneResult{string(dir), m}, nil
 }
 
-// predictions are the rows of predictions.csv. confidence_before is there if
-// confidence is calibrated.
-func predictions(set *encodedSet, logits []float32, scaling calib.Scaling) [][]string {
-	classes := set.data.Classes
-	columns := [][]float32{probabilities(logits, len(classes), scaling)}
-	rows := [][]string{{"path", "label", "predicted", "confidence"}}
-	if len(scaling.Temperature) > 0 {
-		columns = append(columns, probabilities(logits, len(classes), calib.Scaling{}))
-		rows[0] = append(rows[0], "confidence_before")
+// continueRun replaces o by the options of the run in the folder; what o sets itself must agree with them.
+func (o *FinetuneOptions) continueRun(dir run.Folder) error {
+	if !run.ConfigFile.Exists(dir) {
+		return fault.Config.Errorf("resume: there is no run to go on with in %s (no %s)", dir, run.ConfigFile.Name)
 	}
-	for i, item := range set.data.Items {
-		best := argmax(logits[i*len(classes) : (i+1)*len(classes)])
-		row := []string{item.Path, classes[item.Class], classes[best]}
-		for _, p := range columns {
-			row = append(row, strconv.FormatFloat(float64(p[i*len(classes)+best]), 'g', -1, 32))
-		}
-		rows = append(rows, row)
-	}
-	return rows
-}
-
-// writeReport writes report.html from the other files and the metrics to come.
-func (r runFolder) writeReport(m Metrics) error {
-	text, err := json.Marshal(m)
+	saved, err := run.ConfigFile.Read(dir)
 	if err != nil {
 		return err
 	}
-	run, err := report.LoadWith(string(r), text)
-	if err != nil {
-		return fmt.Errorf("write the report: %w", err)
+	before := FinetuneOptions{Out: o.Out, Resume: true, OnEpoch: o.OnEpoch}
+	before.Device.Library = o.Device.Library
+	if err := setting.Set(before.Fields(), saved.Values()); err != nil {
+		return run.ConfigFile.Damaged(dir, err)
 	}
-	return run.Save()
+	given := setting.Given(o.Fields())
+	o.Training, before.Training = o.Training.WithDefaults(), before.Training.WithDefaults()
+	setting.Fill(o.Fields())
+	setting.Fill(before.Fields())
+	if d := setting.Differences(given, o.Fields(), before.Fields()); d != nil {
+		return fault.Config.Errorf("resume: the run in %s has other settings (%s); leave them out, or start a run anew", dir, strings.Join(d, "; "))
+	}
+	*o = before
+	return nil
 }
 
-// writeSkipped lists the images that were left out, if any.
-func (r runFolder) writeSkipped(sets *encodedSets) error {
-	rows := [][]string{{"set", "path", "reason"}}
-	for _, set := range sets.all() {
-		for _, u := range set.unreadable {
-			rows = append(rows, []string{set.what, u.path, u.reason})
+// environment is what environment.json holds.
+func (s *session) environment(asked onnx.Provider) (run.Environment, error) {
+	b, key := s.backbone, s.backbone.Key()
+	fields, err := json.Marshal(key)
+	if err != nil {
+		return run.Environment{}, err
+	}
+	library, _ := onnx.Loaded()
+	env := run.Here()
+	env.Runtime = run.Library{Path: library.Path, Version: library.Version, API: library.API, Source: library.Source}
+	env.Provider = run.Provider{Asked: string(asked), Ran: b.Session.Provider(), Note: b.Session.Note()}
+	env.Backbone = run.Backbone{Name: b.Name, SHA256: b.SHA256, Feature: b.Inspection.Feature, Preprocess: b.Preprocess}
+	env.Store = run.Store{Key: key.Hash(), Fields: fields}
+	if s.views.Test > 1 {
+		env.TTA = vision.Views(s.views.Test)
+	}
+	return env, nil
+}
+
+// build makes the content of model.onnx.
+func (s *session) build(h *head.Head, scaling calib.Scaling, classes []string) ([]byte, error) {
+	var t []float32
+	for _, v := range scaling.Temperature {
+		t = append(t, float32(v))
+	}
+	return artifact.Build(artifact.Parts{
+		Backbone: s.backbone.Model, Views: vision.Views(s.views.Test), Labels: classes, Preprocess: s.backbone.Preprocess,
+		Head: vision.Head{
+			Classes: h.Classes, Weight: h.W, Bias: h.B, Mean: h.Mean, InvStd: h.InvStd, Transform: h.Transform,
+			Normalize: h.Normalize, Temperature: t,
+		},
+	})
+}
+
+// skipped lists the images that were left out.
+func (s *sets) skipped() []run.Skipped {
+	var all []run.Skipped
+	for _, set := range s.all() {
+		for _, u := range set.Unreadable {
+			all = append(all, run.Skipped{Set: set.Name, Path: u.Path, Reason: u.Reason})
 		}
 	}
-	if len(rows) == 1 {
-		return nil
+	return all
+}
+
+// seconds is what encoding all sets took.
+func (s *sets) seconds() float64 {
+	sum := 0.0
+	for _, set := range s.all() {
+		sum += set.Seconds
 	}
-	return r.writeCSV(skippedFile, rows)
+	return sum
+}
+
+// predictions are the rows of predictions.csv.
+func predictions(set *feature.Set, logits []float32, scaling calib.Scaling) run.Predictions {
+	paths := make([]string, len(set.Data.Items))
+	for i, item := range set.Data.Items {
+		paths[i] = item.Path
+	}
+	return run.Predict(paths, set.Labels(), logits, set.Data.Classes, scaling)
 }

@@ -101,6 +101,12 @@ func Check(fields []Field) error {
 	return errors.Join(faults...)
 }
 
+// Complete fills in the defaults and reports everything that is wrong.
+func Complete(fields []Field) error {
+	Fill(fields)
+	return Check(fields)
+}
+
 // Keys lists the fields' keys.
 func Keys(fields []Field) []string {
 	keys := make([]string, len(fields))

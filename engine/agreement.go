@@ -1,0 +1,118 @@
+package engine
+
+import (
+	"context"
+	"fmt"
+	"math"
+
+	"github.com/vitft/vitft/calib"
+	"github.com/vitft/vitft/engine/classify"
+	"github.com/vitft/vitft/engine/fault"
+	"github.com/vitft/vitft/engine/feature"
+	"github.com/vitft/vitft/internal/vec"
+)
+
+// Agreement compares what an exported model says of images with what its run said. Differences are of probabilities.
+type Agreement struct {
+	Images         int     // compared
+	Same           int     // of them, given the same label
+	Margin         float64 // where labels differ: how much surer the run was of its label than of the model's, at most
+	Largest        float64 // difference of any class on any image
+	Mean           float64 // over the images, of the largest on each
+	marginOf, from string  // where Margin and Largest were found
+}
+
+// checkedImages is how many images of the evaluated set the model of a fresh run has to classify as training did.
+const checkedImages = 8
+
+// tie and uncertain are how far the model of a fresh run may be from what training saw: with another batch on CUDA
+// features differ in the last bits, and a sharp softmax enlarges that. Export is stricter.
+const (
+	tie       = 1e-3
+	uncertain = 1e-2
+)
+
+// checkModel runs the model of a fresh run on the first images of a set, whose logits are given.
+func (s *session) checkModel(ctx context.Context, model []byte, set *feature.Set, logits []float32, scaling calib.Scaling) error {
+	a, err := s.agreement(ctx, model, set, checkedImages, logits, scaling)
+	if err == nil {
+		err = a.within(tie, uncertain)
+	}
+	if err != nil {
+		return fmt.Errorf("check the exported model: %w", err)
+	}
+	return nil
+}
+
+// checkedTogether bounds the files in memory while a model is checked.
+const checkedTogether = 64
+
+// agreement asks the serialised model about the first most images of a set and compares its answers with the run's
+// logits [n,C] and scaling.
+func (s *session) agreement(ctx context.Context, model []byte, set *feature.Set, most int, logits []float32, scaling calib.Scaling) (Agreement, error) {
+	items := set.Data.Items[:min(most, len(set.Data.Items))]
+	a := Agreement{Images: len(items)}
+	d := s.device
+	d.Provider = s.backbone.Session.Provider()
+	c, err := classify.New(model, classify.Options{Device: d})
+	if err != nil {
+		return a, err
+	}
+	defer c.Close()
+	classes := len(c.Labels())
+	trained := make([]float32, len(items)*classes)
+	scaling.Probabilities(logits[:len(trained)], classes, trained)
+	encoded := make([][]byte, 0, checkedTogether)
+	for at := 0; at < len(items); at += checkedTogether {
+		part := items[at:min(at+checkedTogether, len(items))]
+		encoded = encoded[:0]
+		for _, item := range part {
+			data, err := s.features.Bytes(item)
+			if err != nil {
+				return a, err
+			}
+			encoded = append(encoded, data)
+		}
+		results, err := c.ClassifyBatch(ctx, encoded)
+		if err != nil {
+			return a, err
+		}
+		for i, r := range results {
+			if r.Err != nil {
+				return a, fmt.Errorf("%s: %w", part[i].Path, r.Err)
+			}
+			row := (at + i) * classes
+			a.add(part[i].Path, vec.Argmax(logits[row:row+classes]), trained[row:row+classes], r.Prediction)
+		}
+	}
+	return a, nil
+}
+
+func (a *Agreement) add(path string, label int, trained []float32, p classify.Prediction) {
+	if p.Class == label {
+		a.Same++
+	} else if d := float64(trained[label] - trained[p.Class]); a.marginOf == "" || d > a.Margin {
+		a.Margin, a.marginOf = d, fmt.Sprintf("%s, which is now %q with %.4f", path, p.Label, p.Confidence)
+	}
+	worst := 0.0
+	for k, v := range trained {
+		worst = max(worst, math.Abs(float64(v-p.Probabilities[k])))
+	}
+	if worst > a.Largest {
+		a.Largest, a.from = worst, path
+	}
+	a.Mean += worst / float64(a.Images)
+}
+
+// within refuses a model that gives another label where the run was surer of its own by margin or more, or a
+// probability that is off by more than difference.
+func (a Agreement) within(margin, difference float64) error {
+	switch {
+	case a.Same < a.Images && a.Margin >= margin:
+		return fault.Data.Errorf("%d of %d images get another label than from the run, and not for a tie: "+
+			"it was surer of its own by %.4f, %g is allowed, of %s", a.Images-a.Same, a.Images, a.Margin, margin, a.marginOf)
+	case !(a.Largest <= difference):
+		return fault.Data.Errorf("a probability is off by %.2g, more than %g, on %s", a.Largest, difference, a.from)
+	}
+	return nil
+}

@@ -1,0 +1,97 @@
+package engine
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/vitft/vitft/engine/setting"
+	"github.com/vitft/vitft/onnx/vision"
+)
+
+// Views says how many views of each image there are, in the order of vision.Views: as it is, nearer and mirrored, ….
+type Views struct {
+	Train int // to learn from; 1
+	Test  int // whose mean feature is judged, in evaluation and by the exported model; 1
+}
+
+// Fields declares the settings.
+func (v *Views) Fields() []setting.Field {
+	number := func(key string, p *int, help string) setting.Field {
+		return setting.Number(key, p, 1, setting.Between(1, vision.MaxViews), help)
+	}
+	return []setting.Field{
+		number("views", &v.Train, "views of a training image to learn from"),
+		number("tta", &v.Test, "views of a test image whose mean feature is judged, in evaluation and by the exported "+
+			"model: plain, zoomed and mirrored, zoomed, … (--tta alone: 2)").Alone("2"),
+	}
+}
+
+// needed is how many views of training and of other images are needed. Training takes its own number; what is judged,
+// or calibrated on, is seen as at test time.
+func (v Views) needed(trainingIsJudged bool) (train, others int) {
+	if trainingIsJudged {
+		return max(v.Train, v.Test), v.Test
+	}
+	return v.Train, v.Test
+}
+
+// Calibration says how probabilities are calibrated: on the validation images or, without any, on training images that
+// each went to a head not trained on them.
+type Calibration struct {
+	Method string // one of Calibrations
+	Folds  int    // heads that are trained for that; 5
+}
+
+// The values of Calibration.Method.
+const (
+	noCalibration = "none"
+	temperature   = "temperature" // one for all images
+	classwise     = "classwise"   // one for each predicted class
+)
+
+// Calibrations lists the values of Calibration.Method, the default first.
+func Calibrations() []string { return []string{noCalibration, temperature, classwise} }
+
+// Fields declares the settings.
+func (c *Calibration) Fields() []setting.Field {
+	return []setting.Field{
+		setting.OneOf("calibration", &c.Method, noCalibration, Calibrations(),
+			"calibration of the probabilities, on --val or out of fold"),
+		setting.Number("folds", &c.Folds, 5, setting.Between(2, 100),
+			"parts that training images are cut into, to calibrate or select without validation images"),
+	}
+}
+
+// outOfFold says whether training images are judged by heads of folds.
+func (c Calibration) outOfFold(val string) bool { return c.Method != noCalibration && val == "" }
+
+// Shard is a part of every data set: the images whose position leaves remainder Index when divided by Count. The zero
+// value is everything.
+type Shard struct{ Index, Count int }
+
+// ParseShard reads i/N with i from 1 to N; nothing means everything.
+func ParseShard(text string) (Shard, error) {
+	if text == "" {
+		return Shard{}, nil
+	}
+	first, second, ok := strings.Cut(text, "/")
+	i, err1 := strconv.Atoi(first)
+	n, err2 := strconv.Atoi(second)
+	if !ok || err1 != nil || err2 != nil || n < 1 || i < 1 || i > n {
+		return Shard{}, fmt.Errorf("%q is no part; write i/N with i from 1 to N", text)
+	}
+	return Shard{i - 1, n}, nil
+}
+
+func (s Shard) String() string { return fmt.Sprintf("%d/%d", s.Index+1, s.Count) }
+
+// fieldsOf lists the fields of several groups.
+func fieldsOf(groups ...interface{ Fields() []setting.Field }) []setting.Field {
+	var all []setting.Field
+	for _, g := range groups {
+		all = slices.Concat(all, g.Fields())
+	}
+	return all
+}

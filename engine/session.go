@@ -1,0 +1,170 @@
+package engine
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	"github.com/vitft/vitft/engine/backbone"
+	"github.com/vitft/vitft/engine/dataset"
+	"github.com/vitft/vitft/engine/device"
+	"github.com/vitft/vitft/engine/event"
+	"github.com/vitft/vitft/engine/fault"
+	"github.com/vitft/vitft/engine/feature"
+	"github.com/vitft/vitft/engine/run"
+	"github.com/vitft/vitft/head"
+	"github.com/vitft/vitft/onnx"
+	"github.com/vitft/vitft/onnx/vision"
+)
+
+// session is what tasks begin with: a backbone, its features of images, and how many views are judged.
+type session struct {
+	backbone *backbone.Backbone
+	features *feature.Extractor
+	views    Views
+	device   device.Options
+	events   event.Events
+}
+
+// open makes a backbone ready, with the stores of the views that are wanted.
+func open(ctx context.Context, b backbone.Options, d device.Options, f feature.Options, v Views, ev event.Events) (*session, error) {
+	opened, err := backbone.Open(b, d, ev)
+	if err != nil {
+		return nil, err
+	}
+	views := vision.Views(max(v.Train, v.Test))
+	if v.Test > 1 { // what cannot be exported is not begun
+		if _, err := vision.Average(opened.Model, views[:v.Test]); err != nil {
+			return nil, errors.Join(fmt.Errorf("tta: %w, or use --tta=1", err), opened.Close())
+		}
+	}
+	return with(ctx, opened, d, f, views, v, ev)
+}
+
+// reopen makes the backbone of a finished run ready: the part of its model.onnx that computes the embedding of a view,
+// with the feature stores of the original backbone, whose nodes these are.
+func reopen(ctx context.Context, r *run.Finished, d device.Options, f feature.Options, ev event.Events) (*session, error) {
+	env := r.Environment
+	x := backbone.Exported{Preprocess: env.Backbone.Preprocess}
+	if err := json.Unmarshal(env.Store.Fields, &x.Key); err != nil {
+		return nil, run.EnvironmentFile.Damaged(r.Folder, err)
+	}
+	opened, err := backbone.OpenModel(run.ModelFile.Path(r.Folder), x, d, ev)
+	if err != nil {
+		return nil, err
+	}
+	views := env.TTA
+	if views == nil {
+		views = vision.Views(1)
+	}
+	return with(ctx, opened, d, f, views, Views{Train: len(views), Test: len(views)}, ev)
+}
+
+func with(ctx context.Context, b *backbone.Backbone, d device.Options, f feature.Options, views []vision.View, v Views,
+	ev event.Events) (*session, error) {
+	x, err := feature.Open(ctx, b, f, views, ev)
+	if err != nil {
+		return nil, errors.Join(err, b.Close())
+	}
+	return &session{backbone: b, features: x, views: v, device: d, events: ev}, nil
+}
+
+func (s *session) close() error { return errors.Join(s.features.Close(), s.backbone.Close()) }
+
+// gemm is the product that heads are multiplied by, where the backbone runs. The caller closes it.
+func (s *session) gemm() (*onnx.Gemm, error) {
+	return onnx.NewGemm(s.device.Threads, onnx.Provider(s.backbone.Session.Provider()))
+}
+
+// key tells features of other images, backbones or views apart.
+func (s *session) key() string {
+	key := s.backbone.Key().Hash()
+	if s.views.Train > 1 || s.views.Test > 1 {
+		key = fmt.Sprintf("%s views %d tta %d", key, s.views.Train, s.views.Test)
+	}
+	return key
+}
+
+// sets are the data sets of a task, their features in the store. Val and test may be nil.
+type sets struct{ train, val, test *feature.Set }
+
+// encode sees to it that the features of every set are there, and looks for copies among the images. On an error the
+// sets that are encoded are returned beside it.
+func (s *session) encode(ctx context.Context, d *dataset.Sets, trainingIsJudged bool) (*sets, error) {
+	done := new(sets)
+	train, others := s.views.needed(trainingIsJudged)
+	for _, p := range []struct {
+		name  string
+		data  *dataset.Dataset
+		views int
+		into  **feature.Set
+	}{{"train", d.Train, train, &done.train}, {"val", d.Val, others, &done.val}, {"test", d.Test, others, &done.test}} {
+		if p.data == nil {
+			continue
+		}
+		var err error
+		if *p.into, err = s.features.Ensure(ctx, p.name, p.data, p.views); err != nil {
+			return done, err
+		}
+	}
+	for k, n := range done.train.Data.Counts() {
+		if n == 0 {
+			return done, fault.Data.Errorf("train: no image of class %q can be read; remove the class or mend its images", d.Train.Classes[k])
+		}
+	}
+	dataset.Warn(dataset.CheckContent(done.train.Data, done.train.Scan()), s.events)
+	for _, other := range []*feature.Set{done.val, done.test} {
+		if other != nil {
+			dataset.Warn(dataset.CheckLeak(done.train.Data, done.train.Scan(), other.Data, other.Scan()), s.events)
+		}
+	}
+	return done, nil
+}
+
+// all lists the sets that there are.
+func (s *sets) all() []*feature.Set {
+	var all []*feature.Set
+	for _, set := range []*feature.Set{s.train, s.val, s.test} {
+		if set != nil {
+			all = append(all, set)
+		}
+	}
+	return all
+}
+
+// evaluated is the set that metrics.json is about: test, else val, else train.
+func (s *sets) evaluated() *feature.Set {
+	all := s.all()
+	return all[len(all)-1]
+}
+
+// toLearn is a set as package head learns from it: several views of every image.
+func (s *session) toLearn(ctx context.Context, set *feature.Set) (head.Data, error) {
+	x, err := feature.Interleaved(ctx, s.features, set.IDs, s.views.Train)
+	return s.data(set, x, s.views.Train), err
+}
+
+// toJudge is a set as heads are judged by it: the mean over the test-time views of every image.
+func (s *session) toJudge(ctx context.Context, set *feature.Set) (head.Data, error) {
+	x, err := feature.Mean(ctx, s.features, set.IDs, s.views.Test)
+	return s.data(set, x, 0), err
+}
+
+func (s *session) data(set *feature.Set, x []float32, views int) head.Data {
+	return head.Data{X: x, Y: set.Labels(), Dim: s.features.Dim(), Classes: len(set.Data.Classes), Views: views}
+}
+
+// logits are the raw logits [n,C] of a set under a head.
+func (s *session) logits(ctx context.Context, h *head.Head, set *feature.Set, g head.Gemm) ([]float32, error) {
+	d, err := s.toJudge(ctx, set)
+	if err != nil {
+		return nil, err
+	}
+	return logits(h, d, g)
+}
+
+func logits(h *head.Head, d head.Data, g head.Gemm) ([]float32, error) {
+	z := make([]float32, len(d.Y)*d.Classes)
+	return z, h.Logits(g, d.X, z)
+}
