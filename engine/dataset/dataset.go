@@ -196,6 +196,15 @@ func (d *Dataset) Counts() []int {
 	return counts
 }
 
+// Labels are the classes of the items.
+func (d *Dataset) Labels() []int {
+	labels := make([]int, len(d.Items))
+	for i, it := range d.Items {
+		labels[i] = it.Class
+	}
+	return labels
+}
+
 // Extent is the number of items of the smallest and of the largest class.
 func (d *Dataset) Extent() (smallest, largest int) {
 	counts := d.Counts()

@@ -1,0 +1,309 @@
+// Package backbone makes a vision transformer ready to run: from its name or file to the graph that is cut at the
+// feature, the preprocessing of its images and a session.
+//
+// # Basics
+//
+//	b, err := backbone.Open(backbone.Options{Name: "vit_b16.onnx"}, device.Options{}, event.Events{})
+//	defer b.Close()
+//	err = b.Session.Run(ctx, pixels, n, features) // images as b.Preprocess makes them
+//	key := b.Key()                                // what the features depend on, beside the images
+//
+// [Inspect] says what would be used of a model without running it. [OpenModel] opens the front part of the model.onnx
+// that a run has exported.
+//
+// # Caveats
+//
+// The runtime library is loaded once for a process. Features are the same to the bit only on one kind of processor,
+// with one library and provider.
+package backbone
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"path/filepath"
+	"strings"
+
+	"github.com/vitft/vitft/engine/device"
+	"github.com/vitft/vitft/engine/event"
+	"github.com/vitft/vitft/engine/fault"
+	"github.com/vitft/vitft/engine/feature/store"
+	"github.com/vitft/vitft/engine/setting"
+	"github.com/vitft/vitft/models"
+	"github.com/vitft/vitft/onnx"
+	"github.com/vitft/vitft/onnx/graph"
+	"github.com/vitft/vitft/vit"
+)
+
+// Options say which backbone, and which of its features. The zero value is the embedded one.
+type Options struct {
+	Name       string // an .onnx file, or a name that models.Hub finds; Default()
+	Preprocess string // JSON file with the preprocessing; found out
+	Feature    string // auto, a pooling, a tensor's name, or TENSOR:POOLING; auto
+	ImageSize  int    // for models that take any; that of the preprocessing
+}
+
+// Default is the name of the embedded backbone.
+func Default() string { return models.Default().Name }
+
+// Fields declares the settings.
+func (o *Options) Fields() []setting.Field {
+	notPath := func(s string) (bool, error) {
+		return isName(s) || filepath.Ext(s) != ".onnx" && !strings.ContainsRune(s, filepath.Separator), nil
+	}
+	return []setting.Field{
+		setting.PathOr("backbone", &o.Name, Default(), notPath,
+			"an .onnx file, or a name that 'vitft models list' shows"),
+		setting.Path("preprocess", &o.Preprocess, "", "JSON file with the preprocessing "+
+			"(default: the model's metadata, preprocessor_config.json beside it, or the registry)"),
+		setting.Text("feature", &o.Feature, "auto", nil,
+			"feature to use: auto, pooled, cls, mean, cls+mean, logits-input, a tensor's name, or TENSOR:POOLING"),
+		setting.Number("image-size", &o.ImageSize, 0, setting.Between(1, 8192).Or(0, "the preprocessing's own"),
+			"image size in pixels, for models that leave it open (0: that of the preprocessing, else 224)"),
+	}
+}
+
+// Backbone is a frozen encoder, ready to run, and what it is. Its fields are to be read only.
+type Backbone struct {
+	Name       string       // as it was asked for
+	SHA256     string       // of the model file, weights included
+	Model      *graph.Model // cut at the feature
+	Inspection graph.Inspection
+	Preprocess vit.Preprocess
+	Session    *onnx.Encoder // of Model
+
+	device device.Options
+	key    store.Key
+}
+
+// Open finds a backbone, loads the runtime library and makes the backbone ready to run.
+func Open(o Options, d device.Options, ev event.Events) (*Backbone, error) {
+	if err := errors.Join(complete(o.Fields()), complete(d.Fields())); err != nil {
+		return nil, err
+	}
+	model, sum, err := read(o.Name)
+	if err != nil {
+		return nil, err
+	}
+	pre, source, err := findPreprocess(o, model, sum)
+	if err != nil {
+		return nil, err
+	}
+	choice := featureChoice(o.Feature)
+	choice.Width, choice.Height = pre.Width, pre.Height
+	cut, inspection, err := model.Backbone(choice)
+	if err != nil {
+		return nil, fmt.Errorf("backbone %s: %w", o.Name, withSizes(err, source, pre, inspection.Image))
+	}
+	b := &Backbone{Name: o.Name, SHA256: sum, Model: cut, Inspection: inspection, Preprocess: pre.Resolved(), device: d}
+	ev.Info("backbone", "file", o.Name, "feature", inspection.Feature.Tensor, "pooling", inspection.Feature.Pooling,
+		"dim", inspection.Feature.Dim, "why", strings.Join(inspection.Reasons, "; "))
+	note := ev.Info
+	if strings.HasPrefix(source, guessed) {
+		note = ev.Warn
+	}
+	note("preprocessing", "from", source, "resize", b.Preprocess.Resize,
+		"size", fmt.Sprintf("%d×%d", pre.Width, pre.Height), "interpolation", b.Preprocess.Interpolation, "mean", b.Preprocess.Mean, "std", b.Preprocess.Std)
+	f := inspection.Feature
+	b.key = store.Key{
+		Backbone: sum, Preprocess: b.Preprocess.Key(), Precision: inspection.Image.Type,
+		Feature: fmt.Sprintf("%s/%s", f.Tensor, f.Pooling),
+	}
+	if f.Prefix > 1 && f.Pooling != graph.PoolCLS { // a mean that leaves out registers
+		b.key.Feature += fmt.Sprintf(" after %d tokens", f.Prefix)
+	}
+	if err := b.start(ev); err != nil {
+		return nil, err
+	}
+	return b, nil
+}
+
+// Exported is what a run has recorded about the model.onnx that it exported.
+type Exported struct {
+	SHA256     string         // of the file; not checked if it is empty
+	Preprocess vit.Preprocess // of the original backbone
+	Key        store.Key      // of its features
+}
+
+// OpenModel makes the front part of an exported model ready to run, up to the embedding of one view. Its nodes are
+// those of the original backbone, whose features these are.
+func OpenModel(path string, x Exported, d device.Options, ev event.Events) (*Backbone, error) {
+	if err := complete(d.Fields()); err != nil {
+		return nil, err
+	}
+	model, err := graph.Read(path)
+	if err != nil {
+		return nil, err
+	}
+	if x.SHA256 != "" {
+		sum, err := model.Hash()
+		if err != nil {
+			return nil, err
+		}
+		if sum != x.SHA256 {
+			return nil, fault.Data.Errorf("%s is not the file that its run has written: "+
+				"its SHA-256 is %s, not %s; copy it anew or run again", path, sum, x.SHA256)
+		}
+	}
+	cut, inspection, err := model.Single().Backbone(graph.FeatureChoice{
+		Tensor: graph.Embedding, Width: x.Preprocess.Width, Height: x.Preprocess.Height})
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	b := &Backbone{Name: path, SHA256: x.Key.Backbone, Model: cut, Inspection: inspection, Preprocess: x.Preprocess,
+		device: d, key: x.Key}
+	if err := b.start(ev); err != nil {
+		return nil, err
+	}
+	return b, nil
+}
+
+// Key is what the features of the plain view depend on.
+func (b *Backbone) Key() store.Key {
+	key := b.key
+	key.Provider, key.Dim = b.Session.Provider(), b.Session.Dim()
+	return key
+}
+
+// View is a session that makes a view of pixels, to be closed by the caller.
+func (b *Backbone) View(v graph.View) (*onnx.Session, error) {
+	model, err := b.Model.View(v)
+	if err != nil {
+		return nil, err
+	}
+	text, err := model.Bytes()
+	if err != nil {
+		return nil, err
+	}
+	return onnx.NewSession(text, b.options(""))
+}
+
+// Close ends the session.
+func (b *Backbone) Close() error { return b.Session.Close() }
+
+// start loads the runtime and opens the session.
+func (b *Backbone) start(ev event.Events) error {
+	if err := b.device.Load(ev); err != nil {
+		return err
+	}
+	text, err := b.Model.Bytes()
+	if err != nil {
+		return err
+	}
+	if b.Session, err = onnx.NewEncoder(text, b.device.Session(b.Model.Dir())); err != nil {
+		return fmt.Errorf("backbone %s: %w", b.Name, err)
+	}
+	if err := b.freeBatch(ev); err != nil {
+		return errors.Join(err, b.Close())
+	}
+	if note := b.Session.Note(); note != "" {
+		ev.Info("provider", "runs on", b.Session.Provider(), "why", note)
+	} else {
+		ev.Info("provider", "runs on", b.Session.Provider())
+	}
+	return nil
+}
+
+// freeBatch lets a model with a fixed batch take any number of images, if its nodes turn out to give the same features
+// then: exporters often fix no more than the declaration.
+func (b *Backbone) freeBatch(ev event.Events) error {
+	batch := int(b.Inspection.Image.Batch)
+	if batch < 1 {
+		return nil
+	}
+	images := 2
+	if batch == images {
+		images++
+	}
+	free, err := b.Model.FreeBatch()
+	if err != nil {
+		return err
+	}
+	text, err := free.Bytes()
+	if err != nil {
+		return err
+	}
+	session, err := onnx.NewEncoder(text, b.options(free.Dir()))
+	if err == nil {
+		if err = agree(b.Session, session, images, 3*b.Preprocess.Width*b.Preprocess.Height); err == nil {
+			b.Model, session, b.Session = free, b.Session, session
+		}
+		err = errors.Join(err, session.Close())
+	}
+	if err != nil {
+		ev.Info("the model takes batches of one size only", "batch", batch, "why", err)
+	}
+	return nil
+}
+
+// options are those of another session beside the first, where that runs.
+func (b *Backbone) options(dir string) onnx.SessionOptions {
+	o := b.device
+	o.Provider = b.Session.Provider()
+	return o.Session(dir)
+}
+
+// agree says where two models differ on n images of the given size.
+func agree(a, b *onnx.Encoder, n, size int) error {
+	pixels := make([]float32, n*size)
+	for i := range pixels {
+		pixels[i] = float32(math.Sin(0.37 * float64(i)))
+	}
+	want, got := make([]float32, n*a.Dim()), make([]float32, n*a.Dim())
+	ctx := context.Background()
+	if err := errors.Join(a.Run(ctx, pixels, n, want), b.Run(ctx, pixels, n, got)); err != nil {
+		return err
+	}
+	largest := 0.0
+	for _, v := range want {
+		largest = max(largest, math.Abs(float64(v)))
+	}
+	for i, v := range want {
+		if d := math.Abs(float64(got[i] - v)); !(d <= 1e-3*largest) { // also where either is NaN
+			return fmt.Errorf("in another batch a feature is %v instead of %v", got[i], v)
+		}
+	}
+	return nil
+}
+
+// read reads the backbone with a name or path, and its hash.
+func read(name string) (*graph.Model, string, error) {
+	at, err := locate(name)
+	if err != nil {
+		return nil, "", err
+	}
+	if at.Embedded {
+		data, err := at.Bytes()
+		if err != nil {
+			return nil, "", err
+		}
+		m, err := graph.Parse(data)
+		return m, at.SHA256, err
+	}
+	m, err := graph.Read(at.Path)
+	if err != nil {
+		return nil, "", fmt.Errorf("backbone: %w", err)
+	}
+	sum, err := m.Hash()
+	return m, sum, err
+}
+
+// complete fills in what is not set, and checks.
+func complete(fields []setting.Field) error {
+	setting.Fill(fields)
+	return setting.Check(fields)
+}
+
+// featureChoice reads --feature: a pooling, a tensor's name, or TENSOR:POOLING.
+func featureChoice(feature string) graph.FeatureChoice {
+	if p, err := graph.ParsePooling(feature); err == nil {
+		return graph.FeatureChoice{Pooling: p}
+	}
+	if i := strings.LastIndexByte(feature, ':'); i >= 0 {
+		if p, err := graph.ParsePooling(feature[i+1:]); err == nil {
+			return graph.FeatureChoice{Tensor: feature[:i], Pooling: p}
+		}
+	}
+	return graph.FeatureChoice{Tensor: feature}
+}

@@ -1,0 +1,40 @@
+package backbone
+
+import (
+	"github.com/vitft/vitft/onnx/graph"
+	"github.com/vitft/vitft/vit"
+)
+
+// Report is what Inspect finds: the model, what would be used of it, and how images would be prepared for it.
+type Report struct {
+	graph.Inspection
+	SHA256         string          `json:"sha256"`
+	Preprocess     *vit.Preprocess `json:"preprocess"`
+	PreprocessFrom string          `json:"preprocess_from,omitempty"`
+}
+
+// Inspect says what Open would do with a backbone, without running it. When the backbone cannot serve, the report is
+// filled as far as possible and the error says why.
+func Inspect(o Options) (*Report, error) {
+	if err := complete(o.Fields()); err != nil {
+		return nil, err
+	}
+	model, sum, err := read(o.Name)
+	if err != nil {
+		return nil, err
+	}
+	r := &Report{SHA256: sum}
+	pre, from, err := findPreprocess(o, model, sum)
+	if err == nil {
+		pre = pre.Resolved()
+		r.Preprocess, r.PreprocessFrom = &pre, from
+	}
+	choice := featureChoice(o.Feature)
+	choice.Width, choice.Height = pre.Width, pre.Height
+	var unfit error
+	r.Inspection, unfit = graph.Inspect(model, choice)
+	if unfit != nil {
+		return r, withSizes(unfit, from, pre, r.Image)
+	}
+	return r, err
+}

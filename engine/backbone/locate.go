@@ -1,0 +1,53 @@
+package backbone
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/vitft/vitft/engine/fault"
+	"github.com/vitft/vitft/models"
+)
+
+// locate finds the backbone that is given by its file or its name. Only what is on this machine counts; fetching is
+// `vitft models pull`.
+func locate(backbone string) (models.Pulled, error) {
+	if isName(backbone) {
+		p, err := new(models.Hub).Find(backbone)
+		switch {
+		case errors.Is(err, models.ErrSetting):
+			return p, fault.Config.Errorf("backbone: %w", err)
+		case err != nil:
+			return p, fault.Data.Errorf("backbone: %w", err)
+		}
+		return p, nil
+	}
+	if _, err := os.Stat(backbone); errors.Is(err, fs.ErrNotExist) {
+		_, unknown := models.Lookup(backbone)
+		return models.Pulled{}, fault.Data.Errorf("backbone: there is no file %s, and %v", backbone, unknown)
+	}
+	p := models.Pulled{Backbone: models.Backbone{Name: backbone}, Path: backbone}
+	beside := filepath.Join(filepath.Dir(backbone), "preprocessor_config.json")
+	if _, err := os.Stat(beside); err == nil {
+		p.Config = beside
+	}
+	return p, nil
+}
+
+// isName reports whether a backbone is given by name. OWNER/REPOSITORY looks like a path: what exists or ends in .onnx
+// is one.
+func isName(backbone string) bool {
+	if !models.IsName(backbone) {
+		return false
+	}
+	if !strings.ContainsRune(backbone, '/') {
+		return true
+	}
+	if filepath.Ext(backbone) == ".onnx" && !strings.ContainsRune(backbone, ':') {
+		return false
+	}
+	_, err := os.Stat(backbone)
+	return err != nil
+}

@@ -1,0 +1,45 @@
+package feature
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"io"
+	"os"
+	"path/filepath"
+
+	"github.com/vitft/vitft/engine/dataset"
+	"github.com/vitft/vitft/engine/fault"
+	"github.com/vitft/vitft/engine/feature/store"
+	"github.com/vitft/vitft/engine/internal/atomicfile"
+)
+
+// largestCopy is the size from which an image is read where it is each time.
+const largestCopy = 32 << 20
+
+// Bytes are those of an item of a set, by the id that the set has for it. They come from a copy in the cache, made when
+// they are first asked for, so that what needs a few images again (the check of an exported model, the pictures of a
+// report) opens none of the user's. That an image has changed is an error.
+func (x *Extractor) Bytes(id store.ID, item dataset.Item) ([]byte, error) {
+	if item.Stored() {
+		return item.Bytes()
+	}
+	path := filepath.Join(x.options.Cache, copiesFolder, hex.EncodeToString(id[:]))
+	if content, err := os.ReadFile(path); err == nil && sha256.Sum256(content) == id {
+		return content, nil
+	}
+	content, err := item.Bytes()
+	if err != nil {
+		return nil, err
+	}
+	if sha256.Sum256(content) != id {
+		x.index.Forget(item)
+		x.saveIndex()
+		return nil, fault.Data.Errorf("%s has changed while it was used; begin anew", item.Path)
+	}
+	if len(content) <= largestCopy { // without a copy it is read again, no more
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err == nil {
+			_ = atomicfile.Write(path, func(w io.Writer) error { _, err := w.Write(content); return err })
+		}
+	}
+	return content, nil
+}

@@ -1,0 +1,183 @@
+package feature
+
+import (
+	"context"
+	"crypto/sha256"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/vitft/vitft/engine/dataset"
+	"github.com/vitft/vitft/engine/event"
+	"github.com/vitft/vitft/engine/feature/store"
+	"github.com/vitft/vitft/vit"
+)
+
+// Ensure makes sure that the stores of the first n views hold the feature of every readable image of d, by encoding
+// those that are missing; an image is decoded once for all the views that it lacks. See [Source].
+func (x *Extractor) Ensure(ctx context.Context, name string, d *dataset.Dataset, n int) (*Set, error) {
+	if n < 1 || n > len(x.views) {
+		return nil, fmt.Errorf("features of %s images in %d views, of %d that are open", name, n, len(x.views))
+	}
+	progress := func(done, total int) { x.events.Report(event.Scan, name, done, total) }
+	scan, err := d.Scan(ctx, dataset.ScanOptions{Index: x.index, Progress: progress})
+	if err != nil {
+		return nil, err
+	}
+	x.saveIndex()
+	j := job{Extractor: x, name: name, data: d, scan: scan, views: n,
+		unreadable: map[int]error{}, undecodable: map[store.ID]error{}}
+	for _, u := range scan.Unreadable {
+		j.unreadable[u.Index] = u.Err
+	}
+	for _, v := range x.views[:n] { // what is damaged is missing
+		bad, err := v.store.Verify(ctx, scan.IDs)
+		if err != nil {
+			return nil, err
+		}
+		x.warn(bad)
+	}
+	begin, round := time.Now(), 0
+	for ; ; round++ { // a second one only if images change at this moment
+		missing, images := j.missing()
+		if images == 0 {
+			break
+		}
+		if round == mostRounds {
+			return nil, fmt.Errorf("encode %s images: some change again and again while they are read, as does %s; "+
+				"try again when nothing writes to them", name, d.Items[slices.Collect(maps.Values(missing))[0][0]].Path)
+		}
+		if err := j.encode(ctx, missing, images); err != nil {
+			return nil, err
+		}
+		x.saveIndex()
+	}
+	set := j.set()
+	if round > 0 {
+		set.Seconds = time.Since(begin).Seconds()
+	}
+	return set, set.judge(len(d.Items), *x.options.MaxUnreadable, x.events)
+}
+
+// mostRounds is how often images that change are encoded anew.
+const mostRounds = 10
+
+// job is one call of Ensure. The ids of its scan are corrected when images turn out to have changed.
+type job struct {
+	*Extractor
+	name        string
+	data        *dataset.Dataset
+	scan        *dataset.Scan
+	views       int
+	unreadable  map[int]error      // by item
+	undecodable map[store.ID]error // by content
+	encoded     int
+}
+
+// missing are the images to encode, one for each content, by the views that they lack, and how many.
+func (j *job) missing() (items map[viewSet][]int, images int) {
+	items = map[viewSet][]int{}
+	seen := map[store.ID]bool{}
+	for i, id := range j.scan.IDs {
+		if j.fault(i) != nil || seen[id] {
+			continue
+		}
+		seen[id] = true
+		if lacks := j.lacks(id, j.views); lacks != 0 {
+			items[lacks] = append(items[lacks], i)
+			images++
+		}
+	}
+	return items, images
+}
+
+// fault is why an item cannot be used.
+func (j *job) fault(item int) error {
+	if err := j.unreadable[item]; err != nil {
+		return err
+	}
+	return j.undecodable[j.scan.IDs[item]]
+}
+
+// encode encodes images into the stores of the views that they lack.
+func (j *job) encode(ctx context.Context, missing map[viewSet][]int, images int) error {
+	done := 0
+	for _, lacks := range slices.Sorted(maps.Keys(missing)) {
+		items := missing[lacks]
+		w, err := j.writers(ctx, lacks)
+		if err != nil {
+			return err
+		}
+		ids := make([]store.ID, len(items)) // of the bytes that are decoded; zero of what cannot be read
+		load := func(k int) ([]byte, error) {
+			content, err := j.data.Items[items[k]].Bytes()
+			if err == nil {
+				ids[k] = sha256.Sum256(content)
+			}
+			return content, err
+		}
+		encoder := vit.Encoder{Model: j.model(lacks), Preprocess: j.backbone.Preprocess, Batch: j.options.Batch}
+		err = encoder.Encode(ctx, len(items), load, func(k int, features []float32, fault error) error {
+			done++
+			j.events.Report(event.Encode, j.name, done, images)
+			return j.keep(ctx, w, items[k], ids[k], features, fault)
+		})
+		// What is encoded is kept, whatever stopped the rest.
+		if closeErr := w.close(context.WithoutCancel(ctx)); err == nil {
+			err = closeErr
+		}
+		if err != nil {
+			return fmt.Errorf("encode %s images: %w", j.name, err)
+		}
+	}
+	return nil
+}
+
+// keep files the features of an item under the content that they are of, or why there are none.
+func (j *job) keep(ctx context.Context, w writers, item int, id store.ID, features []float32, fault error) error {
+	if id == (store.ID{}) {
+		j.unreadable[item] = fault
+		return nil
+	}
+	if id != j.scan.IDs[item] {
+		j.scan.IDs[item] = id
+		j.index.Forget(j.data.Items[item])
+		j.events.Warn("an image has changed since it was scanned; it is used as it is now",
+			"path", j.data.Items[item].Path)
+	}
+	if fault != nil {
+		j.undecodable[id] = fault
+		return nil
+	}
+	j.encoded++
+	return w.append(ctx, id, j.data.Items[item].Path, features)
+}
+
+// set is the result: first of what could not be used is what could not be read.
+func (j *job) set() *Set {
+	s := &Set{Name: j.name, Encoded: j.encoded}
+	var kept []int
+	var undecodable []Unreadable
+	ids := make([]store.ID, 0, len(j.scan.IDs))
+	for i, id := range j.scan.IDs {
+		switch err := j.fault(i); {
+		case err == nil:
+			kept, ids = append(kept, i), append(ids, id)
+		case id == (store.ID{}):
+			s.Unreadable = append(s.Unreadable, Unreadable{j.data.Items[i].Path, err.Error()})
+		default:
+			undecodable = append(undecodable, Unreadable{j.data.Items[i].Path, err.Error()})
+		}
+	}
+	s.Unreadable = append(s.Unreadable, undecodable...)
+	s.Data, s.Scan = j.data.Select(kept), &dataset.Scan{IDs: ids}
+	return s
+}
+
+// saveIndex keeps what the scan has found. Where that cannot be written images are read again, no more.
+func (x *Extractor) saveIndex() {
+	if err := x.index.Save(); err != nil {
+		x.events.Info("the scan index is not kept", "reason", err)
+	}
+}

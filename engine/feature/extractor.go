@@ -1,0 +1,127 @@
+package feature
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"github.com/vitft/vitft/engine/backbone"
+	"github.com/vitft/vitft/engine/dataset"
+	"github.com/vitft/vitft/engine/event"
+	"github.com/vitft/vitft/engine/feature/bucket"
+	"github.com/vitft/vitft/engine/feature/store"
+	"github.com/vitft/vitft/engine/setting"
+	"github.com/vitft/vitft/onnx/graph"
+)
+
+// Options are the settings of an Extractor.
+type Options struct {
+	Batch         int      // images encoded at a time; 16
+	Cache         string   // folder; vitft in the user's cache folder
+	MaxUnreadable *float64 // share of unreadable images that is skipped; 0.01
+}
+
+// Fields declares the settings.
+func (o *Options) Fields() []setting.Field {
+	return []setting.Field{
+		setting.Number("batch", &o.Batch, 16, setting.Between(1, 4096), "images encoded at a time"),
+		setting.Path("cache", &o.Cache, defaultCache(), "folder of the feature store"),
+		setting.Optional("max-unreadable", &o.MaxUnreadable, 0.01, setting.Between(0, 1),
+			"largest share of unreadable images that is skipped rather than refused"),
+	}
+}
+
+func defaultCache() string {
+	dir, err := os.UserCacheDir()
+	if err != nil {
+		dir = os.TempDir()
+	}
+	return filepath.Join(dir, "vitft")
+}
+
+// Extractor makes features of images with a backbone, and remembers them. It is for one goroutine.
+type Extractor struct {
+	backbone *backbone.Backbone
+	options  Options
+	events   event.Events
+	views    []view // the plain one first
+	index    *dataset.Index
+}
+
+// Folders under the cache folder.
+const (
+	storeFolder  = "features"
+	indexFolder  = "scan"
+	copiesFolder = "copies"
+)
+
+// Open opens the feature stores of the views, of which the first is the plain one, for a backbone that outlives x.
+func Open(ctx context.Context, b *backbone.Backbone, views []graph.View, o Options, ev event.Events) (
+	*Extractor, error) {
+	setting.Fill(o.Fields())
+	if err := setting.Check(o.Fields()); err != nil {
+		return nil, err
+	}
+	if len(views) == 0 || views[0] != (graph.View{}) {
+		return nil, fmt.Errorf("features of the views %v: the first must be the plain one", views)
+	}
+	x := &Extractor{backbone: b, options: o, events: ev, index: dataset.OpenIndex(filepath.Join(o.Cache, indexFolder))}
+	for _, v := range views {
+		opened, err := x.open(ctx, v)
+		if err != nil {
+			return nil, errors.Join(err, x.Close())
+		}
+		x.views = append(x.views, opened)
+	}
+	return x, nil
+}
+
+// Dim is D, the length of a feature.
+func (x *Extractor) Dim() int { return x.backbone.Session.Dim() }
+
+// Gather writes the features of images in view k to dst.
+func (x *Extractor) Gather(ctx context.Context, ids []store.ID, k int, dst []float32) error {
+	return x.views[k].store.Gather(ctx, ids, dst)
+}
+
+// Close closes the stores.
+func (x *Extractor) Close() error {
+	var errs []error
+	for _, v := range x.views {
+		errs = append(errs, v.close())
+	}
+	return errors.Join(errs...)
+}
+
+// open opens the store of a view and makes what draws it.
+func (x *Extractor) open(ctx context.Context, v graph.View) (opened view, err error) {
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, opened.close())
+		}
+	}()
+	key := x.backbone.Key()
+	if v != (graph.View{}) {
+		key.View = v.String()
+		if opened.session, err = x.backbone.View(v); err != nil {
+			return opened, err
+		}
+	}
+	s, report, err := store.Open(ctx, bucket.Dir(filepath.Join(x.options.Cache, storeFolder)), key)
+	if err != nil {
+		return opened, err
+	}
+	opened.store = s
+	x.warn(report.Bad)
+	x.events.Info("feature store", "folder", s.Where(), "view", v.String(), "features", report.Features)
+	return opened, nil
+}
+
+func (x *Extractor) warn(bad []store.BadBlock) {
+	for _, b := range bad {
+		x.events.Warn("a block of the feature store is damaged; its images are encoded again",
+			"block", b.Path, "reason", b.Err)
+	}
+}
