@@ -79,7 +79,7 @@ func Encode(ctx context.Context, o EncodeOptions, ev event.Events) (_ EncodeResu
 		if set != nil {
 			n := len(set.Data.Items)
 			done.Sets = append(done.Sets, EncodedSet{
-				What: p.Name, Images: n + len(set.Unreadable), Encoded: set.Fresh, Cached: n - set.Fresh,
+				What: p.Name, Images: n + len(set.Unreadable), Encoded: set.Encoded, Cached: n - set.Encoded,
 				Unreadable: len(set.Unreadable), Views: views, Seconds: set.Seconds,
 			})
 		}

@@ -79,11 +79,11 @@ func Evaluate(ctx context.Context, o EvaluateOptions, ev event.Events) (_ *Evalu
 		return nil, err
 	}
 	trained := r.Metrics
-	fit := calibration{scaling: r.Scaling}
+	fit := metric.Fit{Scaling: r.Scaling}
 	if c := trained.Calibration; c != nil {
-		fit.method, fit.fittedOn = c.Method, c.FittedOn
+		fit.Method, fit.FittedOn = c.Method, c.FittedOn
 	}
-	m := fit.measure(logits, set.Labels(), r.Classes, r.Counts)
+	m := fit.Measure(logits, set.Labels(), r.Classes, r.Counts)
 	m.Split, m.Loss, m.Epochs, m.SwitchEpoch, m.Seed = filepath.Base(o.Test), trained.Loss, trained.Epochs, trained.SwitchEpoch, trained.Seed
 	if o.Out != "" {
 		if err := predictions(set, logits, r.Scaling).WriteFile(o.Out); err != nil {

@@ -11,6 +11,7 @@ import (
 	"slices"
 
 	"github.com/vitft/vitft/engine/artifact"
+	"github.com/vitft/vitft/engine/classify"
 	"github.com/vitft/vitft/engine/dataset"
 	"github.com/vitft/vitft/engine/device"
 	"github.com/vitft/vitft/engine/event"
@@ -55,7 +56,7 @@ type ExportResult struct {
 	Bytes     int      // of the model
 	Converted int      // weights that are stored in another precision than the run's
 	Checked   string   // where the images came from that it was checked on
-	Agreement Agreement
+	Agreement classify.Agreement
 }
 
 // Export writes the classifier of a run as one file, in the precision asked for, after running it on real images. On a
@@ -87,7 +88,7 @@ func Export(ctx context.Context, o ExportOptions, ev event.Events) (_ *ExportRes
 	if done.Agreement, err = o.check(ctx, r, model, evenly(images, o.Images), ev); err != nil {
 		return nil, err
 	}
-	if err := done.Agreement.within(*o.NearTie, max(precision.Difference, *o.NearTie)); err != nil {
+	if err := done.Agreement.Within(*o.NearTie, max(precision.Difference, *o.NearTie)); err != nil {
 		cure := "choose a higher precision, or allow more with near-tie if you must"
 		if precision.Exact() {
 			cure = "please report it with the backbone"
@@ -169,24 +170,24 @@ func evenly(d *dataset.Dataset, n int) *dataset.Dataset {
 
 // check compares what a model says with what the run says, by its head on the features of its backbone, as Evaluate
 // does.
-func (o *ExportOptions) check(ctx context.Context, r *run.Finished, model []byte, d *dataset.Dataset, ev event.Events) (Agreement, error) {
+func (o *ExportOptions) check(ctx context.Context, r *run.Finished, model []byte, d *dataset.Dataset, ev event.Events) (classify.Agreement, error) {
 	s, err := reopen(ctx, r, o.Device, o.Features, ev)
 	if err != nil {
-		return Agreement{}, err
+		return classify.Agreement{}, err
 	}
 	defer s.close()
 	set, err := s.features.Ensure(ctx, "test", d, s.views.Test)
 	if err != nil {
-		return Agreement{}, err
+		return classify.Agreement{}, err
 	}
 	gemm, err := s.gemm()
 	if err != nil {
-		return Agreement{}, err
+		return classify.Agreement{}, err
 	}
 	defer gemm.Close()
 	logits, err := s.logits(ctx, r.Head.Head, set, gemm)
 	if err != nil {
-		return Agreement{}, err
+		return classify.Agreement{}, err
 	}
 	return s.agreement(ctx, model, set, len(set.Data.Items), logits, r.Scaling)
 }

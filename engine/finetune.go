@@ -69,6 +69,15 @@ type FinetuneResult struct {
 	Metrics metric.Metrics
 }
 
+// checkedImages is how many images of the evaluated set the exported model has to classify as training did; tie and
+// uncertain are how far it may be from what training saw: with another batch on CUDA features differ in the last bits,
+// and a sharp softmax enlarges that. Export is stricter.
+const (
+	checkedImages = 8
+	tie           = 1e-3
+	uncertain     = 1e-2
+)
+
 // Finetune trains a head and leaves a run folder.
 //
 // When ctx is cancelled the features encoded and the epochs trained so far are on disk, and the error wraps ctx.Err().
@@ -125,7 +134,7 @@ func Finetune(ctx context.Context, o FinetuneOptions, ev event.Events) (_ *Finet
 	}
 	judged := o.Data.Val == "" && o.Data.Test == "" || o.Calibration.outOfFold(o.Data.Val)
 	sets, err := s.encode(ctx, images, judged)
-	if skipErr := run.SkippedFile.Write(dir, sets.skipped()); err == nil {
+	if skipErr := run.SkippedFile.Write(dir, skipped(sets)); err == nil {
 		err = skipErr
 	}
 	if err != nil {
@@ -144,35 +153,39 @@ func Finetune(ctx context.Context, o FinetuneOptions, ev event.Events) (_ *Finet
 	}
 
 	begin := time.Now()
-	set := sets.evaluated()
+	set := sets.Evaluated()
 	logits, err := s.logits(ctx, trained.head, set, gemm)
 	if err != nil {
 		return nil, err
 	}
-	m := trained.fit.measure(logits, set.Labels(), set.Data.Classes, sets.train.Data.Counts())
+	m := trained.fit.Measure(logits, set.Labels(), set.Data.Classes, sets.Train.Data.Counts())
 	m.Split, m.Loss, m.Epochs, m.SwitchEpoch, m.Seed = set.Name, o.Training.Loss, o.Training.Epochs, o.Training.SwitchEpoch(), o.Training.Seed
 	m.Seconds = metric.Seconds{
-		Encode: metric.Number(sets.seconds()), Train: metric.Number(trained.seconds), Evaluate: metric.Number(time.Since(begin).Seconds()),
+		Encode: metric.Number(seconds(sets)), Train: metric.Number(trained.seconds), Evaluate: metric.Number(time.Since(begin).Seconds()),
 	}
 
 	ev.Info("exporting", "model", run.ModelFile.Path(dir))
-	model, err := s.build(trained.head, trained.fit.scaling, set.Data.Classes)
+	model, err := s.build(trained.head, trained.fit.Scaling, set.Data.Classes)
 	switch {
 	case errors.Is(err, graph.ErrModel): // more than an ONNX file can hold; the rest of the run is good
 		ev.Warn("there is no model.onnx", "reason", err)
 	case err != nil:
 		return nil, fmt.Errorf("export the model: %w", err)
 	default:
-		if err := s.checkModel(ctx, model, set, logits, trained.fit.scaling); err != nil {
-			return nil, err
+		a, err := s.agreement(ctx, model, set, checkedImages, logits, trained.fit.Scaling)
+		if err == nil {
+			err = a.Within(tie, uncertain)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("check the exported model: %w", err)
 		}
 	}
 	steps := []func() error{
 		func() error {
-			return run.HeadFile.Write(dir, run.Head{Head: trained.head, Scaling: trained.fit.scaling})
+			return run.HeadFile.Write(dir, run.Head{Head: trained.head, Scaling: trained.fit.Scaling})
 		},
 		func() error { return run.LabelsFile.Write(dir, set.Data.Classes) },
-		func() error { return run.PredictionsFile.Write(dir, predictions(set, logits, trained.fit.scaling)) },
+		func() error { return run.PredictionsFile.Write(dir, predictions(set, logits, trained.fit.Scaling)) },
 		func() error { return run.WarningsFile.Write(dir, warnings) },
 		func() error { return run.ModelFile.Write(dir, model) },
 		func() error { return dir.WriteCard(config, env, m) },
@@ -247,9 +260,9 @@ func (s *session) build(h *head.Head, scaling calib.Scaling, classes []string) (
 }
 
 // skipped lists the images that were left out.
-func (s *sets) skipped() []run.Skipped {
+func skipped(s *feature.Sets) []run.Skipped {
 	var all []run.Skipped
-	for _, set := range s.all() {
+	for _, set := range s.All() {
 		for _, u := range set.Unreadable {
 			all = append(all, run.Skipped{Set: set.Name, Path: u.Path, Reason: u.Reason})
 		}
@@ -258,9 +271,9 @@ func (s *sets) skipped() []run.Skipped {
 }
 
 // seconds is what encoding all sets took.
-func (s *sets) seconds() float64 {
+func seconds(s *feature.Sets) float64 {
 	sum := 0.0
-	for _, set := range s.all() {
+	for _, set := range s.All() {
 		sum += set.Seconds
 	}
 	return sum

@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/vitft/vitft/engine/metric"
 	"github.com/vitft/vitft/engine/setting"
 	"github.com/vitft/vitft/onnx/vision"
 )
@@ -40,24 +41,14 @@ func (v Views) needed(trainingIsJudged bool) (train, others int) {
 // Calibration says how probabilities are calibrated: on the validation images or, without any, on training images that
 // each went to a head not trained on them.
 type Calibration struct {
-	Method string // one of Calibrations
+	Method string // one of metric.Calibrations
 	Folds  int    // heads that are trained for that; 5
 }
-
-// The values of Calibration.Method.
-const (
-	noCalibration = "none"
-	temperature   = "temperature" // one for all images
-	classwise     = "classwise"   // one for each predicted class
-)
-
-// Calibrations lists the values of Calibration.Method, the default first.
-func Calibrations() []string { return []string{noCalibration, temperature, classwise} }
 
 // Fields declares the settings.
 func (c *Calibration) Fields() []setting.Field {
 	return []setting.Field{
-		setting.OneOf("calibration", &c.Method, noCalibration, Calibrations(),
+		setting.OneOf("calibration", &c.Method, metric.NoCalibration, metric.Calibrations(),
 			"calibration of the probabilities, on --val or out of fold"),
 		setting.Number("folds", &c.Folds, 5, setting.Between(2, 100),
 			"parts that training images are cut into, to calibrate or select without validation images"),
@@ -65,7 +56,7 @@ func (c *Calibration) Fields() []setting.Field {
 }
 
 // outOfFold says whether training images are judged by heads of folds.
-func (c Calibration) outOfFold(val string) bool { return c.Method != noCalibration && val == "" }
+func (c Calibration) outOfFold(val string) bool { return c.Method != metric.NoCalibration && val == "" }
 
 // Shard is a part of every data set: the images whose position leaves remainder Index when divided by Count. The zero
 // value is everything.

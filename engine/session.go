@@ -6,14 +6,16 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/vitft/vitft/calib"
 	"github.com/vitft/vitft/engine/backbone"
+	"github.com/vitft/vitft/engine/classify"
 	"github.com/vitft/vitft/engine/dataset"
 	"github.com/vitft/vitft/engine/device"
 	"github.com/vitft/vitft/engine/event"
-	"github.com/vitft/vitft/engine/fault"
 	"github.com/vitft/vitft/engine/feature"
 	"github.com/vitft/vitft/engine/run"
 	"github.com/vitft/vitft/head"
+	"github.com/vitft/vitft/internal/vec"
 	"github.com/vitft/vitft/onnx"
 	"github.com/vitft/vitft/onnx/vision"
 )
@@ -63,7 +65,7 @@ func reopen(ctx context.Context, r *run.Finished, d device.Options, f feature.Op
 
 func with(ctx context.Context, b *backbone.Backbone, d device.Options, f feature.Options, views []vision.View, v Views,
 	ev event.Events) (*session, error) {
-	x, err := feature.Open(ctx, b, f, views, ev)
+	x, err := feature.Open(ctx, b, views, f, ev)
 	if err != nil {
 		return nil, errors.Join(err, b.Close())
 	}
@@ -86,68 +88,46 @@ func (s *session) key() string {
 	return key
 }
 
-// sets are the data sets of a task, their features in the store. Val and test may be nil.
-type sets struct{ train, val, test *feature.Set }
-
 // encode sees to it that the features of every set are there, and looks for copies among the images. On an error the
 // sets that are encoded are returned beside it.
-func (s *session) encode(ctx context.Context, d *dataset.Sets, trainingIsJudged bool) (*sets, error) {
-	done := new(sets)
+func (s *session) encode(ctx context.Context, d *dataset.Sets, trainingIsJudged bool) (*feature.Sets, error) {
 	train, others := s.views.needed(trainingIsJudged)
-	for _, p := range []struct {
-		name  string
-		data  *dataset.Dataset
-		views int
-		into  **feature.Set
-	}{{"train", d.Train, train, &done.train}, {"val", d.Val, others, &done.val}, {"test", d.Test, others, &done.test}} {
-		if p.data == nil {
-			continue
-		}
-		var err error
-		if *p.into, err = s.features.Ensure(ctx, p.name, p.data, p.views); err != nil {
-			return done, err
-		}
-	}
-	for k, n := range done.train.Data.Counts() {
-		if n == 0 {
-			return done, fault.Data.Errorf("train: no image of class %q can be read; remove the class or mend its images", d.Train.Classes[k])
-		}
-	}
-	dataset.Warn(dataset.CheckContent(done.train.Data, done.train.Scan()), s.events)
-	for _, other := range []*feature.Set{done.val, done.test} {
-		if other != nil {
-			dataset.Warn(dataset.CheckLeak(done.train.Data, done.train.Scan(), other.Data, other.Scan()), s.events)
-		}
-	}
-	return done, nil
+	return feature.EnsureAll(ctx, s.features, d, feature.Needed{Train: train, Val: others, Test: others}, s.events)
 }
 
-// all lists the sets that there are.
-func (s *sets) all() []*feature.Set {
-	var all []*feature.Set
-	for _, set := range []*feature.Set{s.train, s.val, s.test} {
-		if set != nil {
-			all = append(all, set)
-		}
+// agreement asks the serialised model about the first most images of a set and compares its answers with the run's
+// logits [n,C] and scaling.
+func (s *session) agreement(ctx context.Context, model []byte, set *feature.Set, most int, logits []float32, scaling calib.Scaling) (
+	classify.Agreement, error) {
+	n, classes := min(most, len(set.Data.Items)), len(set.Data.Classes)
+	d := s.device
+	d.Provider = s.backbone.Session.Provider()
+	c, err := classify.New(model, classify.Options{Device: d})
+	if err != nil {
+		return classify.Agreement{}, err
 	}
-	return all
-}
-
-// evaluated is the set that metrics.json is about: test, else val, else train.
-func (s *sets) evaluated() *feature.Set {
-	all := s.all()
-	return all[len(all)-1]
+	defer c.Close()
+	labels, probabilities := make([]int, n), make([]float32, n*classes)
+	scaling.Probabilities(logits[:n*classes], classes, probabilities)
+	for i := range labels {
+		labels[i] = vec.Argmax(logits[i*classes : (i+1)*classes])
+	}
+	image := func(i int) (string, []byte, error) {
+		content, err := s.features.Bytes(set.Scan.IDs[i], set.Data.Items[i])
+		return set.Data.Items[i].Path, content, err
+	}
+	return c.Agreement(ctx, n, image, labels, probabilities)
 }
 
 // toLearn is a set as package head learns from it: several views of every image.
 func (s *session) toLearn(ctx context.Context, set *feature.Set) (head.Data, error) {
-	x, err := feature.Interleaved(ctx, s.features, set.IDs, s.views.Train)
+	x, err := feature.Interleaved(ctx, s.features, set.Scan.IDs, s.views.Train)
 	return s.data(set, x, s.views.Train), err
 }
 
 // toJudge is a set as heads are judged by it: the mean over the test-time views of every image.
 func (s *session) toJudge(ctx context.Context, set *feature.Set) (head.Data, error) {
-	x, err := feature.Mean(ctx, s.features, set.IDs, s.views.Test)
+	x, err := feature.Mean(ctx, s.features, set.Scan.IDs, s.views.Test)
 	return s.data(set, x, 0), err
 }
 

@@ -3,6 +3,8 @@ package engine
 import (
 	"cmp"
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"slices"
@@ -64,14 +66,14 @@ func ParseSweep(text []byte) (sweep.Experiment, map[string]any, error) {
 // failed and does not stop the others.
 func Sweep(ctx context.Context, o SweepOptions, ev event.Events) (_ *SweepResult, err error) {
 	defer func() { err = interruption(ctx, err, "the same command goes on") }()
-	plan, err := o.Experiment.Plan(resolver(o.Training))
+	plan, err := o.Experiment.Plan(sweep.Resolver(o.Training))
 	if err != nil {
 		return nil, err
 	}
 	if err := o.complete(); err != nil {
 		return nil, err
 	}
-	for _, key := range withoutEffect(&o.Training, o.Experiment) {
+	for _, key := range o.Experiment.WithoutEffect(o.Training) {
 		ev.Warn("every block of the grid sets this key, so that its value outside the grid has no effect", "key", key)
 	}
 	images, err := o.Data.Open(o.Training.Seed, ev)
@@ -102,16 +104,27 @@ func Sweep(ctx context.Context, o SweepOptions, ev event.Events) (_ *SweepResult
 		return nil, err
 	}
 	defer gemm.Close()
-	w := sweeping{SweepOptions: o, session: s, dir: dir, plan: plan, sets: sets, gemm: gemm, done: map[place]sweep.Head{}}
-	if err := w.load(ctx); err != nil {
+	t, err := o.trainer(ctx, s, sets)
+	if err != nil {
 		return nil, err
 	}
-	if err := w.run(ctx); err != nil {
+	t.Plan, t.Gemm, t.Events = plan, gemm, ev
+	t.Kept = func(id string) (sweep.Head, error) { return run.SweepHeadFile(id).Read(dir) }
+	t.Keep = func(h sweep.Head) error { return run.SweepHeadFile(h.ID).Write(dir, h) }
+	heads, err := t.Run(ctx)
+	if err != nil {
 		return nil, err
 	}
-	head := func(k int, seed uint64) sweep.Head { return w.done[place{k, seed}] }
-	summary := sweep.Summarize(o.Experiment, plan, head, w.test.Y, w.test.Classes)
-	if err := w.finish(summary); err != nil {
+	summary := sweep.Summarize(o.Experiment, plan, heads, t.Test.Y, t.Test.Classes)
+	err = errors.Join(
+		run.HeadsFile.Write(dir, summary.HeadsCSV()),
+		run.SummaryFile.Write(dir, summary.CSV()),
+		run.SummaryTextFile.Write(dir, []byte(summary.Markdown())),
+	)
+	if err == nil {
+		_, err = Report(o.Out)
+	}
+	if err != nil {
 		return nil, err
 	}
 	if summary.Failed() == len(summary.Heads) {
@@ -156,43 +169,32 @@ func (o *SweepOptions) config() (run.Config, error) {
 	return c.With(o.Experiment)
 }
 
-// resolver completes the settings of a point of the grid by those that all heads share, and the defaults.
-func resolver(shared head.Settings) sweep.Resolve {
-	return func(point map[string]any) (sweep.Settings, error) {
-		s := shared
-		if err := setting.Set(s.Fields(), point); err != nil {
-			return nil, err
-		}
-		s = s.WithDefaults()
-		if err := s.Validate(); err != nil {
-			return nil, err
-		}
-		values := sweep.Settings{}
-		for _, f := range s.Fields() {
-			values[f.Key] = f.Value()
-		}
-		return values, nil
+// trainer has the features in memory.
+func (o *SweepOptions) trainer(ctx context.Context, s *session, sets *feature.Sets) (*sweep.Trainer, error) {
+	t := &sweep.Trainer{
+		Name: o.Experiment.Name, Selection: o.Experiment.Selection, Method: o.Calibration.Method, Folds: o.Calibration.Folds,
+		Classes: sets.Train.Data.Classes, Version: run.Version(),
 	}
-}
-
-// withoutEffect lists the keys that are set for all heads, but in every block of the grid too.
-func withoutEffect(shared *head.Settings, x sweep.Experiment) []string {
-	return slices.DeleteFunc(setting.Given(shared.Fields()), func(key string) bool {
-		sets := func(b sweep.Block) bool { return slices.ContainsFunc(b, func(a sweep.Axis) bool { return a.Key == key }) }
-		without := slices.ContainsFunc(x.Grid, func(b sweep.Block) bool { return !sets(b) })
-		return without || key == "seed" // that of the settings holds out --val
-	})
-}
-
-// finish writes the tables and, from them, the report.
-func (w *sweeping) finish(s *sweep.Summary) error {
-	err := errors.Join(
-		run.HeadsFile.Write(w.dir, s.HeadsCSV()),
-		run.SummaryFile.Write(w.dir, s.CSV()),
-		run.SummaryTextFile.Write(w.dir, []byte(s.Markdown())),
-	)
-	if err == nil {
-		_, err = Report(string(w.dir))
+	hash := sha256.New()
+	fmt.Fprintln(hash, s.key(), t.Selection, t.Method)
+	if o.needsFolds() {
+		fmt.Fprintln(hash, t.Folds)
 	}
-	return err
+	for _, set := range sets.All() {
+		fmt.Fprintf(hash, "%s %q\n", set.Name, set.Data.Classes)
+		for i, y := range set.Labels() {
+			fmt.Fprintf(hash, "%x %d\n", set.Scan.IDs[i], y)
+		}
+	}
+	t.Identity = hex.EncodeToString(hash.Sum(nil))
+	var errs [4]error
+	t.Learn, errs[0] = s.toLearn(ctx, sets.Train)
+	t.Test, errs[1] = s.toJudge(ctx, sets.Test)
+	if sets.Val != nil {
+		t.Val, errs[2] = s.toJudge(ctx, sets.Val)
+	}
+	if o.needsFolds() {
+		t.Held, errs[3] = s.toJudge(ctx, sets.Train)
+	}
+	return t, errors.Join(errs[:]...)
 }

@@ -8,6 +8,8 @@ import (
 
 	"github.com/vitft/vitft/engine/event"
 	"github.com/vitft/vitft/engine/fault"
+	"github.com/vitft/vitft/engine/feature"
+	"github.com/vitft/vitft/engine/metric"
 	"github.com/vitft/vitft/engine/run"
 	"github.com/vitft/vitft/head"
 )
@@ -20,14 +22,14 @@ type training struct {
 	FinetuneOptions
 	*session
 	dir  run.Folder
-	sets *sets
+	sets *feature.Sets
 	gemm head.Gemm
 }
 
 // trained is a head, with what makes probabilities of its logits.
 type trained struct {
 	head    *head.Head
-	fit     calibration
+	fit     metric.Fit
 	seconds float64 // spent training and calibrating, before an interruption too
 }
 
@@ -36,12 +38,12 @@ type trained struct {
 func (t *training) train(ctx context.Context) (*trained, error) {
 	settings := t.Training
 	settings.Gemm = t.gemm
-	data, err := t.toLearn(ctx, t.sets.train)
+	data, err := t.toLearn(ctx, t.sets.Train)
 	if err != nil {
 		return nil, err
 	}
-	if t.sets.val != nil {
-		val, err := t.toJudge(ctx, t.sets.val)
+	if t.sets.Val != nil {
+		val, err := t.toJudge(ctx, t.sets.Val)
 		if err != nil {
 			return nil, err
 		}
@@ -71,7 +73,7 @@ func (t *training) fit(ctx context.Context, data head.Data, s head.Settings) (*h
 		s.Resume, done = &saved.State, saved.State.History
 		begin = begin.Add(-time.Duration(saved.Seconds * float64(time.Second)))
 	}
-	log, err := t.dir.OpenHistory(t.sets.train.Data.Classes, done)
+	log, err := t.dir.OpenHistory(t.sets.Train.Data.Classes, done)
 	if err != nil {
 		return nil, 0, err
 	}
@@ -127,27 +129,29 @@ func (t *training) checkpoint(samples int) (*run.Checkpoint, error) {
 }
 
 // calibrate fits the temperatures that are asked for to logits of images that took no part in training what gave them.
-func (t *training) calibrate(ctx context.Context, h *head.Head, data head.Data, s head.Settings) (calibration, error) {
-	if t.Calibration.Method == noCalibration {
-		return calibration{method: noCalibration}, nil
+func (t *training) calibrate(ctx context.Context, h *head.Head, data head.Data, s head.Settings) (metric.Fit, error) {
+	if t.Calibration.Method == metric.NoCalibration {
+		return metric.Fit{}, nil
 	}
-	labels := data.Y
+	labels, fittedOn := data.Y, "out-of-fold"
 	var unseen []float32
 	if s.Val != nil {
 		var err error
 		if unseen, err = logits(h, *s.Val, t.gemm); err != nil {
-			return calibration{}, err
+			return metric.Fit{}, err
 		}
-		labels = s.Val.Y
+		labels, fittedOn = s.Val.Y, t.sets.Val.Name
 	} else {
-		held, err := t.toJudge(ctx, t.sets.train)
+		held, err := t.toJudge(ctx, t.sets.Train)
 		if err != nil {
-			return calibration{}, err
+			return metric.Fit{}, err
 		}
-		s.Val = nil
 		if unseen, err = head.OutOfFold(ctx, data, held.X, s, t.Calibration.Folds); err != nil {
-			return calibration{}, err
+			return metric.Fit{}, err
 		}
 	}
-	return t.sets.calibrate(t.Calibration.Method, unseen, labels, t.events)
+	counts := data.Counts()
+	// Of a class of one image every fold's head has seen that image.
+	leftOut := func(class int) bool { return s.Val == nil && counts[class] == 1 }
+	return metric.Calibrate(t.Calibration.Method, fittedOn, unseen, labels, data.Classes, leftOut, t.events)
 }

@@ -24,6 +24,7 @@ import (
 
 	"github.com/vitft/vitft/engine/fault"
 	"github.com/vitft/vitft/onnx/graph"
+	"github.com/vitft/vitft/onnx/vision"
 	"github.com/vitft/vitft/vit"
 )
 
@@ -50,9 +51,9 @@ func NameOf(path string) string {
 
 // Parts are what a classifier is built from.
 type Parts struct {
-	Backbone   *graph.Model // cut off at its feature, as graph.Model.Backbone returns it; it is not changed
-	Views      []graph.View // of an image, whose mean feature is the embedding; up to one: the image itself
-	Head       graph.Head
+	Backbone   *graph.Model  // cut off at its feature, as vision.Backbone returns it; it is not changed
+	Views      []vision.View // of an image, whose mean feature is the embedding; up to one: the image itself
+	Head       vision.Head
 	Labels     []string // [C]
 	Preprocess vit.Preprocess
 }
@@ -63,11 +64,11 @@ func Build(p Parts) ([]byte, error) {
 	m := p.Backbone.Clone()
 	var err error
 	if len(p.Views) > 1 {
-		if m, err = m.Average(p.Views); err != nil {
+		if m, err = vision.Average(m, p.Views); err != nil {
 			return nil, err
 		}
 	}
-	if err := m.AppendHead(p.Head); err != nil {
+	if err := vision.AppendHead(m, p.Head); err != nil {
 		return nil, err
 	}
 	labels, err := json.Marshal(p.Labels)
@@ -114,18 +115,18 @@ func Describe(sig graph.Signature) (d Description, err error) {
 			continue
 		}
 		switch v.Name {
-		case graph.Probabilities, graph.Logits:
+		case vision.Probabilities, vision.Logits:
 			found++
 			if v.Shape[1] != int64(len(d.Labels)) {
 				return d, fault.Data.Errorf("output %s has %d classes, %s names %d",
 					v.Name, v.Shape[1], LabelsKey, len(d.Labels))
 			}
-		case graph.Embedding:
+		case vision.Embedding:
 			d.Dim = int(v.Shape[1])
 		}
 	}
 	if found != 2 || len(d.Labels) == 0 {
-		return d, fault.Data.Errorf("no outputs %s and %s: %s", graph.Probabilities, graph.Logits, cure)
+		return d, fault.Data.Errorf("no outputs %s and %s: %s", vision.Probabilities, vision.Logits, cure)
 	}
 	if len(sig.Inputs) == 1 {
 		shape := sig.Inputs[0].Shape

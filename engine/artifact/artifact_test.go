@@ -12,6 +12,7 @@ import (
 	"github.com/vitft/vitft/internal/testkit"
 	"github.com/vitft/vitft/internal/testkit/trained"
 	"github.com/vitft/vitft/onnx/graph"
+	"github.com/vitft/vitft/onnx/vision"
 )
 
 // parts are those of a classifier whose weights are counted up.
@@ -22,11 +23,11 @@ func parts(t testing.TB, views int, labels ...string) artifact.Parts {
 		t.Fatal(err)
 	}
 	const dim = 448
-	h := graph.Head{Classes: len(labels), Weight: make([]float32, len(labels)*dim)}
+	h := vision.Head{Classes: len(labels), Weight: make([]float32, len(labels)*dim)}
 	for i := range h.Weight {
 		h.Weight[i] = float32(i) / dim
 	}
-	return artifact.Parts{Backbone: cut, Views: graph.Views(views), Head: h, Labels: labels, Preprocess: p}
+	return artifact.Parts{Backbone: cut, Views: vision.Views(views), Head: h, Labels: labels, Preprocess: p}
 }
 
 func build(t testing.TB, p artifact.Parts) []byte {
@@ -84,7 +85,7 @@ func TestBuildRefuses(t *testing.T) {
 		t.Errorf("three classes with the weights of two: %v", err)
 	}
 	fixed := parts(t, 2, "a", "b")
-	fixed.Views = append(fixed.Views, graph.View{Zoom: -1})
+	fixed.Views = append(fixed.Views, vision.View{Zoom: -1})
 	if _, err := artifact.Build(fixed); err == nil || !strings.Contains(err.Error(), "zoom") {
 		t.Errorf("a view from behind: %v", err)
 	}

@@ -7,6 +7,7 @@ import (
 	"github.com/vitft/vitft/engine/artifact"
 	"github.com/vitft/vitft/internal/testkit/trained"
 	"github.com/vitft/vitft/onnx/graph"
+	"github.com/vitft/vitft/onnx/vision"
 	"github.com/vitft/vitft/vit"
 )
 
@@ -17,7 +18,7 @@ func ExampleBuild() {
 		log.Fatal(err)
 	}
 	model, err := artifact.Build(artifact.Parts{
-		Backbone: backbone, Head: graph.Head{Classes: 2, Weight: make([]float32, 2*448)},
+		Backbone: backbone, Head: vision.Head{Classes: 2, Weight: make([]float32, 2*448)},
 		Labels: []string{"cat", "dog"}, Preprocess: preprocess,
 	})
 	if err != nil {

@@ -5,6 +5,7 @@ import (
 	"os"
 
 	"github.com/vitft/vitft/onnx/graph"
+	"github.com/vitft/vitft/onnx/vision"
 )
 
 // Precision is a way to store the weights of a classifier, and how far it may lead from what they say in float32.
@@ -19,8 +20,8 @@ type Precision struct {
 // spare.
 var precisions = []Precision{
 	{"float32", 0, 1e-4, nil},
-	{"float16", 0.005, 0.01, (*graph.Model).HalfWeights},
-	{"int8", 0.05, 0.1, (*graph.Model).QuantizeWeights},
+	{"float16", 0.005, 0.01, vision.HalfWeights},
+	{"int8", 0.05, 0.1, vision.QuantizeWeights},
 }
 
 // Precisions lists the names of all, first that of float32, in which a run leaves its model.

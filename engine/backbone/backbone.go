@@ -33,6 +33,7 @@ import (
 	"github.com/vitft/vitft/models"
 	"github.com/vitft/vitft/onnx"
 	"github.com/vitft/vitft/onnx/graph"
+	"github.com/vitft/vitft/onnx/vision"
 	"github.com/vitft/vitft/vit"
 )
 
@@ -69,7 +70,7 @@ type Backbone struct {
 	Name       string       // as it was asked for
 	SHA256     string       // of the model file, weights included
 	Model      *graph.Model // cut at the feature
-	Inspection graph.Inspection
+	Inspection vision.Inspection
 	Preprocess vit.Preprocess
 	Session    *onnx.Encoder // of Model
 
@@ -92,7 +93,7 @@ func Open(o Options, d device.Options, ev event.Events) (*Backbone, error) {
 	}
 	choice := featureChoice(o.Feature)
 	choice.Width, choice.Height = pre.Width, pre.Height
-	cut, inspection, err := model.Backbone(choice)
+	cut, inspection, err := vision.Backbone(model, choice)
 	if err != nil {
 		return nil, fmt.Errorf("backbone %s: %w", o.Name, withSizes(err, source, pre, inspection.Image))
 	}
@@ -110,7 +111,7 @@ func Open(o Options, d device.Options, ev event.Events) (*Backbone, error) {
 		Backbone: sum, Preprocess: b.Preprocess.Key(), Precision: inspection.Image.Type,
 		Feature: fmt.Sprintf("%s/%s", f.Tensor, f.Pooling),
 	}
-	if f.Prefix > 1 && f.Pooling != graph.PoolCLS { // a mean that leaves out registers
+	if f.Prefix > 1 && f.Pooling != vision.PoolCLS { // a mean that leaves out registers
 		b.key.Feature += fmt.Sprintf(" after %d tokens", f.Prefix)
 	}
 	if err := b.start(ev); err != nil {
@@ -146,8 +147,8 @@ func OpenModel(path string, x Exported, d device.Options, ev event.Events) (*Bac
 				"its SHA-256 is %s, not %s; copy it anew or run again", path, sum, x.SHA256)
 		}
 	}
-	cut, inspection, err := model.Single().Backbone(graph.FeatureChoice{
-		Tensor: graph.Embedding, Width: x.Preprocess.Width, Height: x.Preprocess.Height})
+	cut, inspection, err := vision.Backbone(vision.Single(model), vision.FeatureChoice{
+		Tensor: vision.Embedding, Width: x.Preprocess.Width, Height: x.Preprocess.Height})
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
@@ -167,8 +168,8 @@ func (b *Backbone) Key() store.Key {
 }
 
 // View is a session that makes a view of pixels, to be closed by the caller.
-func (b *Backbone) View(v graph.View) (*onnx.Session, error) {
-	model, err := b.Model.View(v)
+func (b *Backbone) View(v vision.View) (*onnx.Session, error) {
+	model, err := vision.ViewModel(b.Model, v)
 	if err != nil {
 		return nil, err
 	}
@@ -216,7 +217,7 @@ func (b *Backbone) freeBatch(ev event.Events) error {
 	if batch == images {
 		images++
 	}
-	free, err := b.Model.FreeBatch()
+	free, err := vision.FreeBatch(b.Model)
 	if err != nil {
 		return err
 	}
@@ -296,14 +297,14 @@ func complete(fields []setting.Field) error {
 }
 
 // featureChoice reads --feature: a pooling, a tensor's name, or TENSOR:POOLING.
-func featureChoice(feature string) graph.FeatureChoice {
-	if p, err := graph.ParsePooling(feature); err == nil {
-		return graph.FeatureChoice{Pooling: p}
+func featureChoice(feature string) vision.FeatureChoice {
+	if p, err := vision.ParsePooling(feature); err == nil {
+		return vision.FeatureChoice{Pooling: p}
 	}
 	if i := strings.LastIndexByte(feature, ':'); i >= 0 {
-		if p, err := graph.ParsePooling(feature[i+1:]); err == nil {
-			return graph.FeatureChoice{Tensor: feature[:i], Pooling: p}
+		if p, err := vision.ParsePooling(feature[i+1:]); err == nil {
+			return vision.FeatureChoice{Tensor: feature[:i], Pooling: p}
 		}
 	}
-	return graph.FeatureChoice{Tensor: feature}
+	return vision.FeatureChoice{Tensor: feature}
 }

@@ -1,13 +1,13 @@
 package backbone
 
 import (
-	"github.com/vitft/vitft/onnx/graph"
+	"github.com/vitft/vitft/onnx/vision"
 	"github.com/vitft/vitft/vit"
 )
 
 // Report is what Inspect finds: the model, what would be used of it, and how images would be prepared for it.
 type Report struct {
-	graph.Inspection
+	vision.Inspection
 	SHA256         string          `json:"sha256"`
 	Preprocess     *vit.Preprocess `json:"preprocess"`
 	PreprocessFrom string          `json:"preprocess_from,omitempty"`
@@ -32,7 +32,7 @@ func Inspect(o Options) (*Report, error) {
 	choice := featureChoice(o.Feature)
 	choice.Width, choice.Height = pre.Width, pre.Height
 	var unfit error
-	r.Inspection, unfit = graph.Inspect(model, choice)
+	r.Inspection, unfit = vision.Inspect(model, choice)
 	if unfit != nil {
 		return r, withSizes(unfit, from, pre, r.Image)
 	}

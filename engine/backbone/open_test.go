@@ -22,6 +22,7 @@ import (
 	"github.com/vitft/vitft/onnx"
 	"github.com/vitft/vitft/onnx/graph"
 	"github.com/vitft/vitft/onnx/graph/onnxpb"
+	"github.com/vitft/vitft/onnx/vision"
 )
 
 func TestMain(m *testing.M) { ort.Main(m) }
@@ -74,7 +75,7 @@ func TestKeyIsStable(t *testing.T) {
 // A view is made of the pixels; the plain one changes nothing.
 func TestView(t *testing.T) {
 	b := open(t, Options{})
-	s, err := b.View(graph.View{Flip: true})
+	s, err := b.View(vision.View{Flip: true})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -89,7 +90,7 @@ func TestView(t *testing.T) {
 	if err != nil || seen[0] != float32(w-1) || seen[w-1] != 0 {
 		t.Errorf("mirrored, the first row is %v…, %v", seen[:3], err)
 	}
-	if _, err := b.View(graph.View{Zoom: 0.5}); err == nil {
+	if _, err := b.View(vision.View{Zoom: 0.5}); err == nil {
 		t.Error("a view from farther away is no error")
 	}
 }
@@ -99,7 +100,7 @@ func TestOpenModel(t *testing.T) {
 	b := open(t, Options{})
 	m := b.Model.Clone()
 	dim := b.Session.Dim()
-	if err := m.AppendHead(graph.Head{Classes: 2, Weight: make([]float32, 2*dim), Bias: make([]float32, 2)}); err != nil {
+	if err := m.AppendHead(vision.Head{Classes: 2, Weight: make([]float32, 2*dim), Bias: make([]float32, 2)}); err != nil {
 		t.Fatal(err)
 	}
 	if err := m.Inline(); err != nil {
@@ -154,7 +155,7 @@ func TestOpenModel(t *testing.T) {
 func TestFixedBatchIsFreed(t *testing.T) {
 	for _, file := range []string{"batch1.onnx", "batch2.onnx"} {
 		b := open(t, Options{Name: filepath.Join("..", "..", "onnx", "graph", "testdata", file)})
-		if _, err := b.Model.Average(graph.Views(2)); err != nil {
+		if _, err := b.Model.Average(vision.Views(2)); err != nil {
 			t.Errorf("%s: %v", file, err)
 		}
 		all, one := features(t, b, 5), features(t, b, 1)
@@ -194,7 +195,7 @@ func TestFixedBatchStays(t *testing.T) {
 	if !slices.Contains(notes, "the model takes batches of one size only") {
 		t.Errorf("notes %q", notes)
 	}
-	if _, err := b.Model.Average(graph.Views(2)); fault.Of(err) != fault.Data || !strings.Contains(err.Error(), "batches of 2 only") {
+	if _, err := b.Model.Average(vision.Views(2)); fault.Of(err) != fault.Data || !strings.Contains(err.Error(), "batches of 2 only") {
 		t.Errorf("several views at once: %v", err)
 	}
 	if got, want := features(t, b, 3), features(t, open(t, Options{Name: name}), 3); !slices.Equal(got, want) {

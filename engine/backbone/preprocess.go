@@ -9,6 +9,7 @@ import (
 	"github.com/vitft/vitft/engine/fault"
 	"github.com/vitft/vitft/models"
 	"github.com/vitft/vitft/onnx/graph"
+	"github.com/vitft/vitft/onnx/vision"
 	"github.com/vitft/vitft/vit"
 )
 
@@ -63,7 +64,7 @@ func knownPreprocess(o Options, m *graph.Model, sum string) (vit.Preprocess, str
 		p, err := vit.ParsePreprocess(b.Preprocess)
 		return p, fmt.Sprintf("the registry's %s (%s)", b.Name, how), err
 	}
-	in, _ := graph.Inspect(m, featureChoice(o.Feature)) // what is wrong with it is said later
+	in, _ := vision.Inspect(m, featureChoice(o.Feature)) // what is wrong with it is said later
 	width, height := int(in.Image.Width), int(in.Image.Height)
 	if width <= 0 || height <= 0 {
 		width, height = fallbackSize, fallbackSize
@@ -119,7 +120,7 @@ func readPreprocess(path string) (vit.Preprocess, error) {
 
 // withSizes adds to the refusal of a model whose preprocessing makes images of another size where that size is from and
 // what to do.
-func withSizes(err error, source string, pre vit.Preprocess, im graph.ImageInput) error {
+func withSizes(err error, source string, pre vit.Preprocess, im vision.ImageInput) error {
 	width, height := int(im.Width), int(im.Height)
 	if width < 1 || height < 1 || width == pre.Width && height == pre.Height {
 		return err

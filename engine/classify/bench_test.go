@@ -15,6 +15,7 @@ import (
 	"github.com/vitft/vitft/internal/testkit"
 	"github.com/vitft/vitft/onnx"
 	"github.com/vitft/vitft/onnx/graph"
+	"github.com/vitft/vitft/onnx/vision"
 	"github.com/vitft/vitft/vit"
 )
 
@@ -25,11 +26,11 @@ func classifierOf(b *testing.B, path string, classes int) []byte {
 	if err != nil {
 		b.Fatal(err)
 	}
-	cut, found, err := m.Backbone(graph.FeatureChoice{Width: p.Width, Height: p.Height})
+	cut, found, err := m.Backbone(vision.FeatureChoice{Width: p.Width, Height: p.Height})
 	if err != nil {
 		b.Fatal(err)
 	}
-	h := graph.Head{Classes: classes, Weight: make([]float32, classes*int(found.Feature.Dim))}
+	h := vision.Head{Classes: classes, Weight: make([]float32, classes*int(found.Feature.Dim))}
 	r := rand.New(rand.NewPCG(1, 1))
 	for i := range h.Weight {
 		h.Weight[i] = float32(r.NormFloat64()) / 10

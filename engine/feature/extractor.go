@@ -13,7 +13,7 @@ import (
 	"github.com/vitft/vitft/engine/feature/bucket"
 	"github.com/vitft/vitft/engine/feature/store"
 	"github.com/vitft/vitft/engine/setting"
-	"github.com/vitft/vitft/onnx/graph"
+	"github.com/vitft/vitft/onnx/vision"
 )
 
 // Options are the settings of an Extractor.
@@ -58,13 +58,13 @@ const (
 )
 
 // Open opens the feature stores of the views, of which the first is the plain one, for a backbone that outlives x.
-func Open(ctx context.Context, b *backbone.Backbone, views []graph.View, o Options, ev event.Events) (
+func Open(ctx context.Context, b *backbone.Backbone, views []vision.View, o Options, ev event.Events) (
 	*Extractor, error) {
 	setting.Fill(o.Fields())
 	if err := setting.Check(o.Fields()); err != nil {
 		return nil, err
 	}
-	if len(views) == 0 || views[0] != (graph.View{}) {
+	if len(views) == 0 || views[0] != (vision.View{}) {
 		return nil, fmt.Errorf("features of the views %v: the first must be the plain one", views)
 	}
 	x := &Extractor{backbone: b, options: o, events: ev, index: dataset.OpenIndex(filepath.Join(o.Cache, indexFolder))}
@@ -96,14 +96,14 @@ func (x *Extractor) Close() error {
 }
 
 // open opens the store of a view and makes what draws it.
-func (x *Extractor) open(ctx context.Context, v graph.View) (opened view, err error) {
+func (x *Extractor) open(ctx context.Context, v vision.View) (opened view, err error) {
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, opened.close())
 		}
 	}()
 	key := x.backbone.Key()
-	if v != (graph.View{}) {
+	if v != (vision.View{}) {
 		key.View = v.String()
 		if opened.session, err = x.backbone.View(v); err != nil {
 			return opened, err

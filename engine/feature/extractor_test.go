@@ -20,7 +20,7 @@ import (
 	"github.com/vitft/vitft/engine/feature/store"
 	"github.com/vitft/vitft/internal/testkit"
 	"github.com/vitft/vitft/internal/testkit/ort"
-	"github.com/vitft/vitft/onnx/graph"
+	"github.com/vitft/vitft/onnx/vision"
 )
 
 func TestMain(m *testing.M) { ort.Main(m) }
@@ -47,7 +47,7 @@ func openBackbone(t testing.TB, name string) *backbone.Backbone {
 
 func openWith(t testing.TB, cache string, views int, ev event.Events) *Extractor {
 	t.Helper()
-	x, err := Open(context.Background(), openBackbone(t, ""), graph.Views(views), Options{Cache: cache, Batch: 4}, ev)
+	x, err := Open(context.Background(), openBackbone(t, ""), vision.Views(views), Options{Cache: cache, Batch: 4}, ev)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -242,7 +242,7 @@ func TestUnreadable(t *testing.T) {
 	}}
 	half := 0.5
 	open := func(most *float64) *Extractor {
-		x, err := Open(t.Context(), openBackbone(t, ""), graph.Views(1), Options{Cache: t.TempDir(), MaxUnreadable: most}, ev)
+		x, err := Open(t.Context(), openBackbone(t, ""), vision.Views(1), Options{Cache: t.TempDir(), MaxUnreadable: most}, ev)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -344,11 +344,11 @@ func TestOpenRefuses(t *testing.T) {
 	b := openBackbone(t, "")
 	file := testkit.WriteFile(t, filepath.Join(t.TempDir(), "file"), nil)
 	for name, o := range map[string]Options{"batch": {Batch: -1}, "max-unreadable": {MaxUnreadable: new(2.0)}, "file": {Cache: file}} {
-		if _, err := Open(t.Context(), b, graph.Views(1), o, event.Events{}); err == nil || !strings.Contains(err.Error(), name) {
+		if _, err := Open(t.Context(), b, vision.Views(1), o, event.Events{}); err == nil || !strings.Contains(err.Error(), name) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	for _, views := range [][]graph.View{nil, {{Flip: true}}, {{}, {Zoom: 0.5}}} {
+	for _, views := range [][]vision.View{nil, {{Flip: true}}, {{}, {Zoom: 0.5}}} {
 		if _, err := Open(t.Context(), b, views, Options{Cache: t.TempDir()}, event.Events{}); err == nil {
 			t.Errorf("views %v are no error", views)
 		}

@@ -2,7 +2,7 @@
 //
 // # Basics
 //
-//	x, err := feature.Open(ctx, b, graph.Views(2), feature.Options{}, event.Events{}) // b from package backbone
+//	x, err := feature.Open(ctx, b, vision.Views(2), feature.Options{}, event.Events{}) // b from package backbone
 //	defer x.Close()
 //	set, err := x.Ensure(ctx, "train", images, 2) // two views of every image are there now
 //	rows, err := feature.Interleaved(ctx, x, set.Scan.IDs, 2)

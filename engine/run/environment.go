@@ -5,22 +5,22 @@ import (
 	"runtime"
 	"runtime/debug"
 
-	"github.com/vitft/vitft/onnx/graph"
+	"github.com/vitft/vitft/onnx/vision"
 	"github.com/vitft/vitft/vit"
 )
 
 // Environment is what a run ran with, beyond its configuration: the content of environment.json.
 type Environment struct {
-	Vitft    string       `json:"vitft"`
-	Go       string       `json:"go"`
-	OS       string       `json:"os"`
-	Arch     string       `json:"arch"`
-	Cores    int          `json:"cores"`
-	Runtime  Library      `json:"runtime_library"`
-	Provider Provider     `json:"provider"`
-	Backbone Backbone     `json:"backbone"`
-	Store    Store        `json:"feature_store"` // of the plain view; those of others differ in the view
-	TTA      []graph.View `json:"tta,omitempty"` // the views whose mean is judged; absent for the plain one alone
+	Vitft    string        `json:"vitft"`
+	Go       string        `json:"go"`
+	OS       string        `json:"os"`
+	Arch     string        `json:"arch"`
+	Cores    int           `json:"cores"`
+	Runtime  Library       `json:"runtime_library"`
+	Provider Provider      `json:"provider"`
+	Backbone Backbone      `json:"backbone"`
+	Store    Store         `json:"feature_store"` // of the plain view; those of others differ in the view
+	TTA      []vision.View `json:"tta,omitempty"` // the views whose mean is judged; absent for the plain one alone
 }
 
 // Library is the ONNX Runtime that ran.
@@ -42,7 +42,7 @@ type Provider struct {
 type Backbone struct {
 	Name       string         `json:"name"`
 	SHA256     string         `json:"sha256"`
-	Feature    graph.Feature  `json:"feature"`
+	Feature    vision.Feature `json:"feature"`
 	Preprocess vit.Preprocess `json:"preprocess"`
 }
 

@@ -12,7 +12,7 @@ import (
 	"github.com/vitft/vitft/engine/setting"
 	"github.com/vitft/vitft/engine/sweep"
 	"github.com/vitft/vitft/head"
-	"github.com/vitft/vitft/onnx/graph"
+	"github.com/vitft/vitft/onnx/vision"
 	"github.com/vitft/vitft/vit"
 )
 
@@ -58,9 +58,9 @@ var (
 	environment = Environment{
 		Vitft: "v1", Go: "go1.26", Runtime: Library{Path: "/lib/ort.so", Version: "1.30.0", API: 30, Source: "cache"},
 		Provider: Provider{Asked: "auto", Ran: "cpu", Note: "no GPU"},
-		Backbone: Backbone{Name: "/secret/place/vit.onnx", SHA256: "abc", Feature: graph.Feature{Tensor: "embedding", Pooling: "cls", Dim: 2},
+		Backbone: Backbone{Name: "/secret/place/vit.onnx", SHA256: "abc", Feature: vision.Feature{Tensor: "embedding", Pooling: "cls", Dim: 2},
 			Preprocess: vit.Preprocess{Width: 28, Height: 28, Resize: "shortest", ResizeTo: 28, Interpolation: "bicubic"}},
-		Store: Store{Key: "0123", Fields: json.RawMessage(`{"backbone":"abc","dim":2}`)}, TTA: graph.Views(2),
+		Store: Store{Key: "0123", Fields: json.RawMessage(`{"backbone":"abc","dim":2}`)}, TTA: vision.Views(2),
 	}
 	trained = Head{
 		Head: &head.Head{Classes: 3, Dim: 2, W: []float32{1, 2, 3, 4, 5, 6}, B: []float32{0.1, -0, 0.3}, Mean: []float32{1, 1}, InvStd: []float32{2, 2},

@@ -9,7 +9,7 @@ import (
 	"strconv"
 
 	"github.com/vitft/vitft/engine/classify"
-	"github.com/vitft/vitft/onnx/graph"
+	"github.com/vitft/vitft/onnx/vision"
 )
 
 // tensor is a tensor of the inference protocol. Its data are JSON, or raw: FP32 as little-endian floats, BYTES as
@@ -38,11 +38,11 @@ func outputTensor(out output, predictions []classify.Prediction) (t tensor, raw 
 		values := make([]float32, 0, len(predictions)*int(out.Shape[1]))
 		for _, p := range predictions {
 			switch out.Name {
-			case graph.Probabilities:
+			case vision.Probabilities:
 				values = append(values, p.Probabilities...)
-			case graph.Logits:
+			case vision.Logits:
 				values = append(values, p.Logits...)
-			case graph.Embedding:
+			case vision.Embedding:
 				values = append(values, p.Embedding...)
 			}
 		}

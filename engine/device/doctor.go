@@ -1,4 +1,4 @@
-package engine
+package device
 
 import (
 	"bytes"
@@ -10,26 +10,25 @@ import (
 	"strings"
 	"time"
 
-	"github.com/vitft/vitft/engine/device"
 	"github.com/vitft/vitft/engine/fault"
 	"github.com/vitft/vitft/engine/setting"
 	"github.com/vitft/vitft/onnx"
 )
 
-// DoctorOptions say what Doctor looks at.
-type DoctorOptions struct {
+// DiagnoseOptions say what Diagnose looks at.
+type DiagnoseOptions struct {
 	Library string   // to look at before the usual places
 	Child   []string // a command that takes --ort-lib PATH and --probe PROVIDER and prints what Probe says; nil: ask Probe here
 }
 
 // Fields declares the settings.
-func (o *DoctorOptions) Fields() []setting.Field {
-	library, _ := setting.Find((&device.Options{}).Fields(), "ort-lib")
+func (o *DiagnoseOptions) Fields() []setting.Field {
+	library, _ := setting.Find((&Options{}).Fields(), "ort-lib")
 	return []setting.Field{setting.Text("ort-lib", &o.Library, "", nil, library.Help).Here()}
 }
 
-// DoctorResult is what Doctor found.
-type DoctorResult struct {
+// Diagnosis is what Diagnose found.
+type Diagnosis struct {
 	Library   *onnx.Library         `json:"library"` // null when none is usable
 	Problem   string                `json:"problem,omitempty"`
 	Searched  []Searched            `json:"searched"`
@@ -46,10 +45,10 @@ type Searched struct {
 // probeTime is how long a provider may take to start.
 const probeTime = 2 * time.Minute
 
-// Doctor looks for the runtime library and tries every provider, each in a process of its own, because a broken GPU
+// Diagnose looks for the runtime library and tries every provider, each in a process of its own, because a broken GPU
 // installation can take the process down. The result is there beside an error, which says that nothing can run.
-func Doctor(ctx context.Context, o DoctorOptions) (*DoctorResult, error) {
-	d := new(DoctorResult)
+func Diagnose(ctx context.Context, o DiagnoseOptions) (*Diagnosis, error) {
+	d := new(Diagnosis)
 	for _, c := range onnx.Search(o.Library) {
 		s := Searched{Source: c.Source, Path: c.Path, Found: "nothing"}
 		switch {

@@ -1,0 +1,81 @@
+package classify
+
+import (
+	"context"
+	"fmt"
+	"math"
+
+	"github.com/vitft/vitft/engine/fault"
+)
+
+// Agreement compares what a classifier says of images with what another had said. Differences are of probabilities.
+type Agreement struct {
+	Images         int     // compared
+	Same           int     // of them, given the same label
+	Margin         float64 // where labels differ: how much surer the other was of its label than of this one's, at most
+	Largest        float64 // difference of any class on any image
+	Mean           float64 // over the images, of the largest on each
+	marginOf, from string  // where Margin and Largest were found
+}
+
+// together bounds the images in memory while classifiers are compared.
+const together = 64
+
+// Agreement asks about n images, of which image gives the name and the encoded content, and compares the answers with
+// labels [n] and probabilities [n, C].
+func (c *Classifier) Agreement(ctx context.Context, n int, image func(i int) (name string, encoded []byte, err error),
+	labels []int, probabilities []float32) (Agreement, error) {
+	a := Agreement{Images: n}
+	classes := len(c.labels)
+	for at := 0; at < n; at += together {
+		var names []string
+		var encoded [][]byte
+		for i := at; i < min(at+together, n); i++ {
+			name, content, err := image(i)
+			if err != nil {
+				return a, err
+			}
+			names, encoded = append(names, name), append(encoded, content)
+		}
+		results, err := c.ClassifyBatch(ctx, encoded)
+		if err != nil {
+			return a, err
+		}
+		for j, r := range results {
+			if r.Err != nil {
+				return a, fmt.Errorf("%s: %w", names[j], r.Err)
+			}
+			a.add(names[j], labels[at+j], probabilities[(at+j)*classes:(at+j+1)*classes], r.Prediction)
+		}
+	}
+	return a, nil
+}
+
+func (a *Agreement) add(name string, label int, probabilities []float32, p Prediction) {
+	if p.Class == label {
+		a.Same++
+	} else if d := float64(probabilities[label] - probabilities[p.Class]); a.marginOf == "" || d > a.Margin {
+		a.Margin, a.marginOf = d, fmt.Sprintf("%s, which is now %q with %.4f", name, p.Label, p.Confidence)
+	}
+	worst := 0.0
+	for k, v := range probabilities {
+		worst = max(worst, math.Abs(float64(v-p.Probabilities[k])))
+	}
+	if worst > a.Largest {
+		a.Largest, a.from = worst, name
+	}
+	a.Mean += worst / float64(a.Images)
+}
+
+// Within refuses another label where the other was surer of its own by margin or more, and a probability that is off by
+// more than difference.
+func (a Agreement) Within(margin, difference float64) error {
+	switch {
+	case a.Same < a.Images && a.Margin >= margin:
+		return fault.Data.Errorf("%d of %d images get another label than from the run, and not for a tie: "+
+			"it was surer of its own by %.4f, %g is allowed, of %s", a.Images-a.Same, a.Images, a.Margin, margin, a.marginOf)
+	case !(a.Largest <= difference):
+		return fault.Data.Errorf("a probability is off by %.2g, more than %g, on %s", a.Largest, difference, a.from)
+	}
+	return nil
+}
