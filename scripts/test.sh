@@ -4,7 +4,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 step() { printf '\n== %s (%ss)\n' "$1" "$SECONDS"; }
 tool="go tool -modfile=tools/go.mod"
-pure="./calib/... ./head/... ./vit/... ./models/... ./onnx/graph/... ./engine/dataset/... ./engine/store/... ./engine/safetensors/... ./engine/sweep/..."
+pure="./calib/... ./head/... ./vit/... ./models/... ./onnx/graph/... ./engine/dataset/... ./engine/store/... ./engine/safetensors/... ./engine/sweep/... ./engine/artifact/..."
 
 step 'format'
 unformatted=$(git ls-files '*.go' | xargs gofmt -l)
@@ -27,8 +27,7 @@ go test -timeout 40m ./...
 step 'examples of programs that embed it'
 (cd examples/service && go vet . && go test .)
 step 'race detector on what runs concurrently'
-go test -race -timeout 20m -short -run 'Classifier|Queue' ./engine
-go test -race -timeout 20m -short ./models ./vit ./onnx ./engine/store ./engine/dataset ./engine/serve
+go test -race -timeout 20m -short ./models ./vit ./onnx ./engine/store ./engine/dataset ./engine/classify ./engine/serve
 step 'a short fuzz of each parser'
 for dir in $(git grep -l '^func Fuzz' -- '*_test.go' | xargs -n1 dirname | sort -u); do
   for target in $(grep -ho '^func Fuzz[A-Za-z0-9_]*' "$dir"/*_test.go | cut -d' ' -f2); do
