@@ -10,15 +10,13 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/vitft/vitft/engine/artifact"
 	"github.com/vitft/vitft/engine/store"
 	"github.com/vitft/vitft/models"
 	"github.com/vitft/vitft/onnx"
 	"github.com/vitft/vitft/onnx/graph"
 	"github.com/vitft/vitft/vit"
 )
-
-// preprocessKey is the metadata under which a model carries its preprocessing.
-const preprocessKey = "vitft.preprocess"
 
 // fallbackSize is the image size of a model that takes any and names none.
 const fallbackSize = 224
@@ -243,10 +241,10 @@ func knownPreprocess(c Config, m *graph.Model, sum string) (vit.Preprocess, stri
 		p, err := readPreprocess(c.Preprocess)
 		return p, c.Preprocess, err
 	}
-	if text, ok := m.Metadata(preprocessKey); ok {
+	if text, ok := m.Metadata(artifact.PreprocessKey); ok {
 		p, err := vit.ParsePreprocess([]byte(text))
 		if err != nil {
-			return p, "", dataError("backbone %s: metadata %s: %v", c.Backbone, preprocessKey, err)
+			return p, "", dataError("backbone %s: metadata %s: %v", c.Backbone, artifact.PreprocessKey, err)
 		}
 		return p, "the model's metadata", nil
 	}

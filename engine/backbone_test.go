@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/vitft/vitft/engine/artifact"
 	"github.com/vitft/vitft/models"
 )
 
@@ -18,7 +19,7 @@ func modelFolder(t *testing.T, files map[string]string) string {
 		t.Fatal(err)
 	}
 	// The key is the same length, so the file stays well-formed.
-	data = []byte(strings.ReplaceAll(string(data), preprocessKey, strings.Repeat("x", len(preprocessKey))))
+	data = []byte(strings.ReplaceAll(string(data), artifact.PreprocessKey, strings.Repeat("x", len(artifact.PreprocessKey))))
 	dir := t.TempDir()
 	files["model.onnx"] = string(data)
 	for name, text := range files {

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 
 	"github.com/vitft/vitft/engine/dataset"
+	"github.com/vitft/vitft/engine/fault"
 	"github.com/vitft/vitft/engine/report"
 	"github.com/vitft/vitft/engine/sweep"
 	"github.com/vitft/vitft/onnx"
@@ -43,7 +44,7 @@ func KindOf(err error) Kind {
 	case errors.Is(err, ErrData), errors.Is(err, dataset.ErrData), errors.Is(err, report.ErrData), errors.Is(err, graph.ErrModel), errors.Is(err, fs.ErrNotExist):
 		return KindData
 	}
-	return KindOther
+	return map[fault.Kind]Kind{fault.Config: KindConfig, fault.Data: KindData, fault.Runtime: KindRuntime}[fault.Of(err)]
 }
 
 // interruption names the cure on an error that came of a cancelled context.
@@ -54,14 +55,14 @@ func interruption(ctx context.Context, err error, cure string) error {
 	return fmt.Errorf("interrupted; the features and epochs so far are kept, %s: %w", cure, ctx.Err())
 }
 
-// fault is an error of a kind whose text is only what went wrong.
-type fault struct {
+// ofKind is an error of a kind whose text is only what went wrong.
+type ofKind struct {
 	kind error
 	text string
 }
 
-func (f *fault) Error() string { return f.text }
-func (f *fault) Unwrap() error { return f.kind }
+func (f *ofKind) Error() string { return f.text }
+func (f *ofKind) Unwrap() error { return f.kind }
 
-func configError(format string, a ...any) error { return &fault{ErrConfig, fmt.Sprintf(format, a...)} }
-func dataError(format string, a ...any) error   { return &fault{ErrData, fmt.Sprintf(format, a...)} }
+func configError(format string, a ...any) error { return &ofKind{ErrConfig, fmt.Sprintf(format, a...)} }
+func dataError(format string, a ...any) error   { return &ofKind{ErrData, fmt.Sprintf(format, a...)} }

@@ -3,6 +3,7 @@ package engine
 import (
 	"fmt"
 
+	"github.com/vitft/vitft/engine/event"
 	"github.com/vitft/vitft/head"
 )
 
@@ -19,12 +20,12 @@ type Events struct {
 }
 
 // Level is the weight of a Note.
-type Level int
+type Level = event.Level
 
 // The levels of a Note.
 const (
-	Info Level = iota
-	Warning
+	Info    = event.Info
+	Warning = event.Warning
 )
 
 func (e Events) info(message string, kv ...any) { e.note(Info, message, kv) }

@@ -2,58 +2,32 @@ package engine
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"math"
 
 	"github.com/vitft/vitft/calib"
+	"github.com/vitft/vitft/engine/artifact"
+	"github.com/vitft/vitft/engine/classify"
 	"github.com/vitft/vitft/engine/dataset"
+	"github.com/vitft/vitft/engine/device"
 	"github.com/vitft/vitft/head"
 	"github.com/vitft/vitft/onnx/graph"
 )
 
-// labelsKey is the metadata under which a model carries its class names, a JSON
-// array in the order of the outputs.
-const labelsKey = "vitft.labels"
-
-// export turns the backbone into the whole classifier, pixel_values →
-// probabilities, logits, embedding, as one file with labels and preprocessing
-// in its metadata. The nodes that made the features stay as they are; of several
-// views the embedding is the mean.
+// export turns the backbone into the whole classifier, as one file.
 func (b *backbone) export(h *head.Head, views []graph.View, scaling calib.Scaling, classes []string) ([]byte, error) {
-	m := b.model.Clone()
-	var err error
-	if len(views) > 1 {
-		if m, err = m.Average(views); err != nil {
-			return nil, err
-		}
-	}
 	var temperature []float32
 	for _, t := range scaling.Temperature {
 		temperature = append(temperature, float32(t))
 	}
-	err = m.AppendHead(graph.Head{
-		Classes: h.Classes, Weight: h.W, Bias: h.B,
-		Mean: h.Mean, InvStd: h.InvStd, Transform: h.Transform, Normalize: h.Normalize,
-		Temperature: temperature,
+	return artifact.Build(artifact.Parts{
+		Backbone: b.model, Views: views, Labels: classes, Preprocess: b.preprocess,
+		Head: graph.Head{
+			Classes: h.Classes, Weight: h.W, Bias: h.B,
+			Mean: h.Mean, InvStd: h.InvStd, Transform: h.Transform, Normalize: h.Normalize,
+			Temperature: temperature,
+		},
 	})
-	if err != nil {
-		return nil, err
-	}
-	labels, err := json.Marshal(classes)
-	if err != nil {
-		return nil, err
-	}
-	preprocess, err := json.Marshal(b.preprocess)
-	if err != nil {
-		return nil, err
-	}
-	m.SetMetadata(labelsKey, string(labels))
-	m.SetMetadata(preprocessKey, string(preprocess))
-	if err := m.Inline(); err != nil {
-		return nil, err
-	}
-	return m.Bytes()
 }
 
 // checkedImages is how many images of the evaluated set the exported model has
@@ -70,7 +44,8 @@ const (
 
 // checkExport runs the exported model on the first images of a set.
 func (e *encoding) checkExport(ctx context.Context, model []byte, set *encodedSet, logits []float32, scaling calib.Scaling) error {
-	a, err := agreement(ctx, model, ClassifierOptions{Provider: e.backbone.encoder.Provider(), Threads: e.config.Threads},
+	on := device.Options{Provider: e.backbone.encoder.Provider(), Threads: e.config.Threads}
+	a, err := agreement(ctx, model, classify.Options{Device: on},
 		set.data.Items[:min(checkedImages, len(set.data.Items))], logits, scaling)
 	if err == nil {
 		err = a.within(tie, uncertain)
@@ -94,14 +69,14 @@ type Agreement struct {
 
 // agreement asks the serialised model about the items and compares its answers
 // with the run's logits [n,C] and scaling.
-func agreement(ctx context.Context, model []byte, o ClassifierOptions, items []dataset.Item, logits []float32, scaling calib.Scaling) (Agreement, error) {
+func agreement(ctx context.Context, model []byte, o classify.Options, items []dataset.Item, logits []float32, scaling calib.Scaling) (Agreement, error) {
 	a := Agreement{Images: len(items)}
-	c, err := NewClassifier(model, o)
+	c, err := classify.New(model, o)
 	if err != nil {
 		return a, err
 	}
 	defer c.Close()
-	classes := len(c.labels)
+	classes := c.Info().Classes
 	trained := probabilities(logits[:len(items)*classes], classes, scaling)
 	encoded := make([][]byte, 0, checkedTogether)
 	for at := 0; at < len(items); at += checkedTogether {
@@ -132,7 +107,7 @@ func agreement(ctx context.Context, model []byte, o ClassifierOptions, items []d
 // checkedTogether bounds the files in memory while a model is checked.
 const checkedTogether = 64
 
-func (a *Agreement) add(path string, label int, trained []float32, p Prediction) {
+func (a *Agreement) add(path string, label int, trained []float32, p classify.Prediction) {
 	if p.Class == label {
 		a.Same++
 	} else if d := float64(trained[label] - trained[p.Class]); a.marginOf == "" || d > a.Margin {

@@ -12,47 +12,20 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
+	"github.com/vitft/vitft/engine/artifact"
+	"github.com/vitft/vitft/engine/classify"
 	"github.com/vitft/vitft/engine/dataset"
+	"github.com/vitft/vitft/engine/device"
 	"github.com/vitft/vitft/engine/internal/atomicfile"
 	"github.com/vitft/vitft/onnx"
-	"github.com/vitft/vitft/onnx/graph"
 )
-
-// precisionKey is the metadata that says how the weights of an exported model
-// are stored, where it is not as in the run.
-const precisionKey = "vitft.precision"
 
 // ExportOptions says what Export writes. The zero value is right for most uses.
 type ExportOptions struct {
-	Precision   string  // how the backbone's weights are stored, one of Precisions; float32
+	Precision   string  // how the backbone's weights are stored, one of artifact.Precisions; float32
 	Images      int     // how many images the file is checked on, at most; 200
 	NearTie     float64 // below float32: by how much surer the run may have been of its label where the file gives another; that of the precision
 	HuggingFace bool    // write config.json and preprocessor_config.json beside the file
-}
-
-// precision is a way to store weights, and how far it may lead.
-type precision struct {
-	name       string
-	margin     float64 // see Agreement.within; 0 = every label is the same
-	difference float64
-	convert    func(*graph.Model) (int, error)
-}
-
-// What float16 and int8 may change was measured on photos with a ViT-Tiny
-// (docs/cli.md, Export), which has little to spare.
-var precisions = []precision{
-	{"float32", 0, 1e-4, nil},
-	{"float16", 0.005, 0.01, (*graph.Model).HalfWeights},
-	{"int8", 0.05, 0.1, (*graph.Model).QuantizeWeights},
-}
-
-// Precisions lists the values of ExportOptions.Precision, the default first.
-func Precisions() []string {
-	var names []string
-	for _, p := range precisions {
-		names = append(names, p.name)
-	}
-	return names
 }
 
 // Exported says what Export has written.
@@ -84,7 +57,10 @@ func Export(ctx context.Context, dir, out string, c Config, o ExportOptions, ev 
 	if err != nil {
 		return nil, err
 	}
-	model, converted, err := run.converted(p)
+	if !run.has(modelFile) {
+		return nil, dataError("%s has no %s", run.runFolder, modelFile)
+	}
+	model, converted, err := p.Convert(run.path(modelFile))
 	if err != nil {
 		return nil, err
 	}
@@ -97,8 +73,8 @@ func Export(ctx context.Context, dir, out string, c Config, o ExportOptions, ev 
 	if done.Agreement, err = run.check(ctx, model, evenly(images, o.Images), c, ev); err != nil {
 		return nil, err
 	}
-	if err := done.Agreement.within(o.NearTie, max(p.difference, o.NearTie)); err != nil {
-		return done, fmt.Errorf("%s is not written: %w%s", out, err, p.cure())
+	if err := done.Agreement.within(o.NearTie, max(p.Difference, o.NearTie)); err != nil {
+		return done, fmt.Errorf("%s is not written: %w%s", out, err, cure(p))
 	}
 	if err := os.MkdirAll(filepath.Dir(out), 0o755); err != nil {
 		return done, err
@@ -113,66 +89,42 @@ func Export(ctx context.Context, dir, out string, c Config, o ExportOptions, ev 
 	if err := write(out, model); err != nil || !o.HuggingFace {
 		return done, err
 	}
-	beside := filepath.Dir(out)
-	config, preprocessor, err := huggingFace(run.classes, run.env.Backbone.Preprocess, run.head.Dim)
-	if err != nil {
-		return done, err
+	files, err := artifact.HuggingFace(run.classes, run.env.Backbone.Preprocess, run.head.Dim)
+	for _, f := range files {
+		err = errors.Join(err, write(filepath.Join(filepath.Dir(out), f.Name), f.Content))
 	}
-	return done, errors.Join(write(filepath.Join(beside, "config.json"), config), write(filepath.Join(beside, "preprocessor_config.json"), preprocessor))
+	return done, err
 }
 
 // resolve checks the options and fills in the defaults.
-func (o *ExportOptions) resolve(dir, out string) (precision, error) {
-	setDefault(&o.Precision, precisions[0].name)
+func (o *ExportOptions) resolve(dir, out string) (p artifact.Precision, err error) {
+	setDefault(&o.Precision, artifact.Precisions()[0])
 	setDefault(&o.Images, 200)
-	i := slices.IndexFunc(precisions, func(p precision) bool { return p.name == o.Precision })
+	p, known := artifact.LookupPrecision(o.Precision)
 	switch {
 	case dir == "" || out == "":
-		return precision{}, configError("export needs a run folder (run) and a file to write (out)")
-	case i < 0:
-		return precision{}, configError("precision: %q is none of %s", o.Precision, strings.Join(Precisions(), ", "))
+		return p, configError("export needs a run folder (run) and a file to write (out)")
+	case !known:
+		return p, configError("precision: %q is none of %s", o.Precision, strings.Join(artifact.Precisions(), ", "))
 	case o.Images < 1:
-		return precision{}, configError("images: the file cannot be checked on %d images", o.Images)
+		return p, configError("images: the file cannot be checked on %d images", o.Images)
 	case !(o.NearTie >= 0 && o.NearTie < 1):
-		return precision{}, configError("near-tie: %v is no difference of probabilities between 0 and 1", o.NearTie)
-	case i == 0 && o.NearTie > 0:
-		return precision{}, configError("near-tie: in float32 every label is the same")
+		return p, configError("near-tie: %v is no difference of probabilities between 0 and 1", o.NearTie)
+	case p.Exact() && o.NearTie > 0:
+		return p, configError("near-tie: in float32 every label is the same")
 	}
 	if info, err := os.Stat(out); err == nil && info.IsDir() {
-		return precision{}, configError("out: %s is a folder; name a file, as in %s", out, filepath.Join(out, modelFile))
+		return p, configError("out: %s is a folder; name a file, as in %s", out, filepath.Join(out, modelFile))
 	}
-	setDefault(&o.NearTie, precisions[i].margin)
-	return precisions[i], nil
+	setDefault(&o.NearTie, p.Margin)
+	return p, nil
 }
 
-func (p precision) cure() string {
-	if p.convert == nil {
+func cure(p artifact.Precision) string {
+	if p.Exact() {
 		return "; please report it with the backbone"
 	}
 	return "; choose a higher precision, or allow more with near-tie if you must"
-}
-
-// converted is the run's model in a precision, and how many weights it took.
-func (r *finished) converted(p precision) ([]byte, int, error) {
-	path := r.path(modelFile)
-	if !r.has(modelFile) {
-		return nil, 0, dataError("%s has no %s", r.runFolder, modelFile)
-	}
-	if p.convert == nil {
-		text, err := os.ReadFile(path)
-		return text, 0, err
-	}
-	m, err := graph.Read(path)
-	if err != nil {
-		return nil, 0, err
-	}
-	n, err := p.convert(m)
-	if err != nil {
-		return nil, 0, fmt.Errorf("%s in %s: %w", path, p.name, err)
-	}
-	m.SetMetadata(precisionKey, p.name)
-	text, err := m.Bytes()
-	return text, n, err
 }
 
 // images are those that the run can be checked on, and where they come from.
@@ -231,5 +183,6 @@ func (r *finished) check(ctx context.Context, model []byte, d *dataset.Dataset, 
 	if err != nil {
 		return Agreement{}, err
 	}
-	return agreement(ctx, model, ClassifierOptions{Provider: enc.backbone.encoder.Provider(), Threads: c.Threads, Library: c.Library}, set.data.Items, logits, r.scaling)
+	on := device.Options{Provider: enc.backbone.encoder.Provider(), Threads: c.Threads, Library: c.Library}
+	return agreement(ctx, model, classify.Options{Device: on}, set.data.Items, logits, r.scaling)
 }

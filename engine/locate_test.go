@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/vitft/vitft/engine/artifact"
 	"github.com/vitft/vitft/models"
 )
 
@@ -60,7 +61,7 @@ func TestBackboneFromTheHubsCache(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	data = bytes.ReplaceAll(data, []byte(preprocessKey), []byte("vitft.preproces_")) // a model that does not say itself
+	data = bytes.ReplaceAll(data, []byte(artifact.PreprocessKey), []byte("vitft.preproces_")) // a model that does not say itself
 	commit := strings.Repeat("c", 40)
 	repository := filepath.Join(home, "hub", "models--onnx-community--dinov2-small")
 	for path, content := range map[string]string{

@@ -13,6 +13,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/vitft/vitft/engine/artifact"
 	"github.com/vitft/vitft/engine/internal/atomicfile"
 )
 
@@ -29,8 +30,8 @@ const (
 	warningsFile    = "warnings.txt"
 	labelsFile      = "labels.txt"
 	headFile        = "head.safetensors"
-	modelFile       = "model.onnx"
-	cardFile        = "README.md"
+	modelFile       = artifact.ModelFile
+	cardFile        = artifact.CardFile
 	checkpointFile  = "checkpoint/state.gob"
 )
 

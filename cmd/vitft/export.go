@@ -7,6 +7,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/vitft/vitft/engine"
+	"github.com/vitft/vitft/engine/artifact"
 )
 
 func (a *app) exportCommand() *cobra.Command {
@@ -24,7 +25,7 @@ func (a *app) exportCommand() *cobra.Command {
 	f := cmd.Flags()
 	f.String("run", "", "run folder written by finetune")
 	f.String("out", "", "file to write")
-	f.String("precision", engine.Precisions()[0], "how weights are stored: "+strings.Join(engine.Precisions(), ", "))
+	f.String("precision", artifact.Precisions()[0], "how weights are stored: "+strings.Join(artifact.Precisions(), ", "))
 	f.Bool("hf", false, "write config.json and preprocessor_config.json beside it, in the Hugging Face convention")
 	f.String("test", "", "images to check the file on (default: the run's test images, else its training images)")
 	f.Int("images", 200, "how many of them, at most")

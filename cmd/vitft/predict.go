@@ -7,14 +7,15 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/vitft/vitft/engine"
+	"github.com/vitft/vitft/engine/classify"
 )
 
 // predictedLine is a line of predict's output for an image.
 type predictedLine struct {
-	Path       string         `json:"path"`
-	Label      string         `json:"label"`
-	Confidence float32        `json:"confidence"`
-	Top        []engine.Score `json:"top"`
+	Path       string           `json:"path"`
+	Label      string           `json:"label"`
+	Confidence float32          `json:"confidence"`
+	Top        []classify.Score `json:"top"`
 }
 
 // failedLine is one for an image that could not be classified.
@@ -52,7 +53,7 @@ func (a *app) predict(cmd *cobra.Command, args []string) error {
 	}
 	defer c.Close()
 	images, failed := 0, 0
-	err = c.ClassifyFiles(cmd.Context(), engine.ImageFiles(args, cmd.InOrStdin()), func(path string, p engine.Prediction, err error) error {
+	err = c.ClassifyFiles(cmd.Context(), classify.ImageFiles(args, cmd.InOrStdin()), func(path string, p classify.Prediction, err error) error {
 		images++
 		var line any = predictedLine{path, p.Label, p.Confidence, p.Top(top)}
 		if err != nil {

@@ -16,6 +16,9 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"github.com/vitft/vitft/engine"
+	"github.com/vitft/vitft/engine/classify"
+	"github.com/vitft/vitft/engine/device"
+	"github.com/vitft/vitft/engine/event"
 )
 
 // commandKeys are the settings that belong to the command line, not to
@@ -132,7 +135,7 @@ func classifierFlags(f *pflag.FlagSet) {
 }
 
 // openClassifier loads a run folder or a model.onnx as those flags say.
-func (a *app) openClassifier(path string) (*engine.Classifier, error) {
+func (a *app) openClassifier(path string) (*classify.Classifier, error) {
 	if path == "" {
 		return nil, fmt.Errorf("%w: --model: name a run folder or a model.onnx", errUsage)
 	}
@@ -140,7 +143,8 @@ func (a *app) openClassifier(path string) (*engine.Classifier, error) {
 	if err != nil {
 		return nil, err
 	}
-	return engine.OpenClassifier(path, engine.ClassifierOptions{
-		Provider: c.Provider, Threads: c.Threads, Library: c.Library, MaxBatch: c.Batch, Events: a.events(),
+	return classify.Open(path, classify.Options{
+		Device:   device.Options{Provider: c.Provider, Threads: c.Threads, Library: c.Library},
+		MaxBatch: c.Batch, Events: event.Events{Note: a.events().Note},
 	})
 }
