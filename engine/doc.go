@@ -17,11 +17,11 @@
 // [Inspect] says what would be used of a model, [Measure] turns logits into
 // metrics.
 //
-// A [Classifier] uses a finished run, or its model.onnx, from any number of
+// Package classify uses a finished run, or its model.onnx, from any number of
 // goroutines; [Export] writes that file for others, smaller if asked, after
 // checking it against the run:
 //
-//	c, err := engine.OpenClassifier("run", engine.ClassifierOptions{})
+//	c, err := classify.Open("run", classify.Options{})
 //	p, err := c.ClassifyBytes(ctx, photo) // p.Label, p.Confidence, p.Top(5)
 //
 // The package reports through [Events] and never logs. [KindOf] tells a wrong

@@ -3,7 +3,6 @@ package engine_test
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"image"
 	"image/color"
@@ -13,7 +12,7 @@ import (
 	"path/filepath"
 
 	"github.com/vitft/vitft/engine"
-	"github.com/vitft/vitft/vit"
+	"github.com/vitft/vitft/engine/classify"
 )
 
 // paint is a picture in one colour with a dot in it.
@@ -79,7 +78,7 @@ func Example() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	c, err := engine.OpenClassifier(run.Run, engine.ClassifierOptions{Provider: "cpu"})
+	c, err := classify.Open(run.Run, classify.Options{})
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -90,52 +89,6 @@ func Example() {
 	}
 	fmt.Println(p.Label)
 	// Output: sky
-}
-
-// A model.onnx may come out of the program itself, with go:embed.
-func ExampleNewClassifier() {
-	run, remove := train()
-	defer remove()
-	model, err := os.ReadFile(filepath.Join(run, "model.onnx"))
-	if err != nil {
-		log.Fatal(err)
-	}
-	c, err := engine.NewClassifier(model, engine.ClassifierOptions{Provider: "cpu"})
-	if err != nil {
-		log.Fatal(err)
-	}
-	defer c.Close()
-	fmt.Println(c.Labels(), c.Info().Width, c.Info().Height)
-	// Output: [grass sky] 28 28
-}
-
-// Several images at once; one that is none does not disturb the others.
-func ExampleClassifier_ClassifyBatch() {
-	run, remove := train()
-	defer remove()
-	c, err := engine.OpenClassifier(run, engine.ClassifierOptions{Provider: "cpu"})
-	if err != nil {
-		log.Fatal(err)
-	}
-	defer c.Close()
-	var grass bytes.Buffer
-	if err := png.Encode(&grass, paint(colours["grass"], 20)); err != nil {
-		log.Fatal(err)
-	}
-	results, err := c.ClassifyBatch(context.Background(), [][]byte{grass.Bytes(), []byte("no image")})
-	if err != nil {
-		log.Fatal(err)
-	}
-	for _, r := range results {
-		if bad, ok := errors.AsType[*vit.ImageError](r.Err); ok {
-			fmt.Println(bad.Reason)
-			continue
-		}
-		fmt.Println(r.Label, len(r.Top(5)))
-	}
-	// Output:
-	// grass 2
-	// unknown format
 }
 
 // A run as one file, half the size, checked against the run on its own images.

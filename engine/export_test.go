@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/vitft/vitft/engine/artifact"
 	"github.com/vitft/vitft/onnx"
 	"github.com/vitft/vitft/onnx/graph"
 	"github.com/vitft/vitft/vit"
@@ -42,14 +43,14 @@ func checkModel(t *testing.T, path, predictions string) {
 		t.Fatal(err)
 	}
 	var labels []string
-	text, _ := m.Metadata(labelsKey)
+	text, _ := m.Metadata(artifact.LabelsKey)
 	if err := json.Unmarshal([]byte(text), &labels); err != nil {
-		t.Fatalf("metadata %s: %v", labelsKey, err)
+		t.Fatalf("metadata %s: %v", artifact.LabelsKey, err)
 	}
-	text, _ = m.Metadata(preprocessKey)
+	text, _ = m.Metadata(artifact.PreprocessKey)
 	p, err := vit.ParsePreprocess([]byte(text))
 	if err != nil {
-		t.Fatalf("metadata %s: %v", preprocessKey, err)
+		t.Fatalf("metadata %s: %v", artifact.PreprocessKey, err)
 	}
 	session, err := onnx.NewSession([]byte(content(t, path)), onnx.SessionOptions{Provider: onnx.CPU})
 	if err != nil {

@@ -3,6 +3,7 @@ package engine
 import (
 	"bytes"
 	"context"
+	"encoding/csv"
 	"encoding/json"
 	"math"
 	"os"
@@ -13,8 +14,23 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/vitft/vitft/vit"
+	"github.com/vitft/vitft/engine/artifact"
+	"github.com/vitft/vitft/engine/classify"
+	"github.com/vitft/vitft/engine/device"
 )
+
+// trainedRun is a finished run with a calibrated cosine head, and its predictions: path, label, predicted, confidence.
+func trainedRun(t testing.TB) (run string, predictions [][]string) {
+	t.Helper()
+	c := job(t)
+	c.Epochs, c.Calibration, c.Folds = 5, "classwise", 2
+	run = finetune(t, c).Run
+	rows, err := csv.NewReader(strings.NewReader(content(t, run, predictionsFile))).ReadAll()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return run, rows[1:]
+}
 
 // export writes a run's model below dir and fails the test if it is refused.
 func export(t testing.TB, run, dir string, o ExportOptions) (string, *Exported) {
@@ -30,7 +46,7 @@ func export(t testing.TB, run, dir string, o ExportOptions) (string, *Exported) 
 func TestExport(t *testing.T) {
 	run, rows := trainedRun(t)
 	var sizes []int
-	for _, precision := range Precisions() {
+	for _, precision := range artifact.Precisions() {
 		t.Run(precision, func(t *testing.T) {
 			out, done := export(t, run, t.TempDir(), ExportOptions{Precision: precision, Images: 12})
 			sizes = append(sizes, done.Bytes)
@@ -44,7 +60,7 @@ func TestExport(t *testing.T) {
 		})
 	}
 	if len(sizes) == 3 && (sizes[1] > sizes[0]*6/10 || sizes[2] > sizes[0]*4/10) {
-		t.Errorf("bytes in %v: %v", Precisions(), sizes)
+		t.Errorf("bytes in %v: %v", artifact.Precisions(), sizes)
 	}
 	t.Run("refuses", func(t *testing.T) { testExportRefuses(t, run) })
 	t.Run("python", func(t *testing.T) { testPython(t, run, rows) })
@@ -53,7 +69,11 @@ func TestExport(t *testing.T) {
 // Weights that are made float32 again when the model is loaded keep the promise
 // of batch-independent answers.
 func testSameBitsInAnyBatch(t *testing.T, model string, rows [][]string) {
-	c := openClassifier(t, model, ClassifierOptions{})
+	c, err := classify.Open(model, classify.Options{Device: device.Options{Provider: "cpu"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
 	if c.Info().OneByOne {
 		t.Error("it is run on one image at a time")
 	}

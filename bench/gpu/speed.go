@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/vitft/vitft/engine"
+	"github.com/vitft/vitft/engine/classify"
+	"github.com/vitft/vitft/engine/device"
 	"github.com/vitft/vitft/onnx"
 )
 
@@ -141,9 +143,9 @@ func (b *bench) same(ctx context.Context, s *subject, p *pictures, models map[on
 		"%g)", n, b.provider, features, bound), atMost(features, bound))
 	b.check(fmt.Sprintf("features on %s, in a batch against alone: %.2g", b.provider, batches), atMost(batches, bound))
 
-	var answers [2][]engine.Prediction
+	var answers [2][]classify.Prediction
 	for k, provider := range []onnx.Provider{onnx.CPU, b.provider} {
-		c, err := engine.NewClassifier(s.classifier, engine.ClassifierOptions{Provider: string(provider)})
+		c, err := classify.New(s.classifier, classify.Options{Device: device.Options{Provider: string(provider)}})
 		if err != nil {
 			return err
 		}
@@ -236,7 +238,7 @@ func (b *bench) classify(ctx context.Context, s *subject, p *pictures, batch int
 		return err
 	}
 	size := s.preprocess.Size()
-	classifiers := map[onnx.Provider]*engine.Classifier{}
+	classifiers := map[onnx.Provider]*classify.Classifier{}
 	for _, provider := range []onnx.Provider{onnx.CPU, b.provider} {
 		c, err := engine.NewClassifier(s.classifier,
 			engine.ClassifierOptions{Provider: string(provider), MaxBatch: batch})
@@ -248,13 +250,13 @@ func (b *bench) classify(ctx context.Context, s *subject, p *pictures, batch int
 	}
 	for _, x := range []struct {
 		what string
-		ask  func(c *engine.Classifier, i int) error
+		ask  func(c *classify.Classifier, i int) error
 	}{
-		{"JPEGs", func(c *engine.Classifier, i int) error {
+		{"JPEGs", func(c *classify.Classifier, i int) error {
 			_, err := c.ClassifyBytes(ctx, p.encoded[i%len(p.encoded)])
 			return err
 		}},
-		{"pixels", func(c *engine.Classifier, i int) error {
+		{"pixels", func(c *classify.Classifier, i int) error {
 			at := i % 64 * size
 			_, err := c.ClassifyPixels(ctx, pixels[at:at+size], 1)
 			return err

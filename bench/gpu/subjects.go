@@ -15,6 +15,7 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/vitft/vitft/engine/artifact"
 	"github.com/vitft/vitft/onnx/graph"
 	"github.com/vitft/vitft/onnx/vision"
 	"github.com/vitft/vitft/vit"
@@ -83,21 +84,11 @@ func newSubject(name, file string, classes int) (*subject, error) {
 	for i := range head.Weight {
 		head.Weight[i] = float32(r.NormFloat64() / math.Sqrt(float64(inspection.Feature.Dim)))
 	}
-	if err := cut.AppendHead(head); err != nil {
-		return nil, err
-	}
 	labels := make([]string, classes)
 	for k := range labels {
 		labels[k] = fmt.Sprint("class ", k)
 	}
-	for key, value := range map[string]any{"vitft.labels": labels, "vitft.preprocess": s.preprocess} {
-		text, err := json.Marshal(value)
-		if err != nil {
-			return nil, err
-		}
-		cut.SetMetadata(key, string(text))
-	}
-	s.classifier, err = cut.Bytes()
+	s.classifier, err = artifact.Build(artifact.Parts{Backbone: cut, Head: head, Labels: labels, Preprocess: s.preprocess})
 	return s, err
 }
 

@@ -37,7 +37,8 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/vitft/vitft/engine"
+	"github.com/vitft/vitft/engine/classify"
+	"github.com/vitft/vitft/engine/device"
 	"github.com/vitft/vitft/onnx"
 )
 
@@ -175,7 +176,7 @@ type bare struct {
 }
 
 func newBare(run, provider string, batch int, photos []photo) (*bare, error) {
-	c, err := engine.OpenClassifier(run, engine.ClassifierOptions{Provider: provider}) // loads the library and knows the preprocessing
+	c, err := classify.Open(run, classify.Options{Device: device.Options{Provider: provider}}) // loads the library and knows the preprocessing
 	if err != nil {
 		return nil, err
 	}

@@ -18,7 +18,8 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/vitft/vitft/engine"
+	"github.com/vitft/vitft/engine/classify"
+	"github.com/vitft/vitft/engine/device"
 )
 
 // said is what one way of asking says of an image.
@@ -167,7 +168,7 @@ func fromCSV(t *testing.T, path string) map[string]said {
 
 func fromClassifier(t *testing.T, model string, paths []string) map[string]said {
 	t.Helper()
-	c, err := engine.OpenClassifier(model, engine.ClassifierOptions{Provider: "cpu"})
+	c, err := classify.Open(model, classify.Options{Device: device.Options{Provider: "cpu"}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -6,13 +6,15 @@ import (
 	"net"
 	"os"
 	"os/signal"
-	"strings"
 	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/vitft/vitft/engine"
+	"github.com/vitft/vitft/engine/classify"
+	"github.com/vitft/vitft/engine/device"
+	"github.com/vitft/vitft/engine/event"
 	"github.com/vitft/vitft/engine/serve"
 )
 
@@ -54,13 +56,9 @@ func (a *app) serve(cmd *cobra.Command, _ []string) error {
 	if err != nil {
 		return err
 	}
-	addr := a.settings.GetString("addr")
-	if _, _, err := net.SplitHostPort(addr); err != nil {
-		return fmt.Errorf("%w: --addr: %w; write HOST:PORT or :PORT", errUsage, err)
-	}
-	l, err := net.Listen("tcp", addr) // before the models, which take longer than finding out that it is taken
+	l, err := o.Listen()
 	if err != nil {
-		return fmt.Errorf("--addr: %w", err)
+		return err
 	}
 	defer l.Close()
 	s, err := serve.New(o)
@@ -103,30 +101,18 @@ func (a *app) serveOptions() (serve.Options, error) {
 	if err != nil {
 		return serve.Options{}, err
 	}
-	events := engine.Events{Note: a.note}
-	o := serve.Options{
-		Classifier: engine.ClassifierOptions{
-			Provider: c.Provider, Threads: c.Threads, Library: c.Library, MaxBatch: c.Batch,
-			MaxDelay: v.GetDuration("delay"), MaxPixels: v.GetInt("max-pixels"), Events: events,
+	return serve.Options{
+		Models: modelPaths(v.Get("model")),
+		Classifier: classify.Options{
+			Device:   device.Options{Provider: c.Provider, Threads: c.Threads, Library: c.Library},
+			MaxBatch: c.Batch, MaxDelay: new(v.GetDuration("delay")), MaxPixels: v.GetInt("max-pixels"),
 		},
-		Queue: v.GetInt("queue"), MaxBody: v.GetInt64("max-body"), MaxImages: v.GetInt("max-images"),
-		Timeout: v.GetDuration("timeout"), Drain: v.GetDuration("drain"),
-		Token: v.GetString("token"), Cert: v.GetString("tls-cert"), Key: v.GetString("tls-key"),
-		Version: engine.Version(), LogRequests: v.GetBool("log-requests"), Events: events,
-	}
-	for _, text := range modelPaths(v.Get("model")) {
-		o.Models = append(o.Models, serve.ParseModel(text))
-	}
-	if path := v.GetString("token-file"); path != "" {
-		text, err := os.ReadFile(path)
-		if err != nil {
-			return o, fmt.Errorf("%w: --token-file: %w", errUsage, err)
-		}
-		if o.Token = strings.TrimSpace(string(text)); o.Token == "" {
-			return o, fmt.Errorf("%w: --token-file: %s is empty", errUsage, path)
-		}
-	}
-	return o, nil
+		Addr: v.GetString("addr"), Queue: v.GetInt("queue"), MaxBody: v.GetInt64("max-body"),
+		MaxImages: v.GetInt("max-images"), Timeout: v.GetDuration("timeout"), Drain: new(v.GetDuration("drain")),
+		Token: v.GetString("token"), TokenFile: v.GetString("token-file"),
+		Cert: v.GetString("tls-cert"), Key: v.GetString("tls-key"),
+		Version: engine.Version(), LogRequests: v.GetBool("log-requests"), Events: event.Events{Note: a.note},
+	}, nil
 }
 
 // modelPaths are the models of repeated flags, a list in a file, or one in

@@ -113,7 +113,7 @@ func TestServeRefuses(t *testing.T) {
 		{nil, exitUsage, "name a run folder"},
 		{[]string{"--model", "nowhere"}, exitData, "nowhere"},
 		{[]string{"--model", "nowhere", "--addr", "nowhere"}, exitUsage, "HOST:PORT"},
-		{[]string{"--model", "nowhere", "--addr", taken.Addr().String()}, exitFailed, "--addr"},
+		{[]string{"--model", "nowhere", "--addr", taken.Addr().String()}, exitFailed, "addr: "},
 		{[]string{"--model", "nowhere", "--queue", "-3"}, exitUsage, "queue: -3"},
 		{[]string{"--model", "nowhere", "--timeout", "soon"}, exitUsage, "timeout"},
 		{[]string{"--model", "nowhere", "--token-file", empty}, exitUsage, "is empty"},

@@ -112,7 +112,8 @@ func TestSameAnswers(t *testing.T) {
 		} {
 			_, text := post(t, url+"/v1/classify?top=2", x.kind, strings.NewReader(x.body))
 			got := results(t, text)
-			if len(got) != 1 || got[0].Label != want.Label || got[0].Confidence != want.Confidence || !slices.Equal(got[0].Top, want.Top(2)) {
+			if len(got) != 1 || got[0].Label != want.Label || got[0].Confidence != want.Confidence ||
+				!slices.Equal(got[0].Top, want.Top(2)) {
 				t.Errorf("image %d as %s: %s, want %s %v", i, x.kind, text, want.Label, want.Top(2))
 			}
 		}
@@ -129,18 +130,22 @@ func TestSameAnswers(t *testing.T) {
 			t.Fatal(err)
 		}
 		rawImage := append(binary.LittleEndian.AppendUint32(nil, uint32(len(image))), image...)
-		const image1, pixels1 = `"name":"image","datatype":"BYTES","shape":[1]`, `"name":"pixel_values","datatype":"FP32","shape":[1,3,28,28]`
+		const image1 = `"name":"image","datatype":"BYTES","shape":[1]`
+		const pixels1 = `"name":"pixel_values","datatype":"FP32","shape":[1,3,28,28]`
 		for _, x := range []struct {
 			json string
 			raw  []byte
 		}{
 			{`{"inputs":[{` + image1 + `,"data":["` + b64 + `"]}]}`, nil},
-			{`{"inputs":[{` + pixels1 + `,"data":` + string(listed) + `}],"parameters":{"binary_data_output":true}}`, nil},
-			{`{"inputs":[{` + image1 + fmt.Sprintf(`,"parameters":{"binary_data_size":%d}}]}`, len(rawImage)), rawImage},
+			{`{"inputs":[{` + pixels1 + `,"data":` + string(listed) + `}],` +
+				`"parameters":{"binary_data_output":true}}`, nil},
+			{fmt.Sprintf(`{"inputs":[{%s,"parameters":{"binary_data_size":%d}}]}`, image1, len(rawImage)), rawImage},
 			{`{"inputs":[{` + pixels1 + fmt.Sprintf(`,"parameters":{"binary_data_size":%d}}],`, len(rawPixels)) +
-				`"outputs":[{"name":"label","parameters":{"binary_data":true}},{"name":"embedding"},{"name":"logits","parameters":{"binary_data":true}},{"name":"probabilities"}]}`, rawPixels},
+				`"outputs":[{"name":"label","parameters":{"binary_data":true}},{"name":"embedding"},` +
+				`{"name":"logits","parameters":{"binary_data":true}},{"name":"probabilities"}]}`, rawPixels},
 		} {
-			r, err := http.NewRequest("POST", url+"/v2/models/stripes/infer", bytes.NewReader(append([]byte(x.json), x.raw...)))
+			body := bytes.NewReader(append([]byte(x.json), x.raw...))
+			r, err := http.NewRequest("POST", url+"/v2/models/stripes/infer", body)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -156,7 +161,10 @@ func TestSameAnswers(t *testing.T) {
 				t.Fatalf("%.200s: %d %s", x.json, answer.StatusCode, text)
 			}
 			got := tensors(t, answer, text)
-			for name, want := range map[string]any{"label": []string{want.Label}, "probabilities": want.Probabilities, "logits": want.Logits, "embedding": want.Embedding} {
+			for name, want := range map[string]any{
+				"label": []string{want.Label}, "probabilities": want.Probabilities,
+				"logits": want.Logits, "embedding": want.Embedding,
+			} {
 				if fmt.Sprint(got[name]) != fmt.Sprint(want) {
 					t.Errorf("%.200s: %s is %.100v, want %.100v", x.json, name, got[name], want)
 				}
@@ -168,8 +176,10 @@ func TestSameAnswers(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	head := fmt.Sprintf(`{"inputs":[{"name":"pixel_values","datatype":"FP32","shape":[1,3,28,28],"parameters":{"binary_data_size":%d}}]}`, len(nan))
-	r, err := http.NewRequest("POST", url+"/v2/models/stripes/infer", io.MultiReader(strings.NewReader(head), bytes.NewReader(nan)))
+	head := fmt.Sprintf(`{"inputs":[{"name":"pixel_values","datatype":"FP32","shape":[1,3,28,28],`+
+		`"parameters":{"binary_data_size":%d}}]}`, len(nan))
+	body := io.MultiReader(strings.NewReader(head), bytes.NewReader(nan))
+	r, err := http.NewRequest("POST", url+"/v2/models/stripes/infer", body)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -38,7 +38,8 @@ func startChromium(t *testing.T) context.Context {
 	if path == "" {
 		t.Skip("Chromium is missing: install it (scripts/chromium.sh), or name it in CHROMIUM")
 	}
-	options := append(slices.Clone(chromedp.DefaultExecAllocatorOptions[:]), // a new profile, no sync, no background networking
+	options := append(
+		slices.Clone(chromedp.DefaultExecAllocatorOptions[:]), // a new profile, no sync, no background networking
 		chromedp.ExecPath(path), chromedp.Flag("headless", "new"), chromedp.DisableGPU,
 		chromedp.Flag("disable-quic", true), chromedp.Flag("disable-component-update", true))
 	if os.Geteuid() == 0 {
@@ -67,7 +68,8 @@ type tab struct {
 const ready = `document.querySelector('main').checkVisibility() && document.title !== 'Classify photos – vitft'`
 
 func settled(n int) string {
-	return fmt.Sprintf(`[...document.querySelectorAll('#cards > li')].filter(li => li.dataset.state !== 'waiting').length === %d`, n)
+	return fmt.Sprintf(
+		`[...document.querySelectorAll('#cards > li')].filter(li => li.dataset.state !== 'waiting').length === %d`, n)
 }
 
 // open opens the page and waits for its model.
@@ -99,7 +101,8 @@ func newTab(t *testing.T, ctx context.Context, url string) *tab {
 		case *cdplog.EventEntryAdded: // violations of the Content-Security-Policy, too
 			trouble(e.Entry.Text)
 		case *network.EventRequestWillBeSent:
-			if u := e.Request.URL; !strings.HasPrefix(u, url+"/") && !strings.HasPrefix(u, "blob:") && !strings.HasPrefix(u, "data:") {
+			u := e.Request.URL
+			if !strings.HasPrefix(u, url+"/") && !strings.HasPrefix(u, "blob:") && !strings.HasPrefix(u, "data:") {
 				trouble("a request to " + u)
 			}
 		}
@@ -146,7 +149,8 @@ func (p *tab) wait(condition string) {
 	p.t.Helper()
 	for begin := time.Now(); !eval[bool](p, "!!("+condition+")"); time.Sleep(20 * time.Millisecond) {
 		if time.Since(begin) > pageTimeout {
-			p.t.Fatalf("still not %s after %v; the page: %s; troubles: %q", condition, pageTimeout, p.text("body"), p.troubles)
+			p.t.Fatalf("still not %s after %v; the page: %s; troubles: %q",
+				condition, pageTimeout, p.text("body"), p.troubles)
 		}
 	}
 }
@@ -188,8 +192,9 @@ func (p *tab) named() {
 	if err != nil {
 		p.t.Fatal(err)
 	}
+	roles := []string{`"button"`, `"link"`, `"textbox"`, `"searchbox"`, `"combobox"`, `"progressbar"`}
 	for _, n := range tree.Nodes {
-		if n.Ignored || n.Role == nil || !slices.Contains([]string{`"button"`, `"link"`, `"textbox"`, `"searchbox"`, `"combobox"`, `"progressbar"`}, string(n.Role.Value)) {
+		if n.Ignored || n.Role == nil || !slices.Contains(roles, string(n.Role.Value)) {
 			continue
 		}
 		if n.Name == nil || string(n.Name.Value) == `""` {
@@ -210,7 +215,9 @@ func (p *tab) cards() []card {
 		Name: li.querySelector('.name span').textContent,
 		State: li.dataset.state,
 		Error: li.querySelector('.bad')?.textContent ?? '',
-		Rows: [...li.querySelectorAll('.top > li')].map(row => row.querySelector('.label').textContent + ' ' + row.querySelector('.n').textContent + ' ' + parseFloat(row.querySelector('.bar span').style.width).toFixed(1)),
+		Rows: [...li.querySelectorAll('.top > li')].map(row => row.querySelector('.label').textContent + ' ' +
+			row.querySelector('.n').textContent + ' ' +
+			parseFloat(row.querySelector('.bar span').style.width).toFixed(1)),
 	}))`)
 }
 

@@ -9,11 +9,20 @@ import (
 
 // FuzzInfer reads inference requests: what is accepted has as many elements or values as its shape says.
 func FuzzInfer(f *testing.F) {
-	f.Add([]byte(`{"inputs":[{"name":"image","datatype":"BYTES","shape":[2],"data":["AA==",["AA=="]]}]}`), -1)
-	f.Add([]byte(`{"inputs":[{"name":"image","datatype":"BYTES","shape":[1,1],"data":[["AA=="]]}],"outputs":[{"name":"label","parameters":{"binary_data":true}}]}`), -1)
-	f.Add([]byte(`{"inputs":[{"name":"pixel_values","datatype":"FP32","shape":[1,3,1,2],"data":[[[1,2]],[[3.5,-4e1]],[[5,6]]]}]}`), -1)
-	f.Add([]byte(`{"inputs":[{"name":"image","datatype":"BYTES","shape":[1],"parameters":{"binary_data_size":5}}]}`+"\x01\x00\x00\x00x"), 98)
-	f.Add([]byte(`{"inputs":[{"name":"pixel_values","datatype":"FP32","shape":[1,3,1,2],"parameters":{"binary_data_size":24}}]}`+"000000000000000000000000"), 111)
+	add := func(input, rest, raw string) {
+		body, length := `{"inputs":[{`+input+`}]`+rest+`}`, -1
+		if raw != "" {
+			length = len(body)
+		}
+		f.Add([]byte(body+raw), length)
+	}
+	const pixels = `"name":"pixel_values","datatype":"FP32","shape":[1,3,1,2],`
+	add(`"name":"image","datatype":"BYTES","shape":[2],"data":["AA==",["AA=="]]`, "", "")
+	add(`"name":"image","datatype":"BYTES","shape":[1,1],"data":[["AA=="]]`,
+		`,"outputs":[{"name":"label","parameters":{"binary_data":true}}]`, "")
+	add(pixels+`"data":[[[1,2]],[[3.5,-4e1]],[[5,6]]]`, "", "")
+	add(`"name":"image","datatype":"BYTES","shape":[1],"parameters":{"binary_data_size":5}`, "", "\x01\x00\x00\x00x")
+	add(pixels+`"parameters":{"binary_data_size":24}`, "", "000000000000000000000000")
 	f.Fuzz(func(t *testing.T, body []byte, length int) {
 		r := httptest.NewRequest("POST", "/v2/models/m/infer", bytes.NewReader(body))
 		if length >= 0 {
@@ -23,7 +32,8 @@ func FuzzInfer(f *testing.F) {
 		if err != nil {
 			return
 		}
-		if _, err := ask.wanted([]tensorInfo{{Name: labelOutput}}); err == nil && len(ask.Outputs) > 0 && ask.Outputs[0].Name != labelOutput {
+		_, err = ask.wanted([]tensorInfo{{Name: labelOutput}})
+		if err == nil && len(ask.Outputs) > 0 && ask.Outputs[0].Name != labelOutput {
 			t.Errorf("output %q is given", ask.Outputs[0].Name)
 		}
 		for _, in := range ask.Inputs {
@@ -45,7 +55,8 @@ func FuzzInfer(f *testing.F) {
 // FuzzUploads reads bodies of POST /v1/classify: what is accepted holds one to MaxImages images.
 func FuzzUploads(f *testing.F) {
 	f.Add("application/json", []byte(`{"images":["AA==",{"name":"a","data":"data:image/png;base64,AA=="}]}`))
-	f.Add("multipart/form-data; boundary=x", []byte("--x\r\nContent-Disposition: form-data; name=a; filename=b\r\n\r\nimage\r\n--x--\r\n"))
+	f.Add("multipart/form-data; boundary=x",
+		[]byte("--x\r\nContent-Disposition: form-data; name=a; filename=b\r\n\r\nimage\r\n--x--\r\n"))
 	f.Add("image/jpeg", []byte("\xff\xd8"))
 	f.Fuzz(func(t *testing.T, kind string, body []byte) {
 		r := httptest.NewRequest("POST", "/v1/classify", bytes.NewReader(body))

@@ -232,8 +232,8 @@ func readInfer(r *http.Request) (ask inferRequest, err error) {
 		}
 		n := *t.Parameters.BinarySize
 		if n < 0 || n > len(binary) || t.Data != nil {
-			return ask, badRequest(
-				"input %s has data and binary_data_size, or %d bytes of binary data where %d are left", t.Name, n, len(binary))
+			return ask, badRequest("input %s has data and binary_data_size, or %d bytes of binary data where %d are "+
+				"left", t.Name, n, len(binary))
 		}
 		t.raw, binary = binary[:n:n], binary[n:]
 	}

@@ -96,9 +96,14 @@ func TestOpenAPIAnswers(t *testing.T) {
 		kind, body := form(t, files...)
 		return []string{kind, string(body)}
 	}
+	const dataURL = "data:image/jpeg;base64,"
+	const infer = "/v2/models/stripes/infer"
+	const imageInput = `"name":"image","datatype":"BYTES","shape":[1]`
+	const pixelsInput = `"name":"pixel_values","datatype":"FP32","shape":[1,3,28,28]`
 	bytesInput := func(data string) []string {
-		return js(`{"id":"7","inputs":[{"name":"image","datatype":"BYTES","shape":[1],"data":` + data + `}]}`)
+		return js(`{"id":"7","inputs":[{` + imageInput + `,"data":` + data + `}]}`)
 	}
+	input := func(fields string) []string { return js(`{"inputs":[{` + fields + `}]}`) }
 	for _, x := range []struct {
 		method, path string
 		body         []string // Content-Type and content
@@ -109,7 +114,9 @@ func TestOpenAPIAnswers(t *testing.T) {
 		{"GET", "/healthz", nil, 200, `"live":true`, false},
 		{"GET", "/readyz", nil, 200, `"ready":true`, false},
 		{"GET", "/metrics", nil, 200, `vitft_model_info{model="stripes"`, false},
-		{"GET", "/v1/models", nil, 200, `"name":"stripes","default":true,"classes":2,"dim":448,"width":28,"height":28,"provider":"cpu"`, false},
+		{"GET", "/v1/models", nil,
+			200, `"name":"stripes","default":true,"classes":2,"dim":448,"width":28,"height":28,"provider":"cpu"`,
+			false},
 		{"GET", "/v1/models/stripes", nil, 200, `"labels":["across","down"],"card":"---\npipeline_tag`, false},
 		{"GET", "/v1/models/stripes/card", nil, 200, "<h1>across-down</h1>", false},
 		{"GET", "/v1/models/spots", nil, 404, `no model \"spots\" here; there is stripes`, false},
@@ -117,23 +124,30 @@ func TestOpenAPIAnswers(t *testing.T) {
 		{"GET", "/v2", nil, 200, `"extensions":["binary_tensor_data"]`, false},
 		{"GET", "/v2/health/live", nil, 200, "", false},
 		{"GET", "/v2/health/ready", nil, 200, "", false},
-		{"GET", "/v2/models/stripes", nil, 200, `{"name":"pixel_values","datatype":"FP32","shape":[-1,3,28,28]}`, false},
+		{"GET", "/v2/models/stripes", nil,
+			200, `{"name":"pixel_values","datatype":"FP32","shape":[-1,3,28,28]}`, false},
 		{"GET", "/v2/models/stripes/versions/1", nil, 200, `"versions":["1"]`, false},
 		{"GET", "/v2/models/stripes/versions/2", nil, 404, "no version 2", true},
 		{"GET", "/v2/models/stripes/ready", nil, 200, `"ready":true`, false},
 		{"GET", "/v2/models/stripes/versions/1/ready", nil, 200, `"ready":true`, false},
 		{"GET", "/v2/models/spots/ready", nil, 404, "no model", false},
 
-		{"POST", "/v1/classify", jpeg(image), 200, `{"model":"stripes","results":[{"label":"down","confidence":`, false},
+		{"POST", "/v1/classify", jpeg(image),
+			200, `{"model":"stripes","results":[{"label":"down","confidence":`, false},
 		{"POST", "/v1/classify?top=1&model=stripes", jpeg(image), 200, `"top":[{"label":"down"`, false},
-		{"POST", "/v1/classify", []string{"application/x-www-form-urlencoded", image}, 200, `"label":"down"`, true}, // curl --data-binary
-		{"POST", "/v1/classify", files("a.jpg", image, "b.txt", "no image"), 200, `{"name":"b.txt","error":"image is unusable`, false},
-		{"POST", "/v1/classify", js(`{"images":["` + b64 + `",{"name":"b","data":"data:image/jpeg;base64,` + b64 + `"}]}`), 200, `{"name":"b","label":"down"`, false},
-		{"POST", "/v1/classify", jpeg("no image"), 422, `"error":"no image could be classified: image is unusable`, false},
+		{"POST", "/v1/classify", []string{"application/x-www-form-urlencoded", image},
+			200, `"label":"down"`, true}, // curl --data-binary
+		{"POST", "/v1/classify", files("a.jpg", image, "b.txt", "no image"),
+			200, `{"name":"b.txt","error":"image is unusable`, false},
+		{"POST", "/v1/classify", js(`{"images":["` + b64 + `",{"name":"b","data":"` + dataURL + b64 + `"}]}`),
+			200, `{"name":"b","label":"down"`, false},
+		{"POST", "/v1/classify", jpeg("no image"),
+			422, `"error":"no image could be classified: image is unusable`, false},
 		{"POST", "/v1/classify", files("a.txt", "no", "b.txt", "no"), 422, `{"name":"b.txt","error"`, false},
 		{"POST", "/v1/classify", jpeg(""), 400, "no image", true},
 		{"POST", "/v1/classify", files(), 400, "no image", false},
-		{"POST", "/v1/classify", []string{"multipart/form-data; boundary=x", "--x\r\n\r\nhalf a file"}, 400, "cannot read", true},
+		{"POST", "/v1/classify", []string{"multipart/form-data; boundary=x", "--x\r\n\r\nhalf a file"},
+			400, "cannot read", true},
 		{"POST", "/v1/classify", js(`{"image":"` + b64 + `"}`), 400, `unknown field`, true},
 		{"POST", "/v1/classify", js(`{"images":["not base64!"]}`), 400, "base64", false},
 		{"POST", "/v1/classify", js(`{"images":["data:image/jpeg,x"]}`), 400, "data: URL", false},
@@ -144,28 +158,35 @@ func TestOpenAPIAnswers(t *testing.T) {
 		{"POST", "/v1/classify?top=many", jpeg(image), 400, "top=many", true},
 		{"POST", "/v1/classify?model=spots", jpeg(image), 404, "no model", false},
 		{"POST", "/v1/classify", jpeg(strings.Repeat("x", 100_001)), 413, "larger than 100000 bytes", false},
-		{"POST", "/v1/classify", js(`{"images":["` + strings.Repeat("A", 100_000) + `"]}`), 413, "larger than 100000 bytes", false},
-		{"POST", "/v1/classify", files("a", image, "b", image, "c", image, "d", image), 413, "more than 3 images", false},
+		{"POST", "/v1/classify", js(`{"images":["` + strings.Repeat("A", 100_000) + `"]}`),
+			413, "larger than 100000 bytes", false},
+		{"POST", "/v1/classify", files("a", image, "b", image, "c", image, "d", image),
+			413, "more than 3 images", false},
 		{"POST", "/v1/classify", js(`{"images":["","","",""]}`), 413, "more than 3 images", false},
 
-		{"POST", "/v2/models/stripes/infer", bytesInput(`["` + b64 + `"]`), 200, `"model_name":"stripes","model_version":"1","id":"7"`, false},
-		{"POST", "/v2/models/stripes/versions/1/infer", bytesInput(`[["` + b64 + `"]]`), 200, `{"name":"label","datatype":"BYTES","shape":[1],"data":["down"]}`, false},
+		{"POST", infer, bytesInput(`["` + b64 + `"]`),
+			200, `"model_name":"stripes","model_version":"1","id":"7"`, false},
+		{"POST", "/v2/models/stripes/versions/1/infer", bytesInput(`[["` + b64 + `"]]`),
+			200, `{"name":"label","datatype":"BYTES","shape":[1],"data":["down"]}`, false},
 		{"POST", "/v2/models/spots/infer", bytesInput(`["` + b64 + `"]`), 404, "no model", false},
 		{"POST", "/v2/models/stripes/versions/3/infer", bytesInput(`["` + b64 + `"]`), 404, "no version 3", true},
-		{"POST", "/v2/models/stripes/infer", bytesInput(`["bm8gaW1hZ2U="]`), 400, "image 0: image is unusable", false},
-		{"POST", "/v2/models/stripes/infer", bytesInput(`["",""]`), 400, "2 elements", false},
-		{"POST", "/v2/models/stripes/infer", bytesInput(`[7]`), 400, "base64", false},
-		{"POST", "/v2/models/stripes/infer", js(`{"inputs":[]}`), 400, "0 inputs", true},
-		{"POST", "/v2/models/stripes/infer", js(`{"inputs":[{"name":"x","datatype":"FP32","shape":[1]}]}`), 400, `input \"x\"`, false},
-		{"POST", "/v2/models/stripes/infer", js(`{"inputs":[{"name":"pixel_values","datatype":"FP32","shape":[1,3,28,27],"data":[1]}]}`), 400, "the model takes [n,3,28,28]", false},
-		{"POST", "/v2/models/stripes/infer", js(`{"inputs":[{"name":"pixel_values","datatype":"FP32","shape":[1,3,28,28],"data":[1,2]}]}`), 400, "has 2 values", false},
-		{"POST", "/v2/models/stripes/infer", js(`{"inputs":[{"name":"pixel_values","datatype":"FP32","shape":[1,3,28,28],"data":["a"]}]}`), 400, "no 32-bit number", false},
-		{"POST", "/v2/models/stripes/infer", js(`{"inputs":[{"name":"image","datatype":"BYTES","shape":[-1],"data":[]}]}`), 400, "shape [-1]", false},
-		{"POST", "/v2/models/stripes/infer", js(`{"inputs":[{"name":"image","datatype":"BYTES","shape":[4],"data":["","","",""]}]}`), 413, "more than 3", false},
-		{"POST", "/v2/models/stripes/infer", js(`{"inputs":[{"name":"image","datatype":"BYTES","shape":[1],"data":["` + b64 + `"]}],"outputs":[{"name":"mood"}]}`), 400, `no output \"mood\"`, true},
-		{"POST", "/v2/models/stripes/infer", js(`{"inputs":[{"name":"image","datatype":"BYTES","shape":[1],"parameters":{"binary_data_size":9}}]}`), 400, "9 bytes", false},
-		{"POST", "/v2/models/stripes/infer", js(`{`), 400, "cannot read", true},
-		{"POST", "/v2/models/stripes/infer", js(strings.Repeat(" ", 100_001)), 413, "larger", true},
+		{"POST", infer, bytesInput(`["bm8gaW1hZ2U="]`), 400, "image 0: image is unusable", false},
+		{"POST", infer, bytesInput(`["",""]`), 400, "2 elements", false},
+		{"POST", infer, bytesInput(`[7]`), 400, "base64", false},
+		{"POST", infer, js(`{"inputs":[]}`), 400, "0 inputs", true},
+		{"POST", infer, input(`"name":"x","datatype":"FP32","shape":[1]`), 400, `input \"x\"`, false},
+		{"POST", infer, input(`"name":"pixel_values","datatype":"FP32","shape":[1,3,28,27],"data":[1]`),
+			400, "the model takes [n,3,28,28]", false},
+		{"POST", infer, input(pixelsInput + `,"data":[1,2]`), 400, "has 2 values", false},
+		{"POST", infer, input(pixelsInput + `,"data":["a"]`), 400, "no 32-bit number", false},
+		{"POST", infer, input(`"name":"image","datatype":"BYTES","shape":[-1],"data":[]`), 400, "shape [-1]", false},
+		{"POST", infer, input(`"name":"image","datatype":"BYTES","shape":[4],"data":["","","",""]`),
+			413, "more than 3", false},
+		{"POST", infer, js(`{"inputs":[{` + imageInput + `,"data":["` + b64 + `"]}],"outputs":[{"name":"mood"}]}`),
+			400, `no output \"mood\"`, true},
+		{"POST", infer, input(imageInput + `,"parameters":{"binary_data_size":9}`), 400, "9 bytes", false},
+		{"POST", infer, js(`{`), 400, "cannot read", true},
+		{"POST", infer, js(strings.Repeat(" ", 100_001)), 413, "larger", true},
 
 		{"GET", "/v1/classify", nil, 405, `method not allowed`, true},
 		{"GET", "/v3", nil, 404, `not found: GET /v3; see /openapi.json`, true},
@@ -204,14 +225,20 @@ func TestOpenAPIAnswers(t *testing.T) {
 				}
 				return
 			}
-			options := &openapi3filter.Options{AuthenticationFunc: openapi3filter.NoopAuthenticationFunc, IncludeResponseStatus: true}
-			in := &openapi3filter.RequestValidationInput{Request: r, PathParams: parameters, Route: matched, Options: options}
+			options := &openapi3filter.Options{
+				AuthenticationFunc: openapi3filter.NoopAuthenticationFunc, IncludeResponseStatus: true,
+			}
+			in := &openapi3filter.RequestValidationInput{
+				Request: r, PathParams: parameters, Route: matched, Options: options,
+			}
 			if err := openapi3filter.ValidateRequest(t.Context(), in); err != nil && !x.wrong {
 				t.Errorf("the request is not as documented: %v", err)
 			} else if err == nil && x.wrong {
 				t.Errorf("the request is called wrong, but openapi.json allows it")
 			}
-			out := &openapi3filter.ResponseValidationInput{RequestValidationInput: in, Status: answer.StatusCode, Header: answer.Header, Options: options}
+			out := &openapi3filter.ResponseValidationInput{
+				RequestValidationInput: in, Status: answer.StatusCode, Header: answer.Header, Options: options,
+			}
 			if err := openapi3filter.ValidateResponse(t.Context(), out.SetBodyBytes([]byte(text))); err != nil {
 				t.Errorf("the answer is not as documented: %v", err)
 			}

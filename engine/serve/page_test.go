@@ -3,12 +3,9 @@ package serve_test
 import (
 	"context"
 	"encoding/base64"
-	"encoding/csv"
-	"encoding/json"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -16,7 +13,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/chromedp/cdproto/browser"
 	"github.com/chromedp/cdproto/input"
 	"github.com/chromedp/chromedp"
 
@@ -69,14 +65,16 @@ func testDropAndPaste(t *testing.T, ctx context.Context) {
 	p := open(t, ctx, url)
 	var made []string
 	for _, file := range files {
-		made = append(made, fmt.Sprintf("new File([Uint8Array.from(atob('%s'), c => c.charCodeAt(0))], %q, {type: 'image/jpeg'})",
+		made = append(made, fmt.Sprintf(
+			"new File([Uint8Array.from(atob('%s'), c => c.charCodeAt(0))], %q, {type: 'image/jpeg'})",
 			base64.StdEncoding.EncodeToString(testkit.ReadFile(t, file)), filepath.Base(file)))
 	}
 	transfer := func(files ...string) string {
 		return "const data = new DataTransfer(); for (const f of [" + strings.Join(files, ",") + "]) data.items.add(f);"
 	}
 	dragged := eval[bool](p, `(() => {`+transfer(made[:3]...)+`
-		const send = type => document.body.dispatchEvent(new DragEvent(type, {dataTransfer: data, bubbles: true, cancelable: true}));
+		const send = type => document.body.dispatchEvent(
+			new DragEvent(type, {dataTransfer: data, bubbles: true, cancelable: true}));
 		send('dragover');
 		const shown = document.body.classList.contains('dragging');
 		send('drop');
@@ -88,22 +86,23 @@ func testDropAndPaste(t *testing.T, ctx context.Context) {
 	p.wait(settled(3))
 	p.hasCards(expected(t, url, files[:3]...)...)
 	eval[bool](p, `(() => {`+transfer(made[3])+`
-		return document.body.dispatchEvent(new ClipboardEvent('paste', {clipboardData: data, bubbles: true, cancelable: true}));
+		return document.body.dispatchEvent(
+			new ClipboardEvent('paste', {clipboardData: data, bubbles: true, cancelable: true}));
 	})()`)
 	p.wait(settled(4))
 	p.hasCards(expected(t, url, files...)...)
 
 	p.click("#clear")
 	folder := filepath.Join(t.TempDir(), "trip")
-	for _, name := range []string{"10.jpg", "9.jpg", "notes.txt", "beach/1.jpg"} { // notes are left out, 9 comes before 10
-		if err := os.MkdirAll(filepath.Dir(filepath.Join(folder, name)), 0o755); err != nil {
-			t.Fatal(err)
-		}
+	// Notes are left out, 9 comes before 10.
+	for _, name := range []string{"10.jpg", "9.jpg", "notes.txt", "beach/1.jpg"} {
 		testkit.WriteFile(t, filepath.Join(folder, name), trained.Photo(0, 1))
 	}
 	for _, kind := range []input.DispatchDragEventType{"dragEnter", "dragOver", "drop"} {
-		_, err := chromedp.Call(p.ctx, input.DispatchDragEvent, input.DispatchDragEventParams{Type: kind, X: 100, Y: 100,
-			Data: &input.DragData{Items: []*input.DragDataItem{}, Files: []string{folder}, DragOperationsMask: 1}})
+		_, err := chromedp.Call(p.ctx, input.DispatchDragEvent, input.DispatchDragEventParams{
+			Type: kind, X: 100, Y: 100,
+			Data: &input.DragData{Items: []*input.DragDataItem{}, Files: []string{folder}, DragOperationsMask: 1},
+		})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -131,7 +130,8 @@ func testAboutTheModel(t *testing.T, ctx context.Context) {
 	}
 	p.click("#carded summary")
 	p.wait(`document.querySelector('#card h1')?.checkVisibility()`)
-	if card := p.text("#card"); !strings.Contains(card, "Tells 2 classes of images apart") || strings.Contains(card, "pipeline_tag") {
+	card := p.text("#card")
+	if !strings.Contains(card, "Tells 2 classes of images apart") || strings.Contains(card, "pipeline_tag") {
 		t.Errorf("the model card is\n%s", card)
 	}
 	if eval[bool](p, `[...document.querySelectorAll('#card a')].some(a => a.target !== '_blank')`) {
@@ -199,7 +199,8 @@ func testToken(t *testing.T, ctx context.Context) {
 	if got := p.cards()[0]; got.State != "done" {
 		t.Errorf("with the token a photo gives %+v", got)
 	}
-	if got, want := p.text("#curl"), `curl -H "Authorization: Bearer $TOKEN" -F image=@photo.jpg '`+url+"/v1/classify'"; got != want {
+	want := `curl -H "Authorization: Bearer $TOKEN" -F image=@photo.jpg '` + url + "/v1/classify'"
+	if got := p.text("#curl"); got != want {
 		t.Errorf("the command line is %q, want %q", got, want)
 	}
 	p.do(chromedp.Reload())
@@ -251,126 +252,4 @@ func testBusyServer(t *testing.T, ctx context.Context) {
 		t.Error("nothing has failed, and still it can be tried again")
 	}
 	p.calm("status of 429")
-}
-
-// CSV and JSON have what the API said, names and all.
-func testResultsTakenAway(t *testing.T, ctx context.Context) {
-	url := listen(t, start(t, serve.Options{}))
-	files := write(t, `a "b", c.jpg`, "=1+1.jpg", "broken.jpg", "two\nlines.jpg")
-	p := open(t, ctx, url)
-	p.do(chromedp.SetUploadFiles(chromedp.CSS("#files"), files))
-	p.wait(settled(4))
-
-	dir := t.TempDir()
-	if _, err := chromedp.CallBrowser(p.ctx, browser.SetDownloadBehavior, browser.SetDownloadBehaviorParams{Behavior: browser.SetDownloadBehaviorBehaviorAllow, DownloadPath: dir}); err != nil {
-		t.Fatal(err)
-	}
-	p.click("#csv")
-	path := filepath.Join(dir, "stripes.csv")
-	for p.ctx.Err() == nil {
-		if _, err := os.Stat(path); err == nil {
-			break
-		}
-		time.Sleep(20 * time.Millisecond)
-	}
-	text := string(testkit.ReadFile(t, path))
-	got, err := csv.NewReader(strings.NewReader(text)).ReadAll()
-	want := [][]string{{"name", "label", "confidence", "label_2", "confidence_2", "error"}}
-	var results []any
-	for _, file := range files {
-		a := ask(t, url, file)
-		r, name := a.Results[0], filepath.Base(file)
-		if r.Error != "" {
-			want = append(want, []string{name, "", "", "", "", r.Error})
-			results = append(results, map[string]any{"name": name, "error": r.Error})
-			continue
-		}
-		row := []string{name}
-		for _, s := range r.Top {
-			row = append(row, s.Label, s.Confidence.String())
-		}
-		want = append(want, append(row, ""))
-		results = append(results, map[string]any{"name": name, "label": r.Label, "confidence": r.Confidence, "top": r.Top})
-	}
-	if err != nil || !slices.EqualFunc(got, want, slices.Equal) {
-		t.Errorf("the CSV has %q (%v), want %q", got, err, want)
-	}
-	if strings.Count(text, "\r\n") != 5 {
-		t.Errorf("the lines of the CSV do not end as RFC 4180 has it: %q", text)
-	}
-
-	wantJSON, err := json.Marshal(map[string]any{"model": "stripes", "results": results})
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, x := range []struct{ name, prepare string }{
-		{"clipboard", `navigator.clipboard.writeText = async text => { window.copied = text; }`},
-		{"over plain HTTP", `Object.defineProperty(navigator, 'clipboard', { value: undefined }); document.addEventListener('copy', () => { window.copied = document.activeElement.value; })`},
-	} {
-		eval[chromedp.Void](p, "window.copied = ''; "+x.prepare)
-		p.click("#copy")
-		p.wait(`window.copied`)
-		if got := eval[string](p, `JSON.stringify(JSON.parse(window.copied))`); !sameJSON(t, got, string(wantJSON)) {
-			t.Errorf("%s: JSON is %s, want %s", x.name, got, wantJSON)
-		}
-	}
-	p.calm("status of 422")
-}
-
-// Two hundred photos are sent a few at a time, keep their order, and can go.
-func testManyPhotos(t *testing.T, ctx context.Context) {
-	handler := start(t, serve.Options{}).Handler()
-	var now, most, asked atomic.Int64
-	measured := make(chan struct{}) // the cards, still without results
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.Method == http.MethodPost {
-			asked.Add(1)
-			n := now.Add(1)
-			defer now.Add(-1)
-			select {
-			case <-measured:
-			case <-r.Context().Done():
-			}
-			for m := most.Load(); n > m && !most.CompareAndSwap(m, n); m = most.Load() {
-			}
-		}
-		handler.ServeHTTP(w, r)
-	}))
-	t.Cleanup(server.Close)
-	names := make([]string, 200)
-	for i := range names {
-		names[i] = fmt.Sprintf("%d.jpg", i)
-	}
-	p := open(t, ctx, server.URL)
-	eval[chromedp.Void](p, `window.revoked = 0; const revoke = URL.revokeObjectURL; URL.revokeObjectURL = url => { window.revoked++; revoke.call(URL, url); }; undefined`)
-	p.do(chromedp.SetUploadFiles(chromedp.CSS("#files"), write(t, names...)))
-	p.wait(`document.querySelectorAll('#cards > li').length === 200`)
-	const places = `JSON.stringify([...document.querySelectorAll('#cards > li')].map(li => li.getBoundingClientRect()))`
-	before := eval[string](p, places)
-	close(measured)
-	p.wait(settled(200))
-	var got []string
-	for _, c := range p.cards() {
-		if c.State != "done" {
-			t.Errorf("%+v", c)
-		}
-		got = append(got, c.Name)
-	}
-	if !slices.Equal(got, names) {
-		t.Errorf("the cards are in the order %q", got)
-	}
-	if most.Load() > 4 || asked.Load() != 200 {
-		t.Errorf("%d requests, %d at a time, want 200, at most 4", asked.Load(), most.Load())
-	}
-	if after := eval[string](p, places); after != before {
-		t.Errorf("results move what is on the page: the cards were at %.200s…, are at %.200s…", before, after)
-	}
-	p.click("#cards > li:nth-child(2) button")
-	p.wait(`document.querySelectorAll('#cards > li').length === 199 && window.revoked === 1`)
-	if got := p.text("#cards > li:nth-child(2) .name span"); got != "2.jpg" {
-		t.Errorf("after the second card is removed, %q is there", got)
-	}
-	p.click("#clear")
-	p.wait(`document.querySelectorAll('#cards > li').length === 0 && window.revoked === 200 && !document.getElementById('results').checkVisibility()`)
-	p.calm()
 }

@@ -30,7 +30,8 @@ func TestTritonClient(t *testing.T) {
 	defer c.Close()
 	url := listen(t, start(t, serve.Options{}))
 	dir := t.TempDir()
-	args := []string{filepath.Join("testdata", "triton.py"), strings.TrimPrefix(url, "http://"), "stripes", filepath.Join(dir, "pixels")}
+	script, address := filepath.Join("testdata", "triton.py"), strings.TrimPrefix(url, "http://")
+	args := []string{script, address, "stripes", filepath.Join(dir, "pixels")}
 	var want []classify.Prediction
 	var raw []byte
 	for i := range 5 {

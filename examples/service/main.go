@@ -10,7 +10,7 @@
 //	//go:embed model.onnx
 //	var model []byte
 //
-// with engine.NewClassifier(model, options).
+// with classify.New(model, options).
 package main
 
 import (
@@ -25,7 +25,7 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/vitft/vitft/engine"
+	"github.com/vitft/vitft/engine/classify"
 	"github.com/vitft/vitft/vit"
 )
 
@@ -41,7 +41,7 @@ func main() {
 }
 
 func serve(ctx context.Context, model, addr string) error {
-	c, err := engine.OpenClassifier(model, engine.ClassifierOptions{MaxPixels: 50e6})
+	c, err := classify.Open(model, classify.Options{MaxPixels: 50e6})
 	if err != nil {
 		return err
 	}
@@ -61,7 +61,7 @@ func serve(ctx context.Context, model, addr string) error {
 }
 
 // handler classifies the images in request bodies. Requests at the same time share runs of the model.
-func handler(c *engine.Classifier) http.Handler {
+func handler(c *classify.Classifier) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		image, err := io.ReadAll(http.MaxBytesReader(w, r.Body, 20<<20))
 		if err != nil {

@@ -16,6 +16,8 @@ import (
 	"testing"
 
 	"github.com/vitft/vitft/engine"
+	"github.com/vitft/vitft/engine/classify"
+	"github.com/vitft/vitft/engine/device"
 	"github.com/vitft/vitft/onnx"
 )
 
@@ -55,7 +57,7 @@ func TestService(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c, err := engine.OpenClassifier(run.Run, engine.ClassifierOptions{Provider: "cpu"})
+	c, err := classify.Open(run.Run, classify.Options{Device: device.Options{Provider: "cpu"}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -69,7 +71,7 @@ func TestService(t *testing.T) {
 		}
 		var got struct {
 			Label string
-			Top   []engine.Score
+			Top   []classify.Score
 		}
 		err = json.NewDecoder(response.Body).Decode(&got)
 		response.Body.Close()
