@@ -8,7 +8,6 @@ import (
 
 	"github.com/vitft/vitft/engine/dataset"
 	kinds "github.com/vitft/vitft/engine/fault"
-	"github.com/vitft/vitft/engine/report"
 	"github.com/vitft/vitft/onnx"
 	"github.com/vitft/vitft/onnx/graph"
 )
@@ -40,7 +39,7 @@ func KindOf(err error) Kind {
 		return KindConfig
 	case errors.Is(err, onnx.ErrRuntime):
 		return KindRuntime
-	case errors.Is(err, ErrData), errors.Is(err, dataset.ErrData), errors.Is(err, report.ErrData), errors.Is(err, graph.ErrModel), errors.Is(err, fs.ErrNotExist):
+	case errors.Is(err, ErrData), errors.Is(err, dataset.ErrData), err != nil && kinds.Of(err) == kinds.Data, errors.Is(err, graph.ErrModel), errors.Is(err, fs.ErrNotExist):
 		return KindData
 	}
 	return KindOther

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/vitft/vitft/calib"
+	"github.com/vitft/vitft/engine/metric"
 	"github.com/vitft/vitft/engine/report"
 	"github.com/vitft/vitft/head"
 	"github.com/vitft/vitft/onnx"
@@ -183,7 +184,11 @@ func (r runFolder) writeReport(m Metrics) error {
 	if err != nil {
 		return err
 	}
-	run, err := report.LoadWith(string(r), text)
+	var measured metric.Metrics
+	if err := json.Unmarshal(text, &measured); err != nil {
+		return err
+	}
+	run, err := report.LoadWith(string(r), measured)
 	if err != nil {
 		return fmt.Errorf("write the report: %w", err)
 	}

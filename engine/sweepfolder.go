@@ -13,6 +13,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"github.com/vitft/vitft/engine/report"
+	"github.com/vitft/vitft/engine/run"
 	"github.com/vitft/vitft/engine/sweep"
 )
 
@@ -50,7 +51,7 @@ func (r runFolder) createSweep(c Config, shared Training, x sweep.Experiment) (_
 			err = errors.Join(err, lock.Close())
 		}
 	}()
-	for _, name := range []string{headsFile, summaryFile, summaryTextFile, report.File} {
+	for _, name := range []string{headsFile, summaryFile, summaryTextFile, run.ReportFile.Name} {
 		if err := os.Remove(r.path(name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return nil, fmt.Errorf("clear the folder of the sweep: %w", err)
 		}
@@ -109,5 +110,6 @@ func (r runFolder) finishSweep(s *sweep.Summary) error {
 	if err != nil {
 		return err
 	}
-	return report.SaveSweep(string(r))
+	_, err = report.Save(string(r))
+	return err
 }

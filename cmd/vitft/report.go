@@ -1,8 +1,6 @@
 package main
 
 import (
-	"path/filepath"
-
 	"github.com/spf13/cobra"
 
 	"github.com/vitft/vitft/engine/report"
@@ -16,21 +14,11 @@ func (a *app) reportCommand() *cobra.Command {
 		Example: "  vitft report run\n  vitft report sweep-ablation",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(_ *cobra.Command, args []string) error {
-			if err := saveReport(args[0]); err != nil {
+			path, err := report.Save(args[0])
+			if err != nil {
 				return err
 			}
-			return a.printf("report: %s\n", filepath.Join(args[0], report.File))
+			return a.printf("report: %s\n", path)
 		},
 	}
-}
-
-func saveReport(dir string) error {
-	if report.IsSweep(dir) {
-		return report.SaveSweep(dir)
-	}
-	run, err := report.Load(dir)
-	if err != nil {
-		return err
-	}
-	return run.Save()
 }

@@ -10,7 +10,11 @@ func (r *Run) ECEs(before bool) (ece [4]float64) {
 		of = confidenceBefore
 	}
 	for i := range ece {
-		ece[i] = calib.ECE(r.bins(i-1, of))
+		groups := calib.Shots()
+		if i > 0 {
+			groups = groups[i-1 : i]
+		}
+		ece[i] = calib.ECE(r.bins(of, groups...))
 	}
 	return ece
 }

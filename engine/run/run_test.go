@@ -170,7 +170,7 @@ func TestCreateKeepsWhatWasTrained(t *testing.T) {
 	if _, err := Open(string(d) + ".1"); err != nil {
 		t.Errorf("the finished run was not kept whole: %v", err)
 	}
-	if !CheckpointFile.Exists(d + ".2") || len(notes) != 2 || !strings.Contains(notes[1], "kept") {
+	if !CheckpointFile.Exists(d+".2") || len(notes) != 2 || !strings.Contains(notes[1], "kept") {
 		t.Errorf("the interrupted run was not kept; notes %q", notes)
 	}
 }
