@@ -22,7 +22,8 @@ type Row struct {
 	Brief      bool // is in the line over the terminal's table of groups
 	Tables     Table
 
-	// By group there is Part of each group's share, in tables under Prefix and the group's name; nil where there is none.
+	// By group there is Part of each group's share, in tables under Prefix and the group's name; nil where there is
+	// none.
 	Part   func(*GroupMetrics) *Number
 	Prefix string
 
@@ -57,8 +58,8 @@ const (
 	Decimal               // as it is
 )
 
-// Table is a table of a sweep. One that has little room has the columns of few metrics only, and those of a table are in
-// all the larger ones too.
+// Table is a table of a sweep. One that has little room has the columns of few metrics only, and those of a table are
+// in all the larger ones too.
 type Table int
 
 // The tables, from the one with the most columns to that with the fewest.

@@ -62,8 +62,7 @@ func (r *Run) byFrequency() []int {
 	return order
 }
 
-// classChart shows each class's accuracy under its number of training images,
-// classes sorted by that number.
+// classChart shows each class's accuracy under its number of training images, classes sorted by that number.
 func (r *Run) classChart() template.HTML {
 	order := r.byFrequency()
 	classes := len(order)
@@ -146,8 +145,7 @@ func (r *Run) addGroupMeans(p *plot.Plot) {
 	}
 }
 
-// powers marks 1, 10, 100, … up to most on an axis of logarithms; a narrow range
-// gets its top too.
+// powers marks 1, 10, 100, … up to most on an axis of logarithms; a narrow range gets its top too.
 func powers(most float64) plot.ConstantTicks {
 	var ticks plot.ConstantTicks
 	for v := 1.0; v <= most; v *= 10 {
@@ -174,9 +172,8 @@ type reliability struct {
 func confidence(p prediction) float64       { return float64(p.Confidence) }
 func confidenceBefore(p prediction) float64 { return float64(p.Before) }
 
-// reliability is the diagrams of all samples and of the groups by true class,
-// in the bins that the ECE of metrics.json is computed in; before calibration
-// too where there was one.
+// reliability is the diagrams of all samples and of the groups by true class, in the bins that the ECE of metrics.json
+// is computed in; before calibration too where there was one.
 func (r *Run) reliability() []reliabilities {
 	m := &r.metrics
 	after := reliabilities{Diagrams: r.diagrams(m.ECE, m.Groups, "", confidence)}
@@ -252,8 +249,7 @@ func (r *Run) diagram(name, when string, ece metric.Number, colour role, bins []
 	return d
 }
 
-// switchEpoch is between the last epoch of the first phase and the next one; 0
-// if the phase never changes.
+// switchEpoch is between the last epoch of the first phase and the next one; 0 if the phase never changes.
 func (r *Run) switchEpoch() float64 {
 	for i := 1; i < len(r.history); i++ {
 		if r.history[i].Phase != r.history[i-1].Phase {
@@ -339,8 +335,7 @@ func (r *Run) rateChart() template.HTML {
 		curve{line(ink, 1.6, nil), true, func(e head.Epoch) float64 { return e.LR }})
 }
 
-// accuracyChart is balanced accuracy and the groups', on the validation set or,
-// without one, on the training set.
+// accuracyChart is balanced accuracy and the groups', on the validation set or, without one, on the training set.
 func (r *Run) accuracyChart() template.HTML {
 	of := func(e head.Epoch) head.Accuracy { return e.Train }
 	if r.validated() {
@@ -362,8 +357,7 @@ func (r *Run) validated() bool {
 	return slices.ContainsFunc(r.history, func(e head.Epoch) bool { return e.Val != nil })
 }
 
-// kappaChart is the mean κ of each group over the epochs, in a band of one
-// standard deviation over the classes.
+// kappaChart is the mean κ of each group over the epochs, in a band of one standard deviation over the classes.
 func (r *Run) kappaChart() template.HTML {
 	if len(r.kappa) == 0 || len(r.history) == 0 {
 		return ""

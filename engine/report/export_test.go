@@ -2,8 +2,8 @@ package report
 
 import "github.com/vitft/vitft/calib"
 
-// ECEs are the calibration errors of the reliability diagrams: of all samples,
-// then of the groups; before calibration, if asked for.
+// ECEs are the calibration errors of the reliability diagrams: of all samples, then of the groups; before calibration,
+// if asked for.
 func (r *Run) ECEs(before bool) (ece [4]float64) {
 	of := confidence
 	if before {

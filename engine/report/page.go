@@ -191,8 +191,7 @@ func cut[T any](list []T, most int) (head []T, more int) {
 	return list[:most], len(list) - most
 }
 
-// security lets the page use its own style and script and pictures within it,
-// and nothing from elsewhere.
+// security lets the page use its own style and script and pictures within it, and nothing from elsewhere.
 func security() string {
 	hash := sha256.Sum256([]byte(sortJS))
 	return "default-src 'none'; style-src 'unsafe-inline'; img-src data:; script-src 'sha256-" + base64.StdEncoding.EncodeToString(hash[:]) + "'"
@@ -308,8 +307,7 @@ func calibrationText(c *metric.Calibration, folds string) string {
 	return fmt.Sprintf("%s: %s, fitted on %s", c.Method, temperature, on)
 }
 
-// pairs are the classes most often taken for a certain other one, and the
-// number of all mistakes.
+// pairs are the classes most often taken for a certain other one, and the number of all mistakes.
 func (r *Run) pairs() ([]pair, int) {
 	times := map[[2]int]int{}
 	wrong := 0
@@ -333,8 +331,8 @@ func (r *Run) pairs() ([]pair, int) {
 	return list, wrong
 }
 
-// classes are the rows of the table: all classes or, of very many, the least
-// accurate, those with most training images first.
+// classes are the rows of the table: all classes or, of very many, the least accurate, those with most training images
+// first.
 func (r *Run) classes() []classRow {
 	order := r.byFrequency()
 	if len(order) > tableClasses {

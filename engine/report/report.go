@@ -8,16 +8,16 @@
 // pictures of the worst mistakes. [LoadSweep] reads sweep.yaml, summary.csv and heads.csv. The same files give the same
 // bytes. What files hold and what metrics are is said by the packages run and metric alone.
 //
-// The page is one file without outside references; it refuses to load any by its own content security policy. It follows
-// the reader's light or dark setting, needs no script (a small one sorts tables) and prints in light. Plots are SVG whose
-// colours are variables of the page's style sheet.
+// The page is one file without outside references; it refuses to load any by its own content security policy. It
+// follows the reader's light or dark setting, needs no script (a small one sorts tables) and prints in light. Plots are
+// SVG whose colours are variables of the page's style sheet.
 //
 // # Caveats
 //
 // predictions.csv has the confidence of the predicted class only, so reliability is that of the top label. Beyond 200
 // classes the plot by class shows runs of neighbours, beyond 1,000 the table only the least accurate. The plots of a
-// sweep show its 150 most accurate configurations, an order that the test images make and that is no selection; its table
-// 1,000.
+// sweep show its 150 most accurate configurations, an order that the test images make and that is no selection; its
+// table 1,000.
 package report
 
 import (
@@ -63,8 +63,8 @@ func save(dir run.Folder, write func(io.Writer) error) error {
 
 // A Run is what the files of one run folder say.
 type Run struct {
-	// Open returns the content of an image that predictions.csv names. By default it is read from its file, or from the
-	// IDX file that it is in.
+	// Open returns the content of an image that predictions.csv names. By default it is read from its file, or from
+	// the IDX file that it is in.
 	Open func(path string) ([]byte, error)
 
 	dir         run.Folder

@@ -22,8 +22,7 @@ import (
 	"github.com/vitft/vitft/internal/vec"
 )
 
-// sweepFixture describes the folder of a sweep to draw up, whose tables the
-// package sweep makes of random predictions.
+// sweepFixture describes the folder of a sweep to draw up, whose tables the package sweep makes of random predictions.
 type sweepFixture struct {
 	experiment string
 	shared     string                              // more keys of sweep.yaml
@@ -385,8 +384,7 @@ func FuzzSweep(f *testing.F) {
 	})
 }
 
-// loadsAndWrites expects a page that can be written, or its files refused as
-// bad data.
+// loadsAndWrites expects a page that can be written, or its files refused as bad data.
 func loadsAndWrites(t *testing.T, page interface{ Write(io.Writer) error }, err error) {
 	t.Helper()
 	if err != nil {

@@ -41,9 +41,8 @@ func (s *Sweep) baseline() *configuration {
 	return nil
 }
 
-// ranked are the most accurate configurations, up to a number, the best first,
-// with the baseline and the selected ones whatever their rank. Those of which
-// no head was trained come last.
+// ranked are the most accurate configurations, up to a number, the best first, with the baseline and the selected ones
+// whatever their rank. Those of which no head was trained come last.
 func (s *Sweep) ranked(most int) []*configuration {
 	list := slices.Clone(s.configurations)
 	accuracy := func(c *configuration) float64 {
@@ -105,8 +104,8 @@ func rowPlot(x string, rows []*configuration, named bool) *plot.Plot {
 // rowAt is where row i is: the first is at the top.
 func rowAt(i int, rows []*configuration) float64 { return float64(len(rows) - i) }
 
-// rowMark is a value in a row, with an interval where low and high are not NaN.
-// A value beyond the axis is written at its edge.
+// rowMark is a value in a row, with an interval where low and high are not NaN. A value beyond the axis is written at
+// its edge.
 type rowMark struct {
 	row, value, low, high float64
 	glyph                 draw.GlyphStyle
@@ -149,10 +148,9 @@ func (c *configuration) glyph() draw.GlyphStyle {
 	return g
 }
 
-// differenceChart is a forest plot: each configuration's difference from the
-// baseline with its interval, where there is one, and beside it the balanced
-// accuracy of each seed with mean and deviation. The axes fit all rows, of
-// which part is drawn.
+// differenceChart is a forest plot: each configuration's difference from the baseline with its interval, where there is
+// one, and beside it the balanced accuracy of each seed with mean and deviation. The axes fit all rows, of which part
+// is drawn.
 func (s *Sweep) differenceChart(part, rows []*configuration) template.HTML {
 	differences, accuracies := rowPlot("difference of balanced accuracy", part, true), rowPlot("balanced accuracy", part, s.baseline() == nil)
 	var allDifferences, allAccuracies [][3]float64
@@ -192,8 +190,7 @@ func (s *Sweep) differenceChart(part, rows []*configuration) template.HTML {
 	return beside("Difference of each configuration’s balanced accuracy from the baseline with its 95 % interval, and balanced accuracy of each seed", 900, height, differences, accuracies)
 }
 
-// detailChart is the groups' accuracies and errors of calibration. The axes fit
-// all rows, of which part is drawn.
+// detailChart is the groups' accuracies and errors of calibration. The axes fit all rows, of which part is drawn.
 func (s *Sweep) detailChart(part, rows []*configuration) template.HTML {
 	accuracies, errors := rowPlot("accuracy", part, true), rowPlot("ECE", part, false)
 	all := draw.GlyphStyle{Color: ink, Radius: 3, Shape: draw.CrossGlyph{}}
@@ -251,10 +248,9 @@ func vertical(p *plot.Plot, x float64) polyline {
 	return polyline{plotter.XYs{{X: x, Y: p.Y.Min}, {X: x, Y: p.Y.Max}}, line(muted, 1, []vg.Length{4, 3})}
 }
 
-// fence sets an axis to the values (low, value, high) that are no outliers, and
-// to those of with: an outlier is further than three times the quartiles'
-// distance from them (Tukey's outer fence). A failed configuration shall not
-// press all others together.
+// fence sets an axis to the values (low, value, high) that are no outliers, and to those of with: an outlier is further
+// than three times the quartiles' distance from them (Tukey's outer fence). A failed configuration shall not press all
+// others together.
 func fence(a *plot.Axis, values [][3]float64, with ...float64) {
 	values = slices.DeleteFunc(values, func(v [3]float64) bool { return !drawable(v[1]) })
 	slices.SortFunc(values, func(a, b [3]float64) int { return cmp.Compare(a[1], b[1]) })

@@ -24,8 +24,8 @@ const (
 	wideRange   = 30 // between values of a setting, from which on their axis is one of logarithms
 )
 
-// varying is what a curve against a setting is made of: the configurations that
-// differ in that one numeric setting only.
+// varying is what a curve against a setting is made of: the configurations that differ in that one numeric setting
+// only.
 type varying struct {
 	key    string
 	points []point
@@ -72,8 +72,7 @@ func (s *Sweep) varyings() []varying {
 	return list
 }
 
-// value is a configuration's numeric setting. A switch at an epoch becomes a
-// fraction of the epochs, as one below 1 is.
+// value is a configuration's numeric setting. A switch at an epoch becomes a fraction of the epochs, as one below 1 is.
 func (s *Sweep) value(c *configuration, key string) (float64, bool) {
 	v, err := strconv.ParseFloat(c.text(key), 64)
 	if key == "switch" && v >= 1 {
@@ -83,8 +82,7 @@ func (s *Sweep) value(c *configuration, key string) (float64, bool) {
 	return v, err == nil && drawable(v)
 }
 
-// setting is a configuration's own or, where it does not vary, that of all; ""
-// where it is a default.
+// setting is a configuration's own or, where it does not vary, that of all; "" where it is a default.
 func (s *Sweep) setting(c *configuration, key string) string {
 	if slices.Contains(s.summary.Keys, key) {
 		return c.text(key)
@@ -113,8 +111,7 @@ func (s *Sweep) curves() ([]sweepCurve, int) {
 	return list, more
 }
 
-// distinct names the loss of a curve and those settings that tell it from
-// others of the same setting.
+// distinct names the loss of a curve and those settings that tell it from others of the same setting.
 func (s *Sweep) distinct(v varying, alike []varying) string {
 	var parts []string
 	for _, key := range s.summary.Keys {
@@ -130,8 +127,8 @@ func (s *Sweep) distinct(v varying, alike []varying) string {
 	return strings.Join(parts, " ")
 }
 
-// curve draws balanced accuracy with its deviation over seeds, and the groups'
-// accuracies below, in ranges that all curves alike share.
+// curve draws balanced accuracy with its deviation over seeds, and the groups' accuracies below, in ranges that all
+// curves alike share.
 func (s *Sweep) curve(v varying, alike []varying, description string) template.HTML {
 	label := v.key
 	if label == "switch" {
@@ -187,8 +184,7 @@ func (s *Sweep) curve(v varying, alike []varying, description string) template.H
 	return render(description, 440, panel{above, 150}, panel{below, 170})
 }
 
-// settingAxis sets the horizontal axis, which all curves alike share, and
-// returns where a value is on it.
+// settingAxis sets the horizontal axis, which all curves alike share, and returns where a value is on it.
 func (s *Sweep) settingAxis(v varying, alike []varying, above, below *plot.Plot) func(float64) float64 {
 	low, high := math.Inf(1), math.Inf(-1)
 	for _, w := range alike {

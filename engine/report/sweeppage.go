@@ -49,8 +49,8 @@ type sweepRow struct {
 	Cells              []sweepCell
 }
 
-// sweepCell is a value as it is shown, its deviation or interval, and the value
-// to sort by. All are empty where there is none.
+// sweepCell is a value as it is shown, its deviation or interval, and the value to sort by. All are empty where there
+// is none.
 type sweepCell struct{ Text, Around, Sort string }
 
 func (s *Sweep) page() *sweepPage {
