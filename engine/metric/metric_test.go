@@ -171,7 +171,7 @@ func TestColumns(t *testing.T) {
 	for _, c := range metric.Columns() {
 		keys = append(keys, c.Key)
 		values[c.Key] = c.Of(&m)
-		if c.Before {
+		if c.After != "" {
 			before = append(before, c.Key)
 			if v := c.Of(new(metric.Metrics)); !math.IsNaN(v) {
 				t.Errorf("%s without calibration is %v", c.Key, v)

@@ -22,6 +22,7 @@ import (
 	"github.com/vitft/vitft/engine/metric"
 	"github.com/vitft/vitft/engine/report"
 	"github.com/vitft/vitft/engine/run"
+	"github.com/vitft/vitft/internal/testkit"
 )
 
 var sections = []string{"results", "run", "groups", "frequency", "reliability", "kappa", "curves", "confusions", "mistakes", "classes", "warnings"}
@@ -492,5 +493,50 @@ func BenchmarkReport(b *testing.B) {
 				}
 			})
 		}
+	}
+}
+
+// A metric more is a line of the results and, where its row says so, a column of a sweep.
+func TestOneMetricMore(t *testing.T) {
+	rows := metric.Rows
+	defer func() { metric.Rows = rows }()
+	metric.Rows = append(slices.Clone(rows), metric.Row{
+		Key: "surprise", Title: "Surprise", Help: "top-1 by another name", Better: metric.Lower, Calibrated: true, Tables: metric.Page,
+		Field: func(*metric.Scores) *metric.Number { return new(metric.Number(0.125)) },
+		Of:    func(*metric.Sample) float64 { return 0.125 },
+	})
+	dir, _ := fixture{classes: 3, temperature: []float64{0.5}}.write(t)
+	lines := parse(t, write(t, dir)).section(t, "results").rows()
+	if want := []string{"Surprise", "0.1250 →", "0.1250", "top-1 by another name"}; !slices.Equal(lines[len(lines)-1], want) {
+		t.Errorf("the last line is %q, want %q", lines[len(lines)-1], want)
+	}
+	sweep, _ := sweepFixture{experiment: ablation, calibrated: true}.write(t)
+	head := parse(t, writeSweep(t, sweep)).section(t, "results").named("thead")[0].content
+	if !strings.Contains(head, "Surprise before") || !strings.Contains(head, "Surprise") {
+		t.Errorf("the columns are %q", head)
+	}
+}
+
+// Whoever has the images at hand gives them to the report.
+func TestImagesAreOpenedByTheCaller(t *testing.T) {
+	dir, _ := fixture{classes: 3, path: func(_ string, i int) string { return fmt.Sprint("bucket/", i) }}.write(t)
+	r, err := report.Load(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	picture := testkit.PNG(t, testkit.Picture(1, 2, 3))
+	r.Open = func(path string) ([]byte, error) {
+		if !strings.HasPrefix(path, "bucket/") {
+			t.Errorf("asked for %s", path)
+		}
+		return picture, nil
+	}
+	var page strings.Builder
+	if err := r.Write(&page); err != nil {
+		t.Fatal(err)
+	}
+	mistakes := parse(t, page.String()).section(t, "mistakes")
+	if n := len(mistakes.named("img")); n == 0 || n != len(mistakes.named("li")) {
+		t.Errorf("%d pictures of %d mistakes", n, len(mistakes.named("li")))
 	}
 }
