@@ -26,15 +26,10 @@ func ExampleMeasure() {
 	m := metric.Measure(logits, nil, []int{0, 0, 1, 2, 2}, []string{"cat", "dog", "axolotl"}, []int{300, 50, 5})
 	m.Split = "test"
 	fmt.Print(m.Text())
-	// Output:
-	// test: 5 samples, top-1 0.8000, top-5 1.0000, macro-F1 0.8222, NLL 0.3952
+	// Output: test: 5 samples, top-1 0.8000, top-5 1.0000, macro-F1 0.8222, NLL 0.3952
 	//
-	// group     classes  accuracy      ECE
-	// all             3    0.8333   0.2329
-	// many            1    1.0000   0.0958
-	// medium          1    1.0000   0.0133
-	// few             1    0.5000   0.4799
-	// worst           1    0.5000        –
+	// group     classes  accuracy      ECE all             3    0.8333   0.2329 many            1    1.0000   0.0958
+	// medium          1    1.0000   0.0133 few             1    0.5000   0.4799 worst           1    0.5000        –
 }
 
 // fixture is a case that testdata/metrics.py made with scikit-learn and numpy.
@@ -176,7 +171,7 @@ func TestColumns(t *testing.T) {
 	for _, c := range metric.Columns() {
 		keys = append(keys, c.Key)
 		values[c.Key] = c.Of(&m)
-		if c.Before {
+		if c.After != "" {
 			before = append(before, c.Key)
 			if v := c.Of(new(metric.Metrics)); !math.IsNaN(v) {
 				t.Errorf("%s without calibration is %v", c.Key, v)

@@ -22,7 +22,8 @@ type Row struct {
 	Brief      bool // is in the line over the terminal's table of groups
 	Tables     Table
 
-	// By group there is Part of each group's share, in tables under Prefix and the group's name; nil where there is none.
+	// By group there is Part of each group's share, in tables under Prefix and the group's name; nil where there is
+	// none.
 	Part   func(*GroupMetrics) *Number
 	Prefix string
 
@@ -57,8 +58,8 @@ const (
 	Decimal               // as it is
 )
 
-// Table is a table of a sweep. One that has little room has the columns of few metrics only, and those of a table are in
-// all the larger ones too.
+// Table is a table of a sweep. One that has little room has the columns of few metrics only, and those of a table are
+// in all the larger ones too.
 type Table int
 
 // The tables, from the one with the most columns to that with the fewest.
@@ -204,57 +205,50 @@ type Column struct {
 	Help         string
 	Tables       Table
 	Lead         bool
-	Before       bool // calibration, else what it became; NaN where there was none
+	After        string // of one before calibration: the key of what it became
 	Of           func(*Metrics) float64
 }
 
 // Columns are those of the largest table of a sweep, those before calibration last.
 func Columns() []Column {
-	return slices.Concat(columns(false), columns(true))
-}
-
-func columns(before bool) []Column {
-	var list []Column
-	suffix, help := "", ""
-	if before {
-		suffix, help = " before", ", before calibration"
-	}
-	add := func(key, title, short, text string, in Table, lead bool, of func(*Scores, *Groups) Number) {
-		list = append(list, Column{key, title + suffix, short + suffix, text + help, in, lead, before, func(m *Metrics) float64 {
-			switch {
-			case !before:
-				return float64(of(&m.Scores, &m.Groups))
-			case m.Calibration == nil:
-				return math.NaN()
-			}
-			return float64(of(&m.Calibration.Before.Scores, &m.Calibration.Before.Groups))
-		}})
-	}
+	var after, before []Column
 	for _, r := range Rows {
-		if r.Tables == NoTable || before && !r.Calibrated {
+		if r.Tables == NoTable {
 			continue
 		}
-		key, in := r.Key, r.Tables
-		if before {
-			key += "_before"
-
+		add := func(group, title, short, help string, in Table, of func(*Scores, *Groups) Number) {
+			key := func(middle string) string {
+				switch {
+				case group == "":
+					return r.Key + middle
+				case r.Prefix == "":
+					return group
+				}
+				return r.Key + middle + "_" + group
+			}
+			c := Column{key(""), title, short, help, r.Tables, r.Lead && group == "", "",
+				func(m *Metrics) float64 { return float64(of(&m.Scores, &m.Groups)) }}
+			after = append(after, c)
+			if !r.Calibrated {
+				return
+			}
+			before = append(before, Column{key("_before"), title + " before", short + " before", help + ", before calibration",
+				in, false, c.Key, func(m *Metrics) float64 {
+					if m.Calibration == nil {
+						return math.NaN()
+					}
+					return float64(of(&m.Calibration.Before.Scores, &m.Calibration.Before.Groups))
+				}})
 		}
-		add(key, r.Title, r.Short, r.Help, in, r.Lead, func(s *Scores, _ *Groups) Number { return *r.Field(s) })
+		add("", r.Title, r.Short, r.Help, r.Tables, func(s *Scores, _ *Groups) Number { return *r.Field(s) })
 		if r.Part == nil {
 			continue
 		}
-		if before {
-			in = min(in, Markdown)
-		}
 		for _, g := range calib.Shots() {
-			of := func(_ *Scores, groups *Groups) Number { return *r.Part(&groups[g]) }
-			prefix := ""
-			if r.Prefix != "" {
-				prefix = key + "_"
-			}
-			title := r.Prefix + g.String()
-			add(prefix+g.String(), strings.ToUpper(title[:1])+title[1:], title, "of classes with "+g.Range()+" training images", in, false, of)
+			short := r.Prefix + g.String()
+			add(g.String(), strings.ToUpper(short[:1])+short[1:], short, "of classes with "+g.Range()+" training images",
+				min(r.Tables, Markdown), func(_ *Scores, groups *Groups) Number { return *r.Part(&groups[g]) })
 		}
 	}
-	return list
+	return slices.Concat(after, before)
 }

@@ -14,6 +14,7 @@ import (
 	"gonum.org/v1/plot/vg/draw"
 
 	"github.com/vitft/vitft/calib"
+	"github.com/vitft/vitft/engine/metric"
 	"github.com/vitft/vitft/head"
 )
 
@@ -22,17 +23,6 @@ const (
 	namedClasses = 40  // up to so many the plot by class has names on its axis
 	singleMarks  = 200 // up to so many it has a mark for each class
 )
-
-// groupNames and groupRules are the groups by number of training images (Liu et
-// al., CVPR 2019), in the order of metrics.groups.
-var (
-	groupNames = [3]string{"many", "medium", "few"}
-	groupRules = [3]string{"more than 100", "20 to 100", "fewer than 20"}
-)
-
-func groupOf(trainCount int) int {
-	return slices.Index(groupNames[:], string(head.GroupOf(trainCount)))
-}
 
 func line(colour role, width vg.Length, dashes []vg.Length) draw.LineStyle {
 	return draw.LineStyle{Color: colour, Width: width, Dashes: dashes}
@@ -44,9 +34,10 @@ func (r *Run) groupChart() template.HTML {
 	limit(&p.Y, 0, 1)
 	limit(&p.X, -0.5, 2.5)
 	var ticks plot.ConstantTicks
-	for g, m := range r.metrics.Groups.all() {
+	for g, m := range r.metrics.Groups {
 		at := float64(g)
-		ticks = append(ticks, plot.Tick{Value: at, Label: groupNames[g] + ": " + format(m.Accuracy, 3) + "\n" + count(m.Classes, "class", "classes")})
+		label := calib.Shot(g).String() + ": " + m.Accuracy.Text(3) + "\n" + count(m.Classes, "class", "classes")
+		ticks = append(ticks, plot.Tick{Value: at, Label: label})
 		if drawable(float64(m.Accuracy)) {
 			p.Add(boxes{{at - 0.32, at + 0.32, 0, float64(m.Accuracy), groupRoles[g]}})
 		}
@@ -71,8 +62,7 @@ func (r *Run) byFrequency() []int {
 	return order
 }
 
-// classChart shows each class's accuracy under its number of training images,
-// classes sorted by that number.
+// classChart shows each class's accuracy under its number of training images, classes sorted by that number.
 func (r *Run) classChart() template.HTML {
 	order := r.byFrequency()
 	classes := len(order)
@@ -90,7 +80,7 @@ func (r *Run) classChart() template.HTML {
 		from, to := i*classes/runs, (i+1)*classes/runs
 		middle := float64(from+1+to) / 2 // ranks count from 1
 		half := 0.4 * float64(to-from)
-		group := groupOf(r.metrics.PerClass[order[(from+to)/2]].TrainCount)
+		group := r.metrics.PerClass[order[(from+to)/2]].Shot()
 		var sum, images, n float64
 		low, high := math.Inf(1), 0.0
 		for _, k := range order[from:to] {
@@ -146,7 +136,7 @@ func (r *Run) classChart() template.HTML {
 // addGroupMeans draws each group's accuracy over its classes.
 func (r *Run) addGroupMeans(p *plot.Plot) {
 	from := 0
-	for _, g := range r.metrics.Groups.all() {
+	for _, g := range r.metrics.Groups {
 		to := from + g.Classes
 		if a := float64(g.Accuracy); drawable(a) && g.Classes > 0 {
 			p.Add(polyline{plotter.XYs{{X: float64(from) + 0.5, Y: a}, {X: float64(to) + 0.5, Y: a}}, line(ink, 1, []vg.Length{4, 3})})
@@ -155,8 +145,7 @@ func (r *Run) addGroupMeans(p *plot.Plot) {
 	}
 }
 
-// powers marks 1, 10, 100, … up to most on an axis of logarithms; a narrow range
-// gets its top too.
+// powers marks 1, 10, 100, … up to most on an axis of logarithms; a narrow range gets its top too.
 func powers(most float64) plot.ConstantTicks {
 	var ticks plot.ConstantTicks
 	for v := 1.0; v <= most; v *= 10 {
@@ -179,49 +168,46 @@ type reliability struct {
 	Plot    template.HTML
 }
 
-const eceBins = 15 // as in metrics.json
+// confidence and confidenceBefore are the two kinds of confidence of a prediction.
+func confidence(p prediction) float64       { return float64(p.Confidence) }
+func confidenceBefore(p prediction) float64 { return float64(p.Before) }
 
-// confidence and confidenceBefore are the two kinds of confidence of a
-// prediction.
-func confidence(p prediction) float64       { return p.confidence }
-func confidenceBefore(p prediction) float64 { return p.before }
-
-// reliability is the diagrams of all samples and of the groups by true class,
-// in the bins that the ECE of metrics.json is computed in; before calibration
-// too where there was one.
+// reliability is the diagrams of all samples and of the groups by true class, in the bins that the ECE of metrics.json
+// is computed in; before calibration too where there was one.
 func (r *Run) reliability() []reliabilities {
 	m := &r.metrics
-	after := reliabilities{Diagrams: r.diagrams(m.ECE, m.Groups.all(), "", confidence)}
+	after := reliabilities{Diagrams: r.diagrams(m.ECE, m.Groups, "", confidence)}
 	c := m.Calibration
 	if c == nil {
 		return []reliabilities{after}
 	}
 	after.When = "After calibration"
-	return []reliabilities{{"Before calibration", r.diagrams(c.Before.ECE, c.Before.Groups.all(), " before calibration", confidenceBefore)}, after}
+	before := r.diagrams(c.Before.ECE, c.Before.Groups, " before calibration", confidenceBefore)
+	return []reliabilities{{"Before calibration", before}, after}
 }
 
-func (r *Run) diagrams(ece number, groups [3]groupMetrics, when string, of func(prediction) float64) []reliability {
-	list := []reliability{r.diagram("all classes", when, ece, ink, r.bins(-1, of))}
+func (r *Run) diagrams(ece metric.Number, groups metric.Groups, when string, of func(prediction) float64) []reliability {
+	list := []reliability{r.diagram("all classes", when, ece, ink, r.bins(of, calib.Shots()...))}
 	for g, group := range groups {
-		list = append(list, r.diagram(groupNames[g], when, group.ECE, groupRoles[g], r.bins(g, of)))
+		list = append(list, r.diagram(calib.Shot(g).String(), when, group.ECE, groupRoles[g], r.bins(of, calib.Shot(g))))
 	}
 	return list
 }
 
-// bins are those of the samples whose true class is in group g, or of all.
-func (r *Run) bins(g int, of func(prediction) float64) []calib.Bin {
+// bins are those of the samples whose true class is in one of the groups.
+func (r *Run) bins(of func(prediction) float64, groups ...calib.Shot) []calib.Bin {
 	var confidence []float64
 	var hit []bool
 	for _, p := range r.predictions {
-		if g < 0 || groupOf(r.metrics.PerClass[p.label].TrainCount) == g {
+		if slices.Contains(groups, r.metrics.PerClass[p.label].Shot()) {
 			confidence, hit = append(confidence, of(p)), append(hit, p.label == p.predicted)
 		}
 	}
-	return calib.EqualWidth(confidence, hit, eceBins, 0, 1)
+	return calib.EqualWidth(confidence, hit, metric.Bins, 0, 1)
 }
 
-func (r *Run) diagram(name, when string, ece number, colour role, bins []calib.Bin) reliability {
-	d := reliability{Name: name, ECE: format(ece, 4)}
+func (r *Run) diagram(name, when string, ece metric.Number, colour role, bins []calib.Bin) reliability {
+	d := reliability{Name: name, ECE: ece.Text(4)}
 	most := 0
 	for _, b := range bins {
 		d.Samples += b.Count
@@ -263,8 +249,7 @@ func (r *Run) diagram(name, when string, ece number, colour role, bins []calib.B
 	return d
 }
 
-// switchEpoch is between the last epoch of the first phase and the next one; 0
-// if the phase never changes.
+// switchEpoch is between the last epoch of the first phase and the next one; 0 if the phase never changes.
 func (r *Run) switchEpoch() float64 {
 	for i := 1; i < len(r.history); i++ {
 		if r.history[i].Phase != r.history[i-1].Phase {
@@ -278,7 +263,7 @@ func (r *Run) switchEpoch() float64 {
 type curve struct {
 	style  draw.LineStyle
 	parted bool // at the switch, since the value means another thing after it
-	value  func(e epoch) float64
+	value  func(e head.Epoch) float64
 }
 
 // curves draws values over the epochs, with the switch.
@@ -342,39 +327,37 @@ func valueOf(v *float64) float64 {
 
 func (r *Run) lossChart() template.HTML {
 	return r.curves("Training loss over the epochs", "training loss (nats)", false,
-		curve{line(ink, 1.6, nil), true, func(e epoch) float64 { return float64(e.Loss) }})
+		curve{line(ink, 1.6, nil), true, func(e head.Epoch) float64 { return e.Loss }})
 }
 
 func (r *Run) rateChart() template.HTML {
 	return r.curves("Learning rate over the epochs", "learning rate", false,
-		curve{line(ink, 1.6, nil), true, func(e epoch) float64 { return float64(e.LR) }})
+		curve{line(ink, 1.6, nil), true, func(e head.Epoch) float64 { return e.LR }})
 }
 
-// accuracyChart is balanced accuracy and the groups', on the validation set or,
-// without one, on the training set.
+// accuracyChart is balanced accuracy and the groups', on the validation set or, without one, on the training set.
 func (r *Run) accuracyChart() template.HTML {
-	of := func(e epoch) accuracy { return e.Train }
+	of := func(e head.Epoch) head.Accuracy { return e.Train }
 	if r.validated() {
-		of = func(e epoch) accuracy {
+		of = func(e head.Epoch) head.Accuracy {
 			if e.Val == nil {
-				return accuracy{}
+				return head.Accuracy{}
 			}
 			return *e.Val
 		}
 	}
 	return r.curves("Accuracy over the epochs: balanced, and of the groups", "accuracy", true,
-		curve{line(many, 1.4, groupDashes[0]), false, func(e epoch) float64 { return valueOf(of(e).Many) }},
-		curve{line(medium, 1.4, groupDashes[1]), false, func(e epoch) float64 { return valueOf(of(e).Medium) }},
-		curve{line(few, 1.4, groupDashes[2]), false, func(e epoch) float64 { return valueOf(of(e).Few) }},
-		curve{line(ink, 1.8, nil), false, func(e epoch) float64 { return valueOf(of(e).Balanced) }})
+		curve{line(many, 1.4, groupDashes[0]), false, func(e head.Epoch) float64 { return valueOf(of(e).Many) }},
+		curve{line(medium, 1.4, groupDashes[1]), false, func(e head.Epoch) float64 { return valueOf(of(e).Medium) }},
+		curve{line(few, 1.4, groupDashes[2]), false, func(e head.Epoch) float64 { return valueOf(of(e).Few) }},
+		curve{line(ink, 1.8, nil), false, func(e head.Epoch) float64 { return valueOf(of(e).Balanced) }})
 }
 
 func (r *Run) validated() bool {
-	return slices.ContainsFunc(r.history, func(e epoch) bool { return e.Val != nil })
+	return slices.ContainsFunc(r.history, func(e head.Epoch) bool { return e.Val != nil })
 }
 
-// kappaChart is the mean κ of each group over the epochs, in a band of one
-// standard deviation over the classes.
+// kappaChart is the mean κ of each group over the epochs, in a band of one standard deviation over the classes.
 func (r *Run) kappaChart() template.HTML {
 	if len(r.kappa) == 0 || len(r.history) == 0 {
 		return ""
@@ -382,7 +365,7 @@ func (r *Run) kappaChart() template.HTML {
 	p := newPlot("epoch", "κ")
 	low, high := math.Inf(1), math.Inf(-1)
 	var lines []plot.Plotter
-	for g := range groupNames {
+	for g := range calib.Shots() {
 		var points plotter.XYs
 		var bands boxes
 		for i, e := range r.kappa {

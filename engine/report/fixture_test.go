@@ -6,6 +6,7 @@ import (
 	"encoding/csv"
 	"encoding/json"
 	"encoding/xml"
+	"errors"
 	"fmt"
 	"image"
 	"image/color"
@@ -15,18 +16,18 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
-	"slices"
 	"strconv"
 	"strings"
 	"testing"
 
 	"github.com/vitft/vitft/calib"
-	"github.com/vitft/vitft/engine"
+	"github.com/vitft/vitft/engine/metric"
 	"github.com/vitft/vitft/engine/report"
+	"github.com/vitft/vitft/engine/run"
+	"github.com/vitft/vitft/head"
 )
 
-// fixture describes a run folder to draw up; its metrics are measured by the
-// engine on random logits.
+// fixture describes a run folder to draw up; its metrics are measured on random logits.
 type fixture struct {
 	classes   int
 	perClass  int // samples; 4 by default
@@ -40,7 +41,7 @@ type fixture struct {
 }
 
 // write makes the folder and returns it with its metrics.
-func (f fixture) write(t testing.TB) (string, engine.Metrics) {
+func (f fixture) write(t testing.TB) (string, metric.Metrics) {
 	t.Helper()
 	dir := t.TempDir()
 	perClass, epochs := cmp.Or(f.perClass, 4), cmp.Or(f.epochs, 6)
@@ -66,85 +67,53 @@ func (f fixture) write(t testing.TB) (string, engine.Metrics) {
 		}
 		row[labels[i]] += 0.5 + 2*r.Float32() + 0.35*float32(math.Log(float64(f.classes)))
 	}
-	m := engine.Measure(logits, labels, names, counts)
-	before := make([]float32, len(logits))
-	calib.Softmax(logits, f.classes, 1, before)
-	probabilities := before
+	scaling := calib.Scaling{Temperature: f.temperature}
+	probabilities := make([]float32, len(logits))
+	scaling.Probabilities(logits, f.classes, probabilities)
+	m := metric.Measure(logits, probabilities, labels, names, counts)
 	if f.temperature != nil {
-		b := m
-		// What is right does not change with temperatures, so metrics of scaled logits are those of scaled probabilities.
-		scaled := slices.Clone(logits)
-		for i := range labels {
-			row := scaled[i*f.classes : (i+1)*f.classes]
-			t := f.temperature[argmax(row)%len(f.temperature)]
-			for k := range row {
-				row[k] /= float32(t)
-			}
-		}
-		m = engine.Measure(scaled, labels, names, counts)
-		m.Calibration = &engine.Calibration{Method: "classwise", FittedOn: "out-of-fold", Temperature: f.temperature,
-			Before: engine.Uncalibrated{ECE: b.ECE, MCE: b.MCE, ClasswiseECE: b.ClasswiseECE, NLL: b.NLL, Brier: b.Brier, Groups: b.Groups}}
-		probabilities = make([]float32, len(logits))
-		calib.Softmax(scaled, f.classes, 1, probabilities)
+		before := metric.Measure(logits, nil, labels, names, counts)
+		m.Calibration = &metric.Calibration{Method: "classwise", FittedOn: "out-of-fold", Temperature: f.temperature, Before: before.Uncalibrated()}
 	}
 	m.Split, m.Loss, m.Epochs, m.SwitchEpoch, m.Seed = "test", "cvs", epochs, 3, 7
-	m.Seconds = engine.Seconds{Encode: 12.25, Train: 3.5, Evaluate: 0.5}
+	m.Seconds = metric.Seconds{Encode: 12.25, Train: 3.5, Evaluate: 0.5}
 
-	predictions := [][]string{{"path", "label", "predicted", "confidence"}}
-	if f.temperature != nil {
-		predictions[0] = append(predictions[0], "confidence_before")
+	var paths []string
+	for i := range labels {
+		paths = append(paths, f.path(dir, i))
 	}
-	for i, y := range labels {
-		best := argmax(logits[i*f.classes : (i+1)*f.classes])
-		row := []string{f.path(dir, i), names[y], names[best], confidence(probabilities[i*f.classes+best])}
-		if f.temperature != nil {
-			row = append(row, confidence(before[i*f.classes+best]))
-		}
-		predictions = append(predictions, row)
-	}
-	kappa := [][]string{{"epoch", "phase", "class", "kappa", "std_err", "samples", "bins", "skipped", "shrunk"}}
-	var history strings.Builder
-	for e := 1; e <= epochs; e++ {
-		phase := "mla"
-		if e > 3 {
-			phase = "cla"
+	var history []head.Epoch
+	for n := 1; n <= epochs; n++ {
+		e := head.Epoch{Number: n, Phase: "mla", Loss: 2 / float64(n), LR: 0.03 / float64(n), Seconds: 0.1,
+			Train: head.Accuracy{Top1: new(0.8), Balanced: new(0.5 + 0.05*float64(min(n, 9))), Many: new(0.9), Medium: new(0.7)}}
+		if n > 3 {
+			e.Phase = "cla"
 		}
 		if f.plain {
-			phase = "ce"
+			e.Phase = "ce"
 		} else {
-			for k, name := range names {
-				kappa = append(kappa, []string{strconv.Itoa(e), phase, name, fmt.Sprint(1 + 0.3*r.NormFloat64()), []string{"", "0.05", "0.25"}[k%3], "9", "4", strconv.FormatBool(k%7 == 0), strconv.FormatBool(k%2 == 0)})
+			for k := range names {
+				e.Kappa = append(e.Kappa, calib.Kappa{Value: 1 + 0.3*r.NormFloat64(), StdErr: []float64{math.NaN(), 0.05, 0.25}[k%3],
+					Samples: 9, Bins: 4, Skipped: k%7 == 0, Shrunk: k%2 == 0})
 			}
 		}
-		val := ""
 		if f.validated {
-			val = `,"val":{"top1":0.5,"balanced_accuracy":0.4,"many":0.6,"medium":0.4,"few":null}`
+			e.Val = &head.Accuracy{Top1: new(0.5), Balanced: new(0.4), Many: new(0.6), Medium: new(0.4)}
 		}
-		fmt.Fprintf(&history, `{"epoch":%d,"phase":%q,"loss":%g,"lr":%g,"seconds":0.1,"train":{"top1":0.8,"balanced_accuracy":%g,"many":0.9,"medium":0.7,"few":null}%s}`+"\n",
-			e, phase, 2/float64(e), 0.03/float64(e), 0.5+0.05*float64(min(e, 9)), val)
+		history = append(history, e)
+	}
+	d := run.Folder(dir)
+	log, err := d.OpenHistory(names, history)
+	if err = errors.Join(err, log.Close(), run.MetricsFile.Write(d, m),
+		run.PredictionsFile.Write(d, run.Predict(paths, labels, logits, names, scaling))); err != nil {
+		t.Fatal(err)
 	}
 	put(t, dir, "config.yaml", "train: /photos/train\nloss: cvs\nhead: cosine\noptimizer: sgd\nlr: 0.03\nkappa: slope\nseed: 7\nviews: 4\ntta: 2\nfolds: 5\n")
 	put(t, dir, "environment.json", `{"vitft":"v1.2.3","go":"go1.26","os":"linux","arch":"amd64","cores":2,"runtime_library":{"version":"1.30.0"},
 		"provider":{"asked":"auto","ran":"cpu","note":"cuda not used: no GPU"},
 		"backbone":{"name":"/models/vit.onnx","sha256":"abc123","feature":{"tensor":"embedding","pooling":"cls","dim":192},"preprocess":{"width":224,"height":224,"resize":"shortest","interpolation":"bicubic"}}}`)
-	put(t, dir, "history.jsonl", history.String())
-	put(t, dir, "kappa.csv", csvOf(t, kappa))
-	put(t, dir, "predictions.csv", csvOf(t, predictions))
-	put(t, dir, "metrics.json", jsonOf(t, m))
 	return dir, m
 }
-
-func argmax(row []float32) int {
-	best := 0
-	for k, v := range row {
-		if v > row[best] {
-			best = k
-		}
-	}
-	return best
-}
-
-func confidence(p float32) string { return strconv.FormatFloat(float64(p), 'g', -1, 32) }
 
 // draw makes the pictures that write names by default.
 func draw(t testing.TB, dir string, n int) {

@@ -12,6 +12,10 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/vitft/vitft/calib"
+	"github.com/vitft/vitft/engine/metric"
+	"github.com/vitft/vitft/engine/run"
 )
 
 const (
@@ -32,7 +36,7 @@ var (
 	//go:embed sweep.html
 	sweepHTML string
 
-	document      = template.Must(template.New(File).Funcs(template.FuncMap{"thousands": thousands}).Parse(pageHTML))
+	document      = template.Must(template.New(run.ReportFile.Name).Funcs(template.FuncMap{"thousands": thousands}).Parse(pageHTML))
 	sweepDocument = template.Must(template.Must(document.Clone()).New("sweep").Parse(sweepHTML))
 )
 
@@ -55,8 +59,8 @@ type page struct {
 	Split    string
 	Samples  int
 	Headline []metricGroup
-	Ran      []setting
-	Config   []setting
+	Ran      []run.Entry
+	Config   []run.Entry
 
 	Calibrated bool // there are values from before calibration
 
@@ -84,7 +88,7 @@ type page struct {
 
 	Warnings     []string
 	MoreWarnings int
-	Skipped      []skippedImage
+	Skipped      []run.Skipped
 	MoreSkipped  int
 }
 
@@ -96,7 +100,7 @@ type metricGroup struct {
 type metricRow struct{ Name, Before, Value, Means string }
 
 type groupRow struct {
-	Name, Rule            string
+	calib.Shot
 	Classes               int
 	Accuracy, Before, ECE string
 }
@@ -108,8 +112,9 @@ type kappaTable struct {
 }
 
 type kappaRow struct {
-	Group, Mean, Spread, StdErr string
-	Classes, Shrunk, Skipped    int
+	Group                    calib.Shot
+	Mean, Spread, StdErr     string
+	Classes, Shrunk, Skipped int
 }
 
 // pair is a class that is taken for another.
@@ -122,27 +127,29 @@ type pair struct {
 }
 
 type classRow struct {
-	Label, Group             string
+	Label                    string
+	Group                    calib.Shot
 	TrainCount, Samples      int
 	Accuracy, Precision, ECE string
 	Bar                      float64 // accuracy in percent
 }
 
-func (r *Run) page() (*page, error) {
+func (r *Run) page() *page {
 	m := &r.metrics
 	p := &page{
-		frame: newFrame(fmt.Sprintf("%s on %s", m.Loss, source(cmp.Or(r.config.get("train"), m.Split)))),
+		frame: newFrame(fmt.Sprintf("%s on %s", m.Loss, source(cmp.Or(r.config.Text("train"), m.Split)))),
 		Split: m.Split, Samples: m.Samples,
 		Headline: r.headline(), Ran: r.whatRan(), Config: r.config,
 		GroupPlot: r.groupChart(), ClassPlot: r.classChart(), Reliability: r.reliability(),
 		KappaPlot: r.kappaChart(), Calibrated: m.Calibration != nil,
 	}
-	var before [3]groupMetrics
+	var before metric.Groups
 	if p.Calibrated {
-		before = m.Calibration.Before.Groups.all()
+		before = m.Calibration.Before.Groups
 	}
-	for g, group := range m.Groups.all() {
-		p.Groups = append(p.Groups, groupRow{groupNames[g], groupRules[g], group.Classes, format(group.Accuracy, 4), format(before[g].ECE, 4), format(group.ECE, 4)})
+	for _, g := range calib.Shots() {
+		group := m.Groups[g]
+		p.Groups = append(p.Groups, groupRow{g, group.Classes, group.Accuracy.Text(4), before[g].ECE.Text(4), group.ECE.Text(4)})
 	}
 	if len(m.PerClass) > singleMarks {
 		p.Aggregated = (len(m.PerClass) + singleMarks/2 - 1) / (singleMarks / 2)
@@ -174,7 +181,7 @@ func (r *Run) page() (*page, error) {
 	}
 	p.Warnings, p.MoreWarnings = cut(r.warnings, shownNotes)
 	p.Skipped, p.MoreSkipped = cut(r.skipped, shownNotes)
-	return p, nil
+	return p
 }
 
 func cut[T any](list []T, most int) (head []T, more int) {
@@ -184,49 +191,24 @@ func cut[T any](list []T, most int) (head []T, more int) {
 	return list[:most], len(list) - most
 }
 
-// security lets the page use its own style and script and pictures within it,
-// and nothing from elsewhere.
+// security lets the page use its own style and script and pictures within it, and nothing from elsewhere.
 func security() string {
 	hash := sha256.Sum256([]byte(sortJS))
 	return "default-src 'none'; style-src 'unsafe-inline'; img-src data:; script-src 'sha256-" + base64.StdEncoding.EncodeToString(hash[:]) + "'"
 }
 
+// headline are all metrics, accuracies apart from errors.
 func (r *Run) headline() []metricGroup {
 	m := &r.metrics
-	worst := ""
-	for _, c := range m.PerClass {
-		if c.Accuracy == m.WorstClass {
-			worst = ", here " + c.Label
-			break
+	groups := []metricGroup{metric.Higher: {Name: "Accuracy"}, metric.Lower: {Name: "Calibration: lower is better"}}
+	for _, row := range metric.Headline() {
+		line := metricRow{Name: row.Title, Value: row.Field(&m.Scores).Text(4), Means: row.Says(m)}
+		if c := m.Calibration; c != nil && row.Calibrated {
+			line.Before = row.Field(&c.Before.Scores).Text(4)
 		}
+		groups[row.Better].Rows = append(groups[row.Better].Rows, line)
 	}
-	row := func(name string, v number, means string) metricRow {
-		return metricRow{Name: name, Value: format(v, 4), Means: means}
-	}
-	group := metricGroup{"Calibration: lower is better", []metricRow{
-		row("ECE", m.ECE, "expected calibration error: mean distance between confidence and accuracy, in 15 bins"),
-		row("MCE", m.MCE, "the same distance in the worst bin"),
-		row("Class-wise ECE", m.ClasswiseECE, "ECE of each class’s own probability, mean over classes"),
-		row("NLL", m.NLL, "negative log-likelihood of the true class, in nats"),
-		row("Brier", m.Brier, "squared distance between the probabilities and the truth, from 0 to 2"),
-	}}
-	if c := m.Calibration; c != nil {
-		for i, v := range []number{c.Before.ECE, c.Before.MCE, c.Before.ClasswiseECE, c.Before.NLL, c.Before.Brier} {
-			group.Rows[i].Before = format(v, 4)
-		}
-	}
-	return []metricGroup{
-		{"Accuracy", []metricRow{
-			row("Balanced accuracy", m.BalancedAccuracy, "mean of the classes’ accuracies: a rare class counts as much as a common one"),
-			row("Top-1", m.Top1, "share of images whose class comes first"),
-			row("Top-5", m.Top5, "share of images whose class is among the first five"),
-			row("Macro-F1", m.MacroF1, "mean over classes of F1, which also falls when other images are taken for the class"),
-			row("Worst class", m.WorstClass, "accuracy of the least accurate class"+worst),
-			row("Harmonic mean", m.HarmonicMean, "of the classes’ accuracies; weak classes weigh most, and one at 0 makes it 0"),
-			row("Geometric mean", m.GeometricMean, "of the classes’ accuracies; 0 as soon as one class is at 0"),
-		}},
-		group,
-	}
+	return groups
 }
 
 // kappaTables are κ at the end of each phase, by group.
@@ -239,7 +221,7 @@ func (r *Run) kappaTables() []kappaTable {
 		t := kappaTable{At: fmt.Sprintf("epoch %d (%s)", e.number, e.phase)}
 		for g, s := range e.groups {
 			if s.classes > 0 {
-				t.Rows = append(t.Rows, kappaRow{groupNames[g], format(number(s.mean()), 3), format(number(s.deviation()), 3), format(number(s.stdErr()), 3),
+				t.Rows = append(t.Rows, kappaRow{calib.Shot(g), metric.Number(s.mean()).Text(3), metric.Number(s.deviation()).Text(3), metric.Number(s.stdErr()).Text(3),
 					s.classes, s.shrunk, s.skipped})
 			}
 		}
@@ -248,17 +230,19 @@ func (r *Run) kappaTables() []kappaTable {
 	return tables
 }
 
-func (r *Run) whatRan() []setting {
+func (r *Run) whatRan() []run.Entry {
 	m, env, c := &r.metrics, &r.environment, r.config
-	var list []setting
-	add := func(key, form string, a ...any) { list = append(list, setting{key, fmt.Sprintf(form, a...)}) }
+	var list []run.Entry
+	add := func(key, form string, a ...any) {
+		list = append(list, run.Entry{Key: key, Text: fmt.Sprintf(form, a...)})
+	}
 	images, most, fewest := 0, m.PerClass[0].TrainCount, m.PerClass[0].TrainCount
 	for _, k := range m.PerClass {
 		images, most, fewest = images+k.TrainCount, max(most, k.TrainCount), min(fewest, k.TrainCount)
 	}
-	add("Training images", "%s from %s: %d classes of %d to %d images", thousands(images), source(c.get("train")), len(m.PerClass), fewest, most)
-	if v := c.get("imbalance"); v != "" {
-		add("Imbalance", "%s, seed %s", v, c.get("imbalance-seed"))
+	add("Training images", "%s from %s: %d classes of %d to %d images", thousands(images), source(c.Text("train")), len(m.PerClass), fewest, most)
+	if v := c.Text("imbalance"); v != "" {
+		add("Imbalance", "%s, seed %s", v, c.Text("imbalance-seed"))
 	}
 	add("Measured on", "%s: %s images", m.Split, thousands(m.Samples))
 	b := &env.Backbone
@@ -271,13 +255,13 @@ func (r *Run) whatRan() []setting {
 		add("Loss", "%s, %d epochs", m.Loss, m.Epochs)
 	}
 	if len(r.kappa) > 0 {
-		add("κ estimator", "%s", c.get("kappa"))
+		add("κ estimator", "%s", c.Text("kappa"))
 	}
-	if v, tta := c.get("views"), c.get("tta"); v != "" && tta != "" {
+	if v, tta := c.Text("views"), c.Text("tta"); v != "" && tta != "" {
 		add("Views", "%s", views(v, tta))
 	}
-	add("Calibration", "%s", m.Calibration.describe(c.get("folds")))
-	add("Head", "%s; %s, learning rate %s", c.get("head"), c.get("optimizer"), c.get("lr"))
+	add("Calibration", "%s", calibrationText(m.Calibration, c.Text("folds")))
+	add("Head", "%s; %s, learning rate %s", c.Text("head"), c.Text("optimizer"), c.Text("lr"))
 	add("Seed", "%d", m.Seed)
 	provider := env.Provider.Ran
 	if env.Provider.Asked != env.Provider.Ran {
@@ -304,17 +288,17 @@ func views(training, judged string) string {
 		of(judged, "judged as they are", "judged by the mean feature of %s views")
 }
 
-// describe says how probabilities were made.
-func (c *calibration) describe(folds string) string {
+// calibrationText says how probabilities were made.
+func calibrationText(c *metric.Calibration, folds string) string {
 	if c == nil {
 		return "none: probabilities are the softmax of the logits"
 	}
 	temperature := "no temperature"
 	switch t := c.Temperature; {
 	case len(t) == 1:
-		temperature = "temperature " + format(number(t[0]), 3)
+		temperature = "temperature " + metric.Number(t[0]).Text(3)
 	case len(t) > 1:
-		temperature = fmt.Sprintf("temperatures %s to %s by predicted class", format(number(slices.Min(t)), 3), format(number(slices.Max(t)), 3))
+		temperature = fmt.Sprintf("temperatures %s to %s by predicted class", metric.Number(slices.Min(t)).Text(3), metric.Number(slices.Max(t)).Text(3))
 	}
 	on := cmp.Or(c.FittedOn, "an unnamed set")
 	if on == "out-of-fold" && folds != "" {
@@ -323,8 +307,7 @@ func (c *calibration) describe(folds string) string {
 	return fmt.Sprintf("%s: %s, fitted on %s", c.Method, temperature, on)
 }
 
-// pairs are the classes most often taken for a certain other one, and the
-// number of all mistakes.
+// pairs are the classes most often taken for a certain other one, and the number of all mistakes.
 func (r *Run) pairs() ([]pair, int) {
 	times := map[[2]int]int{}
 	wrong := 0
@@ -339,7 +322,7 @@ func (r *Run) pairs() ([]pair, int) {
 	for k, n := range times {
 		label, predicted := classes[k[0]], classes[k[1]]
 		share := float64(n) / float64(max(1, label.Samples))
-		list = append(list, pair{label.Label, predicted.Label, label.TrainCount, predicted.TrainCount, n, format(number(share), 3), percent(share)})
+		list = append(list, pair{label.Label, predicted.Label, label.TrainCount, predicted.TrainCount, n, metric.Number(share).Text(3), percent(share)})
 	}
 	slices.SortFunc(list, func(a, b pair) int {
 		return cmp.Or(cmp.Compare(b.Count, a.Count), cmp.Compare(b.Bar, a.Bar), strings.Compare(a.Label, b.Label), strings.Compare(a.Predicted, b.Predicted))
@@ -348,8 +331,8 @@ func (r *Run) pairs() ([]pair, int) {
 	return list, wrong
 }
 
-// classes are the rows of the table: all classes or, of very many, the least
-// accurate, those with most training images first.
+// classes are the rows of the table: all classes or, of very many, the least accurate, those with most training images
+// first.
 func (r *Run) classes() []classRow {
 	order := r.byFrequency()
 	if len(order) > tableClasses {
@@ -364,26 +347,18 @@ func (r *Run) classes() []classRow {
 	rows := make([]classRow, len(order))
 	for i, k := range order {
 		c := r.metrics.PerClass[k]
-		rows[i] = classRow{c.Label, groupNames[groupOf(c.TrainCount)], c.TrainCount, c.Samples,
-			format(c.Accuracy, 3), format(c.Precision, 3), format(c.ECE, 3), percent(float64(c.Accuracy))}
+		rows[i] = classRow{c.Label, c.Shot(), c.TrainCount, c.Samples,
+			c.Accuracy.Text(3), c.Precision.Text(3), c.ECE.Text(3), percent(float64(c.Accuracy))}
 	}
 	return rows
 }
 
 // sortable puts classes without samples last.
-func sortable(n number) float64 {
+func sortable(n metric.Number) float64 {
 	if math.IsNaN(float64(n)) {
 		return math.Inf(1)
 	}
 	return float64(n)
-}
-
-// format shows a value, – for one that there is nothing to compute from.
-func format(n number, decimals int) string {
-	if v := float64(n); !math.IsNaN(v) && !math.IsInf(v, 0) {
-		return strconv.FormatFloat(v, 'f', decimals, 64)
-	}
-	return "–"
 }
 
 // percent is for the length of a bar.
@@ -394,8 +369,8 @@ func percent(v float64) float64 {
 	return math.Round(1000*min(1, max(0, v))) / 10
 }
 
-func seconds(n number) string {
-	if s := format(n, 1); s != "–" {
+func seconds(n metric.Number) string {
+	if s := n.Text(1); s != "–" {
 		return s + " s"
 	}
 	return "–"

@@ -17,9 +17,8 @@ import (
 	"gonum.org/v1/plot/vg/vgsvg"
 )
 
-// A role is what a colour in a plot is for. Plots are drawn in stand-in colours,
-// and the finished SVG names the style sheet's variable of the role instead, so
-// that the page's light and dark rules decide.
+// A role is what a colour in a plot is for. Plots are drawn in stand-in colours, and the finished SVG names the style
+// sheet's variable of the role instead, so that the page's light and dark rules decide.
 type role uint8
 
 const (
@@ -44,8 +43,7 @@ func (r role) RGBA() (red, green, blue, alpha uint32) {
 
 func (r role) soft() role { return r - many + manySoft }
 
-// groupRoles and groupDashes tell the groups apart by colour and, for those who
-// cannot see that, by dashes.
+// groupRoles and groupDashes tell the groups apart by colour and, for those who cannot see that, by dashes.
 var (
 	groupRoles  = [3]role{many, medium, few}
 	groupDashes = [3][]vg.Length{nil, {6, 3}, {2, 2}}
@@ -60,8 +58,7 @@ func sans(size font.Length) font.Font {
 	return font.Font{Typeface: "Liberation", Variant: "Sans", Size: size}
 }
 
-// newPlot is an empty plot in the page's manner: no background, quiet axes,
-// horizontal rules.
+// newPlot is an empty plot in the page's manner: no background, quiet axes, horizontal rules.
 func newPlot(x, y string) *plot.Plot {
 	p := plot.New()
 	p.BackgroundColor = nil
@@ -81,8 +78,8 @@ func newPlot(x, y string) *plot.Plot {
 	return p
 }
 
-// limit sets the range of an axis, which is never empty, with ticks at round
-// values step apart: 1, 2 or 5 times a power of ten.
+// limit sets the range of an axis, which is never empty, with ticks at round values step apart: 1, 2 or 5 times a power
+// of ten.
 func limit(a *plot.Axis, low, high float64) {
 	low, high = min(low, high), max(low, high)
 	if !(high-low > 1e-9*max(1, math.Abs(high))) {
@@ -103,8 +100,7 @@ func limit(a *plot.Axis, low, high float64) {
 	a.Tick.Marker = ticks
 }
 
-// drawable says whether a value can be put on an axis. gonum/plot is not made
-// for ranges that leave no room for ticks.
+// drawable says whether a value can be put on an axis. gonum/plot is not made for ranges that leave no room for ticks.
 func drawable(v float64) bool { return math.Abs(v) < 1e9 } // false for NaN
 
 // box is a filled rectangle in data coordinates.
@@ -191,8 +187,8 @@ type panel struct {
 	height vg.Length
 }
 
-// render draws panels above each other, their data areas aligned, as inline SVG
-// that is described to those who cannot see it.
+// render draws panels above each other, their data areas aligned, as inline SVG that is described to those who cannot
+// see it.
 func render(description string, width vg.Length, panels ...panel) template.HTML {
 	var height vg.Length
 	for _, p := range panels {
@@ -218,8 +214,8 @@ func render(description string, width vg.Length, panels ...panel) template.HTML 
 	return inline(canvas, description)
 }
 
-// beside draws plots next to each other in a figure, their data areas equally
-// wide. Their horizontal axes have to be equally high.
+// beside draws plots next to each other in a figure, their data areas equally wide. Their horizontal axes have to be
+// equally high.
 func beside(description string, width, height vg.Length, plots ...*plot.Plot) template.HTML {
 	const between = 18
 	canvas := vgsvg.New(width, height)
@@ -251,8 +247,8 @@ func inline(canvas *vgsvg.Canvas, description string) template.HTML {
 		width.Points(), height.Points(), width.Points(), template.HTMLEscapeString(description), themed.Replace(drawing)))
 }
 
-// themed turns stand-in colours into variables and leaves the font to the style
-// sheet, which names those with the metrics of the font that gonum measures with.
+// themed turns stand-in colours into variables and leaves the font to the style sheet, which names those with the
+// metrics of the font that gonum measures with.
 var themed = func() *strings.Replacer {
 	pairs := []string{"font-family:Liberation Sans;font-variant:normal;font-weight:normal;font-style:normal;", ""}
 	for r := range roleCount {

@@ -5,7 +5,6 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"html"
 	"io"
@@ -18,8 +17,12 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/vitft/vitft/engine"
+	"github.com/vitft/vitft/calib"
+	"github.com/vitft/vitft/engine/fault"
+	"github.com/vitft/vitft/engine/metric"
 	"github.com/vitft/vitft/engine/report"
+	"github.com/vitft/vitft/engine/run"
+	"github.com/vitft/vitft/internal/testkit"
 )
 
 var sections = []string{"results", "run", "groups", "frequency", "reliability", "kappa", "curves", "confusions", "mistakes", "classes", "warnings"}
@@ -75,7 +78,7 @@ func TestNumbersAreThoseOfMetrics(t *testing.T) {
 			headline[row[0]] = row[1]
 		}
 	}
-	for name, want := range map[string]engine.Number{
+	for name, want := range map[string]metric.Number{
 		"Balanced accuracy": m.BalancedAccuracy, "Top-1": m.Top1, "Top-5": m.Top5, "Macro-F1": m.MacroF1, "Worst class": m.WorstClass,
 		"Harmonic mean": m.HarmonicMean, "Geometric mean": m.GeometricMean,
 		"ECE": m.ECE, "MCE": m.MCE, "Class-wise ECE": m.ClasswiseECE, "NLL": m.NLL, "Brier": m.Brier,
@@ -84,7 +87,7 @@ func TestNumbersAreThoseOfMetrics(t *testing.T) {
 			t.Errorf("%s is %q on the page and %v in metrics.json", name, got, want)
 		}
 	}
-	for i, g := range []engine.GroupMetrics{m.Groups.Many, m.Groups.Medium, m.Groups.Few} {
+	for i, g := range m.Groups {
 		row := page.section(t, "groups").rows()[i]
 		if want := []string{strconv.Itoa(g.Classes), fmt.Sprintf("%.4f", float64(g.Accuracy)), fmt.Sprintf("%.4f", float64(g.ECE))}; !slices.Equal(row[2:], want) {
 			t.Errorf("group %v, want %v", row, want)
@@ -99,12 +102,12 @@ func TestNumbersAreThoseOfMetrics(t *testing.T) {
 		}
 		groups[rows[k][1]]++
 	}
-	if groups["many"] != m.Groups.Many.Classes || groups["medium"] != m.Groups.Medium.Classes || groups["few"] != m.Groups.Few.Classes {
+	if groups["many"] != m.Groups[calib.Many].Classes || groups["medium"] != m.Groups[calib.Medium].Classes || groups["few"] != m.Groups[calib.Few].Classes {
 		t.Errorf("the rows are of groups %v, metrics.json has %+v", groups, m.Groups)
 	}
 }
 
-func cell(n engine.Number) string {
+func cell(n metric.Number) string {
 	if math.IsNaN(float64(n)) {
 		return "–"
 	}
@@ -113,9 +116,9 @@ func cell(n engine.Number) string {
 
 // The diagrams show the very bins whose error metrics.json tells.
 func TestReliabilityIsThatOfMetrics(t *testing.T) {
-	check := func(m engine.Number, groups engine.Groups, got [4]float64) {
+	check := func(m metric.Number, groups metric.Groups, got [4]float64) {
 		t.Helper()
-		for i, want := range []engine.Number{m, groups.Many.ECE, groups.Medium.ECE, groups.Few.ECE} {
+		for i, want := range []metric.Number{m, groups[calib.Many].ECE, groups[calib.Medium].ECE, groups[calib.Few].ECE} {
 			if math.Abs(got[i]-float64(want)) > 1e-12 {
 				t.Errorf("diagram %d has ECE %v, metrics.json %v", i, got[i], want)
 			}
@@ -139,7 +142,7 @@ func TestCalibration(t *testing.T) {
 	dir, m := fixture{classes: 3, perClass: 40, temperature: temperature}.write(t)
 	page := parse(t, write(t, dir))
 	b := m.Calibration.Before
-	before := map[string]engine.Number{"ECE": b.ECE, "MCE": b.MCE, "Class-wise ECE": b.ClasswiseECE, "NLL": b.NLL, "Brier": b.Brier}
+	before := map[string]metric.Number{"ECE": b.ECE, "MCE": b.MCE, "Class-wise ECE": b.ClasswiseECE, "NLL": b.NLL, "Brier": b.Brier}
 	for _, row := range page.section(t, "results").rows() {
 		if len(row) == 1 {
 			continue
@@ -155,7 +158,7 @@ func TestCalibration(t *testing.T) {
 			t.Errorf("ECE after calibration is %q, want %v", row[2], m.ECE)
 		}
 	}
-	for i, g := range []engine.GroupMetrics{b.Groups.Many, b.Groups.Medium, b.Groups.Few} {
+	for i, g := range b.Groups {
 		if got, want := page.section(t, "groups").rows()[i][4], fmt.Sprintf("%.4f → ", float64(g.ECE)); !math.IsNaN(float64(g.ECE)) && !strings.HasPrefix(got, want) {
 			t.Errorf("group %d before calibration has ECE %q, want %q", i, got, want)
 		}
@@ -172,11 +175,11 @@ func TestCalibration(t *testing.T) {
 		}
 	}
 	put(t, dir, "predictions.csv", "path,label,predicted,confidence\na,class 0,class 1,0.5\n")
-	if _, err := report.Load(dir); !errors.Is(err, report.ErrData) || !strings.Contains(err.Error(), "confidence_before") {
+	if _, err := report.Load(dir); err == nil || fault.Of(err) != fault.Data || !strings.Contains(err.Error(), "confidence_before") {
 		t.Errorf("without the confidences before: %v", err)
 	}
 	put(t, dir, "predictions.csv", "path,label,predicted,confidence,confidence_before\na,class 0,class 1,0.5,2\n")
-	if _, err := report.Load(dir); !errors.Is(err, report.ErrData) || !strings.Contains(err.Error(), `confidence_before "2"`) {
+	if _, err := report.Load(dir); err == nil || fault.Of(err) != fault.Data || !strings.Contains(err.Error(), `confidence_before "2"`) {
 		t.Errorf("with an impossible confidence before: %v", err)
 	}
 }
@@ -266,9 +269,9 @@ func TestSelfContained(t *testing.T) {
 
 func TestNullMetrics(t *testing.T) {
 	dir, m := fixture{classes: 3}.write(t)
-	none := engine.Number(math.NaN())
-	for _, n := range []*engine.Number{&m.Top1, &m.Top5, &m.BalancedAccuracy, &m.MacroF1, &m.WorstClass, &m.HarmonicMean, &m.GeometricMean, &m.ECE, &m.MCE, &m.ClasswiseECE, &m.NLL, &m.Brier,
-		&m.Groups.Many.Accuracy, &m.Groups.Medium.Accuracy, &m.Groups.Few.Accuracy, &m.Groups.Few.ECE, &m.Seconds.Train} {
+	none := metric.Number(math.NaN())
+	for _, n := range []*metric.Number{&m.Top1, &m.Top5, &m.BalancedAccuracy, &m.MacroF1, &m.WorstClass, &m.HarmonicMean, &m.GeometricMean, &m.ECE, &m.MCE, &m.ClasswiseECE, &m.NLL, &m.Brier,
+		&m.Groups[calib.Many].Accuracy, &m.Groups[calib.Medium].Accuracy, &m.Groups[calib.Few].Accuracy, &m.Groups[calib.Few].ECE, &m.Seconds.Train} {
 		*n = none
 	}
 	for k := range m.PerClass {
@@ -399,7 +402,7 @@ func TestSaveLeavesTheSameBytes(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		text, err := os.ReadFile(filepath.Join(dir, report.File))
+		text, err := os.ReadFile(filepath.Join(dir, run.ReportFile.Name))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -409,7 +412,7 @@ func TestSaveLeavesTheSameBytes(t *testing.T) {
 	if err := os.Remove(filepath.Join(dir, "metrics.json")); err != nil {
 		t.Fatal(err)
 	}
-	if again := save(report.LoadWith(dir, []byte(jsonOf(t, m)))); again != first {
+	if again := save(report.LoadWith(dir, m)); again != first {
 		t.Error("before and after metrics.json is written the report differs")
 	}
 }
@@ -420,7 +423,7 @@ func TestUnfinishedAndDamagedRuns(t *testing.T) {
 		if err := os.Remove(filepath.Join(dir, name)); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := report.Load(dir); !errors.Is(err, report.ErrData) || !strings.Contains(err.Error(), want) || engine.KindOf(err) != engine.KindData {
+		if _, err := report.Load(dir); err == nil || fault.Of(err) != fault.Data || !strings.Contains(err.Error(), want) {
 			t.Errorf("without %s: %v", name, err)
 		}
 	}
@@ -432,14 +435,14 @@ func TestUnfinishedAndDamagedRuns(t *testing.T) {
 		{"environment.json", "[]", "environment.json"},
 		{"history.jsonl", "{\"epoch\":1}\n{\n", "after 1 epochs"},
 		{"predictions.csv", "path,label\n", "header"},
-		{"predictions.csv", "path,label,predicted,confidence\na,class 0,class 1,0.5\nb,class 0,cat,0.5\n", "line 3: label"},
+		{"predictions.csv", "path,label,predicted,confidence\na,class 0,class 1,0.5\nb,class 0,cat,0.5\n", `label "class 0" or "cat" of b is no class`},
 		{"predictions.csv", "path,label,predicted,confidence\na,class 0,class 1,NaN\n", "line 2: confidence"},
 		{"kappa.csv", "epoch,phase,class,kappa,std_err,samples,bins,skipped,shrunk\n1,mla,class 0,Inf,,1,1,false,false\n", "line 2: kappa"},
 		{"skipped.csv", "set,path,reason\na\n", "skipped.csv"},
 	} {
 		dir, _ := fixture{classes: 2}.write(t)
 		put(t, dir, x.file, x.text)
-		if _, err := report.Load(dir); !errors.Is(err, report.ErrData) || !strings.Contains(err.Error(), x.names) || !strings.Contains(err.Error(), x.file) {
+		if _, err := report.Load(dir); err == nil || fault.Of(err) != fault.Data || !strings.Contains(err.Error(), x.names) || !strings.Contains(err.Error(), x.file) {
 			t.Errorf("%s with %q: %v, want it to name %q", x.file, x.text, err, x.names)
 		}
 	}
@@ -490,5 +493,50 @@ func BenchmarkReport(b *testing.B) {
 				}
 			})
 		}
+	}
+}
+
+// A metric more is a line of the results and, where its row says so, a column of a sweep.
+func TestOneMetricMore(t *testing.T) {
+	rows := metric.Rows
+	defer func() { metric.Rows = rows }()
+	metric.Rows = append(slices.Clone(rows), metric.Row{
+		Key: "surprise", Title: "Surprise", Help: "top-1 by another name", Better: metric.Lower, Calibrated: true, Tables: metric.Page,
+		Field: func(*metric.Scores) *metric.Number { return new(metric.Number(0.125)) },
+		Of:    func(*metric.Sample) float64 { return 0.125 },
+	})
+	dir, _ := fixture{classes: 3, temperature: []float64{0.5}}.write(t)
+	lines := parse(t, write(t, dir)).section(t, "results").rows()
+	if want := []string{"Surprise", "0.1250 →", "0.1250", "top-1 by another name"}; !slices.Equal(lines[len(lines)-1], want) {
+		t.Errorf("the last line is %q, want %q", lines[len(lines)-1], want)
+	}
+	sweep, _ := sweepFixture{experiment: ablation, calibrated: true}.write(t)
+	head := parse(t, writeSweep(t, sweep)).section(t, "results").named("thead")[0].content
+	if !strings.Contains(head, "Surprise before") || !strings.Contains(head, "Surprise") {
+		t.Errorf("the columns are %q", head)
+	}
+}
+
+// Whoever has the images at hand gives them to the report.
+func TestImagesAreOpenedByTheCaller(t *testing.T) {
+	dir, _ := fixture{classes: 3, path: func(_ string, i int) string { return fmt.Sprint("bucket/", i) }}.write(t)
+	r, err := report.Load(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	picture := testkit.PNG(t, testkit.Picture(1, 2, 3))
+	r.Open = func(path string) ([]byte, error) {
+		if !strings.HasPrefix(path, "bucket/") {
+			t.Errorf("asked for %s", path)
+		}
+		return picture, nil
+	}
+	var page strings.Builder
+	if err := r.Write(&page); err != nil {
+		t.Fatal(err)
+	}
+	mistakes := parse(t, page.String()).section(t, "mistakes")
+	if n := len(mistakes.named("img")); n == 0 || n != len(mistakes.named("li")) {
+		t.Errorf("%d pictures of %d mistakes", n, len(mistakes.named("li")))
 	}
 }

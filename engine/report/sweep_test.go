@@ -1,7 +1,6 @@
 package report_test
 
 import (
-	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -15,13 +14,15 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/vitft/vitft/engine"
+	"github.com/vitft/vitft/engine/fault"
+	"github.com/vitft/vitft/engine/metric"
 	"github.com/vitft/vitft/engine/report"
+	"github.com/vitft/vitft/engine/run"
 	"github.com/vitft/vitft/engine/sweep"
+	"github.com/vitft/vitft/internal/vec"
 )
 
-// sweepFixture describes the folder of a sweep to draw up, whose tables the
-// package sweep makes of random predictions.
+// sweepFixture describes the folder of a sweep to draw up, whose tables the package sweep makes of random predictions.
 type sweepFixture struct {
 	experiment string
 	shared     string                              // more keys of sweep.yaml
@@ -72,22 +73,19 @@ func (f sweepFixture) write(t testing.TB) (string, *sweep.Summary) {
 		}
 		for j, y := range labels {
 			logits[j*classes+y] += float32(2 * quality)
-			h.Predicted = append(h.Predicted, argmax(logits[j*classes:(j+1)*classes]))
+			h.Predicted = append(h.Predicted, vec.Argmax(logits[j*classes:(j+1)*classes]))
 		}
-		m := engine.Measure(logits, labels, names, counts)
+		m := metric.Measure(logits, nil, labels, names, counts)
 		if f.calibrated {
-			m.Calibration = &engine.Calibration{Method: "temperature", Temperature: []float64{1.5}, Before: engine.Uncalibrated{ECE: 0.25, Groups: m.Groups, NLL: 2}}
+			m.Calibration = &metric.Calibration{Method: "temperature", Temperature: []float64{1.5}, Before: metric.Uncalibrated{Scores: metric.Scores{ECE: 0.25, NLL: 2}, Groups: m.Groups}}
 		}
-		h.Metrics = []byte(jsonOf(t, m))
+		h.Metrics = &m
 		if x.Selection != sweep.SelectNone {
 			h.Selection = new(float64(m.BalancedAccuracy) - 0.01)
 		}
 		return h
 	}
-	s, err := sweep.Summarize(x, plan, head, labels, classes)
-	if err != nil {
-		t.Fatal(err)
-	}
+	s := sweep.Summarize(x, plan, head, labels, classes)
 	dir := t.TempDir()
 	put(t, dir, "heads.csv", csvOf(t, s.HeadsCSV()))
 	put(t, dir, "summary.csv", csvOf(t, s.CSV()))
@@ -303,16 +301,13 @@ func TestSweepOfNothingButFailures(t *testing.T) {
 
 func TestSaveSweep(t *testing.T) {
 	dir, _ := sweepFixture{experiment: ablation}.write(t)
-	if !report.IsSweep(dir) || report.IsSweep(t.TempDir()) {
-		t.Error("IsSweep does not tell the folder of a sweep from another")
-	}
 	for range 2 {
-		if err := report.SaveSweep(dir); err != nil {
+		if _, err := report.Save(dir); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if got, err := os.ReadFile(filepath.Join(dir, report.File)); err != nil || string(got) != writeSweep(t, dir) {
-		t.Errorf("%s is another page (%v)", report.File, err)
+	if got, err := os.ReadFile(filepath.Join(dir, run.ReportFile.Name)); err != nil || string(got) != writeSweep(t, dir) {
+		t.Errorf("%s is another page (%v)", run.ReportFile.Name, err)
 	}
 }
 
@@ -322,7 +317,7 @@ func TestUnfinishedAndDamagedSweeps(t *testing.T) {
 		if err := os.Remove(filepath.Join(dir, name)); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := report.LoadSweep(dir); !errors.Is(err, report.ErrData) || !strings.Contains(err.Error(), name) || engine.KindOf(err) != engine.KindData {
+		if _, err := report.LoadSweep(dir); err == nil || fault.Of(err) != fault.Data || !strings.Contains(err.Error(), name) {
 			t.Errorf("without %s: %v", name, err)
 		}
 	}
@@ -336,21 +331,21 @@ func TestUnfinishedAndDamagedSweeps(t *testing.T) {
 		names string
 	}{
 		{"sweep.yaml", whole("- a\n"), "keys and values"},
-		{"sweep.yaml", whole(""), "EOF"},
+		{"sweep.yaml", whole(""), "empty"},
 		{"summary.csv", whole(""), "empty"},
 		{"summary.csv", whole("a,b\n"), "header"},
 		{"summary.csv", edit("difference_low", "low"), "header"},
-		{"summary.csv", edit("ece_few", "other"), "has no ece_few"},
-		{"summary.csv", edit(",ece_few,", ",ece,"), "has no ece_few"},
+		{"summary.csv", edit(",seconds", ",time"), "has no seconds"},
+		{"summary.csv", edit(",ece_few,", ",ece,"), "has ece twice"},
 		{"summary.csv", func(text string) string { return text[:strings.Index(text, "\n")+1] }, "no configurations"},
 		{"summary.csv", func(text string) string { return text + strings.Split(text, "\n")[1] + "\n" }, "twice"},
-		{"summary.csv", edit("\nce,", "\nce,,"), "line 2"},
+		{"summary.csv", edit("\nce,", "\nce,,"), "record on line 2"},
 		{"summary.csv", edit(",2,0,yes", ",two,0,yes"), "line 3: seeds"},
 		{"summary.csv", func(text string) string {
 			return regexp.MustCompile(`0\.\d{4,}`).ReplaceAllString(text, "much")
 		}, "is no number"},
 		{"heads.csv", edit("id,configuration", "id,name"), "has no configuration"},
-		{"heads.csv", edit(",la,", ",lala,"), "no configuration of summary.csv"},
+		{"heads.csv", edit(",la,", ",lala,"), "no configuration of the summary"},
 		{"heads.csv", edit("status", "seed"), "header"},
 	} {
 		dir, _ := sweepFixture{experiment: ablation}.write(t)
@@ -359,7 +354,7 @@ func TestUnfinishedAndDamagedSweeps(t *testing.T) {
 			t.Fatal(err)
 		}
 		put(t, dir, x.file, x.edit(string(text)))
-		if _, err := report.LoadSweep(dir); !errors.Is(err, report.ErrData) || !strings.Contains(err.Error(), x.names) || !strings.Contains(err.Error(), x.file) {
+		if _, err := report.LoadSweep(dir); err == nil || fault.Of(err) != fault.Data || !strings.Contains(err.Error(), x.names) || !strings.Contains(err.Error(), x.file) {
 			t.Errorf("%s: %v, want it to name %q", x.file, err, x.names)
 		}
 	}
@@ -389,12 +384,11 @@ func FuzzSweep(f *testing.F) {
 	})
 }
 
-// loadsAndWrites expects a page that can be written, or its files refused as
-// bad data.
+// loadsAndWrites expects a page that can be written, or its files refused as bad data.
 func loadsAndWrites(t *testing.T, page interface{ Write(io.Writer) error }, err error) {
 	t.Helper()
 	if err != nil {
-		if !errors.Is(err, report.ErrData) {
+		if fault.Of(err) != fault.Data {
 			t.Errorf("loading: %v, want it to wrap ErrData", err)
 		}
 		return

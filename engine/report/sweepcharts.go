@@ -11,6 +11,8 @@ import (
 	"gonum.org/v1/plot/plotter"
 	"gonum.org/v1/plot/vg"
 	"gonum.org/v1/plot/vg/draw"
+
+	"github.com/vitft/vitft/calib"
 )
 
 const (
@@ -33,24 +35,18 @@ type comparison struct {
 
 // baseline is the configuration that others are compared with, or nil.
 func (s *Sweep) baseline() *configuration {
-	for i := range s.configurations {
-		if s.configurations[i].baseline {
-			return &s.configurations[i]
-		}
+	if i := slices.IndexFunc(s.configurations, func(c *configuration) bool { return c.Baseline }); i >= 0 {
+		return s.configurations[i]
 	}
 	return nil
 }
 
-// ranked are the most accurate configurations, up to a number, the best first,
-// with the baseline and the selected ones whatever their rank. Those of which
-// no head was trained come last.
+// ranked are the most accurate configurations, up to a number, the best first, with the baseline and the selected ones
+// whatever their rank. Those of which no head was trained come last.
 func (s *Sweep) ranked(most int) []*configuration {
-	var list []*configuration
-	for i := range s.configurations {
-		list = append(list, &s.configurations[i])
-	}
+	list := slices.Clone(s.configurations)
 	accuracy := func(c *configuration) float64 {
-		if v := c.balanced().mean; drawable(v) {
+		if v := c.balanced().Mean; drawable(v) {
 			return v
 		}
 		return math.Inf(-1)
@@ -58,7 +54,7 @@ func (s *Sweep) ranked(most int) []*configuration {
 	slices.SortStableFunc(list, func(a, b *configuration) int { return cmp.Compare(accuracy(b), accuracy(a)) })
 	kept := list[:0]
 	for i, c := range list {
-		if i < most || c.baseline || c.selected {
+		if i < most || c.Baseline || c.Selected {
 			kept = append(kept, c)
 		}
 	}
@@ -67,7 +63,7 @@ func (s *Sweep) ranked(most int) []*configuration {
 
 // comparisons are the figures of the configurations of which a head was trained.
 func (s *Sweep) comparisons() []comparison {
-	rows := slices.DeleteFunc(s.ranked(mostRows), func(c *configuration) bool { return !drawable(c.balanced().mean) })
+	rows := slices.DeleteFunc(s.ranked(mostRows), func(c *configuration) bool { return !drawable(c.balanced().Mean) })
 	var list []comparison
 	figures := (len(rows) + chartRows - 1) / chartRows
 	from := 1
@@ -90,11 +86,11 @@ func rowPlot(x string, rows []*configuration, named bool) *plot.Plot {
 	for i, c := range rows {
 		name := " " // a tick without a label gets no rule
 		if named {
-			name = shorten(c.name, nameLength)
-			if c.selected {
+			name = shorten(c.Configuration, nameLength)
+			if c.Selected {
 				name += " *"
 			}
-			if c.baseline {
+			if c.Baseline {
 				name += " (baseline)"
 			}
 		}
@@ -108,8 +104,8 @@ func rowPlot(x string, rows []*configuration, named bool) *plot.Plot {
 // rowAt is where row i is: the first is at the top.
 func rowAt(i int, rows []*configuration) float64 { return float64(len(rows) - i) }
 
-// rowMark is a value in a row, with an interval where low and high are not NaN.
-// A value beyond the axis is written at its edge.
+// rowMark is a value in a row, with an interval where low and high are not NaN. A value beyond the axis is written at
+// its edge.
 type rowMark struct {
 	row, value, low, high float64
 	glyph                 draw.GlyphStyle
@@ -144,25 +140,24 @@ func (m rowMarks) Plot(c draw.Canvas, p *plot.Plot) {
 func (c *configuration) glyph() draw.GlyphStyle {
 	g := draw.GlyphStyle{Color: ink, Radius: 2.8, Shape: draw.CircleGlyph{}}
 	switch {
-	case c.baseline:
+	case c.Baseline:
 		g.Shape = draw.RingGlyph{}
-	case c.selected:
+	case c.Selected:
 		g.Shape = draw.BoxGlyph{}
 	}
 	return g
 }
 
-// differenceChart is a forest plot: each configuration's difference from the
-// baseline with its interval, where there is one, and beside it the balanced
-// accuracy of each seed with mean and deviation. The axes fit all rows, of
-// which part is drawn.
+// differenceChart is a forest plot: each configuration's difference from the baseline with its interval, where there is
+// one, and beside it the balanced accuracy of each seed with mean and deviation. The axes fit all rows, of which part
+// is drawn.
 func (s *Sweep) differenceChart(part, rows []*configuration) template.HTML {
 	differences, accuracies := rowPlot("difference of balanced accuracy", part, true), rowPlot("balanced accuracy", part, s.baseline() == nil)
 	var allDifferences, allAccuracies [][3]float64
 	for _, c := range rows {
-		allDifferences = append(allDifferences, [3]float64{c.low, c.difference, c.high})
+		allDifferences = append(allDifferences, [3]float64{c.difference.Low, c.difference.Difference, c.difference.High})
 		b := c.balanced()
-		allAccuracies = append(allAccuracies, [3]float64{b.mean - orZero(b.std), b.mean, b.mean + orZero(b.std)})
+		allAccuracies = append(allAccuracies, [3]float64{b.Mean - orZero(b.Std), b.Mean, b.Mean + orZero(b.Std)})
 	}
 	fence(&differences.X, allDifferences, 0)
 	fence(&accuracies.X, allAccuracies)
@@ -171,13 +166,13 @@ func (s *Sweep) differenceChart(part, rows []*configuration) template.HTML {
 	var seeds marks
 	for i, c := range part {
 		at := rowAt(i, part)
-		if drawable(c.difference) {
-			forest = append(forest, rowMark{at, c.difference, c.low, c.high, c.glyph()})
-		} else if c.baseline {
+		if drawable(c.difference.Difference) {
+			forest = append(forest, rowMark{at, c.difference.Difference, c.difference.Low, c.difference.High, c.glyph()})
+		} else if c.Baseline {
 			forest = append(forest, rowMark{at, 0, math.NaN(), math.NaN(), c.glyph()})
 		}
 		b := c.balanced()
-		means = append(means, rowMark{at, b.mean, b.mean - b.std, b.mean + b.std, c.glyph()})
+		means = append(means, rowMark{at, b.Mean, b.Mean - b.Std, b.Mean + b.Std, c.glyph()})
 		for _, v := range c.accuracies {
 			if v >= accuracies.X.Min && v <= accuracies.X.Max {
 				seeds = append(seeds, mark{v, at, draw.GlyphStyle{Color: muted, Radius: 1.3, Shape: draw.CircleGlyph{}}})
@@ -191,17 +186,16 @@ func (s *Sweep) differenceChart(part, rows []*configuration) template.HTML {
 		return beside("Balanced accuracy of each configuration, with that of each seed", 900, height, accuracies)
 	}
 	differences.Add(vertical(differences, 0), forest)
-	accuracies.Add(vertical(accuracies, b.balanced().mean))
+	accuracies.Add(vertical(accuracies, b.balanced().Mean))
 	return beside("Difference of each configuration’s balanced accuracy from the baseline with its 95 % interval, and balanced accuracy of each seed", 900, height, differences, accuracies)
 }
 
-// detailChart is the groups' accuracies and errors of calibration. The axes fit
-// all rows, of which part is drawn.
+// detailChart is the groups' accuracies and errors of calibration. The axes fit all rows, of which part is drawn.
 func (s *Sweep) detailChart(part, rows []*configuration) template.HTML {
 	accuracies, errors := rowPlot("accuracy", part, true), rowPlot("ECE", part, false)
 	all := draw.GlyphStyle{Color: ink, Radius: 3, Shape: draw.CrossGlyph{}}
 	before := draw.GlyphStyle{Color: ink, Radius: 2.6, Shape: draw.RingGlyph{}}
-	addSeries(accuracies, part, rows, append(groupSeries(""), series{"balanced_accuracy", all}))
+	addSeries(accuracies, part, rows, append(groupSeries(""), series{balanced, all}))
 	addSeries(errors, part, rows, append(groupSeries("ece_"), series{"ece_before", before}, series{"ece", all}))
 	return beside("Accuracy and calibration error of each configuration, overall and for the classes with many, medium and few training images",
 		900, chartHeight+rowHeight*vg.Length(len(part)), accuracies, errors)
@@ -215,8 +209,8 @@ type series struct {
 
 func groupSeries(prefix string) []series {
 	var list []series
-	for g, name := range groupNames {
-		list = append(list, series{prefix + name, draw.GlyphStyle{Color: groupRoles[g], Radius: 2.6, Shape: groupShapes[g]}})
+	for _, g := range calib.Shots() {
+		list = append(list, series{prefix + g.String(), draw.GlyphStyle{Color: groupRoles[g], Radius: 2.6, Shape: groupShapes[g]}})
 	}
 	return list
 }
@@ -225,7 +219,7 @@ func addSeries(p *plot.Plot, part, rows []*configuration, list []series) {
 	low, high := math.Inf(1), math.Inf(-1)
 	for _, x := range list {
 		for _, c := range rows {
-			if v := c.metrics[x.metric].mean; drawable(v) {
+			if v := c.Metrics[x.metric].Mean; drawable(v) {
 				low, high = min(low, v), max(high, v)
 			}
 		}
@@ -238,7 +232,7 @@ func addSeries(p *plot.Plot, part, rows []*configuration, list []series) {
 	for _, x := range list {
 		var dots marks
 		for i, c := range part {
-			if v := c.metrics[x.metric].mean; drawable(v) {
+			if v := c.Metrics[x.metric].Mean; drawable(v) {
 				dots = append(dots, mark{v, rowAt(i, part), x.glyph})
 			}
 		}
@@ -254,10 +248,9 @@ func vertical(p *plot.Plot, x float64) polyline {
 	return polyline{plotter.XYs{{X: x, Y: p.Y.Min}, {X: x, Y: p.Y.Max}}, line(muted, 1, []vg.Length{4, 3})}
 }
 
-// fence sets an axis to the values (low, value, high) that are no outliers, and
-// to those of with: an outlier is further than three times the quartiles'
-// distance from them (Tukey's outer fence). A failed configuration shall not
-// press all others together.
+// fence sets an axis to the values (low, value, high) that are no outliers, and to those of with: an outlier is further
+// than three times the quartiles' distance from them (Tukey's outer fence). A failed configuration shall not press all
+// others together.
 func fence(a *plot.Axis, values [][3]float64, with ...float64) {
 	values = slices.DeleteFunc(values, func(v [3]float64) bool { return !drawable(v[1]) })
 	slices.SortFunc(values, func(a, b [3]float64) int { return cmp.Compare(a[1], b[1]) })

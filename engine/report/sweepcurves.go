@@ -12,6 +12,9 @@ import (
 	"gonum.org/v1/plot/plotter"
 	"gonum.org/v1/plot/vg"
 	"gonum.org/v1/plot/vg/draw"
+
+	"github.com/vitft/vitft/calib"
+	"github.com/vitft/vitft/engine/sweep"
 )
 
 const (
@@ -21,10 +24,10 @@ const (
 	wideRange   = 30 // between values of a setting, from which on their axis is one of logarithms
 )
 
-// varying is what a curve against a setting is made of: the configurations that
-// differ in that one numeric setting only.
+// varying is what a curve against a setting is made of: the configurations that differ in that one numeric setting
+// only.
 type varying struct {
-	key    int // of Sweep.keys
+	key    string
 	points []point
 }
 
@@ -36,18 +39,20 @@ type point struct {
 // varyings are the curves that a sweep has, in the order of keys and configurations.
 func (s *Sweep) varyings() []varying {
 	var list []varying
-	for key := range s.keys {
+	for _, key := range s.summary.Keys {
 		sets := map[string]int{} // index of list by the other settings
 		first := len(list)
-		for i := range s.configurations {
-			c := &s.configurations[i]
+		for _, c := range s.configurations {
 			value, ok := s.value(c, key)
-			if !ok || !drawable(c.balanced().mean) {
+			if !ok || !drawable(c.balanced().Mean) {
 				continue
 			}
-			others := slices.Clone(c.settings)
-			others[key] = ""
-			id := strings.Join(others, "\x00")
+			id := ""
+			for _, other := range s.summary.Keys {
+				if other != key {
+					id += c.text(other) + "\x00"
+				}
+			}
 			k, known := sets[id]
 			if !known {
 				k = len(list)
@@ -67,25 +72,25 @@ func (s *Sweep) varyings() []varying {
 	return list
 }
 
-// value is a configuration's numeric setting. A switch at an epoch becomes a
-// fraction of the epochs, as one below 1 is.
-func (s *Sweep) value(c *configuration, key int) (float64, bool) {
-	v, err := strconv.ParseFloat(c.settings[key], 64)
-	if s.keys[key] == "switch" && v >= 1 {
+// value is a configuration's numeric setting. A switch at an epoch becomes a fraction of the epochs, as one below 1 is.
+func (s *Sweep) value(c *configuration, key string) (float64, bool) {
+	v, err := strconv.ParseFloat(c.text(key), 64)
+	if key == "switch" && v >= 1 {
 		epochs, fault := strconv.ParseFloat(s.setting(c, "epochs"), 64)
 		v, err = v/epochs, cmp.Or(err, fault)
 	}
 	return v, err == nil && drawable(v)
 }
 
-// setting is a configuration's own or, where it does not vary, that of all; ""
-// where it is a default.
+// setting is a configuration's own or, where it does not vary, that of all; "" where it is a default.
 func (s *Sweep) setting(c *configuration, key string) string {
-	if i := slices.Index(s.keys, key); i >= 0 {
-		return c.settings[i]
+	if slices.Contains(s.summary.Keys, key) {
+		return c.text(key)
 	}
-	return s.config.get(key)
+	return s.config.Text(key)
 }
+
+func (c *configuration) text(key string) string { return sweep.Format(c.Settings[key]) }
 
 // sweepCurve is accuracy against one setting.
 type sweepCurve struct {
@@ -100,34 +105,32 @@ func (s *Sweep) curves() ([]sweepCurve, int) {
 	list := make([]sweepCurve, len(shown))
 	for i, v := range shown {
 		alike := slices.DeleteFunc(slices.Clone(all), func(w varying) bool { return w.key != v.key })
-		key := s.keys[v.key]
-		list[i] = sweepCurve{Key: key, Of: s.distinct(v, alike)}
-		list[i].Plot = s.curve(v, alike, "Accuracy against "+key+", "+list[i].Of)
+		list[i] = sweepCurve{Key: v.key, Of: s.distinct(v, alike)}
+		list[i].Plot = s.curve(v, alike, "Accuracy against "+v.key+", "+list[i].Of)
 	}
 	return list, more
 }
 
-// distinct names the loss of a curve and those settings that tell it from
-// others of the same setting.
+// distinct names the loss of a curve and those settings that tell it from others of the same setting.
 func (s *Sweep) distinct(v varying, alike []varying) string {
 	var parts []string
-	for k, key := range s.keys {
-		own := v.points[0].settings[k]
+	for _, key := range s.summary.Keys {
+		own := v.points[0].text(key)
 		switch {
-		case k == v.key || own == "":
+		case key == v.key || own == "":
 		case key == "loss":
 			parts = append(parts, own)
-		case slices.ContainsFunc(alike, func(w varying) bool { return w.points[0].settings[k] != own }):
+		case slices.ContainsFunc(alike, func(w varying) bool { return w.points[0].text(key) != own }):
 			parts = append(parts, key+"="+own)
 		}
 	}
 	return strings.Join(parts, " ")
 }
 
-// curve draws balanced accuracy with its deviation over seeds, and the groups'
-// accuracies below, in ranges that all curves alike share.
+// curve draws balanced accuracy with its deviation over seeds, and the groups' accuracies below, in ranges that all
+// curves alike share.
 func (s *Sweep) curve(v varying, alike []varying, description string) template.HTML {
-	label := s.keys[v.key]
+	label := v.key
 	if label == "switch" {
 		label = "switch (fraction of the epochs)"
 	}
@@ -138,7 +141,7 @@ func (s *Sweep) curve(v varying, alike []varying, description string) template.H
 	for _, w := range alike {
 		for _, p := range w.points {
 			b := p.balanced()
-			low, high = min(low, b.mean-orZero(b.std)), max(high, b.mean+orZero(b.std))
+			low, high = min(low, b.Mean-orZero(b.Std)), max(high, b.Mean+orZero(b.Std))
 		}
 	}
 	limit(&above.Y, low-0.05*(high-low), high+0.05*(high-low))
@@ -146,31 +149,31 @@ func (s *Sweep) curve(v varying, alike []varying, description string) template.H
 	var dots marks
 	for _, p := range v.points {
 		b := p.balanced()
-		x, sd := at(p.value), orZero(b.std)
-		points = append(points, plotter.XY{X: x, Y: b.mean})
+		x, sd := at(p.value), orZero(b.Std)
+		points = append(points, plotter.XY{X: x, Y: b.Mean})
 		if len(v.points) <= mostDots {
-			dots = append(dots, mark{x, b.mean, draw.GlyphStyle{Color: ink, Radius: 2.4, Shape: draw.CircleGlyph{}}})
+			dots = append(dots, mark{x, b.Mean, draw.GlyphStyle{Color: ink, Radius: 2.4, Shape: draw.CircleGlyph{}}})
 		}
-		above.Add(polyline{plotter.XYs{{X: x, Y: b.mean - sd}, {X: x, Y: b.mean + sd}}, line(ink, 1, nil)})
+		above.Add(polyline{plotter.XYs{{X: x, Y: b.Mean - sd}, {X: x, Y: b.Mean + sd}}, line(ink, 1, nil)})
 	}
-	if b := s.baseline(); b != nil && b.balanced().mean >= above.Y.Min && b.balanced().mean <= above.Y.Max {
-		y := b.balanced().mean
+	if b := s.baseline(); b != nil && b.balanced().Mean >= above.Y.Min && b.balanced().Mean <= above.Y.Max {
+		y := b.balanced().Mean
 		above.Add(polyline{plotter.XYs{{X: above.X.Min, Y: y}, {X: above.X.Max, Y: y}}, line(muted, 1, []vg.Length{4, 3})})
 	}
 	above.Add(polyline{points, line(ink, 1.6, nil)}, dots)
 
 	low, high = math.Inf(1), math.Inf(-1)
-	for g, name := range groupNames {
+	for _, g := range calib.Shots() {
 		for _, w := range alike {
 			for _, p := range w.points {
-				if y := p.metrics[name].mean; drawable(y) {
+				if y := p.Metrics[g.String()].Mean; drawable(y) {
 					low, high = min(low, y), max(high, y)
 				}
 			}
 		}
 		var points plotter.XYs
 		for _, p := range v.points {
-			points = append(points, plotter.XY{X: at(p.value), Y: p.metrics[name].mean})
+			points = append(points, plotter.XY{X: at(p.value), Y: p.Metrics[g.String()].Mean})
 		}
 		below.Add(polyline{points, line(groupRoles[g], 1.6, groupDashes[g])})
 	}
@@ -181,8 +184,7 @@ func (s *Sweep) curve(v varying, alike []varying, description string) template.H
 	return render(description, 440, panel{above, 150}, panel{below, 170})
 }
 
-// settingAxis sets the horizontal axis, which all curves alike share, and
-// returns where a value is on it.
+// settingAxis sets the horizontal axis, which all curves alike share, and returns where a value is on it.
 func (s *Sweep) settingAxis(v varying, alike []varying, above, below *plot.Plot) func(float64) float64 {
 	low, high := math.Inf(1), math.Inf(-1)
 	for _, w := range alike {

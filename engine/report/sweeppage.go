@@ -8,14 +8,18 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/vitft/vitft/engine/metric"
+	"github.com/vitft/vitft/engine/run"
+	"github.com/vitft/vitft/engine/sweep"
 )
 
 // sweepPage is what sweep.html is filled with.
 type sweepPage struct {
 	frame
 
-	Ran    []setting
-	Config []setting
+	Ran    []run.Entry
+	Config []run.Entry
 
 	Columns []sweepColumn
 	Rows    []sweepRow
@@ -45,13 +49,13 @@ type sweepRow struct {
 	Cells              []sweepCell
 }
 
-// sweepCell is a value as it is shown, its deviation or interval, and the value
-// to sort by. All are empty where there is none.
+// sweepCell is a value as it is shown, its deviation or interval, and the value to sort by. All are empty where there
+// is none.
 type sweepCell struct{ Text, Around, Sort string }
 
 func (s *Sweep) page() *sweepPage {
 	p := &sweepPage{
-		frame: newFrame(cmp.Or(s.config.get("name"), "Sweep "+filepath.Base(s.dir))),
+		frame: newFrame(cmp.Or(s.config.Text("name"), "Sweep "+filepath.Base(string(s.dir)))),
 		Ran:   s.whatRan(), Config: s.config, Lines: len(s.configurations), Figures: s.comparisons(),
 	}
 	if n := len(p.Figures); n > 0 {
@@ -61,12 +65,12 @@ func (s *Sweep) page() *sweepPage {
 		p.Cut = mostRows
 	}
 	if b := s.baseline(); b != nil {
-		p.Base = b.name
+		p.Base = b.Configuration
 	}
-	if slices.ContainsFunc(s.configurations, func(c configuration) bool { return c.selected }) {
-		p.Chosen = selections[s.config.get("selection")]
+	if slices.ContainsFunc(s.configurations, func(c *configuration) bool { return c.Selected }) {
+		p.Chosen = selections[s.config.Text("selection")]
 	}
-	p.Calibrated = slices.ContainsFunc(s.configurations, func(c configuration) bool { return drawable(c.metrics["ece_before"].mean) })
+	p.Calibrated = slices.ContainsFunc(s.configurations, func(c *configuration) bool { return drawable(c.Metrics["ece_before"].Mean) })
 	p.Columns, p.Rows = s.table()
 	p.Curves, p.MoreCurves = s.curves()
 	p.Failures, p.MoreFailures = cut(s.failures, shownNotes)
@@ -77,30 +81,32 @@ func (s *Sweep) page() *sweepPage {
 var selections = map[string]string{"val": "the validation images", "cv": "out-of-fold predictions on the training images"}
 
 // whatRan is the experiment in short.
-func (s *Sweep) whatRan() []setting {
+func (s *Sweep) whatRan() []run.Entry {
 	c := s.config
-	var list []setting
-	add := func(key, form string, a ...any) { list = append(list, setting{key, fmt.Sprintf(form, a...)}) }
-	add("Training images", "%s", source(c.get("train")))
-	if v := c.get("imbalance"); v != "" {
-		add("Imbalance", "%s, seed %s", v, c.get("imbalance-seed"))
+	var list []run.Entry
+	add := func(key, form string, a ...any) {
+		list = append(list, run.Entry{Key: key, Text: fmt.Sprintf(form, a...)})
 	}
-	if v := c.get("val"); v != "" {
+	add("Training images", "%s", source(c.Text("train")))
+	if v := c.Text("imbalance"); v != "" {
+		add("Imbalance", "%s, seed %s", v, c.Text("imbalance-seed"))
+	}
+	if v := c.Text("val"); v != "" {
 		add("Validation images", "%s", source(v))
 	}
-	add("Measured on", "%s", source(c.get("test")))
-	add("Backbone", "%s, feature %s", source(c.get("backbone")), c.get("feature"))
-	if v, tta := c.get("views"), c.get("tta"); v != "" && tta != "" {
+	add("Measured on", "%s", source(c.Text("test")))
+	add("Backbone", "%s, feature %s", source(c.Text("backbone")), c.Text("feature"))
+	if v, tta := c.Text("views"), c.Text("tta"); v != "" && tta != "" {
 		add("Views", "%s", views(v, tta))
 	}
-	if v := c.get("calibration"); v != "" && v != "none" {
-		on := "out-of-fold logits of the training images, " + c.get("folds") + " folds"
-		if c.get("val") != "" {
+	if v := c.Text("calibration"); v != "" && v != "none" {
+		on := "out-of-fold logits of the training images, " + c.Text("folds") + " folds"
+		if c.Text("val") != "" {
 			on = "the validation images"
 		}
 		add("Calibration", "%s, fitted on %s", v, on)
 	}
-	add("Heads", "%s of %s, %s", thousands(s.heads), count(len(s.configurations), "configuration", "configurations"), failed(len(s.failures)))
+	add("Heads", "%s of %s, %s", thousands(len(s.summary.Heads)), count(len(s.configurations), "configuration", "configurations"), failed(len(s.failures)))
 	seeds, _ := cut(s.seeds, 20)
 	add("Seeds", "%s", strings.Join(seeds, ", "))
 	for _, x := range []struct{ key, name string }{{"loss", "Losses"}, {"kappa", "κ estimators"}, {"epochs", "Epochs"}} {
@@ -111,11 +117,11 @@ func (s *Sweep) whatRan() []setting {
 		add(x.name, "%s", strings.Join(values, ", "))
 	}
 	if b := s.baseline(); b != nil {
-		add("Baseline", "%s", b.name)
+		add("Baseline", "%s", b.Configuration)
 	}
-	if on := selections[c.get("selection")]; on != "" {
+	if on := selections[c.Text("selection")]; on != "" {
 		by := ""
-		if keys := c.get("select-by"); keys != "" {
+		if keys := c.Text("select-by"); keys != "" {
 			by = ", the best of each " + strings.Trim(keys, "[]")
 		}
 		add("Selection", "by balanced accuracy on %s%s; never on the images measured on", on, by)
@@ -124,17 +130,17 @@ func (s *Sweep) whatRan() []setting {
 	}
 	total := 0.0
 	for _, c := range s.configurations {
-		total += orZero(c.seconds)
+		total += orZero(c.Seconds)
 	}
-	add("Time", "%s, the sum over heads that are trained side by side", seconds(number(total)))
+	add("Time", "%s, the sum over heads that are trained side by side", seconds(metric.Number(total)))
 	return list
 }
 
 // values are those that a key takes, in order, up to a line's worth.
 func (s *Sweep) values(key string) []string {
 	var values []string
-	for i := range s.configurations {
-		if v := s.setting(&s.configurations[i], key); v != "" && !slices.Contains(values, v) {
+	for _, c := range s.configurations {
+		if v := s.setting(c, key); v != "" && !slices.Contains(values, v) {
 			values = append(values, v)
 		}
 	}
@@ -152,57 +158,48 @@ func failed(n int) string {
 	return thousands(n) + " failed"
 }
 
-// table is the summary. Columns that no configuration fills are left out; of
-// very many configurations the most accurate are kept, in the order of the grid.
+// table is the summary. Columns that no configuration fills are left out; of very many configurations the most accurate
+// are kept, in the order of the grid.
 func (s *Sweep) table() ([]sweepColumn, []sweepRow) {
-	metric := func(name string) func(*configuration) sweepCell {
-		return func(c *configuration) sweepCell {
-			m := c.metrics[name]
-			cell := valueCell(m.mean, 4)
-			if cell.Text != "" && drawable(m.std) {
-				cell.Around = fmt.Sprintf("±%.4f", m.std)
-			}
-			return cell
-		}
-	}
-	columns := []struct {
+	type column struct {
 		sweepColumn
 		cell func(*configuration) sweepCell
-	}{
-		{sweepColumn{"Balanced accuracy", "mean of the classes’ accuracies"}, metric("balanced_accuracy")},
-		{sweepColumn{"Difference [95 %]", "of balanced accuracy from the baseline, paired by image"}, (*configuration).differenceCell},
-		{sweepColumn{"±\u00a0seeds", "standard deviation of the difference over seeds"}, func(c *configuration) sweepCell { return valueCell(c.seedStd, 4) }},
-		{sweepColumn{"Many", "accuracy of the classes with more than 100 training images"}, metric("many")},
-		{sweepColumn{"Medium", "with 20 to 100"}, metric("medium")},
-		{sweepColumn{"Few", "with fewer than 20"}, metric("few")},
-		{sweepColumn{"Worst", "accuracy of the least accurate class"}, metric("worst_class")},
-		{sweepColumn{"ECE before", "before calibration"}, metric("ece_before")},
-		{sweepColumn{"ECE", "expected calibration error, 15 bins"}, metric("ece")},
-		{sweepColumn{"ECE many before", "before calibration"}, metric("ece_before_many")},
-		{sweepColumn{"ECE many", "of the images of classes with more than 100 training images"}, metric("ece_many")},
-		{sweepColumn{"ECE medium before", "before calibration"}, metric("ece_before_medium")},
-		{sweepColumn{"ECE medium", "with 20 to 100"}, metric("ece_medium")},
-		{sweepColumn{"ECE few before", "before calibration"}, metric("ece_before_few")},
-		{sweepColumn{"ECE few", "with fewer than 20"}, metric("ece_few")},
-		{sweepColumn{"NLL before", "before calibration"}, metric("nll_before")},
-		{sweepColumn{"NLL", "negative log-likelihood in nats"}, metric("nll")},
-		{sweepColumn{"Score", "balanced accuracy on the data that selection looks at"}, metric("selection")},
-		{sweepColumn{"Seeds", "heads"}, func(c *configuration) sweepCell {
-			n := strconv.Itoa(c.seeds)
-			return sweepCell{Text: n, Sort: n}
-		}},
-		{sweepColumn{"Seconds", "of all seeds"}, func(c *configuration) sweepCell { return valueCell(c.seconds, 1) }},
 	}
+	of := func(m metric.Column) column {
+		return column{sweepColumn{m.Title, m.Help}, func(c *configuration) sweepCell { return spreadCell(c.Metrics[m.Key]) }}
+	}
+	var columns, others []column
+	all := slices.DeleteFunc(metric.Columns(), func(m metric.Column) bool { return m.Tables < metric.Page })
+	for _, m := range all {
+		switch {
+		case m.Lead:
+			columns = append(columns, of(m))
+		case m.After == "":
+			if i := slices.IndexFunc(all, func(before metric.Column) bool { return before.After == m.Key }); i >= 0 {
+				others = append(others, of(all[i]))
+			}
+			others = append(others, of(m))
+		}
+	}
+	columns = slices.Concat(columns, []column{
+		{sweepColumn{"Difference [95 %]", "of balanced accuracy from the baseline, paired by image"}, (*configuration).differenceCell},
+		{sweepColumn{"±\u00a0seeds", "standard deviation of the difference over seeds"},
+			func(c *configuration) sweepCell { return valueCell(c.difference.SeedStd, 4) }},
+	}, others, []column{
+		{sweepColumn{"Score", "balanced accuracy on the data that selection looks at"},
+			func(c *configuration) sweepCell { return spreadCell(c.Selection) }},
+		{sweepColumn{"Seeds", "heads"}, func(c *configuration) sweepCell { return valueCell(float64(c.Seeds), 0) }},
+		{sweepColumn{"Seconds", "of all seeds"}, func(c *configuration) sweepCell { return valueCell(c.Seconds, 1) }},
+	})
 	shown := s.ranked(tableClasses)
 	rows := make([]sweepRow, 0, len(shown))
-	for i := range s.configurations {
-		c := &s.configurations[i]
+	for _, c := range s.configurations {
 		if len(shown) < len(s.configurations) && !slices.Contains(shown, c) {
 			continue
 		}
-		row := sweepRow{Name: c.name, Baseline: c.baseline, Selected: c.selected}
-		if c.failed > 0 {
-			row.Failed = fmt.Sprintf("%d of %d failed", c.failed, c.seeds)
+		row := sweepRow{Name: c.Configuration, Baseline: c.Baseline, Selected: c.Selected}
+		if c.Failed > 0 {
+			row.Failed = fmt.Sprintf("%d of %d failed", c.Failed, c.Seeds)
 		}
 		for _, column := range columns {
 			row.Cells = append(row.Cells, column.cell(c))
@@ -230,17 +227,26 @@ func valueCell(v float64, decimals int) sweepCell {
 	return sweepCell{Text: strconv.FormatFloat(v, 'f', decimals, 64), Sort: strconv.FormatFloat(v, 'g', -1, 64)}
 }
 
+func spreadCell(m sweep.Spread) sweepCell {
+	cell := valueCell(m.Mean, 4)
+	if cell.Text != "" && drawable(m.Std) {
+		cell.Around = fmt.Sprintf("±%.4f", m.Std)
+	}
+	return cell
+}
+
 func (c *configuration) differenceCell() sweepCell {
-	cell := valueCell(c.difference, 4)
+	d := c.difference
+	cell := valueCell(d.Difference, 4)
 	if cell.Text == "" {
 		return cell
 	}
-	cell.Text = signed(c.difference)
-	if math.Round(c.difference*1e4) > 0 {
+	cell.Text = signed(d.Difference)
+	if math.Round(d.Difference*1e4) > 0 {
 		cell.Text = "+" + cell.Text
 	}
-	if drawable(c.low) && drawable(c.high) {
-		cell.Around = fmt.Sprintf("[%s, %s]", signed(c.low), signed(c.high))
+	if drawable(d.Low) && drawable(d.High) {
+		cell.Around = fmt.Sprintf("[%s, %s]", signed(d.Low), signed(d.High))
 	}
 	return cell
 }

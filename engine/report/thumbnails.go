@@ -3,6 +3,7 @@ package report
 import (
 	"bytes"
 	"cmp"
+	"context"
 	"encoding/base64"
 	"errors"
 	"fmt"
@@ -11,13 +12,13 @@ import (
 	"image/jpeg"
 	"os"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
 
 	"github.com/vitft/vitft/engine/dataset"
+	"github.com/vitft/vitft/engine/metric"
+	"github.com/vitft/vitft/internal/par"
 	"github.com/vitft/vitft/vit"
 )
 
@@ -35,109 +36,81 @@ type mistake struct {
 
 // mistakes are the wrong predictions with the highest confidence.
 func (r *Run) mistakes() []mistake {
-	var wrong []prediction
-	for _, p := range r.predictions {
-		if p.label != p.predicted {
-			wrong = append(wrong, p)
-		}
-	}
-	slices.SortStableFunc(wrong, func(a, b prediction) int { return cmp.Compare(b.confidence, a.confidence) })
+	wrong := slices.DeleteFunc(slices.Clone(r.predictions), func(p prediction) bool { return p.label == p.predicted })
+	slices.SortStableFunc(wrong, func(a, b prediction) int { return cmp.Compare(b.Confidence, a.Confidence) })
 	wrong, _ = cut(wrong, worstImages)
-	list := make([]mistake, len(wrong))
-	read := newImageReader(wrong)
-	free := make(chan struct{}, runtime.GOMAXPROCS(0))
-	var wait sync.WaitGroup
-	for i, p := range wrong {
-		wait.Go(func() {
-			free <- struct{}{}
-			defer func() { <-free }()
-			m := &list[i]
-			*m = mistake{Label: r.metrics.PerClass[p.label].Label, Predicted: r.metrics.PerClass[p.predicted].Label,
-				Confidence: format(number(p.confidence), 3), Name: filepath.Base(p.path)}
-			data, err := read.image(p.path)
-			if err == nil {
-				m.Image, err = thumbnail(data)
-			}
-			if err != nil {
-				m.Why = err.Error()
-			}
-		})
+	open := r.Open
+	if open == nil {
+		open = opener(wrong)
 	}
-	wait.Wait()
+	list := make([]mistake, len(wrong))
+	par.For(context.Background(), len(wrong), 0, func(i int) { // which never ends
+		p, m := wrong[i], &list[i]
+		*m = mistake{Label: p.Label, Predicted: p.Predicted, Confidence: metric.Number(p.Confidence).Text(3), Name: filepath.Base(p.Path)}
+		data, err := open(p.Path)
+		if err == nil {
+			m.Image, err = thumbnail(data)
+		}
+		if err != nil {
+			m.Why = err.Error()
+		}
+	})
 	return list
 }
 
-// imageReader reads the images that predictions.csv names: files, or FILE#INDEX
-// for an image in an IDX file.
-type imageReader struct {
-	inside map[string]dataset.Item // images in IDX files by path
-	faults map[string]error        // IDX files that cannot be read
-}
-
-func newImageReader(list []prediction) *imageReader {
-	r := &imageReader{map[string]dataset.Item{}, map[string]error{}}
-	wanted, files := map[string]bool{}, map[string]bool{}
+// opener reads images from files or, as FILE#INDEX, from the IDX files that they are in.
+func opener(list []prediction) func(path string) ([]byte, error) {
+	inside := map[string]dataset.Item{} // images in IDX files by path
+	faults := map[string]error{}        // by IDX file; nil for one that was read
 	for _, p := range list {
-		if file := container(p.path); file != "" {
-			wanted[p.path], files[file] = true, true
+		file := container(p.Path)
+		if _, known := faults[file]; known || file == "" {
+			continue
 		}
-	}
-	for file := range files {
-		if _, err := os.Stat(file); err != nil {
-			r.faults[file] = err
+		if _, faults[file] = os.Stat(file); faults[file] != nil {
 			continue
 		}
 		set, _, err := dataset.Open(file, dataset.Options{})
-		if err != nil {
-			r.faults[file] = err
+		if faults[file] = err; err != nil {
 			continue
 		}
 		for _, item := range set.Items {
-			if wanted[item.Path] {
-				r.inside[item.Path] = item
-			}
+			inside[item.Path] = item
 		}
 	}
-	return r
+	return func(path string) ([]byte, error) {
+		if item, ok := inside[path]; ok {
+			return item.Bytes()
+		}
+		if file := container(path); file != "" {
+			return nil, cmp.Or(faults[file], fmt.Errorf("%s has no such image", file))
+		}
+		info, err := os.Stat(path)
+		switch {
+		case err != nil:
+			return nil, err
+		case !info.Mode().IsRegular():
+			return nil, fmt.Errorf("%s is no regular file", path)
+		case info.Size() > largestImage:
+			return nil, fmt.Errorf("%s has more than %d MB", path, largestImage>>20)
+		}
+		return os.ReadFile(path)
+	}
 }
 
 // container is FILE of FILE#INDEX, unless there is a file of the whole name.
 func container(path string) string {
-	file, index, found := cutLast(path, "#")
-	if _, err := strconv.Atoi(index); !found || err != nil {
+	at := strings.LastIndex(path, "#")
+	if at < 0 {
+		return ""
+	}
+	if _, err := strconv.Atoi(path[at+1:]); err != nil {
 		return ""
 	}
 	if _, err := os.Stat(path); err == nil {
 		return ""
 	}
-	return file
-}
-
-func cutLast(s, sep string) (before, after string, found bool) {
-	if i := strings.LastIndex(s, sep); i >= 0 {
-		return s[:i], s[i+len(sep):], true
-	}
-	return s, "", false
-}
-
-// image reads the bytes of an encoded image.
-func (r *imageReader) image(path string) ([]byte, error) {
-	if item, ok := r.inside[path]; ok {
-		return item.Bytes()
-	}
-	if file := container(path); file != "" {
-		return nil, cmp.Or(r.faults[file], fmt.Errorf("%s has no such image", file))
-	}
-	info, err := os.Stat(path)
-	switch {
-	case err != nil:
-		return nil, err
-	case !info.Mode().IsRegular():
-		return nil, fmt.Errorf("%s is no regular file", path)
-	case info.Size() > largestImage:
-		return nil, fmt.Errorf("%s has more than %d MB", path, largestImage>>20)
-	}
-	return os.ReadFile(path)
+	return path[:at]
 }
 
 // thumbnail makes a small square JPEG of the middle of an image, upright.

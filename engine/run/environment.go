@@ -57,7 +57,8 @@ func Here() Environment {
 	return Environment{Vitft: Version(), Go: runtime.Version(), OS: runtime.GOOS, Arch: runtime.GOARCH, Cores: runtime.NumCPU()}
 }
 
-// Version is the version of this module, or "devel" with the commit it was built from, as far as the build recorded them.
+// Version is the version of this module, or "devel" with the commit it was built from, as far as the build recorded
+// them.
 func Version() string {
 	info, ok := debug.ReadBuildInfo()
 	if !ok {

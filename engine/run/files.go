@@ -78,8 +78,8 @@ func SweepHeadFile(id string) Typed[sweep.Head] {
 // Files are all of them.
 var Files []File
 
-// File is a file of a run's or a sweep's folder. It is written whole, beside its place, and renamed into it; history and
-// κ also grow.
+// File is a file of a run's or a sweep's folder. It is written whole, beside its place, and renamed into it; history
+// and κ also grow.
 type File struct {
 	Name     string // within the folder
 	Holds    string

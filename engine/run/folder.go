@@ -8,9 +8,8 @@
 //	err = run.MetricsFile.Write(dir, m)            // the last: with it the run is finished
 //	finished, err := run.Open("run")
 //
-// Each file is a variable that knows its name and its content: [ConfigFile], [MetricsFile], [PredictionsFile] …
-// [Files] lists them with what they are for. All errors about damaged or missing files name them and are of kind
-// fault.Data.
+// Each file is a variable that knows its name and its content: [ConfigFile], [MetricsFile], [PredictionsFile] … [Files]
+// lists them with what they are for. All errors about damaged or missing files name them and are of kind fault.Data.
 //
 // # Caveats
 //
@@ -58,8 +57,8 @@ func (d Folder) Create(c Config, ev event.Events) (lock io.Closer, err error) {
 	return d.begin(ConfigFile, c, filepath.Dir(CheckpointFile.Path(d)))
 }
 
-// CreateSweep makes the folder of a sweep, or readies the one that an earlier sweep has left: its heads stay, its tables
-// go. Close the lock when the sweep is done.
+// CreateSweep makes the folder of a sweep, or readies the one that an earlier sweep has left: its heads stay, its
+// tables go. Close the lock when the sweep is done.
 func (d Folder) CreateSweep(c Config) (lock io.Closer, err error) {
 	if err := d.owned(SweepFile.File, "folder of a sweep"); err != nil {
 		return nil, err
@@ -103,7 +102,8 @@ func (d Folder) setAside(ev event.Events) error {
 	}
 }
 
-// begin makes and locks the folder with one in it, clears it of what an earlier beginning left, and writes its settings.
+// begin makes and locks the folder with one in it, clears it of what an earlier beginning left, and writes its
+// settings.
 func (d Folder) begin(settings Typed[Config], c Config, inner string) (_ io.Closer, err error) {
 	if err := os.MkdirAll(inner, 0o755); err != nil {
 		return nil, fmt.Errorf("make the folder %s: %w", d, err)

@@ -20,8 +20,8 @@ type History struct {
 	epochs, kappa *os.File
 }
 
-// OpenHistory begins both files anew with the epochs that are done, so that they agree with the state that training goes
-// on from, whatever an interrupted run has left.
+// OpenHistory begins both files anew with the epochs that are done, so that they agree with the state that training
+// goes on from, whatever an interrupted run has left.
 func (d Folder) OpenHistory(classes []string, done []head.Epoch) (*History, error) {
 	h := &History{classes: classes}
 	var kappa []KappaRow

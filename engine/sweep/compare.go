@@ -18,19 +18,17 @@ type Comparison struct {
 // z95 is the two-sided 95 % quantile of the normal distribution.
 const z95 = 1.96
 
-// Compare compares the predictions a[s] and b[s] of two configurations, of one
-// head a seed s, on the same images with those labels.
+// Compare compares the predictions a[s] and b[s] of two configurations, of one head a seed s, on the same images with
+// those labels.
 //
-// Image i counts with d_i, the mean over the seeds of [a right] − [b right].
-// The difference is the mean over the C classes of the classes' means of d, and
-// its standard error is that of a sample stratified by class (Cochran, Sampling
+// Image i counts with d_i, the mean over the seeds of [a right] − [b right]. The difference is the mean over the C
+// classes of the classes' means of d, and its standard error is that of a sample stratified by class (Cochran, Sampling
 // Techniques, 1977, eq. 5.6):
 //
 //	SE² = Σ_c s_c²/n_c / C²
 //
-// with s_c² the variance of d in class c (n_c − 1). A class of one image gives
-// no variance and takes the pooled one of the others. The interval is ±1.96 SE:
-// it says how far another draw of test images could move the difference between
+// with s_c² the variance of d in class c (n_c − 1). A class of one image gives no variance and takes the pooled one of
+// the others. The interval is ±1.96 SE: it says how far another draw of test images could move the difference between
 // these very heads. What another draw of seeds could do is in SeedStd.
 func Compare(a, b [][]int, labels []int, classes int) Comparison {
 	seeds := len(a)
@@ -85,8 +83,8 @@ func (c Comparison) MarshalJSON() ([]byte, error) {
 	})
 }
 
-// Spread is a mean over seeds with its standard deviation (n − 1). Both are NaN
-// without values, Std also for a single one.
+// Spread is a mean over seeds with its standard deviation (n − 1). Both are NaN without values, Std also for a single
+// one.
 type Spread struct{ Mean, Std float64 }
 
 // MarshalJSON writes NaN as null.

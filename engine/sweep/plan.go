@@ -28,13 +28,11 @@ type Configuration struct {
 	Group    string // equal for the configurations of which one is selected
 }
 
-// Resolve completes the settings of a point of the grid: those all heads share,
-// and the defaults, which may depend on any of them. The result has a uint64
-// "seed".
+// Resolve completes the settings of a point of the grid: those all heads share, and the defaults, which may depend on
+// any of them. The result has a uint64 "seed".
 type Resolve func(point map[string]any) (Settings, error)
 
-// Plan expands the grid. Points that resolve to the same settings are one
-// configuration.
+// Plan expands the grid. Points that resolve to the same settings are one configuration.
 func (x Experiment) Plan(resolve Resolve) (*Plan, error) {
 	p := &Plan{}
 	index := map[string]int{}

@@ -39,8 +39,8 @@ func TestCompareAgainstNumpy(t *testing.T) {
 	}
 }
 
-// By hand: class 0 has d = 1, 0 (mean 1/2, variance 1/2), class 1 the single
-// image d = −1 with the pooled variance 1/2, class 2 no image.
+// By hand: class 0 has d = 1, 0 (mean 1/2, variance 1/2), class 1 the single image d = −1 with the pooled variance 1/2,
+// class 2 no image.
 func TestCompareByHand(t *testing.T) {
 	labels := []int{0, 0, 1}
 	got := Compare([][]int{{0, 0, 2}}, [][]int{{1, 0, 1}}, labels, 3)
@@ -92,8 +92,8 @@ func TestCompareCovers(t *testing.T) {
 	}
 }
 
-// trained makes heads of a plan over two classes of two images: right[name][seed]
-// is how many of the four images are right, −1 a failure.
+// trained makes heads of a plan over two classes of two images: right[name][seed] is how many of the four images are
+// right, −1 a failure.
 func trained(p *Plan, right map[string][]int, score map[string]float64) (func(int, uint64) Head, []int) {
 	labels := []int{0, 0, 1, 1}
 	return func(i int, seed uint64) Head {

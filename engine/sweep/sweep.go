@@ -1,22 +1,17 @@
-// Package sweep is the bookkeeping of experiments: it reads an experiment file,
-// expands its grid into configurations, and turns the heads that were trained
-// for them into tables and comparisons. It trains nothing and knows no backbone.
+// Package sweep is the bookkeeping of experiments: it reads an experiment file, expands its grid into configurations,
+// and turns the heads that were trained for them into tables and comparisons. It trains nothing and knows no backbone.
 //
 // # Basics
 //
-// [Parse] reads an [Experiment]; its [Experiment.Plan] lists the distinct
-// configurations with their seeds, as the caller resolves them. For each pair
-// of configuration and seed the caller trains a head and keeps it as a [Head]
-// (one JSON file each); [Summarize] makes of all heads a [Summary], which
-// prints itself as text, Markdown and CSV.
+// [Parse] reads an [Experiment]; its [Experiment.Plan] lists the distinct configurations with their seeds, as the
+// caller resolves them. For each pair of configuration and seed the caller trains a head and keeps it as a [Head] (one
+// JSON file each); [Summarize] makes of all heads a [Summary], which prints itself as text, Markdown and CSV.
 //
 // # Statistics
 //
-// Spreads over seeds are means with the standard deviation of n − 1. [Compare]
-// compares two configurations on the same test images, image by image, with a
-// confidence interval; see there. What is marked as selected was chosen by its
-// score on validation data or by cross-validation, of the test set nothing is
-// ever chosen.
+// Spreads over seeds are means with the standard deviation of n − 1. [Compare] compares two configurations on the same
+// test images, image by image, with a confidence interval; see there. What is marked as selected was chosen by its
+// score on validation data or by cross-validation, of the test set nothing is ever chosen.
 package sweep
 
 import (
@@ -68,9 +63,8 @@ var ExperimentKeys = []string{"name", "grid", "seeds", "baseline", "selection", 
 // maxHeads bounds the size of a grid: more is a slip of the pen.
 const maxHeads = 100_000
 
-// Parse reads an experiment file. It returns the experiment and the settings
-// that all heads share, whose keys must be among base. A block of the grid has
-// keys among grid only. All faults are reported at once.
+// Parse reads an experiment file. It returns the experiment and the settings that all heads share, whose keys must be
+// among base. A block of the grid has keys among grid only. All faults are reported at once.
 func Parse(text []byte, base, grid []string) (Experiment, map[string]any, error) {
 	x, shared := Experiment{Selection: SelectNone}, map[string]any{}
 	var doc yaml.Node
