@@ -83,7 +83,7 @@ func Evaluate(ctx context.Context, o EvaluateOptions, ev event.Events) (_ *Evalu
 	if c := trained.Calibration; c != nil {
 		fit.Method, fit.FittedOn = c.Method, c.FittedOn
 	}
-	m := fit.Measure(logits, set.Labels(), r.Classes, r.Counts)
+	m := fit.Measure(logits, set.Data.Labels(), r.Classes, r.Counts)
 	m.Split, m.Loss, m.Epochs, m.SwitchEpoch, m.Seed = filepath.Base(o.Test), trained.Loss, trained.Epochs, trained.SwitchEpoch, trained.Seed
 	if o.Out != "" {
 		if err := predictions(set, logits, r.Scaling).WriteFile(o.Out); err != nil {

@@ -19,6 +19,7 @@ import (
 	"github.com/vitft/vitft/engine/fault"
 	"github.com/vitft/vitft/engine/feature"
 	"github.com/vitft/vitft/engine/metric"
+	"github.com/vitft/vitft/engine/report"
 	"github.com/vitft/vitft/engine/run"
 	"github.com/vitft/vitft/engine/setting"
 	"github.com/vitft/vitft/head"
@@ -125,7 +126,7 @@ func Finetune(ctx context.Context, o FinetuneOptions, ev event.Events) (_ *Finet
 		}
 		defer lock.Close()
 	}
-	env, err := s.environment(o.Device.Provider)
+	env, err := s.environment()
 	if err != nil {
 		return nil, err
 	}
@@ -158,7 +159,7 @@ func Finetune(ctx context.Context, o FinetuneOptions, ev event.Events) (_ *Finet
 	if err != nil {
 		return nil, err
 	}
-	m := trained.fit.Measure(logits, set.Labels(), set.Data.Classes, sets.Train.Data.Counts())
+	m := trained.fit.Measure(logits, set.Data.Labels(), set.Data.Classes, sets.Train.Data.Counts())
 	m.Split, m.Loss, m.Epochs, m.SwitchEpoch, m.Seed = set.Name, o.Training.Loss, o.Training.Epochs, o.Training.SwitchEpoch(), o.Training.Seed
 	m.Seconds = metric.Seconds{
 		Encode: metric.Number(seconds(sets)), Train: metric.Number(trained.seconds), Evaluate: metric.Number(time.Since(begin).Seconds()),
@@ -189,7 +190,7 @@ func Finetune(ctx context.Context, o FinetuneOptions, ev event.Events) (_ *Finet
 		func() error { return run.WarningsFile.Write(dir, warnings) },
 		func() error { return run.ModelFile.Write(dir, model) },
 		func() error { return dir.WriteCard(config, env, m) },
-		func() error { return s.report(dir, m) },
+		func() error { return s.report(dir, m, set) },
 		func() error { return run.MetricsFile.Write(dir, m) }, // the last: with it the run is finished
 	}
 	for _, step := range steps {
@@ -226,7 +227,7 @@ func (o *FinetuneOptions) continueRun(dir run.Folder) error {
 }
 
 // environment is what environment.json holds.
-func (s *session) environment(asked onnx.Provider) (run.Environment, error) {
+func (s *session) environment() (run.Environment, error) {
 	b, key := s.backbone, s.backbone.Key()
 	fields, err := json.Marshal(key)
 	if err != nil {
@@ -235,7 +236,7 @@ func (s *session) environment(asked onnx.Provider) (run.Environment, error) {
 	library, _ := onnx.Loaded()
 	env := run.Here()
 	env.Runtime = run.Library{Path: library.Path, Version: library.Version, API: library.API, Source: library.Source}
-	env.Provider = run.Provider{Asked: string(asked), Ran: b.Session.Provider(), Note: b.Session.Note()}
+	env.Provider = run.Provider{Asked: s.device.Provider, Ran: b.Session.Provider(), Note: b.Session.Note()}
 	env.Backbone = run.Backbone{Name: b.Name, SHA256: b.SHA256, Feature: b.Inspection.Feature, Preprocess: b.Preprocess}
 	env.Store = run.Store{Key: key.Hash(), Fields: fields}
 	if s.views.Test > 1 {
@@ -257,6 +258,26 @@ func (s *session) build(h *head.Head, scaling calib.Scaling, classes []string) (
 			Normalize: h.Normalize, Temperature: t,
 		},
 	})
+}
+
+// report writes report.html from the other files and the metrics to come, with pictures from the copies of images.
+func (s *session) report(dir run.Folder, m metric.Metrics, set *feature.Set) error {
+	r, err := report.LoadWith(string(dir), m)
+	if err != nil {
+		return fmt.Errorf("write the report: %w", err)
+	}
+	at := make(map[string]int, len(set.Data.Items))
+	for i, item := range set.Data.Items {
+		at[item.Path] = i
+	}
+	r.Open = func(path string) ([]byte, error) {
+		i, ok := at[path]
+		if !ok {
+			return nil, fmt.Errorf("%s is no image of the set: %w", path, fs.ErrNotExist)
+		}
+		return s.features.Bytes(set.Scan.IDs[i], set.Data.Items[i])
+	}
+	return r.Save()
 }
 
 // skipped lists the images that were left out.
@@ -285,5 +306,5 @@ func predictions(set *feature.Set, logits []float32, scaling calib.Scaling) run.
 	for i, item := range set.Data.Items {
 		paths[i] = item.Path
 	}
-	return run.Predict(paths, set.Labels(), logits, set.Data.Classes, scaling)
+	return run.Predict(paths, set.Data.Labels(), logits, set.Data.Classes, scaling)
 }

@@ -132,7 +132,7 @@ func (s *session) toJudge(ctx context.Context, set *feature.Set) (head.Data, err
 }
 
 func (s *session) data(set *feature.Set, x []float32, views int) head.Data {
-	return head.Data{X: x, Y: set.Labels(), Dim: s.features.Dim(), Classes: len(set.Data.Classes), Views: views}
+	return head.Data{X: x, Y: set.Data.Labels(), Dim: s.features.Dim(), Classes: len(set.Data.Classes), Views: views}
 }
 
 // logits are the raw logits [n,C] of a set under a head.

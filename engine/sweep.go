@@ -15,6 +15,7 @@ import (
 	"github.com/vitft/vitft/engine/event"
 	"github.com/vitft/vitft/engine/fault"
 	"github.com/vitft/vitft/engine/feature"
+	"github.com/vitft/vitft/engine/report"
 	"github.com/vitft/vitft/engine/run"
 	"github.com/vitft/vitft/engine/setting"
 	"github.com/vitft/vitft/engine/sweep"
@@ -122,7 +123,7 @@ func Sweep(ctx context.Context, o SweepOptions, ev event.Events) (_ *SweepResult
 		run.SummaryTextFile.Write(dir, []byte(summary.Markdown())),
 	)
 	if err == nil {
-		_, err = Report(o.Out)
+		_, err = report.Save(o.Out)
 	}
 	if err != nil {
 		return nil, err
@@ -182,7 +183,7 @@ func (o *SweepOptions) trainer(ctx context.Context, s *session, sets *feature.Se
 	}
 	for _, set := range sets.All() {
 		fmt.Fprintf(hash, "%s %q\n", set.Name, set.Data.Classes)
-		for i, y := range set.Labels() {
+		for i, y := range set.Data.Labels() {
 			fmt.Fprintf(hash, "%x %d\n", set.Scan.IDs[i], y)
 		}
 	}

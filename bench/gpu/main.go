@@ -23,7 +23,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/vitft/vitft/engine"
+	"github.com/vitft/vitft/engine/run"
 	"github.com/vitft/vitft/onnx"
 )
 
@@ -52,7 +52,7 @@ func main() {
 	o.provider = onnx.Provider(*provider)
 	ctx, cancel := context.WithTimeout(context.Background(), *limit)
 	defer cancel()
-	err := run(ctx, o, os.Stdout)
+	err := measure(ctx, o, os.Stdout)
 	if ctx.Err() != nil {
 		err = fmt.Errorf("not done after %v; --limit allows more: %w", *limit, err)
 	}
@@ -71,7 +71,7 @@ type bench struct {
 }
 
 // run measures everything, checks included, and returns what failed.
-func run(ctx context.Context, o options, out io.Writer) error {
+func measure(ctx context.Context, o options, out io.Writer) error {
 	library, err := onnx.Find("")
 	if err == nil {
 		err = onnx.Load(library)
@@ -154,7 +154,7 @@ func atMost(difference, bound float64) error {
 func (b *bench) machine(library onnx.Library) {
 	b.printf("# %s against the CPU\n\n", strings.ToUpper(string(b.provider)))
 	b.printf("- measured on %s with vitft %s, ONNX Runtime %s, %s\n", time.Now().UTC().Format(time.DateOnly),
-		engine.Version(), library.Version, runtime.Version())
+		run.Version(), library.Version, runtime.Version())
 	b.printf("- CPU: %s, GOMAXPROCS %d\n", processor(), runtime.GOMAXPROCS(0))
 	if gpu := nvidiaSMI("name,driver_version,memory.total"); gpu != "" {
 		b.printf("- GPU, driver, memory: %s\n", gpu)

@@ -11,8 +11,12 @@ import (
 	"time"
 
 	"github.com/vitft/vitft/engine"
+	"github.com/vitft/vitft/engine/backbone"
 	"github.com/vitft/vitft/engine/classify"
+	"github.com/vitft/vitft/engine/dataset"
 	"github.com/vitft/vitft/engine/device"
+	"github.com/vitft/vitft/engine/event"
+	"github.com/vitft/vitft/engine/feature"
 	"github.com/vitft/vitft/onnx"
 )
 
@@ -219,15 +223,17 @@ func (b *bench) encodeRate(ctx context.Context, s *subject, p *pictures, provide
 		return 0, err
 	}
 	defer os.RemoveAll(cache)
-	c := engine.Config{Backbone: s.file, Train: manifest, Provider: string(provider), Batch: batch, Cache: cache}
-	done, err := engine.Encode(ctx, c, engine.Shard{}, engine.Events{})
+	done, err := engine.Encode(ctx, engine.EncodeOptions{
+		Data: dataset.Sources{Train: manifest}, Backbone: backbone.Options{Name: s.file},
+		Device: device.Options{Provider: string(provider)}, Features: feature.Options{Batch: batch, Cache: cache},
+	}, event.Events{})
 	if err != nil {
 		return 0, err
 	}
-	if done[0].Encoded != n {
-		return 0, fmt.Errorf("encoded %d of %d images", done[0].Encoded, n)
+	if done.Sets[0].Encoded != n {
+		return 0, fmt.Errorf("encoded %d of %d images", done.Sets[0].Encoded, n)
 	}
-	return done[0].Rate(), nil
+	return done.Sets[0].Rate(), nil
 }
 
 // classify measures a Classifier that 64 goroutines ask, with JPEGs and with pixels that are ready.
@@ -240,8 +246,8 @@ func (b *bench) classify(ctx context.Context, s *subject, p *pictures, batch int
 	size := s.preprocess.Size()
 	classifiers := map[onnx.Provider]*classify.Classifier{}
 	for _, provider := range []onnx.Provider{onnx.CPU, b.provider} {
-		c, err := engine.NewClassifier(s.classifier,
-			engine.ClassifierOptions{Provider: string(provider), MaxBatch: batch})
+		c, err := classify.New(s.classifier,
+			classify.Options{Device: device.Options{Provider: string(provider)}, MaxBatch: batch})
 		if err != nil {
 			return err
 		}

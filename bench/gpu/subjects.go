@@ -65,7 +65,7 @@ func newSubject(name, file string, classes int) (*subject, error) {
 	if err != nil {
 		return nil, err
 	}
-	cut, inspection, err := m.Backbone(vision.FeatureChoice{})
+	cut, inspection, err := vision.Backbone(m, vision.FeatureChoice{})
 	if err != nil {
 		return nil, err
 	}

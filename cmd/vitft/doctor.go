@@ -7,20 +7,20 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/vitft/vitft/engine"
+	"github.com/vitft/vitft/engine/device"
 	"github.com/vitft/vitft/engine/setting"
 	"github.com/vitft/vitft/onnx"
 )
 
 // doctorOptions are those of doctor.
 type doctorOptions struct {
-	engine.DoctorOptions
+	device.DiagnoseOptions
 	Probe string
 	JSON  bool
 }
 
 func (o *doctorOptions) fields() []setting.Field {
-	return append(o.DoctorOptions.Fields(), asJSON(&o.JSON),
+	return append(o.DiagnoseOptions.Fields(), asJSON(&o.JSON),
 		setting.Text("probe", &o.Probe, "", nil, "try one provider in this process and print its status").Here())
 }
 
@@ -32,14 +32,14 @@ func (a *app) doctorCommand() *cobra.Command {
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if o.Probe != "" {
-				return a.printJSON(engine.Probe(o.Library, onnx.Provider(o.Probe)))
+				return a.printJSON(device.Probe(o.Library, onnx.Provider(o.Probe)))
 			}
 			self, err := os.Executable()
 			if err != nil {
 				return fmt.Errorf("cannot start a process to try providers in: %w", err)
 			}
 			o.Child = []string{self, "doctor", "--quiet"}
-			found, err := engine.Doctor(cmd.Context(), o.DoctorOptions)
+			found, err := device.Diagnose(cmd.Context(), o.DiagnoseOptions)
 			show := func() error { return a.printf("%s", diagnosed(found)) }
 			if o.JSON {
 				show = func() error { return a.printJSON(found) }
@@ -56,7 +56,7 @@ func (a *app) doctorCommand() *cobra.Command {
 }
 
 // diagnosed is the diagnosis for readers.
-func diagnosed(d *engine.DoctorResult) string {
+func diagnosed(d *device.Diagnosis) string {
 	var b strings.Builder
 	fmt.Fprintln(&b, "Search for the ONNX Runtime library, in this order:")
 	for _, s := range d.Searched {

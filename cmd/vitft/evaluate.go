@@ -4,7 +4,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/vitft/vitft/engine"
-	"github.com/vitft/vitft/engine/metric"
 )
 
 func (a *app) evaluateCommand() *cobra.Command {
@@ -23,7 +22,7 @@ func (a *app) evaluateCommand() *cobra.Command {
 			case json:
 				return a.printJSON(result.Metrics)
 			}
-			return a.printf("%s", metric.Table(&result.Metrics))
+			return a.printf("%s", result.Metrics.Text())
 		},
 	}
 	a.declare(cmd, append(o.Fields(), asJSON(&json))...)

@@ -4,7 +4,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/vitft/vitft/engine"
-	"github.com/vitft/vitft/engine/metric"
 )
 
 func (a *app) finetuneCommand() *cobra.Command {
@@ -26,7 +25,7 @@ func (a *app) finetuneCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return a.printf("%srun folder: %s\n", metric.Table(&result.Metrics), result.Run)
+			return a.printf("%srun folder: %s\n", result.Metrics.Text(), result.Run)
 		},
 	}
 	a.declare(cmd, o.Fields()...)

@@ -20,7 +20,7 @@ import (
 func vitft(t *testing.T, args ...string) (code int, stdout, stderr string) {
 	t.Helper()
 	var out, errs bytes.Buffer
-	code = run(context.Background(), args, &out, &errs)
+	code = execute(context.Background(), args, &out, &errs)
 	return code, out.String(), errs.String()
 }
 

@@ -3,7 +3,7 @@ package main
 import (
 	"github.com/spf13/cobra"
 
-	"github.com/vitft/vitft/engine"
+	"github.com/vitft/vitft/engine/report"
 )
 
 func (a *app) reportCommand() *cobra.Command {
@@ -14,7 +14,7 @@ func (a *app) reportCommand() *cobra.Command {
 		Example: "  vitft report run\n  vitft report sweep-ablation",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(_ *cobra.Command, args []string) error {
-			path, err := engine.Report(args[0])
+			path, err := report.Save(args[0])
 			if err != nil {
 				return err
 			}

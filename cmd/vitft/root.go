@@ -54,8 +54,8 @@ func newApp(stdout, stderr io.Writer) (*app, *cobra.Command) {
 	return a, a.root()
 }
 
-// run executes one command line and returns its exit code. It never lets a panic's stack trace reach the user.
-func run(ctx context.Context, args []string, stdout, stderr io.Writer) (code int) {
+// execute runs one command line and returns its exit code. It never lets a panic's stack trace reach the user.
+func execute(ctx context.Context, args []string, stdout, stderr io.Writer) (code int) {
 	defer func() {
 		if p := recover(); p != nil {
 			fmt.Fprintf(stderr, "vitft: internal error: %v (please report it with the command line)\n", p)

@@ -36,7 +36,7 @@ func (a *app) sweepCommand() *cobra.Command {
 				return err
 			}
 			if n := result.Summary.Failed(); n > 0 {
-				a.log.Warn().Int("failed", n).Str("see", filepath.Join(result.Folder, run.HeadsFile)).Msg("heads failed; their cells are empty")
+				a.log.Warn().Int("failed", n).Str("see", run.HeadsFile.Path(run.Folder(result.Folder))).Msg("heads failed; their cells are empty")
 			}
 			if json {
 				return a.printJSON(result.Summary)

@@ -17,6 +17,7 @@ import (
 	"github.com/vitft/vitft/models"
 	"github.com/vitft/vitft/onnx"
 	"github.com/vitft/vitft/onnx/graph"
+	"github.com/vitft/vitft/onnx/vision"
 	"github.com/vitft/vitft/vit"
 )
 
@@ -60,7 +61,7 @@ func Model(labels ...string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	h := graph.Head{
+	h := vision.Head{
 		Classes: len(labels), Weight: make([]float32, len(labels)*dim), Normalize: true, Scale: 16,
 		Mean: make([]float32, dim), InvStd: make([]float32, dim),
 	}
@@ -105,7 +106,7 @@ func Backbone() (*graph.Model, vit.Preprocess, error) {
 	if err != nil {
 		return nil, p, err
 	}
-	cut, _, err := m.Backbone(graph.FeatureChoice{Width: p.Width, Height: p.Height})
+	cut, _, err := vision.Backbone(m, vision.FeatureChoice{Width: p.Width, Height: p.Height})
 	return cut, p, err
 }
 
