@@ -9,7 +9,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"net/http"
 )
 
 // Kind is what is at fault.
@@ -32,11 +31,11 @@ type Consequence struct {
 }
 
 var consequences = map[Kind]Consequence{
-	Other:       {1, http.StatusInternalServerError, "failed, may work when tried again (I/O, network, full disk)"},
-	Config:      {2, http.StatusBadRequest, "bad flags or configuration"},
-	Data:        {3, http.StatusUnprocessableEntity, "bad or missing data or model file"},
-	Runtime:     {4, http.StatusServiceUnavailable, "runtime library or provider not usable"},
-	Interrupted: {130, http.StatusServiceUnavailable, "interrupted, state saved"},
+	Other:       {1, 500, "failed, may work when tried again (I/O, network, full disk)"},
+	Config:      {2, 400, "bad flags or configuration"},
+	Data:        {3, 422, "bad or missing data or model file"},
+	Runtime:     {4, 503, "runtime library or provider not usable"},
+	Interrupted: {130, 503, "interrupted, state saved"},
 }
 
 // Kinds lists all kinds, those of the smaller exit codes first.
