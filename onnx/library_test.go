@@ -163,8 +163,8 @@ func TestLibraryNames(t *testing.T) {
 		"libonnxruntime.so": true, "libonnxruntime.so.1": true, "libonnxruntime.so.1.30.0": true,
 		"libonnxruntime_providers_shared.so": false, "libonnxruntime.so.sha256": false, "libonnxruntime.dylib": false, "onnxruntime.so": false,
 	} {
-		if isLibrary(name) != want {
-			t.Errorf("isLibrary(%q) = %v", name, !want)
+		if _, got := libraryVersion(name); got != want {
+			t.Errorf("libraryVersion(%q): %v", name, got)
 		}
 	}
 	if !preferred("libonnxruntime.so.1.30.0", "libonnxruntime.so.1.9.0") || !preferred("libonnxruntime.so", "libonnxruntime.so.1.30.0") {

@@ -92,7 +92,7 @@ func (s *Session) open(model []byte, o SessionOptions, p Provider, try func(*Ses
 		return err
 	}
 	create := func() (err error) {
-		s.session, err = ort.NewDynamicAdvancedSessionWithONNXData(model, names(s.inputs), names(s.outputs), options)
+		s.session, err = ort.NewDynamicAdvancedSessionWithONNXData(model, graph.Names(s.inputs), graph.Names(s.outputs), options)
 		return err
 	}
 	if p == CUDA {
@@ -137,13 +137,14 @@ func configure(options *ort.SessionOptions, o SessionOptions) error {
 	if err := options.SetIntraOpNumThreads(threads); err != nil {
 		return fmt.Errorf("%w: %d threads: %v", ErrRuntime, threads, err)
 	}
-	// Threads that wait for work by spinning take the cores that decode the next images: with both cores of a machine
-	// in use, BenchmarkSession and BenchmarkGemm ran 1.1 to 2 times as fast without.
+	// Threads that wait for work by spinning take the cores that decode the next images: with both cores of a machine in
+	// use, BenchmarkSession and BenchmarkGemm ran 1.1 to 2 times as fast without.
 	if err := options.AddSessionConfigEntry("session.intra_op.allow_spinning", "0"); err != nil {
 		return fmt.Errorf("%w: %v", ErrRuntime, err)
 	}
 	if o.ExternalDataDir != "" {
-		if err := options.AddSessionConfigEntry("session.model_external_initializers_file_folder_path", o.ExternalDataDir); err != nil {
+		const key = "session.model_external_initializers_file_folder_path"
+		if err := options.AddSessionConfigEntry(key, o.ExternalDataDir); err != nil {
 			return fmt.Errorf("%w: external data in %s: %v", ErrRuntime, o.ExternalDataDir, err)
 		}
 	}
@@ -160,8 +161,8 @@ func (s *Session) Provider() Provider { return s.provider }
 // Note tells why [Auto] did not take CUDA, "" if it did or was not asked.
 func (s *Session) Note() string { return s.note }
 
-// Run runs the model; the results are written into the outputs' data. When ctx ends it stops after the graph node it
-// is at and returns ctx's error; the outputs then hold nothing of use.
+// Run runs the model; the results are written into the outputs' data. When ctx ends it stops after the graph node it is
+// at and returns ctx's error; the outputs then hold nothing of use.
 func (s *Session) Run(ctx context.Context, inputs, outputs []Tensor) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -270,12 +271,4 @@ func destroy(values []ort.Value) {
 	for _, v := range values {
 		v.Destroy()
 	}
-}
-
-func names(values []graph.Value) []string {
-	ns := make([]string, len(values))
-	for i, v := range values {
-		ns[i] = v.Name
-	}
-	return ns
 }

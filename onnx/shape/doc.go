@@ -5,8 +5,8 @@
 //	shapes := shape.Infer(m, graph.Value{Name: "pixel_values", Shape: []int64{2, 3, 224, 224}})
 //	shapes["embedding"] // [2 192], with graph.Unknown for dimensions that are not fixed
 //
-// One pass computes shapes and, beside them, the small integer tensors that exporters compute other shapes from:
-// Shape, Gather, Concat, Reshape and their like.
+// One pass computes shapes and, beside them, the small integer tensors that exporters compute other shapes from: Shape,
+// Gather, Concat, Reshape and their like.
 //
 // # Caveats
 //

@@ -121,7 +121,7 @@ func TestAppendHead(t *testing.T) {
 		if !slices.Equal(names, []string{"probabilities[-1 2]", "logits[-1 2]", "embedding[-1 8]"}) {
 			t.Errorf("%s: outputs %v", tt.file, names)
 		}
-		if got := graph.Attr(m.Index().Producer(Logits), "alpha").GetF(); got != tt.alpha {
+		if got := graph.Attr(m.Index().Producer[Logits], "alpha").GetF(); got != tt.alpha {
 			t.Errorf("%s: scale %v", tt.file, got)
 		}
 	}

@@ -1,6 +1,7 @@
 package vision
 
 import (
+	"cmp"
 	"fmt"
 
 	"github.com/vitft/vitft/onnx/graph"
@@ -88,11 +89,7 @@ func AppendHead(m *graph.Model, h Head) error {
 	if h.Bias != nil {
 		gemm = append(gemm, b.Floats("bias", []int64{c}, h.Bias...))
 	}
-	scale := h.Scale
-	if scale == 0 {
-		scale = 1
-	}
-	scores := b.Node("Gemm", gemm, Logits, graph.IntAttr("transB", 1), graph.FloatAttr("alpha", scale))
+	scores := b.Node("Gemm", gemm, Logits, graph.IntAttr("transB", 1), graph.FloatAttr("alpha", cmp.Or(h.Scale, 1)))
 	if n := int64(len(h.Temperature)); n > 0 {
 		temperature := b.Floats("temperature", []int64{n}, h.Temperature...)
 		if n > 1 {

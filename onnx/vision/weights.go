@@ -72,11 +72,11 @@ func QuantizeWeights(m *graph.Model) (values int, err error) {
 
 // store replaces weights of the backbone by nodes that compute them, as convert adds them; it returns false for those
 // to be left as they are.
-func store(m *graph.Model, name string, convert func(*graph.Builder, *graph.Tensor, []float32) bool) (values int, err error) {
+func store(m *graph.Model, name string, convert func(*graph.Builder, *graph.Tensor, []float32) bool) (int, error) {
 	if err := m.Inline(); err != nil {
 		return 0, err
 	}
-	g := m.Graph()
+	values, g := 0, m.Graph()
 	b := graph.NewBuilder(m, ours+name)
 	nodes, weights := g.Node, g.Initializer
 	g.Node, g.Initializer = nil, nil
