@@ -204,13 +204,6 @@ func (g *Gemm) session(p Provider, transA, transB bool) (*Session, error) {
 	return s, err
 }
 
-func index(b bool) int {
-	if b {
-		return 1
-	}
-	return 0
-}
-
 func dims(rows, cols int, transposed bool) []int64 {
 	if transposed {
 		rows, cols = cols, rows
@@ -221,7 +214,9 @@ func dims(rows, cols int, transposed bool) []int64 {
 // gemmModel is a model of a single Gemm node with matrices of any size.
 func gemmModel(transA, transB bool) ([]byte, error) {
 	m := graph.New("gemm", 13)
-	flag := func(name string, on bool) *graph.Attribute { return graph.IntAttr(name, int64(index(on))) }
+	flag := func(name string, on bool) *graph.Attribute {
+		return graph.IntAttr(name, map[bool]int64{true: 1}[on])
+	}
 	graph.NewBuilder(m, "").Node("Gemm", []string{"a", "b"}, "c", flag("transA", transA), flag("transB", transB))
 	matrix := func(name, rows, cols string, transposed bool) *onnxpb.ValueInfoProto {
 		if transposed {

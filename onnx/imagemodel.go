@@ -2,6 +2,7 @@ package onnx
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"sync"
@@ -193,16 +194,10 @@ func (m *ImageModel) aloneDiffers() (bool, error) {
 	}
 	alone, beside := m.room(1), m.room(2)
 	ctx := context.Background()
-	if err := m.exactly(ctx, 1, pixels[:m.pixels], alone); err != nil {
-		return false, err
-	}
-	if err := m.exactly(ctx, 2, pixels, beside); err != nil {
-		return false, err
-	}
+	err := errors.Join(m.exactly(ctx, 1, pixels[:m.pixels], alone), m.exactly(ctx, 2, pixels, beside))
+	differ := false
 	for i := range alone {
-		if !slices.Equal(alone[i], beside[i][:m.widths[i]]) {
-			return true, nil
-		}
+		differ = differ || !slices.Equal(alone[i], beside[i][:m.widths[i]])
 	}
-	return false, nil
+	return differ, err
 }

@@ -1,6 +1,7 @@
 package onnx
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -60,11 +61,7 @@ func Find(explicit string) (Library, error) {
 		if c.Path != "" {
 			fmt.Fprintf(&b, " (%s)", c.Path)
 		}
-		if c.Err != nil {
-			fmt.Fprintf(&b, ": %v", c.Err)
-		} else {
-			b.WriteString(": none")
-		}
+		fmt.Fprintf(&b, ": %v", cmp.Or(c.Err, errors.New("none")))
 	}
 	fmt.Fprintf(&b, "\nrun `make setup` in the repository, or set %s to the path of %s", LibraryEnv, libraryName())
 	return Library{}, fmt.Errorf("%w: %s", ErrRuntime, b.String())

@@ -2,6 +2,7 @@ package onnx
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -11,6 +12,7 @@ import (
 	"time"
 
 	"github.com/vitft/vitft/onnx/graph"
+	"github.com/vitft/vitft/onnx/vision"
 )
 
 // TestCUDAError holds what is made of messages. Those of 1.30.0 were recorded here, on a machine without GPU; the rest
@@ -66,11 +68,11 @@ func TestProvidersWithoutCUDA(t *testing.T) {
 	if len(status) != 2 || !status[0].Works || status[0].Provider != CPU || status[1].Works || status[1].Missing == "" || status[1].Fix == "" || status[1].Detail == "" {
 		t.Errorf("%+v", status)
 	}
-	m, err := graph.Read("graph/testdata/pooled.onnx")
+	m, err := graph.Read("vision/testdata/pooled.onnx")
 	if err != nil {
 		t.Fatal(err)
 	}
-	model, _ := backbone(t, m, graph.FeatureChoice{})
+	model, _ := backbone(t, m, vision.FeatureChoice{})
 	if _, err := NewEncoder(model, SessionOptions{Provider: CUDA}); !errors.Is(err, ErrRuntime) || !contains(err, "cuda") {
 		t.Errorf("cuda: %v", err)
 	}
@@ -101,7 +103,13 @@ func TestKeepSignals(t *testing.T) {
 			#include <signal.h>
 			static void handler(int s) { (void)s; }
 			__attribute__((constructor)) static void replace(void) { signal(SIGUSR1, `+with+`); }`)
-		return func() error { _, err := dlopenNow(lib); return err }
+		return func() error {
+			l := nvidiaLibraries{dir: filepath.Dir(lib), paths: map[string]string{}}
+			if !l.open(name) {
+				return fmt.Errorf("%s cannot be loaded", lib)
+			}
+			return nil
+		}
 	}
 	if err := keepSignals(replace("ignore.so", "SIG_IGN")); err != nil {
 		t.Fatal(err)

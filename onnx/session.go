@@ -56,22 +56,19 @@ func newSession(model []byte, o SessionOptions, try func(*Session) error) (*Sess
 		}
 	}
 	s := &Session{inputs: sig.Inputs, outputs: sig.Outputs}
-	switch o.Provider {
-	case CPU:
-		err = s.open(model, o, CPU, nil)
-	case CUDA:
+	p, err := ParseProvider(string(o.Provider))
+	if err == nil && p != CPU {
 		err = s.open(model, o, CUDA, try)
-	case Auto, "":
-		if err = s.open(model, o, CUDA, try); err != nil {
-			missing := err.Error()
+		if err != nil && p == Auto {
+			s.note = "cuda not used: " + err.Error()
 			if pe, ok := errors.AsType[*ProviderError](err); ok {
-				missing = pe.Missing
+				s.note = "cuda not used: " + pe.Missing
 			}
-			s.note = "cuda not used: " + missing
-			err = s.open(model, o, CPU, nil)
+			p = CPU
 		}
-	default:
-		_, err = ParseProvider(string(o.Provider))
+	}
+	if p == CPU {
+		err = s.open(model, o, CPU, nil)
 	}
 	if err != nil {
 		return nil, err

@@ -34,15 +34,9 @@ func (m *Model) Copy() *Model {
 func (m *Model) With(g *Graph) *Model {
 	old := m.proto
 	p := &onnxpb.ModelProto{
-		IrVersion:       proto.Int64(max(old.GetIrVersion(), 4)), // 4: weights need not be inputs
-		OpsetImport:     old.OpsetImport,
-		ProducerName:    old.ProducerName,
-		ProducerVersion: old.ProducerVersion,
-		Domain:          old.Domain,
-		ModelVersion:    old.ModelVersion,
-		DocString:       old.DocString,
-		Functions:       old.Functions,
-		Graph:           g,
+		IrVersion:   proto.Int64(max(old.GetIrVersion(), 4)), // 4: weights need not be inputs
+		OpsetImport: old.OpsetImport, Functions: old.Functions, Graph: g, DocString: old.DocString, Domain: old.Domain,
+		ProducerName: old.ProducerName, ProducerVersion: old.ProducerVersion, ModelVersion: old.ModelVersion,
 	}
 	for _, prop := range old.MetadataProps {
 		p.MetadataProps = append(p.MetadataProps, proto.CloneOf(prop))

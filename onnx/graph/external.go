@@ -57,11 +57,8 @@ func (m *Model) BehindLinks() bool {
 		return false
 	}
 	for _, t := range m.external() {
-		loc, err := location(t)
-		if err != nil {
-			continue
-		}
-		real, err := filepath.EvalSymlinks(filepath.Join(dir, filepath.FromSlash(loc.path)))
+		loc, _ := location(t) // what is wrong with it others say
+		real, err := filepath.EvalSymlinks(m.file(loc))
 		if err != nil {
 			continue
 		}
@@ -96,7 +93,7 @@ func (m *Model) Hash() (string, error) {
 	slices.Sort(files)
 	for _, f := range slices.Compact(files) {
 		fmt.Fprintf(h, "\x00%s\x00", f)
-		if err := hashFile(h, filepath.Join(m.dir, filepath.FromSlash(f))); err != nil {
+		if err := hashFile(h, m.file(place{path: f})); err != nil {
 			return "", err
 		}
 	}

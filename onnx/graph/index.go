@@ -99,24 +99,17 @@ func Uses(n *Node) []string {
 			for _, t := range g.Initializer {
 				inner[t.GetName()] = true
 			}
+			var names []string
 			for _, sub := range g.Node {
+				names = append(names, Uses(sub)...)
 				for _, o := range sub.Output {
 					inner[o] = true
 				}
 			}
-			outer := func(name string) {
-				if !inner[name] {
-					list = append(list, name)
-				}
-			}
-			for _, sub := range g.Node {
-				for _, name := range Uses(sub) {
-					outer(name)
-				}
-			}
 			for _, v := range g.Output {
-				outer(v.GetName())
+				names = append(names, v.GetName())
 			}
+			list = append(list, slices.DeleteFunc(names, func(name string) bool { return inner[name] })...)
 		}
 	}
 	return list

@@ -198,23 +198,16 @@ func (m *Model) Info() Info {
 	in := Info{
 		Path: m.path, FileSize: cmp.Or(m.size, int64(proto.Size(m.proto))), IRVersion: m.proto.GetIrVersion(), Opset: m.Opset(),
 		Producer: strings.TrimSpace(m.proto.GetProducerName() + " " + m.proto.GetProducerVersion()),
-		Inputs:   m.Inputs(), Outputs: m.Outputs(),
+		Inputs:   m.Inputs(), Outputs: m.Outputs(), Opsets: map[string]int64{},
 	}
 	for _, o := range m.proto.OpsetImport {
 		if !CoreDomain(o.GetDomain()) {
-			if in.Opsets == nil {
-				in.Opsets = map[string]int64{}
-			}
 			in.Opsets[o.GetDomain()] = o.GetVersion()
 		}
 	}
 	EachTensor(m.proto.Graph, func(t *Tensor) {
-		n := int64(1)
-		for _, d := range t.Dims {
-			n *= d
-		}
-		if n > 0 && slices.Contains([]string{"float32", "float16", "float64", "bfloat16"}, TypeOf(t)) {
-			in.Parameters += n
+		if slices.Contains([]string{"float32", "float16", "float64", "bfloat16"}, TypeOf(t)) {
+			in.Parameters += max(Elements(t.Dims), 0)
 		}
 		if t.GetDataLocation() == onnxpb.TensorProto_EXTERNAL {
 			if loc, err := location(t); err == nil && loc.length > 0 {

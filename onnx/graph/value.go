@@ -20,6 +20,18 @@ type Value struct {
 	Shape []int64 `json:"shape"` // [Unknown] where it is not fixed; nil when not even the rank is known
 }
 
+// Elements returns how many elements a tensor of some shape has, [Unknown] where a dimension is.
+func Elements(shape []int64) int64 {
+	n := int64(1)
+	for _, d := range shape {
+		if d < 0 {
+			return Unknown
+		}
+		n *= d
+	}
+	return n
+}
+
 // Names returns the names of the values.
 func Names(values []Value) []string {
 	var list []string

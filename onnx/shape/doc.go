@@ -11,6 +11,6 @@
 // # Caveats
 //
 // There are rules for the operators that image encoders are made of, and no others; what follows from another one is
-// not in the result. A rule goes by the name of the operator, whatever its domain, and does not check that a model is
-// valid: of one that is not, shapes mean nothing. Subgraphs are not entered.
+// not in the result. A rule goes by the operator's name, whatever its domain, and does not check that a model is valid.
+// Subgraphs are not entered.
 package shape

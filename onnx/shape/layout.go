@@ -28,7 +28,7 @@ func reshape(s *inference, n *graph.Node, x []int64) []int64 {
 		}
 		known *= out[i]
 	}
-	if total := size(x); x != nil && total >= 0 && rest != unknown && known > 0 && total%known == 0 {
+	if total := graph.Elements(x); x != nil && total >= 0 && rest != unknown && known > 0 && total%known == 0 {
 		out[rest] = total / known
 	}
 	return out
@@ -58,34 +58,18 @@ func flatten(_ *inference, n *graph.Node, x []int64) []int64 {
 		return nil
 	}
 	axis := clampAxis(graph.AttrInt(n, "axis", 1), len(x))
-	return []int64{size(x[:axis]), size(x[axis:])}
-}
-
-// size returns how many elements a shape has, unknown if a dimension is.
-func size(d []int64) int64 {
-	n := int64(1)
-	for _, v := range d {
-		if v < 0 {
-			return unknown
-		}
-		n *= v
-	}
-	return n
+	return []int64{graph.Elements(x[:axis]), graph.Elements(x[axis:])}
 }
 
 func concat(s *inference, n *graph.Node, _ []int64) []int64 {
-	var out []int64
-	for i, name := range n.Input {
-		d := s.dims[name]
-		if d == nil {
+	out := slices.Clone(s.in(n, 0))
+	for i := range n.Input {
+		d := s.in(n, i)
+		if d == nil || len(d) != len(out) {
 			return nil
 		}
 		if i == 0 {
-			out = slices.Clone(d)
 			continue
-		}
-		if len(d) != len(out) {
-			return nil
 		}
 		axis := clampAxis(graph.AttrInt(n, "axis", 0), len(out))
 		for k := range out {
@@ -156,21 +140,18 @@ func unsqueeze(s *inference, n *graph.Node, x []int64) []int64 {
 
 // pad computes the shape of a Pad node.
 func pad(s *inference, n *graph.Node, x []int64) []int64 {
-	pads := s.values(n, 1)
-	if a := graph.Attr(n, "pads"); a != nil {
-		pads = a.Ints
+	pads, axes := s.values(n, 1), indices(len(x))
+	if list := graph.Attr(n, "pads").GetInts(); list != nil {
+		pads = list
 	}
-	axes := indices(len(x))
 	if graph.Input(n, 3) != "" {
 		axes = s.values(n, 3)
 	}
-	out := slices.Clone(x)
 	if len(pads) != 2*len(axes) || len(pads) == 0 {
-		for i := range out {
-			out[i] = unknown
-		}
-		return out
+		axes = indices(len(x))
+		pads = slices.Repeat([]int64{open}, 2*len(axes))
 	}
+	out := slices.Clone(x)
 	for i, axis := range axes {
 		k := clampAxis(axis, len(x))
 		if int(k) >= len(x) {
@@ -181,16 +162,6 @@ func pad(s *inference, n *graph.Node, x []int64) []int64 {
 		} else {
 			out[k] = unknown
 		}
-	}
-	return out
-}
-
-// span computes the shape of a Range node.
-func span(s *inference, n *graph.Node, _ []int64) []int64 {
-	out := []int64{unknown}
-	from, to, by := s.values(n, 0), s.values(n, 1), s.values(n, 2)
-	if len(from) == 1 && len(to) == 1 && len(by) == 1 && from[0] != open && to[0] != open && by[0] > 0 {
-		out[0] = max(0, (to[0]-from[0]+by[0]-1)/by[0])
 	}
 	return out
 }

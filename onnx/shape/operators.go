@@ -33,6 +33,15 @@ func lengthOfShape(s *inference, n *graph.Node, x []int64) []int64 {
 	return []int64{int64(len(s.ints[n.Output[0]]))}
 }
 
+func span(s *inference, n *graph.Node, _ []int64) []int64 {
+	out := []int64{unknown}
+	from, to, by := s.values(n, 0), s.values(n, 1), s.values(n, 2)
+	if len(from) == 1 && len(to) == 1 && len(by) == 1 && from[0] != open && to[0] != open && by[0] > 0 {
+		out[0] = max(0, (to[0]-from[0]+by[0]-1)/by[0])
+	}
+	return out
+}
+
 func broadcast(s *inference, n *graph.Node, _ []int64) []int64 {
 	var list [][]int64
 	for i := range n.Input {

@@ -103,10 +103,8 @@ func split(s *inference, n *graph.Node, x []int64) []int64 {
 	if int(axis) >= len(x) {
 		return nil
 	}
-	var sizes []int64
-	if a := graph.Attr(n, "split"); a != nil {
-		sizes = a.Ints
-	} else if len(n.Input) > 1 {
+	sizes := graph.Attr(n, "split").GetInts()
+	if sizes == nil {
 		sizes = s.dimensions(n, 1)
 	}
 	for i, name := range n.Output {

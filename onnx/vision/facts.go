@@ -235,12 +235,12 @@ func (f *facts) unquantised(tensor string) string {
 
 // endsInTanh reports whether a tensor is a tanh, which BERT's pooler ends in.
 func (f *facts) endsInTanh(tensor string) bool {
-	n := f.index.Producer[tensor]
 	for range f.nodes() {
-		if n == nil || (n.GetOpType() != "Identity" && n.GetOpType() != "Cast") {
-			break
+		n := f.index.Producer[tensor]
+		if op := n.GetOpType(); op != "Identity" && op != "Cast" {
+			return op == "Tanh"
 		}
-		n = f.index.Producer[first(n)]
+		tensor = first(n)
 	}
-	return n != nil && n.GetOpType() == "Tanh"
+	return false
 }

@@ -105,9 +105,9 @@ func Average(m *graph.Model, views []View) (*graph.Model, error) {
 	moved := free(b, out, PixelValues, Embedding)
 	nodes := g.Node
 	g.Node = nil
-	var all []string
-	for _, v := range views {
-		all = append(all, look(b, v, in[2], in[3]))
+	all := make([]string, len(views))
+	for i, v := range views {
+		all[i] = look(b, v, in[2], in[3])
 	}
 	b.Node("Concat", all, moved(PixelValues), graph.IntAttr("axis", 0))
 	g.Node = append(g.Node, nodes...)
