@@ -100,7 +100,8 @@ func TestExamples(t *testing.T) {
 	if c, err := multiply(); err != nil || fmt.Sprint(c) != "[19 22 43 50]" {
 		t.Errorf("%v, %v", c, err)
 	}
-	if feature, err := encode(t.Context(), "vision/testdata/pooled.onnx"); err != nil || len(feature) != 8 || feature[0] == 0 {
+	feature, err := encode(t.Context(), "vision/testdata/pooled.onnx")
+	if err != nil || len(feature) != 8 || feature[0] == 0 {
 		t.Errorf("%v, %v", feature, err)
 	}
 }

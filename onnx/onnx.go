@@ -35,8 +35,6 @@ package onnx
 // "runtime".
 var ErrRuntime error = &sentinel{"onnx runtime not usable", "runtime"}
 
-var errProvider error = &sentinel{"unknown provider", "config"}
-
 // sentinel is an error with what a caller can do about it: see to the machine, to the data or to a setting.
 type sentinel struct{ text, kind string }
 

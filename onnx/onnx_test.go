@@ -142,7 +142,8 @@ func TestFixtures(t *testing.T) {
 // number of threads.
 func TestBatchInvariance(t *testing.T) {
 	needRuntime(t)
-	for _, file := range []string{"pooled.onnx", "gemm.onnx", "clip.onnx", "tanh_pooler.onnx", "float16.onnx", "batch2.onnx", "opset18.onnx"} {
+	for _, file := range []string{"pooled.onnx", "gemm.onnx", "clip.onnx", "tanh_pooler.onnx", "float16.onnx",
+		"batch2.onnx", "opset18.onnx"} {
 		t.Run(file, func(t *testing.T) {
 			m, err := graph.Read(filepath.Join("vision", "testdata", file))
 			if err != nil {
@@ -224,13 +225,17 @@ func TestAppendHead(t *testing.T) {
 	const dim, classes, n = 8, 5, 3
 	vec := func(seed uint64, n int) []float32 { return randoms(seed, n) }
 	heads := map[string]vision.Head{
-		"plain":        {Classes: classes, Weight: vec(1, classes*dim)},
-		"affine":       {Classes: classes, Weight: vec(1, classes*dim), Bias: vec(2, classes), Temperature: []float32{1.7}},
-		"standardised": {Classes: classes, Weight: vec(1, classes*dim), Bias: vec(2, classes), Mean: vec(3, dim), InvStd: vec(4, dim)},
-		"cosine":       {Classes: classes, Weight: vec(1, classes*dim), Mean: vec(3, dim), InvStd: vec(4, dim), Normalize: true, Scale: 16},
-		"classwise":    {Classes: classes, Weight: vec(1, classes*dim), Bias: vec(2, classes), Temperature: []float32{0.5, 1, 1.5, 2, 3}},
+		"plain":  {Classes: classes, Weight: vec(1, classes*dim)},
+		"affine": {Classes: classes, Weight: vec(1, classes*dim), Bias: vec(2, classes), Temperature: []float32{1.7}},
+		"standardised": {Classes: classes, Weight: vec(1, classes*dim), Bias: vec(2, classes), Mean: vec(3, dim),
+			InvStd: vec(4, dim)},
+		"cosine": {Classes: classes, Weight: vec(1, classes*dim), Mean: vec(3, dim), InvStd: vec(4, dim),
+			Normalize: true, Scale: 16},
+		"classwise": {Classes: classes, Weight: vec(1, classes*dim), Bias: vec(2, classes),
+			Temperature: []float32{0.5, 1, 1.5, 2, 3}},
 	}
-	for _, file := range []string{"pooled.onnx", "opset18.onnx", "opset11.onnx", "float16.onnx", "external.onnx", "batch2.onnx"} {
+	for _, file := range []string{"pooled.onnx", "opset18.onnx", "opset11.onnx", "float16.onnx", "external.onnx",
+		"batch2.onnx"} {
 		for name, h := range heads {
 			t.Run(file+"/"+name, func(t *testing.T) {
 				m, err := graph.Read(filepath.Join("vision", "testdata", file))
@@ -447,7 +452,8 @@ func TestSessionErrors(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := NewSession(raw, SessionOptions{Provider: CPU}); !errors.Is(err, graph.ErrModel) || !contains(err, "input_ids is int64") {
+	if _, err := NewSession(raw, SessionOptions{Provider: CPU}); !errors.Is(err, graph.ErrModel) ||
+		!contains(err, "input_ids is int64") {
 		t.Errorf("int64 input: %v", err)
 	}
 	if _, err := NewEncoder(raw, SessionOptions{Provider: CPU}); !errors.Is(err, graph.ErrModel) {

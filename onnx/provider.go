@@ -26,7 +26,7 @@ func ParseProvider(name string) (Provider, error) {
 	case Auto, CPU, CUDA:
 		return p, nil
 	}
-	return "", fmt.Errorf("%w %q; it must be auto, cpu or cuda", errProvider, name)
+	return "", &sentinel{fmt.Sprintf("unknown provider %q; it must be auto, cpu or cuda", name), "config"}
 }
 
 // ProviderError tells why a provider cannot be used. It wraps [ErrRuntime].

@@ -88,8 +88,9 @@ func (s *Session) open(model []byte, o SessionOptions, p Provider, try func(*Ses
 	if err := configure(options, o); err != nil {
 		return err
 	}
+	in, out := graph.Names(s.inputs), graph.Names(s.outputs)
 	create := func() (err error) {
-		s.session, err = ort.NewDynamicAdvancedSessionWithONNXData(model, graph.Names(s.inputs), graph.Names(s.outputs), options)
+		s.session, err = ort.NewDynamicAdvancedSessionWithONNXData(model, in, out, options)
 		return err
 	}
 	if p == CUDA {

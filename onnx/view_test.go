@@ -76,7 +76,8 @@ func TestViews(t *testing.T) {
 	needRuntime(t)
 	const n, dim, size = 3, 8, 16
 	views := append(vision.Views(vision.MaxViews), vision.View{Zoom: 2.3, DX: 0.4, DY: -0.7}, vision.View{Zoom: 1})
-	for _, file := range []string{"opset11.onnx", "pooled.onnx", "opset18.onnx", "float16.onnx", "nhwc.onnx", "dynamic_size.onnx", "external.onnx"} {
+	for _, file := range []string{"opset11.onnx", "pooled.onnx", "opset18.onnx", "float16.onnx", "nhwc.onnx",
+		"dynamic_size.onnx", "external.onnx"} {
 		t.Run(file, func(t *testing.T) {
 			// A float16 model rounds what differs in the last bit.
 			tolerance := 1e-4

@@ -59,8 +59,8 @@ func (m *Model) Unsorted() (n *Node, tensor string) {
 	return nil, ""
 }
 
-// Sort puts the nodes in topological order, each as far to the front as those before it allow; what is in order stays
-// as it is. The error, which wraps [ErrModel], names a node in a cycle, or one that reads what nothing gives.
+// Sort puts the nodes in topological order: each behind those that give what it reads, and otherwise as they were. The
+// error, which wraps [ErrModel], names a node in a cycle, or one that reads what nothing gives.
 func (m *Model) Sort() error {
 	x := m.Index()
 	var sorted []*Node

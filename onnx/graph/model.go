@@ -196,7 +196,8 @@ type Info struct {
 // Info returns what the model says of itself.
 func (m *Model) Info() Info {
 	in := Info{
-		Path: m.path, FileSize: cmp.Or(m.size, int64(proto.Size(m.proto))), IRVersion: m.proto.GetIrVersion(), Opset: m.Opset(),
+		Path: m.path, FileSize: cmp.Or(m.size, int64(proto.Size(m.proto))),
+		IRVersion: m.proto.GetIrVersion(), Opset: m.Opset(),
 		Producer: strings.TrimSpace(m.proto.GetProducerName() + " " + m.proto.GetProducerVersion()),
 		Inputs:   m.Inputs(), Outputs: m.Outputs(), Opsets: map[string]int64{},
 	}

@@ -25,7 +25,7 @@ const open = math.MinInt64
 // tensor that is not in it has an unknown rank; a scalar's shape is empty, not nil.
 type Shapes map[string][]int64
 
-// Infer runs over the nodes of the main graph once; it lists them in topological order. What is inferred completes what
+// Infer runs over the nodes of the main graph once, which must be in topological order. What is inferred completes what
 // the file declares; the shapes given, of inputs for example, take precedence over that.
 func Infer(m *graph.Model, given ...graph.Value) Shapes {
 	s := &inference{dims: Shapes{}, ints: map[string][]int64{}}
@@ -151,7 +151,7 @@ func (s *inference) node(n *graph.Node) {
 		return
 	}
 	out, r := n.Output[0], rules[n.GetOpType()]
-	if r.ints != nil {
+	if r.ints != nil && out != "" {
 		if v := r.ints(s, n); v != nil && len(v) <= maxInts {
 			s.ints[out] = v
 		}

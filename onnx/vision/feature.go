@@ -162,8 +162,8 @@ func (f *finder) imageOutputs() []graph.Value {
 		}
 	}
 	if len(outs) == 0 {
-		f.problem("no output depends on the image alone: its inputs are %s, its outputs %s; export the image half by itself, "+
-			"or name a tensor inside it", describe(f.inputs), describe(f.result.Outputs))
+		f.problem("no output depends on the image alone: its inputs are %s, its outputs %s; export the image half by "+
+			"itself, or name a tensor inside it", describe(f.inputs), describe(f.result.Outputs))
 	} else if len(f.inputs) > 1 {
 		f.reason("of the inputs %s only %s is needed", list(f.inputs), f.dependsOn(outs[0].Name)[0].Name)
 	}

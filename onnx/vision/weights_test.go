@@ -43,7 +43,8 @@ func TestHalf(t *testing.T) {
 			for _, c := range []struct {
 				x    float32
 				want uint16
-			}{{middle, even}, {math.Nextafter32(middle, float32(x)), bits}, {math.Nextafter32(middle, float32(next)), bits + 1}} {
+			}{{middle, even}, {math.Nextafter32(middle, float32(x)), bits}, {math.Nextafter32(middle, float32(next)), bits +
+				1}} {
 				if got, ok := half(c.x); !ok || got != sign|c.want {
 					t.Fatalf("half(%v) = %#x, want %#x", c.x, got, sign|c.want)
 				}
@@ -71,7 +72,8 @@ func TestQuantise(t *testing.T) {
 			v[i] = float32(r.NormFloat64() * math.Pow(10, float64(c-3)))
 		}
 	}
-	for name, channel := range map[string]func(int) int{"columns": func(i int) int { return i % columns }, "rows": func(i int) int { return i / columns }} {
+	for name, channel := range map[string]func(int) int{"columns": func(i int) int { return i % columns },
+		"rows": func(i int) int { return i / columns }} {
 		q, scales, ok := quantise(v, max(rows, columns), channel)
 		if !ok {
 			t.Fatalf("%s: refused", name)
