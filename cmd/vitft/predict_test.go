@@ -91,8 +91,7 @@ func TestPredictAndExport(t *testing.T) {
 
 	// A list of paths on standard input.
 	var out, errs bytes.Buffer
-	a := &app{stdout: &out, stderr: &errs, settings: newSettings()}
-	root := a.root()
+	_, root := newApp(&out, &errs)
 	root.SetArgs([]string{"predict", "--model", run, "--provider", "cpu", "--quiet", "-"})
 	root.SetIn(strings.NewReader(first + "\r\n\n" + filepath.Join(dir, "light") + "\n"))
 	if err := root.ExecuteContext(context.Background()); err != nil {
