@@ -84,15 +84,9 @@ func (d Data) row() int { return d.views() * d.Dim }
 
 // flat is the same data with every view as a sample of its own.
 func (d Data) flat() Data {
-	v := d.views()
-	if v == 1 {
-		return d
-	}
-	y := make([]int, 0, len(d.Y)*v)
-	for _, label := range d.Y {
-		for range v {
-			y = append(y, label)
-		}
+	y := make([]int, len(d.Y)*d.views())
+	for i := range y {
+		y[i] = d.Y[i/d.views()]
 	}
 	return Data{X: d.X, Y: y, Dim: d.Dim, Classes: d.Classes}
 }

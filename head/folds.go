@@ -39,6 +39,10 @@ func outOfFold(ctx context.Context, data Data, held []float32, s Settings, folds
 	if held != nil && len(held) != n*data.Dim {
 		return nil, fault.Data.Errorf("%d held values for %d samples of %d features", len(held), n, data.Dim)
 	}
+	plain := data
+	if held != nil {
+		plain = Data{X: held, Dim: data.Dim}
+	}
 	s.Val, s.Resume, s.Events = nil, nil, Events{}
 	fold, counts := deal(data, folds, s.Seed), data.Counts()
 	out := make([][]float32, len(epochs))
@@ -51,15 +55,10 @@ func outOfFold(ctx context.Context, data Data, held []float32, s Settings, folds
 		var x []float32
 		var rows []int
 		for i := range n {
-			switch {
-			case fold[i] != f:
-				continue
-			case held != nil:
-				x = append(x, held[i*data.Dim:(i+1)*data.Dim]...)
-			default:
-				x = append(x, data.X[i*data.row():i*data.row()+data.Dim]...)
+			if fold[i] == f {
+				x = append(x, plain.X[i*plain.row():i*plain.row()+data.Dim]...)
+				rows = append(rows, i)
 			}
-			rows = append(rows, i)
 		}
 		errs[f] = func() error {
 			p, err := prepare(part, s, 1)

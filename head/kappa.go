@@ -38,8 +38,8 @@ func (r *run) estimate(ctx context.Context, loss Adjustment) error {
 		previous = &r.state.Late
 	}
 	pass := func(visit func(logits []float32, labels []int)) error { return r.pass(ctx, visit) }
-	var err error
-	*previous, err = r.fitKappa(calib.Epoch{Number: r.state.Epoch, Late: late, Samples: r.seen, Previous: *previous, Pass: pass}, loss)
+	kappa, err := r.fitKappa(calib.Epoch{Number: r.state.Epoch, Late: late, Samples: r.seen, Previous: *previous, Pass: pass}, loss)
+	*previous = kappa
 	return err
 }
 
@@ -63,7 +63,8 @@ func (r *run) crossfit(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("cross-fitting κ: %w", err)
 	}
-	for i, late := range []bool{false, true} {
+	for i, kappa := range []*[]calib.Kappa{&r.state.Early, &r.state.Late} {
+		late := i == 1
 		if !late && t0 == 0 || late && t0 == s.Epochs {
 			continue // there is no such phase
 		}
@@ -79,14 +80,8 @@ func (r *run) crossfit(ctx context.Context) error {
 			visit(logits[i], r.Labels)
 			return nil
 		}
-		kappa, err := r.fitKappa(calib.Epoch{Number: at[i], Late: late, Samples: samples, Pass: pass}, loss)
-		if err != nil {
+		if *kappa, err = r.fitKappa(calib.Epoch{Number: at[i], Late: late, Samples: samples, Pass: pass}, loss); err != nil {
 			return err
-		}
-		if late {
-			r.state.Late = kappa
-		} else {
-			r.state.Early = kappa
 		}
 	}
 	return nil

@@ -1,6 +1,7 @@
 package head
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"math"
@@ -100,10 +101,10 @@ type run struct {
 	model    Trainable
 	state    *State
 
-	z, grad []float32
-	grads   [][]float32 // grad, cut
-	labels  []int
-	seen    []calib.Sample // of the epoch, in training order
+	z      []float32
+	grad   [][]float32 // of each Param
+	labels []int
+	seen   []calib.Sample // of the epoch, in training order
 }
 
 // begin sets the state to the start, or to the one to resume from.
@@ -132,17 +133,10 @@ func (l Loop) begin(ctx context.Context, m Trainable) (*run, error) {
 	}
 	batch := min(s.Batch, len(l.Labels))
 	r.z, r.labels, r.seen = make([]float32, s.Experts*batch*l.Classes), make([]int, batch), make([]calib.Sample, len(l.Labels))
-	params := m.Params()
-	size := 0
-	for _, p := range params {
-		size += len(p.Values)
+	for _, p := range m.Params() {
+		r.grad = append(r.grad, make([]float32, len(p.Values)))
 	}
-	r.grad = make([]float32, size)
-	for at, i := 0, 0; i < len(params); i++ {
-		r.grads = append(r.grads, r.grad[at:at+len(params[i].Values)])
-		at += len(params[i].Values)
-	}
-	r.state = newState(params, s.Optimizer)
+	r.state = newState(m.Params(), s.Optimizer)
 	if s.Resume == nil {
 		return r, r.crossfit(ctx)
 	}
@@ -235,7 +229,7 @@ func (r *run) epoch(ctx context.Context) error {
 	return r.record(ctx, record, began)
 }
 
-// gradient leaves the gradient of the loss over a batch of rows in r.grads and returns the loss, the mean over the
+// gradient leaves the gradient of the loss over a batch of rows in r.grad and returns the loss, the mean over the
 // experts. seen gets a sample of each row; of several experts each sees its share.
 func (r *run) gradient(ctx context.Context, rows []int, loss *batchLoss, softmax bool, seen []calib.Sample) (float64, error) {
 	size, experts := len(rows)*r.Classes, r.set.Experts
@@ -254,26 +248,26 @@ func (r *run) gradient(ctx context.Context, rows []int, loss *batchLoss, softmax
 			}
 		})
 	}
-	return total / float64(experts), r.model.Backward(ctx, z, r.grads)
+	return total / float64(experts), r.model.Backward(ctx, z, r.grad)
 }
 
-// update takes a step along the gradient that is in r.grads.
+// update takes a step along the gradient that is in r.grad.
 func (r *run) update(params []Param, lr float64) {
 	for i, p := range params {
 		if p.Frozen {
 			continue
 		}
-		t, rate := &r.state.Params[i], lr
-		if p.Rate != 0 {
-			rate *= p.Rate
+		t, rate, decay := &r.state.Params[i], lr*cmp.Or(p.Rate, 1), 0.0
+		if p.Decays {
+			decay = *r.set.WeightDecay
 		}
-		opt := optimizer{momentum: *r.set.Momentum, decay: *r.set.WeightDecay, nesterov: r.set.Nesterov, adam: len(t.Second) > 0}
 		parallel(r.workers, len(p.Values), 1<<15, func(from, to int) {
-			var second []float32
-			if opt.adam {
-				second = t.Second[from:to]
+			values, first, grad := p.Values[from:to], t.First[from:to], r.grad[i][from:to]
+			if len(t.Second) > 0 {
+				adamw(values, first, t.Second[from:to], grad, rate, decay, r.state.Steps)
+			} else {
+				sgd(values, first, grad, rate, decay, *r.set.Momentum, r.set.Nesterov)
 			}
-			opt.update(p.Values[from:to], t.First[from:to], second, r.grads[i][from:to], rate, r.state.Steps, p.Decays)
 		})
 	}
 }

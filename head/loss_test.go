@@ -161,7 +161,7 @@ func checkGradient(t *testing.T, s Settings, late bool) {
 	}
 	var grad []float32
 	for e := range s.Experts {
-		p, g := l.one(l.expert, e), l.one(expert{r.grads[0], r.grads[1], r.grads[2]}, e)
+		p, g := l.one(l.expert, e), l.one(expert{r.grad[0], r.grad[1], r.grad[2]}, e)
 		for _, values := range [][]float32{p.w, p.b, p.s} {
 			for _, v := range values {
 				params = append(params, float64(v))
