@@ -81,7 +81,8 @@ type Epoch struct {
 	Pass func(visit func(logits []float32, labels []int)) error
 }
 
-// Estimator is what the trainer asks for κ ([New] makes one from text). Implementations hold no state between epochs: all of it is in Epoch.
+// Estimator is what the trainer asks for κ ([New] makes one from text). Implementations hold no state between epochs:
+// all of it is in Epoch.
 type Estimator interface {
 	// Estimate returns one κ > 0 for each class.
 	Estimate(e Epoch) ([]Kappa, error)

@@ -140,7 +140,8 @@ func TestBankForgets(t *testing.T) {
 func TestFullPassAgrees(t *testing.T) {
 	const n, classes = 600, 5
 	rng := rand.New(rand.NewPCG(10, 1))
-	e := calib.Epoch{Counts: make([]int, classes), Beta: []float64{1, 1.2, 0.8, 1, 2}, Delta: []float64{0, -1, -2, 0.5, -3}}
+	e := calib.Epoch{Counts: make([]int, classes), Beta: []float64{1, 1.2, 0.8, 1, 2},
+		Delta: []float64{0, -1, -2, 0.5, -3}}
 	logits, labels := make([]float32, n*classes), make([]int, n)
 	for i := range labels {
 		row := logits[i*classes : (i+1)*classes]
@@ -162,7 +163,8 @@ func TestFullPassAgrees(t *testing.T) {
 			labels[i] = best
 		}
 		e.Counts[labels[i]]++
-		e.Samples = append(e.Samples, calib.Sample{Label: int32(labels[i]), Predicted: int32(best), True: row[labels[i]], Top: row[best],
+		e.Samples = append(e.Samples, calib.Sample{Label: int32(labels[i]), Predicted: int32(best), True: row[labels[i]],
+			Top:    row[best],
 			LogSum: float32(math.Log(raw)), Fitted: int32(fitted), Confidence: float32(math.Exp(adjusted(fitted)) / seen)})
 	}
 	e.Pass = func(visit func([]float32, []int)) error {
@@ -245,7 +247,8 @@ func BenchmarkEstimate(b *testing.B) {
 		visit(logits, labels)
 		return nil
 	}
-	for _, spec := range []string{"slope", "slope:huber", "slope:shrink=none", "slope:pass", "slope:by=one-vs-rest", "vit", "ddc"} {
+	for _, spec := range []string{"slope", "slope:huber", "slope:shrink=none", "slope:pass", "slope:by=one-vs-rest", "vit",
+		"ddc"} {
 		k, err := calib.New(spec)
 		if err != nil {
 			b.Fatal(err)

@@ -49,7 +49,8 @@ func (d Data) Validate() error {
 	case d.Views < 0:
 		return fault.Data.Errorf("%d views of a sample", d.Views)
 	case len(d.X) != len(d.Y)*d.row():
-		return fault.Data.Errorf("%d labels but %d feature values, not %d×%d×%d", len(d.Y), len(d.X), len(d.Y), d.views(), d.Dim)
+		return fault.Data.Errorf("%d labels but %d feature values, not %[1]d×%[3]d×%[4]d",
+			len(d.Y), len(d.X), d.views(), d.Dim)
 	}
 	if err := checkLabels(d.Y, d.Classes); err != nil {
 		return err

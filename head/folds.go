@@ -31,7 +31,8 @@ func OutOfFold(ctx context.Context, data Data, held []float32, s Settings, folds
 }
 
 // outOfFold is OutOfFold after each of some epochs, in rising order.
-func outOfFold(ctx context.Context, data Data, held []float32, s Settings, folds int, epochs []int, workers int) ([][]float32, error) {
+func outOfFold(ctx context.Context, data Data, held []float32, s Settings, folds int, epochs []int,
+	workers int) ([][]float32, error) {
 	n := len(data.Y)
 	if folds < 2 || folds > n {
 		return nil, fault.Config.Errorf("%d folds of %d samples: take at least 2, at most one a sample", folds, n)

@@ -38,8 +38,9 @@ func (r *run) estimate(ctx context.Context, loss Adjustment) error {
 		previous = &r.state.Late
 	}
 	pass := func(visit func(logits []float32, labels []int)) error { return r.pass(ctx, visit) }
-	kappa, err := r.fitKappa(calib.Epoch{Number: r.state.Epoch, Late: late, Samples: r.seen, Previous: *previous, Pass: pass}, loss)
-	*previous = kappa
+	e := calib.Epoch{Number: r.state.Epoch, Late: late, Samples: r.seen, Previous: *previous, Pass: pass}
+	var err error
+	*previous, err = r.fitKappa(e, loss)
 	return err
 }
 

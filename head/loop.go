@@ -77,8 +77,8 @@ type DivergedError struct {
 }
 
 func (e *DivergedError) Error() string {
-	return fmt.Sprintf("training diverged in epoch %d (phase %s, learning rate %.3g): use a lower learning rate, or smaller gamma, tau or rho",
-		e.Epoch, e.Phase, e.LR)
+	return fmt.Sprintf("training diverged in epoch %d (phase %s, learning rate %.3g): use a lower learning rate, "+
+		"or smaller gamma, tau or rho", e.Epoch, e.Phase, e.LR)
 }
 
 // Kind is that of a wrong setting: trying again would end the same.
@@ -132,7 +132,8 @@ func (l Loop) begin(ctx context.Context, m Trainable) (*run, error) {
 		return nil, fault.Config.Errorf("loss: %s is a closed form of the linear head alone", s.Loss)
 	}
 	batch := min(s.Batch, len(l.Labels))
-	r.z, r.labels, r.seen = make([]float32, s.Experts*batch*l.Classes), make([]int, batch), make([]calib.Sample, len(l.Labels))
+	r.seen = make([]calib.Sample, len(l.Labels))
+	r.labels, r.z = make([]int, batch), make([]float32, s.Experts*batch*l.Classes)
 	for _, p := range m.Params() {
 		r.grad = append(r.grad, make([]float32, len(p.Values)))
 	}
@@ -192,8 +193,7 @@ func (r *run) epoch(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	loss := newBatchLoss(adjustment)
-	softmax := r.estimates() && s.Kappa.Softmax(r.schedule.phase(e+1) == PhaseCLA)
+	loss := newBatchLoss(adjustment, r.estimates() && s.Kappa.Softmax(r.schedule.phase(e+1) == PhaseCLA))
 
 	rows := r.sampler.order(e, stage.balanced)
 	r.model.Begin(e, phase)
@@ -208,7 +208,7 @@ func (r *run) epoch(ctx context.Context) error {
 		if from == 0 {
 			record.LR = lr
 		}
-		mean, err := r.gradient(ctx, rows[from:to], loss, softmax, r.seen[from:to])
+		mean, err := r.gradient(ctx, rows[from:to], loss, r.seen[from:to])
 		if err != nil {
 			return err
 		}
@@ -231,7 +231,7 @@ func (r *run) epoch(ctx context.Context) error {
 
 // gradient leaves the gradient of the loss over a batch of rows in r.grad and returns the loss, the mean over the
 // experts. seen gets a sample of each row; of several experts each sees its share.
-func (r *run) gradient(ctx context.Context, rows []int, loss *batchLoss, softmax bool, seen []calib.Sample) (float64, error) {
+func (r *run) gradient(ctx context.Context, rows []int, loss *batchLoss, seen []calib.Sample) (float64, error) {
 	size, experts := len(rows)*r.Classes, r.set.Experts
 	z, labels := r.z[:experts*size], r.labels[:len(rows)]
 	for i, row := range rows {
@@ -242,7 +242,7 @@ func (r *run) gradient(ctx context.Context, rows []int, loss *batchLoss, softmax
 		return 0, err
 	}
 	for e := range experts {
-		total += loss.gradient(r.workers, z[e*size:(e+1)*size], labels, softmax, func(i int, s calib.Sample) {
+		total += loss.gradient(r.workers, z[e*size:(e+1)*size], labels, func(i int, s calib.Sample) {
 			if i%experts == e {
 				seen[i] = s
 			}
@@ -289,10 +289,10 @@ func (r *run) solve(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	loss, record, at := newBatchLoss(plain), Epoch{Number: 1, Phase: PhaseTrain}, 0
+	loss, record, at := newBatchLoss(plain, false), Epoch{Number: 1, Phase: PhaseTrain}, 0
 	err = r.pass(ctx, func(z []float32, labels []int) {
 		seen := r.seen[at : at+len(labels)]
-		mean := loss.gradient(r.workers, z, labels, false, func(i int, s calib.Sample) { seen[i] = s })
+		mean := loss.gradient(r.workers, z, labels, func(i int, s calib.Sample) { seen[i] = s })
 		record.Loss += mean * float64(len(labels)) / float64(len(r.Labels))
 		at += len(labels)
 	})

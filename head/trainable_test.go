@@ -58,7 +58,8 @@ func newAdapted(t testing.TB, d, val head.Data, s head.Settings) *adapted {
 
 func (m *adapted) Params() []head.Param {
 	dim := m.data.Dim
-	return append(m.Linear.Params(), head.Param{Name: "adapter", Shape: []int{dim, dim}, Values: m.a, Rate: 0.05, Optimizer: "adamw"})
+	return append(m.Linear.Params(), head.Param{Name: "adapter", Shape: []int{dim, dim}, Values: m.a, Rate: 0.05,
+		Optimizer: "adamw"})
 }
 
 func (m *adapted) Backward(ctx context.Context, dz []float32, grad [][]float32) error {
@@ -91,17 +92,18 @@ func TestTrainables(t *testing.T) {
 				{Experts: 3, Subspace: 1, Start: "zero", Diversity: 0.2}, {Features: "center", Kappa: calib.Slope{FullPass: true}},
 			} {
 				s.Head, s.Epochs, s.Seed = kind, 4, 3
-				t.Run(fmt.Sprintf("%d views/%s/%s %s %d", max(d.Views, 1), kind, s.Loss, s.Features, s.Experts), func(t *testing.T) {
-					headtest.TestTrainable(t, loopOf(d, val, s), func() head.Trainable { return newAdapted(t, d, val, s) })
-					s.Val = &val
-					headtest.TestTrainable(t, loopOf(d, val, s), func() head.Trainable {
-						l, err := head.NewLinear(d, s, nil, nil)
-						if err != nil {
-							t.Fatal(err)
-						}
-						return l
+				t.Run(fmt.Sprintf("%d views/%s/%s %s %d", max(d.Views, 1), kind, s.Loss, s.Features, s.Experts),
+					func(t *testing.T) {
+						headtest.TestTrainable(t, loopOf(d, val, s), func() head.Trainable { return newAdapted(t, d, val, s) })
+						s.Val = &val
+						headtest.TestTrainable(t, loopOf(d, val, s), func() head.Trainable {
+							l, err := head.NewLinear(d, s, nil, nil)
+							if err != nil {
+								t.Fatal(err)
+							}
+							return l
+						})
 					})
-				})
 			}
 		}
 	}
@@ -189,7 +191,8 @@ func (o *other) failing(where string) error {
 
 func TestLoopRefusals(t *testing.T) {
 	good := head.Settings{Loss: "la", Epochs: 3}
-	state, err := head.Loop{Settings: good, Labels: []int{0, 1, 1}, Classes: 2}.Run(t.Context(), &other{values: []float32{1}})
+	state, err := head.Loop{Settings: good, Labels: []int{0, 1, 1}, Classes: 2}.Run(t.Context(),
+		&other{values: []float32{1}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -211,17 +214,22 @@ func TestLoopRefusals(t *testing.T) {
 		{"labels", good, []int{0, 2}, "", fault.Data, "training labels: sample 1: label 2"},
 		{"no labels", good, nil, "", fault.Data, "no samples"},
 		{"closed form", head.Settings{Loss: "ncm"}, []int{0, 1}, "", fault.Config, "loss: ncm is a closed form"},
-		{"cross-fit", head.Settings{Kappa: calib.Slope{CrossFit: 3}}, []int{0, 1}, "", fault.Config, "kappa: slope:crossfit=3"},
+		{"cross-fit", head.Settings{Kappa: calib.Slope{CrossFit: 3}}, []int{0, 1}, "", fault.Config,
+			"kappa: slope:crossfit=3"},
 		{"forward", good, []int{0, 1}, "forward", fault.Other, "broken forward"},
 		{"backward", good, []int{0, 1}, "backward", fault.Other, "broken backward"},
 		{"predict", good, []int{0, 1}, "predict", fault.Other, "validation data: broken predict"},
 		{"diverges", head.Settings{Loss: "la", LR: 1e300}, []int{0, 1}, "", fault.Config, "diverged in epoch 1"},
-		{"name", changed(func(s *head.State) { s.Params[0].Name = "some" }), []int{0, 1}, "", fault.Data, "the state has no all, [1]"},
+		{"name", changed(func(s *head.State) { s.Params[0].Name = "some" }), []int{0, 1}, "", fault.Data,
+			"the state has no all, [1]"},
 		{"shape", changed(func(s *head.State) { s.Params[0].Shape = []int{2} }), []int{0, 1}, "", fault.Data, "all is [2]"},
-		{"optimizer", changed(func(s *head.State) { s.Params[0].Second = []float32{1} }), []int{0, 1}, "", fault.Data, "all, [1], has 1 and 1 moments"},
-		{"more", changed(func(s *head.State) { s.Params = append(s.Params, s.Params[0]) }), []int{0, 1}, "", fault.Data, "the state has all, [1], which is not"},
+		{"optimizer", changed(func(s *head.State) { s.Params[0].Second = []float32{1} }), []int{0, 1}, "", fault.Data,
+			"all, [1], has 1 and 1 moments"},
+		{"more", changed(func(s *head.State) { s.Params = append(s.Params, s.Params[0]) }), []int{0, 1}, "", fault.Data,
+			"the state has all, [1], which is not"},
 		{"epochs", changed(func(s *head.State) { s.Epoch = 4 }), []int{0, 1}, "", fault.Data, "after epoch 4 of 3"},
-		{"κ", changed(func(s *head.State) { s.Early = make([]calib.Kappa, 3) }), []int{0, 1}, "", fault.Data, "κ for 3 classes"},
+		{"κ", changed(func(s *head.State) { s.Early = make([]calib.Kappa, 3) }), []int{0, 1}, "", fault.Data,
+			"κ for 3 classes"},
 	} {
 		_, err := head.Loop{Settings: c.set, Labels: c.labels, Classes: 2, Held: []int{0, 1}}.Run(t.Context(),
 			&other{values: []float32{1}, fail: c.fail})
