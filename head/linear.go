@@ -25,9 +25,9 @@ type Linear struct {
 	batch  // scratch
 }
 
-// NewLinear prepares features by data and starts a head there. In training it draws on data and Settings.Val; or, where
-// there is a model below that gives other features each time, on the sources train and held (of no use without
-// validation), which then has their gradient from [Linear.BackwardFeatures].
+// NewLinear starts a head on data, whose features also say how features are prepared from then on. It is trained on
+// them and measured on Settings.Val; or, where a model below gives the samples of data other features each time, on
+// those of the sources train and held (nil where nothing is measured).
 func NewLinear(data Data, s Settings, train, held Source) (*Linear, error) {
 	if err := check(data, s); err != nil {
 		return nil, err

@@ -42,8 +42,8 @@ type Trainable interface {
 	Predict(ctx context.Context, held bool, from, to int, z []float32) error
 }
 
-// Loop trains a [Trainable] in two phases under the losses of [Settings], with κ, schedule, sampling, events and
-// resumption. Gemm and Val of the settings have no part in it.
+// Loop trains a [Trainable] under the losses of [Settings], in one phase or two, with κ, schedule, sampling, events and
+// resumption. Settings that belong to the head, Gemm and Val too, have no part in it.
 type Loop struct {
 	Settings Settings
 	Labels   []int // of the training samples
