@@ -181,15 +181,8 @@ func classMeans(data Data) []float64 {
 	return means
 }
 
+// sampleMean is the mean of all samples.
 func sampleMean(data Data) []float64 {
-	mean := make([]float64, data.Dim)
-	for i := range data.Y {
-		for d, v := range data.X[i*data.Dim : (i+1)*data.Dim] {
-			mean[d] += float64(v)
-		}
-	}
-	for d := range mean {
-		mean[d] /= float64(len(data.Y))
-	}
-	return mean
+	data.Y, data.Classes = make([]int, len(data.Y)), 1
+	return classMeans(data)
 }

@@ -1,11 +1,15 @@
 package head_test
 
 import (
+	"bytes"
 	"context"
+	"encoding/gob"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"reflect"
 	"runtime"
 	"slices"
 	"strings"
@@ -234,5 +238,27 @@ func TestEmptyClass(t *testing.T) {
 				t.Fatalf("%s: NaN", kind)
 			}
 		}
+	}
+}
+
+// A state that gob has written and read back is the same, accuracies of 0 among them.
+func TestStateAsGob(t *testing.T) {
+	d := mixture(1, 8, 3, 150, 20, 8)
+	s := train(t, d, head.Settings{Epochs: 2, Optimizer: "adamw", Val: &d}).State
+	s.History[1].Val.Few, s.History[0].Train.Many = new(0.0), nil
+	var b bytes.Buffer
+	if err := gob.NewEncoder(&b).Encode(s); err != nil {
+		t.Fatal(err)
+	}
+	back := new(head.State)
+	if err := gob.NewDecoder(&b).Decode(back); err != nil {
+		t.Fatal(err)
+	}
+	if !reflect.DeepEqual(s, back) {
+		t.Errorf("written %+v, read %+v", s, back)
+	}
+	line, err := json.Marshal(back.History[1].Val)
+	if err != nil || !strings.HasPrefix(string(line), `{"top1":1,"balanced_accuracy":`) || !strings.HasSuffix(string(line), `,"few":0}`) {
+		t.Errorf("as JSON %s, %v", line, err)
 	}
 }

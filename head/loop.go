@@ -112,13 +112,12 @@ func (l Loop) begin(ctx context.Context, m Trainable) (*run, error) {
 	if err := l.Settings.Validate(); err != nil {
 		return nil, fmt.Errorf("head settings: %w", err)
 	}
-	if err := checkLabels(l.Labels, l.Classes); err != nil {
-		return nil, fmt.Errorf("training labels: %w", err)
+	err := checkLabels(l.Labels, l.Classes)
+	if err == nil && l.Held != nil {
+		err = checkLabels(l.Held, l.Classes)
 	}
-	if l.Held != nil {
-		if err := checkLabels(l.Held, l.Classes); err != nil {
-			return nil, fmt.Errorf("labels held out: %w", err)
-		}
+	if err != nil {
+		return nil, fmt.Errorf("labels: %w", err)
 	}
 	l.Views = max(l.Views, 1)
 	if l.workers == 0 {

@@ -299,6 +299,20 @@ func TestNoise(t *testing.T) {
 	if same(one.Head, train(t, d, head.Settings{Epochs: 2, Batch: 16}).Head) {
 		t.Error("noise changes nothing")
 	}
+	l, err := head.NewLinear(d, s, nil, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var z [3][3]float32
+	for i, epoch := range []int{0, 1, 0} {
+		l.Begin(epoch, head.PhaseMLA)
+		if _, err := l.Forward(t.Context(), []int{7}, z[i][:]); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if z[0] == z[1] || z[0] != z[2] {
+		t.Errorf("logits of epochs 0, 1 and 0: %v", z)
+	}
 }
 
 // BenchmarkTrainAll is a sweep of 16 heads beside the same heads one after the other; "ratio" is how many times as

@@ -154,19 +154,22 @@ func TestSourceInPlaceOfMemory(t *testing.T) {
 type other struct {
 	values []float32
 	fail   string
+	rate   float64
+	calls  int // of Forward
 }
 
 func (o *other) Begin(int, head.Phase) {}
 
 func (o *other) Params() []head.Param {
-	return []head.Param{{Name: "all", Shape: []int{1}, Values: o.values}}
+	return []head.Param{{Name: "all", Shape: []int{1}, Values: o.values, Rate: o.rate}}
 }
 
 func (o *other) Forward(_ context.Context, _ []int, z []float32) (float64, error) {
 	for i := range z {
 		z[i] = float32(i%2) * o.values[0]
 	}
-	return 0, o.failing("forward")
+	o.calls++
+	return 0, errors.Join(o.failing("forward"), o.failing(fmt.Sprint("forward ", o.calls)))
 }
 
 func (o *other) Backward(_ context.Context, dz []float32, grad [][]float32) error {
@@ -211,7 +214,7 @@ func TestLoopRefusals(t *testing.T) {
 		want   string
 	}{
 		{"settings", head.Settings{Batch: -1}, []int{0, 1}, "", fault.Config, "head-batch: -1 is not at least 1"},
-		{"labels", good, []int{0, 2}, "", fault.Data, "training labels: sample 1: label 2"},
+		{"labels", good, []int{0, 2}, "", fault.Data, "labels: sample 1: label 2"},
 		{"no labels", good, nil, "", fault.Data, "no samples"},
 		{"closed form", head.Settings{Loss: "ncm"}, []int{0, 1}, "", fault.Config, "loss: ncm is a closed form"},
 		{"cross-fit", head.Settings{Kappa: calib.Slope{CrossFit: 3}}, []int{0, 1}, "", fault.Config,
@@ -238,13 +241,22 @@ func TestLoopRefusals(t *testing.T) {
 		}
 	}
 	_, err = head.Loop{Settings: good, Labels: []int{0, 1}, Classes: 2, Held: []int{5}}.Run(t.Context(), &other{})
-	if err == nil || !strings.Contains(err.Error(), "labels held out") {
+	if err == nil || !strings.Contains(err.Error(), "labels: sample 0: label 5") {
 		t.Errorf("a wrong label held out: %v", err)
 	}
 }
 
-// After an error the model is as it was after the last whole epoch, like the state.
+// After an error, in the midst of an epoch too, the model is as it was after the last whole one, like the state.
 func TestLoopRollsBack(t *testing.T) {
+	broken := &other{values: []float32{1}, fail: "forward 6"}
+	loop := head.Loop{Settings: head.Settings{Loss: "ce", Epochs: 3, Batch: 1}, Labels: []int{0, 1, 1}, Classes: 2}
+	var after float32
+	loop.Settings.Events.Epoch = func(head.Epoch, *head.State) { after = broken.values[0] }
+	if s, err := loop.Run(t.Context(), broken); err == nil || s.Epoch != 1 || broken.values[0] != after ||
+		s.Values("all")[0] != after {
+		t.Errorf("%v: broken off after epoch %d at %v, which ended at %v", err, s.Epoch, broken.values, after)
+	}
+
 	d := mixture(1, 6, 4, 30, 15, 6)
 	ctx, cancel := context.WithCancel(t.Context())
 	s := head.Settings{Epochs: 6, Batch: 8, Events: head.Events{Epoch: func(e head.Epoch, _ *head.State) {
@@ -264,6 +276,21 @@ func TestLoopRollsBack(t *testing.T) {
 	}
 	if state.Values("none") != nil {
 		t.Error("values of a parameter that is not there")
+	}
+}
+
+// A parameter's own rate of learning is relative to that of the settings.
+func TestRate(t *testing.T) {
+	end := func(lr, rate float64) float32 {
+		m := &other{values: []float32{1}, rate: rate}
+		loop := head.Loop{Settings: head.Settings{Loss: "ce", Epochs: 3, LR: lr}, Labels: []int{0, 1, 1}, Classes: 2}
+		if _, err := loop.Run(t.Context(), m); err != nil {
+			t.Fatal(err)
+		}
+		return m.values[0]
+	}
+	if end(0.5, 0) != end(0.5, 1) || end(0.5, 0.5) != end(0.25, 0) || end(0.5, 0.5) == end(0.5, 0) {
+		t.Errorf("ends at %v, %v, %v", end(0.5, 0), end(0.5, 0.5), end(0.25, 0))
 	}
 }
 
