@@ -15,6 +15,7 @@ type batch struct {
 	n       int
 	x       []float32 // [n, D], prepared and with noise
 	clean   []float32 // [n, D], as it was without, of a source
+	plain   []float32 // of Predict
 	lengths []float32 // [n], of its rows before they were scaled to 1
 	unit    []float32 // [C, D], W of a cosine head with rows of length 1
 	norms   []float32 // [C], what they were divided by

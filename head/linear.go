@@ -114,10 +114,12 @@ func (l *Linear) Predict(ctx context.Context, held bool, from, to int, z []float
 	if source == nil {
 		return errors.New("there is no source of features held out")
 	}
-	rows, x := make([]int, to-from), make([]float32, (to-from)*h.Dim)
+	rows := make([]int, to-from)
 	for i := range rows {
 		rows[i] = (from + i) * views
 	}
+	l.plain = grow(l.plain, len(rows)*h.Dim)
+	x := l.plain
 	if err := source.Features(ctx, rows, x); err != nil {
 		return err
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"runtime"
+	"slices"
 	"time"
 
 	"github.com/vitft/vitft/calib"
@@ -20,7 +21,7 @@ type Param struct {
 	Decays    bool      // Settings.WeightDecay applies
 	Frozen    bool      // left alone in this phase
 	Rate      float64   // of learning, relative to that of the settings; 0 is 1
-	Optimizer string    // "" is that of the settings
+	Optimizer string    // "sgd" or "adamw"; "" is that of the settings
 }
 
 // Trainable is what [Loop] trains: a model of samples, known by their number, whose logits for C classes have a
@@ -134,6 +135,9 @@ func (l Loop) begin(ctx context.Context, m Trainable) (*run, error) {
 	r.seen = make([]calib.Sample, len(l.Labels))
 	r.labels, r.z = make([]int, batch), make([]float32, s.Experts*batch*l.Classes)
 	for _, p := range m.Params() {
+		if !slices.Contains([]string{"", "sgd", "adamw"}, p.Optimizer) {
+			return nil, fault.Config.Errorf("param %s: optimizer %q is neither sgd nor adamw", p.Name, p.Optimizer)
+		}
 		r.grad = append(r.grad, make([]float32, len(p.Values)))
 	}
 	r.state = newState(m.Params(), s.Optimizer)

@@ -156,12 +156,14 @@ type other struct {
 	fail   string
 	rate   float64
 	calls  int // of Forward
+
+	optimizer string
 }
 
 func (o *other) Begin(int, head.Phase) {}
 
 func (o *other) Params() []head.Param {
-	return []head.Param{{Name: "all", Shape: []int{1}, Values: o.values, Rate: o.rate}}
+	return []head.Param{{Name: "all", Shape: []int{1}, Values: o.values, Rate: o.rate, Optimizer: o.optimizer}}
 }
 
 func (o *other) Forward(_ context.Context, _ []int, z []float32) (float64, error) {
@@ -239,6 +241,10 @@ func TestLoopRefusals(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), c.want) || fault.Of(err) != c.kind {
 			t.Errorf("%s: %v of kind %q, want %q of kind %q", c.name, err, fault.Of(err), c.want, c.kind)
 		}
+	}
+	_, err = head.Loop{Settings: good, Labels: []int{0, 1}, Classes: 2}.Run(t.Context(), &other{optimizer: "lion"})
+	if err == nil || !strings.Contains(err.Error(), `param all: optimizer "lion"`) {
+		t.Errorf("an unknown optimizer: %v", err)
 	}
 	_, err = head.Loop{Settings: good, Labels: []int{0, 1}, Classes: 2, Held: []int{5}}.Run(t.Context(), &other{})
 	if err == nil || !strings.Contains(err.Error(), "labels: sample 0: label 5") {
