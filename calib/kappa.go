@@ -48,7 +48,8 @@ func NewSample(logits []float32, label int, beta, delta []float64) Sample {
 			fitted, top = k, a
 		}
 	}
-	s := Sample{Label: int32(label), Predicted: int32(best), True: logits[label], Top: logits[best], Fitted: int32(fitted)}
+	s := Sample{Label: int32(label), Predicted: int32(best), True: logits[label], Top: logits[best],
+		Fitted: int32(fitted)}
 	raw, seen := 0.0, 0.0
 	for k, z := range logits {
 		raw += math.Exp(float64(z - s.Top))

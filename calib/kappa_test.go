@@ -97,7 +97,8 @@ func TestViT(t *testing.T) {
 			predicted = (y + 1) % 3
 		}
 		logSum := float32(-math.Log(c))
-		e.Samples = append(e.Samples, calib.Sample{Label: y, Predicted: predicted, True: float32(10 * c), LogSum: logSum})
+		e.Samples = append(e.Samples, calib.Sample{Label: y, Predicted: predicted, True: float32(10 * c),
+			LogSum: logSum})
 	}
 	for _, late := range []bool{true, false} {
 		e.Late = late
@@ -163,9 +164,11 @@ func TestFullPassAgrees(t *testing.T) {
 			labels[i] = best
 		}
 		e.Counts[labels[i]]++
-		e.Samples = append(e.Samples, calib.Sample{Label: int32(labels[i]), Predicted: int32(best), True: row[labels[i]],
+		e.Samples = append(e.Samples, calib.Sample{Label: int32(labels[i]), Predicted: int32(best),
+			True:   row[labels[i]],
 			Top:    row[best],
-			LogSum: float32(math.Log(raw)), Fitted: int32(fitted), Confidence: float32(math.Exp(adjusted(fitted)) / seen)})
+			LogSum: float32(math.Log(raw)), Fitted: int32(fitted),
+			Confidence: float32(math.Exp(adjusted(fitted)) / seen)})
 	}
 	e.Pass = func(visit func([]float32, []int)) error {
 		visit(logits[:200*classes], labels[:200])
@@ -247,7 +250,8 @@ func BenchmarkEstimate(b *testing.B) {
 		visit(logits, labels)
 		return nil
 	}
-	for _, spec := range []string{"slope", "slope:huber", "slope:shrink=none", "slope:pass", "slope:by=one-vs-rest", "vit",
+	for _, spec := range []string{"slope", "slope:huber", "slope:shrink=none", "slope:pass", "slope:by=one-vs-rest",
+		"vit",
 		"ddc"} {
 		k, err := calib.New(spec)
 		if err != nil {

@@ -62,7 +62,8 @@ func (h *Head) Logits(g Gemm, x, out []float32) error {
 
 func (h *Head) logits(g Gemm, workers int, x, out []float32) error {
 	if h.Dim == 0 || len(x)%h.Dim != 0 || len(out) != len(x)/h.Dim*h.Classes {
-		return fmt.Errorf("head of %d×%d: %d features and room for %d logits do not fit", h.Classes, h.Dim, len(x), len(out))
+		return fmt.Errorf("head of %d×%d: %d features and room for %d logits do not fit",
+			h.Classes, h.Dim, len(x), len(out))
 	}
 	rows := make([]float32, min(len(x), rowsAtOnce*h.Dim))
 	for len(x) > 0 {

@@ -74,7 +74,8 @@ func TestTrainEveryLossAndHead(t *testing.T) {
 					r := train(t, d, s)
 					first, last := r.State.History[0], r.State.History[len(r.State.History)-1]
 					if !(balanced(t, r.Head, test) > 0.8) {
-						t.Errorf("balanced accuracy %.3f; loss %.3f to %.3f", balanced(t, r.Head, test), first.Loss, last.Loss)
+						t.Errorf("balanced accuracy %.3f; loss %.3f to %.3f", balanced(t, r.Head, test), first.Loss,
+							last.Loss)
 					}
 				})
 			}
@@ -202,7 +203,8 @@ func TestRefusals(t *testing.T) {
 				"rho: NaN is not at least 0"}},
 		{"late switch", good, head.Settings{Epochs: 10, Switch: new(11.0)}, []string{"switch: at epoch 11 of 10"}},
 		{"broken switch", good, head.Settings{Switch: new(1.5)}, []string{"switch: 1.5"}},
-		{"lda on a cosine", good, head.Settings{Loss: "lda", Head: "cosine"}, []string{"linear head on whitened features"}},
+		{"lda on a cosine", good, head.Settings{Loss: "lda", Head: "cosine"},
+			[]string{"linear head on whitened features"}},
 		{"experts alike", good, head.Settings{Experts: 3, Subspace: 1}, []string{"start alike"}},
 		{"one diverse expert", good, head.Settings{Diversity: 1}, []string{"single expert"}},
 		{"negative noise", good, head.Settings{Noise: -1}, []string{"noise: -1 is not at least 0"}},
@@ -258,7 +260,8 @@ func TestStateAsGob(t *testing.T) {
 		t.Errorf("written %+v, read %+v", s, back)
 	}
 	line, err := json.Marshal(back.History[1].Val)
-	if err != nil || !strings.HasPrefix(string(line), `{"top1":1,"balanced_accuracy":`) || !strings.HasSuffix(string(line), `,"few":0}`) {
+	if err != nil || !strings.HasPrefix(string(line), `{"top1":1,"balanced_accuracy":`) ||
+		!strings.HasSuffix(string(line), `,"few":0}`) {
 		t.Errorf("as JSON %s, %v", line, err)
 	}
 }

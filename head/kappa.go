@@ -81,7 +81,8 @@ func (r *run) crossfit(ctx context.Context) error {
 			visit(logits[i], r.Labels)
 			return nil
 		}
-		if *kappa, err = r.fitKappa(calib.Epoch{Number: at[i], Late: late, Samples: samples, Pass: pass}, loss); err != nil {
+		*kappa, err = r.fitKappa(calib.Epoch{Number: at[i], Late: late, Samples: samples, Pass: pass}, loss)
+		if err != nil {
 			return err
 		}
 	}
@@ -100,7 +101,8 @@ func (r *run) fitKappa(e calib.Epoch, loss Adjustment) ([]calib.Kappa, error) {
 	}
 	for y, k := range kappa {
 		if !(k.Value > 0) || math.IsInf(k.Value, 0) {
-			return nil, fmt.Errorf("estimating κ after epoch %d: class %d got %g; κ must be above 0", e.Number, y, k.Value)
+			return nil, fmt.Errorf("estimating κ after epoch %d: class %d got %g; κ must be above 0",
+				e.Number, y, k.Value)
 		}
 	}
 	return kappa, nil

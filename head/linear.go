@@ -157,7 +157,8 @@ func (l *Linear) Head() *Head {
 // newLinear is NewLinear on data that has been checked and prepared, for settings with their defaults.
 func newLinear(data Data, s Settings, p *prepared, workers int) *Linear {
 	rows := s.Experts * data.Classes
-	l := &Linear{set: s, data: data, counts: data.Counts(), prepared: p, workers: workers, masks: subspaces(s, data.Dim),
+	l := &Linear{set: s, data: data, counts: data.Counts(), prepared: p, workers: workers,
+		masks: subspaces(s, data.Dim),
 		train: Data{X: p.rows, Dim: data.Dim}, held: Data{X: p.val, Dim: data.Dim},
 		expert: expert{make([]float32, rows*data.Dim), make([]float32, rows), make([]float32, rows)}}
 	l.method, _ = findMethod(s.Loss)

@@ -60,7 +60,8 @@ func reference(a Adjustment, s Settings, counts []int, dim int, x []float64, lab
 				for k := range classes {
 					if e != f {
 						// Σ α is divided by in the end; this term has a plain mean.
-						total -= s.Diversity / float64(experts-1) * p[e][k] * math.Log(p[e][k]/p[f][k]) * meanOf(a.Alpha, labels)
+						kl := p[e][k] * math.Log(p[e][k]/p[f][k])
+						total -= s.Diversity / float64(experts-1) * kl * meanOf(a.Alpha, labels)
 					}
 				}
 			}
@@ -85,7 +86,8 @@ func TestGradient(t *testing.T) {
 		for _, kind := range []string{"cosine", "linear"} {
 			for _, late := range []bool{false, true} {
 				for _, experts := range []int{1, 3} {
-					s := Settings{Loss: loss, Head: kind, Scale: 3, LearnScale: true, Start: "zero", Gamma: new(0.4), Rho: new(0.5),
+					s := Settings{Loss: loss, Head: kind, Scale: 3, LearnScale: true, Start: "zero", Gamma: new(0.4),
+						Rho: new(0.5),
 						Tau: new(1.3), Experts: experts}
 					if experts > 1 {
 						s.Diversity, s.Subspace = 0.3, 1

@@ -139,7 +139,7 @@ func NewAdjustment(s Settings, late bool, counts []int, kappa []calib.Kappa) (Ad
 	s = s.WithDefaults()
 	m, ok := findMethod(s.Loss)
 	if !ok {
-		return Adjustment{}, fault.Config.Errorf("unknown loss %q: choose one of %s", s.Loss, strings.Join(Losses(), ", "))
+		return Adjustment{}, fault.Config.Errorf("loss: %q is none of %s", s.Loss, strings.Join(Losses(), ", "))
 	}
 	f := m.stage(late)
 	most, least := 1.0, math.Inf(1)

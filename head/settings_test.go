@@ -34,7 +34,8 @@ func TestAdjustments(t *testing.T) {
 		{"cvs", row{1, pow(pi, gamma) / k, 0}, row{pow(pi, -rho), 1, tau * log(pi/k)}},
 	} {
 		for _, late := range []bool{false, true} {
-			a, err := NewAdjustment(Settings{Loss: c.loss, Tau: new(tau), Gamma: new(gamma), Rho: new(rho)}, late, counts, kappa)
+			a, err := NewAdjustment(Settings{Loss: c.loss, Tau: new(tau), Gamma: new(gamma), Rho: new(rho)}, late,
+				counts, kappa)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -56,8 +57,8 @@ func TestAdjustments(t *testing.T) {
 // The keys, in the order in which they are listed, and the defaults of the zero value and of what has its own.
 func TestFields(t *testing.T) {
 	var s Settings
-	keys := "loss head scale learn-scale start feature-scaling shrinkage epochs switch restart head-batch optimizer lr " +
-		"momentum nesterov weight-decay warmup tau gamma rho focus margin noise experts subspace diversity kappa seed"
+	keys := "loss head scale learn-scale start feature-scaling shrinkage epochs switch restart head-batch optimizer " +
+		"lr momentum nesterov weight-decay warmup tau gamma rho focus margin noise experts subspace diversity kappa seed"
 	if got := strings.Join(setting.Keys(s.Fields()), " "); got != keys {
 		t.Errorf("keys %s", got)
 	}
@@ -85,11 +86,13 @@ func TestFields(t *testing.T) {
 			"loss is ldam-drw, was cvs; scale is 30, was 16; lr is 0.006, was 0.02; rho is 0.15, was 0"},
 		{Settings{Optimizer: "adamw"}, "optimizer is adamw, was sgd; lr is 0.0003, was 0.02"},
 		// A closed form has one epoch, whatever is asked for.
-		{Settings{Loss: "logreg", Epochs: 9, Warmup: 5, Experts: 3}, "loss is logreg, was cvs; head is linear, was cosine; " +
-			"epochs is 1, was 30; lr is 0.01, was 0.02; weight-decay is 1, was 0; rho is 0.15, was 0"},
+		{Settings{Loss: "logreg", Epochs: 9, Warmup: 5, Experts: 3},
+			"loss is logreg, was cvs; head is linear, was cosine; " +
+				"epochs is 1, was 30; lr is 0.01, was 0.02; weight-decay is 1, was 0; rho is 0.15, was 0"},
 	} {
 		filled := c.set.WithDefaults()
-		if got := strings.Join(setting.Differences(setting.Keys(defaults), filled.Fields(), defaults), "; "); got != c.want {
+		differences := setting.Differences(setting.Keys(defaults), filled.Fields(), defaults)
+		if got := strings.Join(differences, "; "); got != c.want {
 			t.Errorf("%+v: defaults %s", c.set, got)
 		}
 	}
@@ -113,11 +116,13 @@ func TestRefusalsNameTheKey(t *testing.T) {
 	for key, s := range map[string]Settings{
 		"loss": {Loss: "x"}, "head": {Head: "x"}, "scale": {Scale: -1}, "start": {Start: "x"},
 		"feature-scaling": {Features: "x"},
-		"shrinkage":       {Shrinkage: 1.1}, "epochs": {Epochs: -1}, "switch": {Switch: &nan}, "restart": {Restart: &nan},
+		"shrinkage":       {Shrinkage: 1.1}, "epochs": {Epochs: -1}, "switch": {Switch: &nan},
+		"restart":    {Restart: &nan},
 		"head-batch": {Batch: -1},
 		"optimizer":  {Optimizer: "x"}, "lr": {LR: math.Inf(1)}, "momentum": {Momentum: new(1.0)},
 		"weight-decay": {WeightDecay: &nan},
-		"warmup":       {Warmup: 31}, "tau": {Tau: &nan}, "gamma": {Gamma: &nan}, "rho": {Rho: &nan}, "focus": {Focus: &nan},
+		"warmup":       {Warmup: 31}, "tau": {Tau: &nan}, "gamma": {Gamma: &nan}, "rho": {Rho: &nan},
+		"focus":  {Focus: &nan},
 		"margin": {Margin: &nan},
 		"noise":  {Noise: -1}, "experts": {Experts: -1}, "subspace": {Subspace: 2}, "diversity": {Diversity: -1},
 	} {

@@ -183,9 +183,11 @@ func TestCrossFit(t *testing.T) {
 	without := head.Settings{Batch: 16, Switch: new(2.0), Kappa: calib.One{}, Seed: 3}
 	for i, epochs := range []int{2, 6} {
 		e := estimator.asked[i]
-		if e.Number != epochs || e.Late != (i == 1) || len(e.Samples) != len(d.Y) || !slices.Equal(e.Group, []int{0, 1, 2}) ||
+		if e.Number != epochs || e.Late != (i == 1) || len(e.Samples) != len(d.Y) ||
+			!slices.Equal(e.Group, []int{0, 1, 2}) ||
 			e.Previous != nil {
-			t.Errorf("asked %d: after epoch %d, late %v, %d samples, groups %v", i, e.Number, e.Late, len(e.Samples), e.Group)
+			t.Errorf("asked %d: after epoch %d, late %v, %d samples, groups %v", i, e.Number, e.Late, len(e.Samples),
+				e.Group)
 		}
 		// κ* is of heads at T0: those of a training whose schedule ends there.
 		without.Epochs = epochs
@@ -276,7 +278,8 @@ func TestExperts(t *testing.T) {
 						seen++
 					}
 				}
-				if got := float64(r.Head.W[k*24+j]); math.Abs(got-mean) > 1e-5*(1+math.Abs(mean)) || seen == 0 && mean != 0 {
+				if got := float64(r.Head.W[k*24+j]); math.Abs(got-mean) > 1e-5*(1+math.Abs(mean)) || seen == 0 &&
+					mean != 0 {
 					t.Errorf("%s: weight %d, %d is %g, the mean of the experts %g", kind, k, j, got, mean)
 				}
 			}

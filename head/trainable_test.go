@@ -88,13 +88,16 @@ func TestTrainables(t *testing.T) {
 	for _, d := range []head.Data{mixture(1, 6, 4, 30, 15, 6, 2), withViews(mixture(1, 6, 4, 30, 15, 6, 2), 2)} {
 		for _, kind := range []string{"cosine", "linear"} {
 			for _, s := range []head.Settings{
-				{}, {Features: "standardize", Noise: 0.3}, {Features: "raw", Loss: "la", Optimizer: "adamw"}, {Loss: "lws"},
-				{Experts: 3, Subspace: 1, Start: "zero", Diversity: 0.2}, {Features: "center", Kappa: calib.Slope{FullPass: true}},
+				{}, {Features: "standardize", Noise: 0.3}, {Features: "raw", Loss: "la", Optimizer: "adamw"},
+				{Loss: "lws"},
+				{Experts: 3, Subspace: 1, Start: "zero", Diversity: 0.2},
+				{Features: "center", Kappa: calib.Slope{FullPass: true}},
 			} {
 				s.Head, s.Epochs, s.Seed = kind, 4, 3
 				t.Run(fmt.Sprintf("%d views/%s/%s %s %d", max(d.Views, 1), kind, s.Loss, s.Features, s.Experts),
 					func(t *testing.T) {
-						headtest.TestTrainable(t, loopOf(d, val, s), func() head.Trainable { return newAdapted(t, d, val, s) })
+						headtest.TestTrainable(t, loopOf(d, val, s),
+							func() head.Trainable { return newAdapted(t, d, val, s) })
 						s.Val = &val
 						headtest.TestTrainable(t, loopOf(d, val, s), func() head.Trainable {
 							l, err := head.NewLinear(d, s, nil, nil)
@@ -227,7 +230,8 @@ func TestLoopRefusals(t *testing.T) {
 		{"diverges", head.Settings{Loss: "la", LR: 1e300}, []int{0, 1}, "", fault.Config, "diverged in epoch 1"},
 		{"name", changed(func(s *head.State) { s.Params[0].Name = "some" }), []int{0, 1}, "", fault.Data,
 			"the state has no all, [1]"},
-		{"shape", changed(func(s *head.State) { s.Params[0].Shape = []int{2} }), []int{0, 1}, "", fault.Data, "all is [2]"},
+		{"shape", changed(func(s *head.State) { s.Params[0].Shape = []int{2} }), []int{0, 1}, "", fault.Data,
+			"all is [2]"},
 		{"optimizer", changed(func(s *head.State) { s.Params[0].Second = []float32{1} }), []int{0, 1}, "", fault.Data,
 			"all, [1], has 1 and 1 moments"},
 		{"more", changed(func(s *head.State) { s.Params = append(s.Params, s.Params[0]) }), []int{0, 1}, "", fault.Data,
