@@ -69,8 +69,8 @@ type Events struct {
 	Warn func(message string)
 }
 
-// Fields declares the settings of training, each by its key, with its default and what it takes. Some defaults depend on
-// the loss, the head or the optimizer: list anew after setting one of those.
+// Fields declares the settings of training, each by its key, with its default and what it takes. Some defaults depend
+// on the loss, the head or the optimizer: list anew after setting one of those.
 func (s *Settings) Fields() []setting.Field {
 	m, _ := findMethod(cmp.Or(s.Loss, "cvs"))
 	kind := cmp.Or(m.head, "cosine")
@@ -91,7 +91,8 @@ func (s *Settings) Fields() []setting.Field {
 		setting.OneOf("head", &s.Head, kind, []string{"cosine", "linear"}, "head: cosine or linear"),
 		setting.Number("scale", &s.Scale, cmp.Or(m.scale, 16), positive, "scale of the cosine head's logits"),
 		setting.Flag("learn-scale", &s.LearnScale, "train that scale too"),
-		setting.OneOf("start", &s.Start, "mean", []string{"mean", "zero"}, "start at the class means (mean) or at zero"),
+		setting.OneOf("start", &s.Start, "mean", []string{"mean", "zero"},
+			"start at the class means (mean) or at zero"),
 		setting.OneOf("feature-scaling", &s.Features, "whiten", []string{"whiten", "standardize", "center", "raw"},
 			"features before the head: whiten, standardize, center or raw"),
 		setting.Number("shrinkage", &s.Shrinkage, 0.5, setting.Within(0, 1, false).Or(1, "the identity alone"),
@@ -113,7 +114,8 @@ func (s *Settings) Fields() []setting.Field {
 		setting.Optional("rho", &s.Rho, rho, fromZero, "ρ of the late phase's class weights"),
 		setting.Optional("focus", &s.Focus, 2, fromZero, "γ of the focal loss"),
 		setting.Optional("margin", &s.Margin, 0.5, fromZero, "margin of ldam for the rarest class"),
-		setting.Number("noise", &s.Noise, 0, fromZero, "length of the noise added to features in training, relative to theirs"),
+		setting.Number("noise", &s.Noise, 0, fromZero,
+			"length of the noise added to features in training, relative to theirs"),
 		setting.Number("experts", &s.Experts, 1, whole, "heads trained together; their mean is the head"),
 		setting.Number("subspace", &s.Subspace, 0.7, setting.Within(0, 1, false).Or(1, "all"),
 			"share of the features that each of several experts sees"),
@@ -151,7 +153,8 @@ func (s Settings) Validate() error {
 		"subspace: %d experts that start alike and see the same; give each less than 1", s.Experts)
 	refuse(s.Diversity > 0 && s.Experts == 1, "diversity: %g of a single expert", s.Diversity)
 	refuse(s.Warmup > s.Epochs, "warmup: %d epochs do not fit into %d", s.Warmup, s.Epochs)
-	refuse(*s.Switch >= 1 && *s.Switch != math.Trunc(*s.Switch), "switch: %g is neither a whole epoch nor a fraction below 1", *s.Switch)
+	refuse(*s.Switch >= 1 && *s.Switch != math.Trunc(*s.Switch),
+		"switch: %g is neither a whole epoch nor a fraction below 1", *s.Switch)
 	refuse(s.TwoPhase() && *s.Switch > float64(s.Epochs) && *s.Switch >= 1,
 		"switch: at epoch %g of %d the late phase would never begin; %d is the latest", *s.Switch, s.Epochs, s.Epochs)
 	return errors.Join(errs...)
