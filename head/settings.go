@@ -87,14 +87,14 @@ func (s *Settings) Fields() []setting.Field {
 	}
 	positive, fromZero, whole := setting.Above(0), setting.AtLeast(0), setting.AtLeast(1)
 	return []setting.Field{
-		setting.OneOf("loss", &s.Loss, "cvs", Losses(), "loss: "+strings.Join(Losses(), ", ")),
-		setting.OneOf("head", &s.Head, kind, []string{"cosine", "linear"}, "head: cosine or linear"),
+		setting.OneOf("loss", &s.Loss, "cvs", Losses(), "loss"),
+		setting.OneOf("head", &s.Head, kind, []string{"cosine", "linear"}, "head"),
 		setting.Number("scale", &s.Scale, cmp.Or(m.scale, 16), positive, "scale of the cosine head's logits"),
 		setting.Flag("learn-scale", &s.LearnScale, "train that scale too"),
 		setting.OneOf("start", &s.Start, "mean", []string{"mean", "zero"},
-			"start at the class means (mean) or at zero"),
+			"start at the class means or at zero"),
 		setting.OneOf("feature-scaling", &s.Features, "whiten", []string{"whiten", "standardize", "center", "raw"},
-			"features before the head: whiten, standardize, center or raw"),
+			"features before the head"),
 		setting.Number("shrinkage", &s.Shrinkage, 0.5, setting.Within(0, 1, false).Or(1, "the identity alone"),
 			"shrinkage of the within-class covariance, for whiten"),
 		setting.Number("epochs", &s.Epochs, 30, whole, "epochs"),
@@ -103,7 +103,7 @@ func (s *Settings) Fields() []setting.Field {
 		setting.Optional("restart", &s.Restart, 1, fromZero,
 			"fraction of the learning rate at which the schedule starts anew at T0 (0: one cosine throughout)"),
 		setting.Number("head-batch", &s.Batch, 256, whole, "samples of one update"),
-		setting.OneOf("optimizer", &s.Optimizer, "sgd", []string{"sgd", "adamw"}, "sgd or adamw"),
+		setting.OneOf("optimizer", &s.Optimizer, "sgd", []string{"sgd", "adamw"}, "optimizer"),
 		setting.Number("lr", &s.LR, rate, positive, "peak learning rate"),
 		setting.Optional("momentum", &s.Momentum, 0.9, setting.Within(0, 1, true), "momentum of sgd"),
 		setting.Flag("nesterov", &s.Nesterov, "Nesterov momentum"),
