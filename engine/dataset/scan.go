@@ -153,13 +153,21 @@ func (it Item) read() (id ID, err error) {
 		return id, err
 	}
 	defer f.Close()
-	h := sha256.New()
-	n, err := io.Copy(h, f)
-	if err == nil && n == 0 {
-		err = errEmpty
+	h, buffer := sha256.New(), buffers.Get().(*[1 << 17]byte)
+	defer buffers.Put(buffer)
+	for total := 0; ; {
+		n, err := f.Read(buffer[:])
+		h.Write(buffer[:n])
+		total += n
+		switch {
+		case err == io.EOF && total == 0:
+			return id, errEmpty
+		case err == io.EOF:
+			return ID(h.Sum(nil)), nil
+		case err != nil:
+			return id, err
+		}
 	}
-	if err == nil {
-		h.Sum(id[:0])
-	}
-	return id, err
 }
+
+var buffers = sync.Pool{New: func() any { return new([1 << 17]byte) }}

@@ -160,7 +160,11 @@ func link(f *os.File, path string) error {
 	if err == nil {
 		return errors.Join(f.Close(), os.Remove(f.Name()))
 	}
-	if _, there := os.Lstat(path); there == nil {
+	there, statErr := os.Lstat(path)
+	if own, err := f.Stat(); err == nil && statErr == nil && os.SameFile(own, there) {
+		return errors.Join(f.Close(), os.Remove(f.Name())) // a lost answer of a file server
+	}
+	if statErr == nil {
 		return &fs.PathError{Op: "create", Path: path, Err: fs.ErrExist}
 	}
 	if errors.Is(err, fs.ErrNotExist) {
