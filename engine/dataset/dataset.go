@@ -1,5 +1,5 @@
-// Package dataset finds labelled images: which there are, of which class, and what is wrong with them. It does not decode
-// them.
+// Package dataset finds labelled images: which there are, of which class, and what is wrong with them. It does not
+// decode them.
 //
 // # Basics
 //
@@ -17,17 +17,17 @@
 //     training set takes train-… and any other set t10k-… or test-…. Lines of classes.txt or labels.txt beside them name
 //     the labels 0, 1, ….
 //
-// The training set makes the class list; other sets are opened with it and may not know other labels. Classes are sorted,
-// as numbers if all are numbers; only names given to an IDX set keep their order.
+// The training set makes the class list; other sets are opened with it and may not know other labels. Classes are
+// sorted, as numbers if all are numbers; only names given to an IDX set keep their order.
 //
-// What deserves a look but does not stop the work is returned as [Finding]s; everything else is an error of the kind data.
-// A file that a manifest names but that is not there stays an [Item]: it shows up as unreadable in [Scan], like a file
-// without permission.
+// What deserves a look but does not stop the work is returned as [Finding]s; everything else is an error of the kind
+// data. A file that a manifest names but that is not there stays an [Item]: it shows up as unreadable in [Scan], like a
+// file without permission.
 //
 // With an [Index] a scan reads only files that are new or have changed.
 //
-// The same source gives the same items in the same order on every machine, and [Imbalance.Apply] and [Dataset.Split] the
-// same choice for a seed.
+// The same source gives the same items in the same order on every machine, and [Imbalance.Apply] and [Dataset.Split]
+// the same choice for a seed.
 //
 // # Caveats
 //

@@ -16,8 +16,8 @@ import (
 	"github.com/vitft/vitft/engine/fault"
 )
 
-// tree makes files under a new folder; a name that ends in / is a folder. The
-// content of a file is its name unless given after a |.
+// tree makes files under a new folder; a name that ends in / is a folder. The content of a file is its name unless
+// given after a |.
 func tree(t testing.TB, names ...string) string {
 	t.Helper()
 	root := filepath.Join(t.TempDir(), "set")
@@ -262,8 +262,7 @@ func FuzzJSONL(f *testing.F) {
 	f.Fuzz(func(t *testing.T, data []byte) { fuzzManifest(t, data, parseJSONL) })
 }
 
-// fuzzManifest reads any bytes as a manifest: an error, or a data set that holds
-// together.
+// fuzzManifest reads any bytes as a manifest: an error, or a data set that holds together.
 func fuzzManifest(t *testing.T, data []byte, parse func(io.Reader) ([]sample, error)) {
 	samples, err := parse(skipBOM(bytes.NewReader(data)))
 	if err != nil {

@@ -20,8 +20,8 @@ func aged(t testing.TB, path string, at time.Time) {
 	}
 }
 
-// indexed scans with an index that was opened anew, and saves it. It returns the ids, and how many files had to be read:
-// those that the index did not know.
+// indexed scans with an index that was opened anew, and saves it. It returns the ids, and how many files had to be
+// read: those that the index did not know.
 func indexed(t testing.TB, d *Dataset, dir string) (ids []ID, read int) {
 	t.Helper()
 	x := OpenIndex(dir)

@@ -41,8 +41,8 @@ type Unreadable struct {
 
 var errEmpty = errors.New("empty file")
 
-// Scan reads and hashes every item that the index does not know. An item that cannot be read is noted, no error; the only
-// error is that of ctx.
+// Scan reads and hashes every item that the index does not know. An item that cannot be read is noted, no error; the
+// only error is that of ctx.
 func (d *Dataset) Scan(ctx context.Context, o ScanOptions) (*Scan, error) {
 	total := len(d.Items)
 	s := &Scan{IDs: make([]ID, total)}

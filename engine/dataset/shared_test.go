@@ -8,9 +8,8 @@ import (
 	"testing"
 )
 
-// photos is the folder that holds cifar100 and caltech101: where they are
-// unpacked (VITFT_DATA), else one with only the manifests, taken from the
-// archive in the shared folder.
+// photos is the folder that holds cifar100 and caltech101: where they are unpacked (VITFT_DATA), else one with only the
+// manifests, taken from the archive in the shared folder.
 func photos(t *testing.T) (dir string, unpacked bool) {
 	t.Helper()
 	if dir := os.Getenv("VITFT_DATA"); dir != "" {

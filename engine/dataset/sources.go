@@ -78,8 +78,8 @@ func (s *Sources) Exist() error {
 	return errors.Join(faults...)
 }
 
-// Open reads the lists of images, makes the training set long-tailed if asked to, and holds out a validation part, which
-// the seed chooses. Without training images the other sets have class lists of their own. Findings are warnings.
+// Open reads the lists of images, makes the training set long-tailed if asked to, and holds out a validation part,
+// which the seed chooses. Without training images the other sets have class lists of their own. Findings are warnings.
 func (s *Sources) Open(seed uint64, ev event.Events) (*Sets, error) {
 	imbalance, err := ParseImbalance(s.Imbalance)
 	if err != nil {

@@ -44,8 +44,8 @@ func encodeSeconds(b *testing.B, bb *backbone.Backbone, d *dataset.Dataset, view
 	return time.Since(begin).Seconds()
 }
 
-// BenchmarkViews measures encoding photos in two views against one, cold, in alternating rounds: both at once, each image
-// decoded once ("of-one"), and one after the other ("apart-of-one").
+// BenchmarkViews measures encoding photos in two views against one, cold, in alternating rounds: both at once, each
+// image decoded once ("of-one"), and one after the other ("apart-of-one").
 func BenchmarkViews(b *testing.B) {
 	const images, rounds = 96, 3
 	d := part(b, images, "caltech101", "train")
@@ -66,9 +66,9 @@ func BenchmarkViews(b *testing.B) {
 	}
 }
 
-// BenchmarkEncodePhotos measures encoding from image files into a cold store against bare session runs on preloaded tensors:
-// same model, batch, threads and moment. The metric "of-bare" is the ratio of their rates, the median over alternating
-// rounds.
+// BenchmarkEncodePhotos measures encoding from image files into a cold store against bare session runs on preloaded
+// tensors: same model, batch, threads and moment. The metric "of-bare" is the ratio of their rates, the median over
+// alternating rounds.
 func BenchmarkEncodePhotos(b *testing.B) {
 	const images, rounds = 192, 5
 	bb := openBackbone(b, testkit.Model(b))
@@ -89,8 +89,8 @@ func BenchmarkEncodePhotos(b *testing.B) {
 	}
 }
 
-// BenchmarkWarm measures what is left to do for a set whose features are all there: with the scan index no image is read,
-// without it all are, as before there was one.
+// BenchmarkWarm measures what is left to do for a set whose features are all there: with the scan index no image is
+// read, without it all are, as before there was one.
 func BenchmarkWarm(b *testing.B) {
 	d, _, err := dataset.Open(testkit.Unpacked(b, "cifar100", "test"), dataset.Options{})
 	if err != nil {

@@ -13,8 +13,7 @@ import (
 	"github.com/vitft/vitft/engine/feature/bucket"
 )
 
-// Every damaged byte, wherever it is, is noticed or harmless: a feature is
-// right or absent.
+// Every damaged byte, wherever it is, is noticed or harmless: a feature is right or absent.
 func TestDamage(t *testing.T) {
 	const n, dim = 4, 3
 	clean := t.TempDir()

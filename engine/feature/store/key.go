@@ -55,8 +55,8 @@ func (k Key) Validate() error {
 // Hash is the name of the key's folder: the first 16 hexadecimal digits of its SHA-256.
 func (k Key) Hash() string { return k.fullHash()[:16] }
 
-// CheckCompatibility returns an error that wraps ErrIncompatible and names every field in which k, found on disk, differs
-// from what is wanted.
+// CheckCompatibility returns an error that wraps ErrIncompatible and names every field in which k, found on disk,
+// differs from what is wanted.
 func (k Key) CheckCompatibility(want Key) error {
 	var faults []string
 	wanted := want.fields()
@@ -85,8 +85,8 @@ func (k Key) fields() []field {
 	}
 }
 
-// fullHash is the SHA-256 of the format's name and the fields, a line each, with the length in bytes before each value so
-// that no two keys give the same text. The plain view is left out: stores are older than views.
+// fullHash is the SHA-256 of the format's name and the fields, a line each, with the length in bytes before each value
+// so that no two keys give the same text. The plain view is left out: stores are older than views.
 func (k Key) fullHash() string {
 	h := sha256.New()
 	fmt.Fprintln(h, format)
@@ -122,7 +122,8 @@ func readKey(ctx context.Context, in bucket.Bucket, name string) (Key, error) {
 	return k.Key, nil
 }
 
-// publishKey writes key.json. That it is there already is no error; that nothing can be written is found out all the same.
+// publishKey writes key.json. That it is there already is no error; that nothing can be written is found out all the
+// same.
 func (s *Store) publishKey(ctx context.Context) error {
 	err := s.bucket.Publish(ctx, s.name(keyFile), func(w io.Writer) error {
 		e := json.NewEncoder(w)

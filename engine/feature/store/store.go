@@ -18,8 +18,8 @@
 // next Open. A process that is killed loses the rows that it had buffered, at most one block. docs/store.md describes
 // the format.
 //
-// A feature that is served has passed its block's checksum. A block that fails it, or whose header is wrong, is set aside
-// and reported, by Open or when the first of its features is asked for: its images count as not encoded.
+// A feature that is served has passed its block's checksum. A block that fails it, or whose header is wrong, is set
+// aside and reported, by Open or when the first of its features is asked for: its images count as not encoded.
 //
 // # Caveats
 //
@@ -157,9 +157,9 @@ func (s *Store) Has(id ID) bool {
 	return ok
 }
 
-// Verify checks the blocks that hold the features of the images, those that have not been before. What is damaged is set
-// aside, what cannot be read passed over; both are returned, and their images are not in the store any more. The features
-// of those that are can be gathered.
+// Verify checks the blocks that hold the features of the images, those that have not been before. What is damaged is
+// set aside, what cannot be read passed over; both are returned, and their images are not in the store any more. The
+// features of those that are can be gathered.
 func (s *Store) Verify(ctx context.Context, ids []ID) ([]BadBlock, error) {
 	var bad []BadBlock
 	for { // again, if a second block has what was in a bad one

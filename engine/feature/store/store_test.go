@@ -103,8 +103,8 @@ func files(t testing.TB, s *Store, pattern string) []string {
 	return names
 }
 
-// The same features come back whatever the block size, the order, how many
-// sessions wrote them and how often each was written.
+// The same features come back whatever the block size, the order, how many sessions wrote them and how often each was
+// written.
 func TestMetamorphic(t *testing.T) {
 	const n, dim = 60, 7
 	r := rand.New(rand.NewPCG(1, 2))
@@ -354,8 +354,7 @@ func TestGatherErrors(t *testing.T) {
 	}
 }
 
-// A full disk at any step costs nothing: no half block, and the features are
-// published when there is room again.
+// A full disk at any step costs nothing: no half block, and the features are published when there is room again.
 func TestFullDisk(t *testing.T) {
 	const n, dim = 8, 3
 	for _, step := range []atomicfile.Step{atomicfile.StepCreate, atomicfile.StepWrite, atomicfile.StepSync, atomicfile.StepRename} {

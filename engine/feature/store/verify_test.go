@@ -17,7 +17,8 @@ import (
 	"github.com/vitft/vitft/internal/testkit"
 )
 
-// remote is a bucket that cannot map, as one over a network, and counts what is read of blocks. It fails where fault says.
+// remote is a bucket that cannot map, as one over a network, and counts what is read of blocks. It fails where fault
+// says.
 type remote struct {
 	bucket.Bucket
 	bytes atomic.Int64
@@ -88,8 +89,8 @@ func TestOpenReadsNoFeatures(t *testing.T) {
 	check(t, s, n)
 }
 
-// A block that is found damaged when its features are asked for is set aside; what another has is served from there, the
-// rest is encoded again, all in one session.
+// A block that is found damaged when its features are asked for is set aside; what another has is served from there,
+// the rest is encoded again, all in one session.
 func TestDamageFoundLate(t *testing.T) {
 	const n, dim = 12, 3
 	dir := t.TempDir()
