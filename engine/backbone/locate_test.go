@@ -68,7 +68,7 @@ func TestBackboneFromTheHubsCache(t *testing.T) {
 	repository := filepath.Join(home, "hub", "models--onnx-community--dinov2-small")
 	for path, content := range map[string]string{
 		"refs/main": commit,
-		"snapshots/" + commit + "/onnx/model.onnx":          string(data),
+		"snapshots/" + commit + "/onnx/model.onnx": string(data),
 		"snapshots/" + commit + "/preprocessor_config.json": `{"image_processor_type":"ViTImageProcessor",
 			"size":{"height":28,"width":28},"resample":2,"image_mean":[0.1,0.2,0.3],"image_std":[0.5,0.5,0.5]}`,
 	} {

@@ -61,7 +61,8 @@ func readFolder(root string, training bool) (*reading, error) {
 	}
 	f.find(IgnoredFiles, f.ignored, "%d files in %s are in no class folder or no images by their extension: %s",
 		len(f.ignored), root, listed(f.ignored))
-	f.find(SkippedLink, f.loops, "%d links in %s lead back to a folder above them: %s", len(f.loops), root, listed(f.loops))
+	f.find(SkippedLink, f.loops, "%d links in %s lead back to a folder above them: %s", len(f.loops), root,
+		listed(f.loops))
 	return f.reading, nil
 }
 

@@ -29,7 +29,8 @@ func ParseImbalance(text string) (Imbalance, error) {
 	profile, ratio, ok := strings.Cut(text, ":")
 	r, err := strconv.ParseFloat(ratio, 64)
 	if !ok || (profile != "exp" && profile != "step") || err != nil || !(r >= 1) || math.IsInf(r, 1) {
-		return Imbalance{}, fault.Config.Errorf("%q is no imbalance: give exp:R or step:R with a ratio R of at least 1, for example exp:100", text)
+		return Imbalance{}, fault.Config.Errorf(
+			"%q is no imbalance: give exp:R or step:R with a ratio R of at least 1, for example exp:100", text)
 	}
 	return Imbalance{Profile: profile, Ratio: r}, nil
 }

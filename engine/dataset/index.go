@@ -87,7 +87,11 @@ func (x *Index) Save() error {
 		}
 		err := os.MkdirAll(x.dir, 0o755)
 		if err == nil {
-			err = atomicfile.Write(x.path(folder), func(w io.Writer) error { _, err := w.Write(format(folder, all)); return err })
+			err = atomicfile.Write(x.path(folder), func(w io.Writer) error {
+				_,
+					err := w.Write(format(folder, all))
+				return err
+			})
 		}
 		if err == nil {
 			p.files = all
@@ -173,7 +177,8 @@ var errIndex = errors.New("not a sound scan index")
 func parseIndex(folder string, text []byte) (map[string]known, error) {
 	head, body, _ := bytes.Cut(text, []byte("\n"))
 	first, lines, _ := strings.Cut(string(body), "\n")
-	if string(head) != fmt.Sprintf("%s %08x", indexFormat, crc32.Checksum(body, castagnoli)) || first != strconv.Quote(folder) {
+	if string(head) != fmt.Sprintf("%s %08x", indexFormat, crc32.Checksum(body, castagnoli)) ||
+		first != strconv.Quote(folder) {
 		return nil, errIndex
 	}
 	files := make(map[string]known, strings.Count(lines, "\n"))

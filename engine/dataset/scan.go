@@ -122,7 +122,8 @@ func CheckLeak(train *Dataset, trainScan *Scan, test *Dataset, testScan *Scan) [
 		of = "the part held out of " + of
 	}
 	return appendFinding(nil, Leak, leaks,
-		"%d images of %s are in the training set %s too, which flatters the result: %s", len(leaks), of, train.Name, listed(leaks))
+		"%d images of %s are in the training set %s too, which flatters the result: %s", len(leaks), of, train.Name,
+		listed(leaks))
 }
 
 // hash is the id of an item, from the index if it is there.

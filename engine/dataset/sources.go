@@ -51,7 +51,8 @@ func (s *Sources) Fields() []setting.Field {
 	}
 	return []setting.Field{
 		setting.Path("train", &s.Train, "", "training images: folder of class folders, .csv or .jsonl manifest, or IDX file"),
-		setting.PathOr("val", &s.Val, "", orFraction, "validation images, or a fraction such as 0.1 to hold out of each class"),
+		setting.PathOr("val", &s.Val, "", orFraction,
+			"validation images, or a fraction such as 0.1 to hold out of each class"),
 		setting.Path("test", &s.Test, "", "test images"),
 		setting.Text("imbalance", &s.Imbalance, "", func(text string) error { _, err := ParseImbalance(text); return err },
 			"make the training set long-tailed: exp:RATIO or step:RATIO"),
@@ -128,7 +129,8 @@ func (s *Sources) Open(seed uint64, ev event.Events) (*Sets, error) {
 	Warn(findings, ev)
 	if t := sets.Train; t != nil {
 		smallest, largest := t.Extent()
-		ev.Info("training images", "images", len(t.Items), "classes", len(t.Classes), "largest class", largest, "smallest class", smallest)
+		ev.Info("training images", "images", len(t.Items), "classes", len(t.Classes), "largest class", largest,
+			"smallest class", smallest)
 	}
 	return sets, nil
 }

@@ -59,7 +59,8 @@ var ErrName = errors.New("not a name for an object")
 
 // CheckName refuses what is no relative path of elements that do not begin with a dot.
 func CheckName(name string) error {
-	if !fs.ValidPath(name) || strings.HasPrefix(name, ".") || strings.Contains(name, "/.") || strings.ContainsAny(name, "\\\x00") {
+	if !fs.ValidPath(name) || strings.HasPrefix(name, ".") || strings.Contains(name, "/.") ||
+		strings.ContainsAny(name, "\\\x00") {
 		return fmt.Errorf("%w: %q", ErrName, name)
 	}
 	return nil

@@ -117,7 +117,8 @@ func FuzzBlock(f *testing.F) {
 		if err := m.Publish(t.Context(), "b", func(w io.Writer) error { _, err := w.Write(data); return err }); err != nil {
 			t.Fatal(err)
 		}
-		if b, faulty := openBlock(t.Context(), m, "b", testKey(dim)); err == nil && (faulty != nil || !slices.Equal(b.ids, ids)) {
+		if b, faulty := openBlock(t.Context(), m, "b", testKey(dim)); err == nil &&
+			(faulty != nil || !slices.Equal(b.ids, ids)) {
 			t.Fatalf("opened alone its ids are %x, %v; want %x", b.ids, faulty, ids)
 		}
 	})

@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/vitft/vitft/engine/fault"
 	"github.com/vitft/vitft/engine/feature/bucket"
 )
 
@@ -97,6 +98,25 @@ func (k Key) fullHash() string {
 		fmt.Fprintf(h, "%s %d:%s\n", f.name, len(f.value), f.value)
 	}
 	return hex.EncodeToString(h.Sum(nil))
+}
+
+// checkKey compares the key.json that is there with the key, or writes it.
+func (s *Store) checkKey(ctx context.Context) error {
+	found, err := readKey(ctx, s.bucket, s.name(keyFile))
+	switch {
+	case err == nil:
+		if err := found.CheckCompatibility(s.key); err != nil {
+			return fault.Data.Errorf("opening %s: %w (was the folder renamed? remove it to start anew)", s.Where(), err)
+		}
+		return nil
+	case errors.Is(err, errKeyFile): // every block carries the key's hash, so a lost file loses nothing
+		if err := s.bucket.SetAside(ctx, s.name(keyFile)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return s.explain(err)
+		}
+	case !errors.Is(err, fs.ErrNotExist):
+		return fmt.Errorf("opening feature store: %w", err)
+	}
+	return s.explain(s.publishKey(ctx))
 }
 
 // keyJSON is the content of key.json.

@@ -92,7 +92,8 @@ func untilKilled() {
 func start(t *testing.T, dir string, first, last int, step atomicfile.Step, stopBlock int) (*exec.Cmd, *bufio.Scanner) {
 	t.Helper()
 	cmd := exec.Command(os.Args[0])
-	cmd.Env = append(os.Environ(), childEnv+"="+strings.Join([]string{dir, fmt.Sprint(first), fmt.Sprint(last), string(step), fmt.Sprint(stopBlock)}, "\n"))
+	cmd.Env = append(os.Environ(), childEnv+"="+strings.Join([]string{dir, fmt.Sprint(first), fmt.Sprint(last),
+		string(step), fmt.Sprint(stopBlock)}, "\n"))
 	cmd.Stderr = os.Stderr
 	out, err := cmd.StdoutPipe()
 	if err != nil {

@@ -108,7 +108,8 @@ func TestDamageFoundLate(t *testing.T) {
 		t.Fatalf("report %+v: features are not looked at", report)
 	}
 	err := s.Gather(t.Context(), testIDs(n), make([]float32, n*dim))
-	if !errors.Is(err, ErrMissing) || !strings.Contains(err.Error(), damaged+bucket.Aside) || !strings.Contains(err.Error(), "checksum") {
+	if !errors.Is(err, ErrMissing) || !strings.Contains(err.Error(), damaged+bucket.Aside) ||
+		!strings.Contains(err.Error(), "checksum") {
 		t.Errorf("error %v, want what is missing and why", err)
 	}
 	if s.Len() != 6 || s.Has(testID(0)) || !s.Has(testID(6)) {
@@ -149,10 +150,12 @@ func TestUnreadableBlock(t *testing.T) {
 		return nil
 	}
 	bad, err := s.Verify(t.Context(), testIDs(n))
-	if err != nil || len(bad) != 1 || !errors.Is(bad[0].Err, lost) || strings.HasSuffix(bad[0].Path, bucket.Aside) || s.Len() != 0 {
+	if err != nil || len(bad) != 1 || !errors.Is(bad[0].Err, lost) || strings.HasSuffix(bad[0].Path, bucket.Aside) ||
+		s.Len() != 0 {
 		t.Errorf("%d images, bad %+v, %v", s.Len(), bad, err)
 	}
-	if _, report, err := Open(t.Context(), r, testKey(dim)); err != nil || len(report.Bad) != 1 || !errors.Is(report.Bad[0].Err, lost) {
+	if _, report, err := Open(t.Context(), r, testKey(dim)); err != nil || len(report.Bad) != 1 ||
+		!errors.Is(report.Bad[0].Err, lost) {
 		t.Errorf("report %+v, %v", report, err)
 	}
 	r.fault = nil
