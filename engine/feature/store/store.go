@@ -105,7 +105,7 @@ func Open(ctx context.Context, b bucket.Bucket, key Key) (*Store, Report, error)
 	if err := key.Validate(); err != nil {
 		return nil, report, err
 	}
-	s := &Store{key: key, bucket: b, index: map[ID]place{}}
+	s := &Store{key: key, bucket: b}
 	if err := s.checkKey(ctx); err != nil {
 		return nil, report, err
 	}
@@ -124,6 +124,13 @@ func Open(ctx context.Context, b bucket.Bucket, key Key) (*Store, Report, error)
 	if err != nil {
 		return nil, report, fmt.Errorf("opening feature store: %w", err)
 	}
+	rows := 0
+	for _, found := range blocks {
+		if found != nil {
+			rows += len(found.ids)
+		}
+	}
+	s.index = make(map[ID]place, rows)
 	for i, found := range blocks {
 		if faults[i] != nil {
 			report.Bad = append(report.Bad, s.setAside(ctx, names[i], faults[i]))
