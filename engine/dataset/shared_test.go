@@ -8,9 +8,8 @@ import (
 	"testing"
 )
 
-// photos is the folder that holds cifar100 and caltech101: where they are
-// unpacked (VITFT_DATA), else one with only the manifests, taken from the
-// archive in the shared folder.
+// photos is the folder that holds cifar100 and caltech101: where they are unpacked (VITFT_DATA), else one with only the
+// manifests, taken from the archive in the shared folder.
 func photos(t *testing.T) (dir string, unpacked bool) {
 	t.Helper()
 	if dir := os.Getenv("VITFT_DATA"); dir != "" {
@@ -52,7 +51,8 @@ func TestSharedPhotos(t *testing.T) {
 			train, findings := mustOpen(t, filepath.Join(dir, c.train), Options{})
 			wantFindings(t, findings)
 			counts := train.Counts()
-			if len(train.Items) != c.trainItems || len(counts) != c.classes || slices.Max(counts) != c.largest || slices.Min(counts) != c.smallest {
+			if len(train.Items) != c.trainItems || len(counts) != c.classes || slices.Max(counts) != c.largest ||
+				slices.Min(counts) != c.smallest {
 				t.Errorf("%d images, %d classes of %d…%d", len(train.Items), len(counts), slices.Max(counts), slices.Min(counts))
 			}
 			if c.imbalance != "" {
