@@ -238,15 +238,17 @@ func LoadSweep(dir string) (*Sweep, error) {
 		return nil, err
 	}
 	s := &Sweep{dir: run.Folder(dir), config: config, summary: summary}
+	byName := map[string]*configuration{}
 	for _, l := range summary.Configurations {
 		c := &configuration{Line: l, difference: sweep.Comparison{Difference: math.NaN(), Low: math.NaN(), High: math.NaN(), SeedStd: math.NaN()}}
 		if l.Difference != nil {
 			c.difference = *l.Difference
 		}
 		s.configurations = append(s.configurations, c)
+		byName[c.Configuration] = c
 	}
 	for _, h := range summary.Heads {
-		c, seed := s.configurations[h.Configuration], sweep.Format(h.Seed)
+		c, seed := byName[h.Configuration], sweep.Format(h.Seed)
 		if !slices.Contains(s.seeds, seed) {
 			s.seeds = append(s.seeds, seed)
 		}
