@@ -14,6 +14,7 @@ import (
 	"github.com/vitft/vitft/models"
 	"github.com/vitft/vitft/onnx"
 	"github.com/vitft/vitft/onnx/graph"
+	"github.com/vitft/vitft/onnx/vision"
 	"github.com/vitft/vitft/vit"
 )
 
@@ -28,7 +29,7 @@ type backbone struct {
 	name       string // as it was asked for
 	sha256     string // of the model file, weights included
 	model      *graph.Model
-	inspection graph.Inspection
+	inspection vision.Inspection
 	preprocess vit.Preprocess
 	encoder    *onnx.Encoder
 }
@@ -68,7 +69,7 @@ func openBackbone(c Config, ev Events) (*backbone, error) {
 	}
 	choice := featureChoice(c.Feature)
 	choice.Width, choice.Height = pre.Width, pre.Height
-	cut, inspection, err := model.Backbone(choice)
+	cut, inspection, err := vision.Backbone(model, choice)
 	if err != nil {
 		return nil, fmt.Errorf("backbone %s: %w", c.Backbone, misfit(err, source, pre, inspection.Image))
 	}
@@ -86,7 +87,7 @@ func openBackbone(c Config, ev Events) (*backbone, error) {
 
 // misfit adds to the refusal of a model whose preprocessing makes images of
 // another size where that size is from and what to do.
-func misfit(err error, source string, pre vit.Preprocess, im graph.ImageInput) error {
+func misfit(err error, source string, pre vit.Preprocess, im vision.ImageInput) error {
 	width, height := int(im.Width), int(im.Height)
 	if width < 1 || height < 1 || width == pre.Width && height == pre.Height {
 		return err
@@ -138,7 +139,7 @@ func (b *backbone) freeBatch(c Config, ev Events) error {
 	if batch == images {
 		images++
 	}
-	free, err := b.model.FreeBatch()
+	free, err := vision.FreeBatch(b.model)
 	if err != nil {
 		return err
 	}
@@ -197,7 +198,7 @@ func loadRuntime(c Config, ev Events) error {
 func (b *backbone) key() store.Key {
 	f := b.inspection.Feature
 	feature := fmt.Sprintf("%s/%s", f.Tensor, f.Pooling)
-	if f.Prefix > 1 && f.Pooling != graph.PoolCLS { // a mean that leaves out registers
+	if f.Prefix > 1 && f.Pooling != vision.PoolCLS { // a mean that leaves out registers
 		feature += fmt.Sprintf(" after %d tokens", f.Prefix)
 	}
 	return store.Key{
@@ -207,16 +208,16 @@ func (b *backbone) key() store.Key {
 }
 
 // featureChoice reads --feature: a pooling, a tensor's name, or TENSOR:POOLING.
-func featureChoice(feature string) graph.FeatureChoice {
-	if p, err := graph.ParsePooling(feature); err == nil {
-		return graph.FeatureChoice{Pooling: p}
+func featureChoice(feature string) vision.FeatureChoice {
+	if p, err := vision.ParsePooling(feature); err == nil {
+		return vision.FeatureChoice{Pooling: p}
 	}
 	if i := strings.LastIndexByte(feature, ':'); i >= 0 {
-		if p, err := graph.ParsePooling(feature[i+1:]); err == nil {
-			return graph.FeatureChoice{Tensor: feature[:i], Pooling: p}
+		if p, err := vision.ParsePooling(feature[i+1:]); err == nil {
+			return vision.FeatureChoice{Tensor: feature[:i], Pooling: p}
 		}
 	}
-	return graph.FeatureChoice{Tensor: feature}
+	return vision.FeatureChoice{Tensor: feature}
 }
 
 // guessed is the source of a preprocessing that nothing confirms.
@@ -266,7 +267,7 @@ func knownPreprocess(c Config, m *graph.Model, sum string) (vit.Preprocess, stri
 		p, err := vit.ParsePreprocess(b.Preprocess)
 		return p, fmt.Sprintf("the registry's %s (%s)", b.Name, how), err
 	}
-	in, _ := graph.Inspect(m, featureChoice(c.Feature)) // what is wrong with it is said later
+	in, _ := vision.Inspect(m, featureChoice(c.Feature)) // what is wrong with it is said later
 	width, height := int(in.Image.Width), int(in.Image.Height)
 	if width <= 0 || height <= 0 {
 		width, height = fallbackSize, fallbackSize

@@ -20,6 +20,7 @@ import (
 
 	"github.com/vitft/vitft/onnx"
 	"github.com/vitft/vitft/onnx/graph"
+	"github.com/vitft/vitft/onnx/vision"
 	"github.com/vitft/vitft/vit"
 )
 
@@ -196,17 +197,17 @@ func (c *Classifier) describe(sig graph.Signature) error {
 			continue
 		}
 		switch v.Name {
-		case graph.Probabilities, graph.Logits:
+		case vision.Probabilities, vision.Logits:
 			found++
 			if v.Shape[1] != int64(len(c.labels)) {
 				return dataError("output %s has %d classes, %s names %d", v.Name, v.Shape[1], labelsKey, len(c.labels))
 			}
-		case graph.Embedding:
+		case vision.Embedding:
 			c.info.Dim = int(v.Shape[1])
 		}
 	}
 	if found != 2 || len(c.labels) == 0 {
-		return dataError("no outputs %s and %s: %s", graph.Probabilities, graph.Logits, cure)
+		return dataError("no outputs %s and %s: %s", vision.Probabilities, vision.Logits, cure)
 	}
 	if len(sig.Inputs) == 1 && !slices.Equal(sig.Inputs[0].Shape[min(1, len(sig.Inputs[0].Shape)):], []int64{3, int64(p.Height), int64(p.Width)}) {
 		return dataError("input %v, but %s makes images of %d×%d", sig.Inputs[0], preprocessKey, p.Width, p.Height)

@@ -14,7 +14,7 @@ import (
 	"github.com/vitft/vitft/calib"
 	"github.com/vitft/vitft/head"
 	"github.com/vitft/vitft/onnx"
-	"github.com/vitft/vitft/onnx/graph"
+	"github.com/vitft/vitft/onnx/vision"
 )
 
 // classifierModel is a backbone with a head of random weights.
@@ -36,7 +36,7 @@ func classifierModel(b *testing.B, backbone string, classes int) []byte {
 	for k := range labels {
 		labels[k] = fmt.Sprint("class ", k)
 	}
-	model, err := bb.export(h, graph.Views(1), calib.Scaling{}, labels)
+	model, err := bb.export(h, vision.Views(1), calib.Scaling{}, labels)
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"github.com/vitft/vitft/onnx"
-	"github.com/vitft/vitft/onnx/graph"
+	"github.com/vitft/vitft/onnx/vision"
 )
 
 // queue runs a model on images that come from many goroutines, as many at a
@@ -59,11 +59,11 @@ func newQueue(model *onnx.ImageModel, size int, o ClassifierOptions) *queue {
 	for i, v := range model.Outputs() {
 		q.widths = append(q.widths, int(v.Shape[1]))
 		switch v.Name {
-		case graph.Probabilities:
+		case vision.Probabilities:
 			q.which[0] = i
-		case graph.Logits:
+		case vision.Logits:
 			q.which[1] = i
-		case graph.Embedding:
+		case vision.Embedding:
 			q.which[2] = i
 		}
 	}

@@ -13,7 +13,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"github.com/vitft/vitft/engine/dataset"
-	"github.com/vitft/vitft/onnx/graph"
+	"github.com/vitft/vitft/onnx/vision"
 )
 
 // Config is everything that decides a run. The command line, the environment
@@ -39,7 +39,7 @@ type Config struct {
 	ImageSize  int    `yaml:"image-size"`           // for models that take any; that of the preprocessing
 	Cache      string `yaml:"cache"`                // vitft in the user's cache folder; the store is its folder features
 
-	// Views of an image: as it is, nearer and mirrored, … in the order of graph.Views.
+	// Views of an image: as it is, nearer and mirrored, … in the order of vision.Views.
 	Views int `yaml:"views"` // to train on; 1
 	TTA   int `yaml:"tta"`   // whose mean feature is judged, in evaluation and by the exported model; 1
 
@@ -111,8 +111,8 @@ func (c *Config) Validate() error {
 		key   string
 		count int
 	}{{"views", c.Views}, {"tta", c.TTA}} {
-		if v.count < 1 || v.count > graph.MaxViews {
-			bad(v.key, "%d is not between 1 (the image as it is) and %d", v.count, graph.MaxViews)
+		if v.count < 1 || v.count > vision.MaxViews {
+			bad(v.key, "%d is not between 1 (the image as it is) and %d", v.count, vision.MaxViews)
 		}
 	}
 	if !slices.Contains(Calibrations(), c.Calibration) {

@@ -6,7 +6,7 @@ import (
 
 	"github.com/vitft/vitft/engine/store"
 	"github.com/vitft/vitft/onnx"
-	"github.com/vitft/vitft/onnx/graph"
+	"github.com/vitft/vitft/onnx/vision"
 	"github.com/vitft/vitft/vit"
 )
 
@@ -22,7 +22,7 @@ type environment struct {
 	Provider providerRecord  `json:"provider"`
 	Backbone backboneRecord  `json:"backbone"`
 	Store    featureStoreRef `json:"feature_store"` // of the plain view; those of others differ in the view
-	TTA      []graph.View    `json:"tta,omitempty"` // the views whose mean is judged; absent for the plain one alone
+	TTA      []vision.View   `json:"tta,omitempty"` // the views whose mean is judged; absent for the plain one alone
 }
 
 type providerRecord struct {
@@ -34,7 +34,7 @@ type providerRecord struct {
 type backboneRecord struct {
 	Name       string         `json:"name"`
 	SHA256     string         `json:"sha256"`
-	Feature    graph.Feature  `json:"feature"`
+	Feature    vision.Feature `json:"feature"`
 	Preprocess vit.Preprocess `json:"preprocess"`
 }
 
@@ -55,7 +55,7 @@ func describe(c Config, e *encoding) environment {
 		Store:    featureStoreRef{Key: plain.Hash(), Fields: plain},
 	}
 	if c.TTA > 1 {
-		env.TTA = graph.Views(c.TTA)
+		env.TTA = vision.Views(c.TTA)
 	}
 	return env
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/vitft/vitft/head"
 	"github.com/vitft/vitft/onnx"
 	"github.com/vitft/vitft/onnx/graph"
+	"github.com/vitft/vitft/onnx/vision"
 )
 
 // Evaluate measures the run in the folder dir on the images of c.Test. It needs
@@ -118,7 +119,7 @@ func (r *finished) openEncoding(c Config, ev Events) (*encoding, error) {
 		return nil, err
 	}
 	pre := r.env.Backbone.Preprocess
-	cut, inspection, err := model.Single().Backbone(graph.FeatureChoice{Tensor: graph.Embedding, Width: pre.Width, Height: pre.Height})
+	cut, inspection, err := vision.Backbone(vision.Single(model), vision.FeatureChoice{Tensor: vision.Embedding, Width: pre.Width, Height: pre.Height})
 	if err != nil {
 		return nil, err
 	}
@@ -130,7 +131,7 @@ func (r *finished) openEncoding(c Config, ev Events) (*encoding, error) {
 	key.Provider = b.encoder.Provider()
 	views := r.env.TTA
 	if views == nil {
-		views = graph.Views(1)
+		views = vision.Views(1)
 	}
 	c.TTA = len(views)
 	return b.encoding(key, views, c, ev)

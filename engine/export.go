@@ -9,7 +9,7 @@ import (
 	"github.com/vitft/vitft/calib"
 	"github.com/vitft/vitft/engine/dataset"
 	"github.com/vitft/vitft/head"
-	"github.com/vitft/vitft/onnx/graph"
+	"github.com/vitft/vitft/onnx/vision"
 )
 
 // labelsKey is the metadata under which a model carries its class names, a JSON
@@ -20,11 +20,11 @@ const labelsKey = "vitft.labels"
 // probabilities, logits, embedding, as one file with labels and preprocessing
 // in its metadata. The nodes that made the features stay as they are; of several
 // views the embedding is the mean.
-func (b *backbone) export(h *head.Head, views []graph.View, scaling calib.Scaling, classes []string) ([]byte, error) {
+func (b *backbone) export(h *head.Head, views []vision.View, scaling calib.Scaling, classes []string) ([]byte, error) {
 	m := b.model.Clone()
 	var err error
 	if len(views) > 1 {
-		if m, err = m.Average(views); err != nil {
+		if m, err = vision.Average(m, views); err != nil {
 			return nil, err
 		}
 	}
@@ -32,7 +32,7 @@ func (b *backbone) export(h *head.Head, views []graph.View, scaling calib.Scalin
 	for _, t := range scaling.Temperature {
 		temperature = append(temperature, float32(t))
 	}
-	err = m.AppendHead(graph.Head{
+	err = vision.AppendHead(m, vision.Head{
 		Classes: h.Classes, Weight: h.W, Bias: h.B,
 		Mean: h.Mean, InvStd: h.InvStd, Transform: h.Transform, Normalize: h.Normalize,
 		Temperature: temperature,

@@ -16,6 +16,7 @@ import (
 	"github.com/vitft/vitft/engine/internal/atomicfile"
 	"github.com/vitft/vitft/onnx"
 	"github.com/vitft/vitft/onnx/graph"
+	"github.com/vitft/vitft/onnx/vision"
 )
 
 // precisionKey is the metadata that says how the weights of an exported model
@@ -42,8 +43,8 @@ type precision struct {
 // (docs/cli.md, Export), which has little to spare.
 var precisions = []precision{
 	{"float32", 0, 1e-4, nil},
-	{"float16", 0.005, 0.01, (*graph.Model).HalfWeights},
-	{"int8", 0.05, 0.1, (*graph.Model).QuantizeWeights},
+	{"float16", 0.005, 0.01, vision.HalfWeights},
+	{"int8", 0.05, 0.1, vision.QuantizeWeights},
 }
 
 // Precisions lists the values of ExportOptions.Precision, the default first.

@@ -11,7 +11,7 @@ import (
 	"github.com/vitft/vitft/engine/dataset"
 	"github.com/vitft/vitft/engine/store"
 	"github.com/vitft/vitft/head"
-	"github.com/vitft/vitft/onnx/graph"
+	"github.com/vitft/vitft/onnx/vision"
 	"github.com/vitft/vitft/vit"
 )
 
@@ -33,16 +33,16 @@ func openEncoding(c Config, ev Events) (*encoding, error) {
 		return nil, err
 	}
 	if c.TTA > 1 { // what cannot be exported is not begun
-		if _, err := b.model.Average(graph.Views(c.TTA)); err != nil {
+		if _, err := vision.Average(b.model, vision.Views(c.TTA)); err != nil {
 			return nil, errors.Join(fmt.Errorf("tta: %w, or use --tta=1", err), b.encoder.Close())
 		}
 	}
-	return b.encoding(b.key(), graph.Views(max(c.Views, c.TTA)), c, ev)
+	return b.encoding(b.key(), vision.Views(max(c.Views, c.TTA)), c, ev)
 }
 
 // encoding opens the feature stores of the views for b, which it closes on
 // failure. key is that of the plain view.
-func (b *backbone) encoding(key store.Key, views []graph.View, c Config, ev Events) (*encoding, error) {
+func (b *backbone) encoding(key store.Key, views []vision.View, c Config, ev Events) (*encoding, error) {
 	e := &encoding{backbone: b, config: c, events: ev}
 	for _, v := range views {
 		opened, err := b.openView(v, key, c, ev)

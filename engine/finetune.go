@@ -14,6 +14,7 @@ import (
 	"github.com/vitft/vitft/head"
 	"github.com/vitft/vitft/onnx"
 	"github.com/vitft/vitft/onnx/graph"
+	"github.com/vitft/vitft/onnx/vision"
 )
 
 // Result is a finished run.
@@ -113,7 +114,7 @@ func Finetune(ctx context.Context, c Config, resume bool, ev Events) (_ *Result,
 	m.Seconds = Seconds{Encode: Number(enc.seconds), Train: Number(t.seconds), Evaluate: Number(time.Since(begin).Seconds())}
 
 	ev.info("exporting", "model", run.path(modelFile))
-	model, err := enc.backbone.export(h, graph.Views(c.TTA), fit.scaling, set.data.Classes)
+	model, err := enc.backbone.export(h, vision.Views(c.TTA), fit.scaling, set.data.Classes)
 	switch {
 	case errors.Is(err, graph.ErrModel): // more than an ONNX file can hold; the rest of the run is good
 		ev.warn("there is no model.onnx", "reason", err)

@@ -1,14 +1,14 @@
 package engine
 
 import (
-	"github.com/vitft/vitft/onnx/graph"
+	"github.com/vitft/vitft/onnx/vision"
 	"github.com/vitft/vitft/vit"
 )
 
 // ModelReport is what Inspect finds: the model, what would be used of it, and
 // how images would be prepared for it.
 type ModelReport struct {
-	graph.Inspection
+	vision.Inspection
 	SHA256         string          `json:"sha256"`
 	Preprocess     *vit.Preprocess `json:"preprocess"`
 	PreprocessFrom string          `json:"preprocess_from,omitempty"`
@@ -35,7 +35,7 @@ func Inspect(c Config) (*ModelReport, error) {
 	choice := featureChoice(c.Feature)
 	choice.Width, choice.Height = pre.Width, pre.Height
 	var unfit error
-	r.Inspection, unfit = graph.Inspect(model, choice)
+	r.Inspection, unfit = vision.Inspect(model, choice)
 	if unfit != nil {
 		return r, misfit(unfit, from, pre, r.Image)
 	}

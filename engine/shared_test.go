@@ -17,7 +17,7 @@ import (
 
 	"github.com/vitft/vitft/engine/dataset"
 	"github.com/vitft/vitft/onnx"
-	"github.com/vitft/vitft/onnx/graph"
+	"github.com/vitft/vitft/onnx/vision"
 	"github.com/vitft/vitft/vit"
 )
 
@@ -228,7 +228,7 @@ func BenchmarkViews(b *testing.B) {
 	const images, rounds = 96, 3
 	c := Config{Backbone: model, Provider: "cpu", Train: slice(b, filepath.Join(data, "caltech101", "train"), 24, func(int) int { return images / 24 })}
 	c.EnsureDefaults()
-	for _, two := range [][]graph.View{graph.Views(2), {{}, {Zoom: 8.0 / 7}}} {
+	for _, two := range [][]vision.View{vision.Views(2), {{}, {Zoom: 8.0 / 7}}} {
 		b.Run(two[1].String(), func(b *testing.B) {
 			bb, err := openBackbone(c, Events{})
 			if err != nil {
@@ -302,7 +302,7 @@ func BenchmarkEncodePhotos(b *testing.B) {
 				for range rounds {
 					bare := bareSeconds(b, bb, d, c.Batch)
 					c.Cache = b.TempDir()
-					e, err := bb.encoding(bb.key(), graph.Views(1), c, Events{})
+					e, err := bb.encoding(bb.key(), vision.Views(1), c, Events{})
 					if err != nil {
 						b.Fatal(err)
 					}

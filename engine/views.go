@@ -7,7 +7,7 @@ import (
 
 	"github.com/vitft/vitft/engine/store"
 	"github.com/vitft/vitft/onnx"
-	"github.com/vitft/vitft/onnx/graph"
+	"github.com/vitft/vitft/onnx/vision"
 	"github.com/vitft/vitft/vit"
 )
 
@@ -37,16 +37,16 @@ func (c *Config) viewsOf(what string) int {
 
 // openView opens the store of a view and makes what draws it. key is that of the
 // plain view.
-func (b *backbone) openView(v graph.View, key store.Key, c Config, ev Events) (_ view, err error) {
+func (b *backbone) openView(v vision.View, key store.Key, c Config, ev Events) (_ view, err error) {
 	var opened view
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, opened.close())
 		}
 	}()
-	if v != (graph.View{}) {
+	if v != (vision.View{}) {
 		key.View = v.String()
-		model, err := b.model.View(v)
+		model, err := vision.ViewModel(b.model, v)
 		if err != nil {
 			return opened, err
 		}

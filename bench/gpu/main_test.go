@@ -13,6 +13,7 @@ import (
 
 	"github.com/vitft/vitft/onnx"
 	"github.com/vitft/vitft/onnx/graph"
+	"github.com/vitft/vitft/onnx/vision"
 	"github.com/vitft/vitft/vit"
 )
 
@@ -82,7 +83,7 @@ func TestRandomViT(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, in, err := m.Backbone(graph.FeatureChoice{})
+	_, in, err := vision.Backbone(m, vision.FeatureChoice{})
 	if err != nil || in.Feature.Dim != 24 || in.Feature.Tensor != "embedding" || in.Image.Width != 16 {
 		t.Fatalf("%+v, %v", in, err)
 	}

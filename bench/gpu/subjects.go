@@ -16,6 +16,7 @@ import (
 	"sync"
 
 	"github.com/vitft/vitft/onnx/graph"
+	"github.com/vitft/vitft/onnx/vision"
 	"github.com/vitft/vitft/vit"
 )
 
@@ -63,7 +64,7 @@ func newSubject(name, file string, classes int) (*subject, error) {
 	if err != nil {
 		return nil, err
 	}
-	cut, inspection, err := m.Backbone(graph.FeatureChoice{})
+	cut, inspection, err := vision.Backbone(m, vision.FeatureChoice{})
 	if err != nil {
 		return nil, err
 	}
@@ -76,12 +77,12 @@ func newSubject(name, file string, classes int) (*subject, error) {
 	if s.backbone, err = cut.Bytes(); err != nil {
 		return nil, err
 	}
-	head := graph.Head{Classes: classes, Weight: make([]float32, classes*int(inspection.Feature.Dim))}
+	head := vision.Head{Classes: classes, Weight: make([]float32, classes*int(inspection.Feature.Dim))}
 	r := rand.New(rand.NewPCG(3, 4))
 	for i := range head.Weight {
 		head.Weight[i] = float32(r.NormFloat64() / math.Sqrt(float64(inspection.Feature.Dim)))
 	}
-	if err := cut.AppendHead(head); err != nil {
+	if err := vision.AppendHead(cut, head); err != nil {
 		return nil, err
 	}
 	labels := make([]string, classes)

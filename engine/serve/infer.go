@@ -6,7 +6,7 @@ import (
 	"strconv"
 
 	"github.com/vitft/vitft/engine"
-	"github.com/vitft/vitft/onnx/graph"
+	"github.com/vitft/vitft/onnx/vision"
 )
 
 // The Open Inference Protocol v2, with Triton's extension for binary tensors.
@@ -16,9 +16,9 @@ import (
 const onlyVersion = "1"
 
 const (
-	imageInput  = "image"           // BYTES [n]: encoded images
-	pixelsInput = graph.PixelValues // FP32 [n,3,H,W]: preprocessed ones
-	labelOutput = "label"           // BYTES [n]
+	imageInput  = "image"            // BYTES [n]: encoded images
+	pixelsInput = vision.PixelValues // FP32 [n,3,H,W]: preprocessed ones
+	labelOutput = "label"            // BYTES [n]
 )
 
 // jsonLength is the header with the length of the JSON part of a body that
@@ -102,12 +102,12 @@ func (s *Server) inferModel(w http.ResponseWriter, r *http.Request) error {
 
 func outputsOf(info engine.ModelInfo) []tensorInfo {
 	outputs := []tensorInfo{
-		{graph.Probabilities, "FP32", []int64{-1, int64(info.Classes)}},
-		{graph.Logits, "FP32", []int64{-1, int64(info.Classes)}},
+		{vision.Probabilities, "FP32", []int64{-1, int64(info.Classes)}},
+		{vision.Logits, "FP32", []int64{-1, int64(info.Classes)}},
 		{labelOutput, "BYTES", []int64{-1}},
 	}
 	if info.Dim > 0 {
-		outputs = append(outputs, tensorInfo{graph.Embedding, "FP32", []int64{-1, int64(info.Dim)}})
+		outputs = append(outputs, tensorInfo{vision.Embedding, "FP32", []int64{-1, int64(info.Dim)}})
 	}
 	return outputs
 }
@@ -288,11 +288,11 @@ func outputTensor(out output, predictions []engine.Prediction) (t tensor, raw []
 		values := make([]float32, 0, len(predictions)*int(out.Shape[1]))
 		for _, p := range predictions {
 			switch out.Name {
-			case graph.Probabilities:
+			case vision.Probabilities:
 				values = append(values, p.Probabilities...)
-			case graph.Logits:
+			case vision.Logits:
 				values = append(values, p.Logits...)
-			case graph.Embedding:
+			case vision.Embedding:
 				values = append(values, p.Embedding...)
 			}
 		}
