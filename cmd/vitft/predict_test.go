@@ -113,7 +113,7 @@ func TestPredictExitCodes(t *testing.T) {
 		names string
 	}{
 		{[]string{"predict", "--model", empty}, 2, "arg"},
-		{[]string{"predict", "photo.jpg"}, 2, "--model"},
+		{[]string{"predict", "photo.jpg"}, 2, "model: name a run folder"},
 		{[]string{"predict", "--model", empty, "--top", "0", "photo.jpg"}, 2, "top"},
 		{[]string{"predict", "--model", empty, "photo.jpg"}, 3, "no finished run"},
 		{[]string{"predict", "--model", "/no/such.onnx", "photo.jpg"}, 3, "/no/such.onnx"},

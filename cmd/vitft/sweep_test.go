@@ -96,7 +96,7 @@ func TestSweepExitCodes(t *testing.T) {
 		names []string
 	}{
 		{"grid: [{loss: ce}, {gama: 1}]", nil, 2, []string{"small.yaml", "block 2", `"gama"`, "gamma"}},
-		{"grid: [{loss: [ce, hinge]}]", []string{"--train", dir, "--test", dir}, 2, []string{"block 1", "hinge", "choose one of"}},
+		{"grid: [{loss: [ce, hinge]}]", []string{"--train", dir, "--test", dir}, 2, []string{"block 1", "hinge", "is none of ce, focal"}},
 		{"grid: [{loss: ce}]\nepohcs: 3", nil, 2, []string{"small.yaml", "epohcs"}},
 		{"grid: [{loss: ce}]\nbatch: many", []string{"--train", dir, "--test", dir}, 2, []string{"batch"}},
 		{"grid: [{loss: ce}]", []string{"--train", dir}, 2, []string{"test"}},
