@@ -225,6 +225,8 @@ func TestOpenRefuses(t *testing.T) {
 		"size":           {Options{ImageSize: -1}, cpu, fault.Config, "image-size"},
 		"threads":        {Options{ImageSize: -1}, device.Options{Threads: -1}, fault.Config, "threads"},
 		"no such file":   {Options{Name: "gone.onnx"}, cpu, fault.Data, "gone.onnx"},
+		"a folder":       {Options{Name: dir}, cpu, fault.Data, "no regular file"},
+		"a device":       {Options{Name: "/dev/zero"}, cpu, fault.Data, "no regular file"},
 		"no model":       {Options{Name: odd}, cpu, fault.Data, "odd.onnx"},
 		"feature":        {Options{Feature: "nothing"}, cpu, fault.Data, "nothing"},
 		"pooling":        {Options{Feature: "nothing:cls"}, cpu, fault.Data, "nothing"},

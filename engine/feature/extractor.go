@@ -83,6 +83,9 @@ func (x *Extractor) Dim() int { return x.backbone.Session.Dim() }
 
 // Gather writes the features of images in view k to dst.
 func (x *Extractor) Gather(ctx context.Context, ids []store.ID, k int, dst []float32) error {
+	if k < 0 || k >= len(x.views) {
+		return fmt.Errorf("features of view %d, of %d that are open", k, len(x.views))
+	}
 	return x.views[k].store.Gather(ctx, ids, dst)
 }
 
