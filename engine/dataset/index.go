@@ -88,8 +88,7 @@ func (x *Index) Save() error {
 		err := os.MkdirAll(x.dir, 0o755)
 		if err == nil {
 			err = atomicfile.Write(x.path(folder), func(w io.Writer) error {
-				_,
-					err := w.Write(format(folder, all))
+				_, err := w.Write(format(folder, all))
 				return err
 			})
 		}

@@ -12,6 +12,7 @@ import (
 	"github.com/vitft/vitft/engine/event"
 	"github.com/vitft/vitft/engine/feature/bucket"
 	"github.com/vitft/vitft/engine/feature/store"
+	"github.com/vitft/vitft/engine/internal/atomicfile"
 	"github.com/vitft/vitft/engine/setting"
 	"github.com/vitft/vitft/onnx/graph"
 )
@@ -68,6 +69,9 @@ func Open(ctx context.Context, b *backbone.Backbone, views []graph.View, o Optio
 		return nil, fmt.Errorf("features of the views %v: the first must be the plain one", views)
 	}
 	x := &Extractor{backbone: b, options: o, events: ev, index: dataset.OpenIndex(filepath.Join(o.Cache, indexFolder))}
+	for _, folder := range []string{indexFolder, copiesFolder} { // what killed processes have left there
+		_, _ = atomicfile.Clean(filepath.Join(o.Cache, folder))
+	}
 	for _, v := range views {
 		opened, err := x.open(ctx, v)
 		if err != nil {
