@@ -154,7 +154,7 @@ func TestTasksTakeOnlyTheirOwnSettings(t *testing.T) {
 	if code, _, stderr := vitft(t, append([]string{"evaluate", "--test", dir}, common...)...); code != 0 {
 		t.Errorf("VITFT_RUN: exit code %d, %s", code, stderr)
 	}
-	diverges := []string{"finetune", "--train", dir, "--out", filepath.Join(work, "diverges"), "--loss", "ce", "--head", "linear", "--lr", "1e38"}
+	diverges := []string{"finetune", "--train", dir, "--out", filepath.Join(work, "diverges"), "--loss", "ce", "--lr", "1", "--weight-decay", "1e30"}
 	if code, _, stderr := vitft(t, append(diverges, common...)...); code != 2 || !strings.Contains(stderr, "learning rate") {
 		t.Errorf("a training that diverges: exit code %d, %q", code, stderr)
 	}
