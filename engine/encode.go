@@ -57,14 +57,7 @@ func Encode(ctx context.Context, o EncodeOptions, ev event.Events) (_ EncodeResu
 	if err := setting.Complete(o.Fields()); err != nil {
 		return done, err
 	}
-	if err := o.Data.Exist(); err != nil {
-		return done, err
-	}
-	d, err := o.Data.Open(o.Seed, ev)
-	if err != nil {
-		return done, err
-	}
-	s, err := open(ctx, o.Backbone, o.Device, o.Features, o.Views, ev)
+	d, s, err := begin(ctx, inputs{o.Data, o.Backbone, o.Device, o.Features, o.Views, o.Seed}, ev)
 	if err != nil {
 		return done, err
 	}

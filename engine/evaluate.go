@@ -64,17 +64,8 @@ func Evaluate(ctx context.Context, o EvaluateOptions, ev event.Events) (_ *Evalu
 		return nil, err
 	}
 	defer s.close()
-	set, err := s.features.Ensure(ctx, "test", d, s.views.Test)
-	if err != nil {
-		return nil, err
-	}
 	begin := time.Now()
-	gemm, err := s.gemm()
-	if err != nil {
-		return nil, err
-	}
-	defer gemm.Close()
-	logits, err := s.logits(ctx, r.Head.Head, set, gemm)
+	set, logits, err := s.judge(ctx, r, d)
 	if err != nil {
 		return nil, err
 	}
@@ -91,7 +82,7 @@ func Evaluate(ctx context.Context, o EvaluateOptions, ev event.Events) (_ *Evalu
 		}
 	}
 	m.Seconds = metric.Seconds{
-		Encode: metric.Number(set.Seconds), Train: trained.Seconds.Train, Evaluate: metric.Number(time.Since(begin).Seconds()),
+		Encode: metric.Number(set.Seconds), Train: trained.Seconds.Train, Evaluate: metric.Number(time.Since(begin).Seconds() - set.Seconds),
 	}
 	return &EvaluateResult{m}, nil
 }

@@ -176,16 +176,7 @@ func (o *ExportOptions) check(ctx context.Context, r *run.Finished, model []byte
 		return classify.Agreement{}, err
 	}
 	defer s.close()
-	set, err := s.features.Ensure(ctx, "test", d, s.views.Test)
-	if err != nil {
-		return classify.Agreement{}, err
-	}
-	gemm, err := s.gemm()
-	if err != nil {
-		return classify.Agreement{}, err
-	}
-	defer gemm.Close()
-	logits, err := s.logits(ctx, r.Head.Head, set, gemm)
+	set, logits, err := s.judge(ctx, r, d)
 	if err != nil {
 		return classify.Agreement{}, err
 	}

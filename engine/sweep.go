@@ -77,11 +77,7 @@ func Sweep(ctx context.Context, o SweepOptions, ev event.Events) (_ *SweepResult
 	for _, key := range o.Experiment.WithoutEffect(o.Training) {
 		ev.Warn("every block of the grid sets this key, so that its value outside the grid has no effect", "key", key)
 	}
-	images, err := o.Data.Open(o.Training.Seed, ev)
-	if err != nil {
-		return nil, err
-	}
-	s, err := open(ctx, o.Backbone, o.Device, o.Features, o.Views, ev)
+	images, s, err := begin(ctx, inputs{o.Data, o.Backbone, o.Device, o.Features, o.Views, o.Training.Seed}, ev)
 	if err != nil {
 		return nil, err
 	}
@@ -146,7 +142,7 @@ func (o *SweepOptions) complete() error {
 	case o.Experiment.Selection == sweep.SelectVal && o.Data.Val == "":
 		return fault.Config.Errorf("selection: val needs validation images: name them, or a fraction to hold out, with the key val; or select by cv")
 	}
-	return o.Data.Exist()
+	return nil
 }
 
 // needsFolds says whether heads are judged by out-of-fold logits, for their score or to calibrate.

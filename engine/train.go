@@ -2,16 +2,20 @@ package engine
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"time"
 
+	"github.com/vitft/vitft/engine/dataset"
 	"github.com/vitft/vitft/engine/event"
 	"github.com/vitft/vitft/engine/fault"
 	"github.com/vitft/vitft/engine/feature"
 	"github.com/vitft/vitft/engine/metric"
 	"github.com/vitft/vitft/engine/run"
 	"github.com/vitft/vitft/head"
+	"github.com/vitft/vitft/onnx"
+	"github.com/vitft/vitft/onnx/vision"
 )
 
 // checkpointEvery is the least time between two checkpoints; short trainings write one at their end or interruption.
@@ -21,9 +25,53 @@ const checkpointEvery = 5 * time.Second
 type training struct {
 	FinetuneOptions
 	*session
-	dir  run.Folder
-	sets *feature.Sets
-	gemm head.Gemm
+	dir      run.Folder
+	config   run.Config
+	env      run.Environment
+	warnings []string
+	sets     *feature.Sets
+	gemm     *onnx.Gemm
+}
+
+// encode says what the run runs with, and sees to the features of its images.
+func (t *training) encode(ctx context.Context, images *dataset.Sets) (err error) {
+	if t.env, err = t.environment(); err != nil {
+		return err
+	}
+	if err := run.EnvironmentFile.Write(t.dir, t.env); err != nil {
+		return err
+	}
+	judged := t.Data.Val == "" && t.Data.Test == "" || t.Calibration.outOfFold(t.Data.Val)
+	t.sets, err = t.session.encode(ctx, images, judged)
+	var skipped []run.Skipped
+	for _, set := range t.sets.All() {
+		for _, u := range set.Unreadable {
+			skipped = append(skipped, run.Skipped{Set: set.Name, Path: u.Path, Reason: u.Reason})
+		}
+	}
+	if skipErr := run.SkippedFile.Write(t.dir, skipped); err == nil {
+		err = skipErr
+	}
+	return err
+}
+
+// environment is what environment.json holds.
+func (s *session) environment() (run.Environment, error) {
+	b, key := s.backbone, s.backbone.Key()
+	fields, err := json.Marshal(key)
+	if err != nil {
+		return run.Environment{}, err
+	}
+	library, _ := onnx.Loaded()
+	env := run.Here()
+	env.Runtime = run.Library{Path: library.Path, Version: library.Version, API: library.API, Source: library.Source}
+	env.Provider = run.Provider{Asked: s.device.Provider, Ran: b.Session.Provider(), Note: b.Session.Note()}
+	env.Backbone = run.Backbone{Name: b.Name, SHA256: b.SHA256, Feature: b.Inspection.Feature, Preprocess: b.Preprocess}
+	env.Store = run.Store{Key: key.Hash(), Fields: fields}
+	if s.views.Test > 1 {
+		env.TTA = vision.Views(s.views.Test)
+	}
+	return env, nil
 }
 
 // trained is a head, with what makes probabilities of its logits.
