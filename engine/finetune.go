@@ -38,7 +38,8 @@ type FinetuneOptions struct {
 // Fields declares the settings.
 func (o *FinetuneOptions) Fields() []setting.Field {
 	return append(fieldsOf(&o.Data, &o.Backbone, &o.Device, &o.Features, &o.Views, &o.Calibration, &o.Training),
-		setting.Text("out", &o.Out, "run", nil, "run folder; one that is there already is kept under another name").Here(),
+		setting.Text("out", &o.Out, "run", nil,
+			"run folder; one that is there already is kept under another name").Here(),
 		setting.Flag("resume", &o.Resume, "go on with the interrupted run in --out").Here(),
 	)
 }
@@ -50,7 +51,8 @@ func (o *FinetuneOptions) complete() error {
 		return err
 	}
 	if o.Data.Train == "" {
-		return fault.Config.Errorf("train: name the training images: a folder of class folders, a .csv or .jsonl manifest, or an IDX file")
+		return fault.Config.Errorf("train: name the training images: a folder of class folders, a .csv or .jsonl " +
+			"manifest, or an IDX file")
 	}
 	return nil
 }
@@ -120,9 +122,11 @@ func Finetune(ctx context.Context, o FinetuneOptions, ev event.Events) (_ *Finet
 
 // resume locks the folder and replaces o by the options of the run in it; what o sets itself must agree with them. If
 // that run is finished it returns the result in place of the lock.
-func (o *FinetuneOptions) resume(dir run.Folder, ev event.Events) (lock io.Closer, finished *FinetuneResult, err error) {
+func (o *FinetuneOptions) resume(dir run.Folder, ev event.Events) (lock io.Closer, finished *FinetuneResult,
+	err error) {
 	if !run.ConfigFile.Exists(dir) {
-		return nil, nil, fault.Config.Errorf("resume: there is no run to go on with in %s (no %s)", dir, run.ConfigFile.Name)
+		return nil, nil, fault.Config.Errorf("resume: there is no run to go on with in %s (no %s)", dir,
+			run.ConfigFile.Name)
 	}
 	held, err := dir.Lock()
 	if err != nil {
@@ -147,8 +151,8 @@ func (o *FinetuneOptions) resume(dir run.Folder, ev event.Events) (lock io.Close
 	setting.Fill(o.Fields())
 	setting.Fill(before.Fields())
 	if d := setting.Differences(given, o.Fields(), before.Fields()); d != nil {
-		return nil, nil, fault.Config.Errorf("resume: the run in %s has other settings (%s); leave them out, or start a run anew",
-			dir, strings.Join(d, "; "))
+		return nil, nil, fault.Config.Errorf("resume: the run in %s has other settings (%s); leave them out, or "+
+			"start a run anew", dir, strings.Join(d, "; "))
 	}
 	*o = before
 	if !run.MetricsFile.Exists(dir) {

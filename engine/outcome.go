@@ -62,7 +62,8 @@ func (t *training) export(ctx context.Context, o *outcome) (err error) {
 		temperature = append(temperature, float32(v))
 	}
 	o.model, err = artifact.Build(artifact.Parts{
-		Backbone: t.backbone.Model, Views: vision.Views(t.views.Test), Labels: o.set.Data.Classes, Preprocess: t.backbone.Preprocess,
+		Backbone: t.backbone.Model, Views: vision.Views(t.views.Test), Labels: o.set.Data.Classes,
+		Preprocess: t.backbone.Preprocess,
 		Head: vision.Head{
 			Classes: h.Classes, Weight: h.W, Bias: h.B, Mean: h.Mean, InvStd: h.InvStd, Transform: h.Transform,
 			Normalize: h.Normalize, Temperature: temperature,

@@ -64,7 +64,8 @@ func begin(ctx context.Context, in inputs, ev event.Events) (*dataset.Sets, *ses
 
 // reopen makes the backbone of a finished run ready: the part of its model.onnx that computes the embedding of a view,
 // with the feature stores of the original backbone, whose nodes these are.
-func reopen(ctx context.Context, r *run.Finished, d device.Options, f feature.Options, ev event.Events) (*session, error) {
+func reopen(ctx context.Context, r *run.Finished, d device.Options, f feature.Options, ev event.Events) (*session,
+	error) {
 	env := r.Environment
 	x := backbone.Exported{Preprocess: env.Backbone.Preprocess}
 	if err := json.Unmarshal(env.Store.Fields, &x.Key); err != nil {
@@ -130,7 +131,8 @@ func (s *session) encode(ctx context.Context, d *dataset.Sets, trainingIsJudged 
 
 // agreement asks the serialised model about the first most images of a set and compares its answers with the run's
 // logits [n,C] and scaling.
-func (s *session) agreement(ctx context.Context, model []byte, set *feature.Set, most int, logits []float32, scaling calib.Scaling) (
+func (s *session) agreement(ctx context.Context, model []byte, set *feature.Set, most int, logits []float32,
+	scaling calib.Scaling) (
 	classify.Agreement, error) {
 	n, classes := min(most, len(set.Data.Items)), len(set.Data.Classes)
 	d := s.device

@@ -169,8 +169,8 @@ func (t *training) checkpoint(samples int) (*run.Checkpoint, error) {
 		return nil, err
 	}
 	if saved.Key != t.key() || saved.Samples != samples {
-		return nil, fault.Data.Errorf("the images, the backbone or the provider have changed since %s was interrupted; "+
-			"start the run anew without --resume", t.dir)
+		return nil, fault.Data.Errorf("the images, the backbone or the provider have changed since %s was "+
+			"interrupted; start the run anew without --resume", t.dir)
 	}
 	t.events.Info("training goes on", "after epoch", saved.State.Epoch)
 	return saved, nil

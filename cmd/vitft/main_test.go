@@ -83,7 +83,8 @@ func TestExitCodes(t *testing.T) {
 	} {
 		code, _, stderr := vitft(t, x.args...)
 		if code != x.code || !strings.Contains(stderr, x.names) {
-			t.Errorf("vitft %s: exit code %d, want %d; standard error %q, want it to name %q", strings.Join(x.args, " "), code, x.code, stderr, x.names)
+			t.Errorf("vitft %s: exit code %d, want %d; standard error %q, want it to name %q",
+				strings.Join(x.args, " "), code, x.code, stderr, x.names)
 		}
 		if strings.Contains(stderr, "goroutine ") {
 			t.Errorf("vitft %s: a stack trace on standard error", strings.Join(x.args, " "))
@@ -96,7 +97,8 @@ func TestFinetuneThenEvaluate(t *testing.T) {
 	dir, work := photos(t, 8), t.TempDir()
 	out, cache := filepath.Join(work, "out"), filepath.Join(work, "cache")
 	t.Chdir(work)
-	code, stdout, stderr := vitft(t, "finetune", "--train", dir, "--val", "0.25", "--out", out, "--cache", cache, "--epochs", "3", "--provider", "cpu", "--log-format", "json")
+	code, stdout, stderr := vitft(t, "finetune", "--train", dir, "--val", "0.25", "--out", out, "--cache", cache,
+		"--epochs", "3", "--provider", "cpu", "--log-format", "json")
 	if code != 0 {
 		t.Fatalf("exit code %d: %s", code, stderr)
 	}
@@ -126,8 +128,8 @@ func TestFinetuneThenEvaluate(t *testing.T) {
 	}
 }
 
-// evaluate takes from a file what it reads, whatever has become of the rest; VITFT_RUN and run: name a run as --run does;
-// a training that diverges would do so again.
+// evaluate takes from a file what it reads, whatever has become of the rest; VITFT_RUN and run: name a run as --run
+// does; a training that diverges would do so again.
 func TestTasksTakeOnlyTheirOwnSettings(t *testing.T) {
 	ort.Need(t)
 	dir, work := photos(t, 6), t.TempDir()
@@ -136,7 +138,8 @@ func TestTasksTakeOnlyTheirOwnSettings(t *testing.T) {
 		t.Fatal(err)
 	}
 	common := []string{"--cache", cache, "--provider", "cpu", "--quiet"}
-	if code, _, stderr := vitft(t, append([]string{"finetune", "--train", train, "--out", out, "--epochs", "2"}, common...)...); code != 0 {
+	if code, _, stderr := vitft(t,
+		append([]string{"finetune", "--train", train, "--out", out, "--epochs", "2"}, common...)...); code != 0 {
 		t.Fatalf("exit code %d: %s", code, stderr)
 	}
 	if err := os.RemoveAll(train); err != nil {
@@ -145,7 +148,8 @@ func TestTasksTakeOnlyTheirOwnSettings(t *testing.T) {
 	config := filepath.Join(out, "config.yaml")
 	bad := testkit.WriteFile(t, filepath.Join(work, "bad.yaml"), []byte("loss: hinge\nrun: "+out+"\n"))
 	for _, args := range [][]string{{"--config", config, "--run", out}, {"--config", bad}} {
-		if code, stdout, stderr := vitft(t, append(append([]string{"evaluate", "--test", dir}, args...), common...)...); code != 0 ||
+		if code, stdout, stderr := vitft(t,
+			append(append([]string{"evaluate", "--test", dir}, args...), common...)...); code != 0 ||
 			!strings.Contains(stdout, "12 samples") {
 			t.Errorf("evaluate %v: exit code %d, %q, %s", args, code, stdout, stderr)
 		}
@@ -154,8 +158,10 @@ func TestTasksTakeOnlyTheirOwnSettings(t *testing.T) {
 	if code, _, stderr := vitft(t, append([]string{"evaluate", "--test", dir}, common...)...); code != 0 {
 		t.Errorf("VITFT_RUN: exit code %d, %s", code, stderr)
 	}
-	diverges := []string{"finetune", "--train", dir, "--out", filepath.Join(work, "diverges"), "--loss", "ce", "--lr", "1", "--weight-decay", "1e30"}
-	if code, _, stderr := vitft(t, append(diverges, common...)...); code != 2 || !strings.Contains(stderr, "learning rate") {
+	diverges := []string{"finetune", "--train", dir, "--out", filepath.Join(work, "diverges"), "--loss", "ce", "--lr",
+		"1", "--weight-decay", "1e30"}
+	if code, _, stderr := vitft(t, append(diverges, common...)...); code != 2 ||
+		!strings.Contains(stderr, "learning rate") {
 		t.Errorf("a training that diverges: exit code %d, %q", code, stderr)
 	}
 }

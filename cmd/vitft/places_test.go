@@ -26,7 +26,8 @@ func TestAddingASettingTouchesTwoPlaces(t *testing.T) {
 	settings := filepath.Join(testkit.Root(), "head", "settings.go")
 	overlay, err := json.Marshal(map[string]map[string]string{"Replace": {settings: patched(t, work, settings,
 		"\tSeed uint64\n", "\tSeed uint64\n\tFake float64\n",
-		"\t\tsetting.Number(\"seed\"", "\t\tsetting.Number(\"fake\", &s.Fake, 1.5, positive, \"nothing\"),\n\t\tsetting.Number(\"seed\"",
+		"\t\tsetting.Number(\"seed\"",
+		"\t\tsetting.Number(\"fake\", &s.Fake, 1.5, positive, \"nothing\"),\n\t\tsetting.Number(\"seed\"",
 	)}})
 	if err != nil {
 		t.Fatal(err)
@@ -36,7 +37,8 @@ func TestAddingASettingTouchesTwoPlaces(t *testing.T) {
 		t.Fatalf("%v\n%s", err, out)
 	}
 	vitft := func(environment string, args ...string) (string, error) {
-		cmd := exec.Command(program, append(args, "--cache", filepath.Join(work, "cache"), "--provider", "cpu", "--quiet")...)
+		cmd := exec.Command(program,
+			append(args, "--cache", filepath.Join(work, "cache"), "--provider", "cpu", "--quiet")...)
 		cmd.Env = append(os.Environ(), environment)
 		out, err := cmd.CombinedOutput()
 		return string(out), err
@@ -54,19 +56,23 @@ func TestAddingASettingTouchesTwoPlaces(t *testing.T) {
 		}
 	}
 	again := filepath.Join(work, "again")
-	if out, err := vitft("", "finetune", "--config", filepath.Join(work, "environment", "config.yaml"), "--out", again); err != nil {
+	if out, err := vitft("", "finetune", "--config", filepath.Join(work, "environment", "config.yaml"), "--out",
+		again); err != nil {
 		t.Fatalf("file: %v\n%s", err, out)
 	}
 	if config := string(testkit.ReadFile(t, again, "config.yaml")); !strings.Contains(config, "fake: 2.5\n") {
 		t.Errorf("file: config.yaml has\n%s", config)
 	}
-	if out, err := vitft("", "finetune", "--fake", "-1", "--train", dir); err == nil || !strings.Contains(out, "fake: -1 is not above 0") {
+	if out, err := vitft("", "finetune", "--fake", "-1", "--train", dir); err == nil ||
+		!strings.Contains(out, "fake: -1 is not above 0") {
 		t.Errorf("flag: %v\n%s", err, out)
 	}
-	if out, err := vitft("", "finetune", "--resume", "--out", again, "--fake", "3"); err == nil || !strings.Contains(out, "fake is 3, was 2.5") {
+	if out, err := vitft("", "finetune", "--resume", "--out", again, "--fake", "3"); err == nil ||
+		!strings.Contains(out, "fake is 3, was 2.5") {
 		t.Errorf("resume: %v\n%s", err, out)
 	}
-	grid := testkit.WriteFile(t, filepath.Join(work, "grid.yaml"), []byte("epochs: 2\ngrid: [{loss: ce, fake: [1, 2]}]\n"))
+	grid := testkit.WriteFile(t, filepath.Join(work, "grid.yaml"),
+		[]byte("epochs: 2\ngrid: [{loss: ce, fake: [1, 2]}]\n"))
 	out, err := vitft("", "sweep", grid, "--train", dir, "--test", dir, "--out", filepath.Join(work, "sweep"))
 	if err != nil || !strings.Contains(out, "ce fake=1") || !strings.Contains(out, "ce fake=2") {
 		t.Errorf("sweep: %v\n%s", err, out)

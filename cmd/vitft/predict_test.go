@@ -39,13 +39,16 @@ func TestPredictAndExport(t *testing.T) {
 	dir, work := photos(t, 8), t.TempDir()
 	run := filepath.Join(work, "run")
 	common := []string{"--provider", "cpu", "--quiet", "--cache", filepath.Join(work, "cache")}
-	if code, _, stderr := vitft(t, append([]string{"finetune", "--train", dir, "--out", run, "--epochs", "3"}, common...)...); code != 0 {
+	if code, _, stderr := vitft(t,
+		append([]string{"finetune", "--train", dir, "--out", run, "--epochs", "3"}, common...)...); code != 0 {
 		t.Fatal(stderr)
 	}
 
 	model := filepath.Join(work, "model.onnx")
-	code, stdout, stderr := vitft(t, append([]string{"export", "--run", run, "--out", model, "--precision", "float16", "--hf"}, common...)...)
-	if code != 0 || !strings.Contains(stdout, "checked on   16 images of "+dir) || !strings.Contains(stdout, "preprocessor_config.json") {
+	code, stdout, stderr := vitft(t,
+		append([]string{"export", "--run", run, "--out", model, "--precision", "float16", "--hf"}, common...)...)
+	if code != 0 || !strings.Contains(stdout, "checked on   16 images of "+dir) ||
+		!strings.Contains(stdout, "preprocessor_config.json") {
 		t.Errorf("export: exit code %d\n%s%s", code, stdout, stderr)
 	}
 
@@ -62,7 +65,8 @@ func TestPredictAndExport(t *testing.T) {
 	absent := filepath.Join(dir, "absent.png")
 	first := filepath.Join(dir, "light", "7.png")
 	for _, m := range []string{run, model} {
-		code, stdout, stderr = vitft(t, "predict", "--model", m, "--provider", "cpu", "--quiet", "--top", "1", first, dir, absent)
+		code, stdout, stderr = vitft(t, "predict", "--model", m, "--provider", "cpu", "--quiet", "--top", "1", first,
+			dir, absent)
 		got := predictions(t, stdout)
 		if code != 3 || len(got) != 18 || !strings.Contains(stderr, "2 of 18") {
 			t.Fatalf("predict: exit code %d, %d lines, %s", code, len(got), stderr)
@@ -123,7 +127,8 @@ func TestPredictExitCodes(t *testing.T) {
 	} {
 		code, _, stderr := vitft(t, x.args...)
 		if code != x.code || !strings.Contains(stderr, x.names) {
-			t.Errorf("vitft %s: exit code %d, want %d; standard error %q, want it to name %q", strings.Join(x.args, " "), code, x.code, stderr, x.names)
+			t.Errorf("vitft %s: exit code %d, want %d; standard error %q, want it to name %q",
+				strings.Join(x.args, " "), code, x.code, stderr, x.names)
 		}
 	}
 }
