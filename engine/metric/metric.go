@@ -181,15 +181,14 @@ func (s *Sample) logits(i int) []float32 {
 	return s.Logits[i*c : (i+1)*c]
 }
 
-// accuracies are those of the classes that have samples.
-func (s *Sample) accuracies() []float64 {
-	var v []float64
-	for k, a := range s.Accuracy {
-		if s.Count[k] > 0 {
-			v = append(v, a)
+// sum is that of f over the accuracies of the n classes that have samples.
+func (s *Sample) sum(f func(float64) float64) (sum, n float64) {
+	for _, a := range s.Accuracy {
+		if !math.IsNaN(a) {
+			sum, n = sum+f(a), n+1
 		}
 	}
-	return v
+	return sum, n
 }
 
 // share is the share of samples that are.

@@ -36,7 +36,8 @@ var (
 	//go:embed sweep.html
 	sweepHTML string
 
-	functions     = template.FuncMap{"thousands": thousands, "percent": percent, "shots": calib.Shots}
+	functions = template.FuncMap{"thousands": thousands, "percent": percent, "shots": calib.Shots,
+		"source": source, "seconds": seconds, "count": count, "calibrated": calibrationText}
 	document      = template.Must(template.New(run.ReportFile.Name).Funcs(functions).Parse(pageHTML))
 	sweepDocument = template.Must(template.Must(document.Clone()).New("sweep").Parse(sweepHTML))
 )
@@ -47,18 +48,21 @@ type frame struct {
 	Style    template.CSS
 	Script   template.JS
 	Security string // content security policy
-	Ran      []run.Entry
 	Config   run.Config
 }
 
-func newFrame(title string, ran []run.Entry, config run.Config) frame {
-	return frame{title, template.CSS(styleCSS), template.JS(sortJS), security(), ran, config}
+func newFrame(title string, config run.Config) frame {
+	return frame{title, template.CSS(styleCSS), template.JS(sortJS), security(), config}
 }
 
 // page is what page.html is filled with.
 type page struct {
 	frame
 	*metric.Metrics
+	Environment          *run.Environment
+	Images, Fewest, Most int // training images, and of classes
+	Switch               int // the last epoch of the first phase; 0 where there is one only
+
 	Before   *metric.Uncalibrated // nil where there is no calibration
 	Headline []metricGroup
 
@@ -105,12 +109,16 @@ func (r *Run) page() *page {
 	m := &r.metrics
 	title := fmt.Sprintf("%s on %s", m.Loss, source(cmp.Or(r.config.Text("train"), m.Split)))
 	p := &page{
-		frame: newFrame(title, r.whatRan(), r.config), Metrics: m, Headline: r.headline(),
+		frame: newFrame(title, r.config), Metrics: m, Environment: &r.environment, Switch: int(r.switchEpoch()), Headline: r.headline(),
 		GroupPlot: r.groupChart(), ClassPlot: r.classChart(), Reliability: r.reliability(), KappaPlot: r.kappaChart(),
 		Classes: r.classes(), Mistakes: r.mistakes(),
 	}
 	if m.Calibration != nil {
 		p.Before = &m.Calibration.Before
+	}
+	p.Fewest = math.MaxInt
+	for _, c := range m.PerClass {
+		p.Images, p.Fewest, p.Most = p.Images+c.TrainCount, min(p.Fewest, c.TrainCount), max(p.Most, c.TrainCount)
 	}
 	if len(m.PerClass) > singleMarks {
 		p.Aggregated = (len(m.PerClass) + singleMarks/2 - 1) / (singleMarks / 2)
@@ -126,7 +134,7 @@ func (r *Run) page() *page {
 		if r.validated() {
 			p.AccuracyOn = "validation"
 		}
-		if r.switchEpoch() > 0 {
+		if p.Switch > 0 {
 			p.Phases = fmt.Sprintf("%s before it, %s after", r.history[0].Phase, r.history[len(r.history)-1].Phase)
 		}
 	}
@@ -166,64 +174,6 @@ func (r *Run) headline() []metricGroup {
 		groups[row.Better].Rows = append(groups[row.Better].Rows, line)
 	}
 	return groups
-}
-
-func (r *Run) whatRan() []run.Entry {
-	m, env, c := &r.metrics, &r.environment, r.config
-	var list []run.Entry
-	add := func(key, form string, a ...any) {
-		list = append(list, run.Entry{Key: key, Text: fmt.Sprintf(form, a...)})
-	}
-	images, most, fewest := 0, m.PerClass[0].TrainCount, m.PerClass[0].TrainCount
-	for _, k := range m.PerClass {
-		images, most, fewest = images+k.TrainCount, max(most, k.TrainCount), min(fewest, k.TrainCount)
-	}
-	add("Training images", "%s from %s: %d classes of %d to %d images", thousands(images), source(c.Text("train")), len(m.PerClass), fewest, most)
-	if v := c.Text("imbalance"); v != "" {
-		add("Imbalance", "%s, seed %s", v, c.Text("imbalance-seed"))
-	}
-	add("Measured on", "%s: %s images", m.Split, thousands(m.Samples))
-	b := &env.Backbone
-	add("Backbone", "%s, %s of %d values (%s), input %d×%d, %s %s", source(b.Name), b.Feature.Tensor, b.Feature.Dim, b.Feature.Pooling,
-		b.Preprocess.Width, b.Preprocess.Height, b.Preprocess.Resize, b.Preprocess.Interpolation)
-	add("Backbone’s SHA-256", "%s", b.SHA256)
-	if at := r.switchEpoch(); at > 0 {
-		add("Loss", "%s, %d epochs, switch T0 after epoch %d", m.Loss, m.Epochs, int(at))
-	} else {
-		add("Loss", "%s, %d epochs", m.Loss, m.Epochs)
-	}
-	if len(r.kappa) > 0 {
-		add("κ estimator", "%s", c.Text("kappa"))
-	}
-	if v, tta := c.Text("views"), c.Text("tta"); v != "" && tta != "" {
-		add("Views", "%s", views(v, tta))
-	}
-	add("Calibration", "%s", calibrationText(m.Calibration, c.Text("folds")))
-	add("Head", "%s; %s, learning rate %s", c.Text("head"), c.Text("optimizer"), c.Text("lr"))
-	add("Seed", "%d", m.Seed)
-	provider := env.Provider.Ran
-	if env.Provider.Asked != env.Provider.Ran {
-		provider += " (asked for: " + env.Provider.Asked + ")"
-	}
-	if env.Provider.Note != "" {
-		provider += "; " + env.Provider.Note
-	}
-	add("Provider", "%s", provider)
-	add("Time", "encoding %s, training %s, evaluation %s", seconds(m.Seconds.Encode), seconds(m.Seconds.Train), seconds(m.Seconds.Evaluate))
-	add("Versions", "vitft %s, %s, ONNX Runtime %s, %s/%s, %d cores", env.Vitft, env.Go, env.Runtime.Version, env.OS, env.Arch, env.Cores)
-	return list
-}
-
-// views says how many views of each image were used, of the keys views and tta.
-func views(training, judged string) string {
-	of := func(n, one, several string) string {
-		if n == "1" {
-			return one
-		}
-		return fmt.Sprintf(several, n)
-	}
-	return of(training, "training on images as they are", "training on %s views of each image") + "; " +
-		of(judged, "judged as they are", "judged by the mean feature of %s views")
 }
 
 // calibrationText says how probabilities were made.
