@@ -103,8 +103,7 @@ func (f fixture) write(t testing.TB) (string, metric.Metrics) {
 		history = append(history, e)
 	}
 	d := run.Folder(dir)
-	log, err := d.OpenHistory(names, history)
-	if err = errors.Join(err, log.Close(), run.MetricsFile.Write(d, m),
+	if err := errors.Join(d.BeginHistory(names, history...), run.MetricsFile.Write(d, m),
 		run.PredictionsFile.Write(d, run.Predict(paths, labels, logits, names, scaling))); err != nil {
 		t.Fatal(err)
 	}

@@ -132,7 +132,7 @@ func (f Typed[T]) Read(dir Folder) (content T, err error) {
 	return content, err
 }
 
-// read and write are the only ways to the content of a file, but for appending.
+// read, write and append are the only ways to the content of a file.
 func (d Folder) read(name string) ([]byte, error) { return os.ReadFile(File{Name: name}.Path(d)) }
 
 func (d Folder) write(name string, content []byte) error {
@@ -140,6 +140,15 @@ func (d Folder) write(name string, content []byte) error {
 		_, err := w.Write(content)
 		return err
 	})
+}
+
+func (d Folder) append(name string, content []byte) error {
+	f, err := os.OpenFile(File{Name: name}.Path(d), os.O_APPEND|os.O_WRONLY, 0)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(content)
+	return errors.Join(err, f.Close())
 }
 
 func toBytes(b []byte) ([]byte, error)   { return b, nil }

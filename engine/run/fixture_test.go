@@ -102,12 +102,11 @@ func finished(t testing.TB) Folder {
 	lock, err := d.Create(c, event.Events{})
 	must(t, err)
 	defer lock.Close()
-	h, err := d.OpenHistory(classes, nil)
-	must(t, err)
+	must(t, d.BeginHistory(classes))
 	for _, e := range epochs {
-		must(t, h.Add(e))
+		must(t, d.AddEpoch(classes, e))
 	}
-	must(t, h.Close(),
+	must(t,
 		EnvironmentFile.Write(d, environment),
 		SkippedFile.Write(d, []Skipped{{"test", "/p/bad.jpg", "unexpected EOF"}}),
 		CheckpointFile.Write(d, &Checkpoint{Key: "0123", Samples: 4, Seconds: 2.5, State: head.State{Epoch: 3, Params: []float32{float32(math.NaN()), -0}, History: epochs}}),

@@ -234,7 +234,7 @@ func TestFailedWrites(t *testing.T) {
 	if !slices.Equal(before, testkit.ReadFile(t, MetricsFile.Path(d))) {
 		t.Error("metrics.json has changed")
 	}
-	if _, err := d.OpenHistory(classes, nil); !errors.Is(err, boom) {
+	if err := d.BeginHistory(classes); !errors.Is(err, boom) {
 		t.Errorf("history: %v", err)
 	}
 	if _, err := d.Create(nil, event.Events{}); !errors.Is(err, boom) {
@@ -248,15 +248,17 @@ func TestHistoryBeginsAnew(t *testing.T) {
 	whole := testkit.ReadFile(t, HistoryFile.Path(d))
 	kappa := testkit.ReadFile(t, KappaFile.Path(d))
 	testkit.WriteFile(t, HistoryFile.Path(d), whole[:len(whole)-7])
-	h, err := d.OpenHistory(classes, epochs[:2])
-	must(t, err, h.Add(epochs[2]), h.Close())
+	must(t, d.BeginHistory(classes, epochs[:2]...), d.AddEpoch(classes, epochs[2]))
 	if !slices.Equal(testkit.ReadFile(t, HistoryFile.Path(d)), whole) || !slices.Equal(testkit.ReadFile(t, KappaFile.Path(d)), kappa) {
 		t.Error("a resumed history differs from one in one go")
 	}
-	if err := h.Add(epochs[2]); err == nil {
-		t.Error("a closed history takes epochs")
+	if err := Folder(t.TempDir()).AddEpoch(classes, epochs[2]); err == nil || !strings.Contains(err.Error(), "history.jsonl") {
+		t.Errorf("an epoch of no history: %v", err)
 	}
-	if _, err := d.OpenHistory(classes, []head.Epoch{{Loss: math.NaN()}}); err == nil || !strings.Contains(err.Error(), "history.jsonl") {
+	if err := d.AddEpoch(classes, head.Epoch{Loss: math.NaN()}); err == nil {
+		t.Error("NaN is added to history")
+	}
+	if err := d.BeginHistory(classes, head.Epoch{Loss: math.NaN()}); err == nil || !strings.Contains(err.Error(), "history.jsonl") {
 		t.Errorf("NaN in history: %v", err)
 	}
 }

@@ -100,16 +100,11 @@ func (s *Summary) Text() string {
 	}
 	var b strings.Builder
 	for _, row := range rows {
-		var line strings.Builder
-		for i, cell := range row {
-			pad := strings.Repeat(" ", widths[i]-utf8.RuneCountInString(cell))
-			if i == 0 {
-				line.WriteString(cell + pad)
-			} else {
-				line.WriteString("  " + pad + cell)
-			}
+		line := fmt.Sprintf("%-*s", widths[0], row[0])
+		for i, cell := range row[1:] {
+			line += fmt.Sprintf("  %*s", widths[i+1], cell)
 		}
-		b.WriteString(strings.TrimRight(line.String(), " ") + "\n")
+		b.WriteString(strings.TrimRight(line, " ") + "\n")
 	}
 	return b.String() + "\n" + strings.Join(s.legend(), "\n") + "\n"
 }
@@ -122,14 +117,14 @@ func (s *Summary) table(size metric.Table) [][]string {
 	}
 	var first, columns []column
 	for _, c := range metric.Columns() {
-		switch {
-		case c.Tables < size:
-		case c.Lead:
-			first = append(first, column{c.Short, func(l Line) string { return l.Metrics[c.Key].text() }})
-		case size == metric.Terminal:
-			columns = append(columns, column{c.Short, func(l Line) string { return Spread{l.Metrics[c.Key].Mean, math.NaN()}.text() }})
-		default:
-			columns = append(columns, column{c.Short, func(l Line) string { return l.Metrics[c.Key].text() }})
+		one := column{c.Short, func(l Line) string { return l.Metrics[c.Key].text() }}
+		if c.Lead && c.Tables >= size {
+			first = append(first, one)
+		} else if c.Tables >= size {
+			if size == metric.Terminal {
+				one.cell = func(l Line) string { return Spread{l.Metrics[c.Key].Mean, math.NaN()}.text() }
+			}
+			columns = append(columns, one)
 		}
 	}
 	columns = slices.Concat(first, []column{
@@ -165,7 +160,7 @@ func (s *Summary) table(size metric.Table) [][]string {
 		for _, line := range s.Configurations {
 			cells = append(cells, c.cell(line))
 		}
-		if !slices.ContainsFunc(cells, func(cell string) bool { return cell != "" }) {
+		if strings.Join(cells, "") == "" {
 			continue
 		}
 		rows[0] = append(rows[0], c.title)
