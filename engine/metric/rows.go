@@ -32,6 +32,12 @@ type Row struct {
 	Note  func(m *Metrics) (more string) // what these metrics add to Help; may be nil
 }
 
+// In is the value among scores.
+func (r Row) In(s Scores) Number { return *r.Field(&s) }
+
+// Text is the value for readers.
+func (r Row) Text(m *Metrics) string { return r.Format.Text(r.In(m.Scores)) }
+
 // Says is the help, with what there is to add of these metrics.
 func (r Row) Says(m *Metrics) string {
 	if r.Note == nil {
@@ -204,7 +210,7 @@ func Columns() []Column {
 					return float64(of(&m.Calibration.Before.Scores, &m.Calibration.Before.Groups))
 				}})
 		}
-		add("", r.Title, r.Short, r.Help, r.Tables, func(s *Scores, _ *Groups) Number { return *r.Field(s) })
+		add("", r.Title, r.Short, r.Help, r.Tables, func(s *Scores, _ *Groups) Number { return r.In(*s) })
 		if r.Part == nil {
 			continue
 		}

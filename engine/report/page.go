@@ -93,10 +93,8 @@ type page struct {
 
 type metricGroup struct {
 	Name string
-	Rows []metricRow
+	Rows []metric.Row
 }
-
-type metricRow struct{ Name, Before, Value, Means string }
 
 // pair is a class that is taken for another.
 type pair struct {
@@ -109,7 +107,7 @@ func (r *Run) page() *page {
 	m := &r.metrics
 	title := fmt.Sprintf("%s on %s", m.Loss, source(cmp.Or(r.config.Text("train"), m.Split)))
 	p := &page{
-		frame: newFrame(title, r.config), Metrics: m, Environment: &r.environment, Switch: int(r.switchEpoch()), Headline: r.headline(),
+		frame: newFrame(title, r.config), Metrics: m, Environment: &r.environment, Switch: int(r.switchEpoch()), Headline: headline(),
 		GroupPlot: r.groupChart(), ClassPlot: r.classChart(), Reliability: r.reliability(), KappaPlot: r.kappaChart(),
 		Classes: r.classes(), Mistakes: r.mistakes(),
 	}
@@ -163,15 +161,10 @@ func security() string {
 }
 
 // headline are all metrics, accuracies apart from errors.
-func (r *Run) headline() []metricGroup {
-	m := &r.metrics
+func headline() []metricGroup {
 	groups := []metricGroup{metric.Higher: {Name: "Accuracy"}, metric.Lower: {Name: "Calibration: lower is better"}}
 	for _, row := range metric.Headline() {
-		line := metricRow{Name: row.Title, Value: row.Field(&m.Scores).Text(4), Means: row.Says(m)}
-		if c := m.Calibration; c != nil && row.Calibrated {
-			line.Before = row.Field(&c.Before.Scores).Text(4)
-		}
-		groups[row.Better].Rows = append(groups[row.Better].Rows, line)
+		groups[row.Better].Rows = append(groups[row.Better].Rows, row)
 	}
 	return groups
 }

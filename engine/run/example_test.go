@@ -44,7 +44,7 @@ func Example() {
 		fmt.Println(err)
 		return
 	}
-	fmt.Println(r.Classes, r.Counts, r.Head.Head.W)
+	fmt.Println(r.Classes, r.Counts, r.Head.W)
 	_, err = run.PredictionsFile.Read(dir)
 	fmt.Println(err != nil, run.PredictionsFile.Holds)
 	// Output:

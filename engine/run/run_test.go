@@ -268,7 +268,7 @@ func TestOpen(t *testing.T) {
 	r, err := Open(string(d))
 	must(t, err)
 	if !slices.Equal(r.Classes, classes) || !slices.Equal(r.Counts, counts) || r.Metrics.Loss != "cvs" || r.Scaling.Temperature[0] != scaling.Temperature[0] ||
-		r.Environment.Backbone.Feature.Dim != 2 || r.Head.Head.Dim != 2 || r.Folder != d {
+		r.Environment.Backbone.Feature.Dim != 2 || r.Head.Dim != 2 || r.Folder != d {
 		t.Errorf("%+v", r)
 	}
 	m := measured()
