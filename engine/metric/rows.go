@@ -182,42 +182,38 @@ type Column struct {
 // Columns are those of the largest table of a sweep, those before calibration last.
 func Columns() []Column {
 	var after, before []Column
+	add := func(calibrated bool, keyBefore string, beforeIn Table, c Column) {
+		after = append(after, c)
+		if !calibrated {
+			return
+		}
+		of := c.Of
+		before = append(before, Column{keyBefore, c.Title + " before", c.Short + " before", c.Help + ", before calibration", beforeIn,
+			false, c.Key, func(m *Metrics) float64 {
+				if m.Calibration == nil {
+					return math.NaN()
+				}
+				b := m.Calibration.Before
+				return of(&Metrics{Scores: b.Scores, Groups: b.Groups})
+			}})
+	}
 	for _, r := range Rows {
 		if r.Tables == NoTable {
 			continue
 		}
-		add := func(group, title, short, help string, in Table, of func(*Scores, *Groups) Number) {
-			key := func(middle string) string {
-				switch {
-				case group == "":
-					return r.Key + middle
-				case r.Prefix == "":
-					return group
-				}
-				return r.Key + middle + "_" + group
-			}
-			c := Column{key(""), title, short, help, r.Tables, r.Lead && group == "", "",
-				func(m *Metrics) float64 { return float64(of(&m.Scores, &m.Groups)) }}
-			after = append(after, c)
-			if !r.Calibrated {
-				return
-			}
-			before = append(before, Column{key("_before"), title + " before", short + " before", help + ", before calibration",
-				in, false, c.Key, func(m *Metrics) float64 {
-					if m.Calibration == nil {
-						return math.NaN()
-					}
-					return float64(of(&m.Calibration.Before.Scores, &m.Calibration.Before.Groups))
-				}})
-		}
-		add("", r.Title, r.Short, r.Help, r.Tables, func(s *Scores, _ *Groups) Number { return r.In(*s) })
-		if r.Part == nil {
-			continue
-		}
+		add(r.Calibrated, r.Key+"_before", r.Tables, Column{r.Key, r.Title, r.Short, r.Help, r.Tables, r.Lead, "",
+			func(m *Metrics) float64 { return float64(r.In(m.Scores)) }})
 		for _, g := range calib.Shots() {
-			short := r.Prefix + g.String()
-			add(g.String(), strings.ToUpper(short[:1])+short[1:], short, "of classes with "+g.Range()+" training images",
-				min(r.Tables, Markdown), func(_ *Scores, groups *Groups) Number { return *r.Part(&groups[g]) })
+			if r.Part == nil {
+				break
+			}
+			key, short := g.String(), r.Prefix+g.String()
+			if r.Prefix != "" {
+				key = r.Key + "_" + key
+			}
+			add(r.Calibrated, r.Key+"_before_"+g.String(), min(r.Tables, Markdown),
+				Column{key, strings.ToUpper(short[:1]) + short[1:], short, "of classes with " + g.Range() + " training images", r.Tables, false, "",
+					func(m *Metrics) float64 { return float64(*r.Part(&m.Groups[g])) }})
 		}
 	}
 	return slices.Concat(after, before)

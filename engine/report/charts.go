@@ -92,7 +92,7 @@ func (r *Run) classChart() template.HTML {
 			low = 0
 		}
 		stems = append(stems, box{middle - half, middle + half, low, high, groupRoles[group].soft()})
-		dots = append(dots, mark{middle, sum / n, dot(groupRoles[group], 2.2)})
+		dots = append(dots, mark{x: middle, y: sum / n, style: dot(groupRoles[group], 2.2)})
 	}
 	above.Add(columns)
 	below.Add(stems)
@@ -228,7 +228,7 @@ func (r *Run) diagram(name, when string, ece metric.Number, colour role, bins []
 		counts = append(counts, box{b.Low + gap, b.High - gap, 0, float64(b.Count) / float64(d.Samples), soft})
 		if b.Count > 0 {
 			bars = append(bars, box{b.Low + gap, b.High - gap, 0, b.Accuracy, fill})
-			dots = append(dots, mark{b.Confidence, b.Accuracy, dot(colour, 2.4)})
+			dots = append(dots, mark{x: b.Confidence, y: b.Accuracy, style: dot(colour, 2.4)})
 		}
 	}
 	above.Add(bars, segment(0, 0, 1, 1, dashed(muted)), dots)

@@ -190,10 +190,12 @@ func dot(colour role, radius vg.Length) draw.GlyphStyle {
 	return draw.GlyphStyle{Color: colour, Radius: radius, Shape: draw.CircleGlyph{}}
 }
 
-// mark is a symbol in data coordinates.
+// mark is a symbol in data coordinates, with an interval of x where low < high. A value beyond the axis of x is written
+// at its edge.
 type mark struct {
-	x, y  float64
-	style draw.GlyphStyle
+	x, y      float64
+	style     draw.GlyphStyle
+	low, high float64
 }
 
 type marks []mark
@@ -201,7 +203,23 @@ type marks []mark
 func (m marks) Plot(c draw.Canvas, p *plot.Plot) {
 	x, y := p.Transforms(&c)
 	for _, v := range m {
-		c.DrawGlyphNoClip(v.style, vg.Point{X: x(v.x), Y: y(v.y)})
+		at := vg.Point{Y: y(v.y)}
+		text := p.X.Tick.Label
+		text.Color, text.YAlign = muted, draw.YCenter
+		switch {
+		case v.x < p.X.Min:
+			text.XAlign = draw.XLeft
+			c.FillText(text, vg.Point{X: c.Min.X + 2, Y: at.Y}, "← "+signed(v.x))
+		case v.x > p.X.Max:
+			text.XAlign = draw.XRight
+			c.FillText(text, vg.Point{X: c.Max.X - 2, Y: at.Y}, signed(v.x)+" →")
+		default:
+			if from, to := max(v.low, p.X.Min), min(v.high, p.X.Max); from < to {
+				c.StrokeLine2(draw.LineStyle{Color: v.style.Color, Width: 1.1}, x(from), at.Y, x(to), at.Y)
+			}
+			at.X = x(v.x)
+			c.DrawGlyphNoClip(v.style, at)
+		}
 	}
 }
 

@@ -104,38 +104,6 @@ func rowPlot(x string, rows []*configuration, named bool) *plot.Plot {
 // rowAt is where row i is: the first is at the top.
 func rowAt(i int, rows []*configuration) float64 { return float64(len(rows) - i) }
 
-// rowMark is a value in a row, with an interval where low and high are not NaN. A value beyond the axis is written at
-// its edge.
-type rowMark struct {
-	row, value, low, high float64
-	glyph                 draw.GlyphStyle
-}
-
-type rowMarks []rowMark
-
-func (m rowMarks) Plot(c draw.Canvas, p *plot.Plot) {
-	x, y := p.Transforms(&c)
-	for _, v := range m {
-		at := vg.Point{Y: y(v.row)}
-		style := p.X.Tick.Label
-		style.Color, style.YAlign = muted, draw.YCenter
-		switch {
-		case v.value < p.X.Min:
-			style.XAlign = draw.XLeft
-			c.FillText(style, vg.Point{X: c.Min.X + 2, Y: at.Y}, "← "+signed(v.value))
-		case v.value > p.X.Max:
-			style.XAlign = draw.XRight
-			c.FillText(style, vg.Point{X: c.Max.X - 2, Y: at.Y}, signed(v.value)+" →")
-		default:
-			if from, to := max(v.low, p.X.Min), min(v.high, p.X.Max); from < to {
-				c.StrokeLine2(draw.LineStyle{Color: v.glyph.Color, Width: 1.1}, x(from), at.Y, x(to), at.Y)
-			}
-			at.X = x(v.value)
-			c.DrawGlyphNoClip(v.glyph, at)
-		}
-	}
-}
-
 // glyph marks the baseline and what was selected by its shape.
 func (c *configuration) glyph() draw.GlyphStyle {
 	g := dot(ink, 2.8)
@@ -162,20 +130,19 @@ func (s *Sweep) differenceChart(part, rows []*configuration) template.HTML {
 	fence(&differences.X, allDifferences, 0)
 	fence(&accuracies.X, allAccuracies)
 
-	var forest, means rowMarks
-	var seeds marks
+	var forest, means, seeds marks
 	for i, c := range part {
 		at := rowAt(i, part)
-		if drawable(c.difference.Difference) {
-			forest = append(forest, rowMark{at, c.difference.Difference, c.difference.Low, c.difference.High, c.glyph()})
+		if d := c.difference; drawable(d.Difference) {
+			forest = append(forest, mark{d.Difference, at, c.glyph(), d.Low, d.High})
 		} else if c.Baseline {
-			forest = append(forest, rowMark{at, 0, math.NaN(), math.NaN(), c.glyph()})
+			forest = append(forest, mark{x: 0, y: at, style: c.glyph()})
 		}
 		b := c.balanced()
-		means = append(means, rowMark{at, b.Mean, b.Mean - b.Std, b.Mean + b.Std, c.glyph()})
+		means = append(means, mark{b.Mean, at, c.glyph(), b.Mean - b.Std, b.Mean + b.Std})
 		for _, v := range c.accuracies {
 			if v >= accuracies.X.Min && v <= accuracies.X.Max {
-				seeds = append(seeds, mark{v, at, dot(muted, 1.3)})
+				seeds = append(seeds, mark{x: v, y: at, style: dot(muted, 1.3)})
 			}
 		}
 	}
@@ -227,7 +194,7 @@ func addSeries(p *plot.Plot, part, rows []*configuration, list []series) {
 		var dots marks
 		for i, c := range part {
 			if v := c.Metrics[x.metric].Mean; drawable(v) {
-				dots = append(dots, mark{v, rowAt(i, part), x.glyph})
+				dots = append(dots, mark{x: v, y: rowAt(i, part), style: x.glyph})
 			}
 		}
 		p.Add(dots)
