@@ -121,7 +121,8 @@ func Measure(logits, probabilities []float32, labels []int, classes []string, tr
 	for k, name := range classes {
 		m.PerClass[k] = ClassMetrics{
 			Label: name, TrainCount: trainCounts[k], Samples: len(byClass[k]),
-			Accuracy: Number(s.Accuracy[k]), Precision: Number(float64(s.Hits[k]) / float64(s.Taken[k])), ECE: s.ece(byClass[k]),
+			Accuracy: Number(s.Accuracy[k]), ECE: s.ece(byClass[k]),
+			Precision: Number(float64(s.Hits[k]) / float64(s.Taken[k])),
 		}
 	}
 	for _, g := range calib.Shots() {
@@ -148,7 +149,7 @@ type Sample struct {
 	Labels, Predicted     []int     // [N]
 	Confidence            []float64 // [N], the probability of the predicted class
 	Hit                   []bool    // [N], the prediction is right
-	Count, Hits, Taken    []int     // [C], samples of a class, those predicted rightly, and all samples taken for the class
+	Count, Hits, Taken    []int     // [C], samples of a class, those predicted rightly, all taken for it
 	Accuracy              []float64 // [C], NaN for a class without samples
 }
 

@@ -79,10 +79,12 @@ const (
 
 // Rows are the metrics in the order of metrics.json.
 var Rows = []Row{
-	{Key: "top1", Title: "Top-1", Short: "top-1", Help: "share of images whose class comes first", Tables: File, Brief: true,
+	{Key: "top1", Title: "Top-1", Short: "top-1", Brief: true, Tables: File,
+		Help:  "share of images whose class comes first",
 		Field: func(s *Scores) *Number { return &s.Top1 },
 		Of:    func(s *Sample) float64 { return s.share(func(i int) bool { return s.Hit[i] }) }},
-	{Key: "top5", Title: "Top-5", Short: "top-5", Help: "share of images whose class is among the first five", Brief: true,
+	{Key: "top5", Title: "Top-5", Short: "top-5", Brief: true,
+		Help:  "share of images whose class is among the first five",
 		Field: func(s *Scores) *Number { return &s.Top5 },
 		Of:    func(s *Sample) float64 { return s.share(func(i int) bool { return s.before(i) < 5 }) }},
 	{Key: "balanced_accuracy", Title: "Balanced accuracy", Short: "balanced", Lead: true, Tables: Terminal,
@@ -93,7 +95,8 @@ var Rows = []Row{
 	{Key: "macro_f1", Title: "Macro-F1", Short: "macro-F1", Brief: true,
 		Help:  "mean over classes of F1, which also falls when other images are taken for the class",
 		Field: func(s *Scores) *Number { return &s.MacroF1 }, Of: macroF1},
-	{Key: "worst_class", Title: "Worst class", Short: "worst", Help: "accuracy of the least accurate class", Tables: Markdown,
+	{Key: "worst_class", Title: "Worst class", Short: "worst", Tables: Markdown,
+		Help:  "accuracy of the least accurate class",
 		Field: func(s *Scores) *Number { return &s.WorstClass }, Of: worst, Note: worstName},
 	{Key: "harmonic_mean", Title: "Harmonic mean",
 		Help:  "of the classes’ accuracies; weak classes weigh most, and one at 0 makes it 0",
@@ -107,15 +110,16 @@ var Rows = []Row{
 		Part: func(g *GroupMetrics) *Number { return &g.ECE }, Prefix: "ECE ",
 		Field: func(s *Scores) *Number { return &s.ECE },
 		Of:    func(s *Sample) float64 { return calib.ECE(s.bins()) }},
-	{Key: "mce", Title: "MCE", Format: Decimal, Better: Lower, Calibrated: true, Help: "the same distance in the worst bin",
+	{Key: "mce", Title: "MCE", Format: Decimal, Better: Lower, Calibrated: true,
+		Help:  "the same distance in the worst bin",
 		Field: func(s *Scores) *Number { return &s.MCE },
 		Of:    func(s *Sample) float64 { return calib.MCE(s.bins()) }},
 	{Key: "classwise_ece", Title: "Class-wise ECE", Format: Decimal, Better: Lower, Calibrated: true,
 		Help:  "ECE of each class’s own probability, mean over classes",
 		Field: func(s *Scores) *Number { return &s.ClasswiseECE },
 		Of:    func(s *Sample) float64 { return calib.ClasswiseECE(s.Probabilities, len(s.Count), s.Labels, Bins) }},
-	{Key: "nll", Title: "NLL", Short: "NLL", Format: Decimal, Better: Lower, Calibrated: true, Tables: Page, Brief: true,
-		Help:  "negative log-likelihood of the true class, in nats",
+	{Key: "nll", Title: "NLL", Short: "NLL", Brief: true, Format: Decimal, Better: Lower, Calibrated: true,
+		Tables: Page, Help: "negative log-likelihood of the true class, in nats",
 		Field: func(s *Scores) *Number { return &s.NLL },
 		Of:    func(s *Sample) float64 { return calib.NLL(s.Probabilities, len(s.Count), s.Labels) }},
 	{Key: "brier", Title: "Brier", Format: Decimal, Better: Lower, Calibrated: true,
@@ -182,38 +186,41 @@ type Column struct {
 // Columns are those of the largest table of a sweep, those before calibration last.
 func Columns() []Column {
 	var after, before []Column
-	add := func(calibrated bool, keyBefore string, beforeIn Table, c Column) {
+	add := func(r Row, c Column, keyBefore string) {
 		after = append(after, c)
-		if !calibrated {
+		if !r.Calibrated {
 			return
 		}
-		of := c.Of
-		before = append(before, Column{keyBefore, c.Title + " before", c.Short + " before", c.Help + ", before calibration", beforeIn,
-			false, c.Key, func(m *Metrics) float64 {
-				if m.Calibration == nil {
-					return math.NaN()
-				}
-				b := m.Calibration.Before
-				return of(&Metrics{Scores: b.Scores, Groups: b.Groups})
-			}})
+		const text = " before"
+		b := Column{keyBefore, c.Title + text, c.Short + text, c.Help + "," + text + " calibration", c.Tables, false, c.Key, nil}
+		if c.Key != r.Key {
+			b.Tables = min(b.Tables, Markdown)
+		}
+		b.Of = func(m *Metrics) float64 {
+			if m.Calibration == nil {
+				return math.NaN()
+			}
+			return c.Of(&Metrics{Scores: m.Calibration.Before.Scores, Groups: m.Calibration.Before.Groups})
+		}
+		before = append(before, b)
 	}
 	for _, r := range Rows {
 		if r.Tables == NoTable {
 			continue
 		}
-		add(r.Calibrated, r.Key+"_before", r.Tables, Column{r.Key, r.Title, r.Short, r.Help, r.Tables, r.Lead, "",
-			func(m *Metrics) float64 { return float64(r.In(m.Scores)) }})
+		of := func(m *Metrics) float64 { return float64(r.In(m.Scores)) }
+		add(r, Column{r.Key, r.Title, r.Short, r.Help, r.Tables, r.Lead, "", of}, r.Key+"_before")
 		for _, g := range calib.Shots() {
 			if r.Part == nil {
 				break
 			}
-			key, short := g.String(), r.Prefix+g.String()
+			key, title := g.String(), r.Prefix+g.String()
 			if r.Prefix != "" {
 				key = r.Key + "_" + key
 			}
-			add(r.Calibrated, r.Key+"_before_"+g.String(), min(r.Tables, Markdown),
-				Column{key, strings.ToUpper(short[:1]) + short[1:], short, "of classes with " + g.Range() + " training images", r.Tables, false, "",
-					func(m *Metrics) float64 { return float64(*r.Part(&m.Groups[g])) }})
+			of := func(m *Metrics) float64 { return float64(*r.Part(&m.Groups[g])) }
+			upper, help := strings.ToUpper(title[:1])+title[1:], "of classes with "+g.Range()+" training images"
+			add(r, Column{key, upper, title, help, r.Tables, false, "", of}, r.Key+"_before_"+g.String())
 		}
 	}
 	return slices.Concat(after, before)

@@ -107,9 +107,9 @@ func (r *Run) page() *page {
 	m := &r.metrics
 	title := fmt.Sprintf("%s on %s", m.Loss, source(cmp.Or(r.config.Text("train"), m.Split)))
 	p := &page{
-		frame: newFrame(title, r.config), Metrics: m, Environment: &r.environment, Switch: int(r.switchEpoch()), Headline: headline(),
+		frame: newFrame(title, r.config), Metrics: m, Environment: &r.environment, Headline: headline(),
 		GroupPlot: r.groupChart(), ClassPlot: r.classChart(), Reliability: r.reliability(), KappaPlot: r.kappaChart(),
-		Classes: r.classes(), Mistakes: r.mistakes(),
+		Switch: int(r.switchEpoch()), Classes: r.classes(), Mistakes: r.mistakes(),
 	}
 	if m.Calibration != nil {
 		p.Before = &m.Calibration.Before
@@ -157,7 +157,8 @@ func cut[T any](list []T, most int) (head []T, more int) {
 // security lets the page use its own style and script and pictures within it, and nothing from elsewhere.
 func security() string {
 	hash := sha256.Sum256([]byte(sortJS))
-	return "default-src 'none'; style-src 'unsafe-inline'; img-src data:; script-src 'sha256-" + base64.StdEncoding.EncodeToString(hash[:]) + "'"
+	return "default-src 'none'; style-src 'unsafe-inline'; img-src data:; script-src 'sha256-" +
+		base64.StdEncoding.EncodeToString(hash[:]) + "'"
 }
 
 // headline are all metrics, accuracies apart from errors.
@@ -177,9 +178,9 @@ func calibrationText(c *metric.Calibration, folds string) string {
 	temperature := "no temperature"
 	switch t := c.Temperature; {
 	case len(t) == 1:
-		temperature = "temperature " + metric.Number(t[0]).Text(3)
+		temperature = fmt.Sprintf("temperature %.3f", t[0])
 	case len(t) > 1:
-		temperature = fmt.Sprintf("temperatures %s to %s by predicted class", metric.Number(slices.Min(t)).Text(3), metric.Number(slices.Max(t)).Text(3))
+		temperature = fmt.Sprintf("temperatures %.3f to %.3f by predicted class", slices.Min(t), slices.Max(t))
 	}
 	on := cmp.Or(c.FittedOn, "an unnamed set")
 	if on == "out-of-fold" && folds != "" {
@@ -217,7 +218,9 @@ func (r *Run) pairs() ([]pair, int) {
 func (r *Run) classes() []metric.ClassMetrics {
 	list := r.byFrequency()
 	if len(list) > tableClasses {
-		slices.SortStableFunc(list, func(a, b metric.ClassMetrics) int { return cmp.Compare(sortable(a.Accuracy), sortable(b.Accuracy)) })
+		slices.SortStableFunc(list, func(a, b metric.ClassMetrics) int {
+			return cmp.Compare(sortable(a.Accuracy), sortable(b.Accuracy))
+		})
 		list = list[:tableClasses]
 		slices.SortStableFunc(list, moreFrequent)
 	}

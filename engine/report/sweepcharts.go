@@ -69,8 +69,9 @@ func (s *Sweep) comparisons() []comparison {
 	from := 1
 	for i := range figures {
 		part := rows[i*len(rows)/figures : (i+1)*len(rows)/figures]
-		list = append(list, comparison{From: from, To: from + len(part) - 1, Difference: s.differenceChart(part, rows), Details: s.detailChart(part, rows)})
-		from += len(part)
+		to := from + len(part)
+		list = append(list, comparison{from, to - 1, s.differenceChart(part, rows), s.detailChart(part, rows)})
+		from = to
 	}
 	return list
 }
@@ -120,11 +121,12 @@ func (c *configuration) glyph() draw.GlyphStyle {
 // one, and beside it the balanced accuracy of each seed with mean and deviation. The axes fit all rows, of which part
 // is drawn.
 func (s *Sweep) differenceChart(part, rows []*configuration) template.HTML {
-	differences, accuracies := rowPlot("difference of balanced accuracy", part, true), rowPlot("balanced accuracy", part, s.baseline() == nil)
+	differences := rowPlot("difference of balanced accuracy", part, true)
+	accuracies := rowPlot("balanced accuracy", part, s.baseline() == nil)
 	var allDifferences, allAccuracies [][3]float64
 	for _, c := range rows {
-		allDifferences = append(allDifferences, [3]float64{c.difference.Low, c.difference.Difference, c.difference.High})
-		b := c.balanced()
+		b, d := c.balanced(), c.difference
+		allDifferences = append(allDifferences, [3]float64{d.Low, d.Difference, d.High})
 		allAccuracies = append(allAccuracies, [3]float64{b.Mean - orZero(b.Std), b.Mean, b.Mean + orZero(b.Std)})
 	}
 	fence(&differences.X, allDifferences, 0)
@@ -154,7 +156,8 @@ func (s *Sweep) differenceChart(part, rows []*configuration) template.HTML {
 	}
 	differences.Add(vertical(differences, 0), forest)
 	accuracies.Add(vertical(accuracies, b.balanced().Mean))
-	return beside("Difference of each configuration’s balanced accuracy from the baseline with its 95 % interval, and balanced accuracy of each seed", 900, height, differences, accuracies)
+	return beside("Difference of each configuration’s balanced accuracy from the baseline with its 95 % interval, "+
+		"and balanced accuracy of each seed", 900, height, differences, accuracies)
 }
 
 // detailChart is the groups' accuracies and errors of calibration. The axes fit all rows, of which part is drawn.
@@ -164,8 +167,8 @@ func (s *Sweep) detailChart(part, rows []*configuration) template.HTML {
 	before := draw.GlyphStyle{Color: ink, Radius: 2.6, Shape: draw.RingGlyph{}}
 	addSeries(accuracies, part, rows, append(groupSeries(""), series{balanced, all}))
 	addSeries(errors, part, rows, append(groupSeries("ece_"), series{"ece_before", before}, series{"ece", all}))
-	return beside("Accuracy and calibration error of each configuration, overall and for the classes with many, medium and few training images",
-		900, chartHeight+rowHeight*vg.Length(len(part)), accuracies, errors)
+	return beside("Accuracy and calibration error of each configuration, overall and for the classes with many, medium "+
+		"and few training images", 900, chartHeight+rowHeight*vg.Length(len(part)), accuracies, errors)
 }
 
 // series is a metric and how it is marked.
@@ -177,7 +180,8 @@ type series struct {
 func groupSeries(prefix string) []series {
 	var list []series
 	for _, g := range calib.Shots() {
-		list = append(list, series{prefix + g.String(), draw.GlyphStyle{Color: groupRoles[g], Radius: 2.6, Shape: groupShapes[g]}})
+		glyph := draw.GlyphStyle{Color: groupRoles[g], Radius: 2.6, Shape: groupShapes[g]}
+		list = append(list, series{prefix + g.String(), glyph})
 	}
 	return list
 }

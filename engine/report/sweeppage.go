@@ -61,8 +61,9 @@ func (s *Sweep) page() *sweepPage {
 		frame: newFrame(cmp.Or(s.config.Text("name"), "Sweep "+filepath.Base(string(s.dir))), s.config),
 		Lines: len(s.configurations), Figures: s.comparisons(), Heads: len(s.summary.Heads), Failed: len(s.failures),
 	}
-	for _, x := range []run.Entry{{Key: "loss", Text: "Losses"}, {Key: "kappa", Text: "κ estimators"}, {Key: "epochs", Text: "Epochs"}} {
-		p.Varied = append(p.Varied, run.Entry{Key: x.Text, Text: cmp.Or(strings.Join(s.values(x.Key), ", "), "the default of the loss")})
+	for _, x := range [][2]string{{"loss", "Losses"}, {"kappa", "κ estimators"}, {"epochs", "Epochs"}} {
+		values := cmp.Or(strings.Join(s.values(x[0]), ", "), "the default of the loss")
+		p.Varied = append(p.Varied, run.Entry{Key: x[1], Text: values})
 	}
 	for _, c := range s.configurations {
 		p.Seconds += metric.Number(orZero(c.Seconds))
@@ -79,8 +80,10 @@ func (s *Sweep) page() *sweepPage {
 	}
 	p.Selection = selections[s.config.Text("selection")]
 	p.By = strings.Trim(s.config.Text("select-by"), "[]")
-	p.Chosen = p.Selection != "" && slices.ContainsFunc(s.configurations, func(c *configuration) bool { return c.Selected })
-	p.Calibrated = slices.ContainsFunc(s.configurations, func(c *configuration) bool { return drawable(c.Metrics["ece_before"].Mean) })
+	for _, c := range s.configurations {
+		p.Chosen = p.Chosen || c.Selected && p.Selection != ""
+		p.Calibrated = p.Calibrated || drawable(c.Metrics["ece_before"].Mean)
+	}
 	p.Columns, p.Rows = s.table()
 	p.Curves, p.MoreCurves = s.curves()
 	p.Failures, p.MoreFailures = cut(s.failures, shownNotes)
@@ -88,7 +91,9 @@ func (s *Sweep) page() *sweepPage {
 }
 
 // selections says on what the values of the key selection choose.
-var selections = map[string]string{"val": "the validation images", "cv": "out-of-fold predictions on the training images"}
+var selections = map[string]string{
+	"val": "the validation images", "cv": "out-of-fold predictions on the training images",
+}
 
 // values are those that a key takes, in order, up to a line's worth.
 func (s *Sweep) values(key string) []string {
@@ -113,7 +118,8 @@ func (s *Sweep) table() ([]sweepColumn, []sweepRow) {
 		cell func(*configuration) sweepCell
 	}
 	of := func(m metric.Column) column {
-		return column{sweepColumn{m.Title, m.Help}, func(c *configuration) sweepCell { return spreadCell(c.Metrics[m.Key]) }}
+		cell := func(c *configuration) sweepCell { return spreadCell(c.Metrics[m.Key]) }
+		return column{sweepColumn{m.Title, m.Help}, cell}
 	}
 	var columns, others []column
 	all := slices.DeleteFunc(metric.Columns(), func(m metric.Column) bool { return m.Tables < metric.Page })
@@ -129,7 +135,8 @@ func (s *Sweep) table() ([]sweepColumn, []sweepRow) {
 		}
 	}
 	columns = slices.Concat(columns, []column{
-		{sweepColumn{"Difference [95 %]", "of balanced accuracy from the baseline, paired by image"}, (*configuration).differenceCell},
+		{sweepColumn{"Difference [95 %]", "of balanced accuracy from the baseline, paired by image"},
+			(*configuration).differenceCell},
 		{sweepColumn{"±\u00a0seeds", "standard deviation of the difference over seeds"},
 			func(c *configuration) sweepCell { return valueCell(c.difference.SeedStd, 4) }},
 	}, others, []column{

@@ -18,7 +18,9 @@ import (
 //go:embed card.md
 var cardText string
 
-var cardTemplate = template.Must(template.New("card").Funcs(template.FuncMap{"cell": cell, "share": metric.Share.Text, "decimal": metric.Decimal.Text}).Parse(cardText))
+var cardTemplate = template.Must(template.New("card").Funcs(template.FuncMap{
+	"cell": cell, "share": metric.Share.Text, "decimal": metric.Decimal.Text,
+}).Parse(cardText))
 
 // card is what a model card is made from.
 type card struct {

@@ -42,7 +42,8 @@ type Environment struct {
 
 // Here is the environment as far as the program itself decides it.
 func Here() Environment {
-	return Environment{Vitft: Version(), Go: runtime.Version(), OS: runtime.GOOS, Arch: runtime.GOARCH, Cores: runtime.NumCPU()}
+	return Environment{Vitft: Version(), Go: runtime.Version(), OS: runtime.GOOS, Arch: runtime.GOARCH,
+		Cores: runtime.NumCPU()}
 }
 
 // Version is the version of this module, or "devel" with the commit it was built from, as far as the build recorded

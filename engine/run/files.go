@@ -27,7 +27,7 @@ var (
 	SkippedFile     = declare("skipped.csv", Run|Cleared, "images that were left out", encodeSkipped, decodeSkipped)
 	HistoryFile     = declare("history.jsonl", Run|Cleared, "a line an epoch", encodeHistory, decodeHistory)
 	KappaFile       = declare("kappa.csv", Run|Cleared, "κ of every class in every epoch", encodeKappa, decodeKappa)
-	CheckpointFile  = declare("checkpoint/state.gob", Run, "what training goes on from", encodeCheckpoint, decodeCheckpoint)
+	CheckpointFile  = declare("checkpoint/state.gob", Run, "to go on training from", encodeCheckpoint, decodeCheckpoint)
 	HeadFile        = declare("head.safetensors", Run|Required, "the head and its calibration", Head.encode, decodeHead)
 	LabelsFile      = declare("labels.txt", Run, "the classes in their order", toLines, fromLines)
 	PredictionsFile = declare("predictions.csv", Run|Required, "a line an image", Predictions.encode, decodePredictions)
@@ -35,14 +35,14 @@ var (
 	ModelFile       = declare("model.onnx", Run, "the whole classifier", toBytes, fromBytes)
 	CardFile        = declare("README.md", Run, "the model card", toBytes, fromBytes)
 	ReportFile      = declare("report.html", Run|Sweep|Cleared, "everything for people", toBytes, fromBytes)
-	MetricsFile     = declare("metrics.json", Run|Required, "all metrics: the run is finished", toJSON[metric.Metrics], decodeMetrics)
+	MetricsFile     = declare("metrics.json", Run|Required, "all metrics, last", toJSON[metric.Metrics], decodeMetrics)
 )
 
 // The files of a sweep: one for each head as it is finished, the tables last.
 var (
-	SweepFile       = declare("sweep.yaml", Sweep|Required, "experiment and shared settings", Config.encode, decodeConfig)
+	SweepFile       = declare("sweep.yaml", Sweep|Required, "experiment and settings", Config.encode, decodeConfig)
 	HeadsFile       = declare("heads.csv", Sweep|Required|Cleared, "a line a head", encodeHeads, decodeHeads)
-	SummaryFile     = declare("summary.csv", Sweep|Required|Cleared, "a line a configuration", encodeSummary, sweep.ReadCSV)
+	SummaryFile     = declare("summary.csv", Sweep|Required|Cleared, "a line a setting", encodeSummary, sweep.ReadCSV)
 	SummaryTextFile = declare("summary.md", Sweep|Cleared, "the same for people", toBytes, fromBytes)
 	headFiles       = declare("heads/*.json", Sweep, "a head each", toJSON[sweep.Head], fromJSON[sweep.Head])
 )
@@ -57,8 +57,8 @@ func SweepHeadFile(id string) Typed[sweep.Head] {
 // Files are all of them.
 var Files []File
 
-// File is a file of a run's or a sweep's folder. It is written whole, beside its place, and renamed into it; history and
-// κ also grow.
+// File is a file of a run's or a sweep's folder. It is written whole, beside its place, and renamed into it; history
+// and κ also grow.
 type File struct {
 	Name  string // within the folder
 	Is    Trait
@@ -97,7 +97,8 @@ type Typed[T any] struct {
 	decode func([]byte) (T, error)
 }
 
-func declare[T any](name string, is Trait, holds string, encode func(T) ([]byte, error), decode func([]byte) (T, error)) Typed[T] {
+func declare[T any](name string, is Trait, holds string,
+	encode func(T) ([]byte, error), decode func([]byte) (T, error)) Typed[T] {
 	f := File{name, is, holds}
 	Files = append(Files, f)
 	return Typed[T]{f, encode, decode}

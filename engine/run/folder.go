@@ -72,7 +72,7 @@ func (d Folder) CreateSweep(c Config) (lock io.Closer, err error) {
 func (d Folder) Lock() (io.Closer, error) {
 	lock, err := atomicfile.Lock(string(d))
 	if errors.Is(err, atomicfile.ErrLocked) {
-		return nil, fmt.Errorf("out: another run is writing to %s at this moment; wait for its end, or choose another folder", d)
+		return nil, fmt.Errorf("out: another run is writing to %s; wait for its end, or choose another folder", d)
 	}
 	return lock, err
 }
@@ -213,7 +213,8 @@ func OpenSweep(dir string) (*sweep.Summary, Config, error) {
 	}
 	for _, h := range s.Heads {
 		if !known[h.Configuration] {
-			return nil, nil, HeadsFile.Damaged(d, fmt.Errorf("%q is no configuration of %s", h.Configuration, SummaryFile.Name))
+			err := fmt.Errorf("%q is no configuration of %s", h.Configuration, SummaryFile.Name)
+			return nil, nil, HeadsFile.Damaged(d, err)
 		}
 	}
 	return s, c, nil

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"math"
-	"strconv"
 
 	"github.com/vitft/vitft/calib"
 	"github.com/vitft/vitft/engine/internal/csvtable"
@@ -79,8 +78,11 @@ var kappaColumns = []string{"epoch", "phase", "class", "kappa", "std_err", "samp
 func kappaCells(rows []KappaRow) [][]string {
 	var cells [][]string
 	for _, r := range rows {
-		cells = append(cells, []string{strconv.Itoa(r.Epoch), string(r.Phase), r.Class, sweep.Format(r.Value), sweep.Format(r.StdErr),
-			strconv.Itoa(r.Samples), strconv.Itoa(r.Bins), strconv.FormatBool(r.Skipped), strconv.FormatBool(r.Shrunk)})
+		var row []string
+		for _, v := range []any{r.Epoch, r.Phase, r.Class, r.Value, r.StdErr, r.Samples, r.Bins, r.Skipped, r.Shrunk} {
+			row = append(row, sweep.Format(v))
+		}
+		cells = append(cells, row)
 	}
 	return cells
 }
@@ -91,8 +93,8 @@ func encodeKappa(rows []KappaRow) ([]byte, error) {
 
 func decodeKappa(text []byte) (rows []KappaRow, err error) {
 	err = csvtable.Read(text, kappaColumns, nil, func(r *csvtable.Row) {
-		v := calib.Kappa{Value: r.Number("kappa"), StdErr: r.Number("std_err"), Samples: r.Whole("samples"), Bins: r.Whole("bins"),
-			Skipped: r.Text("skipped") == "true", Shrunk: r.Text("shrunk") == "true"}
+		v := calib.Kappa{Value: r.Number("kappa"), StdErr: r.Number("std_err"), Samples: r.Whole("samples"),
+			Bins: r.Whole("bins"), Skipped: r.Text("skipped") == "true", Shrunk: r.Text("shrunk") == "true"}
 		if math.IsNaN(v.Value) || math.IsInf(v.Value, 0) {
 			r.Fault("kappa %q is no finite number", r.Text("kappa"))
 		}

@@ -34,11 +34,11 @@ func (s *Summary) HeadsCSV() [][]string {
 			status = failed
 		}
 		if h.Selection != nil {
-			selection = formatFloat(*h.Selection)
+			selection = Format(*h.Selection)
 		}
 		row = append(row, strconv.FormatUint(h.Seed, 10), status)
 		for _, c := range columns {
-			row = append(row, formatFloat(h.Scores[c.Key]))
+			row = append(row, Format(h.Scores[c.Key]))
 		}
 		rows = append(rows, append(row, selection, seconds(h.Seconds.total()), h.Error))
 	}
@@ -60,15 +60,15 @@ func (s *Summary) CSV() [][]string {
 	for _, line := range s.Configurations {
 		row := append([]string{line.Configuration}, s.settings(line)...)
 		row = append(row, strconv.Itoa(line.Seeds), strconv.Itoa(line.Failed), yes(line.Baseline), yes(line.Selected))
+		difference := []string{"", "", "", ""}
 		if d := line.Difference; d != nil {
-			row = append(row, formatFloat(d.Difference), formatFloat(d.Low), formatFloat(d.High), formatFloat(d.SeedStd))
-		} else {
-			row = append(row, "", "", "", "")
+			difference = []string{Format(d.Difference), Format(d.Low), Format(d.High), Format(d.SeedStd)}
 		}
+		row = append(row, difference...)
 		for _, c := range columns {
-			row = append(row, formatFloat(line.Metrics[c.Key].Mean), formatFloat(line.Metrics[c.Key].Std))
+			row = append(row, Format(line.Metrics[c.Key].Mean), Format(line.Metrics[c.Key].Std))
 		}
-		row = append(row, formatFloat(line.Selection.Mean), formatFloat(line.Selection.Std), seconds(line.Seconds))
+		row = append(row, Format(line.Selection.Mean), Format(line.Selection.Std), seconds(line.Seconds))
 		rows = append(rows, row)
 	}
 	return rows
@@ -176,7 +176,8 @@ func (s *Summary) legend() []string {
 	lines := []string{"Test set; mean ± standard deviation (n − 1) over seeds."}
 	any := func(has func(Line) bool) bool { return slices.ContainsFunc(s.Configurations, has) }
 	if any(func(l Line) bool { return l.Difference != nil }) {
-		lines = append(lines, "difference: of balanced accuracy from the baseline, paired by image; the interval is for the test images drawn, ± seeds is over the seeds.")
+		lines = append(lines, "difference: of balanced accuracy from the baseline, paired by image; "+
+			"the interval is for the test images drawn, ± seeds is over the seeds.")
 	}
 	if any(func(l Line) bool { return l.Selected }) {
 		on := "the validation set"
