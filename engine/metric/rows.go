@@ -191,8 +191,9 @@ func Columns() []Column {
 		if !r.Calibrated {
 			return
 		}
-		const text = " before"
-		b := Column{keyBefore, c.Title + text, c.Short + text, c.Help + "," + text + " calibration", c.Tables, false, c.Key, nil}
+		b := c
+		b.Key, b.Title, b.Short, b.Help = keyBefore, c.Title+" before", c.Short+" before", c.Help+", before calibration"
+		b.Lead, b.After = false, c.Key
 		if c.Key != r.Key {
 			b.Tables = min(b.Tables, Markdown)
 		}

@@ -167,8 +167,8 @@ func (s *Sweep) detailChart(part, rows []*configuration) template.HTML {
 	before := draw.GlyphStyle{Color: ink, Radius: 2.6, Shape: draw.RingGlyph{}}
 	addSeries(accuracies, part, rows, append(groupSeries(""), series{balanced, all}))
 	addSeries(errors, part, rows, append(groupSeries("ece_"), series{"ece_before", before}, series{"ece", all}))
-	return beside("Accuracy and calibration error of each configuration, overall and for the classes with many, medium "+
-		"and few training images", 900, chartHeight+rowHeight*vg.Length(len(part)), accuracies, errors)
+	return beside("Accuracy and calibration error of each configuration, overall and for the classes with many, "+
+		"medium and few training images", 900, chartHeight+rowHeight*vg.Length(len(part)), accuracies, errors)
 }
 
 // series is a metric and how it is marked.
