@@ -28,7 +28,8 @@ func Example() {
 	defer lock.Close()
 	env := run.Here()
 	env.Backbone.Feature.Dim = 1
-	h := &head.Head{Classes: 2, Dim: 1, W: []float32{1, -1}, B: []float32{0, 0}, Mean: []float32{0}, InvStd: []float32{1}}
+	h := &head.Head{Classes: 2, Dim: 1, W: []float32{1, -1}, B: []float32{0, 0}, Mean: []float32{0},
+		InvStd: []float32{1}}
 	for _, err := range []error{
 		run.EnvironmentFile.Write(dir, env),
 		run.HeadFile.Write(dir, run.Head{Head: h}),
