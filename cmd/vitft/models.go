@@ -50,11 +50,12 @@ func (a *app) modelsPullCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "pull NAME [--json]",
 		Short: "Fetch a backbone from the Hugging Face hub",
-		Long: `Fetch a backbone from the Hugging Face hub into the hub's own cache, with its external data and preprocessing,
-and check it against the hub's digest and that of the first pull. NAME is one that 'vitft models list' shows,
-or OWNER/REPOSITORY[:FILE.onnx]; either with @REVISION. What an interrupted pull loaded is kept.
+		Long: `Fetch a backbone from the Hugging Face hub into the hub's own cache, with its external data and
+preprocessing, and check it against the hub's digest and that of the first pull. NAME is one that
+'vitft models list' shows, or OWNER/REPOSITORY[:FILE.onnx]; either with @REVISION. What an interrupted pull loaded is kept.
 
-HF_TOKEN, HF_ENDPOINT, HF_HOME, HF_HUB_CACHE, HF_HUB_OFFLINE and HTTPS_PROXY mean what they mean to the hub's own client.`,
+HF_TOKEN, HF_ENDPOINT, HF_HOME, HF_HUB_CACHE, HF_HUB_OFFLINE and HTTPS_PROXY mean what they mean to the
+hub's own client.`,
 		Example: `  vitft models pull dinov2-small
   vitft models pull onnx-community/dinov2-small:onnx/model_fp16.onnx@main`,
 		Args: cobra.ExactArgs(1),

@@ -84,15 +84,16 @@ func (r *Run) classChart() template.HTML {
 		}
 		images /= float64(to - from)
 		most = max(most, images)
-		columns = append(columns, box{middle - half, middle + half, 0, math.Log10(max(1, images)), groupRoles[group].soft()})
+		soft := groupRoles[group].soft()
+		columns = append(columns, box{middle - half, middle + half, 0, math.Log10(max(1, images)), soft})
 		if n == 0 {
 			continue
 		}
 		if classes <= singleMarks {
 			low = 0
 		}
-		stems = append(stems, box{middle - half, middle + half, low, high, groupRoles[group].soft()})
-		dots = append(dots, mark{middle, sum / n, dot(groupRoles[group], 2.2)})
+		stems = append(stems, box{middle - half, middle + half, low, high, soft})
+		dots = append(dots, mark{x: middle, y: sum / n, style: dot(groupRoles[group], 2.2)})
 	}
 	above.Add(columns)
 	below.Add(stems)
@@ -122,7 +123,8 @@ func (r *Run) classChart() template.HTML {
 			height += 90
 		}
 	}
-	return render("Number of training images and accuracy of each class, classes with most training images first", 900, panel{above, 115}, panel{below, height})
+	return render("Number of training images and accuracy of each class, classes with most training images first", 900,
+		panel{above, 115}, panel{below, height})
 }
 
 // addGroupMeans draws each group's accuracy over its classes.
@@ -178,10 +180,11 @@ func (r *Run) reliability() []reliabilities {
 	return []reliabilities{{"Before calibration", before}, after}
 }
 
-func (r *Run) diagrams(ece metric.Number, groups metric.Groups, when string, of func(prediction) float64) []reliability {
+func (r *Run) diagrams(ece metric.Number, groups metric.Groups, when string,
+	of func(prediction) float64) []reliability {
 	list := []reliability{r.diagram("all classes", when, ece, ink, r.bins(of, calib.Shots()...))}
-	for g, group := range groups {
-		list = append(list, r.diagram(calib.Shot(g).String(), when, group.ECE, groupRoles[g], r.bins(of, calib.Shot(g))))
+	for _, g := range calib.Shots() {
+		list = append(list, r.diagram(g.String(), when, groups[g].ECE, groupRoles[g], r.bins(of, g)))
 	}
 	return list
 }
@@ -228,12 +231,13 @@ func (r *Run) diagram(name, when string, ece metric.Number, colour role, bins []
 		counts = append(counts, box{b.Low + gap, b.High - gap, 0, float64(b.Count) / float64(d.Samples), soft})
 		if b.Count > 0 {
 			bars = append(bars, box{b.Low + gap, b.High - gap, 0, b.Accuracy, fill})
-			dots = append(dots, mark{b.Confidence, b.Accuracy, dot(colour, 2.4)})
+			dots = append(dots, mark{x: b.Confidence, y: b.Accuracy, style: dot(colour, 2.4)})
 		}
 	}
 	above.Add(bars, segment(0, 0, 1, 1, dashed(muted)), dots)
 	below.Add(counts)
-	d.Plot = render("Reliability of "+name+when+": accuracy against confidence, and the share of samples by confidence", 205, panel{above, 170}, panel{below, 85})
+	d.Plot = render("Reliability of "+name+when+": accuracy against confidence, and the share of samples by confidence",
+		205, panel{above, 170}, panel{below, 85})
 	return d
 }
 
@@ -298,7 +302,8 @@ func (r *Run) epochAxis(p *plot.Plot) {
 func whole(first, last float64) plot.ConstantTicks {
 	var ticks plot.ConstantTicks
 	for i := range int(last-first) + 1 {
-		ticks = append(ticks, plot.Tick{Value: first + float64(i), Label: strconv.FormatFloat(first+float64(i), 'f', -1, 64)})
+		v := first + float64(i)
+		ticks = append(ticks, plot.Tick{Value: v, Label: strconv.FormatFloat(v, 'f', -1, 64)})
 	}
 	return ticks
 }

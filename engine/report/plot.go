@@ -34,7 +34,9 @@ const (
 	roleCount
 )
 
-var variables = [roleCount]string{"ink", "muted", "rule", "many", "medium", "few", "many-soft", "medium-soft", "few-soft"}
+var variables = [roleCount]string{
+	"ink", "muted", "rule", "many", "medium", "few", "many-soft", "medium-soft", "few-soft",
+}
 
 // RGBA is the stand-in; equal channels survive the way through 16 bits unrounded.
 func (r role) RGBA() (red, green, blue, alpha uint32) {
@@ -142,7 +144,9 @@ type boxes []box
 func (b boxes) Plot(c draw.Canvas, p *plot.Plot) {
 	x, y := p.Transforms(&c)
 	for _, r := range b {
-		c.FillPolygon(r.colour, c.ClipPolygonXY([]vg.Point{{X: x(r.x0), Y: y(r.y0)}, {X: x(r.x1), Y: y(r.y0)}, {X: x(r.x1), Y: y(r.y1)}, {X: x(r.x0), Y: y(r.y1)}}))
+		left, right, bottom, top := x(r.x0), x(r.x1), y(r.y0), y(r.y1)
+		corners := []vg.Point{{X: left, Y: bottom}, {X: right, Y: bottom}, {X: right, Y: top}, {X: left, Y: top}}
+		c.FillPolygon(r.colour, c.ClipPolygonXY(corners))
 	}
 }
 
@@ -190,10 +194,12 @@ func dot(colour role, radius vg.Length) draw.GlyphStyle {
 	return draw.GlyphStyle{Color: colour, Radius: radius, Shape: draw.CircleGlyph{}}
 }
 
-// mark is a symbol in data coordinates.
+// mark is a symbol in data coordinates, with an interval of x where low < high. A value beyond the axis of x is written
+// at its edge.
 type mark struct {
-	x, y  float64
-	style draw.GlyphStyle
+	x, y      float64
+	style     draw.GlyphStyle
+	low, high float64
 }
 
 type marks []mark
@@ -201,7 +207,23 @@ type marks []mark
 func (m marks) Plot(c draw.Canvas, p *plot.Plot) {
 	x, y := p.Transforms(&c)
 	for _, v := range m {
-		c.DrawGlyphNoClip(v.style, vg.Point{X: x(v.x), Y: y(v.y)})
+		at := vg.Point{Y: y(v.y)}
+		text := p.X.Tick.Label
+		text.Color, text.YAlign = muted, draw.YCenter
+		switch {
+		case v.x < p.X.Min:
+			text.XAlign = draw.XLeft
+			c.FillText(text, vg.Point{X: c.Min.X + 2, Y: at.Y}, "← "+signed(v.x))
+		case v.x > p.X.Max:
+			text.XAlign = draw.XRight
+			c.FillText(text, vg.Point{X: c.Max.X - 2, Y: at.Y}, signed(v.x)+" →")
+		default:
+			if from, to := max(v.low, p.X.Min), min(v.high, p.X.Max); from < to {
+				c.StrokeLine2(draw.LineStyle{Color: v.style.Color, Width: 1.1}, x(from), at.Y, x(to), at.Y)
+			}
+			at.X = x(v.x)
+			c.DrawGlyphNoClip(v.style, at)
+		}
 	}
 }
 
@@ -286,8 +308,9 @@ func inline(canvas *vgsvg.Canvas, description string) template.HTML {
 	var svg bytes.Buffer
 	canvas.WriteTo(&svg) // a buffer takes everything
 	_, drawing, _ := strings.Cut(svg.String(), "<g ")
-	return template.HTML(fmt.Sprintf(`<svg viewBox="0 0 %.4g %.4g" style="--width:%.4gpx" role="img" aria-label="%s">`+"\n<g %s",
-		width.Points(), height.Points(), width.Points(), template.HTMLEscapeString(description), themed.Replace(drawing)))
+	return template.HTML(fmt.Sprintf(
+		`<svg viewBox="0 0 %.4g %.4[2]g" style="--width:%.4[1]gpx" role="img" aria-label="%[3]s">`+"\n<g %[4]s",
+		width.Points(), height.Points(), template.HTMLEscapeString(description), themed.Replace(drawing)))
 }
 
 // themed turns stand-in colours into variables and leaves the font to the style sheet, which names those with the

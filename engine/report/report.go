@@ -113,7 +113,8 @@ func (s spread) StdErr() metric.Number { return metric.Number(calib.Mean(s.error
 // Load reads the finished run in the folder dir.
 func Load(dir string) (*Run, error) {
 	d := run.Folder(dir)
-	if err := d.Complete(run.ConfigFile.File, run.EnvironmentFile.File, run.PredictionsFile.File, run.MetricsFile.File); err != nil {
+	err := d.Complete(run.ConfigFile.File, run.EnvironmentFile.File, run.PredictionsFile.File, run.MetricsFile.File)
+	if err != nil {
 		return nil, err
 	}
 	m, err := run.MetricsFile.Read(d)
@@ -164,7 +165,7 @@ func (r *Run) addPredictions(p run.Predictions) error {
 		label, known := index[row.Label]
 		predicted, also := index[row.Predicted]
 		if !known || !also {
-			return fmt.Errorf("label %q or %q of %s is no class of %s", row.Label, row.Predicted, row.Path, run.MetricsFile.Name)
+			return fmt.Errorf("label %q or %q of %s is no class of the metrics", row.Label, row.Predicted, row.Path)
 		}
 		r.predictions = append(r.predictions, prediction{row, label, predicted})
 	}
@@ -176,7 +177,7 @@ func (r *Run) addKappa(rows []run.KappaRow) error {
 	for _, row := range rows {
 		k, known := index[row.Class]
 		if !known {
-			return fmt.Errorf("%q is no class of %s", row.Class, run.MetricsFile.Name)
+			return fmt.Errorf("%q is no class of the metrics", row.Class)
 		}
 		if n := len(r.kappa); n == 0 || r.kappa[n-1].Number != row.Epoch {
 			r.kappa = append(r.kappa, kappaEpoch{Number: row.Epoch, Phase: row.Phase})
@@ -239,8 +240,9 @@ func LoadSweep(dir string) (*Sweep, error) {
 	}
 	s := &Sweep{dir: run.Folder(dir), config: config, summary: summary}
 	byName := map[string]*configuration{}
+	nan := math.NaN()
 	for _, l := range summary.Configurations {
-		c := &configuration{Line: l, difference: sweep.Comparison{Difference: math.NaN(), Low: math.NaN(), High: math.NaN(), SeedStd: math.NaN()}}
+		c := &configuration{Line: l, difference: sweep.Comparison{Difference: nan, Low: nan, High: nan, SeedStd: nan}}
 		if l.Difference != nil {
 			c.difference = *l.Difference
 		}

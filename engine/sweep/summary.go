@@ -41,7 +41,8 @@ type Row struct {
 //
 // Of each group of configurations the one with the best mean selection score is selected, the first of equals; one that
 // failed with any seed cannot be.
-func Summarize(x Experiment, p *Plan, head func(configuration int, seed uint64) Head, labels []int, classes int) *Summary {
+func Summarize(x Experiment, p *Plan, head func(configuration int, seed uint64) Head,
+	labels []int, classes int) *Summary {
 	s := &Summary{Name: x.Name, Keys: p.Keys, Selection: x.Selection}
 	columns := metric.Columns()
 	predicted := make([]map[uint64][]int, len(p.Configurations))
@@ -51,7 +52,8 @@ func Summarize(x Experiment, p *Plan, head func(configuration int, seed uint64) 
 		if c.Baseline {
 			baseline = i
 		}
-		line := Line{Configuration: c.Name, Settings: c.Settings, Seeds: len(c.Seeds), Baseline: c.Baseline, Metrics: map[string]Spread{}}
+		line := Line{Configuration: c.Name, Settings: c.Settings, Seeds: len(c.Seeds), Baseline: c.Baseline}
+		line.Metrics = map[string]Spread{}
 		values := map[string][]float64{}
 		var selection []float64
 		for _, seed := range c.Seeds {
@@ -78,11 +80,10 @@ func Summarize(x Experiment, p *Plan, head func(configuration int, seed uint64) 
 		line.Selection = spread(selection)
 		s.Configurations = append(s.Configurations, line)
 	}
-	if baseline >= 0 {
-		for i := range s.Configurations {
-			if i != baseline {
-				s.Configurations[i].Difference = compareCommon(p.Configurations[i].Seeds, predicted[i], predicted[baseline], labels, classes)
-			}
+	for i, c := range p.Configurations {
+		if baseline >= 0 && i != baseline {
+			difference := compareCommon(c.Seeds, predicted[i], predicted[baseline], labels, classes)
+			s.Configurations[i].Difference = difference
 		}
 	}
 	s.markSelected(p)
