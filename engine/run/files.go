@@ -2,6 +2,7 @@ package run
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/csv"
 	"encoding/gob"
 	"encoding/json"
@@ -40,9 +41,10 @@ var (
 
 // The files of a sweep: one for each head as it is finished, the tables last.
 var (
-	SweepFile       = declare("sweep.yaml", Sweep|Required, "experiment and settings", Config.encode, decodeConfig)
-	HeadsFile       = declare("heads.csv", Sweep|Required|Cleared, "a line a head", encodeHeads, decodeHeads)
-	SummaryFile     = declare("summary.csv", Sweep|Required|Cleared, "a line a setting", encodeSummary, sweep.ReadCSV)
+	SweepFile   = declare("sweep.yaml", Sweep|Required, "experiment and settings", Config.encode, decodeConfig)
+	HeadsFile   = declare("heads.csv", Sweep|Required|Cleared, "a line a head", encodeHeads, decodeHeads)
+	SummaryFile = declare("summary.csv", Sweep|Required|Cleared, "a line a configuration",
+		encodeSummary, sweep.ReadCSV)
 	SummaryTextFile = declare("summary.md", Sweep|Cleared, "the same for people", toBytes, fromBytes)
 	headFiles       = declare("heads/*.json", Sweep, "a head each", toJSON[sweep.Head], fromJSON[sweep.Head])
 )
@@ -123,7 +125,7 @@ func (f Typed[T]) Read(dir Folder) (content T, err error) {
 	case errors.Is(err, fs.ErrNotExist) && f.Is&Required == 0:
 		return content, nil
 	case errors.Is(err, fs.ErrNotExist):
-		return content, dir.Complete(f.File)
+		return content, cmp.Or(dir.Complete(f.File), err)
 	case err != nil:
 		return content, err
 	}

@@ -16,7 +16,7 @@ import (
 // ReadCSV reads the configurations that CSV has written, settings as texts. A metric that has no column is NaN.
 func ReadCSV(text []byte) (*Summary, error) {
 	s := &Summary{}
-	names := map[string]bool{}
+	names, columns := map[string]bool{}, metric.Columns()
 	err := csvtable.Read(text, []string{"configuration", "seconds"}, func(header []string) error {
 		end := slices.Index(header, lineColumns[0])
 		if end < 1 || len(header) < end+len(lineColumns) ||
@@ -43,7 +43,7 @@ func ReadCSV(text []byte) (*Summary, error) {
 			low, high := number(r, "difference_low"), number(r, "difference_high")
 			l.Difference = &Comparison{d, low, high, number(r, "difference_seed_std"), 0}
 		}
-		for _, c := range metric.Columns() {
+		for _, c := range columns {
 			l.Metrics[c.Key] = spreadOf(r, c.Key)
 		}
 		s.Configurations = append(s.Configurations, l)
@@ -55,21 +55,22 @@ func ReadCSV(text []byte) (*Summary, error) {
 }
 
 // ReadHeads reads the heads that HeadsCSV has written, as far as they are in it: without predictions and settings.
-func ReadHeads(text []byte) ([]Row, error) {
-	var heads []Row
+func ReadHeads(text []byte) ([]HeadRow, error) {
+	var heads []HeadRow
+	columns := metric.Columns()
 	err := csvtable.Read(text, []string{"id", "configuration", "seed", "status", "error"}, nil, func(r *csvtable.Row) {
 		seed, err := strconv.ParseUint(r.Text("seed"), 10, 64)
 		if err != nil {
 			r.Fault("seed %q is no whole number from 0", r.Text("seed"))
 		}
-		h := Row{Head{ID: r.Text("id"), Seed: seed}, r.Text("configuration"), map[string]float64{}}
+		h := HeadRow{Head{ID: r.Text("id"), Seed: seed}, r.Text("configuration"), map[string]float64{}}
 		if r.Text("status") == failed {
 			h.Error = cmp.Or(r.Text("error"), failed)
 		}
 		if v := number(r, "selection"); !math.IsNaN(v) {
 			h.Selection = &v
 		}
-		for _, c := range metric.Columns() {
+		for _, c := range columns {
 			h.Scores[c.Key] = number(r, c.Key)
 		}
 		heads = append(heads, h)

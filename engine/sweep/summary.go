@@ -11,7 +11,7 @@ type Summary struct {
 	Name           string    `json:"name"`
 	Keys           []string  `json:"keys"` // the settings in which configurations differ
 	Selection      Selection `json:"selection"`
-	Heads          []Row     `json:"-"`
+	Heads          []HeadRow `json:"-"`
 	Configurations []Line    `json:"configurations"` // in the order of the grid
 }
 
@@ -29,8 +29,8 @@ type Line struct {
 	Seconds       float64           `json:"seconds"`    // of all seeds
 }
 
-// Row is one head.
-type Row struct {
+// HeadRow is one head in heads.csv.
+type HeadRow struct {
 	Head
 	Configuration string
 	Scores        map[string]float64
@@ -58,7 +58,7 @@ func Summarize(x Experiment, p *Plan, head func(configuration int, seed uint64) 
 		var selection []float64
 		for _, seed := range c.Seeds {
 			h := head(i, seed)
-			s.Heads = append(s.Heads, Row{h, c.Name, h.scores(columns)})
+			s.Heads = append(s.Heads, HeadRow{h, c.Name, h.scores(columns)})
 			line.Seconds += h.Seconds.total()
 			if h.Error != "" {
 				line.Failed++

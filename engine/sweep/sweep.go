@@ -5,7 +5,8 @@
 //
 // [Parse] reads an [Experiment]; its [Experiment.Plan] lists the distinct configurations with their seeds, as the
 // caller resolves them. For each pair of configuration and seed the caller trains a head and keeps it as a [Head] (one
-// JSON file each); [Summarize] makes of all heads a [Summary], which prints itself as text, Markdown and CSV.
+// JSON file each); [Summarize] makes of all heads a [Summary], which prints itself as text, Markdown and CSV; [ReadCSV]
+// and [ReadHeads] read that back.
 //
 // # Statistics
 //
