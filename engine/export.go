@@ -101,7 +101,7 @@ func Export(ctx context.Context, o ExportOptions, ev event.Events) (_ *ExportRes
 	}
 	files := []artifact.File{{Name: filepath.Base(o.Out), Content: model}}
 	if o.HuggingFace {
-		beside, err := artifact.HuggingFace(r.Classes, r.Environment.Backbone.Preprocess, r.Head.Head.Dim)
+		beside, err := artifact.HuggingFace(r.Classes, r.Environment.Backbone.Preprocess, r.Head.Dim)
 		if err != nil {
 			return done, err
 		}

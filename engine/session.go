@@ -104,7 +104,7 @@ func (s *session) judge(ctx context.Context, r *run.Finished, d *dataset.Dataset
 		return nil, nil, err
 	}
 	defer gemm.Close()
-	z, err := s.logits(ctx, r.Head.Head, set, gemm)
+	z, err := s.logits(ctx, r.Head, set, gemm)
 	return set, z, err
 }
 

@@ -64,10 +64,11 @@ func (s *session) environment() (run.Environment, error) {
 	}
 	library, _ := onnx.Loaded()
 	env := run.Here()
-	env.Runtime = run.Library{Path: library.Path, Version: library.Version, API: library.API, Source: library.Source}
-	env.Provider = run.Provider{Asked: s.device.Provider, Ran: b.Session.Provider(), Note: b.Session.Note()}
-	env.Backbone = run.Backbone{Name: b.Name, SHA256: b.SHA256, Feature: b.Inspection.Feature, Preprocess: b.Preprocess}
-	env.Store = run.Store{Key: key.Hash(), Fields: fields}
+	env.Runtime = library
+	env.Provider.Asked, env.Provider.Ran, env.Provider.Note = s.device.Provider, b.Session.Provider(), b.Session.Note()
+	env.Backbone.Name, env.Backbone.SHA256 = b.Name, b.SHA256
+	env.Backbone.Feature, env.Backbone.Preprocess = b.Inspection.Feature, b.Preprocess
+	env.Store.Key, env.Store.Fields = key.Hash(), fields
 	if s.views.Test > 1 {
 		env.TTA = vision.Views(s.views.Test)
 	}
@@ -121,8 +122,8 @@ func (t *training) fit(ctx context.Context, data head.Data, s head.Settings) (*h
 		s.Resume, done = &saved.State, saved.State.History
 		begin = begin.Add(-time.Duration(saved.Seconds * float64(time.Second)))
 	}
-	log, err := t.dir.OpenHistory(t.sets.Train.Data.Classes, done)
-	if err != nil {
+	classes := t.sets.Train.Data.Classes
+	if err := t.dir.BeginHistory(classes, done...); err != nil {
 		return nil, 0, err
 	}
 	save := func(state *head.State) error {
@@ -136,7 +137,7 @@ func (t *training) fit(ctx context.Context, data head.Data, s head.Settings) (*h
 	s.Events = head.Events{
 		Warn: func(message string) { t.events.Warn(message) },
 		Epoch: func(e head.Epoch, state *head.State) {
-			err := log.Add(e)
+			err := t.dir.AddEpoch(classes, e)
 			if err == nil && time.Since(last) >= checkpointEvery {
 				err, last = save(state), time.Now()
 			}
@@ -156,7 +157,7 @@ func (t *training) fit(ctx context.Context, data head.Data, s head.Settings) (*h
 	if result != nil {
 		err = errors.Join(err, save(result.State))
 	}
-	if err = errors.Join(err, log.Close()); err != nil {
+	if err != nil {
 		return nil, 0, err
 	}
 	return result.Head, time.Since(begin).Seconds(), nil

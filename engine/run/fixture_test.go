@@ -57,27 +57,17 @@ var (
 	paths       = []string{"/p/0.png", "/p/1.png", "/p,2.png", "idx#3"}
 	logits      = []float32{3, 0, 0, 0, 1, 0.5, 0, 4, 0, 2, 0, 1}
 	scaling     = calib.Scaling{Temperature: []float64{0.7674497269628627}}
-<<<<<<< HEAD
-	environment = Environment{
-		Vitft: "v1", Go: "go1.26", Runtime: Library{Path: "/lib/ort.so", Version: "1.30.0", API: 30, Source: "cache"},
-		Provider: Provider{Asked: "auto", Ran: "cpu", Note: "no GPU"},
-		Backbone: Backbone{Name: "/secret/place/vit.onnx", SHA256: "abc", Feature: vision.Feature{Tensor: "embedding", Pooling: "cls", Dim: 2},
-			Preprocess: vit.Preprocess{Width: 28, Height: 28, Resize: "shortest", ResizeTo: 28, Interpolation: "bicubic"}},
-		Store: Store{Key: "0123", Fields: json.RawMessage(`{"backbone":"abc","dim":2}`)}, TTA: vision.Views(2),
-	}
-=======
 	environment = func() (e Environment) {
-		e.Vitft, e.Go, e.TTA = "v1", "go1.26", graph.Views(2)
+		e.Vitft, e.Go, e.TTA = "v1", "go1.26", vision.Views(2)
 		e.Runtime.Path, e.Runtime.Version, e.Runtime.API = "/lib/ort.so", "1.30.0", 30
 		e.Provider.Asked, e.Provider.Ran, e.Provider.Note = "auto", "cpu", "no GPU"
 		e.Backbone.Name, e.Backbone.SHA256 = "/secret/place/vit.onnx", "abc"
-		e.Backbone.Feature = graph.Feature{Tensor: "embedding", Pooling: "cls", Dim: 2}
+		e.Backbone.Feature = vision.Feature{Tensor: "embedding", Pooling: "cls", Dim: 2}
 		e.Backbone.Preprocess = vit.Preprocess{Width: 28, Height: 28, Resize: "shortest", ResizeTo: 28,
 			Interpolation: "bicubic"}
 		e.Store.Key, e.Store.Fields = "0123", json.RawMessage(`{"backbone":"abc","dim":2}`)
 		return e
 	}()
->>>>>>> w-metric
 	trained = Head{
 		Head: &head.Head{Classes: 3, Dim: 2, W: []float32{1, 2, 3, 4, 5, 6}, B: []float32{0.1, -0, 0.3},
 			Mean: []float32{1, 1}, InvStd: []float32{2, 2},
