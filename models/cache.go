@@ -7,6 +7,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"path"
 	"path/filepath"
 	"strings"
 	"time"
@@ -29,20 +30,13 @@ func folderName(repository string) string {
 	return "models--" + strings.ReplaceAll(repository, "/", "--")
 }
 
-func (s *session) blobPath(r ref, d digest) string {
-	return filepath.Join(s.cache, folderName(r.repository), "blobs", string(d))
+// path is that of a file in the repository's folder.
+func (s *session) path(r ref, names ...string) string {
+	return filepath.Join(s.cache, folderName(r.repository), filepath.FromSlash(path.Join(names...)))
 }
 
 func (s *session) snapshotPath(r ref, commit, file string) string {
-	return filepath.Join(s.cache, folderName(r.repository), "snapshots", commit, filepath.FromSlash(file))
-}
-
-func (s *session) refPath(r ref) string {
-	return filepath.Join(s.cache, folderName(r.repository), "refs", filepath.FromSlash(r.revision))
-}
-
-func (s *session) lockPath(r ref, d digest) string {
-	return filepath.Join(s.cache, ".locks", folderName(r.repository), string(d)+".lock")
+	return s.path(r, "snapshots", commit, file)
 }
 
 // cachedCommit is the commit that the cache has for a revision; empty if none.
@@ -50,7 +44,7 @@ func (s *session) cachedCommit(r ref) string {
 	if commitName.MatchString(r.revision) {
 		return r.revision
 	}
-	text, err := os.ReadFile(s.refPath(r))
+	text, err := os.ReadFile(s.path(r, "refs", r.revision))
 	if commit := strings.TrimSpace(string(text)); err == nil && commitName.MatchString(commit) {
 		return commit
 	}
@@ -62,11 +56,7 @@ func (s *session) saveCommit(r ref, commit string) error {
 	if r.revision == commit || s.cachedCommit(r) == commit {
 		return nil
 	}
-	path := s.refPath(r)
-	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-		return err
-	}
-	return replaceFile(path, []byte(commit))
+	return replace(s.path(r, "refs", r.revision), strings.NewReader(commit))
 }
 
 // place makes path a link to the blob with digest d or, where links do not work, a copy of it.
@@ -95,7 +85,7 @@ func (s *session) place(ctx context.Context, blob, path string, d digest) error 
 		return err
 	}
 	defer from.Close()
-	return replaceWith(path, from)
+	return replace(path, from)
 }
 
 // same reports whether two paths lead to one file.
@@ -126,12 +116,11 @@ func lock(ctx context.Context, path string, waiting func()) (unlock func(), err 
 	return func() { _ = l.Close() }, nil // closing unlocks; there is nothing else to lose
 }
 
-func replaceFile(path string, content []byte) error {
-	return replaceWith(path, strings.NewReader(string(content)))
-}
-
-// replaceWith writes a file that others see whole or not at all.
-func replaceWith(path string, content io.Reader) (err error) {
+// replace writes a file, and makes its folder; others see it whole or not at all.
+func replace(path string, content io.Reader) (err error) {
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		return err
+	}
 	f, err := os.CreateTemp(filepath.Dir(path), ".tmp-*")
 	if err != nil {
 		return err

@@ -1,6 +1,7 @@
 package models
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -8,7 +9,6 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"syscall"
 )
@@ -62,11 +62,7 @@ func (d *transfer) run(ctx context.Context, path string) (err error) {
 	if d.file, err = os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o644); err != nil {
 		return err
 	}
-	defer func() {
-		if closeErr := d.file.Close(); err == nil {
-			err = closeErr
-		}
-	}()
+	defer func() { err = cmp.Or(err, d.file.Close()) }()
 	info, err := d.file.Stat()
 	if err != nil {
 		return err
@@ -141,9 +137,7 @@ func (d *transfer) piece(ctx context.Context) error {
 		return &transient{text: fmt.Sprintf("%s sends it compressed (%s), which was not asked for",
 			resp.Request.URL.Host, encoding)}
 	}
-	if etag := resp.Header.Get("ETag"); strings.HasPrefix(etag, `"`) {
-		d.etag = etag
-	} else {
+	if d.etag = resp.Header.Get("ETag"); !strings.HasPrefix(d.etag, `"`) {
 		d.etag = ""
 	}
 	if d.size < 0 {
@@ -191,23 +185,9 @@ func (d *transfer) receive(ctx context.Context, body io.Reader) error {
 
 // parseContentRange reads "bytes START-END/TOTAL", where TOTAL may be *, which is -1.
 func parseContentRange(value string) (start, total int64, err error) {
-	rest, ok := strings.CutPrefix(value, "bytes ")
-	span, size, ok2 := strings.Cut(rest, "/")
-	from, to, ok3 := strings.Cut(span, "-")
-	if !ok || !ok2 || !ok3 {
-		return 0, 0, fmt.Errorf("%q is no range", value)
-	}
-	start, errStart := strconv.ParseInt(from, 10, 64)
-	end, errEnd := strconv.ParseInt(to, 10, 64)
-	total = -1
-	var errTotal error
-	if size != "*" {
-		total, errTotal = strconv.ParseInt(size, 10, 64)
-	}
-	if err := errors.Join(errStart, errEnd, errTotal); err != nil {
-		return 0, 0, err
-	}
-	if start < 0 || end < start || size != "*" && end >= total {
+	var end int64
+	_, err = fmt.Sscanf(strings.Replace(value, "/*", "/-1", 1), "bytes %d-%d/%d", &start, &end, &total)
+	if err != nil || start < 0 || end < start || end >= total && total != -1 {
 		return 0, 0, fmt.Errorf("%q is no range", value)
 	}
 	return start, total, nil

@@ -1,6 +1,7 @@
 package models
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -213,26 +214,30 @@ type session struct {
 
 func (h *Hub) session() (*session, error) {
 	s := &session{
-		cache: h.Cache, token: h.Token, offline: h.Offline || isTrue("HF_HUB_OFFLINE"), update: h.Update,
-		pins:     pinFile{path: h.Pins},
-		attempts: h.Attempts, backoff: h.Backoff, stall: h.Stall, progress: h.Progress, note: h.Note,
-		transport: h.Transport,
+		offline:   h.Offline || isTrue("HF_HUB_OFFLINE"),
+		update:    h.Update,
+		pins:      pinFile{path: h.Pins},
+		attempts:  cmp.Or(max(0, h.Attempts), 5),
+		backoff:   cmp.Or(max(0, h.Backoff), time.Second),
+		stall:     cmp.Or(max(0, h.Stall), 30*time.Second),
+		transport: cmp.Or(h.Transport, http.DefaultTransport),
+		progress:  h.Progress,
+		note:      h.Note,
 		link:      os.Symlink,
 		write:     func(f *os.File, p []byte, offset int64) (int, error) { return f.WriteAt(p, offset) },
 	}
 	var err error
-	if s.endpoint, err = parseEndpoint(first(h.Endpoint, os.Getenv("HF_ENDPOINT"), defaultEndpoint)); err != nil {
+	if s.endpoint, err = parseEndpoint(cmp.Or(h.Endpoint, os.Getenv("HF_ENDPOINT"), defaultEndpoint)); err != nil {
 		return nil, err
 	}
 	home, err := hubHome()
 	if err != nil {
 		return nil, err
 	}
-	s.cache = expand(first(s.cache, os.Getenv("HF_HUB_CACHE"), os.Getenv("HUGGINGFACE_HUB_CACHE"),
-		filepath.Join(home, "hub")))
-	if s.token = strings.TrimSpace(first(s.token, os.Getenv("HF_TOKEN"),
-		os.Getenv("HUGGING_FACE_HUB_TOKEN"))); s.token == "" {
-		text, err := os.ReadFile(expand(first(os.Getenv("HF_TOKEN_PATH"), filepath.Join(home, "token"))))
+	s.cache = expand(cmp.Or(h.Cache, os.Getenv("HF_HUB_CACHE"), os.Getenv("HUGGINGFACE_HUB_CACHE"), filepath.Join(home, "hub")))
+	s.token = strings.TrimSpace(cmp.Or(h.Token, os.Getenv("HF_TOKEN"), os.Getenv("HUGGING_FACE_HUB_TOKEN")))
+	if s.token == "" {
+		text, err := os.ReadFile(expand(cmp.Or(os.Getenv("HF_TOKEN_PATH"), filepath.Join(home, "token"))))
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return nil, fmt.Errorf("%w: reading the hub's token: %w", ErrSetting, err)
 		}
@@ -248,23 +253,11 @@ func (h *Hub) session() (*session, error) {
 	if isTrue("HF_HUB_DISABLE_SYMLINKS") {
 		s.link = func(string, string) error { return errors.ErrUnsupported }
 	}
-	if s.attempts <= 0 {
-		s.attempts = 5
-	}
-	if s.backoff <= 0 {
-		s.backoff = time.Second
-	}
-	if s.stall <= 0 {
-		s.stall = 30 * time.Second
-	}
 	if s.progress == nil {
 		s.progress = func(string, int64, int64) {}
 	}
 	if s.note == nil {
 		s.note = func(string) {}
-	}
-	if s.transport == nil {
-		s.transport = http.DefaultTransport
 	}
 	return s, nil
 }
@@ -306,13 +299,4 @@ func expand(path string) string {
 
 func isTrue(variable string) bool {
 	return slices.Contains([]string{"1", "ON", "YES", "TRUE"}, strings.ToUpper(os.Getenv(variable)))
-}
-
-func first(values ...string) string {
-	for _, v := range values {
-		if v != "" {
-			return v
-		}
-	}
-	return ""
 }

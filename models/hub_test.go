@@ -1,6 +1,7 @@
 package models
 
 import (
+	"cmp"
 	"bytes"
 	"context"
 	"errors"
@@ -334,7 +335,7 @@ func FuzzParseRef(f *testing.F) {
 			t.Errorf("%q is %+v, printed and parsed %+v, %v", name, r, again, err)
 		}
 		s := session{cache: "/cache"}
-		for _, path := range []string{s.snapshotPath(r, f40, first(r.file, "x")), s.refPath(r), s.blobPath(r, "d")} {
+		for _, path := range []string{s.snapshotPath(r, f40, cmp.Or(r.file, "x")), s.path(r, "refs", r.revision), s.path(r, "blobs", string("d"))} {
 			if !strings.HasPrefix(filepath.ToSlash(path), "/cache/models--") {
 				t.Errorf("%q leads to %s", name, path)
 			}

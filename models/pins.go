@@ -1,15 +1,17 @@
 package models
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path"
-	"path/filepath"
 	"slices"
+	"strings"
 )
 
 // pin is what a file of a repository was when it was pulled first.
@@ -43,7 +45,7 @@ func (p pins) models() []ref {
 			}
 		}
 	}
-	slices.SortFunc(list, func(a, b ref) int { return slices.Compare([]string{a.String()}, []string{b.String()}) })
+	slices.SortFunc(list, func(a, b ref) int { return strings.Compare(a.String(), b.String()) })
 	return list
 }
 
@@ -73,8 +75,8 @@ func parsePins(path string, text []byte) (pins, error) {
 			err = fmt.Errorf("%q is no repository and revision", key)
 		}
 		for name, p := range files {
-			if err == nil && (!isRepositoryPath(name) || p.Size < 0 || !commitName.MatchString(p.Commit) ||
-				p.Digest == "") {
+			right := isRepositoryPath(name) && p.Size >= 0 && commitName.MatchString(p.Commit) && p.Digest != ""
+			if err == nil && !right {
 				err = fmt.Errorf("the entry of %q in %q is not right", name, key)
 			}
 		}
@@ -91,12 +93,9 @@ func parsePins(path string, text []byte) (pins, error) {
 
 // add pins files of a repository; a pull at the same time loses nothing.
 func (f pinFile) add(ctx context.Context, r ref, files map[string]pin) error {
-	if err := os.MkdirAll(filepath.Dir(f.path), 0o755); err != nil {
-		return fmt.Errorf("pinning digests: %w", err)
-	}
 	unlock, err := lock(ctx, f.path+".lock", func() {})
 	if err != nil {
-		return fmt.Errorf("pinning digests: %w", err)
+		return err
 	}
 	defer unlock()
 	all, err := f.load()
@@ -106,15 +105,10 @@ func (f pinFile) add(ctx context.Context, r ref, files map[string]pin) error {
 	if all[pinKey(r)] == nil {
 		all[pinKey(r)] = map[string]pin{}
 	}
-	for name, p := range files {
-		all[pinKey(r)][name] = p
-	}
+	maps.Copy(all[pinKey(r)], files)
 	text, err := json.MarshalIndent(pinDocument{pinFormat, all}, "", "  ")
 	if err != nil {
 		return err
 	}
-	if err := replaceFile(f.path, append(text, '\n')); err != nil {
-		return fmt.Errorf("pinning digests: %w", err)
-	}
-	return nil
+	return replace(f.path, bytes.NewReader(append(text, '\n')))
 }

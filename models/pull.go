@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -47,7 +48,7 @@ func (s *session) pull(ctx context.Context, b Backbone, r ref, asked string) (Pu
 		return Pulled{}, fmt.Errorf("noting the commit of %s: %w", r, err)
 	}
 	if err := s.pins.add(ctx, r, pulled); err != nil {
-		return Pulled{}, err
+		return Pulled{}, fmt.Errorf("pinning digests: %w", err)
 	}
 	return s.find(b, r, asked)
 }
@@ -79,9 +80,9 @@ func (s *session) checkPins(b Backbone, r ref, commit string, offered []remote, 
 
 // fetch makes a file part of the snapshot of a commit, loading it if need be, and returns its size.
 func (s *session) fetch(ctx context.Context, r ref, commit string, f remote) (int64, error) {
-	blob, path := s.blobPath(r, f.digest), s.snapshotPath(r, commit, f.name)
-	unlock, err := lock(ctx, s.lockPath(r, f.digest),
-		func() { s.note(f.name + ": waiting for another process that loads it") })
+	blob, path := s.path(r, "blobs", string(f.digest)), s.snapshotPath(r, commit, f.name)
+	locked := filepath.Join(s.cache, ".locks", folderName(r.repository), string(f.digest)+".lock")
+	unlock, err := lock(ctx, locked, func() { s.note(f.name + ": waiting for another process that loads it") })
 	if err != nil {
 		return 0, err
 	}
@@ -141,15 +142,10 @@ func (s *session) find(b Backbone, r ref, asked string) (Pulled, error) {
 		return Pulled{}, missing("")
 	}
 	var here []string
-	root := s.snapshotPath(r, commit, "")
-	err = filepath.WalkDir(root, func(path string, _ fs.DirEntry, err error) error {
-		if err != nil {
-			return err
-		}
-		if rel, err := filepath.Rel(root, path); err == nil {
-			here = append(here, filepath.ToSlash(rel))
-		}
-		return nil
+	root := s.path(r, "snapshots", commit)
+	err = fs.WalkDir(os.DirFS(root), ".", func(name string, _ fs.DirEntry, err error) error {
+		here = append(here, name)
+		return err
 	})
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return Pulled{}, fmt.Errorf("reading the cache: %w", err)
@@ -188,18 +184,13 @@ func (s *session) find(b Backbone, r ref, asked string) (Pulled, error) {
 
 // chooseCached is chooseFile for what is there of a repository.
 func (s *session) chooseCached(r ref, pinned map[string]pin, commit string) (string, error) {
-	var files []string
-	for name := range pinned {
-		files = append(files, name)
-	}
+	files := slices.Sorted(maps.Keys(pinned))
 	if len(files) == 0 && commit != "" {
-		for _, usual := range usualFiles {
-			if _, err := os.Stat(s.snapshotPath(r, commit, usual)); err == nil {
-				files = append(files, usual)
-			}
-		}
+		files = slices.DeleteFunc(slices.Clone(usualFiles), func(usual string) bool {
+			_, err := os.Stat(s.snapshotPath(r, commit, usual))
+			return err != nil
+		})
 	}
-	slices.Sort(files)
 	return chooseFile(r.repository, files)
 }
 

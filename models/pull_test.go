@@ -449,7 +449,8 @@ func TestLocked(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	path := s.lockPath(ref{repository: "owner/vit"}, digest(etagOf("model.onnx", content(1, 1000))))
+	name := etagOf("model.onnx", content(1, 1000)) + ".lock"
+	path := filepath.Join(s.cache, ".locks", "models--owner--vit", name)
 	unlock, err := lock(context.Background(), path, func() { t.Error("the lock was held") })
 	if err != nil {
 		t.Fatal(err)

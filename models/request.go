@@ -1,12 +1,14 @@
 package models
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"math/rand/v2"
 	"net/http"
 	"net/url"
@@ -44,39 +46,30 @@ type remote struct {
 // tree asks for the commit of a revision and the files in it.
 func (s *session) tree(ctx context.Context, r ref) (commit string, files []string, err error) {
 	what := "the list of files of " + r.repository
-	address := s.endpoint.JoinPath("api", "models", r.repository, "revision").String() + "/" +
-		url.PathEscape(r.revision)
+	address := s.endpoint.JoinPath("api", "models", r.repository, "revision").String() + "/" + url.PathEscape(r.revision)
 	var answer struct {
 		SHA      string
 		Siblings []struct{ RFilename string }
 	}
-	err = s.persist(ctx, what, func() (bool, error) {
-		resp, err := s.send(ctx, http.MethodGet, address, nil)
-		if err != nil {
-			return false, err
-		}
-		defer resp.Body.Close()
+	err = s.ask(ctx, what, http.MethodGet, address, func(resp *http.Response) error {
 		if resp.StatusCode != http.StatusOK {
-			return false, s.refusal(resp, r)
+			return s.refusal(resp, r)
 		}
 		text, err := io.ReadAll(io.LimitReader(resp.Body, maxListing))
 		if err != nil {
-			return false, s.failure(ctx, err)
+			return s.failure(ctx, err)
 		}
 		if err := json.Unmarshal(text, &answer); err != nil || !commitName.MatchString(answer.SHA) {
-			return false, s.noHub(what)
+			return s.noHub(what)
 		}
-		return false, nil
+		return nil
 	})
-	if err != nil {
-		return "", nil, err
-	}
 	for _, f := range answer.Siblings {
 		if isRepositoryPath(f.RFilename) {
 			files = append(files, f.RFilename)
 		}
 	}
-	return answer.SHA, files, nil
+	return answer.SHA, files, err
 }
 
 // describe asks for the digest and size of a file of a commit.
@@ -86,33 +79,39 @@ func (s *session) describe(ctx context.Context, r ref, commit, name string) (rem
 	for part := range strings.SplitSeq(name, "/") {
 		f.url += "/" + url.PathEscape(part)
 	}
-	err := s.persist(ctx, what, func() (bool, error) {
-		resp, err := s.send(ctx, http.MethodHead, f.url, nil)
-		if err != nil {
-			return false, err
-		}
-		defer resp.Body.Close()
+	err := s.ask(ctx, what, http.MethodHead, f.url, func(resp *http.Response) error {
 		linked := resp.Header.Get("X-Linked-Etag")
 		if resp.StatusCode != http.StatusOK && (linked == "" || resp.StatusCode/100 != 3) {
-			return false, s.refusal(resp, r)
+			return s.refusal(resp, r)
 		}
 		if got := headerOnTheWay(resp, "X-Repo-Commit"); got != commit {
-			return false, s.noHub(what)
+			return s.noHub(what)
 		}
 		var ok bool
-		if f.digest, ok = parseDigest(first(linked, resp.Header.Get("ETag"))); !ok {
-			return false, fmt.Errorf("%w: %s: %s gives no digest to check it by (entity tag %q); use the hub itself or "+
-				"another mirror (HF_ENDPOINT)",
-				ErrCorrupt, what, s.endpoint.Host, resp.Header.Get("ETag"))
+		if f.digest, ok = parseDigest(cmp.Or(linked, resp.Header.Get("ETag"))); !ok {
+			return fmt.Errorf("%w: %s: %s gives no digest to check it by (entity tag %q); use the hub itself or "+
+				"another mirror (HF_ENDPOINT)", ErrCorrupt, what, s.endpoint.Host, resp.Header.Get("ETag"))
 		}
 		if n, err := strconv.ParseInt(resp.Header.Get("X-Linked-Size"), 10, 64); err == nil && n >= 0 {
 			f.size = n
 		} else if linked == "" {
 			f.size = resp.ContentLength
 		}
-		return false, nil
+		return nil
 	})
 	return f, err
+}
+
+// ask makes one request, again where it may pass, and has its answer taken.
+func (s *session) ask(ctx context.Context, what, method, url string, take func(*http.Response) error) error {
+	return s.persist(ctx, what, func() (bool, error) {
+		resp, err := s.send(ctx, method, url, nil)
+		if err != nil {
+			return false, err
+		}
+		defer resp.Body.Close()
+		return false, take(resp)
+	})
 }
 
 // headerOnTheWay is a header of an answer or else of the redirections that led to it.
@@ -180,9 +179,7 @@ func (s *session) send(ctx context.Context, method, address string, header http.
 	}
 	req.Header.Set("User-Agent", userAgent)
 	req.Header.Set("Accept-Encoding", "identity") // lengths and ranges are the content's own
-	for key, values := range header {
-		req.Header[key] = values
-	}
+	maps.Copy(req.Header, header)
 	client := http.Client{Transport: s, CheckRedirect: func(next *http.Request, via []*http.Request) error {
 		if method == http.MethodHead && next.Response.Header.Get("X-Linked-Etag") != "" {
 			return http.ErrUseLastResponse
