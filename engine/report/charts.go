@@ -22,8 +22,8 @@ const (
 	singleMarks  = 200 // up to so many it has a mark for each class
 )
 
-// groupChart shows the groups' accuracies as bars, with the balanced accuracy.
-func (r *Run) groupChart() template.HTML {
+// GroupPlot shows the groups' accuracies as bars, with the balanced accuracy.
+func (r *page) GroupPlot() template.HTML {
 	p := newPlot("", "accuracy")
 	limit(&p.Y, 0, 1)
 	limit(&p.X, -0.5, 2.5)
@@ -53,8 +53,8 @@ func (r *Run) byFrequency() []metric.ClassMetrics {
 
 func moreFrequent(a, b metric.ClassMetrics) int { return cmp.Compare(b.TrainCount, a.TrainCount) }
 
-// classChart shows each class's accuracy under its number of training images, classes sorted by that number.
-func (r *Run) classChart() template.HTML {
+// ClassPlot shows each class's accuracy under its number of training images, classes sorted by that number.
+func (r *page) ClassPlot() template.HTML {
 	order := r.byFrequency()
 	classes := len(order)
 	above, below := newPlot("", "training images"), newPlot("class, by number of training images", "accuracy")
@@ -164,9 +164,9 @@ type reliability struct {
 func confidence(p prediction) float64       { return float64(p.Confidence) }
 func confidenceBefore(p prediction) float64 { return float64(p.Before) }
 
-// reliability is the diagrams of all samples and of the groups by true class, in the bins that the ECE of metrics.json
+// Reliability is the diagrams of all samples and of the groups by true class, in the bins that the ECE of metrics.json
 // is computed in; before calibration too where there was one.
-func (r *Run) reliability() []reliabilities {
+func (r *page) Reliability() []reliabilities {
 	m := &r.metrics
 	after := reliabilities{Diagrams: r.diagrams(m.ECE, m.Groups, "", confidence)}
 	c := m.Calibration

@@ -3,7 +3,7 @@ package report
 import (
 	"cmp"
 	"crypto/sha256"
-	_ "embed" // the page's template, style and script
+	_ "embed" // the templates, style and script
 	"encoding/base64"
 	"fmt"
 	"html/template"
@@ -28,67 +28,33 @@ const (
 var (
 	//go:embed page.html
 	pageHTML string
-	//go:embed style.css
-	styleCSS string
-	//go:embed sort.js
-	sortJS string
-
 	//go:embed sweep.html
 	sweepHTML string
+	//go:embed style.css
+	styleCSS template.CSS
+	//go:embed sort.js
+	sortJS template.JS
 
-	functions = template.FuncMap{"thousands": thousands, "percent": percent, "shots": calib.Shots,
-		"source": source, "seconds": seconds, "count": count, "calibrated": calibrationText}
+	functions = template.FuncMap{"thousands": thousands, "percent": percent, "shots": calib.Shots, "source": source,
+		"seconds": seconds, "count": count, "calibrated": calibrationText, "headline": headline, "unread": unread, "security": security,
+		"style": func() template.CSS { return styleCSS }, "script": func() template.JS { return sortJS }}
 	document      = template.Must(template.New(run.ReportFile.Name).Funcs(functions).Parse(pageHTML))
 	sweepDocument = template.Must(template.Must(document.Clone()).New("sweep").Parse(sweepHTML))
 )
 
-// frame is what every page has.
-type frame struct {
-	Title    string
-	Style    template.CSS
-	Script   template.JS
-	Security string // content security policy
-	Config   run.Config
-}
-
-func newFrame(title string, config run.Config) frame {
-	return frame{title, template.CSS(styleCSS), template.JS(sortJS), security(), config}
-}
-
-// page is what page.html is filled with.
+// page is what page.html is filled with. Plots and lists are its methods.
 type page struct {
-	frame
+	*Run
 	*metric.Metrics
+	Title                string
+	Config               run.Config
 	Environment          *run.Environment
-	Images, Fewest, Most int // training images, and of classes
-	Switch               int // the last epoch of the first phase; 0 where there is one only
-
-	Before   *metric.Uncalibrated // nil where there is no calibration
-	Headline []metricGroup
-
-	GroupPlot, ClassPlot template.HTML
-	Aggregated           int // classes, if the plot shows runs of them
-
-	Reliability []reliabilities
-
-	KappaPlot template.HTML
-	Kappa     []kappaEpoch // the last of each phase
-
-	LossPlot, AccuracyPlot, RatePlot template.HTML
-	AccuracyOn                       string
-	Phases                           string // what the line named switch parts
-
-	Pairs     []pair
-	Wrong     int
-	Classes   []metric.ClassMetrics // of PerClass
-	Mistakes  []mistake
-	Unread    int // of Mistakes, without a picture
-	UnreadWhy string
-
-	Warnings     []string
-	MoreWarnings int
-	Skipped      []run.Skipped
-	MoreSkipped  int
+	Images, Fewest, Most int                  // training images, and of classes
+	Switch               int                  // the last epoch of the first phase; 0 where there is one only
+	Before               *metric.Uncalibrated // nil where there is no calibration
+	Aggregated           int                  // classes, if the plot shows runs of them
+	Warnings             part[string]
+	Skipped              part[run.Skipped]
 }
 
 type metricGroup struct {
@@ -105,53 +71,40 @@ type pair struct {
 
 func (r *Run) page() *page {
 	m := &r.metrics
-	title := fmt.Sprintf("%s on %s", m.Loss, source(cmp.Or(r.config.Text("train"), m.Split)))
 	p := &page{
-		frame: newFrame(title, r.config), Metrics: m, Environment: &r.environment, Headline: headline(),
-		GroupPlot: r.groupChart(), ClassPlot: r.classChart(), Reliability: r.reliability(), KappaPlot: r.kappaChart(),
-		Switch: int(r.switchEpoch()), Classes: r.classes(), Mistakes: r.mistakes(),
+		Run: r, Metrics: m, Title: fmt.Sprintf("%s on %s", m.Loss, source(cmp.Or(r.config.Text("train"), m.Split))),
+		Config: r.config, Environment: &r.environment, Fewest: math.MaxInt, Switch: int(r.switchEpoch()),
+		Warnings: cut(r.warnings, shownNotes), Skipped: cut(r.skipped, shownNotes),
 	}
 	if m.Calibration != nil {
 		p.Before = &m.Calibration.Before
 	}
-	p.Fewest = math.MaxInt
 	for _, c := range m.PerClass {
 		p.Images, p.Fewest, p.Most = p.Images+c.TrainCount, min(p.Fewest, c.TrainCount), max(p.Most, c.TrainCount)
 	}
 	if len(m.PerClass) > singleMarks {
 		p.Aggregated = (len(m.PerClass) + singleMarks/2 - 1) / (singleMarks / 2)
 	}
-	for i, e := range r.kappa {
-		if i+1 == len(r.kappa) || r.kappa[i+1].Phase != e.Phase {
-			p.Kappa = append(p.Kappa, e)
-		}
-	}
-	if len(r.history) > 0 {
-		p.LossPlot, p.AccuracyPlot, p.RatePlot = r.lossChart(), r.accuracyChart(), r.rateChart()
-		p.AccuracyOn = "training"
-		if r.validated() {
-			p.AccuracyOn = "validation"
-		}
-		if p.Switch > 0 {
-			p.Phases = fmt.Sprintf("%s before it, %s after", r.history[0].Phase, r.history[len(r.history)-1].Phase)
-		}
-	}
-	p.Pairs, p.Wrong = r.pairs()
-	p.Warnings, p.MoreWarnings = cut(r.warnings, shownNotes)
-	p.Skipped, p.MoreSkipped = cut(r.skipped, shownNotes)
-	for _, x := range p.Mistakes {
-		if x.Image == "" {
-			p.Unread++
-			p.UnreadWhy = cmp.Or(p.UnreadWhy, x.Why)
-		}
-	}
 	return p
 }
 
-// cut is the head of a list, and how many there are beyond.
-func cut[T any](list []T, most int) (head []T, more int) {
+// Phases says what the line named switch parts.
+func (r *page) Phases() string {
+	if r.Switch == 0 {
+		return ""
+	}
+	return fmt.Sprintf("%s before it, %s after", r.history[0].Phase, r.history[len(r.history)-1].Phase)
+}
+
+// part is the beginning of a list.
+type part[T any] struct {
+	Shown []T
+	More  int // that are left out
+}
+
+func cut[T any](list []T, most int) part[T] {
 	most = min(most, len(list))
-	return list[:most], len(list) - most
+	return part[T]{list[:most], len(list) - most}
 }
 
 // security lets the page use its own style and script and pictures within it, and nothing from elsewhere.
@@ -189,15 +142,16 @@ func calibrationText(c *metric.Calibration, folds string) string {
 	return fmt.Sprintf("%s: %s, fitted on %s", c.Method, temperature, on)
 }
 
-// pairs are the classes most often taken for a certain other one, and the number of all mistakes.
-func (r *Run) pairs() ([]pair, int) {
+// Wrong are the predictions of another class than the true one.
+func (r *page) Wrong() []prediction {
+	return slices.DeleteFunc(slices.Clone(r.predictions), func(p prediction) bool { return p.label == p.predicted })
+}
+
+// Pairs are the classes most often taken for a certain other one.
+func (r *page) Pairs() []pair {
 	times := map[[2]int]int{}
-	wrong := 0
-	for _, p := range r.predictions {
-		if p.label != p.predicted {
-			times[[2]int{p.label, p.predicted}]++
-			wrong++
-		}
+	for _, p := range r.Wrong() {
+		times[[2]int{p.label, p.predicted}]++
 	}
 	var list []pair
 	for k, n := range times {
@@ -209,13 +163,12 @@ func (r *Run) pairs() ([]pair, int) {
 		return cmp.Or(cmp.Compare(b.Count, a.Count), cmp.Compare(percent(b.Share), percent(a.Share)),
 			strings.Compare(a.Label.Label, b.Label.Label), strings.Compare(a.Predicted.Label, b.Predicted.Label))
 	})
-	list, _ = cut(list, worstPairs)
-	return list, wrong
+	return cut(list, worstPairs).Shown
 }
 
-// classes are the rows of the table: all classes or, of very many, the least accurate, those with most training images
+// Classes are the rows of the table: all classes or, of very many, the least accurate, those with most training images
 // first.
-func (r *Run) classes() []metric.ClassMetrics {
+func (r *page) Classes() []metric.ClassMetrics {
 	list := r.byFrequency()
 	if len(list) > tableClasses {
 		slices.SortStableFunc(list, func(a, b metric.ClassMetrics) int {

@@ -65,6 +65,7 @@ func newPlot(x, y string) *plot.Plot {
 		axis.Tick.Label.Font, axis.Tick.Label.Color = sans(tickSize), muted
 		axis.Tick.LineStyle.Color, axis.Tick.Length = rule, 3
 		axis.LineStyle.Color, axis.Padding = rule, 0
+		axis.Tick.Marker = rounds{}
 	}
 	p.X.Label.Text, p.Y.Label.Text = x, y
 	p.Y.Tick.LineStyle.Width, p.Y.LineStyle.Width = 0, 0
@@ -75,8 +76,7 @@ func newPlot(x, y string) *plot.Plot {
 	return p
 }
 
-// limit sets the range of an axis, which is never empty, with ticks at round values step apart: 1, 2 or 5 times a power
-// of ten.
+// limit sets the range of an axis, which is never empty.
 func limit(a *plot.Axis, low, high float64) {
 	low, high = min(low, high), max(low, high)
 	if !(high-low > 1e-9*max(1, math.Abs(high))) {
@@ -84,17 +84,23 @@ func limit(a *plot.Axis, low, high float64) {
 		low, high = low-margin, high+margin
 	}
 	a.Min, a.Max = low, high
+}
+
+// rounds marks round values some step apart: 1, 2 or 5 times a power of ten.
+type rounds struct{ least float64 } // step
+
+func (r rounds) Ticks(low, high float64) (ticks []plot.Tick) {
 	step := math.Pow(10, math.Floor(math.Log10((high-low)/5)))
 	for _, factor := range []float64{2, 2.5, 2} { // to 2, 5 and 10 times the power
 		if (high-low)/step > 8.5 {
 			step *= factor
 		}
 	}
-	var ticks plot.ConstantTicks
+	step = max(step, r.least)
 	for i := math.Ceil(low/step) + 0; /* not −0 */ i*step <= high+step/100 && len(ticks) < 20; i++ {
 		ticks = append(ticks, plot.Tick{Value: i * step, Label: strconv.FormatFloat(i*step, 'g', 4, 64)})
 	}
-	a.Tick.Marker = ticks
+	return ticks
 }
 
 // drawable says whether a value can be put on an axis. gonum/plot is not made for ranges that leave no room for ticks.

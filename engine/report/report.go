@@ -101,17 +101,18 @@ func Load(dir string) (*Run, error) {
 func LoadWith(dir string, m metric.Metrics) (*Run, error) {
 	d := run.Folder(dir)
 	r := &Run{dir: d, metrics: m}
-	var errs [7]error
 	var predictions run.Predictions
 	var kappa []run.KappaRow
-	r.config, errs[0] = run.ConfigFile.Read(d)
-	r.environment, errs[1] = run.EnvironmentFile.Read(d)
-	predictions, errs[2] = run.PredictionsFile.Read(d)
-	r.history, errs[3] = run.HistoryFile.Read(d)
-	kappa, errs[4] = run.KappaFile.Read(d)
-	r.warnings, errs[5] = run.WarningsFile.Read(d)
-	r.skipped, errs[6] = run.SkippedFile.Read(d)
-	if err := errors.Join(errs[:]...); err != nil {
+	err := errors.Join(
+		run.ConfigFile.Into(&r.config, d),
+		run.EnvironmentFile.Into(&r.environment, d),
+		run.PredictionsFile.Into(&predictions, d),
+		run.HistoryFile.Into(&r.history, d),
+		run.KappaFile.Into(&kappa, d),
+		run.WarningsFile.Into(&r.warnings, d),
+		run.SkippedFile.Into(&r.skipped, d),
+	)
+	if err != nil {
 		return nil, err
 	}
 	if err := r.addPredictions(predictions); err != nil {
@@ -159,8 +160,8 @@ type Sweep struct {
 	config         run.Config
 	summary        *sweep.Summary
 	configurations []*configuration
-	seeds          []string // of the heads, distinct
-	failures       []failure
+	seeds          []uint64 // of the heads, distinct
+	failures       []sweep.HeadRow
 }
 
 // configuration is a line of summary.csv with the balanced accuracies of its heads.
@@ -169,9 +170,6 @@ type configuration struct {
 	difference sweep.Comparison // NaN where there is none
 	accuracies []float64
 }
-
-// failure is a head that could not be trained.
-type failure struct{ Configuration, Seed, Why string }
 
 // balanced names balanced accuracy among the metrics.
 const balanced = "balanced_accuracy"
@@ -196,12 +194,12 @@ func LoadSweep(dir string) (*Sweep, error) {
 		byName[c.Configuration] = c
 	}
 	for _, h := range summary.Heads {
-		c, seed := byName[h.Configuration], sweep.Format(h.Seed)
-		if !slices.Contains(s.seeds, seed) {
-			s.seeds = append(s.seeds, seed)
+		c := byName[h.Configuration]
+		if !slices.Contains(s.seeds, h.Seed) {
+			s.seeds = append(s.seeds, h.Seed)
 		}
 		if h.Error != "" {
-			s.failures = append(s.failures, failure{c.Configuration, seed, h.Error})
+			s.failures = append(s.failures, h)
 		} else if v := h.Scores[balanced]; drawable(v) {
 			c.accuracies = append(c.accuracies, v)
 		}

@@ -96,17 +96,17 @@ type sweepCurve struct {
 	Plot    template.HTML
 }
 
-// curves draws the varyings, and says how many more there are.
-func (s *Sweep) curves() ([]sweepCurve, int) {
+// curves draws the varyings.
+func (s *Sweep) curves() part[sweepCurve] {
 	all := s.varyings()
-	shown, more := cut(all, mostCurves)
-	list := make([]sweepCurve, len(shown))
-	for i, v := range shown {
+	few := cut(all, mostCurves)
+	list := make([]sweepCurve, len(few.Shown))
+	for i, v := range few.Shown {
 		alike := slices.DeleteFunc(slices.Clone(all), func(w varying) bool { return w.key != v.key })
 		list[i] = sweepCurve{Key: v.key, Of: s.distinct(v, alike)}
 		list[i].Plot = s.curve(v, alike, "Accuracy against "+v.key+", "+list[i].Of)
 	}
-	return list, more
+	return part[sweepCurve]{list, few.More}
 }
 
 // distinct names the loss of a curve and those settings that tell it from others of the same setting.

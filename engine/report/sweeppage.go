@@ -16,32 +16,30 @@ import (
 
 // sweepPage is what sweep.html is filled with.
 type sweepPage struct {
-	frame
+	*Sweep
+	Title  string
+	Config run.Config
 
 	Varied  []run.Entry // of some settings all values
 	Heads   int
 	Failed  int
-	Seeds   []string
+	Seeds   []uint64
 	Seconds metric.Number
 
 	Columns   []sweepColumn
 	Rows      []sweepRow
-	Lines     int    // configurations, of which Rows may be a part
-	Base      string // the baseline
-	Selection string // what the selected ones are chosen on, if any
-	By        string // settings; of the configurations that agree in them one is selected
-	Chosen    bool   // there are some
+	Lines     int            // configurations, of which Rows may be a part
+	Base      *configuration // the baseline, or nil
+	Selection string         // what the selected ones are chosen on, if any
+	By        string         // settings; of the configurations that agree in them one is selected
+	Chosen    bool           // there are some
 
 	Figures    []comparison
-	Drawn      int // configurations in the figures
-	Cut        int // of them for their accuracy, if there are more
+	Most       int // configurations in the figures, but for some that are always there
 	Calibrated bool
 
-	Curves     []sweepCurve
-	MoreCurves int
-
-	Failures     []failure
-	MoreFailures int
+	Curves   part[sweepCurve]
+	Failures part[sweep.HeadRow]
 }
 
 // sweepColumn is a column of the table, after the configuration's name.
@@ -58,8 +56,11 @@ type sweepCell struct{ Text, Around, Sort string }
 
 func (s *Sweep) page() *sweepPage {
 	p := &sweepPage{
-		frame: newFrame(cmp.Or(s.config.Text("name"), "Sweep "+filepath.Base(string(s.dir))), s.config),
-		Lines: len(s.configurations), Figures: s.comparisons(), Heads: len(s.summary.Heads), Failed: len(s.failures),
+		Sweep: s, Title: cmp.Or(s.config.Text("name"), "Sweep "+filepath.Base(string(s.dir))), Config: s.config,
+		Heads: len(s.summary.Heads), Failed: len(s.failures), Seeds: cut(s.seeds, 20).Shown,
+		Lines: len(s.configurations), Base: s.baseline(), Selection: selections[s.config.Text("selection")],
+		By: strings.Trim(s.config.Text("select-by"), "[]"), Figures: s.comparisons(), Most: mostRows,
+		Curves: s.curves(), Failures: cut(s.failures, shownNotes),
 	}
 	for _, x := range [][2]string{{"loss", "Losses"}, {"kappa", "κ estimators"}, {"epochs", "Epochs"}} {
 		values := cmp.Or(strings.Join(s.values(x[0]), ", "), "the default of the loss")
@@ -67,26 +68,10 @@ func (s *Sweep) page() *sweepPage {
 	}
 	for _, c := range s.configurations {
 		p.Seconds += metric.Number(orZero(c.Seconds))
-	}
-	p.Seeds, _ = cut(s.seeds, 20)
-	if n := len(p.Figures); n > 0 {
-		p.Drawn = p.Figures[n-1].To
-	}
-	if p.Lines > mostRows {
-		p.Cut = mostRows
-	}
-	if b := s.baseline(); b != nil {
-		p.Base = b.Configuration
-	}
-	p.Selection = selections[s.config.Text("selection")]
-	p.By = strings.Trim(s.config.Text("select-by"), "[]")
-	for _, c := range s.configurations {
 		p.Chosen = p.Chosen || c.Selected && p.Selection != ""
 		p.Calibrated = p.Calibrated || drawable(c.Metrics["ece_before"].Mean)
 	}
 	p.Columns, p.Rows = s.table()
-	p.Curves, p.MoreCurves = s.curves()
-	p.Failures, p.MoreFailures = cut(s.failures, shownNotes)
 	return p
 }
 
@@ -103,9 +88,9 @@ func (s *Sweep) values(key string) []string {
 			values = append(values, v)
 		}
 	}
-	values, more := cut(values, 30)
-	if more > 0 {
-		values = append(slices.Clone(values), fmt.Sprintf("and %d more", more))
+	few := cut(values, 30)
+	if few.More > 0 {
+		return append(slices.Clone(few.Shown), fmt.Sprintf("and %d more", few.More))
 	}
 	return values
 }

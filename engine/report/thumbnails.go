@@ -34,11 +34,11 @@ type mistake struct {
 	Why                                string       // there is no picture
 }
 
-// mistakes are the wrong predictions with the highest confidence.
-func (r *Run) mistakes() []mistake {
-	wrong := slices.DeleteFunc(slices.Clone(r.predictions), func(p prediction) bool { return p.label == p.predicted })
+// Mistakes are the wrong predictions with the highest confidence.
+func (r *page) Mistakes() []mistake {
+	wrong := r.Wrong()
 	slices.SortStableFunc(wrong, func(a, b prediction) int { return cmp.Compare(b.Confidence, a.Confidence) })
-	wrong, _ = cut(wrong, worstImages)
+	wrong = cut(wrong, worstImages).Shown
 	open := r.Open
 	if open == nil {
 		open = opener(wrong)
@@ -57,6 +57,11 @@ func (r *Run) mistakes() []mistake {
 		}
 	})
 	return list
+}
+
+// unread are those without a picture.
+func unread(list []mistake) []mistake {
+	return slices.DeleteFunc(slices.Clone(list), func(m mistake) bool { return m.Image != "" })
 }
 
 // opener reads images from files or, as FILE#INDEX, from the IDX files that they are in.

@@ -1,12 +1,13 @@
 package report
 
 import (
+	"cmp"
 	"fmt"
 	"html/template"
 	"math"
 	"slices"
-	"strconv"
 
+	"gonum.org/v1/gonum/stat"
 	"gonum.org/v1/plot"
 	"gonum.org/v1/plot/plotter"
 	"gonum.org/v1/plot/vg/draw"
@@ -24,24 +25,23 @@ type kappaEpoch struct {
 	Groups [calib.Few + 1]spread
 }
 
-// spread gathers the mean and the standard deviation over the classes of a group.
+// spread is κ of the classes of a group, and the standard errors of those that have one.
 type spread struct {
-	Classes, Skipped, Shrunk int
-	sum, squares             float64
-	errors                   []float64 // standard errors, of the classes that have one
+	Skipped, Shrunk int
+	values, errors  []float64
 }
+
+// Classes is the number of the classes.
+func (s spread) Classes() int { return len(s.values) }
 
 // Mean is that of κ.
-func (s spread) Mean() metric.Number { return metric.Number(s.sum / float64(s.Classes)) }
+func (s spread) Mean() metric.Number { return metric.Number(stat.Mean(s.values, nil)) }
 
-// Deviation is the standard deviation of κ.
-func (s spread) Deviation() metric.Number {
-	m := float64(s.Mean())
-	return metric.Number(math.Sqrt(max(0, s.squares/float64(s.Classes)-m*m)))
-}
+// Deviation is the standard deviation of κ over the classes.
+func (s spread) Deviation() metric.Number { return metric.Number(stat.PopStdDev(s.values, nil)) }
 
 // StdErr is the mean standard error.
-func (s spread) StdErr() metric.Number { return metric.Number(calib.Mean(s.errors, nil)) }
+func (s spread) StdErr() metric.Number { return metric.Number(stat.Mean(s.errors, nil)) }
 
 func (r *Run) addKappa(rows []run.KappaRow) error {
 	index := r.classIndex()
@@ -54,9 +54,7 @@ func (r *Run) addKappa(rows []run.KappaRow) error {
 			r.kappa = append(r.kappa, kappaEpoch{Number: row.Epoch, Phase: row.Phase})
 		}
 		s := &r.kappa[len(r.kappa)-1].Groups[r.metrics.PerClass[k].Shot()]
-		s.Classes++
-		s.sum += row.Value
-		s.squares += row.Value * row.Value
+		s.values = append(s.values, row.Value)
 		if drawable(row.StdErr) {
 			s.errors = append(s.errors, row.StdErr)
 		}
@@ -92,15 +90,12 @@ func (r *Run) curves(description, y string, fraction bool, list ...curve) templa
 	p := newPlot("epoch", y)
 	all := extentOf()
 	for _, c := range list {
-		var points plotter.XYs
-		for i, e := range r.history {
-			if c.parted && i > 0 && e.Phase != r.history[i-1].Phase {
-				points = append(points, plotter.XY{X: float64(e.Number), Y: math.NaN()})
-			}
-			points = append(points, plotter.XY{X: float64(e.Number), Y: c.value(e)})
+		var l timeline
+		for _, e := range r.history {
+			l.add(e.Number, e.Phase, c.value(e), c.parted)
 			all.add(c.value(e))
 		}
-		p.Add(polyline{points, c.style})
+		p.Add(polyline{l.points, c.style})
 	}
 	if all.empty() {
 		return ""
@@ -115,26 +110,28 @@ func (r *Run) curves(description, y string, fraction bool, list ...curve) templa
 	return render(description, 440, panel{p, 240})
 }
 
+// timeline is values over the epochs.
+type timeline struct {
+	points plotter.XYs
+	phase  head.Phase // of the last
+}
+
+// add adds an epoch's value; a line that is parted ends with a phase.
+func (l *timeline) add(epoch int, phase head.Phase, value float64, parted bool) {
+	at := float64(epoch)
+	if parted && l.points != nil && phase != l.phase {
+		l.points = append(l.points, plotter.XY{X: at, Y: math.NaN()})
+	}
+	l.points, l.phase = append(l.points, plotter.XY{X: at, Y: value}), phase
+}
+
 // epochAxis sets the range of epochs and marks the switch.
 func (r *Run) epochAxis(p *plot.Plot) {
-	first, last := float64(r.history[0].Number), float64(r.history[len(r.history)-1].Number)
-	limit(&p.X, first, last)
-	if last-first < 5 {
-		p.X.Tick.Marker = whole(first, last)
-	}
+	limit(&p.X, float64(r.history[0].Number), float64(r.history[len(r.history)-1].Number))
+	p.X.Tick.Marker = rounds{least: 1}
 	if at := r.switchEpoch(); at > 0 {
 		p.Add(upright{at, "switch"})
 	}
-}
-
-// whole marks every whole number.
-func whole(first, last float64) plot.ConstantTicks {
-	var ticks plot.ConstantTicks
-	for i := range int(last-first) + 1 {
-		v := first + float64(i)
-		ticks = append(ticks, plot.Tick{Value: v, Label: strconv.FormatFloat(v, 'f', -1, 64)})
-	}
-	return ticks
 }
 
 func valueOf(v *float64) float64 {
@@ -144,26 +141,23 @@ func valueOf(v *float64) float64 {
 	return *v
 }
 
-func (r *Run) lossChart() template.HTML {
+// LossPlot is the loss that is trained with.
+func (r *page) LossPlot() template.HTML {
 	return r.curves("Training loss over the epochs", "training loss (nats)", false,
 		curve{line(ink, 1.6, nil), true, func(e head.Epoch) float64 { return e.Loss }})
 }
 
-func (r *Run) rateChart() template.HTML {
+// RatePlot is the learning rate.
+func (r *page) RatePlot() template.HTML {
 	return r.curves("Learning rate over the epochs", "learning rate", false,
 		curve{line(ink, 1.6, nil), true, func(e head.Epoch) float64 { return e.LR }})
 }
 
-// accuracyChart is balanced accuracy and the groups', on the validation set or, without one, on the training set.
-func (r *Run) accuracyChart() template.HTML {
+// AccuracyPlot is balanced accuracy and the groups', on the validation set or, without one, on the training set.
+func (r *page) AccuracyPlot() template.HTML {
 	of := func(e head.Epoch) head.Accuracy { return e.Train }
-	if r.validated() {
-		of = func(e head.Epoch) head.Accuracy {
-			if e.Val == nil {
-				return head.Accuracy{}
-			}
-			return *e.Val
-		}
+	if r.Validated() {
+		of = func(e head.Epoch) head.Accuracy { return *cmp.Or(e.Val, new(head.Accuracy)) }
 	}
 	return r.curves("Accuracy over the epochs: balanced, and of the groups", "accuracy", true,
 		curve{line(many, 1.4, groupDashes[0]), false, func(e head.Epoch) float64 { return valueOf(of(e).Many) }},
@@ -172,41 +166,42 @@ func (r *Run) accuracyChart() template.HTML {
 		curve{line(ink, 1.8, nil), false, func(e head.Epoch) float64 { return valueOf(of(e).Balanced) }})
 }
 
-func (r *Run) validated() bool {
+// Validated says whether accuracy is measured on a validation set.
+func (r *page) Validated() bool {
 	return slices.ContainsFunc(r.history, func(e head.Epoch) bool { return e.Val != nil })
 }
 
-// kappaChart is the mean κ of each group over the epochs, in a band of one standard deviation over the classes.
-func (r *Run) kappaChart() template.HTML {
-	if len(r.kappa) == 0 || len(r.history) == 0 {
-		return ""
+// Kappa is that of the last epoch of each phase.
+func (r *page) Kappa() []kappaEpoch {
+	var list []kappaEpoch
+	for i, e := range r.kappa {
+		if i+1 == len(r.kappa) || r.kappa[i+1].Phase != e.Phase {
+			list = append(list, e)
+		}
 	}
+	return list
+}
+
+// KappaPlot is the mean κ of each group over the epochs, in a band of one standard deviation over the classes.
+func (r *page) KappaPlot() template.HTML {
 	p := newPlot("epoch", "κ")
 	all := extentOf()
 	var lines []plot.Plotter
 	for g := range calib.Shots() {
-		var points plotter.XYs
+		var l timeline
 		var bands boxes
-		for i, e := range r.kappa {
-			if i > 0 && e.Phase != r.kappa[i-1].Phase {
-				points = append(points, plotter.XY{X: float64(e.Number), Y: math.NaN()})
+		for _, e := range r.kappa {
+			mean, sd := float64(e.Groups[g].Mean()), float64(e.Groups[g].Deviation())
+			l.add(e.Number, e.Phase, mean, true)
+			if at := float64(e.Number); drawable(mean) && drawable(sd) {
+				all.add(mean-sd, mean+sd)
+				bands = append(bands, box{at - 0.5, at + 0.5, mean - sd, mean + sd, groupRoles[g].soft()})
 			}
-			s := e.Groups[g]
-			if s.Classes == 0 {
-				continue
-			}
-			at, mean, sd := float64(e.Number), float64(s.Mean()), float64(s.Deviation())
-			if !drawable(mean) || !drawable(sd) {
-				continue
-			}
-			all.add(mean-sd, mean+sd)
-			points = append(points, plotter.XY{X: at, Y: mean})
-			bands = append(bands, box{at - 0.5, at + 0.5, mean - sd, mean + sd, groupRoles[g].soft()})
 		}
 		p.Add(bands)
-		lines = append(lines, polyline{points, line(groupRoles[g], 1.6, groupDashes[g])})
+		lines = append(lines, polyline{l.points, line(groupRoles[g], 1.6, groupDashes[g])})
 	}
-	if all.empty() {
+	if all.empty() || len(r.history) == 0 {
 		return ""
 	}
 	r.epochAxis(p)

@@ -135,6 +135,12 @@ func (f Typed[T]) Read(dir Folder) (content T, err error) {
 	return content, err
 }
 
+// Into reads the file into content.
+func (f Typed[T]) Into(content *T, dir Folder) (err error) {
+	*content, err = f.Read(dir)
+	return err
+}
+
 // read, write and append are the only ways to the content of a file.
 func (d Folder) read(name string) ([]byte, error) { return os.ReadFile(File{Name: name}.Path(d)) }
 

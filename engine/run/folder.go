@@ -163,12 +163,10 @@ func Open(dir string) (*Finished, error) {
 	if err := r.Complete(MetricsFile.File, EnvironmentFile.File, HeadFile.File); err != nil {
 		return nil, err
 	}
-	var errs [3]error
 	var h Head
-	r.Metrics, errs[0] = MetricsFile.Read(r.Folder)
-	r.Environment, errs[1] = EnvironmentFile.Read(r.Folder)
-	h, errs[2] = HeadFile.Read(r.Folder)
-	if err := errors.Join(errs[:]...); err != nil {
+	err := errors.Join(MetricsFile.Into(&r.Metrics, r.Folder), EnvironmentFile.Into(&r.Environment, r.Folder),
+		HeadFile.Into(&h, r.Folder))
+	if err != nil {
 		return nil, err
 	}
 	r.Head, r.Scaling = h.Head, h.Scaling
