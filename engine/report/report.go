@@ -25,7 +25,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math"
 	"slices"
 
 	"github.com/vitft/vitft/engine/metric"
@@ -167,7 +166,6 @@ type Sweep struct {
 // configuration is a line of summary.csv with the balanced accuracies of its heads.
 type configuration struct {
 	sweep.Line
-	difference sweep.Comparison // NaN where there is none
 	accuracies []float64
 }
 
@@ -184,12 +182,8 @@ func LoadSweep(dir string) (*Sweep, error) {
 	}
 	s := &Sweep{dir: run.Folder(dir), config: config, summary: summary}
 	byName := map[string]*configuration{}
-	nan := math.NaN()
 	for _, l := range summary.Configurations {
-		c := &configuration{Line: l, difference: sweep.Comparison{Difference: nan, Low: nan, High: nan, SeedStd: nan}}
-		if l.Difference != nil {
-			c.difference = *l.Difference
-		}
+		c := &configuration{Line: l}
 		s.configurations = append(s.configurations, c)
 		byName[c.Configuration] = c
 	}

@@ -87,13 +87,7 @@ func rowPlot(x string, rows []*configuration, named bool) *plot.Plot {
 	for i, c := range rows {
 		name := " " // a tick without a label gets no rule
 		if named {
-			name = shorten(c.Configuration, nameLength)
-			if c.Selected {
-				name += " *"
-			}
-			if c.Baseline {
-				name += " (baseline)"
-			}
+			name = shorten(c.Configuration, nameLength) + c.Marks()
 		}
 		ticks = append(ticks, plot.Tick{Value: rowAt(i, rows), Label: name})
 	}
@@ -125,7 +119,7 @@ func (s *Sweep) differenceChart(part, rows []*configuration) template.HTML {
 	accuracies := rowPlot("balanced accuracy", part, s.baseline() == nil)
 	var allDifferences, allAccuracies [][3]float64
 	for _, c := range rows {
-		b, d := c.balanced(), c.difference
+		b, d := c.balanced(), c.Compared()
 		allDifferences = append(allDifferences, [3]float64{d.Low, d.Difference, d.High})
 		allAccuracies = append(allAccuracies, [3]float64{b.Mean - orZero(b.Std), b.Mean, b.Mean + orZero(b.Std)})
 	}
@@ -135,7 +129,7 @@ func (s *Sweep) differenceChart(part, rows []*configuration) template.HTML {
 	var forest, means, seeds marks
 	for i, c := range part {
 		at := rowAt(i, part)
-		if d := c.difference; drawable(d.Difference) {
+		if d := c.Compared(); drawable(d.Difference) {
 			forest = append(forest, mark{d.Difference, at, c.glyph(), d.Low, d.High})
 		} else if c.Baseline {
 			forest = append(forest, mark{x: 0, y: at, style: c.glyph()})

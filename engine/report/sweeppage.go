@@ -98,62 +98,53 @@ func (s *Sweep) values(key string) []string {
 // table is the summary. Columns that no configuration fills are left out; of very many configurations the most accurate
 // are kept, in the order of the grid.
 func (s *Sweep) table() ([]sweepColumn, []sweepRow) {
-	type column struct {
-		sweepColumn
-		cell func(*configuration) sweepCell
-	}
-	of := func(m metric.Column) column {
-		cell := func(c *configuration) sweepCell { return spreadCell(c.Metrics[m.Key]) }
-		return column{sweepColumn{m.Title, m.Help}, cell}
-	}
-	var columns, others []column
 	all := slices.DeleteFunc(metric.Columns(), func(m metric.Column) bool { return m.Tables < metric.Page })
+	var lead, others []metric.Column
 	for _, m := range all {
 		switch {
 		case m.Lead:
-			columns = append(columns, of(m))
+			lead = append(lead, m)
 		case m.After == "":
 			if i := slices.IndexFunc(all, func(before metric.Column) bool { return before.After == m.Key }); i >= 0 {
-				others = append(others, of(all[i]))
+				others = append(others, all[i])
 			}
-			others = append(others, of(m))
+			others = append(others, m)
 		}
 	}
-	columns = slices.Concat(columns, []column{
-		{sweepColumn{"Difference [95 %]", "of balanced accuracy from the baseline, paired by image"},
-			(*configuration).differenceCell},
-		{sweepColumn{"±\u00a0seeds", "standard deviation of the difference over seeds"},
-			func(c *configuration) sweepCell { return valueCell(c.difference.SeedStd, 4) }},
-	}, others, []column{
-		{sweepColumn{"Score", "balanced accuracy on the data that selection looks at"},
-			func(c *configuration) sweepCell { return spreadCell(c.Selection) }},
-		{sweepColumn{"Seeds", "heads"}, func(c *configuration) sweepCell { return valueCell(float64(c.Seeds), 0) }},
-		{sweepColumn{"Seconds", "of all seeds"}, func(c *configuration) sweepCell { return valueCell(c.Seconds, 1) }},
-	})
+	var columns []sweepColumn
+	var rows []sweepRow
 	shown := s.ranked(tableClasses)
-	rows := make([]sweepRow, 0, len(shown))
 	for _, c := range s.configurations {
 		if len(shown) < len(s.configurations) && !slices.Contains(shown, c) {
 			continue
 		}
 		row := sweepRow{configuration: c}
-		for _, column := range columns {
-			row.Cells = append(row.Cells, column.cell(c))
+		columns = nil
+		put := func(title, means string, cell sweepCell) {
+			columns, row.Cells = append(columns, sweepColumn{title, means}), append(row.Cells, cell)
 		}
+		for _, m := range lead {
+			put(m.Title, m.Help, spreadCell(c.Metrics[m.Key]))
+		}
+		put("Difference [95 %]", "of balanced accuracy from the baseline, paired by image", c.differenceCell())
+		put("±\u00a0seeds", "standard deviation of the difference over seeds", valueCell(c.Compared().SeedStd, 4))
+		for _, m := range others {
+			put(m.Title, m.Help, spreadCell(c.Metrics[m.Key]))
+		}
+		put("Score", "balanced accuracy on the data that selection looks at", spreadCell(c.Selection))
+		put("Seeds", "heads", valueCell(float64(c.Seeds), 0))
+		put("Seconds", "of all seeds", valueCell(c.Seconds, 1))
 		rows = append(rows, row)
 	}
-	var titles []sweepColumn
 	for k := len(columns) - 1; k >= 0; k-- {
-		if slices.ContainsFunc(rows, func(r sweepRow) bool { return r.Cells[k].Text != "" }) {
-			titles = append(titles, columns[k].sweepColumn)
-			continue
-		}
-		for i := range rows {
-			rows[i].Cells = slices.Delete(rows[i].Cells, k, k+1)
+		if !slices.ContainsFunc(rows, func(r sweepRow) bool { return r.Cells[k].Text != "" }) {
+			columns = slices.Delete(columns, k, k+1)
+			for i := range rows {
+				rows[i].Cells = slices.Delete(rows[i].Cells, k, k+1)
+			}
 		}
 	}
-	slices.Reverse(titles)
-	return titles, rows
+	return columns, rows
 }
 
 func valueCell(v float64, decimals int) sweepCell {
@@ -172,7 +163,7 @@ func spreadCell(m sweep.Spread) sweepCell {
 }
 
 func (c *configuration) differenceCell() sweepCell {
-	d := c.difference
+	d := c.Compared()
 	cell := valueCell(d.Difference, 4)
 	if cell.Text == "" {
 		return cell

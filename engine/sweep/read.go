@@ -3,11 +3,9 @@ package sweep
 import (
 	"cmp"
 	"errors"
-	"fmt"
 	"math"
 	"slices"
 	"strconv"
-	"strings"
 
 	"github.com/vitft/vitft/engine/internal/csvtable"
 	"github.com/vitft/vitft/engine/metric"
@@ -17,13 +15,12 @@ import (
 func ReadCSV(text []byte) (*Summary, error) {
 	s := &Summary{}
 	names, columns := map[string]bool{}, metric.Columns()
-	err := csvtable.Read(text, []string{"configuration", "seconds"}, func(header []string) error {
-		end := slices.Index(header, lineColumns[0])
-		if end < 1 || len(header) < end+len(lineColumns) ||
-			!slices.Equal(header[end:end+len(lineColumns)], lineColumns) {
-			return fmt.Errorf("its header is not configuration, …, %s", strings.Join(lineColumns, ", "))
+	needed := []string{"configuration", "seeds", "failed", "baseline", "selected", "difference", "seconds"}
+	err := csvtable.Read(text, needed, func(header []string) error {
+		if header[0] != needed[0] {
+			return errors.New("its header does not begin with configuration")
 		}
-		s.Keys = header[1:end]
+		s.Keys = header[1:slices.Index(header, "seeds")]
 		return nil
 	}, func(r *csvtable.Row) {
 		l := Line{

@@ -79,7 +79,7 @@ func TestDamagedTables(t *testing.T) {
 	}{
 		{nil, "empty"}, {[][]string{{"a"}}, "no configuration"}, {lines()[:1], "no configurations"}, {append(lines(),
 			lines()[1]), "is there twice"},
-		{[][]string{{"configuration", "seconds", "seeds"}}, "header is not configuration"},
+		{[][]string{{"configuration", "seconds", "seeds"}}, "header has no failed"},
 		{[][]string{{"configuration", "configuration"}}, "has configuration twice"},
 		{set(lines(), "seeds", "two"), `line 2: seeds "two" is no whole number`}, {set(lines(), "ece", "much"),
 			`line 2: ece "much" is no number`},

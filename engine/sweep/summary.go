@@ -1,6 +1,7 @@
 package sweep
 
 import (
+	"cmp"
 	"math"
 
 	"github.com/vitft/vitft/engine/metric"
@@ -27,6 +28,23 @@ type Line struct {
 	Selection     Spread            `json:"selection"`
 	Difference    *Comparison       `json:"difference"` // from the baseline; nil for itself and where there is none
 	Seconds       float64           `json:"seconds"`    // of all seeds
+}
+
+// Compared is Difference, all of NaN where there is none.
+func (l Line) Compared() Comparison {
+	nan := math.NaN()
+	return *cmp.Or(l.Difference, &Comparison{Difference: nan, Low: nan, High: nan, SeedStd: nan})
+}
+
+// Marks are what tables add to the name of a selected configuration and the baseline.
+func (l Line) Marks() (marks string) {
+	if l.Selected {
+		marks += " *"
+	}
+	if l.Baseline {
+		marks += " (baseline)"
+	}
+	return marks
 }
 
 // HeadRow is one head in heads.csv.

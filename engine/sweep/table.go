@@ -11,24 +11,30 @@ import (
 	"github.com/vitft/vitft/engine/metric"
 )
 
-// lineColumns follow those of the settings in summary.csv; then come those of the metrics.
-var lineColumns = []string{"seeds", "failed", "baseline", "selected",
-	"difference", "difference_low", "difference_high", "difference_seed_std"}
+// cells are a table's, header first. walk puts those of a row in the order of the columns.
+func cells[T any](rows []T, walk func(row T, put func(column string, cell any))) [][]string {
+	table := make([][]string, 1+len(rows))
+	walk(*new(T), func(column string, _ any) { table[0] = append(table[0], column) })
+	for i, row := range rows {
+		walk(row, func(_ string, cell any) { table[i+1] = append(table[i+1], Format(cell)) })
+	}
+	return table
+}
 
 // HeadsCSV is a line a head, header first. A cell with nothing to say is empty.
 func (s *Summary) HeadsCSV() [][]string {
-	header := slices.Concat([]string{"id", "configuration"}, s.Keys, []string{"seed", "status"})
-	columns := metric.Columns()
-	for _, c := range columns {
-		header = append(header, c.Key)
-	}
-	rows := [][]string{append(header, "selection", "seconds", "error")}
-	settings := map[string][]string{}
+	settings := map[string]Settings{}
 	for _, l := range s.Configurations {
-		settings[l.Configuration] = s.settings(l)
+		settings[l.Configuration] = l.Settings
 	}
-	for _, h := range s.Heads {
-		row := append([]string{h.ID, h.Configuration}, settings[h.Configuration]...)
+	columns := metric.Columns()
+	return cells(s.Heads, func(h HeadRow, put func(string, any)) {
+		put("id", h.ID)
+		put("configuration", h.Configuration)
+		for _, key := range s.Keys {
+			put(key, settings[h.Configuration][key])
+		}
+		put("seed", h.Seed)
 		status, selection := "done", ""
 		if h.Error != "" {
 			status = failed
@@ -36,13 +42,14 @@ func (s *Summary) HeadsCSV() [][]string {
 		if h.Selection != nil {
 			selection = Format(*h.Selection)
 		}
-		row = append(row, strconv.FormatUint(h.Seed, 10), status)
+		put("status", status)
 		for _, c := range columns {
-			row = append(row, Format(h.Scores[c.Key]))
+			put(c.Key, h.Scores[c.Key])
 		}
-		rows = append(rows, append(row, selection, seconds(h.Seconds.total()), h.Error))
-	}
-	return rows
+		put("selection", selection)
+		put("seconds", seconds(h.Seconds.total()))
+		put("error", h.Error)
+	})
 }
 
 // failed is the status of a head that could not be trained.
@@ -51,27 +58,29 @@ const failed = "failed"
 // CSV is a line a configuration, header first: for each metric the mean over seeds and, in the column _std, the
 // standard deviation.
 func (s *Summary) CSV() [][]string {
-	header := slices.Concat([]string{"configuration"}, s.Keys, lineColumns)
 	columns := metric.Columns()
-	for _, c := range columns {
-		header = append(header, c.Key, c.Key+"_std")
-	}
-	rows := [][]string{append(header, "selection", "selection_std", "seconds")}
-	for _, line := range s.Configurations {
-		row := append([]string{line.Configuration}, s.settings(line)...)
-		row = append(row, strconv.Itoa(line.Seeds), strconv.Itoa(line.Failed), yes(line.Baseline), yes(line.Selected))
-		difference := []string{"", "", "", ""}
-		if d := line.Difference; d != nil {
-			difference = []string{Format(d.Difference), Format(d.Low), Format(d.High), Format(d.SeedStd)}
+	return cells(s.Configurations, func(l Line, put func(string, any)) {
+		put("configuration", l.Configuration)
+		for _, key := range s.Keys {
+			put(key, l.Settings[key])
 		}
-		row = append(row, difference...)
+		put("seeds", l.Seeds)
+		put("failed", l.Failed)
+		put("baseline", yes(l.Baseline))
+		put("selected", yes(l.Selected))
+		d := l.Compared()
+		put("difference", d.Difference)
+		put("difference_low", d.Low)
+		put("difference_high", d.High)
+		put("difference_seed_std", d.SeedStd)
 		for _, c := range columns {
-			row = append(row, Format(line.Metrics[c.Key].Mean), Format(line.Metrics[c.Key].Std))
+			put(c.Key, l.Metrics[c.Key].Mean)
+			put(c.Key+"_std", l.Metrics[c.Key].Std)
 		}
-		row = append(row, Format(line.Selection.Mean), Format(line.Selection.Std), seconds(line.Seconds))
-		rows = append(rows, row)
-	}
-	return rows
+		put("selection", l.Selection.Mean)
+		put("selection_std", l.Selection.Std)
+		put("seconds", seconds(l.Seconds))
+	})
 }
 
 // Markdown is the summary for people.
@@ -111,61 +120,34 @@ func (s *Summary) Text() string {
 
 // table is what both show. Columns that no configuration fills are left out.
 func (s *Summary) table(size metric.Table) [][]string {
-	type column struct {
-		title string
-		cell  func(Line) string
-	}
-	var first, columns []column
-	for _, c := range metric.Columns() {
-		one := column{c.Short, func(l Line) string { return l.Metrics[c.Key].text() }}
-		if c.Lead && c.Tables >= size {
-			first = append(first, one)
-		} else if c.Tables >= size {
-			if size == metric.Terminal {
-				one.cell = func(l Line) string { return Spread{l.Metrics[c.Key].Mean, math.NaN()}.text() }
+	columns := slices.DeleteFunc(metric.Columns(), func(c metric.Column) bool { return c.Tables < size })
+	rows := cells(s.Configurations, func(l Line, put func(string, any)) {
+		putAll := func(lead, spread bool) {
+			for _, c := range columns {
+				if m := l.Metrics[c.Key]; c.Lead == lead && spread {
+					put(c.Short, m.text())
+				} else if c.Lead == lead {
+					put(c.Short, decimals(m.Mean))
+				}
 			}
-			columns = append(columns, one)
 		}
-	}
-	columns = slices.Concat(first, []column{
-		{"difference [95 %]", func(l Line) string { return l.Difference.text() }},
-		{"± seeds", func(l Line) string {
-			if l.Difference == nil {
-				return ""
-			}
-			return Spread{l.Difference.SeedStd, math.NaN()}.text()
-		}},
-	}, columns, []column{
-		{"score", func(l Line) string { return l.Selection.text() }},
-		{"failed", func(l Line) string {
-			if l.Failed == 0 {
-				return ""
-			}
-			return fmt.Sprintf("%d of %d", l.Failed, l.Seeds)
-		}},
+		put("configuration", l.Configuration+l.Marks())
+		putAll(true, true)
+		put("difference [95 %]", l.Compared().text())
+		put("± seeds", decimals(l.Compared().SeedStd))
+		putAll(false, size != metric.Terminal)
+		put("score", l.Selection.text())
+		failures := ""
+		if l.Failed > 0 {
+			failures = fmt.Sprintf("%d of %d", l.Failed, l.Seeds)
+		}
+		put("failed", failures)
 	})
-	rows := [][]string{{"configuration"}}
-	for _, line := range s.Configurations {
-		name := line.Configuration
-		if line.Selected {
-			name += " *"
-		}
-		if line.Baseline {
-			name += " (baseline)"
-		}
-		rows = append(rows, []string{name})
-	}
-	for _, c := range columns {
-		var cells []string
-		for _, line := range s.Configurations {
-			cells = append(cells, c.cell(line))
-		}
-		if strings.Join(cells, "") == "" {
-			continue
-		}
-		rows[0] = append(rows[0], c.title)
-		for i, cell := range cells {
-			rows[i+1] = append(rows[i+1], cell)
+	for k := len(rows[0]) - 1; k >= 0; k-- {
+		if !slices.ContainsFunc(rows[1:], func(row []string) bool { return row[k] != "" }) {
+			for i := range rows {
+				rows[i] = slices.Delete(rows[i], k, k+1)
+			}
 		}
 	}
 	return rows
@@ -189,17 +171,9 @@ func (s *Summary) legend() []string {
 	return lines
 }
 
-func (s *Summary) settings(l Line) []string {
-	var cells []string
-	for _, key := range s.Keys {
-		cells = append(cells, Format(l.Settings[key]))
-	}
-	return cells
-}
-
-func (c *Comparison) text() string {
+func (c Comparison) text() string {
 	switch {
-	case c == nil:
+	case math.IsNaN(c.Difference):
 		return ""
 	case math.IsNaN(c.Low):
 		return fmt.Sprintf("%+.4f", c.Difference)
@@ -208,13 +182,19 @@ func (c *Comparison) text() string {
 }
 
 func (s Spread) text() string {
-	switch {
-	case math.IsNaN(s.Mean):
-		return ""
-	case math.IsNaN(s.Std):
-		return fmt.Sprintf("%.4f", s.Mean)
+	text := decimals(s.Mean)
+	if !math.IsNaN(s.Std) {
+		text += fmt.Sprintf(" ± %.4f", s.Std)
 	}
-	return fmt.Sprintf("%.4f ± %.4f", s.Mean, s.Std)
+	return text
+}
+
+// decimals is nothing for NaN.
+func decimals(v float64) string {
+	if math.IsNaN(v) {
+		return ""
+	}
+	return fmt.Sprintf("%.4f", v)
 }
 
 func yes(b bool) string {
