@@ -1,6 +1,7 @@
 package models
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -32,7 +33,7 @@ func folderName(repository string) string {
 
 // path is that of a file in the repository's folder.
 func (s *session) path(r ref, names ...string) string {
-	return filepath.Join(s.cache, folderName(r.repository), filepath.FromSlash(path.Join(names...)))
+	return filepath.Join(s.Cache, folderName(r.repository), filepath.FromSlash(path.Join(names...)))
 }
 
 func (s *session) snapshotPath(r ref, commit, file string) string {
@@ -117,7 +118,7 @@ func lock(ctx context.Context, path string, waiting func()) (unlock func(), err 
 }
 
 // replace writes a file, and makes its folder; others see it whole or not at all.
-func replace(path string, content io.Reader) (err error) {
+func replace(path string, content io.Reader) error {
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		return err
 	}
@@ -125,23 +126,15 @@ func replace(path string, content io.Reader) (err error) {
 	if err != nil {
 		return err
 	}
-	defer func() {
-		if err != nil {
-			_ = f.Close()
-			_ = os.Remove(f.Name()) // the first error says more
-		}
-	}()
-	if _, err := io.Copy(f, content); err != nil {
-		return err
+	_, err = io.Copy(f, content)
+	if refused := f.Chmod(0o644); !errors.Is(refused, errors.ErrUnsupported) {
+		err = cmp.Or(err, refused)
 	}
-	if err := f.Chmod(0o644); err != nil && !errors.Is(err, errors.ErrUnsupported) {
-		return err
+	if err = cmp.Or(err, f.Sync(), f.Close()); err == nil {
+		err = os.Rename(f.Name(), path)
 	}
-	if err := f.Sync(); err != nil {
-		return err
+	if err != nil {
+		_ = os.Remove(f.Name()) // the first error says more
 	}
-	if err := f.Close(); err != nil {
-		return err
-	}
-	return os.Rename(f.Name(), path)
+	return err
 }

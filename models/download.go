@@ -40,7 +40,7 @@ func (s *session) download(ctx context.Context, r ref, f remote, blob string) er
 				"If pulling again does not help, the file on the hub (or mirror, HF_ENDPOINT) is damaged",
 				ErrCorrupt, r.repository, f.name, f.digest)
 		}
-		s.note(f.name + ": the pieces do not fit together; loading it anew in one")
+		s.Note(f.name + ": the pieces do not fit together; loading it anew in one")
 	}
 }
 
@@ -169,7 +169,7 @@ func (d *transfer) receive(ctx context.Context, body io.Reader) error {
 			if err != nil {
 				return fmt.Errorf("writing to the cache: %w", err)
 			}
-			d.progress(d.name, d.offset, d.size)
+			d.Progress(d.name, d.offset, d.size)
 		}
 		switch {
 		case ctx.Err() != nil:

@@ -102,7 +102,7 @@ func (h *Hub) Pull(ctx context.Context, name string) (Pulled, error) {
 	if err != nil {
 		return Pulled{}, err
 	}
-	if s.offline {
+	if s.Offline {
 		return s.pullOffline(ctx, b, r, name)
 	}
 	p, err := s.pull(ctx, b, r, name)
@@ -196,69 +196,56 @@ func unregistered(r ref) Backbone {
 
 // session is a Hub with its defaults filled in.
 type session struct {
+	Hub
 	endpoint *url.URL
-	cache    string
-	token    string
-	offline  bool
-	update   bool
 	pins     pinFile
-
-	attempts       int
-	backoff, stall time.Duration
-	progress       func(file string, done, total int64)
-	note           func(text string)
-	transport      http.RoundTripper
-	link           func(target, path string) error
-	write          func(f *os.File, p []byte, offset int64) (int, error)
+	link     func(target, path string) error
+	write    func(f *os.File, p []byte, offset int64) (int, error)
 }
 
 func (h *Hub) session() (*session, error) {
-	s := &session{
-		offline:   h.Offline || isTrue("HF_HUB_OFFLINE"),
-		update:    h.Update,
-		pins:      pinFile{path: h.Pins},
-		attempts:  cmp.Or(max(0, h.Attempts), 5),
-		backoff:   cmp.Or(max(0, h.Backoff), time.Second),
-		stall:     cmp.Or(max(0, h.Stall), 30*time.Second),
-		transport: cmp.Or(h.Transport, http.DefaultTransport),
-		progress:  h.Progress,
-		note:      h.Note,
-		link:      os.Symlink,
-		write:     func(f *os.File, p []byte, offset int64) (int, error) { return f.WriteAt(p, offset) },
+	s := &session{Hub: *h, link: os.Symlink,
+		write: func(f *os.File, p []byte, offset int64) (int, error) { return f.WriteAt(p, offset) }}
+	s.Offline = s.Offline || isTrue("HF_HUB_OFFLINE")
+	s.Attempts = cmp.Or(max(0, s.Attempts), 5)
+	s.Backoff = cmp.Or(max(0, s.Backoff), time.Second)
+	s.Stall = cmp.Or(max(0, s.Stall), 30*time.Second)
+	s.Transport = cmp.Or(s.Transport, http.DefaultTransport)
+	if s.Progress == nil {
+		s.Progress = func(string, int64, int64) {}
+	}
+	if s.Note == nil {
+		s.Note = func(string) {}
+	}
+	if isTrue("HF_HUB_DISABLE_SYMLINKS") {
+		s.link = func(string, string) error { return errors.ErrUnsupported }
 	}
 	var err error
-	if s.endpoint, err = parseEndpoint(cmp.Or(h.Endpoint, os.Getenv("HF_ENDPOINT"), defaultEndpoint)); err != nil {
+	if s.endpoint, err = parseEndpoint(cmp.Or(s.Endpoint, os.Getenv("HF_ENDPOINT"), defaultEndpoint)); err != nil {
 		return nil, err
 	}
 	home, err := hubHome()
 	if err != nil {
 		return nil, err
 	}
-	s.cache = expand(cmp.Or(h.Cache, os.Getenv("HF_HUB_CACHE"), os.Getenv("HUGGINGFACE_HUB_CACHE"), filepath.Join(home, "hub")))
-	s.token = strings.TrimSpace(cmp.Or(h.Token, os.Getenv("HF_TOKEN"), os.Getenv("HUGGING_FACE_HUB_TOKEN")))
-	if s.token == "" {
+	s.Cache = expand(cmp.Or(s.Cache, os.Getenv("HF_HUB_CACHE"), os.Getenv("HUGGINGFACE_HUB_CACHE"),
+		filepath.Join(home, "hub")))
+	s.Token = strings.TrimSpace(cmp.Or(s.Token, os.Getenv("HF_TOKEN"), os.Getenv("HUGGING_FACE_HUB_TOKEN")))
+	if s.Token == "" {
 		text, err := os.ReadFile(expand(cmp.Or(os.Getenv("HF_TOKEN_PATH"), filepath.Join(home, "token"))))
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return nil, fmt.Errorf("%w: reading the hub's token: %w", ErrSetting, err)
 		}
-		s.token = strings.TrimSpace(string(text))
+		s.Token = strings.TrimSpace(string(text))
 	}
-	if s.pins.path == "" {
+	if s.Pins == "" {
 		dir, err := os.UserConfigDir()
 		if err != nil {
 			return nil, fmt.Errorf("%w: there is no folder for the pinned digests: %w", ErrSetting, err)
 		}
-		s.pins.path = filepath.Join(dir, "vitft", "models.lock.json")
+		s.Pins = filepath.Join(dir, "vitft", "models.lock.json")
 	}
-	if isTrue("HF_HUB_DISABLE_SYMLINKS") {
-		s.link = func(string, string) error { return errors.ErrUnsupported }
-	}
-	if s.progress == nil {
-		s.progress = func(string, int64, int64) {}
-	}
-	if s.note == nil {
-		s.note = func(string) {}
-	}
+	s.pins = pinFile(s.Pins)
 	return s, nil
 }
 

@@ -78,7 +78,7 @@ func TestPins(t *testing.T) {
 }
 
 func TestPinsOfSeveral(t *testing.T) {
-	file := pinFile{filepath.Join(t.TempDir(), "sub", "pins.json")}
+	file := pinFile(filepath.Join(t.TempDir(), "sub", "pins.json"))
 	p := pin{Digest: digest(strings.Repeat("a", 64)), Size: 1, Commit: strings.Repeat("b", 40)}
 	names := []string{"a.onnx", "b.onnx", "c.onnx", "d.onnx", "e.onnx", "f.onnx"}
 	var wg sync.WaitGroup
@@ -196,8 +196,8 @@ func TestPlaces(t *testing.T) {
 				t.Setenv(name, value)
 			}
 			s, err := (&Hub{Cache: c.field, Pins: "p"}).session()
-			if err != nil || filepath.ToSlash(s.cache) != filepath.ToSlash(c.want) {
-				t.Errorf("%v: cache %s, %v; want %s", c.env, s.cache, err, c.want)
+			if err != nil || filepath.ToSlash(s.Cache) != filepath.ToSlash(c.want) {
+				t.Errorf("%v: cache %s, %v; want %s", c.env, s.Cache, err, c.want)
 			}
 		})
 	}
@@ -334,7 +334,7 @@ func FuzzParseRef(f *testing.F) {
 		if err != nil || again != r {
 			t.Errorf("%q is %+v, printed and parsed %+v, %v", name, r, again, err)
 		}
-		s := session{cache: "/cache"}
+		s := session{Hub: Hub{Cache: "/cache"}}
 		for _, path := range []string{s.snapshotPath(r, f40, cmp.Or(r.file, "x")), s.path(r, "refs", r.revision), s.path(r, "blobs", string("d"))} {
 			if !strings.HasPrefix(filepath.ToSlash(path), "/cache/models--") {
 				t.Errorf("%q leads to %s", name, path)

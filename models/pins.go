@@ -50,17 +50,17 @@ func (p pins) models() []ref {
 }
 
 // pinFile is the file of pins, shared by the processes of a user.
-type pinFile struct{ path string }
+type pinFile string
 
 // load reads the pins; there are none before the first pull.
 func (f pinFile) load() (pins, error) {
-	text, err := os.ReadFile(f.path)
+	text, err := os.ReadFile(string(f))
 	if errors.Is(err, fs.ErrNotExist) {
 		return pins{}, nil
 	} else if err != nil {
 		return nil, fmt.Errorf("reading the pinned digests: %w", err)
 	}
-	return parsePins(f.path, text)
+	return parsePins(string(f), text)
 }
 
 func parsePins(path string, text []byte) (pins, error) {
@@ -93,7 +93,7 @@ func parsePins(path string, text []byte) (pins, error) {
 
 // add pins files of a repository; a pull at the same time loses nothing.
 func (f pinFile) add(ctx context.Context, r ref, files map[string]pin) error {
-	unlock, err := lock(ctx, f.path+".lock", func() {})
+	unlock, err := lock(ctx, string(f)+".lock", func() {})
 	if err != nil {
 		return err
 	}
@@ -110,5 +110,5 @@ func (f pinFile) add(ctx context.Context, r ref, files map[string]pin) error {
 	if err != nil {
 		return err
 	}
-	return replace(f.path, bytes.NewReader(append(text, '\n')))
+	return replace(string(f), bytes.NewReader(append(text, '\n')))
 }

@@ -60,7 +60,7 @@ func (s *session) checkPins(b Backbone, r ref, commit string, offered []remote, 
 			"it unseen",
 			ErrChanged, r, offered[0].digest, commit, b.Name, want)
 	}
-	if s.update {
+	if s.Update {
 		return nil
 	}
 	known, err := s.pins.load()
@@ -81,8 +81,8 @@ func (s *session) checkPins(b Backbone, r ref, commit string, offered []remote, 
 // fetch makes a file part of the snapshot of a commit, loading it if need be, and returns its size.
 func (s *session) fetch(ctx context.Context, r ref, commit string, f remote) (int64, error) {
 	blob, path := s.path(r, "blobs", string(f.digest)), s.snapshotPath(r, commit, f.name)
-	locked := filepath.Join(s.cache, ".locks", folderName(r.repository), string(f.digest)+".lock")
-	unlock, err := lock(ctx, locked, func() { s.note(f.name + ": waiting for another process that loads it") })
+	locked := filepath.Join(s.Cache, ".locks", folderName(r.repository), string(f.digest)+".lock")
+	unlock, err := lock(ctx, locked, func() { s.Note(f.name + ": waiting for another process that loads it") })
 	if err != nil {
 		return 0, err
 	}
@@ -123,7 +123,7 @@ func (s *session) find(b Backbone, r ref, asked string) (Pulled, error) {
 	}
 	pinned := known[pinKey(r)]
 	missing := func(why string) error {
-		if s.offline {
+		if s.Offline {
 			why += "; offline mode is on, so switch it off first"
 		}
 		return fmt.Errorf("%w: %s%s; `vitft models pull %s` brings it", ErrNotPulled, asked, why, asked)

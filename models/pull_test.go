@@ -397,7 +397,7 @@ func TestCorrupt(t *testing.T) {
 			if list := incomplete(t, h); errors.Is(c.want, ErrCorrupt) && len(list) > 0 {
 				t.Errorf("kept: %v", list)
 			}
-			pinned, err := pinFile{h.Pins}.load()
+			pinned, err := pinFile(h.Pins).load()
 			if err != nil || len(pinned) > 0 {
 				t.Errorf("pinned: %v, %v", pinned, err)
 			}
@@ -450,7 +450,7 @@ func TestLocked(t *testing.T) {
 		t.Fatal(err)
 	}
 	name := etagOf("model.onnx", content(1, 1000)) + ".lock"
-	path := filepath.Join(s.cache, ".locks", "models--owner--vit", name)
+	path := filepath.Join(s.Cache, ".locks", "models--owner--vit", name)
 	unlock, err := lock(context.Background(), path, func() { t.Error("the lock was held") })
 	if err != nil {
 		t.Fatal(err)

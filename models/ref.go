@@ -97,12 +97,7 @@ func chooseFile(repository string, files []string) (string, error) {
 			return usual, nil
 		}
 	}
-	var found []string
-	for _, name := range files {
-		if path.Ext(name) == ".onnx" {
-			found = append(found, name)
-		}
-	}
+	found := slices.DeleteFunc(slices.Clone(files), func(name string) bool { return path.Ext(name) != ".onnx" })
 	switch len(found) {
 	case 0:
 		return "", fmt.Errorf("%w: %s has no ONNX file; look for an ONNX export of it on the hub, or export it "+
@@ -110,20 +105,12 @@ func chooseFile(repository string, files []string) (string, error) {
 	case 1:
 		return found[0], nil
 	}
-	return "", fmt.Errorf("%w: %s has several ONNX files; choose one: %s", ErrUnknown, repository,
-		strings.Join(prefixed(repository+":", found), ", "))
-}
-
-func prefixed(prefix string, names []string) []string {
 	const most = 12
-	list := make([]string, 0, most+1)
-	for _, name := range names {
-		if len(list) == most {
-			return append(list, "…")
-		}
-		list = append(list, prefix+name)
+	list := repository + ":" + strings.Join(found[:min(most, len(found))], ", "+repository+":")
+	if len(found) > most {
+		list += ", …"
 	}
-	return list
+	return "", fmt.Errorf("%w: %s has several ONNX files; choose one: %s", ErrUnknown, repository, list)
 }
 
 // companions are the files that belong to an ONNX file: its external data beside it (model.onnx_data,
@@ -135,20 +122,12 @@ func companions(file string, files []string) []string {
 			found = append(found, name)
 		}
 	}
-	if config := nearestConfig(file, func(name string) bool { return slices.Contains(files, name) }); config != "" {
-		found = append(found, config)
-	}
-	return found
-}
-
-// nearestConfig looks for preprocessor_config.json in the folder of file and those above it.
-func nearestConfig(file string, exists func(name string) bool) string {
 	for dir := path.Dir(file); ; dir = path.Dir(dir) {
-		if name := path.Join(dir, configFile); exists(name) {
-			return name
+		if name := path.Join(dir, configFile); slices.Contains(files, name) {
+			return append(found, name)
 		}
 		if dir == "." || dir == "/" {
-			return ""
+			return found
 		}
 	}
 }

@@ -149,16 +149,16 @@ func (s *session) persist(ctx context.Context, what string, try func() (advanced
 			failures = 0
 		}
 		failures++
-		if failures >= s.attempts {
+		if failures >= s.Attempts {
 			return fmt.Errorf("%w: %s: %w (tried %d times); try again later", ErrNetwork, what, t, failures)
 		}
 		if t.wait > longestWait {
 			return fmt.Errorf("%w: %s: %w; it asks to wait %v, so try again then", ErrNetwork, what, t, t.wait)
 		}
-		wait := max(t.wait, min(min(s.backoff, longestBackoff)<<min(failures-1, 8), longestBackoff))
+		wait := max(t.wait, min(min(s.Backoff, longestBackoff)<<min(failures-1, 8), longestBackoff))
 		wait += rand.N(wait/4 + 1) // so that many clients do not come back at once
-		s.note(fmt.Sprintf("%s: %v; trying again in %v (%d of %d)", what, t, wait.Round(100*time.Millisecond), failures,
-			s.attempts-1))
+		s.Note(fmt.Sprintf("%s: %v; trying again in %v (%d of %d)", what, t, wait.Round(100*time.Millisecond), failures,
+			s.Attempts-1))
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
@@ -171,7 +171,7 @@ func (s *session) persist(ctx context.Context, what string, try func() (advanced
 // connection is borne; the whole may take any time. Where a redirection says what it leads to, HEAD does not follow it.
 func (s *session) send(ctx context.Context, method, address string, header http.Header) (*http.Response, error) {
 	reqCtx, cancel := context.WithCancelCause(ctx)
-	timer := time.AfterFunc(s.stall, func() { cancel(errStalled) })
+	timer := time.AfterFunc(s.Stall, func() { cancel(errStalled) })
 	req, err := http.NewRequestWithContext(reqCtx, method, address, nil)
 	if err != nil {
 		cancel(nil)
@@ -198,18 +198,18 @@ func (s *session) send(ctx context.Context, method, address string, header http.
 		}
 		return nil, s.failure(ctx, err)
 	}
-	resp.Body = &watchedBody{resp.Body, reqCtx, cancel, timer, s.stall}
+	resp.Body = &watchedBody{resp.Body, reqCtx, cancel, timer, s.Stall}
 	return resp, nil
 }
 
 // RoundTrip adds the token to what goes to the hub itself, and only to that: redirections lead to other hosts, which
 // must not see it.
 func (s *session) RoundTrip(req *http.Request) (*http.Response, error) {
-	if s.token != "" && s.isEndpoint(req.URL) {
+	if s.Token != "" && s.isEndpoint(req.URL) {
 		req = req.Clone(req.Context())
-		req.Header.Set("Authorization", "Bearer "+s.token)
+		req.Header.Set("Authorization", "Bearer "+s.Token)
 	}
-	return s.transport.RoundTrip(req)
+	return s.Transport.RoundTrip(req)
 }
 
 func (s *session) isEndpoint(u *url.URL) bool {
@@ -290,7 +290,7 @@ func (s *session) refusal(resp *http.Response, r ref) error {
 			r.revision, page)
 	case code == "EntryNotFound":
 		return fmt.Errorf("%w: %s lacks a file it listed: %s", ErrUnknown, r.repository, text)
-	case status == http.StatusUnauthorized && s.token != "" && code != "RepoNotFound":
+	case status == http.StatusUnauthorized && s.Token != "" && code != "RepoNotFound":
 		return fmt.Errorf("%w: %s: %s; the token in HF_TOKEN is not valid any more or not for this repository",
 			ErrAccess, r.repository, text)
 	case code == "RepoNotFound", status == http.StatusNotFound, status == http.StatusUnauthorized:
