@@ -67,7 +67,7 @@ func newCard(name string, c Config, env Environment, m *metric.Metrics, hasModel
 	d := &card{
 		Name: name, Config: c, Env: env, Metrics: m, Rows: metric.Headline(), HasModel: hasModel,
 		BackboneFile: filepath.Base(env.Backbone.Name), Train: filepath.Base(c.Text("train")),
-		Largest: m.PerClass[0], Smallest: m.PerClass[0], Views: len(env.TTA),
+		Largest: slices.MaxFunc(m.PerClass, byCount), Smallest: slices.MinFunc(m.PerClass, byCount), Views: len(env.TTA),
 	}
 	d.Backbone, _, d.Known = models.Recognize(env.Backbone.Name, env.Backbone.SHA256)
 	for _, g := range calib.Shots() {
@@ -77,12 +77,6 @@ func newCard(name string, c Config, env Environment, m *metric.Metrics, hasModel
 	for _, class := range m.PerClass {
 		d.Images += class.TrainCount
 		d.Groups[class.Shot()].Images += class.TrainCount
-		if class.TrainCount > d.Largest.TrainCount {
-			d.Largest = class
-		}
-		if class.TrainCount < d.Smallest.TrainCount {
-			d.Smallest = class
-		}
 		if class.Samples > 0 {
 			d.Worst = append(d.Worst, class)
 		}
@@ -97,6 +91,8 @@ func (d *card) text() ([]byte, error) {
 	err := cardTemplate.Execute(&b, d)
 	return b.Bytes(), err
 }
+
+func byCount(a, b metric.ClassMetrics) int { return cmp.Compare(a.TrainCount, b.TrainCount) }
 
 // cell keeps a name from breaking out of a Markdown table.
 func cell(s string) string {

@@ -51,10 +51,8 @@ func (c Config) With(v any) (Config, error) {
 
 // Text is the value with a key as text; "" where it is not set.
 func (c Config) Text(key string) string {
-	for _, e := range c {
-		if e.Key == key {
-			return e.Text
-		}
+	if i := slices.IndexFunc(c, func(e Entry) bool { return e.Key == key }); i >= 0 {
+		return c[i].Text
 	}
 	return ""
 }
@@ -72,9 +70,7 @@ func (c Config) encode() ([]byte, error) {
 	all := yaml.Node{Kind: yaml.MappingNode}
 	for _, e := range c {
 		key := new(yaml.Node)
-		if err := key.Encode(e.Key); err != nil {
-			return nil, err
-		}
+		key.SetString(e.Key)
 		all.Content = append(all.Content, key, e.node)
 	}
 	var b bytes.Buffer

@@ -33,9 +33,9 @@ var (
 	LabelsFile      = declare("labels.txt", Run, "the classes in their order", toLines, fromLines)
 	PredictionsFile = declare("predictions.csv", Run|Required, "a line an image", Predictions.encode, decodePredictions)
 	WarningsFile    = declare("warnings.txt", Run|Cleared, "what was warned of", toLines, fromLines)
-	ModelFile       = declare("model.onnx", Run, "the whole classifier", toBytes, fromBytes)
-	CardFile        = declare("README.md", Run, "the model card", toBytes, fromBytes)
-	ReportFile      = declare("report.html", Run|Sweep|Cleared, "everything for people", toBytes, fromBytes)
+	ModelFile       = declare("model.onnx", Run, "the whole classifier", asIs, asIs)
+	CardFile        = declare("README.md", Run, "the model card", asIs, asIs)
+	ReportFile      = declare("report.html", Run|Sweep|Cleared, "everything for people", asIs, asIs)
 	MetricsFile     = declare("metrics.json", Run|Required, "all metrics, last", toJSON[metric.Metrics], decodeMetrics)
 )
 
@@ -45,7 +45,7 @@ var (
 	HeadsFile   = declare("heads.csv", Sweep|Required|Cleared, "a line a head", encodeHeads, decodeHeads)
 	SummaryFile = declare("summary.csv", Sweep|Required|Cleared, "a line a configuration",
 		encodeSummary, sweep.ReadCSV)
-	SummaryTextFile = declare("summary.md", Sweep|Cleared, "the same for people", toBytes, fromBytes)
+	SummaryTextFile = declare("summary.md", Sweep|Cleared, "the same for people", asIs, asIs)
 	headFiles       = declare("heads/*.json", Sweep, "a head each", toJSON[sweep.Head], fromJSON[sweep.Head])
 )
 
@@ -115,12 +115,15 @@ func (f Typed[T]) Write(dir Folder, content T) error {
 	if text == nil {
 		return nil
 	}
-	return dir.write(f.Name, text)
+	return atomicfile.Write(f.Path(dir), func(w io.Writer) error {
+		_, err := w.Write(text)
+		return err
+	})
 }
 
 // Read reads the file. A missing one that is not required is the zero value.
 func (f Typed[T]) Read(dir Folder) (content T, err error) {
-	text, err := dir.read(f.Name)
+	text, err := os.ReadFile(f.Path(dir))
 	switch {
 	case errors.Is(err, fs.ErrNotExist) && f.Is&Required == 0:
 		return content, nil
@@ -141,27 +144,17 @@ func (f Typed[T]) Into(content *T, dir Folder) (err error) {
 	return err
 }
 
-// read, write and append are the only ways to the content of a file.
-func (d Folder) read(name string) ([]byte, error) { return os.ReadFile(File{Name: name}.Path(d)) }
-
-func (d Folder) write(name string, content []byte) error {
-	return atomicfile.Write(File{Name: name}.Path(d), func(w io.Writer) error {
-		_, err := w.Write(content)
-		return err
-	})
-}
-
-func (d Folder) append(name string, content []byte) error {
-	f, err := os.OpenFile(File{Name: name}.Path(d), os.O_APPEND|os.O_WRONLY, 0)
+// grow appends to a file, which Write has begun.
+func (f File) grow(dir Folder, content []byte) error {
+	file, err := os.OpenFile(f.Path(dir), os.O_APPEND|os.O_WRONLY, 0)
 	if err != nil {
 		return err
 	}
-	_, err = f.Write(content)
-	return errors.Join(err, f.Close())
+	_, err = file.Write(content)
+	return errors.Join(err, file.Close())
 }
 
-func toBytes(b []byte) ([]byte, error)   { return b, nil }
-func fromBytes(b []byte) ([]byte, error) { return b, nil }
+func asIs(b []byte) ([]byte, error) { return b, nil }
 
 func toJSON[T any](v T) ([]byte, error) {
 	text, err := json.MarshalIndent(v, "", "  ")

@@ -24,7 +24,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/vitft/vitft/calib"
@@ -92,7 +91,7 @@ func (d Folder) owned(mark File, kind string) error {
 
 func (d Folder) setAside(ev event.Events) error {
 	for i := 1; ; i++ {
-		kept := string(d) + "." + strconv.Itoa(i)
+		kept := fmt.Sprintf("%s.%d", d, i)
 		if _, err := os.Lstat(kept); !errors.Is(err, fs.ErrNotExist) {
 			continue
 		}
@@ -198,10 +197,9 @@ func OpenSweep(dir string) (*sweep.Summary, Config, error) {
 	if err := d.Complete(SweepFile.File, SummaryFile.File, HeadsFile.File); err != nil {
 		return nil, nil, err
 	}
-	c, configErr := SweepFile.Read(d)
-	s, summaryErr := SummaryFile.Read(d)
-	heads, headsErr := HeadsFile.Read(d)
-	if err := errors.Join(configErr, summaryErr, headsErr); err != nil {
+	var c Config
+	var s, heads *sweep.Summary
+	if err := errors.Join(SweepFile.Into(&c, d), SummaryFile.Into(&s, d), HeadsFile.Into(&heads, d)); err != nil {
 		return nil, nil, err
 	}
 	s.Heads = heads.Heads

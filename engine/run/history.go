@@ -27,7 +27,7 @@ func (d Folder) AddEpoch(classes []string, e head.Epoch) error {
 		return err
 	}
 	rows, err := toCSV(kappaCells(kappaRows(classes, e)))
-	return errors.Join(err, d.append(HistoryFile.Name, line), d.append(KappaFile.Name, rows))
+	return errors.Join(err, HistoryFile.grow(d, line), KappaFile.grow(d, rows))
 }
 
 func kappaRows(classes []string, epochs ...head.Epoch) []KappaRow {

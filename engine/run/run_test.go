@@ -54,7 +54,7 @@ func TestEveryFileReadsBack(t *testing.T) {
 	})
 	c, err := CheckpointFile.Read(d)
 	if err != nil || c.Key != "0123" || c.Seconds != 2.5 || len(c.State.History) != 3 ||
-		!math.IsNaN(float64(c.State.Params[0])) {
+		!math.IsNaN(float64(c.State.Values("weight")[0])) {
 		t.Errorf("checkpoint %+v (%v)", c, err)
 	}
 	for _, f := range Files {
