@@ -20,6 +20,8 @@ import (
 
 	"github.com/vitft/vitft/engine/classify"
 	"github.com/vitft/vitft/engine/device"
+	"github.com/vitft/vitft/internal/testkit"
+	"github.com/vitft/vitft/internal/testkit/ort"
 )
 
 // said is what one way of asking says of an image.
@@ -28,33 +30,17 @@ type said struct {
 	confidence float64
 }
 
-// TestAllWaysAgree trains on Caltech-101 with a real ViT and asks about the test
-// photos in every way there is: the run itself, evaluate, predict, the Go API,
-// the HTTP server, the exported file in Python's ONNX Runtime with Pillow. All
-// of them must name the same class for every photo, with the same probability
-// up to 1e-4. In CI on a part of the photos; with VITFT_ALL_PHOTOS=1 on all.
+// TestAllWaysAgree trains on Caltech-101 with a real ViT and asks about the test photos in every way there is: the run
+// itself, evaluate, predict, the Go API, the HTTP server, the exported file in Python's ONNX Runtime with Pillow. All of
+// them must name the same class for every photo, with the same probability up to 1e-4. In CI on a part of the photos;
+// with VITFT_ALL_PHOTOS=1 on all.
 func TestAllWaysAgree(t *testing.T) {
 	if testing.Short() {
 		t.Skip("encodes 100 photos, and half of them five times more")
 	}
-	needRuntime(t)
-	shared := os.Getenv("VITFT_SHARED")
-	if shared == "" {
-		shared = filepath.Join("..", "..", "..", "shared")
-	}
-	backbone := filepath.Join(shared, "models", "vit_tiny_patch16_224.onnx")
-	if _, err := os.Stat(backbone); err != nil {
-		t.Skipf("real data are missing: %v (set VITFT_SHARED to the folder that has them)", err)
-	}
-	work := t.TempDir()
-	data := os.Getenv("VITFT_DATA")
-	if data == "" {
-		data = filepath.Join(work, "data")
-		if out, err := exec.Command(filepath.Join(shared, "unpack"), data).CombinedOutput(); err != nil {
-			t.Fatalf("unpack: %v\n%s", err, out)
-		}
-	}
-	train, test := filepath.Join(data, "caltech101", "train"), filepath.Join(data, "caltech101", "test")
+	ort.Need(t)
+	backbone, work := testkit.Model(t), t.TempDir()
+	train, test := testkit.Unpacked(t, "caltech101", "train"), testkit.Unpacked(t, "caltech101", "test")
 	cache := os.Getenv("VITFT_CACHE")
 	if cache == "" {
 		cache = filepath.Join(work, "cache")
@@ -137,11 +123,7 @@ func some(t *testing.T, source string, classes, images int) string {
 			text += path + "," + f.Name() + "\n"
 		}
 	}
-	path := filepath.Join(t.TempDir(), "some.csv")
-	if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
-		t.Fatal(err)
-	}
-	return path
+	return testkit.WriteFile(t, filepath.Join(t.TempDir(), "some.csv"), []byte(text))
 }
 
 func fromCSV(t *testing.T, path string) map[string]said {
@@ -177,11 +159,7 @@ func fromClassifier(t *testing.T, model string, paths []string) map[string]said 
 	for batch := range slices.Chunk(paths, 50) {
 		var encoded [][]byte
 		for _, path := range batch {
-			text, err := os.ReadFile(path)
-			if err != nil {
-				t.Fatal(err)
-			}
-			encoded = append(encoded, text)
+			encoded = append(encoded, testkit.ReadFile(t, path))
 		}
 		results, err := c.ClassifyBatch(t.Context(), encoded)
 		if err != nil {

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -16,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/vitft/vitft/internal/testkit/ort"
 	"github.com/vitft/vitft/models"
 )
 
@@ -89,7 +89,7 @@ func TestModelsPull(t *testing.T) {
 		t.Errorf("the embedded backbone: exit code %d, %q", code, stdout)
 	}
 
-	needRuntime(t)
+	ort.Need(t)
 	run := filepath.Join(t.TempDir(), "run")
 	code, _, stderr = vitft(t, "finetune", "--train", photos(t, 4), "--backbone", "owner/micro:onnx/model.onnx", "--out", run, "--cache", t.TempDir(), "--epochs", "2", "--provider", "cpu", "--quiet")
 	if code != exitDone {

@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/vitft/vitft/internal/testkit/ort"
 )
 
 // prediction is a line of predict, read back.
@@ -34,7 +36,7 @@ func predictions(t *testing.T, stdout string) []prediction {
 }
 
 func TestPredictAndExport(t *testing.T) {
-	needRuntime(t)
+	ort.Need(t)
 	dir, work := photos(t, 8), t.TempDir()
 	run := filepath.Join(work, "run")
 	common := []string{"--provider", "cpu", "--quiet", "--cache", filepath.Join(work, "cache")}

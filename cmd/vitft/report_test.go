@@ -5,10 +5,12 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/vitft/vitft/internal/testkit/ort"
 )
 
 func TestReport(t *testing.T) {
-	needRuntime(t)
+	ort.Need(t)
 	dir, work := photos(t, 8), t.TempDir()
 	out := filepath.Join(work, "run")
 	code, _, stderr := vitft(t, "finetune", "--train", dir, "--test", dir, "--out", out, "--cache", filepath.Join(work, "cache"), "--epochs", "3", "--provider", "cpu", "--quiet")

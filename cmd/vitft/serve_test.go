@@ -11,12 +11,14 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/vitft/vitft/internal/testkit/ort"
 )
 
 // The server answers with the labels of predict, loads a model anew at SIGHUP,
 // asks for its token, and ends with exit code 0.
 func TestServe(t *testing.T) {
-	needRuntime(t)
+	ort.Need(t)
 	dir, work := photos(t, 8), t.TempDir()
 	run, other := filepath.Join(work, "run"), filepath.Join(work, "other")
 	for _, out := range []string{run, other} {

@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/vitft/vitft/internal/testkit/ort"
 )
 
 func experiment(t *testing.T, text string) string {
@@ -20,7 +22,7 @@ func experiment(t *testing.T, text string) string {
 }
 
 func TestSweep(t *testing.T) {
-	needRuntime(t)
+	ort.Need(t)
 	dir, work := photos(t, 8), t.TempDir()
 	t.Chdir(work)
 	if err := os.Symlink(dir, "photos"); err != nil {

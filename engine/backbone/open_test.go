@@ -66,7 +66,7 @@ func TestKeyIsStable(t *testing.T) {
 	if got, want := k.Feature, "tokens/cls"; !strings.HasSuffix(got, "/"+string(b.Inspection.Feature.Pooling)) {
 		t.Errorf("feature %q, want one like %q", got, want)
 	}
-	registers := open(t, Options{Name: filepath.Join("..", "..", "onnx", "graph", "testdata", "registers.onnx"), Feature: "mean"})
+	registers := open(t, Options{Name: filepath.Join("..", "..", "onnx", "vision", "testdata", "registers.onnx"), Feature: "mean"})
 	if f := registers.Key().Feature; !strings.Contains(f, "/mean after ") {
 		t.Errorf("feature %q does not say that registers are left out", f)
 	}
@@ -100,7 +100,7 @@ func TestOpenModel(t *testing.T) {
 	b := open(t, Options{})
 	m := b.Model.Clone()
 	dim := b.Session.Dim()
-	if err := m.AppendHead(vision.Head{Classes: 2, Weight: make([]float32, 2*dim), Bias: make([]float32, 2)}); err != nil {
+	if err := vision.AppendHead(m, vision.Head{Classes: 2, Weight: make([]float32, 2*dim), Bias: make([]float32, 2)}); err != nil {
 		t.Fatal(err)
 	}
 	if err := m.Inline(); err != nil {
@@ -141,7 +141,7 @@ func TestOpenModel(t *testing.T) {
 	if _, err := OpenModel(filepath.Join(t.TempDir(), "x.onnx"), x, cpu, event.Events{}); fault.Of(err) != fault.Data {
 		t.Errorf("no model: %v", err)
 	}
-	testdata := filepath.Join("..", "..", "onnx", "graph", "testdata", "clip.onnx")
+	testdata := filepath.Join("..", "..", "onnx", "vision", "testdata", "clip.onnx")
 	x.SHA256 = ""
 	if _, err := OpenModel(testdata, x, cpu, event.Events{}); fault.Of(err) != fault.Data {
 		t.Errorf("a model without an embedding: %v of kind %q", err, fault.Of(err))
@@ -154,8 +154,8 @@ func TestOpenModel(t *testing.T) {
 // A backbone that only declares a fixed batch is set free.
 func TestFixedBatchIsFreed(t *testing.T) {
 	for _, file := range []string{"batch1.onnx", "batch2.onnx"} {
-		b := open(t, Options{Name: filepath.Join("..", "..", "onnx", "graph", "testdata", file)})
-		if _, err := b.Model.Average(vision.Views(2)); err != nil {
+		b := open(t, Options{Name: filepath.Join("..", "..", "onnx", "vision", "testdata", file)})
+		if _, err := vision.Average(b.Model, vision.Views(2)); err != nil {
 			t.Errorf("%s: %v", file, err)
 		}
 		all, one := features(t, b, 5), features(t, b, 1)
@@ -171,7 +171,7 @@ func TestFixedBatchIsFreed(t *testing.T) {
 func TestFixedBatchStays(t *testing.T) {
 	ort.Need(t)
 	var m onnxpb.ModelProto
-	name := filepath.Join(testkit.Root(), "onnx", "graph", "testdata", "batch2.onnx")
+	name := filepath.Join(testkit.Root(), "onnx", "vision", "testdata", "batch2.onnx")
 	if err := proto.Unmarshal(testkit.ReadFile(t, name), &m); err != nil {
 		t.Fatal(err)
 	}
@@ -195,7 +195,7 @@ func TestFixedBatchStays(t *testing.T) {
 	if !slices.Contains(notes, "the model takes batches of one size only") {
 		t.Errorf("notes %q", notes)
 	}
-	if _, err := b.Model.Average(vision.Views(2)); fault.Of(err) != fault.Data || !strings.Contains(err.Error(), "batches of 2 only") {
+	if _, err := vision.Average(b.Model, vision.Views(2)); fault.Of(err) != fault.Data || !strings.Contains(err.Error(), "batches of 2 only") {
 		t.Errorf("several views at once: %v", err)
 	}
 	if got, want := features(t, b, 3), features(t, open(t, Options{Name: name}), 3); !slices.Equal(got, want) {
@@ -208,7 +208,7 @@ func TestOpenRefuses(t *testing.T) {
 	dir := t.TempDir()
 	bad := testkit.WriteFile(t, filepath.Join(dir, "bad.json"), []byte("{}x"))
 	odd := testkit.WriteFile(t, filepath.Join(dir, "odd.onnx"), []byte("no model"))
-	sized := filepath.Join("..", "..", "onnx", "graph", "testdata", "pooled.onnx")
+	sized := filepath.Join("..", "..", "onnx", "vision", "testdata", "pooled.onnx")
 	said := testkit.WriteFile(t, filepath.Join(dir, "said.onnx"), bytes.Replace(testkit.ReadFile(t, modelFolder(t, map[string]string{})),
 		[]byte(strings.Repeat("x", len(PreprocessKey))), []byte(PreprocessKey), 1))
 	testkit.WriteFile(t, said, bytes.Replace(testkit.ReadFile(t, said), []byte(`"resize"`), []byte(`"resizX"`), 1))
@@ -315,10 +315,10 @@ func TestRealViTNamesPhotos(t *testing.T) {
 
 // An external weight file that is gone is named.
 func TestExternalWeights(t *testing.T) {
-	b := open(t, Options{Name: filepath.Join("..", "..", "onnx", "graph", "testdata", "external.onnx")})
+	b := open(t, Options{Name: filepath.Join("..", "..", "onnx", "vision", "testdata", "external.onnx")})
 	features(t, b, 2)
 	lone := filepath.Join(t.TempDir(), "external.onnx")
-	if err := os.WriteFile(lone, testkit.ReadFile(t, "..", "..", "onnx", "graph", "testdata", "external.onnx"), 0o644); err != nil {
+	if err := os.WriteFile(lone, testkit.ReadFile(t, "..", "..", "onnx", "vision", "testdata", "external.onnx"), 0o644); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := Open(Options{Name: lone}, cpu, event.Events{}); fault.Of(err) != fault.Data || !strings.Contains(err.Error(), "external.onnx.data") {

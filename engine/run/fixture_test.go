@@ -110,7 +110,7 @@ func finished(t testing.TB) Folder {
 	must(t, h.Close(),
 		EnvironmentFile.Write(d, environment),
 		SkippedFile.Write(d, []Skipped{{"test", "/p/bad.jpg", "unexpected EOF"}}),
-		CheckpointFile.Write(d, &Checkpoint{Key: "0123", Samples: 4, Seconds: 2.5, State: head.State{Epoch: 3, Params: []float32{float32(math.NaN()), -0}, History: epochs}}),
+		CheckpointFile.Write(d, &Checkpoint{Key: "0123", Samples: 4, Seconds: 2.5, State: head.State{Epoch: 3, Params: []head.Tensor{{Name: "weight", Shape: []int{2}, Values: []float32{float32(math.NaN()), -0}}}, History: epochs}}),
 		HeadFile.Write(d, trained),
 		LabelsFile.Write(d, classes),
 		PredictionsFile.Write(d, Predict(paths, labels, logits, classes, scaling)),

@@ -49,7 +49,7 @@ func TestEveryFileReadsBack(t *testing.T) {
 		{3, "cla", classes[0], epochs[2].Kappa[0]}, {3, "cla", classes[1], epochs[2].Kappa[1]}, {3, "cla", classes[2], epochs[2].Kappa[2]},
 	})
 	c, err := CheckpointFile.Read(d)
-	if err != nil || c.Key != "0123" || c.Seconds != 2.5 || len(c.State.History) != 3 || !math.IsNaN(float64(c.State.Params[0])) {
+	if err != nil || c.Key != "0123" || c.Seconds != 2.5 || len(c.State.History) != 3 || !math.IsNaN(float64(c.State.Values("weight")[0])) {
 		t.Errorf("checkpoint %+v (%v)", c, err)
 	}
 	for _, f := range Files {
