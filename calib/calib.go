@@ -22,7 +22,11 @@
 // index out of range would.
 package calib
 
-import "math"
+import (
+	"math"
+
+	"github.com/vitft/vitft/internal/vec"
+)
 
 // Softmax writes the class probabilities of logits/temperature to probs; both are [n, classes] and may be the same
 // slice.
@@ -51,12 +55,7 @@ func TopLabel(probs []float32, classes int, labels []int) (confidence []float64,
 	confidence, hit = make([]float64, len(labels)), make([]bool, len(labels))
 	for i, y := range labels {
 		row := probs[i*classes : (i+1)*classes]
-		best := 0
-		for k, p := range row {
-			if p > row[best] {
-				best = k
-			}
-		}
+		best := vec.Argmax(row)
 		confidence[i], hit[i] = float64(row[best]), best == y
 	}
 	return confidence, hit

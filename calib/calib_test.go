@@ -49,14 +49,18 @@ func TestMetricsByHand(t *testing.T) {
 	near(t, "ECE", calib.ECE(bins), (0.3+0.5+0.4)/3, 1e-6)
 	near(t, "MCE", calib.MCE(bins), 0.5, 1e-6)
 	// One bin: |share of the class − mean probability|, averaged.
-	near(t, "class-wise ECE", calib.ClasswiseECE(probs, 3, labels, 1), (math.Abs(2./3-0.35)+1./3+math.Abs(1./3-0.95/3))/3, 1e-6)
+	near(t, "class-wise ECE", calib.ClasswiseECE(probs, 3, labels, 1),
+		(math.Abs(2./3-0.35)+1./3+math.Abs(1./3-0.95/3))/3,
+		1e-6)
 	if got := calib.ECE(calib.EqualWidth(nil, nil, 15, 0, 1)); !math.IsNaN(got) {
 		t.Errorf("ECE of nothing = %v", got)
 	}
 	if got := calib.MCE(nil); !math.IsNaN(got) {
 		t.Errorf("MCE of nothing = %v", got)
 	}
-	near(t, "NLL of an impossible label", calib.NLL([]float32{1, 0}, 2, []int{1}), -math.Log(math.SmallestNonzeroFloat32), 1e-9)
+	near(t, "NLL of an impossible label", calib.NLL([]float32{1, 0}, 2, []int{1}),
+		-math.Log(math.SmallestNonzeroFloat32),
+		1e-9)
 }
 
 func TestSoftmax(t *testing.T) {
@@ -97,7 +101,8 @@ func TestBinsKeepSamples(t *testing.T) {
 				}
 			}
 			if count != n || math.Abs(c-sum) > 1e-9 || math.Abs(a-hits) > 1e-9 || len(bins) != 10 {
-				t.Errorf("%s: %d samples became %d; confidence %g became %g, hits %g became %g", name, n, count, sum, c, hits, a)
+				t.Errorf("%s: %d samples became %d; confidence %g became %g, hits %g became %g", name, n, count, sum, c,
+					hits, a)
 			}
 			if name == "equal count" && most-least > 1 {
 				t.Errorf("equal count: bins of %d and %d", least, most)

@@ -1,6 +1,7 @@
 package calib
 
 import (
+	"cmp"
 	"math"
 	"slices"
 )
@@ -192,15 +193,7 @@ func medianResidual(bins []Bin, line Line) float64 {
 			total += b.Count
 		}
 	}
-	slices.SortFunc(rs, func(a, b residual) int {
-		switch {
-		case a.r < b.r:
-			return -1
-		case a.r > b.r:
-			return 1
-		}
-		return 0
-	})
+	slices.SortFunc(rs, func(a, b residual) int { return cmp.Compare(a.r, b.r) })
 	seen := 0
 	for _, r := range rs {
 		if seen += r.n; 2*seen >= total {

@@ -77,7 +77,8 @@ func TestFitsAreMinima(t *testing.T) {
 		}
 		got := calib.FitBox(bins, 0.001, 0.01, 10, -1, 1)
 		a, b := minimum(box, 0.01, 10, -1, 1)
-		if box(got.Slope, got.Intercept) > box(a, b)+1e-9 || got.Slope < 0.01 || got.Slope > 10 || math.Abs(got.Intercept) > 1 {
+		if box(got.Slope, got.Intercept) > box(a, b)+1e-9 || got.Slope < 0.01 || got.Slope > 10 ||
+			math.Abs(got.Intercept) > 1 {
 			t.Errorf("FitBox gives (%g, %g), a search (%g, %g)", got.Slope, got.Intercept, a, b)
 		}
 		if got.Slope == 0.01 || got.Slope == 10 || math.Abs(got.Intercept) == 1 {

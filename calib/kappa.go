@@ -48,7 +48,8 @@ func NewSample(logits []float32, label int, beta, delta []float64) Sample {
 			fitted, top = k, a
 		}
 	}
-	s := Sample{Label: int32(label), Predicted: int32(best), True: logits[label], Top: logits[best], Fitted: int32(fitted)}
+	s := Sample{Label: int32(label), Predicted: int32(best), True: logits[label], Top: logits[best],
+		Fitted: int32(fitted)}
 	raw, seen := 0.0, 0.0
 	for k, z := range logits {
 		raw += math.Exp(float64(z - s.Top))
@@ -81,7 +82,8 @@ type Epoch struct {
 	Pass func(visit func(logits []float32, labels []int)) error
 }
 
-// Estimator is what the trainer asks for κ ([New] makes one from text). Implementations hold no state between epochs: all of it is in Epoch.
+// Estimator is what the trainer asks for κ ([New] makes one from text). Implementations hold no state between epochs:
+// all of it is in Epoch.
 type Estimator interface {
 	// Estimate returns one κ > 0 for each class.
 	Estimate(e Epoch) ([]Kappa, error)

@@ -97,7 +97,8 @@ func TestViT(t *testing.T) {
 			predicted = (y + 1) % 3
 		}
 		logSum := float32(-math.Log(c))
-		e.Samples = append(e.Samples, calib.Sample{Label: y, Predicted: predicted, True: float32(10 * c), LogSum: logSum})
+		e.Samples = append(e.Samples, calib.Sample{Label: y, Predicted: predicted, True: float32(10 * c),
+			LogSum: logSum})
 	}
 	for _, late := range []bool{true, false} {
 		e.Late = late
@@ -140,7 +141,8 @@ func TestBankForgets(t *testing.T) {
 func TestFullPassAgrees(t *testing.T) {
 	const n, classes = 600, 5
 	rng := rand.New(rand.NewPCG(10, 1))
-	e := calib.Epoch{Counts: make([]int, classes), Beta: []float64{1, 1.2, 0.8, 1, 2}, Delta: []float64{0, -1, -2, 0.5, -3}}
+	e := calib.Epoch{Counts: make([]int, classes), Beta: []float64{1, 1.2, 0.8, 1, 2},
+		Delta: []float64{0, -1, -2, 0.5, -3}}
 	logits, labels := make([]float32, n*classes), make([]int, n)
 	for i := range labels {
 		row := logits[i*classes : (i+1)*classes]
@@ -162,8 +164,11 @@ func TestFullPassAgrees(t *testing.T) {
 			labels[i] = best
 		}
 		e.Counts[labels[i]]++
-		e.Samples = append(e.Samples, calib.Sample{Label: int32(labels[i]), Predicted: int32(best), True: row[labels[i]], Top: row[best],
-			LogSum: float32(math.Log(raw)), Fitted: int32(fitted), Confidence: float32(math.Exp(adjusted(fitted)) / seen)})
+		e.Samples = append(e.Samples, calib.Sample{Label: int32(labels[i]), Predicted: int32(best),
+			True:   row[labels[i]],
+			Top:    row[best],
+			LogSum: float32(math.Log(raw)), Fitted: int32(fitted),
+			Confidence: float32(math.Exp(adjusted(fitted)) / seen)})
 	}
 	e.Pass = func(visit func([]float32, []int)) error {
 		visit(logits[:200*classes], labels[:200])
@@ -245,7 +250,9 @@ func BenchmarkEstimate(b *testing.B) {
 		visit(logits, labels)
 		return nil
 	}
-	for _, spec := range []string{"slope", "slope:huber", "slope:shrink=none", "slope:pass", "slope:by=one-vs-rest", "vit", "ddc"} {
+	for _, spec := range []string{"slope", "slope:huber", "slope:shrink=none", "slope:pass", "slope:by=one-vs-rest",
+		"vit",
+		"ddc"} {
 		k, err := calib.New(spec)
 		if err != nil {
 			b.Fatal(err)

@@ -133,7 +133,8 @@ func TestMixtureFisherConsistency(t *testing.T) {
 	tails := [2][]float64{balanced, longTailed}
 	for i, priors := range tails {
 		for d := range draws {
-			tests[i][d], fitted[i][d] = newMixture(rng, 1000, mixtureKappa, priors), newMixture(rng, 3000, mixtureKappa, priors)
+			tests[i][d], fitted[i][d] = newMixture(rng, 1000, mixtureKappa, priors),
+				newMixture(rng, 3000, mixtureKappa, priors)
 		}
 	}
 	oneVsRest := calib.Slope{Group: calib.OneVsRest}

@@ -43,8 +43,9 @@ func TestReference(t *testing.T) {
 	confidence, hit := calib.TopLabel(probs, c, f.Labels)
 	bins := calib.EqualWidth(confidence, hit, 15, 0, 1)
 	for name, got := range map[string]float64{
-		"ece": calib.ECE(bins), "mce": calib.MCE(bins), "ece_equal_count": calib.ECE(calib.EqualCount(confidence, hit, 15)),
-		"classwise_ece": calib.ClasswiseECE(probs, c, f.Labels, 15), "nll": calib.NLL(probs, c, f.Labels),
+		"ece": calib.ECE(bins), "mce": calib.MCE(bins),
+		"ece_equal_count": calib.ECE(calib.EqualCount(confidence, hit, 15)),
+		"classwise_ece":   calib.ClasswiseECE(probs, c, f.Labels, 15), "nll": calib.NLL(probs, c, f.Labels),
 		"brier": calib.Brier(probs, c, f.Labels),
 	} {
 		near(t, name, got, f.Measures[name], 1e-6)

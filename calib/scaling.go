@@ -183,8 +183,8 @@ const minTemperature, maxTemperature = 0.01, 100
 
 func temperature(log float64) float64 { return clamp(math.Exp(log), minTemperature, maxTemperature) }
 
-// solve returns the u = log T that minimises worth·NLL + pull·(u − center)²/2, by Fisher scoring kept inside a shrinking
-// bracket.
+// solve returns the u = log T that minimises worth·NLL + pull·(u − center)²/2, by Fisher scoring kept inside a
+// shrinking bracket.
 func (t *tempering) solve(samples []int, center, pull, worth float64) float64 {
 	low, high := math.Log(minTemperature), math.Log(maxTemperature)
 	u, last := center, high-low

@@ -116,7 +116,8 @@ func TestFitClasswise(t *testing.T) {
 			none += math.Pow(log(n, k)-math.Log(2), 2) / 150
 		}
 	}
-	t.Logf("root mean square error of log T at 30 samples a class: spread 0.3: class-wise %.3f, global %.3f; spread 0: %.3f, %.3f",
+	t.Logf("root mean square error of log T at 30 samples a class: spread 0.3: class-wise %.3f, global %.3f; "+
+		"spread 0: %.3f, %.3f",
 		math.Sqrt(classwise), math.Sqrt(global), math.Sqrt(alike), math.Sqrt(none))
 	if !(classwise < 0.6*global) {
 		t.Errorf("class-wise temperatures err by %.3f, a global one by %.3f", math.Sqrt(classwise), math.Sqrt(global))
@@ -187,7 +188,8 @@ func TestScalingEdges(t *testing.T) {
 				near(t, name+": T at the limit", got, want, 1e-6*want)
 			}
 		}
-		if s, err := fit([]float32{1, 1}, 2, []int{0}, nil); err != nil || !(s.Temperature[0] >= 0.01 && s.Temperature[0] <= 100) {
+		if s, err := fit([]float32{1, 1}, 2, []int{0}, nil); err != nil ||
+			!(s.Temperature[0] >= 0.01 && s.Temperature[0] <= 100) {
 			t.Errorf("%s: logits without a difference give %v, %v", name, s, err)
 		}
 	}

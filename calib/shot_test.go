@@ -9,7 +9,8 @@ import (
 )
 
 func TestShots(t *testing.T) {
-	for n, want := range map[int]calib.Shot{0: calib.Few, 19: calib.Few, 20: calib.Medium, 100: calib.Medium, 101: calib.Many} {
+	for n, want := range map[int]calib.Shot{0: calib.Few, 19: calib.Few, 20: calib.Medium, 100: calib.Medium,
+		101: calib.Many} {
 		if got := calib.ShotOf(n); got != want {
 			t.Errorf("%d images: %v, want %v", n, got, want)
 		}

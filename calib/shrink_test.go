@@ -79,7 +79,8 @@ func TestShrinkage(t *testing.T) {
 			}
 			plain, global, auto := square[0], square[4], square[5]
 			if !(auto < plain) || c.first == c.other && !(global < plain) {
-				t.Errorf("%s, %d samples: auto %.3f, toward all classes %.3f, plain %.3f", c.name, n, auto, global, plain)
+				t.Errorf("%s, %d samples: auto %.3f, toward all classes %.3f, plain %.3f", c.name, n, auto, global,
+					plain)
 			}
 			if n <= 20 && c.spread == 0 && !(auto < plain/3) {
 				t.Errorf("classes alike, %d samples: auto %.3f, plain %.3f", n, auto, plain)

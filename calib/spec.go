@@ -201,35 +201,26 @@ func whole(name string, field *int, standard, least, most int) option {
 	if most == math.MaxInt {
 		allowed = fmt.Sprintf("a whole number, at least %d", least)
 	}
-	return option{name, "N",
-		func(text string) error {
-			n, err := strconv.Atoi(text)
-			if err != nil || n < least && n != standard || n > most {
-				return errors.New(allowed)
-			}
-			*field = encode(n, standard)
-			return nil
-		},
-		func() string {
-			if *field == 0 || *field == standard {
-				return ""
-			}
-			return strconv.Itoa(max(*field, 0))
-		}}
+	return number(name+"=N", allowed, field, standard, strconv.Atoi, strconv.Itoa,
+		func(n int) bool { return n >= least && n <= most || n == standard })
 }
 
 func positive(name string, field *float64, standard float64) option {
-	return number(name, field, standard, "a number above 0", func(x float64) bool { return x > 0 && !math.IsInf(x, 0) })
+	return number(name+"=X", "a number above 0", field, standard, parseFloat, formatFloat,
+		func(x float64) bool { return x > 0 && !math.IsInf(x, 0) })
 }
 
 func share(name string, field *float64, standard float64) option {
-	return number(name, field, standard, "a number from 0 to below 1", func(x float64) bool { return x >= 0 && x < 1 })
+	return number(name+"=X", "a number from 0 to below 1", field, standard, parseFloat, formatFloat,
+		func(x float64) bool { return x >= 0 && x < 1 })
 }
 
-func number(name string, field *float64, standard float64, allowed string, ok func(float64) bool) option {
-	return option{name, "X",
+func number[T int | float64](usage, allowed string, field *T, standard T,
+	parse func(string) (T, error), text func(T) string, ok func(T) bool) option {
+	name, value, _ := strings.Cut(usage, "=")
+	return option{name, value,
 		func(text string) error {
-			x, err := strconv.ParseFloat(text, 64)
+			x, err := parse(text)
 			if err != nil || !ok(x) {
 				return errors.New(allowed)
 			}
@@ -240,9 +231,13 @@ func number(name string, field *float64, standard float64, allowed string, ok fu
 			if *field == 0 || *field == standard {
 				return ""
 			}
-			return strconv.FormatFloat(max(*field, 0), 'g', -1, 64)
+			return text(max(*field, 0))
 		}}
 }
+
+func parseFloat(text string) (float64, error) { return strconv.ParseFloat(text, 64) }
+
+func formatFloat(x float64) string { return strconv.FormatFloat(x, 'g', -1, 64) }
 
 func encode[T int | float64](x, standard T) T {
 	switch x {
@@ -257,7 +252,7 @@ func encode[T int | float64](x, standard T) T {
 func shrinkage(name string, field *float64) option {
 	return option{name, "auto|none|SAMPLES",
 		func(text string) error {
-			m, err := strconv.ParseFloat(text, 64)
+			m, err := parseFloat(text)
 			switch {
 			case text == "auto":
 				*field = 0
@@ -277,6 +272,6 @@ func shrinkage(name string, field *float64) option {
 			case *field < 0:
 				return "none"
 			}
-			return strconv.FormatFloat(*field, 'g', -1, 64)
+			return formatFloat(*field)
 		}}
 }

@@ -29,12 +29,15 @@ func TestNew(t *testing.T) {
 	}{
 		{"slope", calib.Slope{}, ""},
 		{"slope:by=label,bins=10,huber,shrink=auto,toward=group,crossfit=5",
-			calib.Slope{Group: calib.ByLabel, Bins: 10, Huber: true, CrossFit: 5}, "slope:by=label,bins=10,huber,crossfit=5"},
+			calib.Slope{Group: calib.ByLabel, Bins: 10, Huber: true, CrossFit: 5},
+			"slope:by=label,bins=10,huber,crossfit=5"},
 		{"slope:toward=global", calib.Slope{Toward: calib.Global}, ""},
 		{"slope:by=one-vs-rest,equal-count,intercept,pass,raw,min=0.2,max=5,ema=0.9,warmup=3,shrink=none",
-			calib.Slope{Group: calib.OneVsRest, EqualCount: true, Intercept: true, FullPass: true, Raw: true, Min: 0.2, Max: 5,
+			calib.Slope{Group: calib.OneVsRest, EqualCount: true, Intercept: true, FullPass: true, Raw: true, Min: 0.2,
+				Max:   5,
 				Decay: 0.9, Warmup: 3, Shrink: -1}, ""},
-		{"slope:warmup=0,ema=0,crossfit=0,shrink=0,toward=group,by=prediction,bins=20,min=0.1,max=10", calib.Slope{Shrink: -1},
+		{"slope:warmup=0,ema=0,crossfit=0,shrink=0,toward=group,by=prediction,bins=20,min=0.1,max=10",
+			calib.Slope{Shrink: -1},
 			"slope:shrink=none"},
 		{"slope:shrink=2.5", calib.Slope{Shrink: 2.5}, ""},
 		{"vit", calib.ViT{}, ""},
@@ -97,7 +100,8 @@ func TestNew(t *testing.T) {
 // Whatever text New takes, what it made prints as text that makes the same.
 func FuzzNew(f *testing.F) {
 	for _, spec := range []string{"slope", "vit:min=0.3", "ddc:min=0.05,max=0.2,ema=0,warmup=10", "none",
-		"slope:by=one-vs-rest,bins=7,equal-count,intercept,huber,pass,raw,min=0.2,max=5,ema=0.9,warmup=3,shrink=auto,toward=global,crossfit=5",
+		"slope:by=one-vs-rest,bins=7,equal-count,intercept,huber,pass,raw,min=0.2,max=5,ema=0.9,warmup=3," +
+			"shrink=auto,toward=global,crossfit=5",
 		"slope:shrink=1e9", "slope:bins=-0,min=0x1p-2"} {
 		f.Add(spec)
 	}

@@ -118,8 +118,8 @@ func Sweep(ctx context.Context, o SweepOptions, ev event.Events) (_ *SweepResult
 	}
 	summary := sweep.Summarize(o.Experiment, plan, heads, t.Test.Y, t.Test.Classes)
 	err = errors.Join(
-		run.HeadsFile.Write(dir, summary.HeadsCSV()),
-		run.SummaryFile.Write(dir, summary.CSV()),
+		run.HeadsFile.Write(dir, summary),
+		run.SummaryFile.Write(dir, summary),
 		run.SummaryTextFile.Write(dir, []byte(summary.Markdown())),
 	)
 	if err == nil {

@@ -145,7 +145,7 @@ func TestFixedBatchIsFreed(t *testing.T) {
 	c.TTA = 2
 	for _, file := range []string{"batch1.onnx", "batch2.onnx"} {
 		c := c
-		c.Backbone, c.Out = filepath.Join("..", "onnx", "graph", "testdata", file), filepath.Join(t.TempDir(), "run")
+		c.Backbone, c.Out = filepath.Join("..", "onnx", "vision", "testdata", file), filepath.Join(t.TempDir(), "run")
 		r := finetune(t, c)
 		checkModel(t, filepath.Join(r.Run, modelFile), content(t, r.Run, predictionsFile))
 	}
@@ -156,7 +156,7 @@ func TestFixedBatchIsFreed(t *testing.T) {
 func TestFixedBatchStays(t *testing.T) {
 	c := job(t)
 	var m onnxpb.ModelProto
-	if err := proto.Unmarshal([]byte(content(t, "..", "onnx", "graph", "testdata", "batch2.onnx")), &m); err != nil {
+	if err := proto.Unmarshal([]byte(content(t, "..", "onnx", "vision", "testdata", "batch2.onnx")), &m); err != nil {
 		t.Fatal(err)
 	}
 	g := m.Graph

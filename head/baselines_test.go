@@ -96,7 +96,8 @@ func TestBalancedOrder(t *testing.T) {
 // From T0 on lws trains one scale a class and nothing else, whatever the schedule and the optimizer.
 func TestLWSFreezesTheRest(t *testing.T) {
 	d := tail(60, 20, 5)
-	for _, s := range []Settings{{}, {Head: "linear"}, {Restart: new(0.0), WeightDecay: new(0.1)}, {Optimizer: "adamw", WeightDecay: new(0.1)}} {
+	for _, s := range []Settings{{}, {Head: "linear"}, {Restart: new(0.0), WeightDecay: new(0.1)},
+		{Optimizer: "adamw", WeightDecay: new(0.1)}} {
 		s.Loss, s.Epochs, s.Batch, s.Switch = "lws", 6, 16, new(3.0)
 		var states []*State
 		s.Events.Epoch = func(_ Epoch, state *State) { states = append(states, state.Clone()) }
@@ -125,11 +126,13 @@ func TestClosedFormsReport(t *testing.T) {
 		s := Settings{Loss: loss, Epochs: 30, Switch: new(7.0), Warmup: 2, Val: &d}
 		s.Events.Epoch = func(e Epoch, _ *State) { epochs = append(epochs, e) }
 		r := mustTrain(t, d, s)
-		if len(epochs) != 1 || epochs[0].Number != 1 || epochs[0].Phase != PhaseTrain || !(epochs[0].Loss > 0) || epochs[0].Val == nil {
+		if len(epochs) != 1 || epochs[0].Number != 1 || epochs[0].Phase != PhaseTrain || !(epochs[0].Loss > 0) ||
+			epochs[0].Val == nil {
 			t.Fatalf("%s: epochs %+v", loss, epochs)
 		}
 		if *epochs[0].Train.Balanced < 0.8 || *epochs[0].Train.Balanced != *epochs[0].Val.Balanced {
-			t.Errorf("%s: balanced accuracy %.3f, on the same data as validation %.3f", loss, *epochs[0].Train.Balanced, *epochs[0].Val.Balanced)
+			t.Errorf("%s: balanced accuracy %.3f, on the same data as validation %.3f", loss, *epochs[0].Train.Balanced,
+				*epochs[0].Val.Balanced)
 		}
 		s.Resume = r.State
 		if again := mustTrain(t, d, s); !slices.Equal(again.Head.W, r.Head.W) || len(epochs) != 1 {

@@ -49,7 +49,8 @@ func (d Data) Validate() error {
 	case d.Views < 0:
 		return fault.Data.Errorf("%d views of a sample", d.Views)
 	case len(d.X) != len(d.Y)*d.row():
-		return fault.Data.Errorf("%d labels but %d feature values, not %d×%d×%d", len(d.Y), len(d.X), len(d.Y), d.views(), d.Dim)
+		return fault.Data.Errorf("%d labels but %d feature values, not %[1]d×%[3]d×%[4]d",
+			len(d.Y), len(d.X), d.views(), d.Dim)
 	}
 	if err := checkLabels(d.Y, d.Classes); err != nil {
 		return err
@@ -84,15 +85,9 @@ func (d Data) row() int { return d.views() * d.Dim }
 
 // flat is the same data with every view as a sample of its own.
 func (d Data) flat() Data {
-	v := d.views()
-	if v == 1 {
-		return d
-	}
-	y := make([]int, 0, len(d.Y)*v)
-	for _, label := range d.Y {
-		for range v {
-			y = append(y, label)
-		}
+	y := make([]int, len(d.Y)*d.views())
+	for i := range y {
+		y[i] = d.Y[i/d.views()]
 	}
 	return Data{X: d.X, Y: y, Dim: d.Dim, Classes: d.Classes}
 }

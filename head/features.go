@@ -10,19 +10,11 @@ import (
 )
 
 // preparation is what decides how features are prepared.
-type preparation struct {
-	features  string
-	shrinkage float64
-	normalize bool
-	val       *Data
-}
-
-func (s Settings) preparation() preparation {
-	p := preparation{features: s.Features, normalize: s.Head == "cosine", val: s.Val}
-	if s.Features == "whiten" {
-		p.shrinkage = s.Shrinkage
+func (s Settings) preparation() [4]any {
+	if s.Features != "whiten" {
+		s.Shrinkage = 0
 	}
-	return p
+	return [4]any{s.Head, s.Features, s.Shrinkage, s.Val}
 }
 
 // prepared is a training set made ready: read only, and so the same for all trainings that want it alike.
@@ -156,7 +148,8 @@ func (p *prepared) fitWhitening(data Data, s Settings) error {
 	}
 	var chol mat.Cholesky
 	if !chol.Factorize(mat.NewSymDense(dim, cov)) {
-		return fault.Config.Errorf("shrinkage: whitening features, their covariance is singular; use more than %g", s.Shrinkage)
+		return fault.Config.Errorf("shrinkage: whitening features, their covariance is singular; use more than %g",
+			s.Shrinkage)
 	}
 	var lower, inverse mat.TriDense
 	chol.LTo(&lower)
@@ -188,15 +181,8 @@ func classMeans(data Data) []float64 {
 	return means
 }
 
+// sampleMean is the mean of all samples.
 func sampleMean(data Data) []float64 {
-	mean := make([]float64, data.Dim)
-	for i := range data.Y {
-		for d, v := range data.X[i*data.Dim : (i+1)*data.Dim] {
-			mean[d] += float64(v)
-		}
-	}
-	for d := range mean {
-		mean[d] /= float64(len(data.Y))
-	}
-	return mean
+	data.Y, data.Classes = make([]int, len(data.Y)), 1
+	return classMeans(data)
 }

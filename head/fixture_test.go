@@ -44,14 +44,15 @@ func TestLossesAgainstNumpy(t *testing.T) {
 	}
 	tested := map[string]int{}
 	for _, c := range f.Cases {
-		s := Settings{Loss: c.Loss, Tau: &f.Tau, Gamma: &f.Gamma, Rho: &f.Rho, Focus: &f.Focus, Margin: &f.Margin, Scale: f.Scale}
+		s := Settings{Loss: c.Loss, Tau: &f.Tau, Gamma: &f.Gamma, Rho: &f.Rho, Focus: &f.Focus, Margin: &f.Margin,
+			Scale: f.Scale}
 		a, err := NewAdjustment(s, c.Late, f.Counts, kappa)
 		if err != nil {
 			t.Fatal(err)
 		}
 		for _, softmax := range []bool{false, true} {
 			z := append([]float32(nil), f.Logits...)
-			value := newBatchLoss(a).gradient(1, z, f.Labels, softmax, nil)
+			value := newBatchLoss(a, softmax).gradient(1, z, f.Labels, nil)
 			if math.Abs(value-c.Value) > 1e-6*(1+c.Value) {
 				t.Errorf("%s, late %v: loss %.8g, want %.8g", c.Loss, c.Late, value, c.Value)
 			}
@@ -64,7 +65,8 @@ func TestLossesAgainstNumpy(t *testing.T) {
 		tested[c.Loss]++
 	}
 	for _, m := range methods {
-		if baseline := m.after != nil || m.solve != nil || m.name == "crt" || m.name == "lws"; tested[m.name] != 2 && !baseline {
+		if baseline := m.after != nil || m.solve != nil || m.name == "crt" || m.name == "lws"; tested[m.name] != 2 &&
+			!baseline {
 			t.Errorf("%s: %d cases", m.name, tested[m.name])
 		}
 	}
@@ -88,7 +90,8 @@ func TestClosedForms(t *testing.T) {
 		near float64
 	}{
 		{Settings{Loss: "logreg", Features: "raw", WeightDecay: &f.WeightDecay}, f.LogReg, 2e-3},
-		{Settings{Loss: "logreg", Features: "center", WeightDecay: &f.WeightDecay}, f.LogReg, 2e-3}, // a shift changes nothing
+		{Settings{Loss: "logreg", Features: "center", WeightDecay: &f.WeightDecay}, f.LogReg, 2e-3},
+		// a shift changes nothing
 		{Settings{Loss: "logreg", Features: "raw", Head: "cosine", WeightDecay: &f.WeightDecay}, f.Unit, 2e-3},
 		{Settings{Loss: "lda", Shrinkage: f.Shrinkage}, f.LDA, 1e-4},
 	} {

@@ -31,13 +31,18 @@ func OutOfFold(ctx context.Context, data Data, held []float32, s Settings, folds
 }
 
 // outOfFold is OutOfFold after each of some epochs, in rising order.
-func outOfFold(ctx context.Context, data Data, held []float32, s Settings, folds int, epochs []int, workers int) ([][]float32, error) {
+func outOfFold(ctx context.Context, data Data, held []float32, s Settings, folds int, epochs []int,
+	workers int) ([][]float32, error) {
 	n := len(data.Y)
 	if folds < 2 || folds > n {
 		return nil, fault.Config.Errorf("%d folds of %d samples: take at least 2, at most one a sample", folds, n)
 	}
 	if held != nil && len(held) != n*data.Dim {
 		return nil, fault.Data.Errorf("%d held values for %d samples of %d features", len(held), n, data.Dim)
+	}
+	plain := data
+	if held != nil {
+		plain = Data{X: held, Dim: data.Dim}
 	}
 	s.Val, s.Resume, s.Events = nil, nil, Events{}
 	fold, counts := deal(data, folds, s.Seed), data.Counts()
@@ -51,15 +56,10 @@ func outOfFold(ctx context.Context, data Data, held []float32, s Settings, folds
 		var x []float32
 		var rows []int
 		for i := range n {
-			switch {
-			case fold[i] != f:
-				continue
-			case held != nil:
-				x = append(x, held[i*data.Dim:(i+1)*data.Dim]...)
-			default:
-				x = append(x, data.X[i*data.row():i*data.row()+data.Dim]...)
+			if fold[i] == f {
+				x = append(x, plain.X[i*plain.row():i*plain.row()+data.Dim]...)
+				rows = append(rows, i)
 			}
-			rows = append(rows, i)
 		}
 		errs[f] = func() error {
 			p, err := prepare(part, s, 1)

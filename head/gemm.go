@@ -23,7 +23,8 @@ type Blas struct{}
 // adds up in an order that does not depend on where in memory they are.
 func (Blas) Mul(transA, transB bool, m, n, k int, a, b, c []float32) error {
 	if m < 0 || n < 0 || k < 0 || len(a) < m*k || len(b) < k*n || len(c) < m*n {
-		return fmt.Errorf("matrix product %d×%d×%d: operands of %d, %d and %d values are too short", m, k, n, len(a), len(b), len(c))
+		return fmt.Errorf("matrix product %d×%d×%d: operands of %d, %d and %d values are too short",
+			m, k, n, len(a), len(b), len(c))
 	}
 	if m == 0 || n == 0 {
 		return nil

@@ -1,10 +1,10 @@
-// Package head trains the classifier on top of a frozen backbone: a linear or cosine layer on cached features, under
-// the losses of long-tailed recognition, with the two-phase CVS schedule, and by the methods it is compared with.
+// Package head trains classifiers under the losses of long-tailed recognition, with the two-phase CVS schedule: the
+// linear or cosine layer on features, by the methods that it is compared with too, and whatever is trained below it.
 //
 // # Basics
 //
-// A [Data] holds features and labels, a [Settings] says how to train (its zero value is the default recipe), and
-// [Train] returns a [Head]:
+// A [Data] holds features and labels, a [Settings] says how to train (its zero value is the default recipe;
+// [Settings.Fields] lists all with their defaults), and [Train] returns a [Head]:
 //
 //	result, err := head.Train(ctx, data, head.Settings{Loss: "cvs"})
 //	err = result.Head.Logits(head.Blas{}, x, logits)
@@ -16,6 +16,10 @@
 // [Settings.Events] reports each epoch, and with it the [State] from which [Settings.Resume] continues to the
 // bit-identical head. [TrainAll] trains the heads of a sweep side by side, and [OutOfFold] gives the logits of heads
 // that have not seen the sample, for whatever must not be read off memorised ones.
+//
+// All of them are one [Loop], which trains any [Trainable]. The head in training is a [Linear]; an adapter in the
+// backbone is its [Source] of features, and has their gradient from [Linear.BackwardFeatures]. Package headtest has the
+// tests that every Trainable passes.
 //
 // # Caveats
 //
@@ -58,7 +62,8 @@ func (h *Head) Logits(g Gemm, x, out []float32) error {
 
 func (h *Head) logits(g Gemm, workers int, x, out []float32) error {
 	if h.Dim == 0 || len(x)%h.Dim != 0 || len(out) != len(x)/h.Dim*h.Classes {
-		return fmt.Errorf("head of %d×%d: %d features and room for %d logits do not fit", h.Classes, h.Dim, len(x), len(out))
+		return fmt.Errorf("head of %d×%d: %d features and room for %d logits do not fit",
+			h.Classes, h.Dim, len(x), len(out))
 	}
 	rows := make([]float32, min(len(x), rowsAtOnce*h.Dim))
 	for len(x) > 0 {

@@ -1,11 +1,15 @@
 package head_test
 
 import (
+	"bytes"
 	"context"
+	"encoding/gob"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"reflect"
 	"runtime"
 	"slices"
 	"strings"
@@ -70,7 +74,8 @@ func TestTrainEveryLossAndHead(t *testing.T) {
 					r := train(t, d, s)
 					first, last := r.State.History[0], r.State.History[len(r.State.History)-1]
 					if !(balanced(t, r.Head, test) > 0.8) {
-						t.Errorf("balanced accuracy %.3f; loss %.3f to %.3f", balanced(t, r.Head, test), first.Loss, last.Loss)
+						t.Errorf("balanced accuracy %.3f; loss %.3f to %.3f", balanced(t, r.Head, test), first.Loss,
+							last.Loss)
 					}
 				})
 			}
@@ -126,7 +131,8 @@ func TestKappaIsReported(t *testing.T) {
 	if !moved {
 		t.Error("κ never left 1")
 	}
-	if e := train(t, d, head.Settings{Loss: "la", Epochs: 1}).State.History[0]; e.Kappa != nil || e.Phase != head.PhaseTrain {
+	if e := train(t, d, head.Settings{Loss: "la", Epochs: 1}).State.History[0]; e.Kappa != nil ||
+		e.Phase != head.PhaseTrain {
 		t.Errorf("la: %+v", e)
 	}
 }
@@ -157,7 +163,8 @@ func TestInterrupted(t *testing.T) {
 		t.Fatalf("got %v, %v", r, err)
 	}
 	s.Resume, s.Events.Epoch = r.State, nil
-	if got, want := train(t, d, s), train(t, d, head.Settings{Epochs: 6, Batch: 16}); !slices.Equal(got.Head.W, want.Head.W) {
+	if got, want := train(t, d, s), train(t, d, head.Settings{Epochs: 6, Batch: 16}); !slices.Equal(got.Head.W,
+		want.Head.W) {
 		t.Error("another head than without the interruption")
 	}
 }
@@ -166,7 +173,8 @@ func TestDiverged(t *testing.T) {
 	d := mixture(1, 8, 3, 50, 20, 8)
 	r, err := head.Train(context.Background(), d, head.Settings{Head: "linear", LR: 1e38, Epochs: 5, Batch: 16})
 	var diverged *head.DivergedError
-	if !errors.As(err, &diverged) || diverged.Epoch < 1 || diverged.LR == 0 || r == nil || r.State.Epoch != diverged.Epoch-1 {
+	if !errors.As(err, &diverged) || diverged.Epoch < 1 || diverged.LR == 0 || r == nil ||
+		r.State.Epoch != diverged.Epoch-1 {
 		t.Fatalf("got %v, %v", r, err)
 	}
 	for _, v := range r.Head.W {
@@ -190,16 +198,20 @@ func TestRefusals(t *testing.T) {
 		set  head.Settings
 		want []string
 	}{
-		{"several at once", good, head.Settings{Loss: "x", Head: "y", LR: -1, Rho: new(math.NaN())}, []string{`loss: "x" is none of ce, focal`, `head: "y" is none of cosine, linear`, "lr: -1 is not above 0", "rho: NaN is not at least 0"}},
+		{"several at once", good, head.Settings{Loss: "x", Head: "y", LR: -1, Rho: new(math.NaN())},
+			[]string{`loss: "x" is none of ce, focal`, `head: "y" is none of cosine, linear`, "lr: -1 is not above 0",
+				"rho: NaN is not at least 0"}},
 		{"late switch", good, head.Settings{Epochs: 10, Switch: new(11.0)}, []string{"switch: at epoch 11 of 10"}},
 		{"broken switch", good, head.Settings{Switch: new(1.5)}, []string{"switch: 1.5"}},
-		{"lda on a cosine", good, head.Settings{Loss: "lda", Head: "cosine"}, []string{"linear head on whitened features"}},
+		{"lda on a cosine", good, head.Settings{Loss: "lda", Head: "cosine"},
+			[]string{"linear head on whitened features"}},
 		{"experts alike", good, head.Settings{Experts: 3, Subspace: 1}, []string{"start alike"}},
 		{"one diverse expert", good, head.Settings{Diversity: 1}, []string{"single expert"}},
 		{"negative noise", good, head.Settings{Noise: -1}, []string{"noise: -1 is not at least 0"}},
 		{"one class", bad(func(d *head.Data) { d.Classes = 1 }), head.Settings{}, []string{"two classes"}},
 		{"label", bad(func(d *head.Data) { d.Y[3] = 2 }), head.Settings{}, []string{"sample 3: label 2"}},
-		{"NaN", bad(func(d *head.Data) { d.X[5] = float32(math.NaN()) }), head.Settings{}, []string{"sample 1: feature 1 is NaN"}},
+		{"NaN", bad(func(d *head.Data) { d.X[5] = float32(math.NaN()) }), head.Settings{},
+			[]string{"sample 1: feature 1 is NaN"}},
 		{"size", bad(func(d *head.Data) { d.Dim = 3 }), head.Settings{}, []string{"10×1×3"}},
 		{"empty", head.Data{Dim: 3, Classes: 2}, head.Settings{}, []string{"no samples"}},
 		{"state", good, head.Settings{Resume: &head.State{}}, []string{"resuming"}},
@@ -228,5 +240,28 @@ func TestEmptyClass(t *testing.T) {
 				t.Fatalf("%s: NaN", kind)
 			}
 		}
+	}
+}
+
+// A state that gob has written and read back is the same, accuracies of 0 among them.
+func TestStateAsGob(t *testing.T) {
+	d := mixture(1, 8, 3, 150, 20, 8)
+	s := train(t, d, head.Settings{Epochs: 2, Optimizer: "adamw", Val: &d}).State
+	s.History[1].Val.Few, s.History[0].Train.Many = new(0.0), nil
+	var b bytes.Buffer
+	if err := gob.NewEncoder(&b).Encode(s); err != nil {
+		t.Fatal(err)
+	}
+	back := new(head.State)
+	if err := gob.NewDecoder(&b).Decode(back); err != nil {
+		t.Fatal(err)
+	}
+	if !reflect.DeepEqual(s, back) {
+		t.Errorf("written %+v, read %+v", s, back)
+	}
+	line, err := json.Marshal(back.History[1].Val)
+	if err != nil || !strings.HasPrefix(string(line), `{"top1":1,"balanced_accuracy":`) ||
+		!strings.HasSuffix(string(line), `,"few":0}`) {
+		t.Errorf("as JSON %s, %v", line, err)
 	}
 }

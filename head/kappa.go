@@ -38,8 +38,9 @@ func (r *run) estimate(ctx context.Context, loss Adjustment) error {
 		previous = &r.state.Late
 	}
 	pass := func(visit func(logits []float32, labels []int)) error { return r.pass(ctx, visit) }
+	e := calib.Epoch{Number: r.state.Epoch, Late: late, Samples: r.seen, Previous: *previous, Pass: pass}
 	var err error
-	*previous, err = r.fitKappa(calib.Epoch{Number: r.state.Epoch, Late: late, Samples: r.seen, Previous: *previous, Pass: pass}, loss)
+	*previous, err = r.fitKappa(e, loss)
 	return err
 }
 
@@ -63,7 +64,8 @@ func (r *run) crossfit(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("cross-fitting κ: %w", err)
 	}
-	for i, late := range []bool{false, true} {
+	for i, kappa := range []*[]calib.Kappa{&r.state.Early, &r.state.Late} {
+		late := i == 1
 		if !late && t0 == 0 || late && t0 == s.Epochs {
 			continue // there is no such phase
 		}
@@ -79,14 +81,9 @@ func (r *run) crossfit(ctx context.Context) error {
 			visit(logits[i], r.Labels)
 			return nil
 		}
-		kappa, err := r.fitKappa(calib.Epoch{Number: at[i], Late: late, Samples: samples, Pass: pass}, loss)
+		*kappa, err = r.fitKappa(calib.Epoch{Number: at[i], Late: late, Samples: samples, Pass: pass}, loss)
 		if err != nil {
 			return err
-		}
-		if late {
-			r.state.Late = kappa
-		} else {
-			r.state.Early = kappa
 		}
 	}
 	return nil
@@ -104,7 +101,8 @@ func (r *run) fitKappa(e calib.Epoch, loss Adjustment) ([]calib.Kappa, error) {
 	}
 	for y, k := range kappa {
 		if !(k.Value > 0) || math.IsInf(k.Value, 0) {
-			return nil, fmt.Errorf("estimating κ after epoch %d: class %d got %g; κ must be above 0", e.Number, y, k.Value)
+			return nil, fmt.Errorf("estimating κ after epoch %d: class %d got %g; κ must be above 0",
+				e.Number, y, k.Value)
 		}
 	}
 	return kappa, nil

@@ -1,10 +1,12 @@
 package head
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"math"
 	"runtime"
+	"slices"
 	"time"
 
 	"github.com/vitft/vitft/calib"
@@ -19,7 +21,7 @@ type Param struct {
 	Decays    bool      // Settings.WeightDecay applies
 	Frozen    bool      // left alone in this phase
 	Rate      float64   // of learning, relative to that of the settings; 0 is 1
-	Optimizer string    // "" is that of the settings
+	Optimizer string    // "sgd" or "adamw"; "" is that of the settings
 }
 
 // Trainable is what [Loop] trains: a model of samples, known by their number, whose logits for C classes have a
@@ -41,8 +43,8 @@ type Trainable interface {
 	Predict(ctx context.Context, held bool, from, to int, z []float32) error
 }
 
-// Loop trains a [Trainable] in two phases under the losses of [Settings], with κ, schedule, sampling, events and
-// resumption. Gemm and Val of the settings have no part in it.
+// Loop trains a [Trainable] under the losses of [Settings], in one phase or two, with κ, schedule, sampling, events and
+// resumption. Settings that belong to the head, Gemm and Val too, have no part in it.
 type Loop struct {
 	Settings Settings
 	Labels   []int // of the training samples
@@ -76,8 +78,8 @@ type DivergedError struct {
 }
 
 func (e *DivergedError) Error() string {
-	return fmt.Sprintf("training diverged in epoch %d (phase %s, learning rate %.3g): use a lower learning rate, or smaller gamma, tau or rho",
-		e.Epoch, e.Phase, e.LR)
+	return fmt.Sprintf("training diverged in epoch %d (phase %s, learning rate %.3g): use a lower learning rate, "+
+		"or smaller gamma, tau or rho", e.Epoch, e.Phase, e.LR)
 }
 
 // Kind is that of a wrong setting: trying again would end the same.
@@ -100,10 +102,10 @@ type run struct {
 	model    Trainable
 	state    *State
 
-	z, grad []float32
-	grads   [][]float32 // grad, cut
-	labels  []int
-	seen    []calib.Sample // of the epoch, in training order
+	z      []float32
+	grad   [][]float32 // of each Param
+	labels []int
+	seen   []calib.Sample // of the epoch, in training order
 }
 
 // begin sets the state to the start, or to the one to resume from.
@@ -111,13 +113,12 @@ func (l Loop) begin(ctx context.Context, m Trainable) (*run, error) {
 	if err := l.Settings.Validate(); err != nil {
 		return nil, fmt.Errorf("head settings: %w", err)
 	}
-	if err := checkLabels(l.Labels, l.Classes); err != nil {
-		return nil, fmt.Errorf("training labels: %w", err)
+	err := checkLabels(l.Labels, l.Classes)
+	if err == nil && l.Held != nil {
+		err = checkLabels(l.Held, l.Classes)
 	}
-	if l.Held != nil {
-		if err := checkLabels(l.Held, l.Classes); err != nil {
-			return nil, fmt.Errorf("labels held out: %w", err)
-		}
+	if err != nil {
+		return nil, fmt.Errorf("labels: %w", err)
 	}
 	l.Views = max(l.Views, 1)
 	if l.workers == 0 {
@@ -131,18 +132,15 @@ func (l Loop) begin(ctx context.Context, m Trainable) (*run, error) {
 		return nil, fault.Config.Errorf("loss: %s is a closed form of the linear head alone", s.Loss)
 	}
 	batch := min(s.Batch, len(l.Labels))
-	r.z, r.labels, r.seen = make([]float32, s.Experts*batch*l.Classes), make([]int, batch), make([]calib.Sample, len(l.Labels))
-	params := m.Params()
-	size := 0
-	for _, p := range params {
-		size += len(p.Values)
+	r.seen = make([]calib.Sample, len(l.Labels))
+	r.labels, r.z = make([]int, batch), make([]float32, s.Experts*batch*l.Classes)
+	for _, p := range m.Params() {
+		if !slices.Contains([]string{"", "sgd", "adamw"}, p.Optimizer) {
+			return nil, fault.Config.Errorf("param %s: optimizer %q is neither sgd nor adamw", p.Name, p.Optimizer)
+		}
+		r.grad = append(r.grad, make([]float32, len(p.Values)))
 	}
-	r.grad = make([]float32, size)
-	for at, i := 0, 0; i < len(params); i++ {
-		r.grads = append(r.grads, r.grad[at:at+len(params[i].Values)])
-		at += len(params[i].Values)
-	}
-	r.state = newState(params, s.Optimizer)
+	r.state = newState(m.Params(), s.Optimizer)
 	if s.Resume == nil {
 		return r, r.crossfit(ctx)
 	}
@@ -198,8 +196,7 @@ func (r *run) epoch(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	loss := newBatchLoss(adjustment)
-	softmax := r.estimates() && s.Kappa.Softmax(r.schedule.phase(e+1) == PhaseCLA)
+	loss := newBatchLoss(adjustment, r.estimates() && s.Kappa.Softmax(r.schedule.phase(e+1) == PhaseCLA))
 
 	rows := r.sampler.order(e, stage.balanced)
 	r.model.Begin(e, phase)
@@ -214,7 +211,7 @@ func (r *run) epoch(ctx context.Context) error {
 		if from == 0 {
 			record.LR = lr
 		}
-		mean, err := r.gradient(ctx, rows[from:to], loss, softmax, r.seen[from:to])
+		mean, err := r.gradient(ctx, rows[from:to], loss, r.seen[from:to])
 		if err != nil {
 			return err
 		}
@@ -235,9 +232,9 @@ func (r *run) epoch(ctx context.Context) error {
 	return r.record(ctx, record, began)
 }
 
-// gradient leaves the gradient of the loss over a batch of rows in r.grads and returns the loss, the mean over the
+// gradient leaves the gradient of the loss over a batch of rows in r.grad and returns the loss, the mean over the
 // experts. seen gets a sample of each row; of several experts each sees its share.
-func (r *run) gradient(ctx context.Context, rows []int, loss *batchLoss, softmax bool, seen []calib.Sample) (float64, error) {
+func (r *run) gradient(ctx context.Context, rows []int, loss *batchLoss, seen []calib.Sample) (float64, error) {
 	size, experts := len(rows)*r.Classes, r.set.Experts
 	z, labels := r.z[:experts*size], r.labels[:len(rows)]
 	for i, row := range rows {
@@ -248,32 +245,32 @@ func (r *run) gradient(ctx context.Context, rows []int, loss *batchLoss, softmax
 		return 0, err
 	}
 	for e := range experts {
-		total += loss.gradient(r.workers, z[e*size:(e+1)*size], labels, softmax, func(i int, s calib.Sample) {
+		total += loss.gradient(r.workers, z[e*size:(e+1)*size], labels, func(i int, s calib.Sample) {
 			if i%experts == e {
 				seen[i] = s
 			}
 		})
 	}
-	return total / float64(experts), r.model.Backward(ctx, z, r.grads)
+	return total / float64(experts), r.model.Backward(ctx, z, r.grad)
 }
 
-// update takes a step along the gradient that is in r.grads.
+// update takes a step along the gradient that is in r.grad.
 func (r *run) update(params []Param, lr float64) {
 	for i, p := range params {
 		if p.Frozen {
 			continue
 		}
-		t, rate := &r.state.Params[i], lr
-		if p.Rate != 0 {
-			rate *= p.Rate
+		t, rate, decay := &r.state.Params[i], lr*cmp.Or(p.Rate, 1), 0.0
+		if p.Decays {
+			decay = *r.set.WeightDecay
 		}
-		opt := optimizer{momentum: *r.set.Momentum, decay: *r.set.WeightDecay, nesterov: r.set.Nesterov, adam: len(t.Second) > 0}
 		parallel(r.workers, len(p.Values), 1<<15, func(from, to int) {
-			var second []float32
-			if opt.adam {
-				second = t.Second[from:to]
+			values, first, grad := p.Values[from:to], t.First[from:to], r.grad[i][from:to]
+			if len(t.Second) > 0 {
+				adamw(values, first, t.Second[from:to], grad, rate, decay, r.state.Steps)
+			} else {
+				sgd(values, first, grad, rate, decay, *r.set.Momentum, r.set.Nesterov)
 			}
-			opt.update(p.Values[from:to], t.First[from:to], second, r.grads[i][from:to], rate, r.state.Steps, p.Decays)
 		})
 	}
 }
@@ -295,10 +292,10 @@ func (r *run) solve(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	loss, record, at := newBatchLoss(plain), Epoch{Number: 1, Phase: PhaseTrain}, 0
+	loss, record, at := newBatchLoss(plain, false), Epoch{Number: 1, Phase: PhaseTrain}, 0
 	err = r.pass(ctx, func(z []float32, labels []int) {
 		seen := r.seen[at : at+len(labels)]
-		mean := loss.gradient(r.workers, z, labels, false, func(i int, s calib.Sample) { seen[i] = s })
+		mean := loss.gradient(r.workers, z, labels, func(i int, s calib.Sample) { seen[i] = s })
 		record.Loss += mean * float64(len(labels)) / float64(len(r.Labels))
 		at += len(labels)
 	})

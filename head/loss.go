@@ -36,11 +36,12 @@ type batchLoss struct {
 	flat                       bool      // β ≡ 1
 	focus                      float64
 	classes                    int
+	softmax                    bool      // samples have their LogSum
 	loss                       []float64 // scratch: ℓ/α of each sample
 }
 
-func newBatchLoss(a Adjustment) *batchLoss {
-	l := &batchLoss{classes: len(a.Alpha), flat: true, focus: a.Focus}
+func newBatchLoss(a Adjustment, softmax bool) *batchLoss {
+	l := &batchLoss{classes: len(a.Alpha), flat: true, focus: a.Focus, softmax: softmax}
 	for y := range a.Alpha {
 		l.alpha = append(l.alpha, float32(a.Alpha[y]))
 		l.beta = append(l.beta, float32(a.Beta[y]))
@@ -62,8 +63,8 @@ func (l *batchLoss) weight(labels []int) float64 {
 }
 
 // gradient turns raw logits z, [n, C], into the gradient of the batch's weighted mean loss with respect to them, in
-// place, and returns that mean. see gets one calib.Sample a row, with its LogSum if softmax is asked for.
-func (l *batchLoss) gradient(workers int, z []float32, labels []int, softmax bool, see func(i int, s calib.Sample)) float64 {
+// place, and returns that mean. see gets one calib.Sample a row.
+func (l *batchLoss) gradient(workers int, z []float32, labels []int, see func(i int, s calib.Sample)) float64 {
 	if len(l.loss) < len(labels) {
 		l.loss = make([]float64, len(labels))
 	}
@@ -73,7 +74,7 @@ func (l *batchLoss) gradient(workers int, z []float32, labels []int, softmax boo
 		for i := from; i < to; i++ {
 			y := labels[i]
 			row := z[i*l.classes : (i+1)*l.classes]
-			l.loss[i] = l.row(row, y, float32(float64(l.alpha[y])/weight), &seen, softmax)
+			l.loss[i] = l.row(row, y, float32(float64(l.alpha[y])/weight), &seen)
 			if see != nil {
 				see(i, seen)
 			}
@@ -87,9 +88,9 @@ func (l *batchLoss) gradient(workers int, z []float32, labels []int, softmax boo
 }
 
 // row replaces one sample's logits by weight·∂ℓ/∂z and returns ℓ, both without α.
-func (l *batchLoss) row(z []float32, y int, weight float32, seen *calib.Sample, softmax bool) float64 {
+func (l *batchLoss) row(z []float32, y int, weight float32, seen *calib.Sample) float64 {
 	*seen = calib.Sample{Label: int32(y), True: z[y]}
-	if softmax && !l.flat {
+	if l.softmax && !l.flat {
 		seen.LogSum = logSumExp(z)
 	}
 	// From here on z is adjusted.
@@ -115,7 +116,7 @@ func (l *batchLoss) row(z []float32, y int, weight float32, seen *calib.Sample, 
 	}
 	target := z[y]
 	sum := expAll(z, top)
-	if softmax && l.flat {
+	if l.softmax && l.flat {
 		// Σ exp(z_k) from the terms that are there: exp(z_k) = exp(z_k + Δ_k) exp(−Δ_k).
 		seen.LogSum = top + float32(math.Log(float64(dot(z, l.unshift))))
 	}

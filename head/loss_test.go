@@ -60,7 +60,8 @@ func reference(a Adjustment, s Settings, counts []int, dim int, x []float64, lab
 				for k := range classes {
 					if e != f {
 						// Σ α is divided by in the end; this term has a plain mean.
-						total -= s.Diversity / float64(experts-1) * p[e][k] * math.Log(p[e][k]/p[f][k]) * meanOf(a.Alpha, labels)
+						kl := p[e][k] * math.Log(p[e][k]/p[f][k])
+						total -= s.Diversity / float64(experts-1) * kl * meanOf(a.Alpha, labels)
 					}
 				}
 			}
@@ -85,14 +86,17 @@ func TestGradient(t *testing.T) {
 		for _, kind := range []string{"cosine", "linear"} {
 			for _, late := range []bool{false, true} {
 				for _, experts := range []int{1, 3} {
-					s := Settings{Loss: loss, Head: kind, Scale: 3, LearnScale: true, Start: "zero", Gamma: new(0.4), Rho: new(0.5), Tau: new(1.3), Experts: experts}
+					s := Settings{Loss: loss, Head: kind, Scale: 3, LearnScale: true, Start: "zero", Gamma: new(0.4),
+						Rho: new(0.5),
+						Tau: new(1.3), Experts: experts}
 					if experts > 1 {
 						s.Diversity, s.Subspace = 0.3, 1
 					}
 					if m, _ := findMethod(loss); m.solve != nil {
 						continue
 					}
-					t.Run(fmt.Sprint(loss, "/", kind, "/late=", late, "/", experts), func(t *testing.T) { checkGradient(t, s.WithDefaults(), late) })
+					t.Run(fmt.Sprint(loss, "/", kind, "/late=", late, "/", experts),
+						func(t *testing.T) { checkGradient(t, s.WithDefaults(), late) })
 				}
 			}
 		}
@@ -147,7 +151,7 @@ func checkGradient(t *testing.T, s Settings, late bool) {
 		t.Fatal(err)
 	}
 	seen := make([]calib.Sample, n)
-	got, err := r.gradient(t.Context(), batch, newBatchLoss(a), true, seen)
+	got, err := r.gradient(t.Context(), batch, newBatchLoss(a, true), seen)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -161,7 +165,7 @@ func checkGradient(t *testing.T, s Settings, late bool) {
 	}
 	var grad []float32
 	for e := range s.Experts {
-		p, g := l.one(l.expert, e), l.one(expert{r.grads[0], r.grads[1], r.grads[2]}, e)
+		p, g := l.one(l.expert, e), l.one(expert{r.grad[0], r.grad[1], r.grad[2]}, e)
 		for _, values := range [][]float32{p.w, p.b, p.s} {
 			for _, v := range values {
 				params = append(params, float64(v))
@@ -237,8 +241,10 @@ func checkGradient(t *testing.T, s Settings, late bool) {
 			t.Fatal(err)
 		}
 		o, want := seen[i], calib.NewSample(z, d.Y[j], a.Beta, a.Delta)
-		if o.Label != want.Label || o.Predicted != want.Predicted || o.Fitted != want.Fitted || math.Abs(float64(o.True-want.True)) > 1e-5 ||
-			math.Abs(float64(o.Top-want.Top)) > 1e-5 || math.Abs(float64(o.LogSum-want.LogSum)) > 1e-5 || math.Abs(float64(o.Confidence-want.Confidence)) > 1e-5 {
+		if o.Label != want.Label || o.Predicted != want.Predicted || o.Fitted != want.Fitted ||
+			math.Abs(float64(o.True-want.True)) > 1e-5 ||
+			math.Abs(float64(o.Top-want.Top)) > 1e-5 || math.Abs(float64(o.LogSum-want.LogSum)) > 1e-5 ||
+			math.Abs(float64(o.Confidence-want.Confidence)) > 1e-5 {
 			t.Errorf("sample %d: saw %+v, want %+v", i, o, want)
 		}
 	}

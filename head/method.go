@@ -68,8 +68,10 @@ var methods = []method{
 	{name: "vs", early: stage{beta: classDependent, delta: logAdjusted}},
 	{name: "vs-adrw-tla", early: stage{beta: classDependent}, late: &stage{alpha: reweighted, delta: logAdjusted}},
 	{name: "ldam", early: stage{margin: labelMargin}, scale: 30, lr: 0.006},
-	{name: "ldam-drw", early: stage{margin: labelMargin}, late: &stage{alpha: classBalanced, margin: labelMargin}, scale: 30, lr: 0.006},
-	{name: "cvs", early: stage{beta: calibratedScale}, late: &stage{alpha: reweighted, delta: calibratedLogits}, kappa: true},
+	{name: "ldam-drw", early: stage{margin: labelMargin}, late: &stage{alpha: classBalanced, margin: labelMargin},
+		scale: 30, lr: 0.006},
+	{name: "cvs", early: stage{beta: calibratedScale}, late: &stage{alpha: reweighted, delta: calibratedLogits},
+		kappa: true},
 
 	{name: "post-hoc-la", after: adjustLogits},
 	{name: "tau-norm", after: normalizeRows, head: "linear"},
@@ -137,7 +139,7 @@ func NewAdjustment(s Settings, late bool, counts []int, kappa []calib.Kappa) (Ad
 	s = s.WithDefaults()
 	m, ok := findMethod(s.Loss)
 	if !ok {
-		return Adjustment{}, fault.Config.Errorf("unknown loss %q: choose one of %s", s.Loss, strings.Join(Losses(), ", "))
+		return Adjustment{}, fault.Config.Errorf("loss: %q is none of %s", s.Loss, strings.Join(Losses(), ", "))
 	}
 	f := m.stage(late)
 	most, least := 1.0, math.Inf(1)

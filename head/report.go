@@ -49,14 +49,19 @@ func warnings(s schedule, history []Epoch) []string {
 		return nil
 	}
 	// The two phases' losses differ in kind, so what counts is the late phase against its own first epoch.
-	if now, first := history[done-1].Loss, history[t0].Loss; late > 1 && now > 1.5*first && !(history[done-2].Loss > 1.5*first) {
-		found = append(found, fmt.Sprintf("epoch %d: the loss rose from %.3g to %.3g after the switch at epoch %d: gamma, rho or the learning rate may be too high", done, first, now, t0))
+	now, first := history[done-1].Loss, history[t0].Loss
+	if late > 1 && now > 1.5*first && !(history[done-2].Loss > 1.5*first) {
+		found = append(found, fmt.Sprintf("epoch %d: the loss rose from %.3g to %.3g after the switch at epoch %d: "+
+			"gamma, rho or the learning rate may be too high", done, first, now, t0))
 	}
 	// Half of the late phase is long enough for few-shot classes to move, if they ever will.
 	if half := (s.epochs - t0 + 1) / 2; late == half && t0 > 0 && half > 1 {
 		before, now := few(history[t0-1]), few(history[done-1])
 		if before != nil && now != nil && *now < 0.5 && *now <= *before+0.005 {
-			found = append(found, fmt.Sprintf("epoch %d: few-shot accuracy stays at %.1f %% since the switch at epoch %d: κ may not be estimable for classes this small; try another estimator or more shrinkage", done, 100**now, t0))
+			found = append(found, fmt.Sprintf("epoch %d: few-shot accuracy stays at %.1f %% since the switch "+
+				"at epoch %d: κ may not be estimable for classes this small; "+
+				"try another estimator or more shrinkage",
+				done, 100**now, t0))
 		}
 	}
 	return found

@@ -69,8 +69,8 @@ type Events struct {
 	Warn func(message string)
 }
 
-// Fields declares the settings of training, each by its key, with its default and what it takes. Some defaults depend on
-// the loss, the head or the optimizer: list anew after setting one of those.
+// Fields declares the settings of training, each by its key, with its default and what it takes. Some defaults depend
+// on the loss, the head or the optimizer: list anew after setting one of those.
 func (s *Settings) Fields() []setting.Field {
 	m, _ := findMethod(cmp.Or(s.Loss, "cvs"))
 	kind := cmp.Or(m.head, "cosine")
@@ -87,13 +87,14 @@ func (s *Settings) Fields() []setting.Field {
 	}
 	positive, fromZero, whole := setting.Above(0), setting.AtLeast(0), setting.AtLeast(1)
 	return []setting.Field{
-		setting.OneOf("loss", &s.Loss, "cvs", Losses(), "loss: "+strings.Join(Losses(), ", ")),
-		setting.OneOf("head", &s.Head, kind, []string{"cosine", "linear"}, "head: cosine or linear"),
+		setting.OneOf("loss", &s.Loss, "cvs", Losses(), "loss"),
+		setting.OneOf("head", &s.Head, kind, []string{"cosine", "linear"}, "head"),
 		setting.Number("scale", &s.Scale, cmp.Or(m.scale, 16), positive, "scale of the cosine head's logits"),
 		setting.Flag("learn-scale", &s.LearnScale, "train that scale too"),
-		setting.OneOf("start", &s.Start, "mean", []string{"mean", "zero"}, "start at the class means (mean) or at zero"),
+		setting.OneOf("start", &s.Start, "mean", []string{"mean", "zero"},
+			"start at the class means or at zero"),
 		setting.OneOf("feature-scaling", &s.Features, "whiten", []string{"whiten", "standardize", "center", "raw"},
-			"features before the head: whiten, standardize, center or raw"),
+			"features before the head"),
 		setting.Number("shrinkage", &s.Shrinkage, 0.5, setting.Within(0, 1, false).Or(1, "the identity alone"),
 			"shrinkage of the within-class covariance, for whiten"),
 		setting.Number("epochs", &s.Epochs, 30, whole, "epochs"),
@@ -102,7 +103,7 @@ func (s *Settings) Fields() []setting.Field {
 		setting.Optional("restart", &s.Restart, 1, fromZero,
 			"fraction of the learning rate at which the schedule starts anew at T0 (0: one cosine throughout)"),
 		setting.Number("head-batch", &s.Batch, 256, whole, "samples of one update"),
-		setting.OneOf("optimizer", &s.Optimizer, "sgd", []string{"sgd", "adamw"}, "sgd or adamw"),
+		setting.OneOf("optimizer", &s.Optimizer, "sgd", []string{"sgd", "adamw"}, "optimizer"),
 		setting.Number("lr", &s.LR, rate, positive, "peak learning rate"),
 		setting.Optional("momentum", &s.Momentum, 0.9, setting.Within(0, 1, true), "momentum of sgd"),
 		setting.Flag("nesterov", &s.Nesterov, "Nesterov momentum"),
@@ -113,7 +114,8 @@ func (s *Settings) Fields() []setting.Field {
 		setting.Optional("rho", &s.Rho, rho, fromZero, "ρ of the late phase's class weights"),
 		setting.Optional("focus", &s.Focus, 2, fromZero, "γ of the focal loss"),
 		setting.Optional("margin", &s.Margin, 0.5, fromZero, "margin of ldam for the rarest class"),
-		setting.Number("noise", &s.Noise, 0, fromZero, "length of the noise added to features in training, relative to theirs"),
+		setting.Number("noise", &s.Noise, 0, fromZero,
+			"length of the noise added to features in training, relative to theirs"),
 		setting.Number("experts", &s.Experts, 1, whole, "heads trained together; their mean is the head"),
 		setting.Number("subspace", &s.Subspace, 0.7, setting.Within(0, 1, false).Or(1, "all"),
 			"share of the features that each of several experts sees"),
@@ -151,7 +153,8 @@ func (s Settings) Validate() error {
 		"subspace: %d experts that start alike and see the same; give each less than 1", s.Experts)
 	refuse(s.Diversity > 0 && s.Experts == 1, "diversity: %g of a single expert", s.Diversity)
 	refuse(s.Warmup > s.Epochs, "warmup: %d epochs do not fit into %d", s.Warmup, s.Epochs)
-	refuse(*s.Switch >= 1 && *s.Switch != math.Trunc(*s.Switch), "switch: %g is neither a whole epoch nor a fraction below 1", *s.Switch)
+	refuse(*s.Switch >= 1 && *s.Switch != math.Trunc(*s.Switch),
+		"switch: %g is neither a whole epoch nor a fraction below 1", *s.Switch)
 	refuse(s.TwoPhase() && *s.Switch > float64(s.Epochs) && *s.Switch >= 1,
 		"switch: at epoch %g of %d the late phase would never begin; %d is the latest", *s.Switch, s.Epochs, s.Epochs)
 	return errors.Join(errs...)

@@ -34,7 +34,8 @@ func TestAdjustments(t *testing.T) {
 		{"cvs", row{1, pow(pi, gamma) / k, 0}, row{pow(pi, -rho), 1, tau * log(pi/k)}},
 	} {
 		for _, late := range []bool{false, true} {
-			a, err := NewAdjustment(Settings{Loss: c.loss, Tau: new(tau), Gamma: new(gamma), Rho: new(rho)}, late, counts, kappa)
+			a, err := NewAdjustment(Settings{Loss: c.loss, Tau: new(tau), Gamma: new(gamma), Rho: new(rho)}, late,
+				counts, kappa)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -56,42 +57,56 @@ func TestAdjustments(t *testing.T) {
 // The keys, in the order in which they are listed, and the defaults of the zero value and of what has its own.
 func TestFields(t *testing.T) {
 	var s Settings
-	keys := "loss head scale learn-scale start feature-scaling shrinkage epochs switch restart head-batch optimizer lr momentum nesterov " +
-		"weight-decay warmup tau gamma rho focus margin noise experts subspace diversity kappa seed"
+	keys := "loss head scale learn-scale start feature-scaling shrinkage epochs switch restart head-batch optimizer " +
+		"lr momentum nesterov weight-decay warmup tau gamma rho " +
+		"focus margin noise experts subspace diversity kappa seed"
 	if got := strings.Join(setting.Keys(s.Fields()), " "); got != keys {
 		t.Errorf("keys %s", got)
 	}
 	if err := s.Validate(); err != nil {
 		t.Error(err)
 	}
+	s.Gemm = Blas{}
+	zero := s.WithDefaults()
+	defaults := zero.Fields()
+	var texts []string
+	for _, f := range defaults {
+		texts = append(texts, f.Text())
+	}
+	want := "cvs cosine 16 false mean whiten 0.5 30 0.2 1 256 sgd 0.02 0.9 false 0 0 1 0.15 0 2 0.5 0 1 0.7 0 slope 0"
+	if strings.Join(texts, " ") != want {
+		t.Errorf("defaults %s", texts)
+	}
 	for _, c := range []struct {
 		set  Settings
 		want string
 	}{
-		{Settings{}, "cvs cosine 16 false mean whiten 0.5 30 0.2 1 256 sgd 0.02 0.9 false 0 0 1 0.15 0 2 0.5 0 1 0.7 0 slope 0"},
-		{Settings{Head: "linear", Loss: "ce"}, "ce linear 16 false mean whiten 0.5 30 0.2 1 256 sgd 0.01 0.9 false 0 0 1 0.15 0.15 2 0.5 0 1 0.7 0 slope 0"},
-		{Settings{Loss: "ldam-drw"}, "ldam-drw cosine 30 false mean whiten 0.5 30 0.2 1 256 sgd 0.006 0.9 false 0 0 1 0.15 0.15 2 0.5 0 1 0.7 0 slope 0"},
-		{Settings{Optimizer: "adamw", Loss: "tau-norm"}, "tau-norm linear 16 false mean whiten 0.5 30 0.2 1 256 adamw 0.0003 0.9 false 0 0 1 0.15 0.15 2 0.5 0 1 0.7 0 slope 0"},
+		{Settings{Head: "linear", Loss: "ce"},
+			"loss is ce, was cvs; head is linear, was cosine; lr is 0.01, was 0.02; rho is 0.15, was 0"},
+		{Settings{Loss: "ldam-drw"},
+			"loss is ldam-drw, was cvs; scale is 30, was 16; lr is 0.006, was 0.02; rho is 0.15, was 0"},
+		{Settings{Optimizer: "adamw"}, "optimizer is adamw, was sgd; lr is 0.0003, was 0.02"},
 		// A closed form has one epoch, whatever is asked for.
-		{Settings{Loss: "logreg", Epochs: 9, Warmup: 5, Experts: 3}, "logreg linear 16 false mean whiten 0.5 1 0.2 1 256 sgd 0.01 0.9 false 1 0 1 0.15 0.15 2 0.5 0 1 0.7 0 slope 0"},
+		{Settings{Loss: "logreg", Epochs: 9, Warmup: 5, Experts: 3},
+			"loss is logreg, was cvs; head is linear, was cosine; " +
+				"epochs is 1, was 30; lr is 0.01, was 0.02; weight-decay is 1, was 0; rho is 0.15, was 0"},
 	} {
 		filled := c.set.WithDefaults()
-		var got []string
-		for _, f := range filled.Fields() {
-			got = append(got, f.Text())
-		}
-		if strings.Join(got, " ") != c.want {
-			t.Errorf("%+v: defaults %s", c.set, strings.Join(got, " "))
+		differences := setting.Differences(setting.Keys(defaults), filled.Fields(), defaults)
+		if got := strings.Join(differences, "; "); got != c.want {
+			t.Errorf("%+v: defaults %s", c.set, got)
 		}
 	}
 	if kind, _ := setting.Find((&Settings{Head: "linear"}).Fields(), "head"); kind.Default != "cosine" {
 		t.Errorf("a head that is set changes its default to %s", kind.Default)
 	}
 	// What a file or a flag says is what a run records, and the zero value of a setting stays its own.
-	if err := setting.Set(s.Fields(), map[string]any{"tau": 0, "kappa": "ddc:min=0.2", "seed": "18446744073709551615", "lr": "1e-3"}); err != nil {
+	written := map[string]any{"tau": 0, "kappa": "ddc:min=0.2", "seed": "18446744073709551615", "lr": "1e-3"}
+	if err := setting.Set(s.Fields(), written); err != nil {
 		t.Fatal(err)
 	}
-	if given := setting.Given(s.Fields()); strings.Join(given, " ") != "lr tau kappa seed" || *s.Tau != 0 || s.Kappa != (calib.DDC{Min: 0.2}) {
+	if given := setting.Given(s.Fields()); strings.Join(given, " ") != "lr tau kappa seed" || *s.Tau != 0 ||
+		s.Kappa != (calib.DDC{Min: 0.2}) {
 		t.Errorf("set are %v: %+v", given, s)
 	}
 }
@@ -100,18 +115,26 @@ func TestFields(t *testing.T) {
 func TestRefusalsNameTheKey(t *testing.T) {
 	nan := math.NaN()
 	for key, s := range map[string]Settings{
-		"loss": {Loss: "x"}, "head": {Head: "x"}, "scale": {Scale: -1}, "start": {Start: "x"}, "feature-scaling": {Features: "x"},
-		"shrinkage": {Shrinkage: 1.1}, "epochs": {Epochs: -1}, "switch": {Switch: &nan}, "restart": {Restart: &nan}, "head-batch": {Batch: -1},
-		"optimizer": {Optimizer: "x"}, "lr": {LR: math.Inf(1)}, "momentum": {Momentum: new(1.0)}, "weight-decay": {WeightDecay: &nan},
-		"warmup": {Warmup: 31}, "tau": {Tau: &nan}, "gamma": {Gamma: &nan}, "rho": {Rho: &nan}, "focus": {Focus: &nan}, "margin": {Margin: &nan},
-		"noise": {Noise: -1}, "experts": {Experts: -1}, "subspace": {Subspace: 2}, "diversity": {Diversity: -1},
+		"loss": {Loss: "x"}, "head": {Head: "x"}, "scale": {Scale: -1}, "start": {Start: "x"},
+		"feature-scaling": {Features: "x"},
+		"shrinkage":       {Shrinkage: 1.1}, "epochs": {Epochs: -1}, "switch": {Switch: &nan},
+		"restart":    {Restart: &nan},
+		"head-batch": {Batch: -1},
+		"optimizer":  {Optimizer: "x"}, "lr": {LR: math.Inf(1)}, "momentum": {Momentum: new(1.0)},
+		"weight-decay": {WeightDecay: &nan},
+		"warmup":       {Warmup: 31}, "tau": {Tau: &nan}, "gamma": {Gamma: &nan}, "rho": {Rho: &nan},
+		"focus":  {Focus: &nan},
+		"margin": {Margin: &nan},
+		"noise":  {Noise: -1}, "experts": {Experts: -1}, "subspace": {Subspace: 2}, "diversity": {Diversity: -1},
 	} {
-		if err := s.Validate(); err == nil || !strings.Contains("\n"+err.Error(), "\n"+key+": ") || fault.Of(err) != fault.Config {
+		if err := s.Validate(); err == nil || !strings.Contains("\n"+err.Error(), "\n"+key+": ") ||
+			fault.Of(err) != fault.Config {
 			t.Errorf("%s: %v", key, err)
 		}
 	}
 	err := Settings{Switch: new(1.5), Warmup: 40, Diversity: 1, LR: -1}.Validate()
-	for _, want := range []string{"lr: -1 is not above 0", "switch: 1.5", "warmup: 40 epochs do not fit into 30", "diversity: 1 of a single expert"} {
+	for _, want := range []string{"lr: -1 is not above 0", "switch: 1.5", "warmup: 40 epochs do not fit into 30",
+		"diversity: 1 of a single expert"} {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%v does not say %q", err, want)
 		}
@@ -125,7 +148,8 @@ func TestSwitchEpoch(t *testing.T) {
 		epochs int
 		want   int
 	}{
-		{"cvs", 0, 10, 0}, {"cvs", 0.8, 10, 8}, {"cvs", 0.25, 10, 3}, {"cvs", 1, 10, 1}, {"cvs", 10, 10, 10}, {"drw", 0.5, 30, 15}, {"la", 0.5, 10, 0},
+		{"cvs", 0, 10, 0}, {"cvs", 0.8, 10, 8}, {"cvs", 0.25, 10, 3}, {"cvs", 1, 10, 1}, {"cvs", 10, 10, 10},
+		{"drw", 0.5, 30, 15}, {"la", 0.5, 10, 0},
 	} {
 		s := Settings{Loss: c.loss, Switch: new(c.t0), Epochs: c.epochs}
 		if got := s.SwitchEpoch(); got != c.want {

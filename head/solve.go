@@ -17,7 +17,7 @@ func (l *Linear) solve(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return l.method.solve(ctx, l, newBatchLoss(own))
+	return l.method.solve(ctx, l, newBatchLoss(own, false))
 }
 
 // solveNCM leaves the head at the class means.
@@ -128,7 +128,7 @@ func (f *regression) at(x []float64) *regression {
 			return f
 		}
 		share := f.loss.weight(labels) / f.total
-		f.value += share * f.loss.gradient(f.l.workers, z, labels, false, nil)
+		f.value += share * f.loss.gradient(f.l.workers, z, labels, nil)
 		if f.err = f.l.set.Gemm.Mul(true, false, classes, dim, to-from, z, rows, part); f.err != nil {
 			return f
 		}

@@ -45,8 +45,10 @@ func (s *State) Values(name string) []float32 {
 func (s *State) Clone() *State {
 	c := *s
 	c.Params = slices.Clone(s.Params)
-	for i, t := range s.Params {
-		c.Params[i] = Tensor{t.Name, slices.Clone(t.Shape), slices.Clone(t.Values), slices.Clone(t.First), slices.Clone(t.Second)}
+	for i := range c.Params {
+		t := &c.Params[i]
+		t.Shape, t.Values = slices.Clone(t.Shape), slices.Clone(t.Values)
+		t.First, t.Second = slices.Clone(t.First), slices.Clone(t.Second)
 	}
 	c.Early, c.Late = slices.Clone(s.Early), slices.Clone(s.Late)
 	c.History = slices.Clone(s.History)
@@ -74,7 +76,8 @@ func (s *State) check(fresh *State, classes, epochs int) error {
 		}
 	}
 	if s.Epoch < 0 || s.Epoch > epochs || len(s.History) != s.Epoch || s.Steps < 0 {
-		return fault.Data.Errorf("the state is after epoch %d of %d with %d epochs of history", s.Epoch, epochs, len(s.History))
+		return fault.Data.Errorf("the state is after epoch %d of %d with %d epochs of history",
+			s.Epoch, epochs, len(s.History))
 	}
 	for i, want := range fresh.Params {
 		if i >= len(s.Params) || s.Params[i].Name != want.Name {
@@ -82,7 +85,8 @@ func (s *State) check(fresh *State, classes, epochs int) error {
 		}
 		switch t := s.Params[i]; {
 		case !slices.Equal(t.Shape, want.Shape) || len(t.Values) != len(want.Values):
-			return fault.Data.Errorf("%s is %d with %d values in the state, and %d here", t.Name, t.Shape, len(t.Values), want.Shape)
+			return fault.Data.Errorf("%s is %d with %d values in the state, and %d here",
+				t.Name, t.Shape, len(t.Values), want.Shape)
 		case len(t.First) != len(want.First) || len(t.Second) != len(want.Second):
 			return fault.Data.Errorf("%s, %d, has %d and %d moments in the state, and %d and %d with this optimizer",
 				t.Name, t.Shape, len(t.First), len(t.Second), len(want.First), len(want.Second))
@@ -121,7 +125,7 @@ type Epoch struct {
 	Loss    float64 `json:"loss"` // mean of the batches' losses, weighted by size
 	LR      float64 `json:"lr"`   // of the first update
 	Seconds float64 `json:"seconds"`
-	// Train is what the model made of the samples as it was trained on them; Val is of the set held out after the epoch.
+	// Train is what the model made of the samples as it was trained on them; Val is of the set held out, afterwards.
 	Train Accuracy  `json:"train"`
 	Val   *Accuracy `json:"val,omitempty"`
 	// Kappa is what the loss used in this epoch; nil for a loss without κ.

@@ -55,7 +55,8 @@ func TestTrainAll(t *testing.T) {
 		}
 		for i, s := range sets {
 			alone := train(t, d, s)
-			if !same(alone.Head, results[i].Head) || !slices.Equal(alone.State.Values("weight"), results[i].State.Values("weight")) {
+			if !same(alone.Head, results[i].Head) || !slices.Equal(alone.State.Values("weight"),
+				results[i].State.Values("weight")) {
 				t.Errorf("settings %d (%s) of %d views: another head than alone", i, s.Loss, d.Views)
 			}
 		}
@@ -65,12 +66,15 @@ func TestTrainAll(t *testing.T) {
 func TestTrainAllErrors(t *testing.T) {
 	d := mixture(1, 8, 3, 50, 20, 8)
 	var set *head.SetError
-	if r, err := head.TrainAll(context.Background(), d, []head.Settings{{}, {Loss: "x"}}); r != nil || !errors.As(err, &set) || set.Index != 1 {
+	if r, err := head.TrainAll(context.Background(), d, []head.Settings{{}, {Loss: "x"}}); r != nil ||
+		!errors.As(err, &set) || set.Index != 1 {
 		t.Errorf("an unknown loss: %v, %v", r, err)
 	}
-	r, err := head.TrainAll(context.Background(), d, []head.Settings{{Epochs: 3}, {Head: "linear", LR: 1e38, Epochs: 5, Batch: 16}})
+	r, err := head.TrainAll(context.Background(), d, []head.Settings{{Epochs: 3},
+		{Head: "linear", LR: 1e38, Epochs: 5, Batch: 16}})
 	var diverged *head.DivergedError
-	if !errors.As(err, &diverged) || !errors.As(err, &set) || set.Index != 1 || r[0].State.Epoch != 3 || r[1].State.Epoch != diverged.Epoch-1 {
+	if !errors.As(err, &diverged) || !errors.As(err, &set) || set.Index != 1 || r[0].State.Epoch != 3 ||
+		r[1].State.Epoch != diverged.Epoch-1 {
 		t.Errorf("one that diverges: %v, %v", r, err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
@@ -179,8 +183,11 @@ func TestCrossFit(t *testing.T) {
 	without := head.Settings{Batch: 16, Switch: new(2.0), Kappa: calib.One{}, Seed: 3}
 	for i, epochs := range []int{2, 6} {
 		e := estimator.asked[i]
-		if e.Number != epochs || e.Late != (i == 1) || len(e.Samples) != len(d.Y) || !slices.Equal(e.Group, []int{0, 1, 2}) || e.Previous != nil {
-			t.Errorf("asked %d: after epoch %d, late %v, %d samples, groups %v", i, e.Number, e.Late, len(e.Samples), e.Group)
+		if e.Number != epochs || e.Late != (i == 1) || len(e.Samples) != len(d.Y) ||
+			!slices.Equal(e.Group, []int{0, 1, 2}) ||
+			e.Previous != nil {
+			t.Errorf("asked %d: after epoch %d, late %v, %d samples, groups %v", i, e.Number, e.Late, len(e.Samples),
+				e.Group)
 		}
 		// κ* is of heads at T0: those of a training whose schedule ends there.
 		without.Epochs = epochs
@@ -271,12 +278,14 @@ func TestExperts(t *testing.T) {
 						seen++
 					}
 				}
-				if got := float64(r.Head.W[k*24+j]); math.Abs(got-mean) > 1e-5*(1+math.Abs(mean)) || seen == 0 && mean != 0 {
+				if got := float64(r.Head.W[k*24+j]); math.Abs(got-mean) > 1e-5*(1+math.Abs(mean)) || seen == 0 &&
+					mean != 0 {
 					t.Errorf("%s: weight %d, %d is %g, the mean of the experts %g", kind, k, j, got, mean)
 				}
 			}
 		}
-		if got, one := balanced(t, r.Head, test), balanced(t, train(t, d, head.Settings{Head: kind, Epochs: 10, Batch: 32}).Head, test); got < one-0.05 {
+		alone := train(t, d, head.Settings{Head: kind, Epochs: 10, Batch: 32}).Head
+		if got, one := balanced(t, r.Head, test), balanced(t, alone, test); got < one-0.05 {
 			t.Errorf("%s: balanced accuracy %.3f, of one head %.3f", kind, got, one)
 		}
 	}
@@ -292,6 +301,20 @@ func TestNoise(t *testing.T) {
 	}
 	if same(one.Head, train(t, d, head.Settings{Epochs: 2, Batch: 16}).Head) {
 		t.Error("noise changes nothing")
+	}
+	l, err := head.NewLinear(d, s, nil, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var z [3][3]float32
+	for i, epoch := range []int{0, 1, 0} {
+		l.Begin(epoch, head.PhaseMLA)
+		if _, err := l.Forward(t.Context(), []int{7}, z[i][:]); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if z[0] == z[1] || z[0] != z[2] {
+		t.Errorf("logits of epochs 0, 1 and 0: %v", z)
 	}
 }
 

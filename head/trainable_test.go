@@ -58,7 +58,8 @@ func newAdapted(t testing.TB, d, val head.Data, s head.Settings) *adapted {
 
 func (m *adapted) Params() []head.Param {
 	dim := m.data.Dim
-	return append(m.Linear.Params(), head.Param{Name: "adapter", Shape: []int{dim, dim}, Values: m.a, Rate: 0.05, Optimizer: "adamw"})
+	return append(m.Linear.Params(), head.Param{Name: "adapter", Shape: []int{dim, dim}, Values: m.a, Rate: 0.05,
+		Optimizer: "adamw"})
 }
 
 func (m *adapted) Backward(ctx context.Context, dz []float32, grad [][]float32) error {
@@ -87,21 +88,25 @@ func TestTrainables(t *testing.T) {
 	for _, d := range []head.Data{mixture(1, 6, 4, 30, 15, 6, 2), withViews(mixture(1, 6, 4, 30, 15, 6, 2), 2)} {
 		for _, kind := range []string{"cosine", "linear"} {
 			for _, s := range []head.Settings{
-				{}, {Features: "standardize", Noise: 0.3}, {Features: "raw", Loss: "la", Optimizer: "adamw"}, {Loss: "lws"},
-				{Experts: 3, Subspace: 1, Start: "zero", Diversity: 0.2}, {Features: "center", Kappa: calib.Slope{FullPass: true}},
+				{}, {Features: "standardize", Noise: 0.3}, {Features: "raw", Loss: "la", Optimizer: "adamw"},
+				{Loss: "lws"},
+				{Experts: 3, Subspace: 1, Start: "zero", Diversity: 0.2},
+				{Features: "center", Kappa: calib.Slope{FullPass: true}},
 			} {
 				s.Head, s.Epochs, s.Seed = kind, 4, 3
-				t.Run(fmt.Sprintf("%d views/%s/%s %s %d", max(d.Views, 1), kind, s.Loss, s.Features, s.Experts), func(t *testing.T) {
-					headtest.TestTrainable(t, loopOf(d, val, s), func() head.Trainable { return newAdapted(t, d, val, s) })
-					s.Val = &val
-					headtest.TestTrainable(t, loopOf(d, val, s), func() head.Trainable {
-						l, err := head.NewLinear(d, s, nil, nil)
-						if err != nil {
-							t.Fatal(err)
-						}
-						return l
+				t.Run(fmt.Sprintf("%d views/%s/%s %s %d", max(d.Views, 1), kind, s.Loss, s.Features, s.Experts),
+					func(t *testing.T) {
+						headtest.TestTrainable(t, loopOf(d, val, s),
+							func() head.Trainable { return newAdapted(t, d, val, s) })
+						s.Val = &val
+						headtest.TestTrainable(t, loopOf(d, val, s), func() head.Trainable {
+							l, err := head.NewLinear(d, s, nil, nil)
+							if err != nil {
+								t.Fatal(err)
+							}
+							return l
+						})
 					})
-				})
 			}
 		}
 	}
@@ -152,19 +157,24 @@ func TestSourceInPlaceOfMemory(t *testing.T) {
 type other struct {
 	values []float32
 	fail   string
+	rate   float64
+	calls  int // of Forward
+
+	optimizer string
 }
 
 func (o *other) Begin(int, head.Phase) {}
 
 func (o *other) Params() []head.Param {
-	return []head.Param{{Name: "all", Shape: []int{1}, Values: o.values}}
+	return []head.Param{{Name: "all", Shape: []int{1}, Values: o.values, Rate: o.rate, Optimizer: o.optimizer}}
 }
 
 func (o *other) Forward(_ context.Context, _ []int, z []float32) (float64, error) {
 	for i := range z {
 		z[i] = float32(i%2) * o.values[0]
 	}
-	return 0, o.failing("forward")
+	o.calls++
+	return 0, errors.Join(o.failing("forward"), o.failing(fmt.Sprint("forward ", o.calls)))
 }
 
 func (o *other) Backward(_ context.Context, dz []float32, grad [][]float32) error {
@@ -189,7 +199,8 @@ func (o *other) failing(where string) error {
 
 func TestLoopRefusals(t *testing.T) {
 	good := head.Settings{Loss: "la", Epochs: 3}
-	state, err := head.Loop{Settings: good, Labels: []int{0, 1, 1}, Classes: 2}.Run(t.Context(), &other{values: []float32{1}})
+	state, err := head.Loop{Settings: good, Labels: []int{0, 1, 1}, Classes: 2}.Run(t.Context(),
+		&other{values: []float32{1}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -208,20 +219,26 @@ func TestLoopRefusals(t *testing.T) {
 		want   string
 	}{
 		{"settings", head.Settings{Batch: -1}, []int{0, 1}, "", fault.Config, "head-batch: -1 is not at least 1"},
-		{"labels", good, []int{0, 2}, "", fault.Data, "training labels: sample 1: label 2"},
+		{"labels", good, []int{0, 2}, "", fault.Data, "labels: sample 1: label 2"},
 		{"no labels", good, nil, "", fault.Data, "no samples"},
 		{"closed form", head.Settings{Loss: "ncm"}, []int{0, 1}, "", fault.Config, "loss: ncm is a closed form"},
-		{"cross-fit", head.Settings{Kappa: calib.Slope{CrossFit: 3}}, []int{0, 1}, "", fault.Config, "kappa: slope:crossfit=3"},
+		{"cross-fit", head.Settings{Kappa: calib.Slope{CrossFit: 3}}, []int{0, 1}, "", fault.Config,
+			"kappa: slope:crossfit=3"},
 		{"forward", good, []int{0, 1}, "forward", fault.Other, "broken forward"},
 		{"backward", good, []int{0, 1}, "backward", fault.Other, "broken backward"},
 		{"predict", good, []int{0, 1}, "predict", fault.Other, "validation data: broken predict"},
 		{"diverges", head.Settings{Loss: "la", LR: 1e300}, []int{0, 1}, "", fault.Config, "diverged in epoch 1"},
-		{"name", changed(func(s *head.State) { s.Params[0].Name = "some" }), []int{0, 1}, "", fault.Data, "the state has no all, [1]"},
-		{"shape", changed(func(s *head.State) { s.Params[0].Shape = []int{2} }), []int{0, 1}, "", fault.Data, "all is [2]"},
-		{"optimizer", changed(func(s *head.State) { s.Params[0].Second = []float32{1} }), []int{0, 1}, "", fault.Data, "all, [1], has 1 and 1 moments"},
-		{"more", changed(func(s *head.State) { s.Params = append(s.Params, s.Params[0]) }), []int{0, 1}, "", fault.Data, "the state has all, [1], which is not"},
+		{"name", changed(func(s *head.State) { s.Params[0].Name = "some" }), []int{0, 1}, "", fault.Data,
+			"the state has no all, [1]"},
+		{"shape", changed(func(s *head.State) { s.Params[0].Shape = []int{2} }), []int{0, 1}, "", fault.Data,
+			"all is [2]"},
+		{"optimizer", changed(func(s *head.State) { s.Params[0].Second = []float32{1} }), []int{0, 1}, "", fault.Data,
+			"all, [1], has 1 and 1 moments"},
+		{"more", changed(func(s *head.State) { s.Params = append(s.Params, s.Params[0]) }), []int{0, 1}, "", fault.Data,
+			"the state has all, [1], which is not"},
 		{"epochs", changed(func(s *head.State) { s.Epoch = 4 }), []int{0, 1}, "", fault.Data, "after epoch 4 of 3"},
-		{"κ", changed(func(s *head.State) { s.Early = make([]calib.Kappa, 3) }), []int{0, 1}, "", fault.Data, "κ for 3 classes"},
+		{"κ", changed(func(s *head.State) { s.Early = make([]calib.Kappa, 3) }), []int{0, 1}, "", fault.Data,
+			"κ for 3 classes"},
 	} {
 		_, err := head.Loop{Settings: c.set, Labels: c.labels, Classes: 2, Held: []int{0, 1}}.Run(t.Context(),
 			&other{values: []float32{1}, fail: c.fail})
@@ -229,14 +246,27 @@ func TestLoopRefusals(t *testing.T) {
 			t.Errorf("%s: %v of kind %q, want %q of kind %q", c.name, err, fault.Of(err), c.want, c.kind)
 		}
 	}
+	_, err = head.Loop{Settings: good, Labels: []int{0, 1}, Classes: 2}.Run(t.Context(), &other{optimizer: "lion"})
+	if err == nil || !strings.Contains(err.Error(), `param all: optimizer "lion"`) {
+		t.Errorf("an unknown optimizer: %v", err)
+	}
 	_, err = head.Loop{Settings: good, Labels: []int{0, 1}, Classes: 2, Held: []int{5}}.Run(t.Context(), &other{})
-	if err == nil || !strings.Contains(err.Error(), "labels held out") {
+	if err == nil || !strings.Contains(err.Error(), "labels: sample 0: label 5") {
 		t.Errorf("a wrong label held out: %v", err)
 	}
 }
 
-// After an error the model is as it was after the last whole epoch, like the state.
+// After an error, in the midst of an epoch too, the model is as it was after the last whole one, like the state.
 func TestLoopRollsBack(t *testing.T) {
+	broken := &other{values: []float32{1}, fail: "forward 6"}
+	loop := head.Loop{Settings: head.Settings{Loss: "ce", Epochs: 3, Batch: 1}, Labels: []int{0, 1, 1}, Classes: 2}
+	var after float32
+	loop.Settings.Events.Epoch = func(head.Epoch, *head.State) { after = broken.values[0] }
+	if s, err := loop.Run(t.Context(), broken); err == nil || s.Epoch != 1 || broken.values[0] != after ||
+		s.Values("all")[0] != after {
+		t.Errorf("%v: broken off after epoch %d at %v, which ended at %v", err, s.Epoch, broken.values, after)
+	}
+
 	d := mixture(1, 6, 4, 30, 15, 6)
 	ctx, cancel := context.WithCancel(t.Context())
 	s := head.Settings{Epochs: 6, Batch: 8, Events: head.Events{Epoch: func(e head.Epoch, _ *head.State) {
@@ -256,6 +286,21 @@ func TestLoopRollsBack(t *testing.T) {
 	}
 	if state.Values("none") != nil {
 		t.Error("values of a parameter that is not there")
+	}
+}
+
+// A parameter's own rate of learning is relative to that of the settings.
+func TestRate(t *testing.T) {
+	end := func(lr, rate float64) float32 {
+		m := &other{values: []float32{1}, rate: rate}
+		loop := head.Loop{Settings: head.Settings{Loss: "ce", Epochs: 3, LR: lr}, Labels: []int{0, 1, 1}, Classes: 2}
+		if _, err := loop.Run(t.Context(), m); err != nil {
+			t.Fatal(err)
+		}
+		return m.values[0]
+	}
+	if end(0.5, 0) != end(0.5, 1) || end(0.5, 0.5) != end(0.25, 0) || end(0.5, 0.5) == end(0.5, 0) {
+		t.Errorf("ends at %v, %v, %v", end(0.5, 0), end(0.5, 0.5), end(0.25, 0))
 	}
 }
 

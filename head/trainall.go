@@ -42,7 +42,7 @@ func TrainAll(ctx context.Context, data Data, sets []Settings) ([]*Result, error
 		return nil, err
 	}
 	workers := runtime.GOMAXPROCS(0)
-	shared := map[preparation]*prepared{}
+	shared := map[[4]any]*prepared{}
 	for _, s := range sets {
 		s = s.WithDefaults()
 		if shared[s.preparation()] != nil {

@@ -14,21 +14,28 @@ import (
 	"time"
 )
 
-// The errors of a Hub. An error of another kind is the file system's, or the context's when it was cancelled.
+// The errors of a Hub. An error of another kind is the file system's, or the context's when it was cancelled. Their method
+// Kind says what a caller can do: "config", see to a setting, or "data", see to a file.
 var (
 	// ErrNetwork says that the hub did not answer, or not usefully: it may when asked again.
 	ErrNetwork = errors.New("the hub cannot be reached")
 	// ErrAccess says that the hub wants a token, another token, or terms to be accepted.
-	ErrAccess = errors.New("no access")
+	ErrAccess error = &sentinel{"no access", "config"}
 	// ErrSetting says that a field of Hub, or the environment variable behind it, cannot be right.
-	ErrSetting = errors.New("bad setting")
+	ErrSetting error = &sentinel{"bad setting", "config"}
 	// ErrNotPulled says that a known backbone is not on this machine.
-	ErrNotPulled = errors.New("not on this machine")
+	ErrNotPulled error = &sentinel{"not on this machine", "data"}
 	// ErrCorrupt says that a file's content is not what its digest promises.
-	ErrCorrupt = errors.New("corrupt")
+	ErrCorrupt error = &sentinel{"corrupt", "data"}
 	// ErrChanged says that the hub now has another file than the one that was pulled first.
-	ErrChanged = errors.New("changed on the hub")
+	ErrChanged error = &sentinel{"changed on the hub", "data"}
 )
+
+// sentinel is an error of a kind.
+type sentinel struct{ text, kind string }
+
+func (s *sentinel) Error() string { return s.text }
+func (s *sentinel) Kind() string  { return s.kind }
 
 const defaultEndpoint = "https://huggingface.co"
 

@@ -9,8 +9,8 @@ import (
 	"strings"
 )
 
-// ErrUnknown is wrapped by the error of Lookup for a name that no backbone has.
-var ErrUnknown = errors.New("no such backbone")
+// ErrUnknown is wrapped by the error of Lookup for a name that no backbone has. Its kind is "config".
+var ErrUnknown error = &sentinel{"no such backbone", "config"}
 
 // ErrNotEmbedded is wrapped by the error of Bytes for a backbone that must be fetched first.
 var ErrNotEmbedded = errors.New("the backbone is not embedded in this program")

@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"os"
 	"regexp"
 	"slices"
@@ -174,5 +175,23 @@ func TestListIsACopy(t *testing.T) {
 	list[0].Name, list[0].Preprocess[0] = "changed", 'x'
 	if Default().Name == "changed" || !json.Valid(Default().Preprocess) {
 		t.Error("a change to List's result reached the registry")
+	}
+}
+
+func TestKinds(t *testing.T) {
+	for err, want := range map[error]string{
+		ErrUnknown: "config", ErrAccess: "config", ErrSetting: "config",
+		ErrNotPulled: "data", ErrCorrupt: "data", ErrChanged: "data", ErrNetwork: "",
+	} {
+		got := ""
+		if kind, ok := errors.AsType[interface {
+			error
+			Kind() string
+		}](fmt.Errorf("wrapped: %w", err)); ok {
+			got = kind.Kind()
+		}
+		if got != want {
+			t.Errorf("%v is of kind %q, want %q", err, got, want)
+		}
 	}
 }

@@ -18,20 +18,21 @@ import (
 func appendCUDA(options *ort.SessionOptions) error {
 	missing := nvidia.load()
 	cuda, err := ort.NewCUDAProviderOptions() // succeeds on a library without CUDA too
+	if err == nil {
+		defer cuda.Destroy()
+		err = cuda.Update(map[string]string{"use_tf32": "0", "cudnn_conv_algo_search": "HEURISTIC"})
+	}
+	if err == nil {
+		err = options.AppendExecutionProviderCUDA(cuda)
+	}
 	if err != nil {
-		return cudaError(err, missing)
-	}
-	defer cuda.Destroy()
-	if err := cuda.Update(map[string]string{"use_tf32": "0", "cudnn_conv_algo_search": "HEURISTIC"}); err != nil {
-		return cudaError(err, missing)
-	}
-	if err := options.AppendExecutionProviderCUDA(cuda); err != nil {
 		return cudaError(err, missing)
 	}
 	return nil
 }
 
-const gpuBuild = "get a GPU build of ONNX Runtime with `scripts/runtime.sh --gpu FOLDER` and set " + LibraryEnv + " to that folder"
+const gpuBuild = "get a GPU build of ONNX Runtime with `scripts/runtime.sh --gpu FOLDER` and set " + LibraryEnv +
+	" to that folder"
 
 const driverFix = "install the NVIDIA driver; in a container, start it with the GPU (--gpus all)"
 
@@ -41,22 +42,33 @@ var faults = []struct {
 	said         []string // any of these
 	missing, fix string
 }{
-	{[]string{"not enabled in this build", "not been enabled"}, "this ONNX Runtime library is built without CUDA", gpuBuild},
-	{[]string{"driver version is insufficient", "cuda failure 35:"}, "the NVIDIA driver is missing or too old for this library's CUDA",
-		"install a driver for that CUDA version (nvidia-smi shows the one that the present driver can), or take a library built for an older CUDA (scripts/runtime.sh --gpu --cuda 12)"},
+	{[]string{"not enabled in this build", "not been enabled"},
+		"this ONNX Runtime library is built without CUDA", gpuBuild},
+	{[]string{"driver version is insufficient", "cuda failure 35:"},
+		"the NVIDIA driver is missing or too old for this library's CUDA",
+		"install a driver for that CUDA version (nvidia-smi shows the one that the present driver can), or take a library " +
+			"built for an older CUDA (scripts/runtime.sh --gpu --cuda 12)"},
 	{[]string{"no cuda-capable device", "cuda failure 100:"}, "no CUDA device is visible",
 		"check nvidia-smi and CUDA_VISIBLE_DEVICES (in a container, --gpus all), or use the provider cpu"},
-	{[]string{"invalid device ordinal", "invalid device id"}, "there is no such CUDA device", "check CUDA_VISIBLE_DEVICES against nvidia-smi -L"},
-	{[]string{"system not yet initialized", "cuda failure 802:"}, "the GPU system is not initialised", "start NVIDIA's fabric manager (systemctl start nvidia-fabricmanager)"},
-	{[]string{"unsupported display driver", "cuda failure 803:", "forward compatibility was attempted", "cuda failure 804:"},
-		"the NVIDIA driver and its user libraries (libcuda) are of different versions", "reboot after a driver update; in a container, remove its CUDA compat libraries"},
-	{[]string{"no kernel image", "nokernelimage", "cuda failure 209:"}, "the library has no code for this GPU", "use a library built for the GPU's compute capability"},
+	{[]string{"invalid device ordinal", "invalid device id"}, "there is no such CUDA device",
+		"check CUDA_VISIBLE_DEVICES against nvidia-smi -L"},
+	{[]string{"system not yet initialized", "cuda failure 802:"}, "the GPU system is not initialised",
+		"start NVIDIA's fabric manager (systemctl start nvidia-fabricmanager)"},
+	{[]string{"unsupported display driver", "cuda failure 803:", "cuda failure 804:",
+		"forward compatibility was attempted"},
+		"the NVIDIA driver and its user libraries (libcuda) are of different versions",
+		"reboot after a driver update; in a container, remove its CUDA compat libraries"},
+	{[]string{"no kernel image", "nokernelimage", "cuda failure 209:"}, "the library has no code for this GPU",
+		"use a library built for the GPU's compute capability"},
 	{[]string{"cudnn is not available", "cudnn library was not found"}, "cuDNN (libcudnn.so.9) is missing", ""},
 	{[]string{"cudnn_status_not_initialized", "cudnn_status_sublibrary", "cudnn_status_version_mismatch", "libcudnn_"},
-		"cuDNN does not start", "install all of cuDNN 9 in one place, of one version, and no other version in LD_LIBRARY_PATH"},
+		"cuDNN does not start",
+		"install all of cuDNN 9 in one place, of one version, and no other version in LD_LIBRARY_PATH"},
 	{[]string{"undefined symbol", "not defined in file", "invalid elf header", "file too short"},
-		"NVIDIA's libraries do not fit together", "keep libraries of one CUDA version in LD_LIBRARY_PATH, or take it out and install them beside the library"},
-	{[]string{"out of memory", "failed to allocate memory", "cublas_status_alloc_failed"}, "GPU memory", "end other programs on the GPU (nvidia-smi lists them), or use a smaller batch"},
+		"NVIDIA's libraries do not fit together",
+		"keep libraries of one CUDA version in LD_LIBRARY_PATH, or take it out and install them beside the library"},
+	{[]string{"out of memory", "failed to allocate memory", "cublas_status_alloc_failed"}, "GPU memory",
+		"end other programs on the GPU (nvidia-smi lists them), or use a smaller batch"},
 }
 
 var missingLibrary = regexp.MustCompile(`(lib[\w+-]+\.so[.\d]*): cannot open shared object file`)
@@ -66,7 +78,8 @@ func cudaError(err error, missing []string) *ProviderError {
 	if e := cudaFault(err, missing); e != nil {
 		return e
 	}
-	return &ProviderError{Provider: CUDA, Missing: "CUDA does not start", Fix: "check nvidia-smi, or use the provider cpu", Err: err}
+	const fix = "check nvidia-smi, or use the provider cpu"
+	return &ProviderError{Provider: CUDA, Missing: "CUDA does not start", Fix: fix, Err: err}
 }
 
 // cudaFault is cudaError for what is the machine's fault beyond doubt, and nil for the rest.
@@ -103,10 +116,9 @@ func cudaFault(err error, missing []string) *ProviderError {
 
 // listed is "a is", "a and b are", "a, b and c are".
 func listed(names []string) string {
-	switch n := len(names); n {
-	case 1:
+	last := len(names) - 1
+	if last == 0 {
 		return names[0] + " is"
-	default:
-		return fmt.Sprintf("%s and %s are", strings.Join(names[:n-1], ", "), names[n-1])
 	}
+	return fmt.Sprintf("%s and %s are", strings.Join(names[:last], ", "), names[last])
 }

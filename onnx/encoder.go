@@ -11,15 +11,16 @@ import (
 // Encoder maps images to feature vectors: an [ImageModel] with one output.
 type Encoder struct{ *ImageModel }
 
-// NewEncoder loads a serialised model with one input, float32 [B,3,H,W], and one output, float32 [B,D], as
-// [graph.Model.Backbone] makes them. B is fixed or dynamic; H, W and D are fixed.
+// NewEncoder loads a serialised model with one input, float32 [B,3,H,W], and one output, float32 [B,D], as package
+// vision's Backbone makes them. B is fixed or dynamic; H, W and D are fixed.
 func NewEncoder(model []byte, o SessionOptions) (*Encoder, error) {
 	m, err := NewImageModel(model, o)
 	if err != nil {
 		return nil, err
 	}
 	if len(m.widths) != 1 {
-		return nil, errors.Join(fmt.Errorf("%w: outputs %v, need the embedding alone", graph.ErrModel, m.Outputs()), m.Close())
+		err := fmt.Errorf("%w: outputs %v, need the embedding alone", graph.ErrModel, m.Outputs())
+		return nil, errors.Join(err, m.Close())
 	}
 	return &Encoder{m}, nil
 }

@@ -8,8 +8,8 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"github.com/vitft/vitft/onnx/graph"
 	"github.com/vitft/vitft/onnx/graph/onnxpb"
-	"google.golang.org/protobuf/proto"
 )
 
 // Gemm multiplies float32 matrices on ONNX Runtime, whose product reaches what the processor can do. It may be used by
@@ -20,26 +20,27 @@ import (
 // bits depend on that row of op(A) and on op(B) only (TestGemmBits holds ONNX Runtime to it). Threads that other
 // products keep busy are not counted on, so that many small products at once run one thread each.
 //
-// Operands are not copied, except for a transposed A that is shared out. Each of the four combinations of transposes
-// is a session of its own, made when it is first needed and good for all shapes.
+// Operands are not copied, except for a transposed A that is shared out. Each of the four combinations of transposes is
+// a session of its own, made when it is first needed and good for all shapes.
 //
 // With the provider CUDA both operands go to the device and the product comes back, each time. Products that this does
-// not pay for are computed on the CPU, just as with the provider CPU; [Gemm.OnDevice] decides, by default from the shape
-// and the number of threads.
+// not pay for are computed on the CPU, just as with the provider CPU; [Gemm.OnDevice] decides, by default from the
+// shape and the number of threads.
 type Gemm struct {
-	// OnDevice reports whether the product of an m×k and a k×n matrix is computed on CUDA, when that is the provider.
-	// It may be replaced before the first product.
+	// OnDevice reports whether the product of an m×k and a k×n matrix is computed on CUDA, when that is the provider. It
+	// may be replaced before the first product.
 	OnDevice func(m, n, k int) bool
 
 	provider Provider
 	threads  int
 	busy     atomic.Int32 // threads at work on products now
-	sessions map[Provider]*[2][2]gemmSession
+	mu       sync.Mutex   // of sessions
+	sessions map[gemmKey]*Session
 }
 
-type gemmSession struct {
-	sync.Mutex
-	s *Session
+type gemmKey struct {
+	provider       Provider
+	transA, transB bool
 }
 
 // NewGemm returns a matrix product that uses so many threads (0 = GOMAXPROCS) on a provider. [Load] must have been
@@ -48,24 +49,21 @@ func NewGemm(threads int, provider Provider) (*Gemm, error) {
 	if threads <= 0 {
 		threads = runtime.GOMAXPROCS(0)
 	}
-	g := &Gemm{provider: provider, threads: threads, sessions: map[Provider]*[2][2]gemmSession{provider: {}, CPU: {}}}
+	g := &Gemm{provider: provider, threads: threads, sessions: map[gemmKey]*Session{}}
 	g.OnDevice = g.pays
 	s, err := g.session(provider, false, false)
 	if err != nil {
 		return nil, fmt.Errorf("matrix product: %w", err)
 	}
-	if p := s.Provider(); p != provider { // auto has decided
-		g.sessions[p], g.provider = g.sessions[provider], p
-		delete(g.sessions, provider)
-	}
+	g.provider = s.Provider() // auto has decided
 	return g, nil
 }
 
 // Provider returns what the product really runs on.
 func (g *Gemm) Provider() string { return string(g.provider) }
 
-// pays reports whether the device is sure to be faster: whether the copies and the call take less than half the time
-// of the threads. A thread makes 28·10⁹ multiplications a second (BenchmarkGemm on the machine of docs/performance.md).
+// pays reports whether the device is sure to be faster: whether the copies and the call take less than half the time of
+// the threads. A thread makes 28·10⁹ multiplications a second (BenchmarkGemm on the machine of docs/performance.md).
 // The other two figures are no measurements but cautious guesses, for want of a GPU; bench/gpu measures both ways.
 func (g *Gemm) pays(m, n, k int) bool {
 	const (
@@ -82,7 +80,8 @@ func (g *Gemm) pays(m, n, k int) bool {
 // n×k if transB; C is m×n and is overwritten. It must not overlap A or B.
 func (g *Gemm) Mul(transA, transB bool, m, n, k int, a, b, c []float32) error {
 	if m < 0 || n < 0 || k < 0 || len(a) < m*k || len(b) < k*n || len(c) < m*n {
-		return fmt.Errorf("matrix product: %d×%d by %d×%d needs %d, %d and %d values, got %d, %d and %d", m, k, k, n, m*k, k*n, m*n, len(a), len(b), len(c))
+		return fmt.Errorf("matrix product: %d×%d by %d×%d needs %d, %d and %d values, got %d, %d and %d",
+			m, k, k, n, m*k, k*n, m*n, len(a), len(b), len(c))
 	}
 	if m == 0 || n == 0 {
 		return nil
@@ -176,44 +175,33 @@ func cut(buffer, a []float32, width, from, to int) []float32 {
 
 // Close frees the sessions, after the products in progress.
 func (g *Gemm) Close() error {
-	for _, sessions := range g.sessions {
-		for i := range sessions {
-			for j := range sessions[i] {
-				slot := &sessions[i][j]
-				slot.Lock()
-				if slot.s != nil {
-					slot.s.Close()
-				}
-				slot.Unlock()
-			}
-		}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	var errs []error
+	for _, s := range g.sessions {
+		errs = append(errs, s.Close())
 	}
-	return nil
+	return errors.Join(errs...)
 }
 
 func (g *Gemm) session(p Provider, transA, transB bool) (*Session, error) {
-	slot := &g.sessions[p][index(transA)][index(transB)]
-	slot.Lock()
-	defer slot.Unlock()
-	if slot.s != nil {
-		return slot.s, nil
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if s := g.sessions[gemmKey{p, transA, transB}]; s != nil {
+		return s, nil
 	}
 	model, err := gemmModel(transA, transB)
 	if err != nil {
 		return nil, err
 	}
 	// Threads share out the work in Mul; see Gemm.
-	slot.s, err = newSession(model, SessionOptions{Provider: p, Threads: 1}, func(s *Session) error {
+	s, err := newSession(model, SessionOptions{Provider: p, Threads: 1}, func(s *Session) error {
 		return mul(s, transA, transB, 1, 1, 1, []float32{1}, []float32{1}, []float32{0})
 	})
-	return slot.s, err
-}
-
-func index(b bool) int {
-	if b {
-		return 1
+	if err == nil {
+		g.sessions[gemmKey{s.Provider(), transA, transB}] = s
 	}
-	return 0
+	return s, err
 }
 
 func dims(rows, cols int, transposed bool) []int64 {
@@ -225,28 +213,19 @@ func dims(rows, cols int, transposed bool) []int64 {
 
 // gemmModel is a model of a single Gemm node with matrices of any size.
 func gemmModel(transA, transB bool) ([]byte, error) {
-	flag := func(name string, on bool) *onnxpb.AttributeProto {
-		return &onnxpb.AttributeProto{Name: &name, Type: onnxpb.AttributeProto_INT.Enum(), I: proto.Int64(int64(index(on)))}
+	m := graph.New("gemm", 13)
+	flag := func(name string, on bool) *graph.Attribute {
+		return graph.IntAttr(name, map[bool]int64{true: 1}[on])
 	}
-	swap := func(rows, cols string, trans bool) (string, string) {
-		if trans {
-			return cols, rows
+	graph.NewBuilder(m, "").Node("Gemm", []string{"a", "b"}, "c", flag("transA", transA), flag("transB", transB))
+	matrix := func(name, rows, cols string, transposed bool) *onnxpb.ValueInfoProto {
+		if transposed {
+			rows, cols = cols, rows
 		}
-		return rows, cols
+		return graph.Declare(graph.Value{Name: name, Type: "float32", Shape: []int64{-1, -1}}, rows, cols)
 	}
-	aRows, aCols := swap("m", "k", transA)
-	bRows, bCols := swap("k", "n", transB)
-	return proto.Marshal(&onnxpb.ModelProto{
-		IrVersion:   proto.Int64(8),
-		OpsetImport: []*onnxpb.OperatorSetIdProto{{Version: proto.Int64(13)}},
-		Graph: &onnxpb.GraphProto{
-			Name: proto.String("gemm"),
-			Node: []*onnxpb.NodeProto{{
-				OpType: proto.String("Gemm"), Input: []string{"a", "b"}, Output: []string{"c"},
-				Attribute: []*onnxpb.AttributeProto{flag("transA", transA), flag("transB", transB)},
-			}},
-			Input:  []*onnxpb.ValueInfoProto{valueInfo("a", aRows, aCols), valueInfo("b", bRows, bCols)},
-			Output: []*onnxpb.ValueInfoProto{valueInfo("c", "m", "n")},
-		},
-	})
+	g := m.Graph()
+	g.Input = []*onnxpb.ValueInfoProto{matrix("a", "m", "k", transA), matrix("b", "k", "n", transB)}
+	g.Output = []*onnxpb.ValueInfoProto{matrix("c", "m", "n", false)}
+	return m.Bytes()
 }

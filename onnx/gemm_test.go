@@ -75,8 +75,8 @@ func TestGemm(t *testing.T) {
 	}
 }
 
-// TestGemmPays holds the rule to cases that are beyond doubt: the product of a training step of a small head is not worth
-// a copy to the device, that of a large head on few threads is.
+// TestGemmPays holds the rule to cases that are beyond doubt: the product of a training step of a small head is not
+// worth a copy to the device, that of a large head on few threads is.
 func TestGemmPays(t *testing.T) {
 	for _, x := range []struct {
 		threads, m, n, k int

@@ -2,6 +2,7 @@ package onnx
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"sync"
@@ -11,10 +12,10 @@ import (
 
 // ImageModel runs a model that maps each image to a row of every output. It may be used by many goroutines at once.
 //
-// On the CPU the rows of an image have the same bits whatever the other images of the batch are, however many they
-// are, wherever in the batch it stands, and whatever the number of threads. ONNX Runtime gives that for float32
-// weights, which it packs beforehand: every row of a product is then summed in the same order. It does not for products
-// in float16, and cannot for a model that is quantised dynamically, with scales that span the batch; and a product with
+// On the CPU the rows of an image have the same bits whatever the other images of the batch are, however many they are,
+// wherever in the batch it stands, and whatever the number of threads. ONNX Runtime gives that for float32 weights,
+// which it packs beforehand: every row of a product is then summed in the same order. It does not for products in
+// float16, and cannot for a model that is quantised dynamically, with scales that span the batch; and a product with
 // unpacked weights is summed in an order that depends on its shape and the threads. Such models are run one image at a
 // time; see [ImageModel.OneByOne]. A mean over tokens may be summed in another order when the batch is one image; where
 // it is, a single image is run twice. On CUDA nothing of this is promised.
@@ -37,7 +38,8 @@ type paddedBatch struct {
 
 var (
 	// batchVariant lists the operators whose results for one image depend on the batch.
-	batchVariant = []string{"DynamicQuantizeLinear", "DynamicQuantizeMatMul", "MatMulIntegerToFloat", "DequantizeLinear", "MatMulNBits", "MatMulBnb4"}
+	batchVariant = []string{"DynamicQuantizeLinear", "DynamicQuantizeMatMul", "MatMulIntegerToFloat", "DequantizeLinear",
+		"MatMulNBits", "MatMulBnb4"}
 	// means lists the operators that may sum a batch of one in another order.
 	means = []string{"ReduceMean", "ReduceSum", "GlobalAveragePool"}
 )
@@ -49,8 +51,11 @@ func NewImageModel(model []byte, o SessionOptions) (*ImageModel, error) {
 	if err != nil {
 		return nil, err
 	}
-	if len(sig.Inputs) != 1 || len(sig.Outputs) == 0 || len(sig.Inputs[0].Shape) != 4 || slices.ContainsFunc(sig.Outputs, func(v graph.Value) bool { return len(v.Shape) != 2 }) {
-		return nil, fmt.Errorf("%w: inputs %v, outputs %v, need one image input [B,3,H,W] and outputs [B,D]", graph.ErrModel, sig.Inputs, sig.Outputs)
+	noMatrix := func(v graph.Value) bool { return len(v.Shape) != 2 }
+	if len(sig.Inputs) != 1 || len(sig.Inputs[0].Shape) != 4 || len(sig.Outputs) == 0 ||
+		slices.ContainsFunc(sig.Outputs, noMatrix) {
+		return nil, fmt.Errorf("%w: inputs %v, outputs %v, need one image input [B,3,H,W] and outputs [B,D]",
+			graph.ErrModel, sig.Inputs, sig.Outputs)
 	}
 	in := sig.Inputs[0].Shape
 	m := &ImageModel{batch: int(in[0]), image: in[1:], pixels: int(in[1] * in[2] * in[3])}
@@ -99,7 +104,8 @@ func (m *ImageModel) Run(ctx context.Context, pixels []float32, n int, outputs .
 		fits = fits && len(out) >= n*m.widths[i]
 	}
 	if !fits {
-		return fmt.Errorf("run %d images: %d pixel values and %d outputs, need %d, and %d of %v values an image", n, len(pixels), len(outputs), n*m.pixels, len(m.widths), m.widths)
+		return fmt.Errorf("run %d images: %d pixel values and %d outputs, need %d, and %d of %v values an image",
+			n, len(pixels), len(outputs), n*m.pixels, len(m.widths), m.widths)
 	}
 	step := n
 	if m.batch > 0 {
@@ -188,16 +194,10 @@ func (m *ImageModel) aloneDiffers() (bool, error) {
 	}
 	alone, beside := m.room(1), m.room(2)
 	ctx := context.Background()
-	if err := m.exactly(ctx, 1, pixels[:m.pixels], alone); err != nil {
-		return false, err
-	}
-	if err := m.exactly(ctx, 2, pixels, beside); err != nil {
-		return false, err
-	}
+	err := errors.Join(m.exactly(ctx, 1, pixels[:m.pixels], alone), m.exactly(ctx, 2, pixels, beside))
+	differ := false
 	for i := range alone {
-		if !slices.Equal(alone[i], beside[i][:m.widths[i]]) {
-			return true, nil
-		}
+		differ = differ || !slices.Equal(alone[i], beside[i][:m.widths[i]])
 	}
-	return false, nil
+	return differ, err
 }

@@ -1,6 +1,7 @@
 package onnx
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -60,11 +61,7 @@ func Find(explicit string) (Library, error) {
 		if c.Path != "" {
 			fmt.Fprintf(&b, " (%s)", c.Path)
 		}
-		if c.Err != nil {
-			fmt.Fprintf(&b, ": %v", c.Err)
-		} else {
-			b.WriteString(": none")
-		}
+		fmt.Fprintf(&b, ": %v", cmp.Or(c.Err, errors.New("none")))
 	}
 	fmt.Fprintf(&b, "\nrun `make setup` in the repository, or set %s to the path of %s", LibraryEnv, libraryName())
 	return Library{}, fmt.Errorf("%w: %s", ErrRuntime, b.String())
@@ -98,7 +95,8 @@ func places() []place {
 		if real, err := filepath.EvalSymlinks(exe); err == nil {
 			exe = real
 		}
-		ps = append(ps, place{"next to the program", filepath.Dir(exe)}, place{"next to the program", filepath.Join(filepath.Dir(exe), "lib")})
+		const beside = "next to the program"
+		ps = append(ps, place{beside, filepath.Dir(exe)}, place{beside, filepath.Join(filepath.Dir(exe), "lib")})
 	}
 	if cache, err := os.UserCacheDir(); err == nil {
 		ps = append(ps, place{"cache folder", filepath.Join(cache, "vitft", "lib")})
@@ -110,11 +108,12 @@ func places() []place {
 }
 
 func systemFolders() []string {
-	if runtime.GOOS == "darwin" {
-		return append(filepath.SplitList(os.Getenv("DYLD_LIBRARY_PATH")), "/opt/homebrew/lib", "/usr/local/lib", "/usr/lib")
+	env, dirs := "DYLD_LIBRARY_PATH", []string{"/opt/homebrew/lib", "/usr/local/lib", "/usr/lib"}
+	if runtime.GOOS != "darwin" {
+		triple := map[string]string{"amd64": "x86_64-linux-gnu", "arm64": "aarch64-linux-gnu"}[runtime.GOARCH]
+		env, dirs = "LD_LIBRARY_PATH", []string{"/usr/local/lib", filepath.Join("/usr/lib", triple), "/usr/lib64", "/usr/lib"}
 	}
-	triple := map[string]string{"amd64": "x86_64-linux-gnu", "arm64": "aarch64-linux-gnu"}[runtime.GOARCH]
-	return append(filepath.SplitList(os.Getenv("LD_LIBRARY_PATH")), "/usr/local/lib", filepath.Join("/usr/lib", triple), "/usr/lib64", "/usr/lib")
+	return append(filepath.SplitList(os.Getenv(env)), dirs...)
 }
 
 // named examines a path that the user gave; it must be there.
@@ -143,7 +142,7 @@ func inFolder(source, dir string) Candidate {
 	}
 	var best string
 	for _, e := range entries {
-		if isLibrary(e.Name()) && (best == "" || preferred(e.Name(), best)) {
+		if _, ok := libraryVersion(e.Name()); ok && (best == "" || preferred(e.Name(), best)) {
 			best = e.Name()
 		}
 	}
@@ -174,14 +173,9 @@ func libraryName() string {
 	return "libonnxruntime.so"
 }
 
-// isLibrary accepts libonnxruntime.so, libonnxruntime.so.1.30.0, libonnxruntime.dylib and libonnxruntime.1.30.0.dylib,
-// and none of the provider libraries beside them.
-func isLibrary(name string) bool {
-	_, ok := libraryVersion(name)
-	return ok
-}
-
-// libraryVersion returns the numbers in a library's file name, none for the plain name.
+// libraryVersion returns the numbers in a library's file name, none for the plain name. It accepts libonnxruntime.so,
+// libonnxruntime.so.1.30.0, libonnxruntime.dylib and libonnxruntime.1.30.0.dylib, and none of the provider libraries
+// beside them.
 func libraryVersion(name string) (version []int, ok bool) {
 	rest, ok := strings.CutPrefix(name, "libonnxruntime")
 	if !ok {
@@ -217,14 +211,8 @@ func preferred(a, b string) bool {
 
 // apiLevel returns the highest C API level that a version of the library offers: its minor number.
 func apiLevel(version string) int {
-	parts := strings.SplitN(version, ".", 3)
-	if len(parts) < 2 || parts[0] != "1" {
-		return 0
-	}
-	n, err := strconv.Atoi(parts[1])
-	if err != nil {
-		return 0
-	}
+	var n int
+	fmt.Sscanf(version, "1.%d", &n) // 0 where it is of another form
 	return n
 }
 
@@ -233,8 +221,8 @@ var loaded struct {
 	lib *Library
 }
 
-// Load loads the library into the process. Loading the same one again does nothing; a process cannot change to
-// another one.
+// Load loads the library into the process. Loading the same one again does nothing; a process cannot change to another
+// one.
 func Load(lib Library) error {
 	loaded.Lock()
 	defer loaded.Unlock()
@@ -242,7 +230,8 @@ func Load(lib Library) error {
 		if loaded.lib.Path == lib.Path {
 			return nil
 		}
-		return fmt.Errorf("%w: load %s: this process already uses %s; start a new one to change the library", ErrRuntime, lib.Path, loaded.lib.Path)
+		return fmt.Errorf("%w: load %s: this process already uses %s; start a new one to change the library",
+			ErrRuntime, lib.Path, loaded.lib.Path)
 	}
 	ort.SetSharedLibraryPath(lib.Path)
 	// Whatever goes wrong comes back as an error; the runtime's own log on stderr would only say it a second time.

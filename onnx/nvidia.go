@@ -28,7 +28,6 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"unsafe"
 )
 
 // The CUDA provider needs libraries of NVIDIA's that the loader finds in few places: people have them as pip packages,
@@ -119,7 +118,8 @@ func (l *nvidiaLibraries) loadFor(provider string) {
 func (l *nvidiaLibraries) open(name string) bool {
 	var paths []string
 	if name == driver { // it comes with the driver, and toolkits have a stub of the same name
-		paths = []string{name, "/usr/local/nvidia/lib64/" + name, "/usr/lib/wsl/lib/" + name, "/run/opengl-driver/lib/" + name}
+		paths = []string{name, "/usr/local/nvidia/lib64/" + name, "/usr/lib/wsl/lib/" + name,
+			"/run/opengl-driver/lib/" + name}
 	} else {
 		paths = []string{filepath.Join(l.dir, name), name}
 		for _, pattern := range l.places() {
@@ -133,7 +133,8 @@ func (l *nvidiaLibraries) open(name string) bool {
 				continue
 			}
 		}
-		if handle, err := dlopenNow(path); err == nil {
+		// With all its symbols: what does not fit the others is refused here, and does not end the process later.
+		if handle, err := dlopen(path, C.RTLD_NOW|C.RTLD_LOCAL); err == nil {
 			l.paths[name] = C.GoString(C.vitft_origin(handle))
 			return true
 		}
@@ -141,8 +142,8 @@ func (l *nvidiaLibraries) open(name string) bool {
 	return false
 }
 
-// places are patterns of folders where pip and NVIDIA's installers put libraries: "nvidia" beside ONNX Runtime or beside
-// the Python package that it is part of, that of the active environment, and the toolkit.
+// places are patterns of folders where pip and NVIDIA's installers put libraries: "nvidia" beside ONNX Runtime or
+// beside the Python package that it is part of, that of the active environment, and the toolkit.
 func (l *nvidiaLibraries) places() []string {
 	wheels := filepath.Join("nvidia", "*", "lib")
 	ps := []string{filepath.Join(l.dir, wheels), filepath.Join(l.dir, "..", "..", wheels)}
@@ -178,7 +179,8 @@ func (l *nvidiaLibraries) cure(names []string) string {
 		}
 		cures = append(cures, "pip install"+target+" "+strings.Join(packages, " "))
 	} else if !slices.Equal(names, []string{driver}) {
-		cures = append(cures, "install the CUDA libraries of the versions in these names and add their folder to LD_LIBRARY_PATH")
+		cures = append(cures, "install the CUDA libraries of the versions in these names and add their folder to "+
+			"LD_LIBRARY_PATH")
 	}
 	if slices.Contains(names, driver) {
 		cures = append(cures, driverFix)
@@ -190,8 +192,8 @@ func (l *nvidiaLibraries) cure(names []string) string {
 func (l *nvidiaLibraries) pip(name string) string {
 	base, _, _ := strings.Cut(name, ".so.")
 	base = map[string]string{
-		"libcublas": "cublas", "libcublasLt": "cublas", "libcudart": "cuda-runtime", "libcurand": "curand", "libcufft": "cufft",
-		"libnvrtc": "cuda-nvrtc", "libnvJitLink": "nvjitlink", "libcudnn": "cudnn",
+		"libcublas": "cublas", "libcublasLt": "cublas", "libcudart": "cuda-runtime", "libcurand": "curand",
+		"libcufft": "cufft", "libnvrtc": "cuda-nvrtc", "libnvJitLink": "nvjitlink", "libcudnn": "cudnn",
 	}[base]
 	switch {
 	case base == "" || l.major == "":
@@ -206,7 +208,3 @@ func (l *nvidiaLibraries) pip(name string) string {
 	}
 	return "nvidia-" + base + "==" + l.major + ".*"
 }
-
-// dlopenNow loads a library with all its symbols: one that does not fit the others is refused here, and does not end
-// the process later.
-func dlopenNow(path string) (unsafe.Pointer, error) { return dlopen(path, C.RTLD_NOW|C.RTLD_LOCAL) }

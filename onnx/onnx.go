@@ -1,6 +1,6 @@
-// Package onnx runs ONNX models on ONNX Runtime: it finds and loads the shared library, chooses the execution
-// provider, runs sessions and multiplies matrices. It is the only package that needs cgo; nothing of ONNX Runtime is
-// needed to build it.
+// Package onnx runs ONNX models on ONNX Runtime: it finds and loads the shared library, chooses the execution provider,
+// runs sessions and multiplies matrices. It is the only package that needs cgo; nothing of ONNX Runtime is needed to
+// build it.
 //
 // # Basics
 //
@@ -12,7 +12,7 @@
 //	err = enc.Run(ctx, pixels, n, features)
 //
 // [Session] runs any model with float32 inputs and outputs, [Encoder] one that maps images to feature vectors (what
-// [github.com/vitft/vitft/onnx/graph] cuts out of a model file), and [Gemm] multiplies matrices. All three may be
+// [github.com/vitft/vitft/onnx/vision] cuts out of a model file), and [Gemm] multiplies matrices. All three may be
 // shared between goroutines, stop within one graph node when their context ends, and may be closed while in use.
 //
 // # Determinism
@@ -33,11 +33,10 @@ package onnx
 
 // ErrRuntime means that the runtime library or the execution provider cannot be used on this machine. Its kind is
 // "runtime".
-var ErrRuntime error = runtimeError{}
+var ErrRuntime error = &sentinel{"onnx runtime not usable", "runtime"}
 
-type runtimeError struct{}
+// sentinel is an error with what a caller can do about it: see to the machine, to the data or to a setting.
+type sentinel struct{ text, kind string }
 
-func (runtimeError) Error() string { return "onnx runtime not usable" }
-
-// Kind says what a caller can do: see to the runtime library or the provider.
-func (runtimeError) Kind() string { return "runtime" }
+func (s *sentinel) Error() string { return s.text }
+func (s *sentinel) Kind() string  { return s.kind }

@@ -10,11 +10,13 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/vitft/vitft/onnx/graph"
+	"github.com/vitft/vitft/onnx/vision"
 )
 
 // needRuntime loads the runtime library, or skips the test.
@@ -48,9 +50,9 @@ func sharedModel(t testing.TB) *graph.Model {
 	return m
 }
 
-func backbone(t testing.TB, m *graph.Model, c graph.FeatureChoice) ([]byte, *graph.Model) {
+func backbone(t testing.TB, m *graph.Model, c vision.FeatureChoice) ([]byte, *graph.Model) {
 	t.Helper()
-	cut, _, err := m.Backbone(c)
+	cut, _, err := vision.Backbone(m, c)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -81,7 +83,7 @@ func randoms(seed uint64, n int) []float32 {
 	return v
 }
 
-// fixturePixels are the images that graph/testdata/make.py computes.
+// fixturePixels are the images that vision/testdata/make.py computes.
 func fixturePixels(n int) []float32 {
 	v := make([]float32, n*3*16*16)
 	for i := range v {
@@ -93,7 +95,7 @@ func fixturePixels(n int) []float32 {
 // TestFixtures runs every kind of model that graph understands and compares with ONNX Runtime's Python binding.
 func TestFixtures(t *testing.T) {
 	needRuntime(t)
-	data, err := os.ReadFile("graph/testdata/expected.json")
+	data, err := os.ReadFile("vision/testdata/expected.json")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -104,11 +106,11 @@ func TestFixtures(t *testing.T) {
 	for file, choices := range expected {
 		for pooling, want := range choices {
 			t.Run(file+"/"+pooling, func(t *testing.T) {
-				m, err := graph.Read(filepath.Join("graph", "testdata", file))
+				m, err := graph.Read(filepath.Join("vision", "testdata", file))
 				if err != nil {
 					t.Fatal(err)
 				}
-				model, cut := backbone(t, m, graph.FeatureChoice{Pooling: graph.Pooling(pooling)})
+				model, cut := backbone(t, m, vision.FeatureChoice{Pooling: vision.Pooling(pooling)})
 				e := newEncoder(t, model, SessionOptions{Provider: CPU, ExternalDataDir: cut.Dir()})
 				pixels := fixturePixels(len(want))
 				if file == "uint8.onnx" { // values in [0,1] are what such a model takes
@@ -140,13 +142,14 @@ func TestFixtures(t *testing.T) {
 // number of threads.
 func TestBatchInvariance(t *testing.T) {
 	needRuntime(t)
-	for _, file := range []string{"pooled.onnx", "gemm.onnx", "clip.onnx", "tanh_pooler.onnx", "float16.onnx", "batch2.onnx", "opset18.onnx"} {
+	for _, file := range []string{"pooled.onnx", "gemm.onnx", "clip.onnx", "tanh_pooler.onnx", "float16.onnx",
+		"batch2.onnx", "opset18.onnx"} {
 		t.Run(file, func(t *testing.T) {
-			m, err := graph.Read(filepath.Join("graph", "testdata", file))
+			m, err := graph.Read(filepath.Join("vision", "testdata", file))
 			if err != nil {
 				t.Fatal(err)
 			}
-			model, _ := backbone(t, m, graph.FeatureChoice{})
+			model, _ := backbone(t, m, vision.FeatureChoice{})
 			checkInvariance(t, model, 3*16*16, 32, []int{1, 2, 3, 8, 16, 32})
 		})
 	}
@@ -156,7 +159,7 @@ func TestBatchInvariance(t *testing.T) {
 		if !testing.Short() {
 			batches = append(batches, 16, 32)
 		}
-		model, _ := backbone(t, m, graph.FeatureChoice{})
+		model, _ := backbone(t, m, vision.FeatureChoice{})
 		checkInvariance(t, model, 3*224*224, batches[len(batches)-1], batches)
 	})
 }
@@ -195,8 +198,8 @@ func checkInvariance(t *testing.T, model []byte, image, total int, batches []int
 // TestLogitsOnly cuts the shared model down to its logits; the feature found behind them must be the embedding.
 func TestLogitsOnly(t *testing.T) {
 	m := sharedModel(t)
-	whole, _ := backbone(t, m, graph.FeatureChoice{})
-	behind, cut := backbone(t, m, graph.FeatureChoice{Pooling: graph.PoolLogits})
+	whole, _ := backbone(t, m, vision.FeatureChoice{})
+	behind, cut := backbone(t, m, vision.FeatureChoice{Pooling: vision.PoolLogits})
 	if cut == nil {
 		t.Fatal("no backbone")
 	}
@@ -221,22 +224,26 @@ func TestAppendHead(t *testing.T) {
 	needRuntime(t)
 	const dim, classes, n = 8, 5, 3
 	vec := func(seed uint64, n int) []float32 { return randoms(seed, n) }
-	heads := map[string]graph.Head{
-		"plain":        {Classes: classes, Weight: vec(1, classes*dim)},
-		"affine":       {Classes: classes, Weight: vec(1, classes*dim), Bias: vec(2, classes), Temperature: []float32{1.7}},
-		"standardised": {Classes: classes, Weight: vec(1, classes*dim), Bias: vec(2, classes), Mean: vec(3, dim), InvStd: vec(4, dim)},
-		"cosine":       {Classes: classes, Weight: vec(1, classes*dim), Mean: vec(3, dim), InvStd: vec(4, dim), Normalize: true, Scale: 16},
-		"classwise":    {Classes: classes, Weight: vec(1, classes*dim), Bias: vec(2, classes), Temperature: []float32{0.5, 1, 1.5, 2, 3}},
+	heads := map[string]vision.Head{
+		"plain":  {Classes: classes, Weight: vec(1, classes*dim)},
+		"affine": {Classes: classes, Weight: vec(1, classes*dim), Bias: vec(2, classes), Temperature: []float32{1.7}},
+		"standardised": {Classes: classes, Weight: vec(1, classes*dim), Bias: vec(2, classes), Mean: vec(3, dim),
+			InvStd: vec(4, dim)},
+		"cosine": {Classes: classes, Weight: vec(1, classes*dim), Mean: vec(3, dim), InvStd: vec(4, dim),
+			Normalize: true, Scale: 16},
+		"classwise": {Classes: classes, Weight: vec(1, classes*dim), Bias: vec(2, classes),
+			Temperature: []float32{0.5, 1, 1.5, 2, 3}},
 	}
-	for _, file := range []string{"pooled.onnx", "opset18.onnx", "opset11.onnx", "float16.onnx", "external.onnx", "batch2.onnx"} {
+	for _, file := range []string{"pooled.onnx", "opset18.onnx", "opset11.onnx", "float16.onnx", "external.onnx",
+		"batch2.onnx"} {
 		for name, h := range heads {
 			t.Run(file+"/"+name, func(t *testing.T) {
-				m, err := graph.Read(filepath.Join("graph", "testdata", file))
+				m, err := graph.Read(filepath.Join("vision", "testdata", file))
 				if err != nil {
 					t.Fatal(err)
 				}
-				_, cut := backbone(t, m, graph.FeatureChoice{})
-				if err := errors.Join(cut.Inline(), cut.AppendHead(h)); err != nil {
+				_, cut := backbone(t, m, vision.FeatureChoice{})
+				if err := errors.Join(cut.Inline(), vision.AppendHead(cut, h)); err != nil {
 					t.Fatal(err)
 				}
 				data, err := cut.Bytes()
@@ -274,7 +281,7 @@ func TestAppendHead(t *testing.T) {
 	}
 }
 
-func headInFloat64(h graph.Head, embedding []float32) (logits, probabilities []float64) {
+func headInFloat64(h vision.Head, embedding []float32) (logits, probabilities []float64) {
 	x := make([]float64, len(embedding))
 	norm := 0.0
 	for i, v := range embedding {
@@ -323,7 +330,7 @@ func headInFloat64(h graph.Head, embedding []float32) (logits, probabilities []f
 }
 
 func TestCancel(t *testing.T) {
-	model, _ := backbone(t, sharedModel(t), graph.FeatureChoice{})
+	model, _ := backbone(t, sharedModel(t), vision.FeatureChoice{})
 	e := newEncoder(t, model, SessionOptions{Provider: CPU})
 	const n = 64
 	pixels, features := randoms(3, n*3*224*224), make([]float32, n*e.Dim())
@@ -346,11 +353,11 @@ func TestCancel(t *testing.T) {
 
 func TestCancelOneOfMany(t *testing.T) {
 	needRuntime(t)
-	m, err := graph.Read("graph/testdata/pooled.onnx")
+	m, err := graph.Read("vision/testdata/pooled.onnx")
 	if err != nil {
 		t.Fatal(err)
 	}
-	model, _ := backbone(t, m, graph.FeatureChoice{})
+	model, _ := backbone(t, m, vision.FeatureChoice{})
 	e := newEncoder(t, model, SessionOptions{Provider: CPU, Threads: 1})
 	want := make([]float32, 8)
 	if err := e.Run(t.Context(), fixturePixels(1), 1, want); err != nil {
@@ -381,11 +388,11 @@ func TestCancelOneOfMany(t *testing.T) {
 
 func TestCloseInFlight(t *testing.T) {
 	needRuntime(t)
-	m, err := graph.Read("graph/testdata/pooled.onnx")
+	m, err := graph.Read("vision/testdata/pooled.onnx")
 	if err != nil {
 		t.Fatal(err)
 	}
-	model, _ := backbone(t, m, graph.FeatureChoice{})
+	model, _ := backbone(t, m, vision.FeatureChoice{})
 	e := newEncoder(t, model, SessionOptions{Provider: CPU})
 	var wg sync.WaitGroup
 	started := make(chan struct{}, 4)
@@ -414,11 +421,11 @@ func TestCloseInFlight(t *testing.T) {
 
 func TestSessionErrors(t *testing.T) {
 	needRuntime(t)
-	m, err := graph.Read("graph/testdata/pooled.onnx")
+	m, err := graph.Read("vision/testdata/pooled.onnx")
 	if err != nil {
 		t.Fatal(err)
 	}
-	model, _ := backbone(t, m, graph.FeatureChoice{})
+	model, _ := backbone(t, m, vision.FeatureChoice{})
 	s, err := NewSession(model, SessionOptions{Provider: CPU})
 	if err != nil {
 		t.Fatal(err)
@@ -441,11 +448,12 @@ func TestSessionErrors(t *testing.T) {
 	if _, err := NewSession(model[:len(model)/2], SessionOptions{Provider: CPU}); !errors.Is(err, graph.ErrModel) {
 		t.Errorf("cut short: %v", err)
 	}
-	raw, err := os.ReadFile("graph/testdata/clip.onnx")
+	raw, err := os.ReadFile("vision/testdata/clip.onnx")
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := NewSession(raw, SessionOptions{Provider: CPU}); !errors.Is(err, graph.ErrModel) || !contains(err, "input_ids is int64") {
+	if _, err := NewSession(raw, SessionOptions{Provider: CPU}); !errors.Is(err, graph.ErrModel) ||
+		!contains(err, "input_ids is int64") {
 		t.Errorf("int64 input: %v", err)
 	}
 	if _, err := NewEncoder(raw, SessionOptions{Provider: CPU}); !errors.Is(err, graph.ErrModel) {
@@ -453,10 +461,29 @@ func TestSessionErrors(t *testing.T) {
 	}
 }
 
+// What callers tell errors apart by.
+func TestKinds(t *testing.T) {
+	_, provider := ParseProvider("tpu")
+	_, library := Find(t.TempDir())
+	_, model := NewSession([]byte("no model"), SessionOptions{Provider: CPU})
+	for want, err := range map[string]error{
+		"config": provider, "data": model, "runtime": library,
+		"runtime ": &ProviderError{Provider: CUDA, Missing: "a GPU", Err: errors.New("none")},
+	} {
+		var kind interface{ Kind() string }
+		if !errors.As(err, &kind) || kind.Kind() != strings.TrimSpace(want) {
+			t.Errorf("%v should be of kind %s", err, want)
+		}
+	}
+	if !errors.Is(library, ErrRuntime) || errors.Is(library, graph.ErrModel) || !errors.Is(model, graph.ErrModel) {
+		t.Errorf("%v; %v", library, model)
+	}
+}
+
 // BenchmarkSession measures bare runs of the ViT-Tiny on pixels that are there already: what encoding can reach.
 func BenchmarkSession(b *testing.B) {
 	needRuntime(b)
-	model, _ := backbone(b, sharedModel(b), graph.FeatureChoice{})
+	model, _ := backbone(b, sharedModel(b), vision.FeatureChoice{})
 	s, err := NewSession(model, SessionOptions{Provider: CPU})
 	if err != nil {
 		b.Fatal(err)

@@ -25,6 +25,7 @@ static int vitft_offers(void *get_base, uint32_t level) {
 import "C"
 
 import (
+	"cmp"
 	"debug/elf"
 	"debug/macho"
 	"errors"
@@ -135,11 +136,6 @@ func unreadable(err error) error {
 
 // machine turns the debug packages' names into Go's.
 func machine(name string) string {
-	switch name {
-	case "EM_X86_64", "CpuAmd64":
-		return "amd64"
-	case "EM_AARCH64", "CpuArm64":
-		return "arm64"
-	}
-	return strings.ToLower(strings.TrimPrefix(strings.TrimPrefix(name, "EM_"), "Cpu"))
+	name = strings.ToLower(strings.TrimPrefix(strings.TrimPrefix(name, "EM_"), "Cpu"))
+	return cmp.Or(map[string]string{"x86_64": "amd64", "aarch64": "arm64"}[name], name)
 }

@@ -6,8 +6,7 @@ import (
 	"fmt"
 	"slices"
 
-	"github.com/vitft/vitft/onnx/graph/onnxpb"
-	"google.golang.org/protobuf/proto"
+	"github.com/vitft/vitft/onnx/graph"
 )
 
 // Provider names an execution provider: what the model runs on.
@@ -27,7 +26,7 @@ func ParseProvider(name string) (Provider, error) {
 	case Auto, CPU, CUDA:
 		return p, nil
 	}
-	return "", fmt.Errorf("unknown provider %q; it must be auto, cpu or cuda", name)
+	return "", &sentinel{fmt.Sprintf("unknown provider %q; it must be auto, cpu or cuda", name), "config"}
 }
 
 // ProviderError tells why a provider cannot be used. It wraps [ErrRuntime].
@@ -97,40 +96,12 @@ func probeProvider(p Provider) error {
 
 // probeModel maps an image of one pixel, (r, g, b), to 2 (r + 2g + 3b).
 func probeModel() ([]byte, error) {
-	weight := func(name string, dims []int64, values ...float32) *onnxpb.TensorProto {
-		return &onnxpb.TensorProto{Name: &name, Dims: dims, DataType: proto.Int32(int32(onnxpb.TensorProto_FLOAT)), FloatData: values}
-	}
-	node := func(op, out string, in ...string) *onnxpb.NodeProto {
-		return &onnxpb.NodeProto{OpType: &op, Input: in, Output: []string{out}}
-	}
-	return proto.Marshal(&onnxpb.ModelProto{
-		IrVersion:   proto.Int64(8),
-		OpsetImport: []*onnxpb.OperatorSetIdProto{{Version: proto.Int64(13)}},
-		Graph: &onnxpb.GraphProto{
-			Name: proto.String("probe"),
-			Node: []*onnxpb.NodeProto{
-				node("Conv", "patch", "pixel_values", "kernel"), node("Flatten", "flat", "patch"), node("Gemm", "embedding", "flat", "two"),
-			},
-			Initializer: []*onnxpb.TensorProto{weight("kernel", []int64{1, 3, 1, 1}, 1, 2, 3), weight("two", []int64{1, 1}, 2)},
-			Input:       []*onnxpb.ValueInfoProto{valueInfo("pixel_values", "batch", 3, 1, 1)},
-			Output:      []*onnxpb.ValueInfoProto{valueInfo("embedding", "batch", 1)},
-		},
-	})
-}
-
-// valueInfo declares a float32 tensor; a dimension is a number or, if any, a name.
-func valueInfo(name string, dims ...any) *onnxpb.ValueInfoProto {
-	shape := &onnxpb.TensorShapeProto{}
-	for _, d := range dims {
-		dim := &onnxpb.TensorShapeProto_Dimension{}
-		switch d := d.(type) {
-		case int:
-			dim.Value = &onnxpb.TensorShapeProto_Dimension_DimValue{DimValue: int64(d)}
-		case string:
-			dim.Value = &onnxpb.TensorShapeProto_Dimension_DimParam{DimParam: d}
-		}
-		shape.Dim = append(shape.Dim, dim)
-	}
-	return &onnxpb.ValueInfoProto{Name: &name, Type: &onnxpb.TypeProto{Value: &onnxpb.TypeProto_TensorType{
-		TensorType: &onnxpb.TypeProto_Tensor{ElemType: proto.Int32(int32(onnxpb.TensorProto_FLOAT)), Shape: shape}}}}
+	m := graph.New("probe", 13)
+	b := graph.NewBuilder(m, "probe")
+	x := b.Node("Conv", []string{"pixel_values", b.Floats("kernel", []int64{1, 3, 1, 1}, 1, 2, 3)}, "")
+	x = b.Node("Flatten", []string{x}, "")
+	b.Node("Gemm", []string{x, b.Floats("two", []int64{1, 1}, 2)}, "embedding")
+	m.SetInputs(graph.Value{Name: "pixel_values", Type: "float32", Shape: []int64{graph.Unknown, 3, 1, 1}})
+	m.SetOutputs(graph.Value{Name: "embedding", Type: "float32", Shape: []int64{graph.Unknown, 1}})
+	return m.Bytes()
 }

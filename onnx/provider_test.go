@@ -2,6 +2,7 @@ package onnx
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -11,13 +12,16 @@ import (
 	"time"
 
 	"github.com/vitft/vitft/onnx/graph"
+	"github.com/vitft/vitft/onnx/vision"
 )
 
 // TestCUDAError holds what is made of messages. Those of 1.30.0 were recorded here, on a machine without GPU; the rest
 // are as users of ONNX Runtime reported them, shortened in the middle.
 func TestCUDAError(t *testing.T) {
-	load := "/onnxruntime_src/onnxruntime/core/session/provider_bridge_ort.cc:1988 onnxruntime::Provider& onnxruntime::ProviderLibrary::Get() [ONNXRuntimeError] : 1 : FAIL : Failed to load library /opt/ort/"
-	call := "/onnxruntime_src/onnxruntime/core/providers/cuda/cuda_call.cc:114 std::conditional_t<THRW, void, onnxruntime::common::Status> onnxruntime::CudaCall(…) "
+	load := "/onnxruntime_src/onnxruntime/core/session/provider_bridge_ort.cc:1988 onnxruntime::Provider& " +
+		"onnxruntime::ProviderLibrary::Get() [ONNXRuntimeError] : 1 : FAIL : Failed to load library /opt/ort/"
+	call := "/onnxruntime_src/onnxruntime/core/providers/cuda/cuda_call.cc:114 std::conditional_t<THRW, void, " +
+		"onnxruntime::common::Status> onnxruntime::CudaCall(…) "
 	node := "Non-zero status code returned while running Conv node. Name:'/patch_embed/proj/Conv' Status Message: "
 	for _, x := range []struct {
 		said         string
@@ -25,31 +29,55 @@ func TestCUDAError(t *testing.T) {
 		missing, fix string
 	}{
 		{"CUDA execution provider is not enabled in this build. ", nil, "built without CUDA", "runtime.sh --gpu"},
-		{load + "libonnxruntime_providers_cuda.so with error: libcublasLt.so.13: cannot open shared object file: No such file or directory",
-			[]string{"libcublasLt.so.13", "libcudart.so.13", "libcuda.so.1"}, "libcublasLt.so.13, libcudart.so.13 and libcuda.so.1 are missing", "NVIDIA driver"},
-		{load + "libonnxruntime_providers_cuda.so with error: libnvJitLink.so.13: cannot open shared object file: No such file or directory", nil, "libnvJitLink.so.13 is missing", "LD_LIBRARY_PATH"},
-		{load + "libonnxruntime_providers_cuda.so with error: libcuda.so.1: cannot open shared object file: No such file or directory", []string{driver}, "libcuda.so.1 is missing", "install the NVIDIA driver"},
-		{load + "libonnxruntime_providers_shared.so with error: /opt/ort/libonnxruntime_providers_shared.so: cannot open shared object file: No such file or directory", nil, "libonnxruntime_providers_shared.so is not beside", LibraryEnv},
-		{load + "libonnxruntime_providers_cuda.so with error: /usr/lib/libcublas.so.11: symbol free_gemm_select version libcublasLt.so.11 not defined in file libcublasLt.so.11 with link time reference", nil, "do not fit together", "one CUDA version"},
-		{call + "CUDA failure 35: CUDA driver version is insufficient for CUDA runtime version ; GPU=-1 ; hostname=c4327188c000000 ; file=/onnxruntime_src/onnxruntime/core/providers/cuda/cuda_execution_provider.cc ; line=336 ; expr=cudaSetDevice(info_.device_id); ", nil, "driver is missing or too old", "nvidia-smi"},
-		{call + "CUDA failure 35: CUDA driver version is insufficient for CUDA runtime version ; GPU=-1", []string{driver}, "libcuda.so.1 is missing", "install the NVIDIA driver"},
-		{`FromProviderOptions(const onnxruntime::ProviderOptions&) [ONNXRuntimeError] : 1 : FAIL : provider_options_utils.h:151 Parse Failed to parse provider option "device_id": CUDA failure 100: no CUDA-capable device is detected ; GPU=-1 ; hostname=h ; expr=cudaGetDeviceCount(&num_devices);`, nil, "no CUDA device", "CUDA_VISIBLE_DEVICES"},
+		{load + "libonnxruntime_providers_cuda.so with error: libcublasLt.so.13: cannot open shared object file: No such " +
+			"file or directory",
+			[]string{"libcublasLt.so.13", "libcudart.so.13", "libcuda.so.1"},
+			"libcublasLt.so.13, libcudart.so.13 and libcuda.so.1 are missing", "NVIDIA driver"},
+		{load + "libonnxruntime_providers_cuda.so with error: libnvJitLink.so.13: cannot open shared object file: No such " +
+			"file or directory", nil, "libnvJitLink.so.13 is missing", "LD_LIBRARY_PATH"},
+		{load + "libonnxruntime_providers_cuda.so with error: libcuda.so.1: cannot open shared object file: No such file " +
+			"or directory", []string{driver}, "libcuda.so.1 is missing", "install the NVIDIA driver"},
+		{load + "libonnxruntime_providers_shared.so with error: /opt/ort/libonnxruntime_providers_shared.so: cannot open " +
+			"shared object file: No such file or directory", nil, "libonnxruntime_providers_shared.so is not beside",
+			LibraryEnv},
+		{load + "libonnxruntime_providers_cuda.so with error: /usr/lib/libcublas.so.11: symbol free_gemm_select version " +
+			"libcublasLt.so.11 not defined in file libcublasLt.so.11 with link time reference", nil, "do not fit together",
+			"one CUDA version"},
+		{call + "CUDA failure 35: CUDA driver version is insufficient for CUDA runtime version ; GPU=-1 ; " +
+			"hostname=c4327188c000000 ; file=/onnxruntime_src/onnxruntime/core/providers/cuda/cuda_execution_provider.cc ; " +
+			"line=336 ; expr=cudaSetDevice(info_.device_id); ", nil, "driver is missing or too old", "nvidia-smi"},
+		{call + "CUDA failure 35: CUDA driver version is insufficient for CUDA runtime version ; GPU=-1", []string{driver},
+			"libcuda.so.1 is missing", "install the NVIDIA driver"},
+		{`FromProviderOptions(const onnxruntime::ProviderOptions&) [ONNXRuntimeError] : 1 : FAIL : ` +
+			`provider_options_utils.h:151 Parse Failed to parse provider option "device_id": CUDA failure 100: no ` +
+			`CUDA-capable device is detected ; GPU=-1 ; hostname=h ; expr=cudaGetDeviceCount(&num_devices);`, nil, "no CUDA device",
+			"CUDA_VISIBLE_DEVICES"},
 		{call + "CUDA failure 101: invalid device ordinal ; GPU=-1", nil, "no such CUDA device", "nvidia-smi -L"},
 		{call + "CUDA failure 802: system not yet initialized ; GPU=-1", nil, "not initialised", "fabric manager"},
-		{call + "CUDA failure 803: system has unsupported display driver / cuda driver combination ; GPU=-1", nil, "different versions", "reboot"},
-		{node + "CUDA error cudaErrorNoKernelImageForDevice:no kernel image is available for execution on the device", nil, "no code for this GPU", "compute capability"},
-		{node + "cuDNN is not available. Install cuDNN, update the system library search path, or set enable_cudnn=0 to force native CUDA paths where available.", nil, "libcudnn.so.9", "CUDA"},
-		{call + "CUDNN failure 1: CUDNN_STATUS_NOT_INITIALIZED ; GPU=0 ; line=52 ; expr=cudnnCreate(&cudnn_handle_); ", nil, "cuDNN does not start", "one version"},
-		{node + "/onnxruntime_src/onnxruntime/core/framework/bfc_arena.cc:376 void* onnxruntime::BFCArena::AllocateRawInternal(size_t, bool, onnxruntime::Stream*, bool, onnxruntime::WaitNotificationFn) Failed to allocate memory for requested buffer of size 2830172160", nil, "GPU memory", "smaller batch"},
-		{call + "CUBLAS failure 3: CUBLAS_STATUS_ALLOC_FAILED ; GPU=0 ; expr=cublasCreate(&cublas_handle_); ", nil, "GPU memory", "nvidia-smi"},
+		{call + "CUDA failure 803: system has unsupported display driver / cuda driver combination ; GPU=-1", nil,
+			"different versions", "reboot"},
+		{node + "CUDA error cudaErrorNoKernelImageForDevice:no kernel image is available for execution on the device", nil,
+			"no code for this GPU", "compute capability"},
+		{node + "cuDNN is not available. Install cuDNN, update the system library search path, or set enable_cudnn=0 to " +
+			"force native CUDA paths where available.", nil, "libcudnn.so.9", "CUDA"},
+		{call + "CUDNN failure 1: CUDNN_STATUS_NOT_INITIALIZED ; GPU=0 ; line=52 ; expr=cudnnCreate(&cudnn_handle_); ",
+			nil, "cuDNN does not start", "one version"},
+		{node + "/onnxruntime_src/onnxruntime/core/framework/bfc_arena.cc:376 void* " +
+			"onnxruntime::BFCArena::AllocateRawInternal(size_t, bool, onnxruntime::Stream*, bool, " +
+			"onnxruntime::WaitNotificationFn) Failed to allocate memory for requested buffer of size 2830172160", nil,
+			"GPU memory", "smaller batch"},
+		{call + "CUBLAS failure 3: CUBLAS_STATUS_ALLOC_FAILED ; GPU=0 ; expr=cublasCreate(&cublas_handle_); ", nil,
+			"GPU memory", "nvidia-smi"},
 		{call + "CUDA failure 999: unknown error ; GPU=-1", nil, "CUDA does not start", "cpu"},
 	} {
 		err := cudaError(errors.New(x.said), x.gone)
-		if !errors.Is(err, ErrRuntime) || !strings.Contains(err.Missing, x.missing) || !strings.Contains(err.Fix, x.fix) || !contains(err, x.said) {
+		if !errors.Is(err, ErrRuntime) || !strings.Contains(err.Missing, x.missing) || !strings.Contains(err.Fix, x.fix) ||
+			!contains(err, x.said) {
 			t.Errorf("%q: %v", x.said, err)
 		}
 	}
-	for _, said := range []string{node + "Input channels C is not equal to kernel channels", "node (MatMul) Op (MatMul) [ShapeInferenceError] Incompatible dimensions"} {
+	for _, said := range []string{node + "Input channels C is not equal to kernel channels",
+		"node (MatMul) Op (MatMul) [ShapeInferenceError] Incompatible dimensions"} {
 		if e := cudaFault(errors.New(said), nil); e != nil {
 			t.Errorf("%q is no fault of the machine: %v", said, e)
 		}
@@ -63,14 +91,15 @@ func TestProvidersWithoutCUDA(t *testing.T) {
 		t.Skip("CUDA works here")
 	}
 	status := []ProviderStatus{Probe(CPU), Probe(CUDA)}
-	if len(status) != 2 || !status[0].Works || status[0].Provider != CPU || status[1].Works || status[1].Missing == "" || status[1].Fix == "" || status[1].Detail == "" {
+	if len(status) != 2 || !status[0].Works || status[0].Provider != CPU || status[1].Works ||
+		status[1].Missing == "" || status[1].Fix == "" || status[1].Detail == "" {
 		t.Errorf("%+v", status)
 	}
-	m, err := graph.Read("graph/testdata/pooled.onnx")
+	m, err := graph.Read("vision/testdata/pooled.onnx")
 	if err != nil {
 		t.Fatal(err)
 	}
-	model, _ := backbone(t, m, graph.FeatureChoice{})
+	model, _ := backbone(t, m, vision.FeatureChoice{})
 	if _, err := NewEncoder(model, SessionOptions{Provider: CUDA}); !errors.Is(err, ErrRuntime) || !contains(err, "cuda") {
 		t.Errorf("cuda: %v", err)
 	}
@@ -101,7 +130,13 @@ func TestKeepSignals(t *testing.T) {
 			#include <signal.h>
 			static void handler(int s) { (void)s; }
 			__attribute__((constructor)) static void replace(void) { signal(SIGUSR1, `+with+`); }`)
-		return func() error { _, err := dlopenNow(lib); return err }
+		return func() error {
+			l := nvidiaLibraries{dir: filepath.Dir(lib), paths: map[string]string{}}
+			if !l.open(name) {
+				return fmt.Errorf("%s cannot be loaded", lib)
+			}
+			return nil
+		}
 	}
 	if err := keepSignals(replace("ignore.so", "SIG_IGN")); err != nil {
 		t.Fatal(err)

@@ -56,22 +56,19 @@ func newSession(model []byte, o SessionOptions, try func(*Session) error) (*Sess
 		}
 	}
 	s := &Session{inputs: sig.Inputs, outputs: sig.Outputs}
-	switch o.Provider {
-	case CPU:
-		err = s.open(model, o, CPU, nil)
-	case CUDA:
+	p, err := ParseProvider(string(o.Provider))
+	if err == nil && p != CPU {
 		err = s.open(model, o, CUDA, try)
-	case Auto, "":
-		if err = s.open(model, o, CUDA, try); err != nil {
-			missing := err.Error()
+		if err != nil && p == Auto {
+			s.note = "cuda not used: " + err.Error()
 			if pe, ok := errors.AsType[*ProviderError](err); ok {
-				missing = pe.Missing
+				s.note = "cuda not used: " + pe.Missing
 			}
-			s.note = "cuda not used: " + missing
-			err = s.open(model, o, CPU, nil)
+			p = CPU
 		}
-	default:
-		_, err = ParseProvider(string(o.Provider))
+	}
+	if p == CPU {
+		err = s.open(model, o, CPU, nil)
 	}
 	if err != nil {
 		return nil, err
@@ -91,8 +88,9 @@ func (s *Session) open(model []byte, o SessionOptions, p Provider, try func(*Ses
 	if err := configure(options, o); err != nil {
 		return err
 	}
+	in, out := graph.Names(s.inputs), graph.Names(s.outputs)
 	create := func() (err error) {
-		s.session, err = ort.NewDynamicAdvancedSessionWithONNXData(model, names(s.inputs), names(s.outputs), options)
+		s.session, err = ort.NewDynamicAdvancedSessionWithONNXData(model, in, out, options)
 		return err
 	}
 	if p == CUDA {
@@ -137,13 +135,14 @@ func configure(options *ort.SessionOptions, o SessionOptions) error {
 	if err := options.SetIntraOpNumThreads(threads); err != nil {
 		return fmt.Errorf("%w: %d threads: %v", ErrRuntime, threads, err)
 	}
-	// Threads that wait for work by spinning take the cores that decode the next images: with both cores of a machine
-	// in use, BenchmarkSession and BenchmarkGemm ran 1.1 to 2 times as fast without.
+	// Threads that wait for work by spinning take the cores that decode the next images: with both cores of a machine in
+	// use, BenchmarkSession and BenchmarkGemm ran 1.1 to 2 times as fast without.
 	if err := options.AddSessionConfigEntry("session.intra_op.allow_spinning", "0"); err != nil {
 		return fmt.Errorf("%w: %v", ErrRuntime, err)
 	}
 	if o.ExternalDataDir != "" {
-		if err := options.AddSessionConfigEntry("session.model_external_initializers_file_folder_path", o.ExternalDataDir); err != nil {
+		const key = "session.model_external_initializers_file_folder_path"
+		if err := options.AddSessionConfigEntry(key, o.ExternalDataDir); err != nil {
 			return fmt.Errorf("%w: external data in %s: %v", ErrRuntime, o.ExternalDataDir, err)
 		}
 	}
@@ -160,8 +159,8 @@ func (s *Session) Provider() Provider { return s.provider }
 // Note tells why [Auto] did not take CUDA, "" if it did or was not asked.
 func (s *Session) Note() string { return s.note }
 
-// Run runs the model; the results are written into the outputs' data. When ctx ends it stops after the graph node it
-// is at and returns ctx's error; the outputs then hold nothing of use.
+// Run runs the model; the results are written into the outputs' data. When ctx ends it stops after the graph node it is
+// at and returns ctx's error; the outputs then hold nothing of use.
 func (s *Session) Run(ctx context.Context, inputs, outputs []Tensor) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -270,12 +269,4 @@ func destroy(values []ort.Value) {
 	for _, v := range values {
 		v.Destroy()
 	}
-}
-
-func names(values []graph.Value) []string {
-	ns := make([]string, len(values))
-	for i, v := range values {
-		ns[i] = v.Name
-	}
-	return ns
 }

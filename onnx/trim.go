@@ -11,6 +11,6 @@ static void vitft_trim(void) {}
 */
 import "C"
 
-// trim gives back to the system what C has freed. glibc keeps it: a service that reloads its model grew from 240 to
-// 510 MB in eleven reloads of a ViT-Tiny.
+// trim gives back to the system what C has freed. glibc keeps it: a service that reloads its model grew from 240 to 510
+// MB in eleven reloads of a ViT-Tiny.
 func trim() { C.vitft_trim() }

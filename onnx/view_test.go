@@ -7,11 +7,12 @@ import (
 	"testing"
 
 	"github.com/vitft/vitft/onnx/graph"
+	"github.com/vitft/vitft/onnx/vision"
 )
 
 func fixture(t testing.TB, file string) *graph.Model {
 	t.Helper()
-	m, err := graph.Read(filepath.Join("graph", "testdata", file))
+	m, err := graph.Read(filepath.Join("vision", "testdata", file))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -32,7 +33,7 @@ func serialised(t testing.TB, m *graph.Model, err error) []byte {
 
 // look computes a view from its definition, a pixel at a time: out(y, x) is the cubic interpolation of the image at the
 // point that the window shows there.
-func look(v graph.View, pixels []float32, n, h, w int) []float32 {
+func look(v vision.View, pixels []float32, n, h, w int) []float32 {
 	zoom := max(v.Zoom, 1)
 	keys := func(d float64) float64 {
 		switch d = math.Abs(d); {
@@ -74,21 +75,22 @@ func look(v graph.View, pixels []float32, n, h, w int) []float32 {
 func TestViews(t *testing.T) {
 	needRuntime(t)
 	const n, dim, size = 3, 8, 16
-	views := append(graph.Views(graph.MaxViews), graph.View{Zoom: 2.3, DX: 0.4, DY: -0.7}, graph.View{Zoom: 1})
-	for _, file := range []string{"opset11.onnx", "pooled.onnx", "opset18.onnx", "float16.onnx", "nhwc.onnx", "dynamic_size.onnx", "external.onnx"} {
+	views := append(vision.Views(vision.MaxViews), vision.View{Zoom: 2.3, DX: 0.4, DY: -0.7}, vision.View{Zoom: 1})
+	for _, file := range []string{"opset11.onnx", "pooled.onnx", "opset18.onnx", "float16.onnx", "nhwc.onnx",
+		"dynamic_size.onnx", "external.onnx"} {
 		t.Run(file, func(t *testing.T) {
 			// A float16 model rounds what differs in the last bit.
 			tolerance := 1e-4
 			if file == "float16.onnx" {
 				tolerance = 3e-2
 			}
-			model, cut := backbone(t, fixture(t, file), graph.FeatureChoice{Width: size, Height: size})
+			model, cut := backbone(t, fixture(t, file), vision.FeatureChoice{Width: size, Height: size})
 			options := SessionOptions{Provider: CPU, ExternalDataDir: cut.Dir()}
 			plain := newEncoder(t, model, options)
 			pixels := fixturePixels(n)
 			mean := make([]float64, n*dim)
 			for _, v := range views {
-				alone, err := cut.View(v)
+				alone, err := vision.ViewModel(cut, v)
 				s, err := NewSession(serialised(t, alone, err), options)
 				if err != nil {
 					t.Fatal(err)
@@ -112,7 +114,7 @@ func TestViews(t *testing.T) {
 					mean[i] += float64(f) / float64(len(views))
 				}
 			}
-			averaged, err := cut.Average(views)
+			averaged, err := vision.Average(cut, views)
 			e := newEncoder(t, serialised(t, averaged, err), options)
 			got := make([]float32, n*dim)
 			if err := e.Run(t.Context(), pixels, n, got); err != nil {
@@ -139,9 +141,9 @@ func TestSingleUndoesAverage(t *testing.T) {
 	}
 	for name, m := range models {
 		t.Run(name, func(t *testing.T) {
-			model, cut := backbone(t, m, graph.FeatureChoice{})
+			model, cut := backbone(t, m, vision.FeatureChoice{})
 			want := newEncoder(t, model, SessionOptions{Provider: CPU})
-			twice, err := cut.Average(graph.Views(2))
+			twice, err := vision.Average(cut, vision.Views(2))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -151,19 +153,19 @@ func TestSingleUndoesAverage(t *testing.T) {
 				if averaged != nil {
 					inner = averaged
 				}
-				outer, err := inner.Average(graph.Views(3))
+				outer, err := vision.Average(inner, vision.Views(3))
 				if err != nil {
 					t.Fatal(err)
 				}
 				dim := want.Dim()
-				if err := outer.AppendHead(graph.Head{Classes: 2, Weight: make([]float32, 2*dim)}); err != nil {
+				if err := vision.AppendHead(outer, vision.Head{Classes: 2, Weight: make([]float32, 2*dim)}); err != nil {
 					t.Fatal(err)
 				}
-				back := outer.Single()
+				back := vision.Single(outer)
 				if depth == 1 {
-					back = back.Single()
+					back = vision.Single(back)
 				}
-				if back.Single() != back {
+				if vision.Single(back) != back {
 					t.Error("there is more to undo than was done")
 				}
 				got := newEncoder(t, serialised(t, back, nil), SessionOptions{Provider: CPU})
@@ -184,24 +186,24 @@ func TestSingleUndoesAverage(t *testing.T) {
 
 func TestViewsNeedADynamicBatch(t *testing.T) {
 	for _, file := range []string{"batch1.onnx", "batch2.onnx"} {
-		_, cut := backbone(t, fixture(t, file), graph.FeatureChoice{})
-		if _, err := cut.Average(graph.Views(2)); !errors.Is(err, graph.ErrModel) {
+		_, cut := backbone(t, fixture(t, file), vision.FeatureChoice{})
+		if _, err := vision.Average(cut, vision.Views(2)); !errors.Is(err, graph.ErrModel) {
 			t.Errorf("%s: %v, want a model error", file, err)
 		}
-		if _, err := cut.View(graph.View{Flip: true}); err != nil {
+		if _, err := vision.ViewModel(cut, vision.View{Flip: true}); err != nil {
 			t.Errorf("%s: a single view: %v", file, err)
 		}
-		free, err := cut.FreeBatch()
+		free, err := vision.FreeBatch(cut)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := free.Average(graph.Views(2)); err != nil {
+		if _, err := vision.Average(free, vision.Views(2)); err != nil {
 			t.Errorf("%s, batch freed: %v", file, err)
 		}
 	}
-	_, cut := backbone(t, fixture(t, "pooled.onnx"), graph.FeatureChoice{})
-	for _, v := range []graph.View{{Zoom: 0.5}, {Zoom: 2, DX: 1.5}, {Zoom: math.NaN()}} {
-		if _, err := cut.View(v); err == nil {
+	_, cut := backbone(t, fixture(t, "pooled.onnx"), vision.FeatureChoice{})
+	for _, v := range []vision.View{{Zoom: 0.5}, {Zoom: 2, DX: 1.5}, {Zoom: math.NaN()}} {
+		if _, err := vision.ViewModel(cut, v); err == nil {
 			t.Errorf("%+v is accepted", v)
 		}
 	}
@@ -209,7 +211,7 @@ func TestViewsNeedADynamicBatch(t *testing.T) {
 
 // BenchmarkViews measures what a view costs beside the real backbone.
 func BenchmarkViews(b *testing.B) {
-	model, cut := backbone(b, sharedModel(b), graph.FeatureChoice{})
+	model, cut := backbone(b, sharedModel(b), vision.FeatureChoice{})
 	const n = 16
 	pixels := randoms(1, n*3*224*224)
 	b.Run("backbone", func(b *testing.B) {
@@ -222,9 +224,9 @@ func BenchmarkViews(b *testing.B) {
 		}
 		b.ReportMetric(float64(b.Elapsed().Milliseconds())/float64(b.N*n), "ms/image")
 	})
-	for _, v := range graph.Views(4)[1:] {
+	for _, v := range vision.Views(4)[1:] {
 		b.Run(v.String(), func(b *testing.B) {
-			alone, err := cut.View(v)
+			alone, err := vision.ViewModel(cut, v)
 			s, err := NewSession(serialised(b, alone, err), SessionOptions{Provider: CPU})
 			if err != nil {
 				b.Fatal(err)

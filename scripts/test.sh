@@ -4,7 +4,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 step() { printf '\n== %s (%ss)\n' "$1" "$SECONDS"; }
 tool="go tool -modfile=tools/go.mod"
-pure="./calib/... ./head/... ./vit/... ./models/... ./onnx/graph/... ./engine/dataset/... ./engine/feature/store/... ./engine/feature/bucket/... ./engine/safetensors/... ./engine/sweep/..."
+pure="./calib/... ./head/... ./vit/... ./models/... ./onnx/graph/... ./onnx/shape/... ./onnx/vision/... ./engine/dataset/... ./engine/feature/store/... ./engine/feature/bucket/... ./engine/safetensors/... ./engine/sweep/... ./engine/metric/... ./engine/run/... ./engine/setting/... ./engine/fault/... ./engine/event/..."
 
 step 'format'
 unformatted=$(git ls-files '*.go' | xargs gofmt -l)

@@ -52,7 +52,7 @@ func TestAllWaysAgree(t *testing.T) {
 	must := func(t *testing.T, args ...string) string {
 		t.Helper()
 		code, stdout, stderr := vitft(t, append(args, "--provider", "cpu", "--quiet")...)
-		if code != exitDone {
+		if code != 0 {
 			t.Fatalf("vitft %.300s: exit code %d: %s", strings.Join(args, " "), code, stderr)
 		}
 		return stdout
@@ -202,7 +202,7 @@ func fromServer(t *testing.T, model string, paths []string) map[string]said {
 		}
 		answers[path] = said{a.Results[0].Label, a.Results[0].Confidence}
 	}
-	if code, stderr := stop(); code != exitDone {
+	if code, stderr := stop(); code != 0 {
 		t.Errorf("exit code %d: %s", code, stderr)
 	}
 	return answers
@@ -216,7 +216,7 @@ func serving(t *testing.T, args ...string) (url string, stop func() (code int, s
 	r, w := io.Pipe()
 	ended := make(chan int, 1)
 	go func() {
-		ended <- run(ctx, append([]string{"serve", "--addr", "127.0.0.1:0", "--provider", "cpu", "--log-format", "json", "--drain", "0s"}, args...), io.Discard, w)
+		ended <- execute(ctx, append([]string{"serve", "--addr", "127.0.0.1:0", "--provider", "cpu", "--log-format", "json", "--drain", "0s"}, args...), io.Discard, w)
 		w.Close()
 	}()
 	found, log := make(chan string, 1), make(chan string, 1)

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"github.com/vitft/vitft/engine/device"
 	"os/exec"
 	"path/filepath"
 	"strings"
@@ -38,10 +39,10 @@ func TestDoctorSurvives(t *testing.T) {
 	}
 	cmd := exec.CommandContext(context.Background(), program, "doctor", "--json", "--ort-lib", library)
 	out, err := cmd.Output()
-	if cmd.ProcessState.ExitCode() != exitRuntime {
+	if cmd.ProcessState.ExitCode() != 4 {
 		t.Errorf("exit code %d (%v)", cmd.ProcessState.ExitCode(), err)
 	}
-	var d diagnosis
+	var d device.Diagnosis
 	if err := json.Unmarshal(out, &d); err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}

@@ -13,7 +13,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/vitft/vitft/onnx"
+	"github.com/vitft/vitft/internal/testkit/ort"
 )
 
 // vitft runs one command line.
@@ -50,13 +50,6 @@ func photos(t *testing.T, n int) string {
 	return dir
 }
 
-func needRuntime(t *testing.T) {
-	t.Helper()
-	if _, err := onnx.Find(""); err != nil {
-		t.Skipf("ONNX Runtime is missing (make setup): %v", err)
-	}
-}
-
 func TestExitCodes(t *testing.T) {
 	text := filepath.Join(t.TempDir(), "text.yaml")
 	if err := os.WriteFile(text, []byte("losss: ce\n"), 0o644); err != nil {
@@ -69,23 +62,23 @@ func TestExitCodes(t *testing.T) {
 		code  int
 		names string // what standard error must name
 	}{
-		{[]string{"--help"}, exitDone, ""},
-		{[]string{"models", "list"}, exitDone, ""},
-		{[]string{"frobnicate"}, exitUsage, "frobnicate"},
-		{[]string{"finetune", "--frobnicate"}, exitUsage, "frobnicate"},
-		{[]string{"finetune", "surplus"}, exitUsage, "surplus"},
-		{[]string{"finetune"}, exitUsage, "train"},
-		{[]string{"finetune", "--train", dir, "--loss", "hinge"}, exitUsage, "hinge"},
-		{[]string{"finetune", "--train", dir, "--log-format", "xml"}, exitUsage, "xml"},
-		{[]string{"finetune", "--config", text}, exitUsage, "losss"},
-		{[]string{"finetune", "--config", "/no/such.yaml"}, exitUsage, "/no/such.yaml"},
-		{[]string{"finetune", "--train", "/no/such/photos"}, exitData, "/no/such/photos"},
-		{[]string{"finetune", "--train", dir, "--backbone", "/no/such.onnx"}, exitData, "/no/such.onnx"},
-		{[]string{"finetune", "--train", dir, "--ort-lib", "/no/such.so"}, exitRuntime, "/no/such.so"},
-		{[]string{"encode", "--train", dir, "--shard", "3/2"}, exitUsage, "3/2"},
-		{[]string{"evaluate", "--run", dir, "--test", dir}, exitData, dir},
-		{[]string{"inspect", text}, exitData, "text.yaml"},
-		{[]string{"doctor", "--ort-lib", "/no/such.so"}, exitRuntime, "/no/such.so"},
+		{[]string{"--help"}, 0, ""},
+		{[]string{"models", "list"}, 0, ""},
+		{[]string{"frobnicate"}, 2, "frobnicate"},
+		{[]string{"finetune", "--frobnicate"}, 2, "frobnicate"},
+		{[]string{"finetune", "surplus"}, 2, "surplus"},
+		{[]string{"finetune"}, 2, "train"},
+		{[]string{"finetune", "--train", dir, "--loss", "hinge"}, 2, "hinge"},
+		{[]string{"finetune", "--train", dir, "--log-format", "xml"}, 2, "xml"},
+		{[]string{"finetune", "--config", text}, 2, "losss"},
+		{[]string{"finetune", "--config", "/no/such.yaml"}, 2, "/no/such.yaml"},
+		{[]string{"finetune", "--train", "/no/such/photos"}, 3, "/no/such/photos"},
+		{[]string{"finetune", "--train", dir, "--backbone", "/no/such.onnx"}, 3, "/no/such.onnx"},
+		{[]string{"finetune", "--train", dir, "--ort-lib", "/no/such.so"}, 4, "/no/such.so"},
+		{[]string{"encode", "--train", dir, "--shard", "3/2"}, 2, "3/2"},
+		{[]string{"evaluate", "--run", dir, "--test", dir}, 3, dir},
+		{[]string{"inspect", text}, 3, "text.yaml"},
+		{[]string{"doctor", "--ort-lib", "/no/such.so"}, 4, "/no/such.so"},
 	} {
 		code, _, stderr := vitft(t, x.args...)
 		if code != x.code || !strings.Contains(stderr, x.names) {
@@ -98,12 +91,12 @@ func TestExitCodes(t *testing.T) {
 }
 
 func TestFinetuneThenEvaluate(t *testing.T) {
-	needRuntime(t)
+	ort.Need(t)
 	dir, work := photos(t, 8), t.TempDir()
 	out, cache := filepath.Join(work, "out"), filepath.Join(work, "cache")
 	t.Chdir(work)
 	code, stdout, stderr := vitft(t, "finetune", "--train", dir, "--val", "0.25", "--out", out, "--cache", cache, "--epochs", "3", "--provider", "cpu", "--log-format", "json")
-	if code != exitDone {
+	if code != 0 {
 		t.Fatalf("exit code %d: %s", code, stderr)
 	}
 	for _, want := range []string{"val: 4 samples", "all             2", "run folder: " + out} {
@@ -118,7 +111,7 @@ func TestFinetuneThenEvaluate(t *testing.T) {
 	}
 	code, stdout, stderr = vitft(t, "evaluate", "--run", out, "--test", dir, "--cache", cache, "--json", "--quiet")
 	var m map[string]any
-	if err := json.Unmarshal([]byte(stdout), &m); code != exitDone || err != nil {
+	if err := json.Unmarshal([]byte(stdout), &m); code != 0 || err != nil {
 		t.Fatalf("evaluate: exit code %d, %v, %s", code, err, stderr)
 	}
 	if m["samples"] != 16.0 || m["loss"] != "cvs" || m["epochs"] != 3.0 {
@@ -132,49 +125,6 @@ func TestFinetuneThenEvaluate(t *testing.T) {
 	}
 }
 
-// Flag > environment > file > default.
-func TestPrecedenceOfSettings(t *testing.T) {
-	file := filepath.Join(t.TempDir(), "settings.yaml")
-	if err := os.WriteFile(file, []byte("epochs: 11\nloss: ce\nhead-batch: 31\ngamma: 0\n"), 0o644); err != nil {
-		t.Fatal(err)
-	}
-	t.Setenv("VITFT_LOSS", "la")
-	t.Setenv("VITFT_HEAD_BATCH", "77")
-	var got [3]any
-	a := &app{stdout: os.Stdout, stderr: os.Stderr, settings: newSettings()}
-	cmd := a.finetuneCommand()
-	cmd.Flags().String("config", "", "")
-	cmd.Flags().String("ort-lib", "", "")
-	if err := cmd.ParseFlags([]string{"--config", file, "--head-batch", "99"}); err != nil {
-		t.Fatal(err)
-	}
-	if err := a.readSettings(cmd); err != nil {
-		t.Fatal(err)
-	}
-	c, err := a.config()
-	if err != nil {
-		t.Fatal(err)
-	}
-	got = [3]any{c.Epochs, c.Loss, c.HeadBatch}
-	if want := [3]any{11, "la", 99}; got != want {
-		t.Errorf("epochs (file), loss (environment), head-batch (flag) are %v, want %v", got, want)
-	}
-	if c.Gamma == nil || *c.Gamma != 0 {
-		t.Errorf("gamma: 0 in the file is read as %v", c.Gamma)
-	}
-	if c.Tau != nil || c.Scale != 0 {
-		t.Errorf("what nobody sets is not left to the engine: tau %v, scale %v", c.Tau, c.Scale)
-	}
-}
-
-func TestEnvironmentIsChecked(t *testing.T) {
-	t.Setenv("VITFT_EPOCHS", "many")
-	code, _, stderr := vitft(t, "finetune", "--train", photos(t, 2))
-	if code != exitUsage || !strings.Contains(stderr, "epochs") {
-		t.Errorf("VITFT_EPOCHS=many: exit code %d, %q", code, stderr)
-	}
-}
-
 func TestInspectEmbedded(t *testing.T) {
 	code, stdout, stderr := vitft(t, "inspect", "vitft-micro-28", "--json")
 	var r struct {
@@ -182,7 +132,7 @@ func TestInspectEmbedded(t *testing.T) {
 		Preprocess struct{ Width int }
 		SHA256     string
 	}
-	if err := json.Unmarshal([]byte(stdout), &r); code != exitDone || err != nil {
+	if err := json.Unmarshal([]byte(stdout), &r); code != 0 || err != nil {
 		t.Fatalf("exit code %d, %v, %s", code, err, stderr)
 	}
 	if r.Feature.Dim == 0 || r.Preprocess.Width != 28 || len(r.SHA256) != 64 {

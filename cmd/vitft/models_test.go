@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"encoding/json"
 	"fmt"
+	"github.com/vitft/vitft/internal/testkit/ort"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -60,39 +61,39 @@ func hub(t *testing.T, instead func(w http.ResponseWriter, r *http.Request) bool
 func TestModelsPull(t *testing.T) {
 	model := hub(t, nil)
 	code, stdout, stderr := vitft(t, "models", "pull", "owner/micro")
-	if code != exitDone || !strings.Contains(stdout, "--backbone owner/micro") || !strings.Contains(stdout, hubCommit) {
+	if code != 0 || !strings.Contains(stdout, "--backbone owner/micro") || !strings.Contains(stdout, hubCommit) {
 		t.Fatalf("exit code %d, %q, %q", code, stdout, stderr)
 	}
 	var pulled models.Pulled
 	code, stdout, _ = vitft(t, "models", "pull", "owner/micro", "--offline", "--json")
-	if err := json.Unmarshal([]byte(stdout), &pulled); err != nil || code != exitDone {
+	if err := json.Unmarshal([]byte(stdout), &pulled); err != nil || code != 0 {
 		t.Fatalf("exit code %d, %v: %q", code, err, stdout)
 	}
 	if got, err := os.ReadFile(pulled.Path); err != nil || !bytes.Equal(got, model) {
 		t.Errorf("%s has %d bytes, %v", pulled.Path, len(got), err)
 	}
 	code, stdout, _ = vitft(t, "models", "list")
-	if code != exitDone || !strings.Contains(stdout, "owner/micro:onnx/model.onnx") || !strings.Contains(stdout, "dinov2-small") {
+	if code != 0 || !strings.Contains(stdout, "owner/micro:onnx/model.onnx") || !strings.Contains(stdout, "dinov2-small") {
 		t.Errorf("exit code %d, %q", code, stdout)
 	}
 	var list []models.Pulled
 	code, stdout, _ = vitft(t, "models", "list", "--json")
-	if err := json.Unmarshal([]byte(stdout), &list); err != nil || code != exitDone || len(list) != len(models.List())+1 || list[len(list)-1].Path != pulled.Path {
+	if err := json.Unmarshal([]byte(stdout), &list); err != nil || code != 0 || len(list) != len(models.List())+1 || list[len(list)-1].Path != pulled.Path {
 		t.Errorf("exit code %d, %v: %+v", code, err, list)
 	}
 	code, stdout, stderr = vitft(t, "inspect", "owner/micro", "--json")
-	if code != exitDone || !strings.Contains(stdout, models.Default().SHA256) {
+	if code != 0 || !strings.Contains(stdout, models.Default().SHA256) {
 		t.Errorf("inspect: exit code %d, %q, %q", code, stdout, stderr)
 	}
 	code, stdout, _ = vitft(t, "models", "pull", models.Default().Name)
-	if code != exitDone || !strings.Contains(stdout, "nothing to pull") {
+	if code != 0 || !strings.Contains(stdout, "nothing to pull") {
 		t.Errorf("the embedded backbone: exit code %d, %q", code, stdout)
 	}
 
 	ort.Need(t)
 	run := filepath.Join(t.TempDir(), "run")
 	code, _, stderr = vitft(t, "finetune", "--train", photos(t, 4), "--backbone", "owner/micro:onnx/model.onnx", "--out", run, "--cache", t.TempDir(), "--epochs", "2", "--provider", "cpu", "--quiet")
-	if code != exitDone {
+	if code != 0 {
 		t.Fatalf("finetune: exit code %d, %q", code, stderr)
 	}
 	if text, err := os.ReadFile(filepath.Join(run, "config.yaml")); err != nil || !strings.Contains(string(text), "backbone: owner/micro:onnx/model.onnx") {
@@ -117,19 +118,19 @@ func TestModelsPullExitCodes(t *testing.T) {
 		code    int
 		names   string
 	}{
-		{[]string{"models", "pull"}, nil, exitUsage, "arg"},
-		{[]string{"models", "pull", "dinov3-small"}, nil, exitUsage, "dinov2-small"},
-		{[]string{"models", "pull", "owner/none"}, nil, exitUsage, "owner/none"},
-		{[]string{"models", "pull", "owner/micro:none.onnx"}, nil, exitUsage, "none.onnx"},
-		{[]string{"models", "pull", "owner/micro"}, answer(http.StatusForbidden), exitUsage, "HF_TOKEN"},
-		{[]string{"models", "pull", "owner/micro"}, answer(http.StatusGone), exitFailed, "410"},
-		{[]string{"models", "pull", "owner/micro"}, spoil, exitData, "digest"},
-		{[]string{"models", "pull", "owner/micro", "--offline"}, nil, exitData, "offline"},
-		{[]string{"models", "pull", "vit-tiny-patch16-224"}, nil, exitData, "path of its file"},
-		{[]string{"inspect", "dinov2-small"}, nil, exitData, "vitft models pull dinov2-small"},
-		{[]string{"inspect", "owner/micro"}, nil, exitData, "vitft models pull owner/micro"},
-		{[]string{"finetune", "--train", photos(t, 2), "--backbone", "dinov2-base"}, nil, exitData, "vitft models pull dinov2-base"},
-		{[]string{"finetune", "--train", photos(t, 2), "--backbone", "owner/micro.onnx"}, nil, exitData, "no file"},
+		{[]string{"models", "pull"}, nil, 2, "arg"},
+		{[]string{"models", "pull", "dinov3-small"}, nil, 2, "dinov2-small"},
+		{[]string{"models", "pull", "owner/none"}, nil, 2, "owner/none"},
+		{[]string{"models", "pull", "owner/micro:none.onnx"}, nil, 2, "none.onnx"},
+		{[]string{"models", "pull", "owner/micro"}, answer(http.StatusForbidden), 2, "HF_TOKEN"},
+		{[]string{"models", "pull", "owner/micro"}, answer(http.StatusGone), 1, "410"},
+		{[]string{"models", "pull", "owner/micro"}, spoil, 3, "digest"},
+		{[]string{"models", "pull", "owner/micro", "--offline"}, nil, 3, "offline"},
+		{[]string{"models", "pull", "vit-tiny-patch16-224"}, nil, 3, "path of its file"},
+		{[]string{"inspect", "dinov2-small"}, nil, 3, "vitft models pull dinov2-small"},
+		{[]string{"inspect", "owner/micro"}, nil, 3, "vitft models pull owner/micro"},
+		{[]string{"finetune", "--train", photos(t, 2), "--backbone", "dinov2-base"}, nil, 3, "vitft models pull dinov2-base"},
+		{[]string{"finetune", "--train", photos(t, 2), "--backbone", "owner/micro.onnx"}, nil, 3, "no file"},
 	} {
 		hub(t, x.instead)
 		code, stdout, stderr := vitft(t, x.args...)
@@ -138,7 +139,7 @@ func TestModelsPullExitCodes(t *testing.T) {
 		}
 	}
 	t.Setenv("HF_ENDPOINT", "nowhere")
-	if code, _, stderr := vitft(t, "inspect", "dinov2-small"); code != exitUsage || !strings.Contains(stderr, "HF_ENDPOINT") {
+	if code, _, stderr := vitft(t, "inspect", "dinov2-small"); code != 2 || !strings.Contains(stderr, "HF_ENDPOINT") {
 		t.Errorf("a bad HF_ENDPOINT: exit code %d, %q", code, stderr)
 	}
 }
@@ -166,10 +167,10 @@ func TestModelsPullInterrupted(t *testing.T) {
 		return true
 	})
 	var stdout, stderr bytes.Buffer
-	if code := run(ctx, []string{"models", "pull", "owner/micro"}, &stdout, &stderr); code != exitInterrupted || !strings.Contains(stderr.String(), "1000 bytes of onnx/model.onnx are kept") {
+	if code := execute(ctx, []string{"models", "pull", "owner/micro"}, &stdout, &stderr); code != 130 || !strings.Contains(stderr.String(), "1000 bytes of onnx/model.onnx are kept") {
 		t.Fatalf("exit code %d, %q", code, stderr.String())
 	}
-	if code, _, stderr := vitft(t, "models", "pull", "owner/micro"); code != exitDone {
+	if code, _, stderr := vitft(t, "models", "pull", "owner/micro"); code != 0 {
 		t.Fatalf("exit code %d, %q", code, stderr)
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"github.com/vitft/vitft/internal/testkit/ort"
 	"os"
 	"path/filepath"
 	"strings"
@@ -40,13 +41,13 @@ func TestPredictAndExport(t *testing.T) {
 	dir, work := photos(t, 8), t.TempDir()
 	run := filepath.Join(work, "run")
 	common := []string{"--provider", "cpu", "--quiet", "--cache", filepath.Join(work, "cache")}
-	if code, _, stderr := vitft(t, append([]string{"finetune", "--train", dir, "--out", run, "--epochs", "3"}, common...)...); code != exitDone {
+	if code, _, stderr := vitft(t, append([]string{"finetune", "--train", dir, "--out", run, "--epochs", "3"}, common...)...); code != 0 {
 		t.Fatal(stderr)
 	}
 
 	model := filepath.Join(work, "model.onnx")
 	code, stdout, stderr := vitft(t, append([]string{"export", "--run", run, "--out", model, "--precision", "float16", "--hf"}, common...)...)
-	if code != exitDone || !strings.Contains(stdout, "checked on   16 images of "+dir) || !strings.Contains(stdout, "preprocessor_config.json") {
+	if code != 0 || !strings.Contains(stdout, "checked on   16 images of "+dir) || !strings.Contains(stdout, "preprocessor_config.json") {
 		t.Errorf("export: exit code %d\n%s%s", code, stdout, stderr)
 	}
 
@@ -65,7 +66,7 @@ func TestPredictAndExport(t *testing.T) {
 	for _, m := range []string{run, model} {
 		code, stdout, stderr = vitft(t, "predict", "--model", m, "--provider", "cpu", "--quiet", "--top", "1", first, dir, absent)
 		got := predictions(t, stdout)
-		if code != exitData || len(got) != 18 || !strings.Contains(stderr, "2 of 18") {
+		if code != 3 || len(got) != 18 || !strings.Contains(stderr, "2 of 18") {
 			t.Fatalf("predict: exit code %d, %d lines, %s", code, len(got), stderr)
 		}
 		if got[0].Path != first || got[17].Path != absent || got[17].Error == "" {
@@ -92,8 +93,7 @@ func TestPredictAndExport(t *testing.T) {
 
 	// A list of paths on standard input.
 	var out, errs bytes.Buffer
-	a := &app{stdout: &out, stderr: &errs, settings: newSettings()}
-	root := a.root()
+	_, root := newApp(&out, &errs)
 	root.SetArgs([]string{"predict", "--model", run, "--provider", "cpu", "--quiet", "-"})
 	root.SetIn(strings.NewReader(first + "\r\n\n" + filepath.Join(dir, "light") + "\n"))
 	if err := root.ExecuteContext(context.Background()); err != nil {
@@ -114,14 +114,14 @@ func TestPredictExitCodes(t *testing.T) {
 		code  int
 		names string
 	}{
-		{[]string{"predict", "--model", empty}, exitUsage, "arg"},
-		{[]string{"predict", "photo.jpg"}, exitUsage, "--model"},
-		{[]string{"predict", "--model", empty, "--top", "0", "photo.jpg"}, exitUsage, "top"},
-		{[]string{"predict", "--model", empty, "photo.jpg"}, exitData, "no finished run"},
-		{[]string{"predict", "--model", "/no/such.onnx", "photo.jpg"}, exitData, "/no/such.onnx"},
-		{[]string{"export"}, exitUsage, "run"},
-		{[]string{"export", "--run", empty, "--out", "m.onnx", "--precision", "int4"}, exitUsage, "int4"},
-		{[]string{"export", "--run", empty, "--out", "m.onnx"}, exitData, "no finished run"},
+		{[]string{"predict", "--model", empty}, 2, "arg"},
+		{[]string{"predict", "photo.jpg"}, 2, "--model"},
+		{[]string{"predict", "--model", empty, "--top", "0", "photo.jpg"}, 2, "top"},
+		{[]string{"predict", "--model", empty, "photo.jpg"}, 3, "no finished run"},
+		{[]string{"predict", "--model", "/no/such.onnx", "photo.jpg"}, 3, "/no/such.onnx"},
+		{[]string{"export"}, 2, "run"},
+		{[]string{"export", "--run", empty, "--out", "m.onnx", "--precision", "int4"}, 2, "int4"},
+		{[]string{"export", "--run", empty, "--out", "m.onnx"}, 3, "no finished run"},
 	} {
 		code, _, stderr := vitft(t, x.args...)
 		if code != x.code || !strings.Contains(stderr, x.names) {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"github.com/vitft/vitft/internal/testkit/ort"
 	"os"
 	"path/filepath"
 	"strings"
@@ -14,7 +15,7 @@ func TestReport(t *testing.T) {
 	dir, work := photos(t, 8), t.TempDir()
 	out := filepath.Join(work, "run")
 	code, _, stderr := vitft(t, "finetune", "--train", dir, "--test", dir, "--out", out, "--cache", filepath.Join(work, "cache"), "--epochs", "3", "--provider", "cpu", "--quiet")
-	if code != exitDone {
+	if code != 0 {
 		t.Fatalf("exit code %d: %s", code, stderr)
 	}
 	path := filepath.Join(out, "report.html")
@@ -26,7 +27,7 @@ func TestReport(t *testing.T) {
 		t.Fatal(err)
 	}
 	code, stdout, stderr := vitft(t, "report", out)
-	if code != exitDone || stdout != "report: "+path+"\n" {
+	if code != 0 || stdout != "report: "+path+"\n" {
 		t.Fatalf("exit code %d, %q, %s", code, stdout, stderr)
 	}
 	if again, err := os.ReadFile(path); err != nil || string(again) != string(first) {
@@ -37,10 +38,10 @@ func TestReport(t *testing.T) {
 func TestReportOfNoRun(t *testing.T) {
 	dir := t.TempDir()
 	code, _, stderr := vitft(t, "report", dir)
-	if code != exitData || !strings.Contains(stderr, dir) || !strings.Contains(stderr, "metrics.json") {
-		t.Errorf("exit code %d, %q; want %d and what is missing", code, stderr, exitData)
+	if code != 3 || !strings.Contains(stderr, dir) || !strings.Contains(stderr, "metrics.json") {
+		t.Errorf("exit code %d, %q; want %d and what is missing", code, stderr, 3)
 	}
-	if code, _, _ := vitft(t, "report"); code != exitUsage {
-		t.Errorf("without a folder: exit code %d, want %d", code, exitUsage)
+	if code, _, _ := vitft(t, "report"); code != 2 {
+		t.Errorf("without a folder: exit code %d, want %d", code, 2)
 	}
 }

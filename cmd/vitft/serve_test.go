@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"github.com/vitft/vitft/internal/testkit/ort"
 	"io"
 	"net"
 	"net/http"
@@ -22,7 +23,7 @@ func TestServe(t *testing.T) {
 	dir, work := photos(t, 8), t.TempDir()
 	run, other := filepath.Join(work, "run"), filepath.Join(work, "other")
 	for _, out := range []string{run, other} {
-		if code, _, stderr := vitft(t, "finetune", "--train", dir, "--out", out, "--epochs", "3", "--provider", "cpu", "--quiet", "--cache", filepath.Join(work, "cache")); code != exitDone {
+		if code, _, stderr := vitft(t, "finetune", "--train", dir, "--out", out, "--epochs", "3", "--provider", "cpu", "--quiet", "--cache", filepath.Join(work, "cache")); code != 0 {
 			t.Fatal(stderr)
 		}
 		if err := os.Rename(filepath.Join(dir, "light"), filepath.Join(dir, "bright")); out == run && err != nil { // for the other one
@@ -87,7 +88,7 @@ func TestServe(t *testing.T) {
 		}
 	}
 	code, stderr := stop()
-	if code != exitDone {
+	if code != 0 {
 		t.Errorf("exit code %d", code)
 	}
 	for _, want := range []string{`"message":"reloaded"`, `"message":"stopped; everything accepted was answered"`, `"path":"/v1/classify"`} {
@@ -112,14 +113,14 @@ func TestServeRefuses(t *testing.T) {
 		code  int
 		names string
 	}{
-		{nil, exitUsage, "name a run folder"},
-		{[]string{"--model", "nowhere"}, exitData, "nowhere"},
-		{[]string{"--model", "nowhere", "--addr", "nowhere"}, exitUsage, "HOST:PORT"},
-		{[]string{"--model", "nowhere", "--addr", taken.Addr().String()}, exitFailed, "addr: "},
-		{[]string{"--model", "nowhere", "--queue", "-3"}, exitUsage, "queue: -3"},
-		{[]string{"--model", "nowhere", "--timeout", "soon"}, exitUsage, "timeout"},
-		{[]string{"--model", "nowhere", "--token-file", empty}, exitUsage, "is empty"},
-		{[]string{"--model", "nowhere", "--tls-cert", empty}, exitUsage, "needs both"},
+		{nil, 2, "name a run folder"},
+		{[]string{"--model", "nowhere"}, 3, "nowhere"},
+		{[]string{"--model", "nowhere", "--addr", "nowhere"}, 2, "HOST:PORT"},
+		{[]string{"--model", "nowhere", "--addr", taken.Addr().String()}, 1, "addr: "},
+		{[]string{"--model", "nowhere", "--queue", "-3"}, 2, "queue: -3"},
+		{[]string{"--model", "nowhere", "--timeout", "soon"}, 2, "timeout"},
+		{[]string{"--model", "nowhere", "--token-file", empty}, 2, "is empty"},
+		{[]string{"--model", "nowhere", "--tls-cert", empty}, 2, "needs both"},
 	} {
 		args := append([]string{"serve"}, x.args...)
 		if !strings.Contains(strings.Join(args, " "), "--addr") {

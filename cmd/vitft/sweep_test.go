@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"github.com/vitft/vitft/internal/testkit/ort"
 	"os"
 	"path/filepath"
 	"strings"
@@ -32,7 +33,7 @@ func TestSweep(t *testing.T) {
 	file := experiment(t, "train: photos\ntest: nowhere\nepochs: 9\nprovider: cpu\ncache: cache\ngrid: [{loss: [ce, la]}]\nseeds: [0, 1]\nbaseline: {loss: ce}\n")
 	args := []string{"sweep", file, "--test", "photos", "--epochs", "3"}
 	code, stdout, stderr := vitft(t, args...)
-	if code != exitDone {
+	if code != 0 {
 		t.Fatalf("exit code %d: %s", code, stderr)
 	}
 	for _, want := range []string{"ce (baseline)", "\nla ", "difference [95 %]", "sweep folder: sweep-small\n"} {
@@ -56,7 +57,7 @@ func TestSweep(t *testing.T) {
 	if err := os.Remove(page); err != nil {
 		t.Fatal(err)
 	}
-	if code, stdout, stderr := vitft(t, "report", "sweep-small"); code != exitDone || stdout != "report: "+page+"\n" {
+	if code, stdout, stderr := vitft(t, "report", "sweep-small"); code != 0 || stdout != "report: "+page+"\n" {
 		t.Fatalf("report: exit code %d, %q, %s", code, stdout, stderr)
 	}
 	if again, err := os.ReadFile(page); err != nil || !bytes.Equal(again, first) {
@@ -70,7 +71,7 @@ func TestSweep(t *testing.T) {
 			Difference    *struct{ Low float64 }
 		}
 	}
-	if err := json.Unmarshal([]byte(stdout), &summary); code != exitDone || err != nil {
+	if err := json.Unmarshal([]byte(stdout), &summary); code != 0 || err != nil {
 		t.Fatalf("exit code %d, %v, %s", code, err, stderr)
 	}
 	if c := summary.Configurations; len(c) != 2 || c[0].Settings["epochs"] != 3.0 || c[0].Difference != nil || c[1].Difference == nil {
@@ -83,7 +84,7 @@ func TestSweep(t *testing.T) {
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
 	var out, errs bytes.Buffer
-	if code := run(ctx, append(args, "--seed", "4", "--out", "other"), &out, &errs); code != exitInterrupted || !strings.Contains(errs.String(), "the same command goes on") {
+	if code := execute(ctx, append(args, "--seed", "4", "--out", "other"), &out, &errs); code != 130 || !strings.Contains(errs.String(), "the same command goes on") {
 		t.Errorf("interrupted: exit code %d, %s", code, errs.String())
 	}
 }
@@ -96,12 +97,12 @@ func TestSweepExitCodes(t *testing.T) {
 		code  int
 		names []string
 	}{
-		{"grid: [{loss: ce}, {gama: 1}]", nil, exitUsage, []string{"small.yaml", "block 2", `"gama"`, "gamma"}},
-		{"grid: [{loss: [ce, hinge]}]", []string{"--train", dir, "--test", dir}, exitUsage, []string{"block 1", "hinge", "choose one of"}},
-		{"grid: [{loss: ce}]\nepohcs: 3", nil, exitUsage, []string{"small.yaml", "epohcs"}},
-		{"grid: [{loss: ce}]\nbatch: many", []string{"--train", dir, "--test", dir}, exitUsage, []string{"batch"}},
-		{"grid: [{loss: ce}]", []string{"--train", dir}, exitUsage, []string{"test"}},
-		{"grid: [{loss: ce}]", []string{"--train", dir, "--test", "/no/such"}, exitData, []string{"/no/such"}},
+		{"grid: [{loss: ce}, {gama: 1}]", nil, 2, []string{"small.yaml", "block 2", `"gama"`, "gamma"}},
+		{"grid: [{loss: [ce, hinge]}]", []string{"--train", dir, "--test", dir}, 2, []string{"block 1", "hinge", "choose one of"}},
+		{"grid: [{loss: ce}]\nepohcs: 3", nil, 2, []string{"small.yaml", "epohcs"}},
+		{"grid: [{loss: ce}]\nbatch: many", []string{"--train", dir, "--test", dir}, 2, []string{"batch"}},
+		{"grid: [{loss: ce}]", []string{"--train", dir}, 2, []string{"test"}},
+		{"grid: [{loss: ce}]", []string{"--train", dir, "--test", "/no/such"}, 3, []string{"/no/such"}},
 	} {
 		code, _, stderr := vitft(t, append([]string{"sweep", experiment(t, x.file)}, x.args...)...)
 		if code != x.code {
@@ -113,10 +114,10 @@ func TestSweepExitCodes(t *testing.T) {
 			}
 		}
 	}
-	if code, _, stderr := vitft(t, "sweep", "/no/such.yaml"); code != exitUsage || !strings.Contains(stderr, "/no/such.yaml") {
+	if code, _, stderr := vitft(t, "sweep", "/no/such.yaml"); code != 2 || !strings.Contains(stderr, "/no/such.yaml") {
 		t.Errorf("no file: exit code %d, %s", code, stderr)
 	}
-	if code, _, _ := vitft(t, "sweep"); code != exitUsage {
+	if code, _, _ := vitft(t, "sweep"); code != 2 {
 		t.Errorf("no argument: exit code %d", code)
 	}
 }

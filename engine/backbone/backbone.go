@@ -22,48 +22,17 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"path/filepath"
 	"strings"
 
 	"github.com/vitft/vitft/engine/device"
 	"github.com/vitft/vitft/engine/event"
 	"github.com/vitft/vitft/engine/fault"
 	"github.com/vitft/vitft/engine/feature/store"
-	"github.com/vitft/vitft/engine/setting"
-	"github.com/vitft/vitft/models"
 	"github.com/vitft/vitft/onnx"
 	"github.com/vitft/vitft/onnx/graph"
 	"github.com/vitft/vitft/onnx/vision"
 	"github.com/vitft/vitft/vit"
 )
-
-// Options say which backbone, and which of its features. The zero value is the embedded one.
-type Options struct {
-	Name       string // an .onnx file, or a name that models.Hub finds; Default()
-	Preprocess string // JSON file with the preprocessing; found out
-	Feature    string // auto, a pooling, a tensor's name, or TENSOR:POOLING; auto
-	ImageSize  int    // for models that take any; that of the preprocessing
-}
-
-// Default is the name of the embedded backbone.
-func Default() string { return models.Default().Name }
-
-// Fields declares the settings.
-func (o *Options) Fields() []setting.Field {
-	notPath := func(s string) (bool, error) {
-		return isName(s) || filepath.Ext(s) != ".onnx" && !strings.ContainsRune(s, filepath.Separator), nil
-	}
-	return []setting.Field{
-		setting.PathOr("backbone", &o.Name, Default(), notPath,
-			"an .onnx file, or a name that 'vitft models list' shows"),
-		setting.Path("preprocess", &o.Preprocess, "", "JSON file with the preprocessing "+
-			"(default: the model's metadata, preprocessor_config.json beside it, or the registry)"),
-		setting.Text("feature", &o.Feature, "auto", nil,
-			"feature to use: auto, pooled, cls, mean, cls+mean, logits-input, a tensor's name, or TENSOR:POOLING"),
-		setting.Number("image-size", &o.ImageSize, 0, setting.Between(1, 8192).Or(0, "the preprocessing's own"),
-			"image size in pixels, for models that leave it open (0: that of the preprocessing, else 224)"),
-	}
-}
 
 // Backbone is a frozen encoder, ready to run, and what it is. Its fields are to be read only.
 type Backbone struct {
@@ -105,7 +74,8 @@ func Open(o Options, d device.Options, ev event.Events) (*Backbone, error) {
 		note = ev.Warn
 	}
 	note("preprocessing", "from", source, "resize", b.Preprocess.Resize,
-		"size", fmt.Sprintf("%d×%d", pre.Width, pre.Height), "interpolation", b.Preprocess.Interpolation, "mean", b.Preprocess.Mean, "std", b.Preprocess.Std)
+		"size", fmt.Sprintf("%d×%d", pre.Width, pre.Height), "interpolation", b.Preprocess.Interpolation,
+		"mean", b.Preprocess.Mean, "std", b.Preprocess.Std)
 	f := inspection.Feature
 	b.key = store.Key{
 		Backbone: sum, Preprocess: b.Preprocess.Key(), Precision: inspection.Image.Type,
@@ -288,23 +258,4 @@ func read(name string) (*graph.Model, string, error) {
 	}
 	sum, err := m.Hash()
 	return m, sum, err
-}
-
-// complete fills in what is not set, and checks.
-func complete(fields []setting.Field) error {
-	setting.Fill(fields)
-	return setting.Check(fields)
-}
-
-// featureChoice reads --feature: a pooling, a tensor's name, or TENSOR:POOLING.
-func featureChoice(feature string) vision.FeatureChoice {
-	if p, err := vision.ParsePooling(feature); err == nil {
-		return vision.FeatureChoice{Pooling: p}
-	}
-	if i := strings.LastIndexByte(feature, ':'); i >= 0 {
-		if p, err := vision.ParsePooling(feature[i+1:]); err == nil {
-			return vision.FeatureChoice{Tensor: feature[:i], Pooling: p}
-		}
-	}
-	return vision.FeatureChoice{Tensor: feature}
 }

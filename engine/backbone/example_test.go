@@ -22,6 +22,7 @@ func ExampleOpen() {
 		log.Fatal(err)
 	}
 	fmt.Println(b.Name, b.Preprocess.Width, b.Key().Feature, b.Key().Dim)
+	// Output: vitft-micro-28 28 embedding/pooled 448
 }
 
 func ExampleInspect() {
@@ -30,4 +31,5 @@ func ExampleInspect() {
 		log.Fatal(err)
 	}
 	fmt.Println(r.Image.Input, r.Feature.Pooling, r.Preprocess.Width, r.PreprocessFrom)
+	// Output: pixel_values cls 28 the model's metadata
 }

@@ -46,7 +46,8 @@ func features(t *testing.T, b *Backbone, n int) []float32 {
 	size := b.Preprocess.Size()
 	pixels, out := make([]float32, n*size), make([]float32, n*b.Session.Dim())
 	for i := range n {
-		if err := b.Preprocess.Bytes(testkit.PNG(t, testkit.Picture(i%3, 5, uint64(i))), pixels[i*size:(i+1)*size]); err != nil {
+		if err := b.Preprocess.Bytes(testkit.PNG(t, testkit.Picture(i%3, 5, uint64(i))),
+			pixels[i*size:(i+1)*size]); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -66,7 +67,8 @@ func TestKeyIsStable(t *testing.T) {
 	if got, want := k.Feature, "tokens/cls"; !strings.HasSuffix(got, "/"+string(b.Inspection.Feature.Pooling)) {
 		t.Errorf("feature %q, want one like %q", got, want)
 	}
-	registers := open(t, Options{Name: filepath.Join("..", "..", "onnx", "vision", "testdata", "registers.onnx"), Feature: "mean"})
+	registers := open(t, Options{Name: filepath.Join("..", "..", "onnx", "vision", "testdata", "registers.onnx"),
+		Feature: "mean"})
 	if f := registers.Key().Feature; !strings.Contains(f, "/mean after ") {
 		t.Errorf("feature %q does not say that registers are left out", f)
 	}
@@ -135,7 +137,8 @@ func TestOpenModel(t *testing.T) {
 	x.SHA256 = sum
 	text[len(text)/2] ^= 1
 	testkit.WriteFile(t, path, text)
-	if _, err := OpenModel(path, x, cpu, event.Events{}); fault.Of(err) != fault.Data || !strings.Contains(err.Error(), sum) {
+	if _, err := OpenModel(path, x, cpu, event.Events{}); fault.Of(err) != fault.Data ||
+		!strings.Contains(err.Error(), sum) {
 		t.Errorf("a damaged model: %v", err)
 	}
 	if _, err := OpenModel(filepath.Join(t.TempDir(), "x.onnx"), x, cpu, event.Events{}); fault.Of(err) != fault.Data {
@@ -195,7 +198,8 @@ func TestFixedBatchStays(t *testing.T) {
 	if !slices.Contains(notes, "the model takes batches of one size only") {
 		t.Errorf("notes %q", notes)
 	}
-	if _, err := vision.Average(b.Model, vision.Views(2)); fault.Of(err) != fault.Data || !strings.Contains(err.Error(), "batches of 2 only") {
+	if _, err := vision.Average(b.Model, vision.Views(2)); fault.Of(err) != fault.Data ||
+		!strings.Contains(err.Error(), "batches of 2 only") {
 		t.Errorf("several views at once: %v", err)
 	}
 	if got, want := features(t, b, 3), features(t, open(t, Options{Name: name}), 3); !slices.Equal(got, want) {
@@ -209,8 +213,9 @@ func TestOpenRefuses(t *testing.T) {
 	bad := testkit.WriteFile(t, filepath.Join(dir, "bad.json"), []byte("{}x"))
 	odd := testkit.WriteFile(t, filepath.Join(dir, "odd.onnx"), []byte("no model"))
 	sized := filepath.Join("..", "..", "onnx", "vision", "testdata", "pooled.onnx")
-	said := testkit.WriteFile(t, filepath.Join(dir, "said.onnx"), bytes.Replace(testkit.ReadFile(t, modelFolder(t, map[string]string{})),
-		[]byte(strings.Repeat("x", len(PreprocessKey))), []byte(PreprocessKey), 1))
+	said := testkit.WriteFile(t, filepath.Join(dir, "said.onnx"),
+		bytes.Replace(testkit.ReadFile(t, modelFolder(t, map[string]string{})),
+			[]byte(strings.Repeat("x", len(PreprocessKey))), []byte(PreprocessKey), 1))
 	testkit.WriteFile(t, said, bytes.Replace(testkit.ReadFile(t, said), []byte(`"resize"`), []byte(`"resizX"`), 1))
 	for name, c := range map[string]struct {
 		options Options
@@ -297,7 +302,8 @@ func TestRealViTNamesPhotos(t *testing.T) {
 			t.Fatal(err)
 		}
 		err = session.Run(t.Context(), []onnx.Tensor{{Shape: []int64{1, 3, 224, 224}, Data: pixels}}, []onnx.Tensor{
-			{Shape: []int64{1, 192}, Data: embedding}, {Shape: []int64{1, 197, 192}, Data: hidden}, {Shape: []int64{1, 1000}, Data: logits}})
+			{Shape: []int64{1, 192}, Data: embedding}, {Shape: []int64{1, 197, 192}, Data: hidden},
+			{Shape: []int64{1, 1000}, Data: logits}})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -318,10 +324,12 @@ func TestExternalWeights(t *testing.T) {
 	b := open(t, Options{Name: filepath.Join("..", "..", "onnx", "vision", "testdata", "external.onnx")})
 	features(t, b, 2)
 	lone := filepath.Join(t.TempDir(), "external.onnx")
-	if err := os.WriteFile(lone, testkit.ReadFile(t, "..", "..", "onnx", "vision", "testdata", "external.onnx"), 0o644); err != nil {
+	if err := os.WriteFile(lone, testkit.ReadFile(t, "..", "..", "onnx", "vision", "testdata", "external.onnx"),
+		0o644); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Open(Options{Name: lone}, cpu, event.Events{}); fault.Of(err) != fault.Data || !strings.Contains(err.Error(), "external.onnx.data") {
+	if _, err := Open(Options{Name: lone}, cpu, event.Events{}); fault.Of(err) != fault.Data ||
+		!strings.Contains(err.Error(), "external.onnx.data") {
 		t.Errorf("without its weights: %v", err)
 	}
 }

@@ -16,8 +16,8 @@ import (
 	"github.com/vitft/vitft/engine/fault"
 )
 
-// tree makes files under a new folder; a name that ends in / is a folder. The
-// content of a file is its name unless given after a |.
+// tree makes files under a new folder; a name that ends in / is a folder. The content of a file is its name unless
+// given after a |.
 func tree(t testing.TB, names ...string) string {
 	t.Helper()
 	root := filepath.Join(t.TempDir(), "set")
@@ -96,7 +96,8 @@ func TestFolder(t *testing.T) {
 	if got := findings[1].Items; !slices.Equal(got, []string{"empty"}) {
 		t.Errorf("empty classes %v", got)
 	}
-	if got := findings[0].Items; len(got) != 2 || !strings.HasSuffix(got[0], "stray.png") || !strings.HasSuffix(got[1], "notes.txt") {
+	if got := findings[0].Items; len(got) != 2 || !strings.HasSuffix(got[0], "stray.png") ||
+		!strings.HasSuffix(got[1], "notes.txt") {
 		t.Errorf("ignored %v", got)
 	}
 	if got := d.Counts(); !slices.Equal(got, []int{1, 3}) {
@@ -225,14 +226,17 @@ func TestOpenRefuses(t *testing.T) {
 func TestManifest(t *testing.T) {
 	abs := filepath.Join(t.TempDir(), "abs.png")
 	for name, text := range map[string]string{
-		"m.csv": "\ufeff id , Label,path\r\n1,\"big, cat\",a.png\r\n2,dog ,sub/../b.png\r\n\r\n3,dog,b.png\r\n4,dog," + abs + "\r\n",
-		"M.JSONL": "\ufeff{\"path\":\"a.png\",\"label\":\"big, cat\",\"id\":1}\n\n{\"label\":\"dog\",\"path\":\"sub/../b.png\"}\r\n" +
+		"m.csv": "\ufeff id , Label,path\r\n1,\"big, cat\",a.png\r\n2,dog ,sub/../b.png\r\n" +
+			"\r\n3,dog,b.png\r\n4,dog," + abs + "\r\n",
+		"M.JSONL": "\ufeff{\"path\":\"a.png\",\"label\":\"big, cat\",\"id\":1}\n\n" +
+			"{\"label\":\"dog\",\"path\":\"sub/../b.png\"}\r\n" +
 			"{\"path\":\"b.png\",\"label\":\"dog\"}\n{\"path\":" + fmt.Sprintf("%q", abs) + ",\"label\":\"dog\"}",
 	} {
 		t.Run(name, func(t *testing.T) {
 			root := tree(t, name+"|"+text, "a.png")
 			d, findings := mustOpen(t, filepath.Join(root, name), Options{})
-			want := []Item{{Path: filepath.Join(root, "a.png")}, {Path: filepath.Join(root, "b.png"), Class: 1}, {Path: abs, Class: 1}}
+			want := []Item{{Path: filepath.Join(root, "a.png")}, {Path: filepath.Join(root, "b.png"), Class: 1},
+				{Path: abs, Class: 1}}
 			if !reflect.DeepEqual(d.Items, want) || !slices.Equal(d.Classes, []string{"big, cat", "dog"}) {
 				t.Errorf("%+v", d)
 			}
@@ -262,8 +266,7 @@ func FuzzJSONL(f *testing.F) {
 	f.Fuzz(func(t *testing.T, data []byte) { fuzzManifest(t, data, parseJSONL) })
 }
 
-// fuzzManifest reads any bytes as a manifest: an error, or a data set that holds
-// together.
+// fuzzManifest reads any bytes as a manifest: an error, or a data set that holds together.
 func fuzzManifest(t *testing.T, data []byte, parse func(io.Reader) ([]sample, error)) {
 	samples, err := parse(skipBOM(bytes.NewReader(data)))
 	if err != nil {

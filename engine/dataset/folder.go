@@ -61,7 +61,8 @@ func readFolder(root string, training bool) (*reading, error) {
 	}
 	f.find(IgnoredFiles, f.ignored, "%d files in %s are in no class folder or no images by their extension: %s",
 		len(f.ignored), root, listed(f.ignored))
-	f.find(SkippedLink, f.loops, "%d links in %s lead back to a folder above them: %s", len(f.loops), root, listed(f.loops))
+	f.find(SkippedLink, f.loops, "%d links in %s lead back to a folder above them: %s", len(f.loops), root,
+		listed(f.loops))
 	return f.reading, nil
 }
 
@@ -71,8 +72,8 @@ type folder struct {
 	ignored, loops []string
 }
 
-// walk adds the images in dir: its own by name, then those of its folders. above is dir and the folders that it was reached
-// through.
+// walk adds the images in dir: its own by name, then those of its folders. above is dir and the folders that it was
+// reached through.
 func (f *folder) walk(dir, class string, above []fs.FileInfo) error {
 	entries, err := os.ReadDir(dir)
 	if err != nil {
@@ -107,8 +108,8 @@ func (f *folder) walk(dir, class string, above []fs.FileInfo) error {
 	return nil
 }
 
-// follow is what a folder or link leads to; nil for a file, which needs no look, and for a link to nowhere, which will be
-// found unreadable.
+// follow is what a folder or link leads to; nil for a file, which needs no look, and for a link to nowhere, which will
+// be found unreadable.
 func follow(path string, e fs.DirEntry) fs.FileInfo {
 	if e.Type()&fs.ModeSymlink == 0 && !e.IsDir() {
 		return nil

@@ -56,7 +56,8 @@ func readIDXFolder(dir string, names []string, training bool) (*reading, error) 
 		})
 	}
 	if len(chosen) != 1 {
-		return nil, &SourceError{Source: dir, Err: fmt.Errorf("several IDX files (%s): name the one to use", strings.Join(names, ", "))}
+		return nil, &SourceError{Source: dir, Err: fmt.Errorf("several IDX files (%s): name the one to use",
+			strings.Join(names, ", "))}
 	}
 	r, err := readIDX(filepath.Join(dir, chosen[0]))
 	if err != nil {
@@ -88,7 +89,8 @@ func readIDX(path string) (*reading, error) {
 		return nil, &SourceError{Source: labelPath, Err: err}
 	}
 	if len(labels) != images.count {
-		return nil, &SourceError{Source: path, Err: fmt.Errorf("%d images, but %d labels in %s", images.count, len(labels), filepath.Base(labelPath))}
+		return nil, &SourceError{Source: path, Err: fmt.Errorf("%d images, but %d labels in %s", images.count, len(labels),
+			filepath.Base(labelPath))}
 	}
 	names, err := classNames(filepath.Dir(path))
 	if err != nil {
@@ -99,7 +101,8 @@ func readIDX(path string) (*reading, error) {
 		label := strconv.Itoa(int(l))
 		if names != nil {
 			if int(l) >= len(names) {
-				return nil, &SourceError{Source: labelPath, Err: fmt.Errorf("label %d has no line in the file of class names, which has %d", l, len(names))}
+				return nil, &SourceError{Source: labelPath,
+					Err: fmt.Errorf("label %d has no line in the file of class names, which has %d", l, len(names))}
 			}
 			label = names[l]
 		}
@@ -204,7 +207,8 @@ func parseIDXHeader(r io.Reader, magic uint32, dims int) ([]int, error) {
 		return nil, fmt.Errorf("IDX header cut short: %w", err)
 	}
 	if header[0] != magic {
-		return nil, fmt.Errorf("starts with %#08x, not with %#08x as an IDX file of unsigned bytes in %d dimensions does", header[0], magic, dims)
+		return nil, fmt.Errorf("starts with %#08x, not with %#08x as an IDX file of unsigned bytes in %d dimensions does",
+			header[0], magic, dims)
 	}
 	out := make([]int, dims)
 	for i, n := range header[1:] {

@@ -109,7 +109,8 @@ func TestIDXFolder(t *testing.T) {
 
 	images, _ := idxPair(1)
 	put(t, dir, "more-train-images-idx3-ubyte", images)
-	if _, _, err := Open(dir, Options{}); fault.Of(err) != fault.Data || !strings.Contains(err.Error(), "several IDX files") {
+	if _, _, err := Open(dir, Options{}); fault.Of(err) != fault.Data ||
+		!strings.Contains(err.Error(), "several IDX files") {
 		t.Errorf("error %v", err)
 	}
 }

@@ -14,8 +14,8 @@ import (
 	"github.com/vitft/vitft/engine/fault"
 )
 
-// Imbalance is a long-tailed profile that a balanced training set is cut down to, as in long-tailed CIFAR (Cui et al., CVPR
-// 2019; Cao et al., NeurIPS 2019). The zero value keeps everything.
+// Imbalance is a long-tailed profile that a balanced training set is cut down to, as in long-tailed CIFAR (Cui et al.,
+// CVPR 2019; Cao et al., NeurIPS 2019). The zero value keeps everything.
 type Imbalance struct {
 	Profile string  // "exp" or "step"
 	Ratio   float64 // R: images of the largest class to those of the smallest
@@ -29,7 +29,8 @@ func ParseImbalance(text string) (Imbalance, error) {
 	profile, ratio, ok := strings.Cut(text, ":")
 	r, err := strconv.ParseFloat(ratio, 64)
 	if !ok || (profile != "exp" && profile != "step") || err != nil || !(r >= 1) || math.IsInf(r, 1) {
-		return Imbalance{}, fault.Config.Errorf("%q is no imbalance: give exp:R or step:R with a ratio R of at least 1, for example exp:100", text)
+		return Imbalance{}, fault.Config.Errorf(
+			"%q is no imbalance: give exp:R or step:R with a ratio R of at least 1, for example exp:100", text)
 	}
 	return Imbalance{Profile: profile, Ratio: r}, nil
 }
@@ -42,8 +43,8 @@ func (im Imbalance) String() string {
 	return im.Profile + ":" + strconv.FormatFloat(im.Ratio, 'g', -1, 64)
 }
 
-// Counts is the number of images that each of the classes is to keep when the largest has most. Of C classes, class i (from
-// 0) keeps
+// Counts is the number of images that each of the classes is to keep when the largest has most. Of C classes, class i
+// (from 0) keeps
 //
 //	exp   ⌊most · (1/R)^(i/(C−1))⌋
 //	step  most if i < C/2, else ⌊most/R⌋
@@ -64,8 +65,8 @@ func (im Imbalance) Counts(most, classes int) []int {
 	return counts
 }
 
-// Apply keeps of each class as many images as Counts says, chosen by the seed. The choices for different ratios are nested,
-// and do not depend on the other classes. Classes that have fewer images than that keep all and are reported.
+// Apply keeps of each class as many images as Counts says, chosen by the seed. The choices for different ratios are
+// nested, and do not depend on the other classes. Classes that have fewer images than that keep all and are reported.
 func (im Imbalance) Apply(d *Dataset, seed uint64) (*Dataset, []Finding) {
 	if im.Profile == "" {
 		return d, nil
@@ -90,8 +91,9 @@ func (im Imbalance) Apply(d *Dataset, seed uint64) (*Dataset, []Finding) {
 		"imbalance %v: %d classes have fewer images than it asks for and keep all: %s", im, len(small), listed(small))
 }
 
-// Split holds out a fraction of each class, chosen by the seed, rounded to the nearest whole image; every class keeps at
-// least one image in the first part. Classes without an image in the second are reported. An error is of the kind config.
+// Split holds out a fraction of each class, chosen by the seed, rounded to the nearest whole image; every class keeps
+// at least one image in the first part. Classes without an image in the second are reported. An error is of the kind
+// config.
 func (d *Dataset) Split(fraction float64, seed uint64) (train, held *Dataset, findings []Finding, err error) {
 	if !(fraction > 0 && fraction < 1) {
 		return nil, nil, nil, notAFraction(fraction)
@@ -115,8 +117,8 @@ func (d *Dataset) Split(fraction float64, seed uint64) (train, held *Dataset, fi
 	return d.Select(first), d.Select(second), findings, nil
 }
 
-// shuffled is a copy of items in an order that depends on the seed, the purpose and the class, and on nothing else: not on
-// the Go release, which is why the shuffle of math/rand is not used, only its specified generator.
+// shuffled is a copy of items in an order that depends on the seed, the purpose and the class, and on nothing else: not
+// on the Go release, which is why the shuffle of math/rand is not used, only its specified generator.
 func shuffled(items []int, purpose string, seed uint64, class string) []int {
 	key := sha256.Sum256(fmt.Appendf(nil, "%s %d %s", purpose, seed, class))
 	source := rand.NewPCG(binary.LittleEndian.Uint64(key[:]), binary.LittleEndian.Uint64(key[8:]))

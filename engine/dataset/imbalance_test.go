@@ -72,7 +72,8 @@ func TestCIFARCounts(t *testing.T) {
 }
 
 func TestParseImbalanceRefuses(t *testing.T) {
-	for _, text := range []string{"exp", "exp:", ":10", "exp:0.5", "exp:-1", "exp:NaN", "exp:Inf", "exp:1e999", "linear:10", "exp:10:2", "EXP:10", "10"} {
+	for _, text := range []string{"exp", "exp:", ":10", "exp:0.5", "exp:-1", "exp:NaN", "exp:Inf", "exp:1e999",
+		"linear:10", "exp:10:2", "EXP:10", "10"} {
 		if im, err := ParseImbalance(text); fault.Of(err) != fault.Config {
 			t.Errorf("%q: %v, error %v, want one of config", text, im, err)
 		}

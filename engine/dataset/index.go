@@ -21,12 +21,13 @@ import (
 	"github.com/vitft/vitft/engine/internal/atomicfile"
 )
 
-// Index remembers the hash of a file as long as its path, size and time of modification are what they were, so that it need
-// not be read again. It is safe for concurrent use; several processes may share its folder. A nil *Index knows nothing.
+// Index remembers the hash of a file as long as its path, size and time of modification are what they were, so that it
+// need not be read again. It is safe for concurrent use; several processes may share its folder. A nil *Index knows
+// nothing.
 //
-// A file that was modified less than two seconds before it was hashed is not remembered: a later change may bear the same
-// time (git calls such entries racy). One that is changed and given its old size and time is taken for the old one, until
-// it is read for another reason.
+// A file that was modified less than two seconds before it was hashed is not remembered: a later change may bear the
+// same time (git calls such entries racy). One that is changed and given its old size and time is taken for the old
+// one, until it is read for another reason.
 type Index struct {
 	dir string
 
@@ -34,8 +35,8 @@ type Index struct {
 	parts map[string]*part
 }
 
-// part is what is known about the files below one folder: those of a set whose class folders are in it. It has a file of
-// its own, so that a run reads what it needs.
+// part is what is known about the files below one folder: those of a set whose class folders are in it. It has a file
+// of its own, so that a run reads what it needs.
 type part struct {
 	files   map[string]known // by the path below the folder
 	changed map[string]bool
@@ -51,8 +52,8 @@ const (
 	racy        = 2 * time.Second
 )
 
-// OpenIndex is the index kept in the folder dir, which Save makes where there is none. What is damaged there, or something
-// else, is passed over.
+// OpenIndex is the index kept in the folder dir, which Save makes where there is none. What is damaged there, or
+// something else, is passed over.
 func OpenIndex(dir string) *Index { return &Index{dir: dir, parts: map[string]*part{}} }
 
 // Forget drops what is known about an item.
@@ -63,8 +64,8 @@ func (x *Index) Forget(it Item) {
 	})
 }
 
-// Save writes what is new. What other processes have written meanwhile is kept, except if both save at the same moment: then
-// some files will be read again.
+// Save writes what is new. What other processes have written meanwhile is kept, except if both save at the same moment:
+// then some files will be read again.
 func (x *Index) Save() error {
 	if x == nil {
 		return nil
@@ -86,7 +87,11 @@ func (x *Index) Save() error {
 		}
 		err := os.MkdirAll(x.dir, 0o755)
 		if err == nil {
-			err = atomicfile.Write(x.path(folder), func(w io.Writer) error { _, err := w.Write(format(folder, all)); return err })
+			err = atomicfile.Write(x.path(folder), func(w io.Writer) error {
+				_,
+					err := w.Write(format(folder, all))
+				return err
+			})
 		}
 		if err == nil {
 			p.files = all
@@ -154,8 +159,8 @@ func (x *Index) load(folder string) map[string]known {
 	return map[string]known{}
 }
 
-// format is a part as it is written: a line with the format and a checksum of all that follows, the folder, and a line of
-// hash, size, time and name for each file.
+// format is a part as it is written: a line with the format and a checksum of all that follows, the folder, and a line
+// of hash, size, time and name for each file.
 func format(folder string, files map[string]known) []byte {
 	body := fmt.Appendf(nil, "%q\n", folder)
 	for _, name := range slices.Sorted(maps.Keys(files)) {
@@ -172,7 +177,8 @@ var errIndex = errors.New("not a sound scan index")
 func parseIndex(folder string, text []byte) (map[string]known, error) {
 	head, body, _ := bytes.Cut(text, []byte("\n"))
 	first, lines, _ := strings.Cut(string(body), "\n")
-	if string(head) != fmt.Sprintf("%s %08x", indexFormat, crc32.Checksum(body, castagnoli)) || first != strconv.Quote(folder) {
+	if string(head) != fmt.Sprintf("%s %08x", indexFormat, crc32.Checksum(body, castagnoli)) ||
+		first != strconv.Quote(folder) {
 		return nil, errIndex
 	}
 	files := make(map[string]known, strings.Count(lines, "\n"))

@@ -20,8 +20,8 @@ func aged(t testing.TB, path string, at time.Time) {
 	}
 }
 
-// indexed scans with an index that was opened anew, and saves it. It returns the ids, and how many files had to be read:
-// those that the index did not know.
+// indexed scans with an index that was opened anew, and saves it. It returns the ids, and how many files had to be
+// read: those that the index did not know.
 func indexed(t testing.TB, d *Dataset, dir string) (ids []ID, read int) {
 	t.Helper()
 	x := OpenIndex(dir)
@@ -100,8 +100,10 @@ func TestIndex(t *testing.T) {
 			t.Fatalf("a bit flipped at %d is not noticed", at)
 		}
 	}
-	for _, text := range []string{"", "x", string(good[:len(good)-1]), string(good) + "x", strings.Replace(string(good), indexFormat, "vitft-scan-0", 1),
-		string(format(root+"x", nil)), lines("x"), lines(strings.Repeat("0", 64) + " 1 x name"), lines(strings.Repeat("z", 64) + " 1 1 name")} {
+	for _, text := range []string{"", "x", string(good[:len(good)-1]), string(good) + "x",
+		strings.Replace(string(good), indexFormat, "vitft-scan-0", 1),
+		string(format(root+"x", nil)), lines("x"), lines(strings.Repeat("0", 64) + " 1 x name"),
+		lines(strings.Repeat("z", 64) + " 1 1 name")} {
 		testkit.WriteFile(t, files[0], []byte(text))
 		expect(fmt.Sprintf("the file holds %.20q", text), 3)
 		expect("and is made anew", 0)

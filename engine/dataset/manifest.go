@@ -81,7 +81,8 @@ func parseCSV(r io.Reader) ([]sample, error) {
 	path, okPath := column["path"]
 	label, okLabel := column["label"]
 	if !okPath || !okLabel {
-		return nil, &lineError{1, fmt.Errorf("the header must name the columns path and label, separated by commas; it is %q", strings.Join(header, ","))}
+		return nil, &lineError{1, fmt.Errorf("the header must name the columns path and label, separated by commas; it is %q",
+			strings.Join(header, ","))}
 	}
 	var samples []sample
 	for {

@@ -41,8 +41,8 @@ type Unreadable struct {
 
 var errEmpty = errors.New("empty file")
 
-// Scan reads and hashes every item that the index does not know. An item that cannot be read is noted, no error; the only
-// error is that of ctx.
+// Scan reads and hashes every item that the index does not know. An item that cannot be read is noted, no error; the
+// only error is that of ctx.
 func (d *Dataset) Scan(ctx context.Context, o ScanOptions) (*Scan, error) {
 	total := len(d.Items)
 	s := &Scan{IDs: make([]ID, total)}
@@ -122,7 +122,8 @@ func CheckLeak(train *Dataset, trainScan *Scan, test *Dataset, testScan *Scan) [
 		of = "the part held out of " + of
 	}
 	return appendFinding(nil, Leak, leaks,
-		"%d images of %s are in the training set %s too, which flatters the result: %s", len(leaks), of, train.Name, listed(leaks))
+		"%d images of %s are in the training set %s too, which flatters the result: %s", len(leaks), of, train.Name,
+		listed(leaks))
 }
 
 // hash is the id of an item, from the index if it is there.
@@ -153,13 +154,21 @@ func (it Item) read() (id ID, err error) {
 		return id, err
 	}
 	defer f.Close()
-	h := sha256.New()
-	n, err := io.Copy(h, f)
-	if err == nil && n == 0 {
-		err = errEmpty
+	h, buffer := sha256.New(), buffers.Get().(*[1 << 17]byte)
+	defer buffers.Put(buffer)
+	for total := 0; ; {
+		n, err := f.Read(buffer[:])
+		h.Write(buffer[:n])
+		total += n
+		switch {
+		case err == io.EOF && total == 0:
+			return id, errEmpty
+		case err == io.EOF:
+			return ID(h.Sum(nil)), nil
+		case err != nil:
+			return id, err
+		}
 	}
-	if err == nil {
-		h.Sum(id[:0])
-	}
-	return id, err
 }
+
+var buffers = sync.Pool{New: func() any { return new([1 << 17]byte) }}

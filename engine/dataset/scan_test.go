@@ -12,7 +12,8 @@ import (
 )
 
 func TestScan(t *testing.T) {
-	root := tree(t, "m.csv|path,label\na.png,x\ngone.png,x\nb.png,y\ndir.png,y\nempty.png,y\n", "a.png", "b.png", "dir.png/", "empty.png|")
+	root := tree(t, "m.csv|path,label\na.png,x\ngone.png,x\nb.png,y\ndir.png,y\nempty.png,y\n", "a.png", "b.png",
+		"dir.png/", "empty.png|")
 	d, _ := mustOpen(t, filepath.Join(root, "m.csv"), Options{})
 	for _, workers := range []int{0, 1, 8} {
 		var last, calls int
@@ -63,7 +64,8 @@ func TestScanCancelled(t *testing.T) {
 }
 
 func TestCheckContent(t *testing.T) {
-	train, _ := mustOpen(t, tree(t, "a/1.png|one", "a/2.png|two", "a/3.png|one", "b/1.png|two", "b/2.png|three"), Options{})
+	train, _ := mustOpen(t, tree(t, "a/1.png|one", "a/2.png|two", "a/3.png|one", "b/1.png|two", "b/2.png|three"),
+		Options{})
 	test, _ := mustOpen(t, tree(t, "a/9.png|new", "b/9.png|three", "b/8.png|"), Options{Classes: train.Classes})
 	scan := func(d *Dataset) *Scan {
 		s, err := d.Scan(t.Context(), ScanOptions{})
@@ -84,7 +86,8 @@ func TestCheckContent(t *testing.T) {
 	}
 	wantFindings(t, CheckContent(test, scan(test)))
 	test.Name = train.Name // as a fraction held out has it
-	if findings = CheckLeak(train, scan(train), test, scan(test)); !strings.Contains(findings[0].Message, "held out of "+train.Name) {
+	if findings = CheckLeak(train, scan(train), test, scan(test)); !strings.Contains(findings[0].Message,
+		"held out of "+train.Name) {
 		t.Errorf("%+v", findings)
 	}
 }

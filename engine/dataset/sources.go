@@ -51,7 +51,8 @@ func (s *Sources) Fields() []setting.Field {
 	}
 	return []setting.Field{
 		setting.Path("train", &s.Train, "", "training images: folder of class folders, .csv or .jsonl manifest, or IDX file"),
-		setting.PathOr("val", &s.Val, "", orFraction, "validation images, or a fraction such as 0.1 to hold out of each class"),
+		setting.PathOr("val", &s.Val, "", orFraction,
+			"validation images, or a fraction such as 0.1 to hold out of each class"),
 		setting.Path("test", &s.Test, "", "test images"),
 		setting.Text("imbalance", &s.Imbalance, "", func(text string) error { _, err := ParseImbalance(text); return err },
 			"make the training set long-tailed: exp:RATIO or step:RATIO"),
@@ -78,8 +79,8 @@ func (s *Sources) Exist() error {
 	return errors.Join(faults...)
 }
 
-// Open reads the lists of images, makes the training set long-tailed if asked to, and holds out a validation part, which
-// the seed chooses. Without training images the other sets have class lists of their own. Findings are warnings.
+// Open reads the lists of images, makes the training set long-tailed if asked to, and holds out a validation part,
+// which the seed chooses. Without training images the other sets have class lists of their own. Findings are warnings.
 func (s *Sources) Open(seed uint64, ev event.Events) (*Sets, error) {
 	imbalance, err := ParseImbalance(s.Imbalance)
 	if err != nil {
@@ -128,7 +129,8 @@ func (s *Sources) Open(seed uint64, ev event.Events) (*Sets, error) {
 	Warn(findings, ev)
 	if t := sets.Train; t != nil {
 		smallest, largest := t.Extent()
-		ev.Info("training images", "images", len(t.Items), "classes", len(t.Classes), "largest class", largest, "smallest class", smallest)
+		ev.Info("training images", "images", len(t.Items), "classes", len(t.Classes), "largest class", largest,
+			"smallest class", smallest)
 	}
 	return sets, nil
 }

@@ -30,13 +30,15 @@ func TestSources(t *testing.T) {
 	for _, p := range sets.Parts() {
 		names, sizes = append(names, p.Name), append(sizes, len(p.Data.Items))
 	}
-	if !slices.Equal(names, []string{"train", "val", "test"}) || !slices.Equal(sizes, []int{3, 2, 1}) || sets.Test.Items[0].Class != 1 {
+	if !slices.Equal(names, []string{"train", "val", "test"}) || !slices.Equal(sizes, []int{3, 2, 1}) ||
+		sets.Test.Items[0].Class != 1 {
 		t.Errorf("%v of %v", names, sizes)
 	}
 	if smallest, largest := sets.Train.Extent(); smallest != 1 || largest != 2 {
 		t.Errorf("classes of %d to %d", smallest, largest)
 	}
-	if !slices.ContainsFunc(notes, func(n string) bool { return strings.Contains(n, "no class folder") }) || notes[len(notes)-1] != "training images" {
+	if !slices.ContainsFunc(notes, func(n string) bool { return strings.Contains(n, "no class folder") }) ||
+		notes[len(notes)-1] != "training images" {
 		t.Errorf("notes %q", notes)
 	}
 	// Without training images the others have classes of their own.

@@ -22,7 +22,7 @@ func (o *Options) Fields() []setting.Field {
 	cores := fmt.Sprintf("all %d cores", runtime.NumCPU())
 	return []setting.Field{
 		setting.OneOf("provider", &o.Provider, string(onnx.Auto), []string{string(onnx.Auto), string(onnx.CPU), string(onnx.CUDA)},
-			"where models run: auto, cpu or cuda"),
+			"where models run"),
 		setting.Number("threads", &o.Threads, 0, setting.Between(1, 1024).Or(0, cores), "threads of the runtime (0: all cores)"),
 		setting.Text("ort-lib", &o.Library, "", nil,
 			"path of the ONNX Runtime shared library (default: searched for, see vitft doctor)").Here(),

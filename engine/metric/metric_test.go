@@ -28,8 +28,12 @@ func ExampleMeasure() {
 	fmt.Print(m.Text())
 	// Output: test: 5 samples, top-1 0.8000, top-5 1.0000, macro-F1 0.8222, NLL 0.3952
 	//
-	// group     classes  accuracy      ECE all             3    0.8333   0.2329 many            1    1.0000   0.0958
-	// medium          1    1.0000   0.0133 few             1    0.5000   0.4799 worst           1    0.5000        –
+	// group     classes  accuracy      ECE
+	// all             3    0.8333   0.2329
+	// many            1    1.0000   0.0958
+	// medium          1    1.0000   0.0133
+	// few             1    0.5000   0.4799
+	// worst           1    0.5000        –
 }
 
 // fixture is a case that testdata/metrics.py made with scikit-learn and numpy.

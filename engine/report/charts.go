@@ -24,10 +24,6 @@ const (
 	singleMarks  = 200 // up to so many it has a mark for each class
 )
 
-func line(colour role, width vg.Length, dashes []vg.Length) draw.LineStyle {
-	return draw.LineStyle{Color: colour, Width: width, Dashes: dashes}
-}
-
 // groupChart shows the groups' accuracies as bars, with the balanced accuracy.
 func (r *Run) groupChart() template.HTML {
 	p := newPlot("", "accuracy")
@@ -45,22 +41,19 @@ func (r *Run) groupChart() template.HTML {
 	p.X.Tick.Marker = ticks
 	p.X.Tick.Length = 0
 	if b := float64(r.metrics.BalancedAccuracy); drawable(b) {
-		p.Add(polyline{plotter.XYs{{X: -0.5, Y: b}, {X: 2.5, Y: b}}, line(ink, 1, []vg.Length{4, 3})})
+		p.Add(segment(-0.5, b, 2.5, b, dashed(ink)))
 	}
 	return render("Bars: accuracy of the classes with many, medium and few training images", 380, panel{p, 230})
 }
 
-// byFrequency are the indices of the classes, those with most training images first.
-func (r *Run) byFrequency() []int {
-	order := make([]int, len(r.metrics.PerClass))
-	for k := range order {
-		order[k] = k
-	}
-	slices.SortStableFunc(order, func(a, b int) int {
-		return cmp.Compare(r.metrics.PerClass[b].TrainCount, r.metrics.PerClass[a].TrainCount)
-	})
-	return order
+// byFrequency are the classes, those with most training images first.
+func (r *Run) byFrequency() []metric.ClassMetrics {
+	list := slices.Clone(r.metrics.PerClass)
+	slices.SortStableFunc(list, moreFrequent)
+	return list
 }
+
+func moreFrequent(a, b metric.ClassMetrics) int { return cmp.Compare(b.TrainCount, a.TrainCount) }
 
 // classChart shows each class's accuracy under its number of training images, classes sorted by that number.
 func (r *Run) classChart() template.HTML {
@@ -80,11 +73,10 @@ func (r *Run) classChart() template.HTML {
 		from, to := i*classes/runs, (i+1)*classes/runs
 		middle := float64(from+1+to) / 2 // ranks count from 1
 		half := 0.4 * float64(to-from)
-		group := r.metrics.PerClass[order[(from+to)/2]].Shot()
+		group := order[(from+to)/2].Shot()
 		var sum, images, n float64
 		low, high := math.Inf(1), 0.0
-		for _, k := range order[from:to] {
-			c := r.metrics.PerClass[k]
+		for _, c := range order[from:to] {
 			images += float64(c.TrainCount)
 			if a := float64(c.Accuracy); drawable(a) {
 				sum, n, low, high = sum+a, n+1, min(low, a), max(high, a)
@@ -100,7 +92,7 @@ func (r *Run) classChart() template.HTML {
 			low = 0
 		}
 		stems = append(stems, box{middle - half, middle + half, low, high, groupRoles[group].soft()})
-		dots = append(dots, mark{middle, sum / n, draw.GlyphStyle{Color: groupRoles[group], Radius: 2.2, Shape: draw.CircleGlyph{}}})
+		dots = append(dots, mark{middle, sum / n, dot(groupRoles[group], 2.2)})
 	}
 	above.Add(columns)
 	below.Add(stems)
@@ -120,8 +112,8 @@ func (r *Run) classChart() template.HTML {
 			longest = 150 / classes
 		}
 		var names plot.ConstantTicks
-		for i, k := range order {
-			names = append(names, plot.Tick{Value: float64(i + 1), Label: shorten(r.metrics.PerClass[k].Label, longest)})
+		for i, c := range order {
+			names = append(names, plot.Tick{Value: float64(i + 1), Label: shorten(c.Label, longest)})
 		}
 		below.X.Tick.Marker = names
 		if classes > levelNames {
@@ -139,7 +131,7 @@ func (r *Run) addGroupMeans(p *plot.Plot) {
 	for _, g := range r.metrics.Groups {
 		to := from + g.Classes
 		if a := float64(g.Accuracy); drawable(a) && g.Classes > 0 {
-			p.Add(polyline{plotter.XYs{{X: float64(from) + 0.5, Y: a}, {X: float64(to) + 0.5, Y: a}}, line(ink, 1, []vg.Length{4, 3})})
+			p.Add(segment(float64(from)+0.5, a, float64(to)+0.5, a, dashed(ink)))
 		}
 		from = to
 	}
@@ -225,13 +217,9 @@ func (r *Run) diagram(name, when string, ece metric.Number, colour role, bins []
 	limit(&below.Y, 0, top)
 	below.Y.Tick.Marker = plot.ConstantTicks{{Value: 0, Label: "0"}, {Value: top, Label: fmt.Sprintf("%.2f", top)}}
 
-	soft := muted
+	soft, fill := muted, rule
 	if colour != ink {
-		soft = colour
-	}
-	fill := rule
-	if colour != ink {
-		fill = colour.soft()
+		soft, fill = colour, colour.soft()
 	}
 	var bars, counts boxes
 	var dots marks
@@ -240,10 +228,10 @@ func (r *Run) diagram(name, when string, ece metric.Number, colour role, bins []
 		counts = append(counts, box{b.Low + gap, b.High - gap, 0, float64(b.Count) / float64(d.Samples), soft})
 		if b.Count > 0 {
 			bars = append(bars, box{b.Low + gap, b.High - gap, 0, b.Accuracy, fill})
-			dots = append(dots, mark{b.Confidence, b.Accuracy, draw.GlyphStyle{Color: colour, Radius: 2.4, Shape: draw.CircleGlyph{}}})
+			dots = append(dots, mark{b.Confidence, b.Accuracy, dot(colour, 2.4)})
 		}
 	}
-	above.Add(bars, polyline{plotter.XYs{{X: 0, Y: 0}, {X: 1, Y: 1}}, line(muted, 1, []vg.Length{4, 3})}, dots)
+	above.Add(bars, segment(0, 0, 1, 1, dashed(muted)), dots)
 	below.Add(counts)
 	d.Plot = render("Reliability of "+name+when+": accuracy against confidence, and the share of samples by confidence", 205, panel{above, 170}, panel{below, 85})
 	return d
@@ -269,30 +257,27 @@ type curve struct {
 // curves draws values over the epochs, with the switch.
 func (r *Run) curves(description, y string, fraction bool, list ...curve) template.HTML {
 	p := newPlot("epoch", y)
-	low, high := math.Inf(1), math.Inf(-1)
+	all := extentOf()
 	for _, c := range list {
 		var points plotter.XYs
 		for i, e := range r.history {
 			if c.parted && i > 0 && e.Phase != r.history[i-1].Phase {
 				points = append(points, plotter.XY{X: float64(e.Number), Y: math.NaN()})
 			}
-			v := c.value(e)
-			if drawable(v) {
-				low, high = min(low, v), max(high, v)
-			}
-			points = append(points, plotter.XY{X: float64(e.Number), Y: v})
+			points = append(points, plotter.XY{X: float64(e.Number), Y: c.value(e)})
+			all.add(c.value(e))
 		}
 		p.Add(polyline{points, c.style})
 	}
-	if math.IsInf(low, 1) {
+	if all.empty() {
 		return ""
 	}
 	r.epochAxis(p)
 	if fraction {
 		// Curves near 1 need room: the axis begins at the tenth below the lowest.
-		limit(&p.Y, math.Floor(low*10)/10, 1)
+		limit(&p.Y, math.Floor(all.low*10)/10, 1)
 	} else {
-		limit(&p.Y, min(0, low), high*1.12)
+		limit(&p.Y, min(0, all.low), all.high*1.12)
 	}
 	return render(description, 440, panel{p, 240})
 }
@@ -363,37 +348,36 @@ func (r *Run) kappaChart() template.HTML {
 		return ""
 	}
 	p := newPlot("epoch", "κ")
-	low, high := math.Inf(1), math.Inf(-1)
+	all := extentOf()
 	var lines []plot.Plotter
 	for g := range calib.Shots() {
 		var points plotter.XYs
 		var bands boxes
 		for i, e := range r.kappa {
-			if i > 0 && e.phase != r.kappa[i-1].phase {
-				points = append(points, plotter.XY{X: float64(e.number), Y: math.NaN()})
+			if i > 0 && e.Phase != r.kappa[i-1].Phase {
+				points = append(points, plotter.XY{X: float64(e.Number), Y: math.NaN()})
 			}
-			s := e.groups[g]
-			if s.classes == 0 {
+			s := e.Groups[g]
+			if s.Classes == 0 {
 				continue
 			}
-			at, mean, sd := float64(e.number), s.mean(), s.deviation()
+			at, mean, sd := float64(e.Number), float64(s.Mean()), float64(s.Deviation())
 			if !drawable(mean) || !drawable(sd) {
 				continue
 			}
-			low, high = min(low, mean-sd), max(high, mean+sd)
+			all.add(mean-sd, mean+sd)
 			points = append(points, plotter.XY{X: at, Y: mean})
 			bands = append(bands, box{at - 0.5, at + 0.5, mean - sd, mean + sd, groupRoles[g].soft()})
 		}
 		p.Add(bands)
 		lines = append(lines, polyline{points, line(groupRoles[g], 1.6, groupDashes[g])})
 	}
-	if math.IsInf(low, 1) {
+	if all.empty() {
 		return ""
 	}
 	r.epochAxis(p)
-	p.Add(polyline{plotter.XYs{{X: p.X.Min, Y: 1}, {X: p.X.Max, Y: 1}}, line(muted, 0.7, nil)})
+	p.Add(segment(p.X.Min, 1, p.X.Max, 1, line(muted, 0.7, nil)))
 	p.Add(lines...)
-	margin := 0.05 * (high - low)
-	limit(&p.Y, low-margin, high+margin)
+	all.axis(&p.Y, 0.05)
 	return render("κ over the epochs: mean and spread of each group", 900, panel{p, 260})
 }

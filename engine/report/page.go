@@ -36,7 +36,8 @@ var (
 	//go:embed sweep.html
 	sweepHTML string
 
-	document      = template.Must(template.New(run.ReportFile.Name).Funcs(template.FuncMap{"thousands": thousands}).Parse(pageHTML))
+	functions     = template.FuncMap{"thousands": thousands, "percent": percent, "shots": calib.Shots}
+	document      = template.Must(template.New(run.ReportFile.Name).Funcs(functions).Parse(pageHTML))
 	sweepDocument = template.Must(template.Must(document.Clone()).New("sweep").Parse(sweepHTML))
 )
 
@@ -46,45 +47,39 @@ type frame struct {
 	Style    template.CSS
 	Script   template.JS
 	Security string // content security policy
+	Ran      []run.Entry
+	Config   run.Config
 }
 
-func newFrame(title string) frame {
-	return frame{title, template.CSS(styleCSS), template.JS(sortJS), security()}
+func newFrame(title string, ran []run.Entry, config run.Config) frame {
+	return frame{title, template.CSS(styleCSS), template.JS(sortJS), security(), ran, config}
 }
 
 // page is what page.html is filled with.
 type page struct {
 	frame
-
-	Split    string
-	Samples  int
+	*metric.Metrics
+	Before   *metric.Uncalibrated // nil where there is no calibration
 	Headline []metricGroup
-	Ran      []run.Entry
-	Config   []run.Entry
 
-	Calibrated bool // there are values from before calibration
-
-	Groups     []groupRow
-	GroupPlot  template.HTML
-	ClassPlot  template.HTML
-	Aggregated int // classes, if the plot shows runs of them
+	GroupPlot, ClassPlot template.HTML
+	Aggregated           int // classes, if the plot shows runs of them
 
 	Reliability []reliabilities
 
 	KappaPlot template.HTML
-	Kappa     []kappaTable
+	Kappa     []kappaEpoch // the last of each phase
 
 	LossPlot, AccuracyPlot, RatePlot template.HTML
 	AccuracyOn                       string
 	Phases                           string // what the line named switch parts
 
-	Pairs      []pair
-	Wrong      int
-	Classes    []classRow
-	AllClasses int // if Classes are not all
-	Mistakes   []mistake
-	Unread     int // of Mistakes, without a picture
-	UnreadWhy  string
+	Pairs     []pair
+	Wrong     int
+	Classes   []metric.ClassMetrics // of PerClass
+	Mistakes  []mistake
+	Unread    int // of Mistakes, without a picture
+	UnreadWhy string
 
 	Warnings     []string
 	MoreWarnings int
@@ -99,63 +94,31 @@ type metricGroup struct {
 
 type metricRow struct{ Name, Before, Value, Means string }
 
-type groupRow struct {
-	calib.Shot
-	Classes               int
-	Accuracy, Before, ECE string
-}
-
-// kappaTable is κ of the groups at the end of a phase.
-type kappaTable struct {
-	At   string
-	Rows []kappaRow
-}
-
-type kappaRow struct {
-	Group                    calib.Shot
-	Mean, Spread, StdErr     string
-	Classes, Shrunk, Skipped int
-}
-
 // pair is a class that is taken for another.
 type pair struct {
-	Label, Predicted           string
-	LabelTrain, PredictedTrain int
-	Count                      int
-	Share                      string  // of the class's samples
-	Bar                        float64 // the same in percent
-}
-
-type classRow struct {
-	Label                    string
-	Group                    calib.Shot
-	TrainCount, Samples      int
-	Accuracy, Precision, ECE string
-	Bar                      float64 // accuracy in percent
+	Label, Predicted metric.ClassMetrics
+	Count            int
+	Share            metric.Number // of the class's samples
 }
 
 func (r *Run) page() *page {
 	m := &r.metrics
+	title := fmt.Sprintf("%s on %s", m.Loss, source(cmp.Or(r.config.Text("train"), m.Split)))
 	p := &page{
-		frame: newFrame(fmt.Sprintf("%s on %s", m.Loss, source(cmp.Or(r.config.Text("train"), m.Split)))),
-		Split: m.Split, Samples: m.Samples,
-		Headline: r.headline(), Ran: r.whatRan(), Config: r.config,
-		GroupPlot: r.groupChart(), ClassPlot: r.classChart(), Reliability: r.reliability(),
-		KappaPlot: r.kappaChart(), Calibrated: m.Calibration != nil,
+		frame: newFrame(title, r.whatRan(), r.config), Metrics: m, Headline: r.headline(),
+		GroupPlot: r.groupChart(), ClassPlot: r.classChart(), Reliability: r.reliability(), KappaPlot: r.kappaChart(),
+		Classes: r.classes(), Mistakes: r.mistakes(),
 	}
-	var before metric.Groups
-	if p.Calibrated {
-		before = m.Calibration.Before.Groups
-	}
-	for _, g := range calib.Shots() {
-		group := m.Groups[g]
-		p.Groups = append(p.Groups, groupRow{g, group.Classes, group.Accuracy.Text(4), before[g].ECE.Text(4), group.ECE.Text(4)})
+	if m.Calibration != nil {
+		p.Before = &m.Calibration.Before
 	}
 	if len(m.PerClass) > singleMarks {
 		p.Aggregated = (len(m.PerClass) + singleMarks/2 - 1) / (singleMarks / 2)
 	}
-	if p.KappaPlot != "" {
-		p.Kappa = r.kappaTables()
+	for i, e := range r.kappa {
+		if i+1 == len(r.kappa) || r.kappa[i+1].Phase != e.Phase {
+			p.Kappa = append(p.Kappa, e)
+		}
 	}
 	if len(r.history) > 0 {
 		p.LossPlot, p.AccuracyPlot, p.RatePlot = r.lossChart(), r.accuracyChart(), r.rateChart()
@@ -168,26 +131,20 @@ func (r *Run) page() *page {
 		}
 	}
 	p.Pairs, p.Wrong = r.pairs()
-	p.Classes = r.classes()
-	if len(p.Classes) < len(m.PerClass) {
-		p.AllClasses = len(m.PerClass)
-	}
-	p.Mistakes = r.mistakes()
+	p.Warnings, p.MoreWarnings = cut(r.warnings, shownNotes)
+	p.Skipped, p.MoreSkipped = cut(r.skipped, shownNotes)
 	for _, x := range p.Mistakes {
 		if x.Image == "" {
 			p.Unread++
 			p.UnreadWhy = cmp.Or(p.UnreadWhy, x.Why)
 		}
 	}
-	p.Warnings, p.MoreWarnings = cut(r.warnings, shownNotes)
-	p.Skipped, p.MoreSkipped = cut(r.skipped, shownNotes)
 	return p
 }
 
+// cut is the head of a list, and how many there are beyond.
 func cut[T any](list []T, most int) (head []T, more int) {
-	if len(list) <= most {
-		return list, 0
-	}
+	most = min(most, len(list))
 	return list[:most], len(list) - most
 }
 
@@ -209,25 +166,6 @@ func (r *Run) headline() []metricGroup {
 		groups[row.Better].Rows = append(groups[row.Better].Rows, line)
 	}
 	return groups
-}
-
-// kappaTables are κ at the end of each phase, by group.
-func (r *Run) kappaTables() []kappaTable {
-	var tables []kappaTable
-	for i, e := range r.kappa {
-		if i+1 < len(r.kappa) && r.kappa[i+1].phase == e.phase {
-			continue
-		}
-		t := kappaTable{At: fmt.Sprintf("epoch %d (%s)", e.number, e.phase)}
-		for g, s := range e.groups {
-			if s.classes > 0 {
-				t.Rows = append(t.Rows, kappaRow{calib.Shot(g), metric.Number(s.mean()).Text(3), metric.Number(s.deviation()).Text(3), metric.Number(s.stdErr()).Text(3),
-					s.classes, s.shrunk, s.skipped})
-			}
-		}
-		tables = append(tables, t)
-	}
-	return tables
 }
 
 func (r *Run) whatRan() []run.Entry {
@@ -318,14 +256,14 @@ func (r *Run) pairs() ([]pair, int) {
 		}
 	}
 	var list []pair
-	classes := r.metrics.PerClass
 	for k, n := range times {
-		label, predicted := classes[k[0]], classes[k[1]]
+		label := r.metrics.PerClass[k[0]]
 		share := float64(n) / float64(max(1, label.Samples))
-		list = append(list, pair{label.Label, predicted.Label, label.TrainCount, predicted.TrainCount, n, metric.Number(share).Text(3), percent(share)})
+		list = append(list, pair{label, r.metrics.PerClass[k[1]], n, metric.Number(share)})
 	}
 	slices.SortFunc(list, func(a, b pair) int {
-		return cmp.Or(cmp.Compare(b.Count, a.Count), cmp.Compare(b.Bar, a.Bar), strings.Compare(a.Label, b.Label), strings.Compare(a.Predicted, b.Predicted))
+		return cmp.Or(cmp.Compare(b.Count, a.Count), cmp.Compare(percent(b.Share), percent(a.Share)),
+			strings.Compare(a.Label.Label, b.Label.Label), strings.Compare(a.Predicted.Label, b.Predicted.Label))
 	})
 	list, _ = cut(list, worstPairs)
 	return list, wrong
@@ -333,24 +271,14 @@ func (r *Run) pairs() ([]pair, int) {
 
 // classes are the rows of the table: all classes or, of very many, the least accurate, those with most training images
 // first.
-func (r *Run) classes() []classRow {
-	order := r.byFrequency()
-	if len(order) > tableClasses {
-		slices.SortStableFunc(order, func(a, b int) int {
-			return cmp.Compare(sortable(r.metrics.PerClass[a].Accuracy), sortable(r.metrics.PerClass[b].Accuracy))
-		})
-		order = order[:tableClasses]
-		slices.SortStableFunc(order, func(a, b int) int {
-			return cmp.Compare(r.metrics.PerClass[b].TrainCount, r.metrics.PerClass[a].TrainCount)
-		})
+func (r *Run) classes() []metric.ClassMetrics {
+	list := r.byFrequency()
+	if len(list) > tableClasses {
+		slices.SortStableFunc(list, func(a, b metric.ClassMetrics) int { return cmp.Compare(sortable(a.Accuracy), sortable(b.Accuracy)) })
+		list = list[:tableClasses]
+		slices.SortStableFunc(list, moreFrequent)
 	}
-	rows := make([]classRow, len(order))
-	for i, k := range order {
-		c := r.metrics.PerClass[k]
-		rows[i] = classRow{c.Label, c.Shot(), c.TrainCount, c.Samples,
-			c.Accuracy.Text(3), c.Precision.Text(3), c.ECE.Text(3), percent(float64(c.Accuracy))}
-	}
-	return rows
+	return list
 }
 
 // sortable puts classes without samples last.
@@ -362,11 +290,11 @@ func sortable(n metric.Number) float64 {
 }
 
 // percent is for the length of a bar.
-func percent(v float64) float64 {
-	if math.IsNaN(v) {
+func percent(n metric.Number) float64 {
+	if math.IsNaN(float64(n)) {
 		return 0
 	}
-	return math.Round(1000*min(1, max(0, v))) / 10
+	return math.Round(1000*min(1, max(0, float64(n)))) / 10
 }
 
 func seconds(n metric.Number) string {

@@ -103,6 +103,34 @@ func limit(a *plot.Axis, low, high float64) {
 // drawable says whether a value can be put on an axis. gonum/plot is not made for ranges that leave no room for ticks.
 func drawable(v float64) bool { return math.Abs(v) < 1e9 } // false for NaN
 
+// extent is the range of values that can be drawn.
+type extent struct{ low, high float64 }
+
+func extentOf(values ...float64) extent {
+	e := extent{math.Inf(1), math.Inf(-1)}
+	e.add(values...)
+	return e
+}
+
+func (e *extent) add(values ...float64) {
+	for _, v := range values {
+		if drawable(v) {
+			e.low, e.high = min(e.low, v), max(e.high, v)
+		}
+	}
+}
+
+func (e extent) empty() bool { return e.low > e.high }
+
+// axis sets an axis to the extent and a share of its length on either side; to 0 to 1 if it is empty.
+func (e extent) axis(a *plot.Axis, margin float64) {
+	if e.empty() {
+		e = extent{0, 1}
+	}
+	margin *= e.high - e.low
+	limit(a, e.low-margin, e.high+margin)
+}
+
 // box is a filled rectangle in data coordinates.
 type box struct {
 	x0, x1, y0, y1 float64
@@ -145,6 +173,21 @@ func (l polyline) Plot(c draw.Canvas, p *plot.Plot) {
 		}
 	}
 	flush()
+}
+
+// segment is a straight line.
+func segment(x0, y0, x1, y1 float64, style draw.LineStyle) polyline {
+	return polyline{plotter.XYs{{X: x0, Y: y0}, {X: x1, Y: y1}}, style}
+}
+
+func line(colour role, width vg.Length, dashes []vg.Length) draw.LineStyle {
+	return draw.LineStyle{Color: colour, Width: width, Dashes: dashes}
+}
+
+func dashed(colour role) draw.LineStyle { return line(colour, 1, []vg.Length{4, 3}) }
+
+func dot(colour role, radius vg.Length) draw.GlyphStyle {
+	return draw.GlyphStyle{Color: colour, Radius: radius, Shape: draw.CircleGlyph{}}
 }
 
 // mark is a symbol in data coordinates.

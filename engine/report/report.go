@@ -86,28 +86,29 @@ type prediction struct {
 
 // kappaEpoch is κ of one epoch, by group.
 type kappaEpoch struct {
-	number int
-	phase  head.Phase
-	groups [calib.Few + 1]spread
+	Number int
+	Phase  head.Phase
+	Groups [calib.Few + 1]spread
 }
 
 // spread gathers the mean and the standard deviation over the classes of a group.
 type spread struct {
-	classes, skipped, shrunk int
+	Classes, Skipped, Shrunk int
 	sum, squares             float64
-	errors                   int     // of the classes, have a standard error
-	errorSum                 float64 // of those
+	errors                   []float64 // standard errors, of the classes that have one
 }
 
-func (s *spread) mean() float64 { return s.sum / float64(s.classes) }
+// Mean is that of κ.
+func (s spread) Mean() metric.Number { return metric.Number(s.sum / float64(s.Classes)) }
 
-func (s *spread) deviation() float64 {
-	m := s.mean()
-	return math.Sqrt(max(0, s.squares/float64(s.classes)-m*m))
+// Deviation is the standard deviation of κ.
+func (s spread) Deviation() metric.Number {
+	m := float64(s.Mean())
+	return metric.Number(math.Sqrt(max(0, s.squares/float64(s.Classes)-m*m)))
 }
 
-// stdErr is the mean standard error of the classes that have one.
-func (s *spread) stdErr() float64 { return s.errorSum / float64(s.errors) }
+// StdErr is the mean standard error.
+func (s spread) StdErr() metric.Number { return metric.Number(calib.Mean(s.errors, nil)) }
 
 // Load reads the finished run in the folder dir.
 func Load(dir string) (*Run, error) {
@@ -177,22 +178,21 @@ func (r *Run) addKappa(rows []run.KappaRow) error {
 		if !known {
 			return fmt.Errorf("%q is no class of %s", row.Class, run.MetricsFile.Name)
 		}
-		if n := len(r.kappa); n == 0 || r.kappa[n-1].number != row.Epoch {
-			r.kappa = append(r.kappa, kappaEpoch{number: row.Epoch, phase: row.Phase})
+		if n := len(r.kappa); n == 0 || r.kappa[n-1].Number != row.Epoch {
+			r.kappa = append(r.kappa, kappaEpoch{Number: row.Epoch, Phase: row.Phase})
 		}
-		s := &r.kappa[len(r.kappa)-1].groups[r.metrics.PerClass[k].Shot()]
-		s.classes++
+		s := &r.kappa[len(r.kappa)-1].Groups[r.metrics.PerClass[k].Shot()]
+		s.Classes++
 		s.sum += row.Value
 		s.squares += row.Value * row.Value
 		if drawable(row.StdErr) {
-			s.errors++
-			s.errorSum += row.StdErr
+			s.errors = append(s.errors, row.StdErr)
 		}
 		if row.Skipped {
-			s.skipped++
+			s.Skipped++
 		}
 		if row.Shrunk {
-			s.shrunk++
+			s.Shrunk++
 		}
 	}
 	return nil
@@ -238,15 +238,17 @@ func LoadSweep(dir string) (*Sweep, error) {
 		return nil, err
 	}
 	s := &Sweep{dir: run.Folder(dir), config: config, summary: summary}
+	byName := map[string]*configuration{}
 	for _, l := range summary.Configurations {
 		c := &configuration{Line: l, difference: sweep.Comparison{Difference: math.NaN(), Low: math.NaN(), High: math.NaN(), SeedStd: math.NaN()}}
 		if l.Difference != nil {
 			c.difference = *l.Difference
 		}
 		s.configurations = append(s.configurations, c)
+		byName[c.Configuration] = c
 	}
 	for _, h := range summary.Heads {
-		c, seed := s.configurations[h.Configuration], sweep.Format(h.Seed)
+		c, seed := byName[h.Configuration], sweep.Format(h.Seed)
 		if !slices.Contains(s.seeds, seed) {
 			s.seeds = append(s.seeds, seed)
 		}

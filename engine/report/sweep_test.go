@@ -345,7 +345,7 @@ func TestUnfinishedAndDamagedSweeps(t *testing.T) {
 			return regexp.MustCompile(`0\.\d{4,}`).ReplaceAllString(text, "much")
 		}, "is no number"},
 		{"heads.csv", edit("id,configuration", "id,name"), "has no configuration"},
-		{"heads.csv", edit(",la,", ",lala,"), "no configuration of the summary"},
+		{"heads.csv", edit(",la,", ",lala,"), "no configuration of summary.csv"},
 		{"heads.csv", edit("status", "seed"), "header"},
 	} {
 		dir, _ := sweepFixture{experiment: ablation}.write(t)

@@ -138,7 +138,7 @@ func (m rowMarks) Plot(c draw.Canvas, p *plot.Plot) {
 
 // glyph marks the baseline and what was selected by its shape.
 func (c *configuration) glyph() draw.GlyphStyle {
-	g := draw.GlyphStyle{Color: ink, Radius: 2.8, Shape: draw.CircleGlyph{}}
+	g := dot(ink, 2.8)
 	switch {
 	case c.Baseline:
 		g.Shape = draw.RingGlyph{}
@@ -175,7 +175,7 @@ func (s *Sweep) differenceChart(part, rows []*configuration) template.HTML {
 		means = append(means, rowMark{at, b.Mean, b.Mean - b.Std, b.Mean + b.Std, c.glyph()})
 		for _, v := range c.accuracies {
 			if v >= accuracies.X.Min && v <= accuracies.X.Max {
-				seeds = append(seeds, mark{v, at, draw.GlyphStyle{Color: muted, Radius: 1.3, Shape: draw.CircleGlyph{}}})
+				seeds = append(seeds, mark{v, at, dot(muted, 1.3)})
 			}
 		}
 	}
@@ -216,19 +216,13 @@ func groupSeries(prefix string) []series {
 }
 
 func addSeries(p *plot.Plot, part, rows []*configuration, list []series) {
-	low, high := math.Inf(1), math.Inf(-1)
+	all := extentOf()
 	for _, x := range list {
 		for _, c := range rows {
-			if v := c.Metrics[x.metric].Mean; drawable(v) {
-				low, high = min(low, v), max(high, v)
-			}
+			all.add(c.Metrics[x.metric].Mean)
 		}
 	}
-	if math.IsInf(low, 1) {
-		low, high = 0, 1
-	}
-	margin := 0.03 * (high - low)
-	limit(&p.X, low-margin, high+margin)
+	all.axis(&p.X, 0.03)
 	for _, x := range list {
 		var dots marks
 		for i, c := range part {
@@ -245,7 +239,7 @@ func vertical(p *plot.Plot, x float64) polyline {
 	if !(x >= p.X.Min && x <= p.X.Max) {
 		return polyline{}
 	}
-	return polyline{plotter.XYs{{X: x, Y: p.Y.Min}, {X: x, Y: p.Y.Max}}, line(muted, 1, []vg.Length{4, 3})}
+	return segment(x, p.Y.Min, x, p.Y.Max, dashed(muted))
 }
 
 // fence sets an axis to the values (low, value, high) that are no outliers, and to those of with: an outlier is further
@@ -261,25 +255,13 @@ func fence(a *plot.Axis, values [][3]float64, with ...float64) {
 			least, most = first-reach, third+reach
 		}
 	}
-	low, high := math.Inf(1), math.Inf(-1)
+	all := extentOf(with...)
 	for _, v := range values {
-		if v[1] < least || v[1] > most {
-			continue
-		}
-		for _, x := range v {
-			if drawable(x) {
-				with = append(with, x)
-			}
+		if v[1] >= least && v[1] <= most {
+			all.add(v[:]...)
 		}
 	}
-	for _, x := range with {
-		low, high = min(low, x), max(high, x)
-	}
-	if math.IsInf(low, 1) {
-		low, high = 0, 1
-	}
-	margin := 0.04 * (high - low)
-	limit(a, low-margin, high+margin)
+	all.axis(a, 0.04)
 }
 
 // signed writes a number with the sign that is read as one.

@@ -10,8 +10,6 @@ import (
 
 	"gonum.org/v1/plot"
 	"gonum.org/v1/plot/plotter"
-	"gonum.org/v1/plot/vg"
-	"gonum.org/v1/plot/vg/draw"
 
 	"github.com/vitft/vitft/calib"
 	"github.com/vitft/vitft/engine/sweep"
@@ -137,14 +135,18 @@ func (s *Sweep) curve(v varying, alike []varying, description string) template.H
 	above, below := newPlot("", "balanced"), newPlot(label, "accuracy")
 	at := s.settingAxis(v, alike, above, below)
 
-	low, high := math.Inf(1), math.Inf(-1)
+	all, groups := extentOf(), extentOf()
 	for _, w := range alike {
 		for _, p := range w.points {
 			b := p.balanced()
-			low, high = min(low, b.Mean-orZero(b.Std)), max(high, b.Mean+orZero(b.Std))
+			all.add(b.Mean-orZero(b.Std), b.Mean+orZero(b.Std))
+			for _, g := range calib.Shots() {
+				groups.add(p.Metrics[g.String()].Mean)
+			}
 		}
 	}
-	limit(&above.Y, low-0.05*(high-low), high+0.05*(high-low))
+	all.axis(&above.Y, 0.05)
+	groups.axis(&below.Y, 0.05)
 	var points plotter.XYs
 	var dots marks
 	for _, p := range v.points {
@@ -152,54 +154,42 @@ func (s *Sweep) curve(v varying, alike []varying, description string) template.H
 		x, sd := at(p.value), orZero(b.Std)
 		points = append(points, plotter.XY{X: x, Y: b.Mean})
 		if len(v.points) <= mostDots {
-			dots = append(dots, mark{x, b.Mean, draw.GlyphStyle{Color: ink, Radius: 2.4, Shape: draw.CircleGlyph{}}})
+			dots = append(dots, mark{x, b.Mean, dot(ink, 2.4)})
 		}
-		above.Add(polyline{plotter.XYs{{X: x, Y: b.Mean - sd}, {X: x, Y: b.Mean + sd}}, line(ink, 1, nil)})
+		above.Add(segment(x, b.Mean-sd, x, b.Mean+sd, line(ink, 1, nil)))
 	}
-	if b := s.baseline(); b != nil && b.balanced().Mean >= above.Y.Min && b.balanced().Mean <= above.Y.Max {
-		y := b.balanced().Mean
-		above.Add(polyline{plotter.XYs{{X: above.X.Min, Y: y}, {X: above.X.Max, Y: y}}, line(muted, 1, []vg.Length{4, 3})})
+	if b := s.baseline(); b != nil {
+		if y := b.balanced().Mean; y >= above.Y.Min && y <= above.Y.Max {
+			above.Add(segment(above.X.Min, y, above.X.Max, y, dashed(muted)))
+		}
 	}
 	above.Add(polyline{points, line(ink, 1.6, nil)}, dots)
 
-	low, high = math.Inf(1), math.Inf(-1)
 	for _, g := range calib.Shots() {
-		for _, w := range alike {
-			for _, p := range w.points {
-				if y := p.Metrics[g.String()].Mean; drawable(y) {
-					low, high = min(low, y), max(high, y)
-				}
-			}
-		}
 		var points plotter.XYs
 		for _, p := range v.points {
 			points = append(points, plotter.XY{X: at(p.value), Y: p.Metrics[g.String()].Mean})
 		}
 		below.Add(polyline{points, line(groupRoles[g], 1.6, groupDashes[g])})
 	}
-	if math.IsInf(low, 1) {
-		low, high = 0, 1
-	}
-	limit(&below.Y, low-0.05*(high-low), high+0.05*(high-low))
 	return render(description, 440, panel{above, 150}, panel{below, 170})
 }
 
 // settingAxis sets the horizontal axis, which all curves alike share, and returns where a value is on it.
 func (s *Sweep) settingAxis(v varying, alike []varying, above, below *plot.Plot) func(float64) float64 {
-	low, high := math.Inf(1), math.Inf(-1)
+	all := extentOf()
 	for _, w := range alike {
-		low, high = min(low, w.points[0].value), max(high, w.points[len(w.points)-1].value)
+		all.add(w.points[0].value, w.points[len(w.points)-1].value)
 	}
 	at := func(v float64) float64 { return v }
-	if low > 0 && high/low >= wideRange {
+	wide := all.low > 0 && all.high/all.low >= wideRange
+	if wide {
 		at = math.Log10
 	}
-	first, last := at(low), at(high)
-	margin := 0.03 * (last - first)
-	limit(&above.X, first-margin, last+margin)
-	limit(&below.X, first-margin, last+margin)
+	extentOf(at(all.low), at(all.high)).axis(&above.X, 0.03)
+	extentOf(at(all.low), at(all.high)).axis(&below.X, 0.03)
 	above.X.Tick.Marker = plot.ConstantTicks{}
-	if low > 0 && high/low >= wideRange {
+	if wide {
 		var ticks plot.ConstantTicks
 		for _, p := range v.points {
 			ticks = append(ticks, plot.Tick{Value: at(p.value), Label: strconv.FormatFloat(p.value, 'g', 3, 64)})

@@ -18,9 +18,6 @@ import (
 type sweepPage struct {
 	frame
 
-	Ran    []run.Entry
-	Config []run.Entry
-
 	Columns []sweepColumn
 	Rows    []sweepRow
 	Lines   int    // configurations, of which Rows may be a part
@@ -43,10 +40,8 @@ type sweepPage struct {
 type sweepColumn struct{ Title, Means string }
 
 type sweepRow struct {
-	Name               string
-	Baseline, Selected bool
-	Failed             string
-	Cells              []sweepCell
+	*configuration
+	Cells []sweepCell
 }
 
 // sweepCell is a value as it is shown, its deviation or interval, and the value to sort by. All are empty where there
@@ -55,8 +50,8 @@ type sweepCell struct{ Text, Around, Sort string }
 
 func (s *Sweep) page() *sweepPage {
 	p := &sweepPage{
-		frame: newFrame(cmp.Or(s.config.Text("name"), "Sweep "+filepath.Base(string(s.dir)))),
-		Ran:   s.whatRan(), Config: s.config, Lines: len(s.configurations), Figures: s.comparisons(),
+		frame: newFrame(cmp.Or(s.config.Text("name"), "Sweep "+filepath.Base(string(s.dir))), s.whatRan(), s.config),
+		Lines: len(s.configurations), Figures: s.comparisons(),
 	}
 	if n := len(p.Figures); n > 0 {
 		p.Drawn = p.Figures[n-1].To
@@ -197,10 +192,7 @@ func (s *Sweep) table() ([]sweepColumn, []sweepRow) {
 		if len(shown) < len(s.configurations) && !slices.Contains(shown, c) {
 			continue
 		}
-		row := sweepRow{Name: c.Configuration, Baseline: c.Baseline, Selected: c.Selected}
-		if c.Failed > 0 {
-			row.Failed = fmt.Sprintf("%d of %d failed", c.Failed, c.Seeds)
-		}
+		row := sweepRow{configuration: c}
 		for _, column := range columns {
 			row.Cells = append(row.Cells, column.cell(c))
 		}

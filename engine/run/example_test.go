@@ -49,5 +49,5 @@ func Example() {
 	fmt.Println(err != nil, run.PredictionsFile.Holds)
 	// Output:
 	// [cat axolotl] [200 5] [1 -1]
-	// true what the classifier says of every measured image
+	// true a line an image
 }

@@ -22,51 +22,30 @@ import (
 
 // The files of a run, in the order of their writing.
 var (
-	ConfigFile = declare(File{Name: "config.yaml", In: Run, Required: true,
-		Holds: "every setting; finetune --config on it repeats the run"}, Config.encode, decodeConfig)
-	EnvironmentFile = declare(File{Name: "environment.json", In: Run, Required: true,
-		Holds: "what the run ran with beyond its settings"}, toJSON[Environment], fromJSON[Environment])
-	SkippedFile = declare(File{Name: "skipped.csv", In: Run, Cleared: true,
-		Holds: "images that could not be read"}, encodeSkipped, decodeSkipped)
-	HistoryFile = declare(File{Name: "history.jsonl", In: Run, Cleared: true,
-		Holds: "a line an epoch"}, encodeHistory, decodeHistory)
-	KappaFile = declare(File{Name: "kappa.csv", In: Run, Cleared: true,
-		Holds: "κ of every class in every epoch"}, encodeKappa, decodeKappa)
-	CheckpointFile = declare(File{Name: "checkpoint/state.gob", In: Run, Cure: "start the run anew without --resume",
-		Holds: "what an interrupted training continues from"}, encodeCheckpoint, decodeCheckpoint)
-	HeadFile = declare(File{Name: "head.safetensors", In: Run, Required: true,
-		Holds: "the trained head, and the temperatures of its calibration"}, Head.encode, decodeHead)
-	LabelsFile = declare(File{Name: "labels.txt", In: Run,
-		Holds: "the classes in the order of the outputs"}, toLines, fromLines)
-	PredictionsFile = declare(File{Name: "predictions.csv", In: Run, Required: true,
-		Holds: "what the classifier says of every measured image"}, Predictions.encode, decodePredictions)
-	WarningsFile = declare(File{Name: "warnings.txt", In: Run, Cleared: true,
-		Holds: "what the run warned of"}, toLines, fromLines)
-	ModelFile = declare(File{Name: "model.onnx", In: Run,
-		Holds: "the whole classifier"}, toBytes, fromBytes)
-	CardFile = declare(File{Name: "README.md", In: Run,
-		Holds: "the model card"}, toBytes, fromBytes)
-	ReportFile = declare(File{Name: "report.html", In: Run | Sweep, Cleared: true,
-		Holds: "everything for people"}, toBytes, fromBytes)
-	MetricsFile = declare(File{Name: "metrics.json", In: Run, Required: true,
-		Holds: "all metrics; a run that has it is finished"}, toJSON[metric.Metrics], decodeMetrics)
+	ConfigFile      = declare("config.yaml", Run|Required, "every setting", Config.encode, decodeConfig)
+	EnvironmentFile = declare("environment.json", Run|Required, "what ran", toJSON[Environment], fromJSON[Environment])
+	SkippedFile     = declare("skipped.csv", Run|Cleared, "images that were left out", encodeSkipped, decodeSkipped)
+	HistoryFile     = declare("history.jsonl", Run|Cleared, "a line an epoch", encodeHistory, decodeHistory)
+	KappaFile       = declare("kappa.csv", Run|Cleared, "κ of every class in every epoch", encodeKappa, decodeKappa)
+	CheckpointFile  = declare("checkpoint/state.gob", Run, "what training goes on from", encodeCheckpoint, decodeCheckpoint)
+	HeadFile        = declare("head.safetensors", Run|Required, "the head and its calibration", Head.encode, decodeHead)
+	LabelsFile      = declare("labels.txt", Run, "the classes in their order", toLines, fromLines)
+	PredictionsFile = declare("predictions.csv", Run|Required, "a line an image", Predictions.encode, decodePredictions)
+	WarningsFile    = declare("warnings.txt", Run|Cleared, "what was warned of", toLines, fromLines)
+	ModelFile       = declare("model.onnx", Run, "the whole classifier", toBytes, fromBytes)
+	CardFile        = declare("README.md", Run, "the model card", toBytes, fromBytes)
+	ReportFile      = declare("report.html", Run|Sweep|Cleared, "everything for people", toBytes, fromBytes)
+	MetricsFile     = declare("metrics.json", Run|Required, "all metrics: the run is finished", toJSON[metric.Metrics], decodeMetrics)
 )
 
-// The files of a sweep: a file for each head as it is finished, the tables last.
+// The files of a sweep: one for each head as it is finished, the tables last.
 var (
-	SweepFile = declare(File{Name: "sweep.yaml", In: Sweep, Required: true,
-		Holds: "the experiment with the settings that all heads share"}, Config.encode, decodeConfig)
-	HeadsFile = declare(File{Name: "heads.csv", In: Sweep, Required: true, Cleared: true,
-		Holds: "a line a head"}, toCSV, fromCSV)
-	SummaryFile = declare(File{Name: "summary.csv", In: Sweep, Required: true, Cleared: true,
-		Holds: "a line a configuration"}, toCSV, fromCSV)
-	SummaryTextFile = declare(File{Name: "summary.md", In: Sweep, Cleared: true,
-		Holds: "the same as a table"}, toBytes, fromBytes)
+	SweepFile       = declare("sweep.yaml", Sweep|Required, "experiment and shared settings", Config.encode, decodeConfig)
+	HeadsFile       = declare("heads.csv", Sweep|Required|Cleared, "a line a head", encodeHeads, decodeHeads)
+	SummaryFile     = declare("summary.csv", Sweep|Required|Cleared, "a line a configuration", encodeSummary, sweep.ReadCSV)
+	SummaryTextFile = declare("summary.md", Sweep|Cleared, "the same for people", toBytes, fromBytes)
+	headFiles       = declare("heads/*.json", Sweep, "a head each", toJSON[sweep.Head], fromJSON[sweep.Head])
 )
-
-// headFiles are one head of a sweep each.
-var headFiles = declare(File{Name: "heads/*.json", In: Sweep,
-	Holds: "a head: settings, metrics, predictions"}, toJSON[sweep.Head], fromJSON[sweep.Head])
 
 // SweepHeadFile is the file of the head with an id.
 func SweepHeadFile(id string) Typed[sweep.Head] {
@@ -78,24 +57,23 @@ func SweepHeadFile(id string) Typed[sweep.Head] {
 // Files are all of them.
 var Files []File
 
-// File is a file of a run's or a sweep's folder. It is written whole, beside its place, and renamed into it; history
-// and κ also grow.
+// File is a file of a run's or a sweep's folder. It is written whole, beside its place, and renamed into it; history and
+// κ also grow.
 type File struct {
-	Name     string // within the folder
-	Holds    string
-	In       Kind
-	Required bool   // what is finished has it
-	Cleared  bool   // what begins anew in a folder removes it
-	Cure     string // of a damaged one
+	Name  string // within the folder
+	Is    Trait
+	Holds string
 }
 
-// Kind is whose folder a file is in.
-type Kind int
+// Trait is what is true of a file.
+type Trait int
 
-// The kinds of folder.
+// The traits.
 const (
-	Run Kind = 1 << iota
-	Sweep
+	Run      Trait = 1 << iota // it is in the folder of a run
+	Sweep                      // of a sweep
+	Required                   // of a finished one
+	Cleared                    // when work begins anew in the folder
 )
 
 // Path is where the file is.
@@ -109,9 +87,6 @@ func (f File) Exists(dir Folder) bool {
 
 // Damaged is err as an error about the file.
 func (f File) Damaged(dir Folder, err error) error {
-	if f.Cure != "" {
-		err = fmt.Errorf("%w; %s", err, f.Cure)
-	}
 	return fault.Data.Errorf("%s is damaged: %w", f.Path(dir), err)
 }
 
@@ -122,7 +97,8 @@ type Typed[T any] struct {
 	decode func([]byte) (T, error)
 }
 
-func declare[T any](f File, encode func(T) ([]byte, error), decode func([]byte) (T, error)) Typed[T] {
+func declare[T any](name string, is Trait, holds string, encode func(T) ([]byte, error), decode func([]byte) (T, error)) Typed[T] {
+	f := File{name, is, holds}
 	Files = append(Files, f)
 	return Typed[T]{f, encode, decode}
 }
@@ -142,17 +118,18 @@ func (f Typed[T]) Write(dir Folder, content T) error {
 // Read reads the file. A missing one that is not required is the zero value.
 func (f Typed[T]) Read(dir Folder) (content T, err error) {
 	text, err := dir.read(f.Name)
-	if errors.Is(err, fs.ErrNotExist) && f.Required {
-		return content, dir.unfinished(f.In, f.Name)
-	} else if errors.Is(err, fs.ErrNotExist) {
+	switch {
+	case errors.Is(err, fs.ErrNotExist) && f.Is&Required == 0:
 		return content, nil
-	} else if err != nil {
+	case errors.Is(err, fs.ErrNotExist):
+		return content, dir.Complete(f.File)
+	case err != nil:
 		return content, err
 	}
 	if content, err = f.decode(text); err != nil {
-		return content, f.Damaged(dir, err)
+		err = f.Damaged(dir, err)
 	}
-	return content, nil
+	return content, err
 }
 
 // read and write are the only ways to the content of a file, but for appending.
@@ -206,28 +183,13 @@ func toCSV(rows [][]string) ([]byte, error) {
 	return b.Bytes(), err
 }
 
-func fromCSV(text []byte) ([][]string, error) { return csv.NewReader(bytes.NewReader(text)).ReadAll() }
+func encodeSummary(s *sweep.Summary) ([]byte, error) { return toCSV(s.CSV()) }
+func encodeHeads(s *sweep.Summary) ([]byte, error)   { return toCSV(s.HeadsCSV()) }
 
-// fromTable calls add for every row after the header, which must begin with columns.
-func fromTable(text []byte, columns []string, add func(row []string) error) error {
-	rows := csv.NewReader(bytes.NewReader(text))
-	for first := true; ; first = false {
-		row, err := rows.Read()
-		switch {
-		case err == io.EOF:
-			return nil
-		case err != nil:
-			return err
-		case first && (len(row) < len(columns) || strings.Join(row[:len(columns)], ",") != strings.Join(columns, ",")):
-			return fmt.Errorf("its header is not %s", strings.Join(columns, ","))
-		case first:
-			continue
-		}
-		if err := add(row); err != nil {
-			line, _ := rows.FieldPos(0)
-			return fmt.Errorf("line %d: %w", line, err)
-		}
-	}
+// decodeHeads gives a summary of nothing but heads.
+func decodeHeads(text []byte) (*sweep.Summary, error) {
+	heads, err := sweep.ReadHeads(text)
+	return &sweep.Summary{Heads: heads}, err
 }
 
 // Checkpoint is what an interrupted training continues from: gob keeps every float bit for bit, NaN included.
@@ -246,5 +208,8 @@ func encodeCheckpoint(c *Checkpoint) ([]byte, error) {
 
 func decodeCheckpoint(content []byte) (*Checkpoint, error) {
 	c := new(Checkpoint)
-	return c, gob.NewDecoder(bytes.NewReader(content)).Decode(c)
+	if err := gob.NewDecoder(bytes.NewReader(content)).Decode(c); err != nil {
+		return nil, fmt.Errorf("%w; start the run anew without --resume", err)
+	}
+	return c, nil
 }

@@ -149,6 +149,6 @@ func swept(t testing.TB) (Folder, *sweep.Summary) {
 		must(t, SweepHeadFile(h.ID).Write(d, h))
 		return h
 	}, labels, len(classes))
-	must(t, HeadsFile.Write(d, s.HeadsCSV()), SummaryFile.Write(d, s.CSV()), SummaryTextFile.Write(d, []byte(s.Markdown())))
+	must(t, HeadsFile.Write(d, s), SummaryFile.Write(d, s), SummaryTextFile.Write(d, []byte(s.Markdown())))
 	return d, s
 }

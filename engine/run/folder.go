@@ -112,45 +112,36 @@ func (d Folder) begin(settings Typed[Config], c Config, inner string) (_ io.Clos
 	if err != nil {
 		return nil, err
 	}
+	old := Cleared | settings.Is&(Run|Sweep)
 	for _, f := range Files {
-		if f.In&settings.In == 0 || !f.Cleared || err != nil {
-			continue
-		}
-		if err = os.Remove(f.Path(d)); errors.Is(err, fs.ErrNotExist) {
-			err = nil
+		if f.Is&old == old {
+			if fault := os.Remove(f.Path(d)); !errors.Is(fault, fs.ErrNotExist) {
+				err = errors.Join(err, fault)
+			}
 		}
 	}
-	if err == nil {
-		err = settings.Write(d, c)
-	}
-	if err != nil {
+	if err = errors.Join(err, settings.Write(d, c)); err != nil {
 		return nil, errors.Join(fmt.Errorf("begin in the folder %s: %w", d, err), lock.Close())
 	}
 	return lock, nil
 }
 
-// unfinished says that files are missing.
-func (d Folder) unfinished(kind Kind, names ...string) error {
-	what, cure := "run", "name a folder that vitft finetune has finished"
-	if kind == Sweep {
-		what, cure = "sweep", "the same vitft sweep goes on with it"
-	}
-	return fault.Data.Errorf("%s is no finished %s: it has no %s; %s", d, what, strings.Join(names, ", "), cure)
-}
-
 // Complete refuses a folder that lacks some of the files.
 func (d Folder) Complete(files ...File) error {
 	var missing []string
-	kind := Run
+	what, cure := "run", "name a folder that vitft finetune has finished"
 	for _, f := range files {
 		if !f.Exists(d) {
-			missing, kind = append(missing, f.Name), f.In
+			missing = append(missing, f.Name)
+		}
+		if f.Is&Sweep != 0 {
+			what, cure = "sweep", "the same vitft sweep goes on with it"
 		}
 	}
-	if missing != nil {
-		return d.unfinished(kind, missing...)
+	if missing == nil {
+		return nil
 	}
-	return nil
+	return fault.Data.Errorf("%s is no finished %s: it has no %s; %s", d, what, strings.Join(missing, ", "), cure)
 }
 
 // Finished is a run that has been trained to its end.
@@ -205,17 +196,20 @@ func OpenSweep(dir string) (*sweep.Summary, Config, error) {
 		return nil, nil, err
 	}
 	c, configErr := SweepFile.Read(d)
-	lines, linesErr := SummaryFile.Read(d)
+	s, summaryErr := SummaryFile.Read(d)
 	heads, headsErr := HeadsFile.Read(d)
-	if err := errors.Join(configErr, linesErr, headsErr); err != nil {
+	if err := errors.Join(configErr, summaryErr, headsErr); err != nil {
 		return nil, nil, err
 	}
-	s, err := sweep.ReadCSV(lines)
-	if err != nil {
-		return nil, nil, SummaryFile.Damaged(d, err)
+	s.Heads = heads.Heads
+	known := map[string]bool{}
+	for _, l := range s.Configurations {
+		known[l.Configuration] = true
 	}
-	if err := s.ReadHeads(heads); err != nil {
-		return nil, nil, HeadsFile.Damaged(d, err)
+	for _, h := range s.Heads {
+		if !known[h.Configuration] {
+			return nil, nil, HeadsFile.Damaged(d, fmt.Errorf("%q is no configuration of %s", h.Configuration, SummaryFile.Name))
+		}
 	}
 	return s, c, nil
 }

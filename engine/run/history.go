@@ -11,6 +11,7 @@ import (
 	"strconv"
 
 	"github.com/vitft/vitft/calib"
+	"github.com/vitft/vitft/engine/internal/csvtable"
 	"github.com/vitft/vitft/head"
 )
 
@@ -124,24 +125,13 @@ func encodeKappa(rows []KappaRow) ([]byte, error) {
 }
 
 func decodeKappa(text []byte) (rows []KappaRow, err error) {
-	err = fromTable(text, kappaColumns, func(cells []string) error {
-		r := KappaRow{Phase: head.Phase(cells[1]), Class: cells[2]}
-		var errs [7]error
-		r.Epoch, errs[0] = strconv.Atoi(cells[0])
-		r.Value, errs[1] = strconv.ParseFloat(cells[3], 64)
-		r.StdErr = math.NaN()
-		if cells[4] != "" {
-			r.StdErr, errs[2] = strconv.ParseFloat(cells[4], 64)
+	err = csvtable.Read(text, kappaColumns, nil, func(r *csvtable.Row) {
+		v := calib.Kappa{Value: r.Number("kappa"), StdErr: r.Number("std_err"), Samples: r.Whole("samples"), Bins: r.Whole("bins"),
+			Skipped: r.Text("skipped") == "true", Shrunk: r.Text("shrunk") == "true"}
+		if math.IsNaN(v.Value) || math.IsInf(v.Value, 0) {
+			r.Fault("kappa %q is no finite number", r.Text("kappa"))
 		}
-		r.Samples, errs[3] = strconv.Atoi(cells[5])
-		r.Bins, errs[4] = strconv.Atoi(cells[6])
-		r.Skipped, errs[5] = strconv.ParseBool(cells[7])
-		r.Shrunk, errs[6] = strconv.ParseBool(cells[8])
-		if errs[1] == nil && (math.IsNaN(r.Value) || math.IsInf(r.Value, 0)) {
-			errs[1] = fmt.Errorf("kappa %q is no finite number", cells[3])
-		}
-		rows = append(rows, r)
-		return errors.Join(errs[:]...)
+		rows = append(rows, KappaRow{r.Whole("epoch"), head.Phase(r.Text("phase")), r.Text("class"), v})
 	})
 	return rows, err
 }

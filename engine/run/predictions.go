@@ -1,12 +1,12 @@
 package run
 
 import (
-	"bytes"
-	"fmt"
 	"path/filepath"
+	"slices"
 	"strconv"
 
 	"github.com/vitft/vitft/calib"
+	"github.com/vitft/vitft/engine/internal/csvtable"
 	"github.com/vitft/vitft/internal/vec"
 )
 
@@ -25,7 +25,7 @@ type Prediction struct {
 
 // Predict are the predictions under logits [N, C] of images at N paths whose classes are labels [N].
 func Predict(paths []string, labels []int, logits []float32, classes []string, scaling calib.Scaling) Predictions {
-	after, before := make([]float32, len(logits)), make([]float32, len(logits))
+	after, before := make([]float32, len(logits)), make([]float32, len(logits)) // calibration
 	scaling.Probabilities(logits, len(classes), after)
 	p := Predictions{Calibrated: len(scaling.Temperature) > 0}
 	if p.Calibrated {
@@ -46,20 +46,20 @@ func (p Predictions) WriteFile(path string) error {
 	return f.Write(Folder(filepath.Dir(path)), p)
 }
 
-// columns are those of predictions.csv; the last only if confidence is calibrated.
-func (p Predictions) columns() []string {
-	all := []string{"path", "label", "predicted", "confidence", "confidence_before"}
-	if p.Calibrated {
-		return all
-	}
-	return all[:4]
-}
+// before is the column of predictions.csv that is there only if confidence is calibrated.
+const before = "confidence_before"
+
+var predictionColumns = []string{"path", "label", "predicted", "confidence", before}
 
 func (p Predictions) encode() ([]byte, error) {
-	rows := [][]string{p.columns()}
+	columns := len(predictionColumns)
+	if !p.Calibrated {
+		columns--
+	}
+	rows := [][]string{predictionColumns[:columns]}
 	for _, r := range p.Rows {
 		row := []string{r.Path, r.Label, r.Predicted, confidence(r.Confidence), confidence(r.Before)}
-		rows = append(rows, row[:len(rows[0])])
+		rows = append(rows, row[:columns])
 	}
 	return toCSV(rows)
 }
@@ -67,20 +67,22 @@ func (p Predictions) encode() ([]byte, error) {
 func confidence(v float32) string { return strconv.FormatFloat(float64(v), 'g', -1, 32) }
 
 func decodePredictions(text []byte) (p Predictions, err error) {
-	header, _, _ := bytes.Cut(text, []byte("\n"))
-	p.Calibrated = bytes.Contains(header, []byte("confidence_before"))
-	columns := p.columns()
-	err = fromTable(text, columns, func(row []string) error {
-		r := Prediction{Path: row[0], Label: row[1], Predicted: row[2]}
-		for i, value := range []*float32{&r.Confidence, &r.Before}[:len(columns)-3] {
-			v, err := strconv.ParseFloat(row[3+i], 32)
-			if err != nil || !(v >= 0 && v <= 1) {
-				return fmt.Errorf("%s %q is not in [0, 1]", columns[3+i], row[3+i])
-			}
-			*value = float32(v)
-		}
-		p.Rows = append(p.Rows, r)
+	err = csvtable.Read(text, predictionColumns[:4], func(header []string) error {
+		p.Calibrated = slices.Contains(header, before)
 		return nil
+	}, func(r *csvtable.Row) {
+		read := func(column string) float32 {
+			v, err := strconv.ParseFloat(r.Text(column), 32)
+			if err != nil || !(v >= 0 && v <= 1) {
+				r.Fault("%s %q is not in [0, 1]", column, r.Text(column))
+			}
+			return float32(v)
+		}
+		row := Prediction{Path: r.Text("path"), Label: r.Text("label"), Predicted: r.Text("predicted"), Confidence: read("confidence")}
+		if p.Calibrated {
+			row.Before = read(before)
+		}
+		p.Rows = append(p.Rows, row)
 	})
 	return p, err
 }
@@ -102,9 +104,8 @@ func encodeSkipped(images []Skipped) ([]byte, error) {
 }
 
 func decodeSkipped(text []byte) (images []Skipped, err error) {
-	err = fromTable(text, skippedColumns, func(row []string) error {
-		images = append(images, Skipped{row[0], row[1], row[2]})
-		return nil
+	err = csvtable.Read(text, skippedColumns, nil, func(r *csvtable.Row) {
+		images = append(images, Skipped{r.Text("set"), r.Text("path"), r.Text("reason")})
 	})
 	return images, err
 }

@@ -53,7 +53,7 @@ func TestEveryFileReadsBack(t *testing.T) {
 		t.Errorf("checkpoint %+v (%v)", c, err)
 	}
 	for _, f := range Files {
-		if f.In&Run != 0 && !f.Exists(d) {
+		if f.Is&Run != 0 && !f.Exists(d) {
 			t.Errorf("%s is not written, or not where its name says", f.Name)
 		}
 	}
@@ -303,7 +303,7 @@ func TestOpenSweep(t *testing.T) {
 		t.Errorf("heads %+v", got.Heads)
 	}
 	for _, x := range []struct{ file, text, names string }{
-		{"summary.csv", "a,b\n", "no configuration"}, {"heads.csv", "id\n", "no configuration"}, {"summary.csv", "a\n1,2\n", "fields"}, {"sweep.yaml", "- a\n", "keys"},
+		{"summary.csv", "a,b\n", "no configuration"}, {"heads.csv", "id\n", "no configuration"}, {"heads.csv", "id,configuration,seed,status,error\na,other,0,done,\n", "\"other\" is no configuration of summary.csv"}, {"sweep.yaml", "- a\n", "keys"},
 	} {
 		d, _ := swept(t)
 		testkit.WriteFile(t, filepath.Join(string(d), x.file), []byte(x.text))
@@ -385,13 +385,12 @@ func TestMissingAndDamagedFiles(t *testing.T) {
 func TestOneFileMore(t *testing.T) {
 	files := Files
 	defer func() { Files = files }()
-	notes := declare(File{Name: "notes.txt", In: Run, Required: true, Cleared: true, Cure: "write them anew"},
-		toLines, func(text []byte) ([]string, error) {
-			if strings.HasPrefix(string(text), "!") {
-				return nil, errors.New("it shouts")
-			}
-			return fromLines(text)
-		})
+	notes := declare("notes.txt", Run|Required|Cleared, "what came to mind", toLines, func(text []byte) ([]string, error) {
+		if strings.HasPrefix(string(text), "!") {
+			return nil, errors.New("it shouts")
+		}
+		return fromLines(text)
+	})
 	d := finished(t)
 	if _, err := notes.Read(d); err == nil || !strings.Contains(err.Error(), "it has no notes.txt") {
 		t.Errorf("missing: %v", err)
@@ -399,7 +398,7 @@ func TestOneFileMore(t *testing.T) {
 	must(t, notes.Write(d, []string{"a", "b"}))
 	reads(t, notes, d, []string{"a", "b"})
 	testkit.WriteFile(t, notes.Path(d), []byte("!"))
-	if _, err := notes.Read(d); err == nil || !strings.HasSuffix(err.Error(), "notes.txt is damaged: it shouts; write them anew") {
+	if _, err := notes.Read(d); err == nil || !strings.HasSuffix(err.Error(), "notes.txt is damaged: it shouts") {
 		t.Errorf("damaged: %v", err)
 	}
 	must(t, os.Remove(MetricsFile.Path(d)), os.Remove(CheckpointFile.Path(d)))

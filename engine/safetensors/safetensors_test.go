@@ -239,6 +239,16 @@ func FuzzParse(f *testing.F) {
 	f.Add(raw(`{"a":{"dtype":"F32","shape":[0,9],"data_offsets":[0,0]},"b":{"dtype":"U8","shape":[],"data_offsets":[0,1]}}`, 1))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		file, err := Parse(data)
+		x, indexErr := ReadIndex(bytes.NewReader(data), int64(len(data)))
+		if (err == nil) != (indexErr == nil) || err != nil && err.Error() != indexErr.Error() {
+			t.Fatalf("the whole: %v; its index: %v", err, indexErr)
+		}
+		for i := 0; err == nil && i < len(x.Tensors); i++ {
+			want := file.Tensors[i]
+			if got := x.Tensors[i]; got.Name != want.Name || !bytes.Equal(data[x.Offsets[i]:][:len(want.Data)], want.Data) {
+				t.Fatalf("tensor %d is %q at %d, want %q", i, got.Name, x.Offsets[i], want.Name)
+			}
+		}
 		if err != nil {
 			if !errors.Is(err, ErrFormat) {
 				t.Fatalf("error %v does not wrap ErrFormat", err)

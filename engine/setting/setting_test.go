@@ -1,10 +1,12 @@
 package setting_test
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -217,4 +219,28 @@ func ExampleField_Set() {
 	// Output:
 	// epochs: 3.5 is no whole number
 	// <nil> 12
+}
+
+func TestPathOr(t *testing.T) {
+	number := func(s string) (bool, error) {
+		n, err := strconv.Atoi(s)
+		if err == nil && n > 9 {
+			return true, errors.New("above 9")
+		}
+		return err == nil, nil
+	}
+	for text, want := range map[string]string{"": "", "7": "7", "x": filepath.Join(t.TempDir(), "x")} {
+		if text == "x" {
+			t.Chdir(filepath.Dir(want))
+		}
+		v := text
+		f := []setting.Field{setting.PathOr("val", &v, "", number, "")}
+		if setting.Fill(f); v != want || setting.Check(f) != nil {
+			t.Errorf("%q became %q, want %q; %v", text, v, want, setting.Check(f))
+		}
+	}
+	v := "12"
+	if err := setting.Check([]setting.Field{setting.PathOr("val", &v, "", number, "")}); err == nil || err.Error() != "val: above 9" {
+		t.Errorf("error %v", err)
+	}
 }

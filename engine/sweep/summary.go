@@ -32,7 +32,7 @@ type Line struct {
 // Row is one head.
 type Row struct {
 	Head
-	Configuration int // in Summary.Configurations
+	Configuration string
 	Scores        map[string]float64
 }
 
@@ -56,15 +56,14 @@ func Summarize(x Experiment, p *Plan, head func(configuration int, seed uint64) 
 		var selection []float64
 		for _, seed := range c.Seeds {
 			h := head(i, seed)
-			scores := h.scores(columns)
-			s.Heads = append(s.Heads, Row{Head: h, Configuration: i, Scores: scores})
+			s.Heads = append(s.Heads, Row{h, c.Name, h.scores(columns)})
 			line.Seconds += h.Seconds.total()
 			if h.Error != "" {
 				line.Failed++
 				continue
 			}
 			predicted[i][seed] = h.Predicted
-			for name, v := range scores {
+			for name, v := range s.Heads[len(s.Heads)-1].Scores {
 				if !math.IsNaN(v) {
 					values[name] = append(values[name], v)
 				}

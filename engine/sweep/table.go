@@ -23,9 +23,12 @@ func (s *Summary) HeadsCSV() [][]string {
 		header = append(header, c.Key)
 	}
 	rows := [][]string{append(header, "selection", "seconds", "error")}
+	settings := map[string][]string{}
+	for _, l := range s.Configurations {
+		settings[l.Configuration] = s.settings(l)
+	}
 	for _, h := range s.Heads {
-		line := s.Configurations[h.Configuration]
-		row := append([]string{h.ID, line.Configuration}, s.settings(line)...)
+		row := append([]string{h.ID, h.Configuration}, settings[h.Configuration]...)
 		status, selection := "done", ""
 		if h.Error != "" {
 			status = failed

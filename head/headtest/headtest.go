@@ -18,14 +18,14 @@ import (
 func TestTrainable(t *testing.T, loop head.Loop, fresh func() head.Trainable) {
 	t.Helper()
 	loop.Settings.Batch = min(8, len(loop.Labels)/2)
-	p := probe{t: t, loop: loop, rng: rand.New(rand.NewPCG(1, 1))}
+	p := probe{T: t, phase: loop.Settings.PhaseOf(0), rng: rand.New(rand.NewPCG(1, 1))}
 	for i := range loop.Settings.Batch {
 		p.rows = append(p.rows, i*len(loop.Labels)/loop.Settings.Batch*max(loop.Views, 1))
 	}
 	p.toward = p.normal(max(loop.Settings.Experts, 1) * len(p.rows) * loop.Classes)
-	m := fresh()
+	m, other := fresh(), fresh()
 	names := map[string]bool{}
-	for _, q := range m.Params() {
+	for i, q := range m.Params() {
 		size := 1
 		for _, n := range q.Shape {
 			size *= n
@@ -37,128 +37,87 @@ func TestTrainable(t *testing.T, loop head.Loop, fresh func() head.Trainable) {
 		if !q.Frozen {
 			p.move(q.Values, p.normal(size), 0.1)
 		}
+		copy(other.Params()[i].Values, q.Values)
 	}
-	p.equalBits(m, fresh())
-	p.gradient(m)
-	p.resume(fresh)
+	if a, size := p.at(m); size == 0 || a != first(p.at(other)) {
+		t.Error("equal parameters give other logits, or all are 0")
+	}
+	grad, again := p.backward(m), p.backward(other)
+	for i, q := range m.Params() {
+		if !slices.Equal(grad[i], again[i]) {
+			t.Errorf("param %s: equal parameters give another gradient", q.Name)
+		}
+		if !q.Frozen {
+			p.differences(m, q, grad[i])
+		}
+	}
+	resume(t, loop, fresh)
 }
 
 // probe is the loss Σ toward·z + own of a few rows.
 type probe struct {
-	t      *testing.T
-	loop   head.Loop
+	*testing.T
+	phase  head.Phase
 	rng    *rand.Rand
 	rows   []int
 	toward []float32
 }
 
 // at returns the loss, and how large its terms are.
-func (p *probe) at(m head.Trainable) (loss, size float64, z []float32) {
-	p.t.Helper()
-	m.Begin(0, p.loop.Settings.PhaseOf(0))
-	z = make([]float32, len(p.toward))
-	own, err := m.Forward(p.t.Context(), p.rows, z)
+func (p *probe) at(m head.Trainable) (loss, size float64) {
+	p.Helper()
+	m.Begin(0, p.phase)
+	z := make([]float32, len(p.toward))
+	loss, err := m.Forward(p.Context(), p.rows, z)
 	if err != nil {
-		p.t.Fatal(err)
+		p.Fatal(err)
 	}
 	for i, v := range z {
-		own += float64(p.toward[i]) * float64(v)
-		size += math.Abs(float64(p.toward[i]) * float64(v))
+		term := float64(p.toward[i]) * float64(v)
+		loss, size = loss+term, size+math.Abs(term)
 	}
-	return own, size, z
+	return loss, size
 }
+
+func first(loss, _ float64) float64 { return loss }
 
 // backward returns the gradient of that loss.
 func (p *probe) backward(m head.Trainable) [][]float32 {
-	p.t.Helper()
+	p.Helper()
 	p.at(m)
 	var grad [][]float32
 	for _, q := range m.Params() {
 		grad = append(grad, make([]float32, len(q.Values)))
 	}
-	if err := m.Backward(p.t.Context(), slices.Clone(p.toward), grad); err != nil {
-		p.t.Fatal(err)
+	if err := m.Backward(p.Context(), slices.Clone(p.toward), grad); err != nil {
+		p.Fatal(err)
 	}
 	return grad
 }
 
-func (p *probe) gradient(m head.Trainable) {
-	p.t.Helper()
-	grad := p.backward(m)
-	for i, q := range m.Params() {
-		for range 3 {
-			if q.Frozen {
-				break
-			}
-			way, start := p.normal(len(q.Values)), slices.Clone(q.Values)
-			along, square := 0.0, 0.0
-			for k, g := range grad[i] {
-				along += float64(g) * float64(way[k])
-				square += float64(g) * float64(g)
-			}
-			near, got := false, 0.0
-			for _, step := range []float64{0.1, 0.03, 0.01, 0.003} { // float32 has too few digits for one that suits all
-				h := p.move(q.Values, way, step)
-				up, _, _ := p.at(m)
-				copy(q.Values, start)
-				p.move(q.Values, way, -step)
-				down, size, _ := p.at(m)
-				copy(q.Values, start)
-				got = (up - down) / (2 * h)
-				near = near || math.Abs(got-along) <= 1e-2*(math.Abs(along)+math.Sqrt(square))+1e-7*size/h
-			}
-			if !near {
-				p.t.Errorf("param %s: the loss changes by %.5g along a direction, its gradient says %.5g", q.Name, got, along)
-			}
+// differences compares a gradient with differences along some directions.
+func (p *probe) differences(m head.Trainable, q head.Param, grad []float32) {
+	p.Helper()
+	start := slices.Clone(q.Values)
+	for range 3 {
+		way, along, square := p.normal(len(start)), 0.0, 0.0
+		for k, g := range grad {
+			along += float64(g) * float64(way[k])
+			square += float64(g) * float64(g)
 		}
-	}
-}
-
-// equalBits gives other the parameters of m.
-func (p *probe) equalBits(m, other head.Trainable) {
-	p.t.Helper()
-	_, _, z := p.at(m)
-	params := m.Params()
-	for i, q := range other.Params() {
-		copy(q.Values, params[i].Values)
-	}
-	if _, _, again := p.at(other); !slices.Equal(z, again) {
-		p.t.Error("equal parameters give other logits")
-	}
-	for i, g := range p.backward(m) {
-		if !slices.Equal(g, p.backward(other)[i]) {
-			p.t.Errorf("param %s: equal parameters give another gradient", params[i].Name)
+		near, got := false, 0.0
+		for _, step := range []float64{0.1, 0.03, 0.01, 0.003} { // float32 has too few digits for one that suits all
+			h := p.move(q.Values, way, step)
+			up, _ := p.at(m)
+			copy(q.Values, start)
+			p.move(q.Values, way, -step)
+			down, size := p.at(m)
+			copy(q.Values, start)
+			got = (up - down) / (2 * h)
+			near = near || math.Abs(got-along) <= 1e-2*(math.Abs(along)+math.Sqrt(square))+1e-7*size/h
 		}
-	}
-}
-
-func (p *probe) resume(fresh func() head.Trainable) {
-	p.t.Helper()
-	loop, written := p.loop, [][]byte{}
-	loop.Settings.Events = head.Events{Epoch: func(_ head.Epoch, s *head.State) {
-		var b bytes.Buffer
-		if err := gob.NewEncoder(&b).Encode(s); err != nil {
-			p.t.Fatal(err)
-		}
-		written = append(written, b.Bytes())
-	}}
-	whole, err := loop.Run(p.t.Context(), fresh())
-	if err != nil {
-		p.t.Fatal(err)
-	}
-	for _, from := range written {
-		loop.Settings.Resume, loop.Settings.Events = new(head.State), head.Events{}
-		if err := gob.NewDecoder(bytes.NewReader(from)).Decode(loop.Settings.Resume); err != nil {
-			p.t.Fatal(err)
-		}
-		again, err := loop.Run(p.t.Context(), fresh())
-		if err != nil {
-			p.t.Fatal(err)
-		}
-		for i, q := range again.Params {
-			if !slices.Equal(q.Values, whole.Params[i].Values) {
-				p.t.Errorf("param %s: resumed after epoch %d it ends otherwise", q.Name, loop.Settings.Resume.Epoch)
-			}
+		if !near {
+			p.Errorf("param %s: the loss changes by %.5g along a direction, its gradient says %.5g", q.Name, got, along)
 		}
 	}
 }
@@ -169,11 +128,11 @@ func (p *probe) move(values, way []float32, step float64) float64 {
 	for _, v := range values {
 		square += float64(v) * float64(v) / float64(len(values))
 	}
-	h := float64(float32(step * max(math.Sqrt(square), 0.1)))
+	h := float32(step * max(math.Sqrt(square), 0.1))
 	for i, v := range way {
-		values[i] += float32(h) * v
+		values[i] += h * v
 	}
-	return h
+	return float64(h)
 }
 
 func (p *probe) normal(n int) []float32 {
@@ -182,4 +141,35 @@ func (p *probe) normal(n int) []float32 {
 		v[i] = float32(p.rng.NormFloat64())
 	}
 	return v
+}
+
+// resume trains from every state of a training to its end.
+func resume(t *testing.T, loop head.Loop, fresh func() head.Trainable) {
+	t.Helper()
+	var written bytes.Buffer
+	loop.Settings.Events = head.Events{Epoch: func(_ head.Epoch, s *head.State) {
+		if err := gob.NewEncoder(&written).Encode(s); err != nil {
+			t.Fatal(err)
+		}
+	}}
+	whole, err := loop.Run(t.Context(), fresh())
+	if err != nil {
+		t.Fatal(err)
+	}
+	loop.Settings.Events = head.Events{}
+	for range whole.Epoch {
+		loop.Settings.Resume = new(head.State)
+		if err := gob.NewDecoder(&written).Decode(loop.Settings.Resume); err != nil {
+			t.Fatal(err)
+		}
+		again, err := loop.Run(t.Context(), fresh())
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i, q := range again.Params {
+			if !slices.Equal(q.Values, whole.Params[i].Values) {
+				t.Errorf("param %s: resumed after epoch %d it ends otherwise", q.Name, loop.Settings.Resume.Epoch)
+			}
+		}
+	}
 }

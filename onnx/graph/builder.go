@@ -99,13 +99,13 @@ func (b *Builder) Floats(name string, dims []int64, v ...float32) string {
 
 // Int64s adds a weight of integers, as Floats does.
 func (b *Builder) Int64s(name string, dims []int64, v ...int64) string {
-	t := &Tensor{Dims: dims, DataType: proto.Int32(int32(elemType("int64"))), Int64Data: v}
+	t := &Tensor{Dims: dims, DataType: proto.Int32(elemType("int64")), Int64Data: v}
 	return b.Weight("int/"+name, t)
 }
 
 // Raw adds a weight of any element type, as [Value] names it, of little-endian bytes.
 func (b *Builder) Raw(name, elem string, dims []int64, raw []byte) string {
-	return b.Weight(name, &Tensor{Dims: dims, DataType: proto.Int32(int32(elemType(elem))), RawData: raw})
+	return b.Weight(name, &Tensor{Dims: dims, DataType: proto.Int32(elemType(elem)), RawData: raw})
 }
 
 // Weight adds a weight under a name of the builder's own, which it returns, and which is numbered if there is another

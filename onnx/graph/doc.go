@@ -12,8 +12,7 @@
 //	data, err := part.Bytes()
 //
 // [Model.Index] finds what gives and what reads a tensor. The nodes of [Model.Graph] are in topological order, in which
-// [Model.Sort] puts them where a builder did not; so walking them backwards visits consumers before producers.
-// [ReadSignature] tells of a serialised model what must be known to run it, without decoding its weights.
+// [Model.Sort] puts them where a builder did not. [ReadSignature] tells how to run a serialised model.
 //
 // # Caveats
 //

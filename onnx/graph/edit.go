@@ -11,7 +11,7 @@ import (
 // Clone returns a copy that shares nothing with m.
 func (m *Model) Clone() *Model {
 	c := *m
-	c.proto = proto.Clone(m.proto).(*onnxpb.ModelProto)
+	c.proto = proto.CloneOf(m.proto)
 	return &c
 }
 
@@ -34,18 +34,12 @@ func (m *Model) Copy() *Model {
 func (m *Model) With(g *Graph) *Model {
 	old := m.proto
 	p := &onnxpb.ModelProto{
-		IrVersion:       proto.Int64(max(old.GetIrVersion(), 4)), // 4: weights need not be inputs
-		OpsetImport:     old.OpsetImport,
-		ProducerName:    old.ProducerName,
-		ProducerVersion: old.ProducerVersion,
-		Domain:          old.Domain,
-		ModelVersion:    old.ModelVersion,
-		DocString:       old.DocString,
-		Functions:       old.Functions,
-		Graph:           g,
+		IrVersion:   proto.Int64(max(old.GetIrVersion(), 4)), // 4: weights need not be inputs
+		OpsetImport: old.OpsetImport, Functions: old.Functions, Graph: g, DocString: old.DocString, Domain: old.Domain,
+		ProducerName: old.ProducerName, ProducerVersion: old.ProducerVersion, ModelVersion: old.ModelVersion,
 	}
 	for _, prop := range old.MetadataProps {
-		p.MetadataProps = append(p.MetadataProps, proto.Clone(prop).(*onnxpb.StringStringEntryProto))
+		p.MetadataProps = append(p.MetadataProps, proto.CloneOf(prop))
 	}
 	return &Model{proto: p, dir: m.dir}
 }
@@ -70,11 +64,11 @@ func (m *Model) Cut(inputs, outputs []Value) (*Model, error) {
 	c.SetOutputs(outputs...)
 	c.Prune()
 	if n, name := c.Unsorted(); n != nil {
-		return nil, fmt.Errorf("%w: cut: node %s %q needs %q too; make it an input", ErrModel, n.GetOpType(), n.GetName(), name)
+		return nil, fmt.Errorf("%w: cut: %s %q needs %q too; make it an input", ErrModel, n.GetOpType(), n.GetName(), name)
 	}
 	x := c.Index()
 	for _, v := range outputs {
-		if x.producers[v.Name] == nil && x.weights[v.Name] == nil && !given[v.Name] {
+		if x.Producer[v.Name] == nil && x.Weight[v.Name] == nil && !given[v.Name] {
 			return nil, fmt.Errorf("%w: cut: it has no tensor %q", ErrModel, v.Name)
 		}
 	}
@@ -90,11 +84,24 @@ func (m *Model) Prune() {
 	}
 	nodes, needed := m.Needed(names...)
 	g.Node = nodes
-	g.Initializer = keep(g.Initializer, func(t *Tensor) bool { return needed[t.GetName()] })
-	g.SparseInitializer = keep(g.SparseInitializer, func(t *onnxpb.SparseTensorProto) bool {
-		return needed[t.GetValues().GetName()]
+	g.Initializer = slices.DeleteFunc(slices.Clone(g.Initializer), func(t *Tensor) bool { return !needed[t.GetName()] })
+	g.SparseInitializer = slices.DeleteFunc(slices.Clone(g.SparseInitializer), func(t *onnxpb.SparseTensorProto) bool {
+		return !needed[t.GetValues().GetName()]
 	})
-	m.pruneFunctions()
+	used := map[*onnxpb.FunctionProto]bool{}
+	var use func(n *Node)
+	use = func(n *Node) {
+		for _, fn := range m.proto.Functions {
+			if fn.GetDomain() == n.GetDomain() && fn.GetName() == n.GetOpType() && !used[fn] {
+				used[fn] = true
+				eachNode(fn.Node, use)
+			}
+		}
+	}
+	eachNode(nodes, use)
+	m.proto.Functions = slices.DeleteFunc(slices.Clone(m.proto.Functions), func(fn *onnxpb.FunctionProto) bool {
+		return !used[fn]
+	})
 }
 
 // Needed returns the nodes that some tensors are computed by, in the order of the graph, which must be topological, and
@@ -120,53 +127,14 @@ func (m *Model) Needed(tensors ...string) ([]*Node, map[string]bool) {
 	return nodes, needed
 }
 
-func (m *Model) pruneFunctions() {
-	type id struct{ domain, name string }
-	used := map[id]bool{}
-	var visit func(nodes []*Node)
-	visit = func(nodes []*Node) {
-		for _, n := range nodes {
-			key := id{n.GetDomain(), n.GetOpType()}
-			if !used[key] {
-				used[key] = true
-				for _, fn := range m.proto.Functions {
-					if (id{fn.GetDomain(), fn.GetName()}) == key {
-						visit(fn.Node)
-					}
-				}
-			}
-			for _, a := range n.Attribute {
-				for _, sub := range Subgraphs(a) {
-					visit(sub.Node)
-				}
-			}
-		}
-	}
-	visit(m.proto.Graph.Node)
-	m.proto.Functions = keep(m.proto.Functions, func(fn *onnxpb.FunctionProto) bool {
-		return used[id{fn.GetDomain(), fn.GetName()}]
-	})
-}
-
-// keep filters into a new slice; the old one may be another model's.
-func keep[T any](list []T, ok func(T) bool) []T {
-	var out []T
-	for _, v := range list {
-		if ok(v) {
-			out = append(out, v)
-		}
-	}
-	return out
-}
-
 // Rename gives tensors other names, from old to new, wherever they are mentioned, in subgraphs too.
-func (m *Model) Rename(to map[string]string) { renameAll(m.proto.Graph, to) }
+func (m *Model) Rename(to map[string]string) { rename(m.proto.Graph, to) }
 
-func renameAll(g *Graph, to map[string]string) {
+func rename(g *Graph, to map[string]string) {
 	swap := func(list []string) {
 		for i, name := range list {
-			if new, ok := to[name]; ok {
-				list[i] = new
+			if now, ok := to[name]; ok {
+				list[i] = now
 			}
 		}
 	}
@@ -175,35 +143,24 @@ func renameAll(g *Graph, to map[string]string) {
 		swap(n.Output)
 		for _, a := range n.Attribute {
 			for _, sub := range Subgraphs(a) {
-				renameAll(sub, to)
+				rename(sub, to)
 			}
 		}
 	}
-	for _, list := range []*[]*onnxpb.ValueInfoProto{&g.Input, &g.Output, &g.ValueInfo} {
-		*list = renamed(*list, to, func(v *onnxpb.ValueInfoProto, name string) *onnxpb.ValueInfoProto {
-			return &onnxpb.ValueInfoProto{Name: &name, Type: v.Type, DocString: v.DocString, MetadataProps: v.MetadataProps}
-		})
-	}
-	g.Initializer = renamed(g.Initializer, to, func(t *Tensor, name string) *Tensor {
-		return &Tensor{
-			Name: &name, Dims: t.Dims, DataType: t.DataType, Segment: t.Segment, RawData: t.RawData,
-			FloatData: t.FloatData, Int32Data: t.Int32Data, Int64Data: t.Int64Data, DoubleData: t.DoubleData,
-			Uint64Data: t.Uint64Data, StringData: t.StringData, ExternalData: t.ExternalData,
-			DataLocation: t.DataLocation, MetadataProps: t.MetadataProps,
-		}
-	})
-}
-
-// renamed returns the list with renamed copies, which share the data, in place of what is in to: the old ones may be
-// another model's.
-func renamed[T interface{ GetName() string }](list []T, to map[string]string, copied func(T, string) T) []T {
-	list = slices.Clone(list)
-	for i, v := range list {
-		if name, ok := to[v.GetName()]; ok {
-			list[i] = copied(v, name)
+	for _, list := range [][]*onnxpb.ValueInfoProto{g.Input, g.Output, g.ValueInfo} {
+		for i, v := range list {
+			if now, ok := to[v.GetName()]; ok {
+				list[i] = proto.CloneOf(v) // another model may have it too
+				list[i].Name = &now
+			}
 		}
 	}
-	return list
+	for i, t := range g.Initializer {
+		if now, ok := to[t.GetName()]; ok {
+			g.Initializer[i] = proto.CloneOf(t)
+			g.Initializer[i].Name = &now
+		}
+	}
 }
 
 // copyNode copies a node so that its inputs and outputs can be renamed. Attributes are shared, except for subgraphs.
@@ -215,7 +172,7 @@ func copyNode(n *Node) *Node {
 		MetadataProps: n.MetadataProps, DeviceConfigurations: n.DeviceConfigurations,
 	}
 	if slices.ContainsFunc(n.Attribute, func(a *Attribute) bool { return len(Subgraphs(a)) > 0 }) {
-		c.Attribute = proto.Clone(n).(*Node).Attribute
+		c.Attribute = proto.CloneOf(n).Attribute
 	}
 	return c
 }

@@ -40,7 +40,7 @@ func ExampleModel_Cut() {
 	}
 	x := tail.Index()
 	for _, n := range slices.Backward(tail.Graph().Node) {
-		fmt.Printf("%s gives %s, which %d nodes read\n", n.GetOpType(), n.Output[0], len(x.Consumers(n.Output[0])))
+		fmt.Printf("%s gives %s, which %d nodes read\n", n.GetOpType(), n.Output[0], len(x.Consumers[n.Output[0]]))
 	}
 	// Output:
 	// Gemm gives logits, which 0 nodes read

@@ -28,16 +28,15 @@ func (m *Model) Dir() string {
 
 // Inline loads all external data into the model, which can then be serialised as one file.
 func (m *Model) Inline() error {
-	whole := &Model{proto: proto.Clone(m.proto).(*onnxpb.ModelProto), path: m.path, dir: m.dir} // tensors may be shared
+	whole := &Model{proto: proto.CloneOf(m.proto), path: m.path, dir: m.dir} // tensors may be shared
 	tensors := whole.external()
 	total := int64(proto.Size(m.proto))
 	for _, t := range tensors {
-		f, n, err := m.openExternal(t)
+		loc, err := m.extent(t)
 		if err != nil {
 			return err
 		}
-		f.Close()
-		if total += n; total > maxFile {
+		if total += loc.length; total > maxFile {
 			return fmt.Errorf("%w: with its external data it has more than 2 GB, too much for one ONNX file", ErrModel)
 		}
 	}
@@ -58,11 +57,8 @@ func (m *Model) BehindLinks() bool {
 		return false
 	}
 	for _, t := range m.external() {
-		loc, err := location(t)
-		if err != nil {
-			continue
-		}
-		real, err := filepath.EvalSymlinks(filepath.Join(dir, filepath.FromSlash(loc.path)))
+		loc, _ := location(t) // what is wrong with it others say
+		real, err := filepath.EvalSymlinks(m.file(loc))
 		if err != nil {
 			continue
 		}
@@ -97,7 +93,7 @@ func (m *Model) Hash() (string, error) {
 	slices.Sort(files)
 	for _, f := range slices.Compact(files) {
 		fmt.Fprintf(h, "\x00%s\x00", f)
-		if err := hashFile(h, filepath.Join(m.dir, filepath.FromSlash(f))); err != nil {
+		if err := hashFile(h, m.file(place{path: f})); err != nil {
 			return "", err
 		}
 	}
@@ -130,19 +126,18 @@ func location(t *Tensor) (place, error) {
 		return place{}, fmt.Errorf("%w: external data of tensor %q: %s", ErrModel, t.GetName(), what)
 	}
 	for _, e := range t.ExternalData {
-		var err error
+		n, err := strconv.ParseInt(e.GetValue(), 10, 64)
 		switch e.GetKey() {
 		case "location":
-			loc.path = e.GetValue()
+			loc.path, n, err = e.GetValue(), 0, nil
 		case "offset":
-			loc.offset, err = strconv.ParseInt(e.GetValue(), 10, 64)
+			loc.offset = n
 		case "length":
-			loc.length, err = strconv.ParseInt(e.GetValue(), 10, 64)
-			if err == nil && loc.length < 0 {
-				err = errors.New("negative")
-			}
+			loc.length = n
+		default:
+			continue
 		}
-		if err != nil || loc.offset < 0 {
+		if err != nil || n < 0 {
 			return bad("%s %q is no number of bytes", e.GetKey(), e.GetValue())
 		}
 	}
@@ -175,15 +170,14 @@ const smallTensor = 1024
 // resolveExternal sees that every file of external data is there and long enough, and loads the small tensors.
 func (m *Model) resolveExternal() error {
 	for _, t := range m.external() {
-		f, n, err := m.openExternal(t)
+		loc, err := m.extent(t)
 		if err != nil {
 			return err
 		}
-		f.Close()
-		if loc, _ := location(t); !slices.Contains(m.files, loc.path) {
+		if !slices.Contains(m.files, loc.path) {
 			m.files = append(m.files, loc.path)
 		}
-		if n <= smallTensor {
+		if loc.length <= smallTensor {
 			if err := m.load(t); err != nil {
 				return err
 			}
@@ -192,56 +186,49 @@ func (m *Model) resolveExternal() error {
 	return nil
 }
 
-// openExternal opens the file with a tensor's data, at its beginning; n is the number of bytes to read. Symbolic links
-// are followed: the Hugging Face cache keeps its files behind them.
-func (m *Model) openExternal(t *Tensor) (f *os.File, n int64, err error) {
+// extent is location with the length, after a look at the file. Symbolic links are followed: the Hugging Face cache
+// keeps its files behind them.
+func (m *Model) extent(t *Tensor) (place, error) {
 	loc, err := location(t)
 	if err != nil {
-		return nil, 0, err
+		return loc, err
 	}
-	f, err = os.Open(filepath.Join(m.dir, filepath.FromSlash(loc.path)))
+	info, err := os.Stat(m.file(loc))
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, 0, fmt.Errorf("%w: %s is missing: it holds the weights and belongs beside the model", ErrModel, loc.path)
+		return loc, fmt.Errorf("%w: %s is missing: it holds the weights and belongs beside the model", ErrModel, loc.path)
 	}
 	if err != nil {
-		return nil, 0, fmt.Errorf("external data of tensor %q: %w", t.GetName(), err)
+		return loc, fmt.Errorf("external data of tensor %q: %w", t.GetName(), err)
 	}
-	defer func() {
-		if err != nil {
-			f.Close()
-		}
-	}()
-	info, err := f.Stat()
-	if err != nil {
-		return nil, 0, fmt.Errorf("external data %s: %w", loc.path, err)
+	size := info.Size()
+	if loc.length < 0 {
+		loc.length = size - loc.offset
 	}
-	n = loc.length
-	if n < 0 {
-		n = info.Size() - loc.offset
+	if loc.length < 0 || loc.offset > size || loc.length > size-loc.offset {
+		return loc, fmt.Errorf("%w: %s has %d bytes, but tensor %q reaches to byte %d: the file is cut short or belongs to "+
+			"another model", ErrModel, loc.path, size, t.GetName(), loc.offset+max(loc.length, 0))
 	}
-	if n < 0 || loc.offset > info.Size() || n > info.Size()-loc.offset {
-		return nil, 0, fmt.Errorf("%w: %s has %d bytes, but tensor %q reaches to byte %d: the file is cut short or belongs to "+
-			"another model", ErrModel, loc.path, info.Size(), t.GetName(), loc.offset+max(n, 0))
-	}
-	if _, err := f.Seek(loc.offset, io.SeekStart); err != nil {
-		return nil, 0, fmt.Errorf("external data %s: %w", loc.path, err)
-	}
-	return f, n, nil
+	return loc, nil
 }
+
+// file returns the path of the file that a place is in.
+func (m *Model) file(loc place) string { return filepath.Join(m.dir, filepath.FromSlash(loc.path)) }
 
 // load puts a tensor's external data into the tensor.
 func (m *Model) load(t *Tensor) error {
-	f, n, err := m.openExternal(t)
+	loc, err := m.extent(t)
 	if err != nil {
 		return err
 	}
-	defer f.Close()
-	raw := make([]byte, n)
-	if _, err := io.ReadFull(f, raw); err != nil {
+	f, err := os.Open(m.file(loc))
+	if err != nil {
 		return fmt.Errorf("external data of tensor %q: %w", t.GetName(), err)
 	}
-	t.RawData = raw
-	t.ExternalData = nil
-	t.DataLocation = nil
+	defer f.Close()
+	raw := make([]byte, loc.length)
+	if _, err := f.ReadAt(raw, loc.offset); err != nil {
+		return fmt.Errorf("external data of tensor %q: %w", t.GetName(), err)
+	}
+	t.RawData, t.ExternalData, t.DataLocation = raw, nil, nil
 	return nil
 }

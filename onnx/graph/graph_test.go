@@ -245,7 +245,8 @@ func FuzzLocation(f *testing.F) {
 		if err != nil {
 			return
 		}
-		if rel, err := filepath.Rel("/m", filepath.Join("/m", loc.path)); err != nil || !filepath.IsLocal(rel) || filepath.IsAbs(loc.path) {
+		if rel, err := filepath.Rel("/m", filepath.Join("/m", loc.path)); err != nil || !filepath.IsLocal(rel) ||
+			filepath.IsAbs(loc.path) {
 			t.Errorf("%q leads to %q", where, loc.path)
 		}
 		if loc.offset < 0 || loc.length < -1 {

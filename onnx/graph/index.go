@@ -9,49 +9,39 @@ import (
 
 // Index finds what gives a tensor and what reads it, in the main graph as it was when the index was made.
 type Index struct {
-	producers map[string]*Node
-	consumers map[string][]*Node
-	weights   map[string]*Tensor
+	Producer  map[string]*Node   // the node that gives it; none for inputs and weights
+	Consumers map[string][]*Node // those that read it, also inside a subgraph, in the order of the graph
+	Weight    map[string]*Tensor // the initialiser of that name, of a sparse one its values
 }
 
 // Index makes an index of the main graph.
 func (m *Model) Index() *Index {
-	x := &Index{producers: map[string]*Node{}, consumers: map[string][]*Node{}, weights: map[string]*Tensor{}}
-	g := m.proto.Graph
-	for _, t := range g.Initializer {
-		x.weights[t.GetName()] = t
+	x := &Index{Producer: map[string]*Node{}, Consumers: map[string][]*Node{}, Weight: map[string]*Tensor{}}
+	g := m.proto.GetGraph()
+	for _, t := range g.GetInitializer() {
+		x.Weight[t.GetName()] = t
 	}
-	for _, t := range g.SparseInitializer {
-		x.weights[t.GetValues().GetName()] = t.GetValues()
+	for _, t := range g.GetSparseInitializer() {
+		x.Weight[t.GetValues().GetName()] = t.GetValues()
 	}
-	for _, n := range g.Node {
+	for _, n := range g.GetNode() {
 		for _, o := range n.Output {
-			if o != "" {
-				x.producers[o] = n
-			}
+			x.Producer[o] = n
 		}
 		for _, name := range Uses(n) {
-			if list := x.consumers[name]; len(list) == 0 || list[len(list)-1] != n {
-				x.consumers[name] = append(list, n)
+			if list := x.Consumers[name]; len(list) == 0 || list[len(list)-1] != n {
+				x.Consumers[name] = append(list, n)
 			}
 		}
 	}
+	delete(x.Producer, "") // an output that is left out
 	return x
 }
-
-// Producer returns the node that gives a tensor, nil for inputs, weights and names of nothing.
-func (x *Index) Producer(tensor string) *Node { return x.producers[tensor] }
-
-// Consumers returns the nodes that read a tensor, also those that do inside a subgraph, in the order of the graph.
-func (x *Index) Consumers(tensor string) []*Node { return x.consumers[tensor] }
-
-// Weight returns the initialiser of that name, of a sparse one its values, nil if there is none.
-func (x *Index) Weight(tensor string) *Tensor { return x.weights[tensor] }
 
 // Unsorted returns the first node that reads a tensor which nothing before it gives, and that tensor; nil if the nodes
 // are in topological order, as ONNX demands.
 func (m *Model) Unsorted() (n *Node, tensor string) {
-	weights := m.Index().weights
+	weights := m.Index().Weight
 	known := map[string]bool{"": true}
 	for _, v := range m.proto.Graph.Input {
 		known[v.GetName()] = true
@@ -69,8 +59,8 @@ func (m *Model) Unsorted() (n *Node, tensor string) {
 	return nil, ""
 }
 
-// Sort puts the nodes in topological order, each as far to the front as those before it allow; what is in order stays
-// as it is. The error, which wraps [ErrModel], names a node in a cycle, or one that reads what nothing gives.
+// Sort puts the nodes in topological order: each behind those that give what it reads, and otherwise as they were. The
+// error, which wraps [ErrModel], names a node in a cycle, or one that reads what nothing gives.
 func (m *Model) Sort() error {
 	x := m.Index()
 	var sorted []*Node
@@ -82,7 +72,7 @@ func (m *Model) Sort() error {
 		}
 		seen[n] = true
 		for _, name := range Uses(n) {
-			visit(x.producers[name])
+			visit(x.Producer[name])
 		}
 		sorted = append(sorted, n)
 	}
@@ -91,7 +81,7 @@ func (m *Model) Sort() error {
 	}
 	m.proto.Graph.Node = sorted
 	if n, name := m.Unsorted(); n != nil {
-		return fmt.Errorf("%w: node %s %q reads %q, which nothing gives, or it itself", ErrModel, n.GetOpType(), n.GetName(), name)
+		return fmt.Errorf("%w: %s %q reads %q, which nothing gives, or it itself", ErrModel, n.GetOpType(), n.GetName(), name)
 	}
 	return nil
 }
@@ -109,24 +99,17 @@ func Uses(n *Node) []string {
 			for _, t := range g.Initializer {
 				inner[t.GetName()] = true
 			}
+			var names []string
 			for _, sub := range g.Node {
+				names = append(names, Uses(sub)...)
 				for _, o := range sub.Output {
 					inner[o] = true
 				}
 			}
-			outer := func(name string) {
-				if !inner[name] {
-					list = append(list, name)
-				}
-			}
-			for _, sub := range g.Node {
-				for _, name := range Uses(sub) {
-					outer(name)
-				}
-			}
 			for _, v := range g.Output {
-				outer(v.GetName())
+				names = append(names, v.GetName())
 			}
+			list = append(list, slices.DeleteFunc(names, func(name string) bool { return inner[name] })...)
 		}
 	}
 	return list
@@ -142,19 +125,32 @@ func Subgraphs(a *Attribute) []*Graph {
 
 // EachTensor calls f with every constant of a graph: initialisers, and tensors in attributes, in subgraphs too.
 func EachTensor(g *Graph, f func(*Tensor)) {
-	for _, t := range g.GetInitializer() {
-		f(t)
+	all := func(list []*Tensor) {
+		for _, t := range list {
+			f(t)
+		}
 	}
-	for _, n := range g.GetNode() {
+	all(g.Initializer)
+	for _, n := range g.Node {
 		for _, a := range n.Attribute {
 			if a.T != nil {
 				f(a.T)
 			}
-			for _, t := range a.Tensors {
-				f(t)
-			}
+			all(a.Tensors)
 			for _, sub := range Subgraphs(a) {
 				EachTensor(sub, f)
+			}
+		}
+	}
+}
+
+// eachNode calls f with every node of a list, and of their subgraphs.
+func eachNode(nodes []*Node, f func(*Node)) {
+	for _, n := range nodes {
+		f(n)
+		for _, a := range n.Attribute {
+			for _, sub := range Subgraphs(a) {
+				eachNode(sub.Node, f)
 			}
 		}
 	}
@@ -186,7 +182,7 @@ func AttrInt(n *Node, name string, def int64) int64 {
 	return def
 }
 
-// IntAttr, IntsAttr, FloatAttr, StringAttr and TensorAttr make attributes.
+// IntAttr makes an attribute of an integer.
 func IntAttr(name string, v int64) *Attribute {
 	return &Attribute{Name: &name, Type: onnxpb.AttributeProto_INT.Enum(), I: &v}
 }

@@ -2,6 +2,7 @@ package graph
 
 import (
 	"bytes"
+	"cmp"
 	"fmt"
 	"math"
 	"os"
@@ -32,12 +33,11 @@ func (e *dataError) Error() string { return e.text }
 // Kind says what a caller can do: see to the data.
 func (e *dataError) Kind() string { return "data" }
 
-const (
-	// maxFile is the size that a protobuf message, and so an ONNX file without external data, may have.
-	maxFile = math.MaxInt32
-	// maxDepth limits how deep graphs may be nested in If, Loop and Scan nodes.
-	maxDepth = 32
-)
+// maxFile is the size that a protobuf message, and so an ONNX file without external data, may have.
+const maxFile = math.MaxInt32
+
+// unmarshal limits how deep graphs may be nested in If, Loop and Scan nodes.
+var unmarshal = proto.UnmarshalOptions{RecursionLimit: 128}
 
 // Model is an ONNX model in memory. Weights that the file keeps in other files (external data) stay there until
 // [Model.Inline].
@@ -49,8 +49,8 @@ type Model struct {
 	size  int64    // of the file, in bytes; 0 when it has been built upon since
 }
 
-// New returns a model with an empty graph of the given name, in a version of the core operator set, to be filled with
-// a [Builder].
+// New returns a model with an empty graph of the given name, in a version of the core operator set, to be filled with a
+// [Builder].
 func New(name string, opset int64) *Model {
 	return &Model{proto: &onnxpb.ModelProto{
 		IrVersion:   proto.Int64(8),
@@ -93,7 +93,7 @@ func Parse(data []byte) (*Model, error) {
 		return nil, tooLarge(int64(len(data)))
 	}
 	p := new(onnxpb.ModelProto)
-	if err := (proto.UnmarshalOptions{RecursionLimit: 4 * maxDepth}).Unmarshal(data, p); err != nil {
+	if err := unmarshal.Unmarshal(data, p); err != nil {
 		return nil, fmt.Errorf("%w: not an ONNX file, or damaged or cut short%s", ErrModel, lookalike(data))
 	}
 	if p.Graph == nil || len(p.Graph.Node) == 0 || len(p.Graph.Output) == 0 || len(p.OpsetImport) == 0 {
@@ -108,18 +108,20 @@ func tooLarge(size int64) error {
 
 // lookalike tells what a file is that people mistake for an ONNX model.
 func lookalike(data []byte) string {
-	switch {
-	case len(data) == 0:
+	if len(data) == 0 {
 		return " (it is empty)"
-	case bytes.HasPrefix(data, []byte("version https://git-lfs")):
-		return " (it is a Git LFS pointer: run `git lfs pull` where it comes from)"
-	case bytes.HasPrefix(data, []byte("PK\x03\x04")):
-		return " (it looks like a PyTorch checkpoint or a zip archive: export the model to ONNX first)"
-	case bytes.HasPrefix(data, []byte("<")):
-		return " (it looks like a web page: the download went wrong)"
-	case bytes.HasPrefix(data, []byte("\x89HDF")):
-		return " (it is an HDF5 file: export the model to ONNX first)"
-	case len(data) > 9 && data[8] == '{':
+	}
+	for _, other := range [][2]string{
+		{"version https://git-lfs", "it is a Git LFS pointer: run `git lfs pull` where it comes from"},
+		{"PK\x03\x04", "it looks like a PyTorch checkpoint or a zip archive: export the model to ONNX first"},
+		{"<", "it looks like a web page: the download went wrong"},
+		{"\x89HDF", "it is an HDF5 file: export the model to ONNX first"},
+	} {
+		if bytes.HasPrefix(data, []byte(other[0])) {
+			return " (" + other[1] + ")"
+		}
+	}
+	if len(data) > 9 && data[8] == '{' {
 		return " (it looks like a safetensors file: export the model to ONNX first)"
 	}
 	return ""
@@ -194,28 +196,19 @@ type Info struct {
 // Info returns what the model says of itself.
 func (m *Model) Info() Info {
 	in := Info{
-		Path: m.path, FileSize: m.size, IRVersion: m.proto.GetIrVersion(), Opset: m.Opset(),
+		Path: m.path, FileSize: cmp.Or(m.size, int64(proto.Size(m.proto))),
+		IRVersion: m.proto.GetIrVersion(), Opset: m.Opset(),
 		Producer: strings.TrimSpace(m.proto.GetProducerName() + " " + m.proto.GetProducerVersion()),
-		Inputs:   m.Inputs(), Outputs: m.Outputs(),
-	}
-	if in.FileSize == 0 {
-		in.FileSize = int64(proto.Size(m.proto))
+		Inputs:   m.Inputs(), Outputs: m.Outputs(), Opsets: map[string]int64{},
 	}
 	for _, o := range m.proto.OpsetImport {
 		if !CoreDomain(o.GetDomain()) {
-			if in.Opsets == nil {
-				in.Opsets = map[string]int64{}
-			}
 			in.Opsets[o.GetDomain()] = o.GetVersion()
 		}
 	}
 	EachTensor(m.proto.Graph, func(t *Tensor) {
-		n := int64(1)
-		for _, d := range t.Dims {
-			n *= d
-		}
-		if n > 0 && slices.Contains([]string{"float32", "float16", "float64", "bfloat16"}, TypeOf(t)) {
-			in.Parameters += n
+		if slices.Contains([]string{"float32", "float16", "float64", "bfloat16"}, TypeOf(t)) {
+			in.Parameters += max(Elements(t.Dims), 0)
 		}
 		if t.GetDataLocation() == onnxpb.TensorProto_EXTERNAL {
 			if loc, err := location(t); err == nil && loc.length > 0 {

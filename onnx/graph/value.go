@@ -1,9 +1,12 @@
 package graph
 
 import (
+	"cmp"
+	"fmt"
 	"strings"
 
 	"github.com/vitft/vitft/onnx/graph/onnxpb"
+	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/proto"
 )
 
@@ -15,6 +18,27 @@ type Value struct {
 	Name  string  `json:"name"`
 	Type  string  `json:"type"`  // "float32", "float16", "int64", …
 	Shape []int64 `json:"shape"` // [Unknown] where it is not fixed; nil when not even the rank is known
+}
+
+// Elements returns how many elements a tensor of some shape has, [Unknown] where a dimension is.
+func Elements(shape []int64) int64 {
+	n := int64(1)
+	for _, d := range shape {
+		if d < 0 {
+			return Unknown
+		}
+		n *= d
+	}
+	return n
+}
+
+// Names returns the names of the values.
+func Names(values []Value) []string {
+	var list []string
+	for _, v := range values {
+		list = append(list, v.Name)
+	}
+	return list
 }
 
 // ValueOf reads the declaration of a tensor.
@@ -39,7 +63,7 @@ func Declare(v Value, symbols ...string) *onnxpb.ValueInfoProto {
 	if symbols == nil {
 		symbols = []string{"batch"}
 	}
-	tensor := &onnxpb.TypeProto_Tensor{ElemType: proto.Int32(int32(elemType(v.Type)))}
+	tensor := &onnxpb.TypeProto_Tensor{ElemType: proto.Int32(elemType(v.Type))}
 	if v.Shape != nil {
 		tensor.Shape = &onnxpb.TensorShapeProto{}
 	}
@@ -52,14 +76,15 @@ func Declare(v Value, symbols ...string) *onnxpb.ValueInfoProto {
 		}
 		tensor.Shape.Dim = append(tensor.Shape.Dim, dim)
 	}
-	return &onnxpb.ValueInfoProto{Name: &v.Name, Type: &onnxpb.TypeProto{Value: &onnxpb.TypeProto_TensorType{TensorType: tensor}}}
+	typ := &onnxpb.TypeProto{Value: &onnxpb.TypeProto_TensorType{TensorType: tensor}}
+	return &onnxpb.ValueInfoProto{Name: &v.Name, Type: typ}
 }
 
 // Inputs returns the inputs that are no weights: up to version 3 of the format every weight is declared as an input.
 func (m *Model) Inputs() []Value {
-	weights := m.Index().weights
+	weights := m.Index().Weight
 	list := []Value{}
-	for _, info := range m.proto.Graph.Input {
+	for _, info := range m.proto.GetGraph().GetInput() {
 		if weights[info.GetName()] == nil {
 			list = append(list, ValueOf(info))
 		}
@@ -70,7 +95,7 @@ func (m *Model) Inputs() []Value {
 // Outputs returns the outputs.
 func (m *Model) Outputs() []Value {
 	list := []Value{}
-	for _, info := range m.proto.Graph.Output {
+	for _, info := range m.proto.GetGraph().GetOutput() {
 		list = append(list, ValueOf(info))
 	}
 	return list
@@ -93,25 +118,92 @@ func declareAll(values []Value) []*onnxpb.ValueInfoProto {
 // TypeOf returns the name of a weight's element type, as [Value] has it.
 func TypeOf(t *Tensor) string { return typeName(t.GetDataType()) }
 
+// numpy has the element types that numpy names otherwise than ONNX.
+var numpy = map[string]string{"float": "float32", "double": "float64", "float32": "float", "float64": "double"}
+
 // typeName returns the name of an element type as numpy spells it.
 func typeName(elem int32) string {
-	switch t := onnxpb.TensorProto_DataType(elem); t {
-	case onnxpb.TensorProto_FLOAT:
-		return "float32"
-	case onnxpb.TensorProto_DOUBLE:
-		return "float64"
-	default:
-		return strings.ToLower(t.String())
-	}
+	name := strings.ToLower(onnxpb.TensorProto_DataType(elem).String())
+	return cmp.Or(numpy[name], name)
 }
 
 // elemType is the inverse of typeName; 0 stands for a name that is none.
-func elemType(name string) onnxpb.TensorProto_DataType {
-	switch name {
-	case "float32":
-		return onnxpb.TensorProto_FLOAT
-	case "float64":
-		return onnxpb.TensorProto_DOUBLE
+func elemType(name string) int32 {
+	return onnxpb.TensorProto_DataType_value[strings.ToUpper(cmp.Or(numpy[name], name))]
+}
+
+// Signature is what must be known of a serialised model to run it.
+type Signature struct {
+	Inputs, Outputs []Value
+	Ops             map[string]bool // the operators it uses, in subgraphs and functions too
+	Float16         bool            // whether it computes with float16 weights, rather than cast them to float32 first
+	Metadata        map[string]string
+}
+
+// ReadSignature reads the signature of a serialised model without decoding or copying its weights. The error wraps
+// [ErrModel].
+func ReadSignature(model []byte) (Signature, error) {
+	m := &Model{proto: new(onnxpb.ModelProto)}
+	text, err := without(weightData, model)
+	if err == nil {
+		err = unmarshal.Unmarshal(text, m.proto)
 	}
-	return onnxpb.TensorProto_DataType(onnxpb.TensorProto_DataType_value[strings.ToUpper(name)])
+	if err != nil {
+		return Signature{}, fmt.Errorf("%w: not an ONNX file, or damaged: %v", ErrModel, err)
+	}
+	s := Signature{Inputs: m.Inputs(), Outputs: m.Outputs(), Ops: map[string]bool{}, Metadata: map[string]string{}}
+	for _, p := range m.proto.MetadataProps {
+		s.Metadata[p.GetKey()] = p.GetValue()
+	}
+	weights := m.Index().Weight
+	note := func(n *Node) {
+		s.Ops[n.GetOpType()] = true
+		for _, name := range n.Input {
+			s.Float16 = s.Float16 || n.GetOpType() != "Cast" && weights[name] != nil && TypeOf(weights[name]) == "float16"
+		}
+	}
+	eachNode(m.proto.GetGraph().GetNode(), note)
+	for _, f := range m.proto.Functions {
+		eachNode(f.Node, note)
+	}
+	return s, nil
+}
+
+// fields says what to leave out of a message: a field with nil, or of the message in that field what is said there.
+type fields map[protowire.Number]fields
+
+// weightData are the elements of a model's weights and of the tensors in its attributes, by their field numbers in
+// onnx.proto: the greater part of a file.
+var weightData = fields{
+	7: { // ModelProto.graph
+		5: {4: nil, 5: nil, 6: nil, 7: nil, 9: nil, 10: nil, 11: nil}, // initializer: every kind of data
+		1: {5: {5: nil, 10: nil}},                                     // node, attribute: t and tensors
+	},
+}
+
+// without copies a serialised message but for some fields.
+func without(left fields, msg []byte) ([]byte, error) {
+	var out []byte
+	for len(msg) > 0 {
+		num, typ, n := protowire.ConsumeField(msg)
+		if n < 0 {
+			return nil, protowire.ParseError(n)
+		}
+		field := msg[:n]
+		msg = msg[n:]
+		inner, ok := left[num]
+		switch {
+		case !ok:
+			out = append(out, field...)
+		case inner != nil && typ == protowire.BytesType:
+			_, _, tag := protowire.ConsumeTag(field)
+			content, _ := protowire.ConsumeBytes(field[tag:])
+			kept, err := without(inner, content)
+			if err != nil {
+				return nil, err
+			}
+			out = protowire.AppendBytes(append(out, field[:tag]...), kept)
+		}
+	}
+	return out, nil
 }

@@ -5,12 +5,12 @@
 //	shapes := shape.Infer(m, graph.Value{Name: "pixel_values", Shape: []int64{2, 3, 224, 224}})
 //	shapes["embedding"] // [2 192], with graph.Unknown for dimensions that are not fixed
 //
-// One pass computes shapes and, beside them, the small integer tensors that exporters compute other shapes from:
-// Shape, Gather, Concat, Reshape and their like.
+// One pass computes shapes and, beside them, the small integer tensors that exporters compute other shapes from: Shape,
+// Gather, Concat, Reshape and their like.
 //
 // # Caveats
 //
 // There are rules for the operators that image encoders are made of, and no others; what follows from another one is
-// not in the result. A rule goes by the name of the operator, whatever its domain, and does not check that a model is
-// valid: of one that is not, shapes mean nothing. Subgraphs are not entered.
+// not in the result. A rule goes by the operator's name, whatever its domain, and does not check that a model is valid.
+// Subgraphs are not entered.
 package shape

@@ -1,6 +1,8 @@
 package shape
 
 import (
+	"encoding/binary"
+	"math"
 	"slices"
 
 	"github.com/vitft/vitft/onnx/graph"
@@ -16,11 +18,14 @@ const (
 
 const unknown = graph.Unknown
 
+// open stands for an integer that is not known. It is not -1, which Reshape and Slice give a meaning.
+const open = math.MinInt64
+
 // Shapes holds the shape of each tensor whose rank is known, with [graph.Unknown] for dimensions that are not fixed. A
 // tensor that is not in it has an unknown rank; a scalar's shape is empty, not nil.
 type Shapes map[string][]int64
 
-// Infer runs over the nodes of the main graph once; it lists them in topological order. What is inferred completes what
+// Infer runs over the nodes of the main graph once, which must be in topological order. What is inferred completes what
 // the file declares; the shapes given, of inputs for example, take precedence over that.
 func Infer(m *graph.Model, given ...graph.Value) Shapes {
 	s := &inference{dims: Shapes{}, ints: map[string][]int64{}}
@@ -108,7 +113,7 @@ var rules = func() map[string]rule {
 		"Mul": {broadcast, arithmetic(multiply)}, "Div": {broadcast, arithmetic(divide)},
 		"Mod": {broadcast, arithmetic(modulo)}, "Equal": {broadcast, arithmetic(equal)},
 		"Max": {broadcast, arithmetic(larger)}, "Min": {broadcast, arithmetic(smaller)},
-		"Where": {broadcast, known(choose)},
+		"Where": {broadcast, elementwise(3, choose)},
 
 		"Reshape": {reshape, known(same)}, "Squeeze": {squeeze, known(same)}, "Unsqueeze": {unsqueeze, known(same)},
 		"Flatten": {shape: flatten}, "Expand": {shape: expand}, "Tile": {shape: tile}, "Pad": {shape: pad},
@@ -146,7 +151,7 @@ func (s *inference) node(n *graph.Node) {
 		return
 	}
 	out, r := n.Output[0], rules[n.GetOpType()]
-	if r.ints != nil {
+	if r.ints != nil && out != "" {
 		if v := r.ints(s, n); v != nil && len(v) <= maxInts {
 			s.ints[out] = v
 		}
@@ -178,4 +183,59 @@ func clampAxis(k int64, n int) int64 {
 		k += int64(n)
 	}
 	return min(max(k, 0), int64(n))
+}
+
+// tensorInts returns the values of a small integer tensor.
+func tensorInts(t *graph.Tensor) ([]int64, bool) {
+	n, ok := count(t.Dims)
+	if !ok || t.GetDataLocation() != 0 {
+		return nil, false
+	}
+	out := make([]int64, 0, n)
+	switch graph.TypeOf(t) {
+	case "int64":
+		out = append(out, t.Int64Data...)
+		for b := t.RawData; len(b) >= 8; b = b[8:] {
+			out = append(out, int64(binary.LittleEndian.Uint64(b)))
+		}
+	case "int32":
+		for _, v := range t.Int32Data {
+			out = append(out, int64(v))
+		}
+		for b := t.RawData; len(b) >= 4; b = b[4:] {
+			out = append(out, int64(int32(binary.LittleEndian.Uint32(b))))
+		}
+	default:
+		return nil, false
+	}
+	return out, int64(len(out)) == n
+}
+
+// count returns how many elements a tensor has; false if that is not known, or more than maxInts.
+func count(dims []int64) (int64, bool) {
+	n := int64(1)
+	for _, d := range dims {
+		if d < 0 || d > maxInts || n > maxInts {
+			return 0, false
+		}
+		n *= d
+	}
+	return n, n <= maxInts
+}
+
+// dimensions reads a node's i-th input as a shape, with what is not known or negative as unknown; nil if not even its
+// length is known.
+func (s *inference) dimensions(n *graph.Node, i int) []int64 {
+	v, ok := s.ints[graph.Input(n, i)]
+	if !ok {
+		if d := s.in(n, i); len(d) == 1 && d[0] > 0 && d[0] <= maxRank {
+			return slices.Repeat([]int64{unknown}, int(d[0]))
+		}
+		return nil
+	}
+	out := slices.Clone(v)
+	for i := range out {
+		out[i] = max(out[i], unknown)
+	}
+	return out
 }

@@ -1,7 +1,6 @@
 package shape
 
 import (
-	"encoding/binary"
 	"math"
 	"slices"
 
@@ -9,64 +8,6 @@ import (
 )
 
 // The integers that shapes are computed from.
-
-// open stands for an integer that is not known. It is not -1, which Reshape and Slice give a meaning.
-const open = math.MinInt64
-
-// tensorInts returns the values of a small integer tensor.
-func tensorInts(t *graph.Tensor) ([]int64, bool) {
-	n, ok := count(t.Dims)
-	if !ok || t.GetDataLocation() != 0 {
-		return nil, false
-	}
-	out := make([]int64, 0, n)
-	switch graph.TypeOf(t) {
-	case "int64":
-		out = append(out, t.Int64Data...)
-		for b := t.RawData; len(b) >= 8; b = b[8:] {
-			out = append(out, int64(binary.LittleEndian.Uint64(b)))
-		}
-	case "int32":
-		for _, v := range t.Int32Data {
-			out = append(out, int64(v))
-		}
-		for b := t.RawData; len(b) >= 4; b = b[4:] {
-			out = append(out, int64(int32(binary.LittleEndian.Uint32(b))))
-		}
-	default:
-		return nil, false
-	}
-	return out, int64(len(out)) == n
-}
-
-// count returns how many elements a tensor has; false if that is not known, or more than maxInts.
-func count(dims []int64) (int64, bool) {
-	n := int64(1)
-	for _, d := range dims {
-		if d < 0 || d > maxInts || n > maxInts {
-			return 0, false
-		}
-		n *= d
-	}
-	return n, n <= maxInts
-}
-
-// dimensions reads a node's i-th input as a shape, with what is not known or negative as unknown; nil if not even its
-// length is known.
-func (s *inference) dimensions(n *graph.Node, i int) []int64 {
-	v, ok := s.ints[graph.Input(n, i)]
-	if !ok {
-		if d := s.in(n, i); len(d) == 1 && d[0] > 0 && d[0] <= maxRank {
-			return slices.Repeat([]int64{unknown}, int(d[0]))
-		}
-		return nil
-	}
-	out := slices.Clone(v)
-	for i := range out {
-		out[i] = max(out[i], unknown)
-	}
-	return out
-}
 
 // known makes a rule of f, which is given the elements of all inputs, where those are known and there are any.
 func known(f func(s *inference, n *graph.Node, in [][]int64) []int64) intsRule {
@@ -152,11 +93,11 @@ func gatherInts(s *inference, n *graph.Node, in [][]int64) []int64 {
 }
 
 func fill(_ *inference, n *graph.Node, in [][]int64) []int64 {
-	a := graph.Attr(n, "value")
-	if a == nil || a.T == nil {
+	t := graph.Attr(n, "value").GetT()
+	if t == nil {
 		return nil
 	}
-	v, ok := tensorInts(a.T)
+	v, ok := tensorInts(t)
 	size, fits := count(in[0])
 	if !ok || len(v) != 1 || !fits {
 		return nil
@@ -166,69 +107,47 @@ func fill(_ *inference, n *graph.Node, in [][]int64) []int64 {
 
 func transposeInts(s *inference, n *graph.Node, in [][]int64) []int64 {
 	dims := s.in(n, 0)
+	size, ok := count(dims)
 	order := transpose(s, n, indices(len(dims)))
-	if len(order) != len(dims) {
+	if !ok || size != int64(len(in[0])) || len(order) != len(dims) {
 		return nil
 	}
-	walks := rowMajor(dims)
-	out := make([]walk, len(dims))
-	for i, k := range order {
-		out[i] = walks[k]
+	out := []int64{0} // positions first, in the order of the result
+	for _, axis := range order {
+		inner, _ := count(dims[axis+1:])
+		var next []int64
+		for _, at := range out {
+			for i := range dims[axis] {
+				next = append(next, at+i*inner)
+			}
+		}
+		out = next
 	}
-	return elements(in[0], dims, out)
+	for i, at := range out {
+		out[i] = in[0][at]
+	}
+	return out
 }
 
 // PyTorch's pad reverses its list of integers by a Slice of step -1.
 func sliceInts(s *inference, n *graph.Node, in [][]int64) []int64 {
-	dims := s.in(n, 0)
-	cuts, ok := s.cuts(n, dims)
-	if !ok {
+	x, dims := in[0], slices.Clone(s.in(n, 0))
+	cuts, known := s.cuts(n, dims)
+	if size, ok := count(dims); !ok || !known || size != int64(len(x)) {
 		return nil
 	}
-	walks := rowMajor(dims)
 	for _, c := range cuts {
-		w := &walks[c.axis]
-		w.from, w.count, w.step = c.from*w.step, c.count, c.step*w.step
-	}
-	return elements(in[0], dims, walks)
-}
-
-// walk leads along one axis of a tensor, through count elements of its row-major list.
-type walk struct{ from, step, count int64 }
-
-func rowMajor(dims []int64) []walk {
-	walks := make([]walk, len(dims))
-	stride := int64(1)
-	for i, d := range slices.Backward(dims) {
-		walks[i] = walk{0, stride, d}
-		stride *= d
-	}
-	return walks
-}
-
-// elements returns the elements of x, whose shape is dims, in the order of the walks, the last one innermost.
-func elements(x, dims []int64, walks []walk) []int64 {
-	if n, ok := count(dims); !ok || n == 0 || n != int64(len(x)) {
-		return nil
-	}
-	at := []int64{0}
-	for _, w := range walks {
-		var next []int64
-		for _, k := range at {
-			for i := range w.count {
-				next = append(next, k+w.from+i*w.step)
+		inner, _ := count(dims[c.axis+1:])
+		out := []int64{}
+		for ; int64(len(x)) >= dims[c.axis]*inner && len(x) > 0; x = x[dims[c.axis]*inner:] {
+			for i := range min(c.count, dims[c.axis]) {
+				at := (c.from + i*c.step) * inner
+				out = append(out, x[at:at+inner]...)
 			}
 		}
-		at = next
+		x, dims[c.axis] = out, c.count
 	}
-	out := []int64{}
-	for _, k := range at {
-		if k < 0 || k >= int64(len(x)) { // one axis was cut twice
-			return nil
-		}
-		out = append(out, x[k])
-	}
-	return out
+	return x
 }
 
 func indices(n int) []int64 {
@@ -250,60 +169,49 @@ func product(_ *inference, _ *graph.Node, in [][]int64) []int64 {
 	return []int64{out}
 }
 
-func choose(_ *inference, _ *graph.Node, in [][]int64) []int64 {
-	if len(in) != 3 {
-		return nil
+func choose(v []int64) int64 {
+	switch {
+	case v[0] == open && v[1] != v[2]:
+		return open
+	case v[0] != 0:
+		return v[1]
 	}
-	return elementwise(in, func(v []int64) int64 {
-		switch {
-		case v[0] == open && v[1] != v[2]:
-			return open
-		case v[0] != 0:
-			return v[1]
-		}
-		return v[2]
-	})
+	return v[2]
 }
 
 // arithmetic makes a rule of f, which is given one element of each of two inputs, where those are known.
 func arithmetic(f func(a, b int64) int64) intsRule {
-	return known(func(_ *inference, _ *graph.Node, in [][]int64) []int64 {
-		if len(in) != 2 {
-			return nil
+	return elementwise(2, func(v []int64) int64 {
+		if v[0] == open || v[1] == open {
+			return open
 		}
-		return elementwise(in, func(v []int64) int64 {
-			if v[0] == open || v[1] == open {
-				return open
-			}
-			return f(v[0], v[1])
-		})
+		return f(v[0], v[1])
 	})
 }
 
-// elementwise applies f to lists of one length, or of one element, which is repeated.
-func elementwise(in [][]int64, f func([]int64) int64) []int64 {
-	size := 1
-	for _, v := range in {
-		if len(v) != 1 {
-			size = len(v)
-		}
-	}
-	args := make([]int64, len(in))
-	out := make([]int64, size)
-	for i := range out {
-		for k, v := range in {
-			switch {
-			case len(v) == 1:
-				args[k] = v[0]
-			case len(v) == size:
-				args[k] = v[i]
-			default:
-				return nil
+// elementwise makes a rule of f, which is given one element of each of so many inputs. These are of one length, or of
+// one element, which is repeated.
+func elementwise(inputs int, f func([]int64) int64) intsRule {
+	return known(func(_ *inference, _ *graph.Node, in [][]int64) []int64 {
+		size := 1
+		for _, v := range in {
+			if len(v) != 1 {
+				size = len(v)
 			}
 		}
-		out[i] = f(args)
-	}
-	return out
+		short := func(v []int64) bool { return len(v) != 1 && len(v) != size }
+		if len(in) != inputs || slices.ContainsFunc(in, short) {
+			return nil
+		}
+		args, out := make([]int64, inputs), make([]int64, size)
+		for i := range out {
+			for k, v := range in {
+				args[k] = v[min(i, len(v)-1)]
+			}
+			out[i] = f(args)
+		}
+		return out
+	})
 }
 
 func add(a, b int64) int64      { return a + b }

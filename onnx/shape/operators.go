@@ -2,6 +2,7 @@ package shape
 
 import (
 	"slices"
+	"strings"
 
 	"github.com/vitft/vitft/onnx/graph"
 )
@@ -13,14 +14,11 @@ func first(_ *inference, _ *graph.Node, x []int64) []int64 { return slices.Clone
 func second(s *inference, n *graph.Node, _ []int64) []int64 { return slices.Clone(s.in(n, 1)) }
 
 func constant(s *inference, n *graph.Node, _ []int64) []int64 {
-	if a := graph.Attr(n, "value"); a != nil && a.T != nil {
-		s.constant(n.Output[0], a.T)
-		return nil
-	}
-	if graph.Attr(n, "value_int") != nil || graph.Attr(n, "value_float") != nil {
+	if t := graph.Attr(n, "value").GetT(); t != nil {
+		s.constant(n.Output[0], t)
+	} else if graph.Attr(n, "value_int") != nil || graph.Attr(n, "value_float") != nil {
 		return []int64{}
-	}
-	if a := graph.Attr(n, "value_ints"); a != nil {
+	} else if a := graph.Attr(n, "value_ints"); a != nil {
 		return []int64{int64(len(a.Ints))}
 	}
 	return nil
@@ -33,6 +31,15 @@ func lengthOfShape(s *inference, n *graph.Node, x []int64) []int64 {
 		return nil
 	}
 	return []int64{int64(len(s.ints[n.Output[0]]))}
+}
+
+func span(s *inference, n *graph.Node, _ []int64) []int64 {
+	out := []int64{unknown}
+	from, to, by := s.values(n, 0), s.values(n, 1), s.values(n, 2)
+	if len(from) == 1 && len(to) == 1 && len(by) == 1 && from[0] != open && to[0] != open && by[0] > 0 {
+		out[0] = max(0, (to[0]-from[0]+by[0]-1)/by[0])
+	}
+	return out
 }
 
 func broadcast(s *inference, n *graph.Node, _ []int64) []int64 {
@@ -131,8 +138,8 @@ func gemm(s *inference, n *graph.Node, x []int64) []int64 {
 	return []int64{rows, cols}
 }
 
-// attentionShape covers the fused operators, whose output is [B,N,D] with D that of the query, or a third of the
-// packed weights' columns; and the core operator on heads apart, [B,H,N,d], whose d is that of the values.
+// attention covers the fused operators, whose output is [B,N,D] with D that of the query, or a third of the packed
+// weights' columns; and the core operator on heads apart, [B,H,N,d], whose d is that of the values.
 func attention(s *inference, n *graph.Node, x []int64) []int64 {
 	if len(x) != 3 && len(x) != 4 {
 		return nil
@@ -168,8 +175,8 @@ func conv(s *inference, n *graph.Node, x []int64) []int64 {
 	}
 	spatial := len(w) - 2
 	at := func(name string, i int, def int64) int64 {
-		if a := graph.Attr(n, name); a != nil && i < len(a.Ints) {
-			return a.Ints[i]
+		if list := graph.Attr(n, name).GetInts(); i < len(list) {
+			return list[i]
 		}
 		return def
 	}
@@ -186,213 +193,9 @@ func conv(s *inference, n *graph.Node, x []int64) []int64 {
 	return out
 }
 
-func reshape(s *inference, n *graph.Node, x []int64) []int64 {
-	out := s.dimensions(n, 1)
-	rest := unknown
-	known := int64(1) // of the other dimensions
-	for i, d := range out {
-		if d == 0 && graph.AttrInt(n, "allowzero", 0) == 0 {
-			out[i] = unknown
-			if i < len(x) {
-				out[i] = x[i]
-			}
-		}
-		if out[i] == unknown {
-			if rest != unknown {
-				return out // two unknowns: nothing more to say
-			}
-			rest = i
-			continue
-		}
-		known *= out[i]
-	}
-	if total := size(x); x != nil && total >= 0 && rest != unknown && known > 0 && total%known == 0 {
-		out[rest] = total / known
-	}
-	return out
-}
-
-func transpose(_ *inference, n *graph.Node, x []int64) []int64 {
-	if x == nil {
-		return nil
-	}
-	out := slices.Clone(x)
-	if a := graph.Attr(n, "perm"); a != nil {
-		if len(a.Ints) != len(x) {
-			return nil
-		}
-		for i, p := range a.Ints {
-			if p < 0 || p >= int64(len(x)) {
-				return nil
-			}
-			out[i] = x[p]
-		}
-		return out
-	}
-	slices.Reverse(out)
-	return out
-}
-
-func flatten(_ *inference, n *graph.Node, x []int64) []int64 {
-	if x == nil {
-		return nil
-	}
-	axis := clampAxis(graph.AttrInt(n, "axis", 1), len(x))
-	return []int64{size(x[:axis]), size(x[axis:])}
-}
-
-// size returns how many elements a shape has, unknown if a dimension is.
-func size(d []int64) int64 {
-	n := int64(1)
-	for _, v := range d {
-		if v < 0 {
-			return unknown
-		}
-		n *= v
-	}
-	return n
-}
-
-func concat(s *inference, n *graph.Node, _ []int64) []int64 {
-	var out []int64
-	for i, name := range n.Input {
-		d := s.dims[name]
-		if d == nil {
-			return nil
-		}
-		if i == 0 {
-			out = slices.Clone(d)
-			continue
-		}
-		if len(d) != len(out) {
-			return nil
-		}
-		axis := clampAxis(graph.AttrInt(n, "axis", 0), len(out))
-		for k := range out {
-			switch {
-			case int64(k) == axis && (out[k] < 0 || d[k] < 0):
-				out[k] = unknown
-			case int64(k) == axis:
-				out[k] += d[k]
-			case out[k] < 0:
-				out[k] = d[k]
-			}
-		}
-	}
-	return out
-}
-
-func gather(s *inference, n *graph.Node, x []int64) []int64 {
-	idx := s.in(n, 1)
-	if x == nil || idx == nil {
-		return nil
-	}
-	axis := clampAxis(graph.AttrInt(n, "axis", 0), len(x))
-	if int(axis) >= len(x) {
-		return nil
-	}
-	return append(append(slices.Clone(x[:axis]), idx...), x[axis+1:]...) // slices.Concat makes nil of a scalar's shape
-}
-
-func split(s *inference, n *graph.Node, x []int64) []int64 {
-	if x == nil {
-		return nil
-	}
-	axis := clampAxis(graph.AttrInt(n, "axis", 0), len(x))
-	if int(axis) >= len(x) {
-		return nil
-	}
-	var sizes []int64
-	if a := graph.Attr(n, "split"); a != nil {
-		sizes = a.Ints
-	} else if len(n.Input) > 1 {
-		sizes = s.dimensions(n, 1)
-	}
-	for i, name := range n.Output {
-		out := slices.Clone(x)
-		switch {
-		case i < len(sizes):
-			out[axis] = sizes[i]
-		case len(n.Input) < 2 && x[axis] > 0:
-			out[axis] = x[axis] / int64(len(n.Output))
-		default:
-			out[axis] = unknown
-		}
-		s.dims.Refine(name, out)
-	}
-	return nil
-}
-
-// axes returns the axes of a node, an attribute in older operator sets and an input in newer ones.
-func (s *inference) axes(n *graph.Node, rank int) (axes []int64, ok bool) {
-	if a := graph.Attr(n, "axes"); a != nil {
-		axes = a.Ints
-	} else if name := graph.Input(n, 1); name != "" {
-		if axes, ok = s.ints[name]; !ok {
-			return nil, false
-		}
-	}
-	axes = slices.Clone(axes)
-	for i, a := range axes {
-		if a < 0 {
-			axes[i] += int64(rank)
-		}
-		if axes[i] < 0 || axes[i] >= int64(rank) {
-			return nil, false
-		}
-	}
-	return axes, true
-}
-
-func squeeze(s *inference, n *graph.Node, x []int64) []int64 {
-	if x == nil {
-		return nil
-	}
-	axes, ok := s.axes(n, len(x))
-	if !ok {
-		return nil
-	}
-	out := []int64{}
-	for i, d := range x {
-		if (len(axes) == 0 && d == 1) || slices.Contains(axes, int64(i)) {
-			continue
-		}
-		out = append(out, d)
-	}
-	return out
-}
-
-func unsqueeze(s *inference, n *graph.Node, x []int64) []int64 {
-	if x == nil {
-		return nil
-	}
-	count := len(s.values(n, 1))
-	if a := graph.Attr(n, "axes"); a != nil {
-		count = len(a.Ints)
-	}
-	axes, ok := s.axes(n, len(x)+count)
-	if !ok {
-		return nil
-	}
-	out := make([]int64, 0, len(x)+count)
-	rest := x
-	for i := range len(x) + count {
-		if slices.Contains(axes, int64(i)) || len(rest) == 0 {
-			out = append(out, 1)
-			continue
-		}
-		out = append(out, rest[0])
-		rest = rest[1:]
-	}
-	return out
-}
-
 func reduce(s *inference, n *graph.Node, x []int64) []int64 {
-	if x == nil {
-		return nil
-	}
-	axes, ok := s.axes(n, len(x))
-	if !ok {
+	axes, ok := s.axes(n, len(x), false)
+	if x == nil || !ok {
 		return nil
 	}
 	keep := graph.AttrInt(n, "keepdims", 1) != 0
@@ -403,6 +206,46 @@ func reduce(s *inference, n *graph.Node, x []int64) []int64 {
 			out = append(out, d)
 		case keep:
 			out = append(out, 1)
+		}
+	}
+	return out
+}
+
+// resize computes the shape of a Resize node. Images are resized, not batches or channels.
+func resize(s *inference, n *graph.Node, x []int64) []int64 {
+	if sizes := s.dimensions(n, 3); sizes != nil && len(sizes) == len(x) {
+		return sizes
+	}
+	return positions(unknown)(s, n, x)
+}
+
+// einsum computes the shape of an Einsum node with an explicit output and no ellipsis.
+func einsum(s *inference, n *graph.Node, _ []int64) []int64 {
+	equation := strings.ReplaceAll(string(graph.Attr(n, "equation").GetS()), " ", "")
+	left, right, ok := strings.Cut(equation, "->")
+	terms := strings.Split(left, ",")
+	if !ok || strings.Contains(left, ".") || len(terms) != len(n.Input) {
+		return nil
+	}
+	size := map[rune]int64{}
+	for i, term := range terms {
+		d := s.dims[n.Input[i]]
+		if d != nil && len(d) != len([]rune(term)) {
+			return nil
+		}
+		for k, label := range []rune(term) {
+			if d == nil || d[k] < 0 {
+				continue
+			}
+			size[label] = max(size[label], d[k])
+		}
+	}
+	out := []int64{}
+	for _, label := range right {
+		if d, ok := size[label]; ok {
+			out = append(out, d)
+		} else {
+			out = append(out, unknown)
 		}
 	}
 	return out

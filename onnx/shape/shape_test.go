@@ -325,7 +325,8 @@ func TestOpenIntegers(t *testing.T) {
 	for _, n := range m.Graph().Node {
 		s.node(n)
 	}
-	for name, want := range map[string][]int64{"s": {open, 3}, "sum": {open, 4}, "same": {4, 4}, "other": {open, 4}, "product": {open}, "picked": nil} {
+	for name, want := range map[string][]int64{"s": {open, 3}, "sum": {open, 4}, "same": {4, 4}, "other": {open, 4},
+		"product": {open}, "picked": nil} {
 		if got := s.ints[name]; !slices.Equal(got, want) {
 			t.Errorf("%s is %v, want %v", name, got, want)
 		}
@@ -358,7 +359,8 @@ func TestDeclarations(t *testing.T) {
 	if got := Infer(m, given)["x"]; !slices.Equal(got, []int64{2, 4}) || !slices.Equal(given.Shape, []int64{2, 4}) {
 		t.Errorf("what was given is %v", got)
 	}
-	m.Graph().Node = append(m.Graph().Node, &graph.Node{OpType: proto.String("Relu"), Input: []string{"x"}}) // gives nothing
+	nothing := &graph.Node{OpType: proto.String("Relu"), Input: []string{"x"}}
+	m.Graph().Node = append(m.Graph().Node, nothing)
 	m.Graph().Output = nil
 	if got := Infer(m); len(got) != 2 || !slices.Equal(got["y"], []int64{-1, 3}) {
 		t.Errorf("without the declaration: %v", got)
@@ -382,7 +384,8 @@ func TestRefine(t *testing.T) {
 }
 
 func TestKeeps(t *testing.T) {
-	for op, want := range map[string]bool{"Relu": true, "Softmax": true, "Transpose": false, "BatchNormalization": false, "X": false} {
+	for op, want := range map[string]bool{"Relu": true, "Softmax": true, "Transpose": false,
+		"BatchNormalization": false, "X": false} {
 		if Keeps(op) != want {
 			t.Errorf("%s: %v", op, !want)
 		}

@@ -12,7 +12,8 @@ import (
 	"github.com/vitft/vitft/onnx/graph"
 )
 
-// added returns the nodes whose names begin with a prefix, one a line: operator, inputs and output, the prefix left out.
+// added returns the nodes whose names begin with a prefix, one a line: operator, inputs and output, the prefix left
+// out.
 func added(m *graph.Model, prefix string) string {
 	var b strings.Builder
 	for _, n := range m.Graph().Node {
@@ -53,17 +54,20 @@ func TestBoundary(t *testing.T) {
 		want FeatureChoice
 		says string
 	}{
-		{"pooled.onnx", FeatureChoice{}, "Identity pixel_values → original/pixel_values\nIdentity original/embedding → embedding\n"},
+		{"pooled.onnx", FeatureChoice{},
+			"Identity pixel_values → original/pixel_values\nIdentity original/embedding → embedding\n"},
 		{"nhwc.onnx", FeatureChoice{}, "Transpose pixel_values → image\nIdentity original/embedding → embedding\n"},
 		{"float16.onnx", FeatureChoice{}, "Cast pixel_values → image\nCast original/embedding → 1\nIdentity 1 → embedding\n"},
-		{"uint8.onnx", FeatureChoice{}, "Mul pixel_values float/255 → 1\nRound 1 → 2\nClip 2 float/0 float/255 → 3\nCast 3 → image\n" +
-			"Identity original/embedding → embedding\n"},
+		{"uint8.onnx", FeatureChoice{},
+			"Mul pixel_values float/255 → 1\nRound 1 → 2\nClip 2 float/0 float/255 → 3\nCast 3 → image\n" +
+				"Identity original/embedding → embedding\n"},
 		{"pooled.onnx", FeatureChoice{Pooling: PoolMean}, "Identity pixel_values → original/pixel_values\n" +
 			"Slice last_hidden_state int/patches int/end int/token_axis → 1\nReduceMean 1 → embedding\n"},
 		{"opset18.onnx", FeatureChoice{Pooling: PoolCLSMean}, "Identity pixel_values → original/pixel_values\n" +
 			"Gather last_hidden_state int/first → 1\nSlice last_hidden_state int/patches int/end int/token_axis → 3\n" +
 			"ReduceMean 3 int/axes[1] → 2\nConcat 1 2 → embedding\n"},
-		{"pooled.onnx", FeatureChoice{Tensor: "patch"}, "Identity pixel_values → original/pixel_values\nCast patch → 1\nReduceMean 1 → embedding\n"},
+		{"pooled.onnx", FeatureChoice{Tensor: "patch"},
+			"Identity pixel_values → original/pixel_values\nCast patch → 1\nReduceMean 1 → embedding\n"},
 		{"map_nhwc.onnx", FeatureChoice{}, "Identity pixel_values → original/pixel_values\nReduceMean map → embedding\n"},
 	} {
 		m := backbone(t, tt.file, tt.want)
@@ -71,10 +75,12 @@ func TestBoundary(t *testing.T) {
 			t.Errorf("%s %+v:\n%swant:\n%s", tt.file, tt.want, got, tt.says)
 		}
 		in, out := m.Inputs(), m.Outputs()
-		if len(in) != 1 || in[0].Name != PixelValues || in[0].Type != "float32" || !slices.Equal(in[0].Shape, []int64{-1, 3, 16, 16}) {
+		if len(in) != 1 || in[0].Name != PixelValues || in[0].Type != "float32" ||
+			!slices.Equal(in[0].Shape, []int64{-1, 3, 16, 16}) {
 			t.Errorf("%s: inputs %v", tt.file, in)
 		}
-		if len(out) != 1 || out[0].Name != Embedding || out[0].Type != "float32" || len(out[0].Shape) != 2 || out[0].Shape[1] < 8 {
+		if len(out) != 1 || out[0].Name != Embedding || out[0].Type != "float32" || len(out[0].Shape) != 2 ||
+			out[0].Shape[1] < 8 {
 			t.Errorf("%s: outputs %v", tt.file, out)
 		}
 	}
@@ -90,7 +96,8 @@ func TestAppendHead(t *testing.T) {
 		Classes: 2, Weight: ones(16), Bias: ones(2), Mean: ones(8), InvStd: ones(8), Transform: ones(64),
 		Normalize: true, Scale: 16, Temperature: []float32{1, 2},
 	}
-	const whole = "Sub embedding float/mean → Sub\nMul Sub float/inv_std → Mul\nGemm Mul float/transform → transformed\n%s" +
+	const whole = "Sub embedding float/mean → Sub\nMul Sub float/inv_std → Mul\nGemm Mul float/transform → " +
+		"transformed\n%s" +
 		"Max norm float/epsilon → positive_norm\nDiv transformed positive_norm → Div\n" +
 		"Gemm Div float/weight float/bias → logits\nArgMax logits → predicted\n" +
 		"Gather float/temperature predicted → own_temperature\nDiv logits own_temperature → tempered\n" +
@@ -103,7 +110,8 @@ func TestAppendHead(t *testing.T) {
 	}{
 		{"opset11.onnx", full, 16, fmt.Sprintf(whole, "ReduceL2 transformed → norm\n")},
 		{"opset18.onnx", full, 16, fmt.Sprintf(whole, "ReduceL2 transformed int/feature_axis → norm\n")},
-		{"pooled.onnx", Head{Classes: 2, Weight: ones(16)}, 1, "Gemm embedding float/weight → logits\nSoftmax logits → probabilities\n"},
+		{"pooled.onnx", Head{Classes: 2, Weight: ones(16)}, 1,
+			"Gemm embedding float/weight → logits\nSoftmax logits → probabilities\n"},
 		{"pooled.onnx", Head{Classes: 2, Weight: ones(16), Temperature: []float32{3}}, 1,
 			"Gemm embedding float/weight → logits\nDiv logits float/temperature → tempered\nSoftmax tempered → probabilities\n"},
 	} {
@@ -121,7 +129,7 @@ func TestAppendHead(t *testing.T) {
 		if !slices.Equal(names, []string{"probabilities[-1 2]", "logits[-1 2]", "embedding[-1 8]"}) {
 			t.Errorf("%s: outputs %v", tt.file, names)
 		}
-		if got := graph.Attr(m.Index().Producer(Logits), "alpha").GetF(); got != tt.alpha {
+		if got := graph.Attr(m.Index().Producer[Logits], "alpha").GetF(); got != tt.alpha {
 			t.Errorf("%s: scale %v", tt.file, got)
 		}
 	}
@@ -173,7 +181,8 @@ func TestViewModel(t *testing.T) {
 		if got := added(alone, "vitft_view/"); got != says {
 			t.Errorf("%v:\n%swant:\n%s", v, got, says)
 		}
-		if in, out := alone.Inputs()[0], alone.Outputs()[0]; !slices.Equal(in.Shape, []int64{-1, 3, 16, 16}) || !slices.Equal(out.Shape, in.Shape) {
+		if in, out := alone.Inputs()[0], alone.Outputs()[0]; !slices.Equal(in.Shape, []int64{-1, 3, 16, 16}) ||
+			!slices.Equal(out.Shape, in.Shape) {
 			t.Errorf("%v: from %v to %v", v, in, out)
 		}
 	}
@@ -220,8 +229,10 @@ func TestSingle(t *testing.T) {
 		}
 	}
 	m := backbone(t, "pooled.onnx", FeatureChoice{})
-	if averaged, err := Average(m, []View{{}, {Flip: true}}); err != nil || !strings.HasPrefix(added(averaged, "vitft_views/"),
-		"Slice pixel_values int/last int/before_first int/across int/back → 2\nConcat pixel_values 2 → original/pixel_values\n") {
+	if averaged, err := Average(m, []View{{}, {Flip: true}}); err != nil ||
+		!strings.HasPrefix(added(averaged, "vitft_views/"),
+			"Slice pixel_values int/last int/before_first int/across int/back → 2\nConcat pixel_values 2 → "+
+				"original/pixel_values\n") {
 		t.Errorf("%v", err)
 	}
 }
@@ -235,7 +246,8 @@ func TestFreeBatch(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if in, out := free.Inputs()[0], free.Outputs()[0]; !slices.Equal(in.Shape, []int64{-1, 3, 16, 16}) || !slices.Equal(out.Shape, []int64{-1, 8}) {
+	if in, out := free.Inputs()[0], free.Outputs()[0]; !slices.Equal(in.Shape, []int64{-1, 3, 16, 16}) ||
+		!slices.Equal(out.Shape, []int64{-1, 8}) {
 		t.Errorf("from %v to %v", in, out)
 	}
 	if m.Inputs()[0].Shape[0] != 2 {

@@ -51,7 +51,7 @@ type classifierEnd struct {
 func (f *facts) classifierEnd(output string, join bool) (end classifierEnd, err error) {
 	t := output
 	for range f.nodes() {
-		n := f.index.Producer(t)
+		n := f.index.Producer[t]
 		if n == nil {
 			break
 		}

@@ -1,6 +1,7 @@
 package vision
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 
@@ -51,12 +52,7 @@ func free(b *graph.Builder, m *graph.Model, names ...string) func(string) string
 		to[name] = b.Name(original + name)
 	}
 	m.Rename(to)
-	return func(name string) string {
-		if now, ok := to[name]; ok {
-			return now
-		}
-		return name
-	}
+	return func(name string) string { return cmp.Or(to[name], name) }
 }
 
 // declaredType returns the name of a tensor's element type, "" where the file does not declare it.

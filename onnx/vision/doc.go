@@ -23,6 +23,5 @@
 // # Caveats
 //
 // The choice is made from names, shapes and the structure of the graph; where those mislead, name the tensor and the
-// pooling. Shapes that the file leaves open are inferred as package shape can. Everything that cannot serve is refused
-// with an error that wraps [graph.ErrModel].
+// pooling. What cannot serve is refused with an error that wraps [graph.ErrModel].
 package vision

@@ -63,7 +63,8 @@ func (s *sketch) gives(name string, rank int) {
 func (s *sketch) patches() string {
 	s.do("Conv", "patch", []string{PixelValues, s.weight("patch.w", 8, 3, 4, 4)}, graph.IntsAttr("strides", 4, 4))
 	s.do("Shape", "patch_shape", []string{"patch"})
-	s.do("Slice", "batch_width", []string{"patch_shape", s.integers("zero", 0), s.integers("two", 2), s.integers("axis0", 0)})
+	s.do("Slice", "batch_width", []string{"patch_shape", s.integers("zero", 0), s.integers("two", 2),
+		s.integers("axis0", 0)})
 	s.do("Concat", "flat_shape", []string{"batch_width", s.integers("minus", -1)}, graph.IntAttr("axis", 0))
 	s.do("Reshape", "flat", []string{"patch", "flat_shape"})
 	return s.do("Transpose", "seq", []string{"flat"}, graph.IntsAttr("perm", 0, 2, 1))
@@ -75,10 +76,12 @@ func (s *sketch) expand(token, like string) string {
 	s.do("Shape", at+"shape", []string{like})
 	s.do("Gather", at+"batch", []string{at + "shape", s.scalar("first", 0)}, graph.IntAttr("axis", 0))
 	s.do("Unsqueeze", at+"batch1", []string{at + "batch", s.integers("axis0", 0)})
-	s.do("Concat", at+"list", []string{at + "batch1", s.integers("minus", -1), s.integers("minus", -1)}, graph.IntAttr("axis", 0))
+	s.do("Concat", at+"list", []string{at + "batch1", s.integers("minus", -1), s.integers("minus", -1)},
+		graph.IntAttr("axis", 0))
 	s.do("Reshape", at+"wanted", []string{at + "list", s.integers("minus", -1)})
 	s.do("Shape", at+"rank", []string{at + "wanted"})
-	one := graph.TensorAttr("value", &graph.Tensor{Dims: []int64{1}, DataType: proto.Int32(int32(onnxpb.TensorProto_INT64)), Int64Data: []int64{1}})
+	one := graph.TensorAttr("value",
+		&graph.Tensor{Dims: []int64{1}, DataType: proto.Int32(int32(onnxpb.TensorProto_INT64)), Int64Data: []int64{1}})
 	s.do("ConstantOfShape", at+"ones", []string{at + "rank"}, one)
 	s.do("Mul", at+"minus_ones", []string{at + "ones", s.scalar("minus_one", -1)})
 	s.do("Equal", at+"same", []string{at + "wanted", at + "minus_ones"})
@@ -176,15 +179,18 @@ func TestExports(t *testing.T) {
 		"a classifier of quantised operators": {func(s *sketch) {
 			s.do("Gather", "cls", []string{s.tokens("norm", "cls_token", 1), s.scalar("zero_", 0)}, graph.IntAttr("axis", 1))
 			s.do("QuantizeLinear", "q", []string{"cls", s.weight("scale"), s.scalar("point", 0)})
-			s.do("QGemm", "product", []string{"q", "scale", "point", s.weight("head.w", 8, 5), "scale", "point", s.weight("head.b", 5), "scale", "point"})
+			s.do("QGemm", "product", []string{"q", "scale", "point", s.weight("head.w", 8, 5), "scale", "point",
+				s.weight("head.b", 5), "scale", "point"})
 			s.do("DequantizeLinear", "output", []string{"product", "scale", "point"})
 			s.gives("output", 2)
 		}, "cls", PoolLogits, 0, 8},
 		"a classifier of quantised operators, its bias apart": {func(s *sketch) {
 			s.do("Gather", "cls", []string{s.tokens("norm", "cls_token", 1), s.scalar("zero_", 0)}, graph.IntAttr("axis", 1))
 			s.do("QuantizeLinear", "q", []string{"cls", s.weight("scale"), s.scalar("point", 0)})
-			s.do("QLinearMatMul", "product", []string{"q", "scale", "point", s.weight("head.w", 8, 5), "scale", "point", "scale", "point"})
-			s.do("QLinearAdd", "sum", []string{s.weight("head.b", 5), "scale", "point", "product", "scale", "point", "scale", "point"})
+			s.do("QLinearMatMul", "product", []string{"q", "scale", "point", s.weight("head.w", 8, 5), "scale", "point",
+				"scale", "point"})
+			s.do("QLinearAdd", "sum", []string{s.weight("head.b", 5), "scale", "point", "product", "scale", "point", "scale",
+				"point"})
 			s.do("DequantizeLinear", "output", []string{"sum", "scale", "point"})
 			s.gives("output", 2)
 		}, "cls", PoolLogits, 0, 8},
@@ -239,11 +245,13 @@ func TestExports(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if f := in.Feature; f.Tensor != tt.tensor || f.Pooling != tt.pooling || f.Prefix != tt.prefix || f.Dim != tt.dim || f.Shape[0] != graph.Unknown {
+			if f := in.Feature; f.Tensor != tt.tensor || f.Pooling != tt.pooling || f.Prefix != tt.prefix ||
+				f.Dim != tt.dim || f.Shape[0] != graph.Unknown {
 				t.Errorf("%+v; reasons %q", f, in.Reasons)
 			}
 			// What is cut off is what was chosen: inferred anew, its shape is [B,D].
-			if got := shape.Infer(cut, float32s(PixelValues, 2, 3, 16, 16))[Embedding]; !slices.Equal(got, []int64{graph.Unknown, tt.dim}) && !slices.Equal(got, []int64{2, tt.dim}) {
+			if got := shape.Infer(cut, float32s(PixelValues, 2, 3, 16, 16))[Embedding]; !slices.Equal(got,
+				[]int64{graph.Unknown, tt.dim}) && !slices.Equal(got, []int64{2, tt.dim}) {
 				t.Errorf("the embedding is %v", got)
 			}
 		})
@@ -261,7 +269,8 @@ func TestTwoHeadsApart(t *testing.T) {
 	}
 	s.do("Add", "output", []string{"cls_head", "mean_head"})
 	s.gives("output", 2)
-	if _, err := Inspect(s.Model, FeatureChoice{}); err == nil || !strings.Contains(err.Error(), "joins several branches") {
+	if _, err := Inspect(s.Model, FeatureChoice{}); err == nil ||
+		!strings.Contains(err.Error(), "joins several branches") {
 		t.Error(err)
 	}
 	in, err := Inspect(s.Model, FeatureChoice{Tensor: "mean"})
@@ -292,7 +301,8 @@ func TestSizeOfThePositionEmbedding(t *testing.T) {
 func TestUnsorted(t *testing.T) {
 	m := read(t, "pooled.onnx")
 	slices.Reverse(m.Graph().Node)
-	if _, err := Inspect(m, FeatureChoice{}); !errors.Is(err, graph.ErrModel) || !strings.Contains(err.Error(), "not sorted") {
+	if _, err := Inspect(m, FeatureChoice{}); !errors.Is(err, graph.ErrModel) ||
+		!strings.Contains(err.Error(), "not sorted") {
 		t.Error(err)
 	}
 }
@@ -321,7 +331,8 @@ func TestNotTheSameEachTime(t *testing.T) {
 			return s.do("Add", "output", []string{x, "noise"})
 		}, "draws random numbers"},
 		"training": {func(s *sketch, x string) string {
-			return s.do("BatchNormalization", "output", []string{x, s.weight("w", 16), s.weight("b", 16), s.weight("m", 16), s.weight("v", 16)}, graph.IntAttr("training_mode", 1))
+			return s.do("BatchNormalization", "output", []string{x, s.weight("w", 16), s.weight("b", 16), s.weight("m", 16),
+				s.weight("v", 16)}, graph.IntAttr("training_mode", 1))
 		}, "model.eval()"},
 		"neither": {func(s *sketch, x string) string {
 			s.do("RandomUniformLike", "noise", []string{x})
@@ -330,7 +341,8 @@ func TestNotTheSameEachTime(t *testing.T) {
 	} {
 		s := newSketch()
 		s.gives(tt.build(s, s.tokens("norm")), 3)
-		if _, err := Inspect(s.Model, FeatureChoice{}); (err != nil) != (tt.says != "") || err != nil && !strings.Contains(err.Error(), tt.says) {
+		if _, err := Inspect(s.Model, FeatureChoice{}); (err != nil) != (tt.says != "") || err != nil &&
+			!strings.Contains(err.Error(), tt.says) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
@@ -348,7 +360,8 @@ func TestNoClassifier(t *testing.T) {
 		},
 		"whose input is in 8 bits": func(s *sketch) {
 			s.do("Flatten", "flat", []string{PixelValues})
-			s.do("QGemm", "logits", []string{"flat", "scale", "point", s.weight("w", 768, 5), s.weight("scale"), s.scalar("point", 0)})
+			s.do("QGemm", "logits", []string{"flat", "scale", "point", s.weight("w", 768, 5), s.weight("scale"),
+				s.scalar("point", 0)})
 			slices.Reverse(s.Graph().Initializer)
 		},
 		"no dense layer": func(s *sketch) {
@@ -443,17 +456,20 @@ func TestUnfitTensors(t *testing.T) {
 	s := newSketch()
 	s.SetInputs(float32s(PixelValues, 4, 3, 16, 16))
 	s.gives(s.do("Reshape", "y", []string{PixelValues, s.integers("wanted", 2, 1536)}), 2)
-	if _, err := Inspect(s.Model, FeatureChoice{}); err == nil || !strings.Contains(err.Error(), "not one feature per image") {
+	if _, err := Inspect(s.Model, FeatureChoice{}); err == nil ||
+		!strings.Contains(err.Error(), "not one feature per image") {
 		t.Errorf("half the batch: %v", err)
 	}
 	s = newSketch()
 	s.SetInputs(float32s(PixelValues, -1, 3, -1, -1))
 	s.do("GlobalAveragePool", "pooled", []string{s.do("Conv", "c", []string{PixelValues, s.weight("w", 8, 3, 3, 3)})})
 	s.gives(s.do("Flatten", "y", []string{"pooled"}), 2)
-	if _, _, err := Backbone(s.Model, FeatureChoice{}); err == nil || !strings.Contains(err.Error(), "say which width and height") {
+	if _, _, err := Backbone(s.Model, FeatureChoice{}); err == nil ||
+		!strings.Contains(err.Error(), "say which width and height") {
 		t.Errorf("any size: %v", err)
 	}
-	if _, in, err := Backbone(s.Model, FeatureChoice{Width: 20, Height: 10}); err != nil || in.Image.Width != 20 || in.Image.Height != 10 {
+	if _, in, err := Backbone(s.Model, FeatureChoice{Width: 20, Height: 10}); err != nil || in.Image.Width != 20 ||
+		in.Image.Height != 10 {
 		t.Errorf("a size: %+v, %v", in.Image, err)
 	}
 }

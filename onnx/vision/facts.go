@@ -59,12 +59,12 @@ func (f *facts) dependsOn(tensor string) []graph.Value {
 
 // constant reports whether a tensor depends on no input.
 func (f *facts) constant(tensor string) bool {
-	return tensor != "" && f.deps[tensor] == 0 && (f.index.Weight(tensor) != nil || f.index.Producer(tensor) != nil)
+	return tensor != "" && f.deps[tensor] == 0 && (f.index.Weight[tensor] != nil || f.index.Producer[tensor] != nil)
 }
 
 // consumer returns the first node of these operators whose first input a tensor is, nil if there is none.
 func (f *facts) consumer(tensor string, ops ...string) *graph.Node {
-	for _, n := range f.index.Consumers(tensor) {
+	for _, n := range f.index.Consumers[tensor] {
 		if slices.Contains(ops, n.GetOpType()) && first(n) == tensor {
 			return n
 		}
@@ -86,9 +86,7 @@ func (f *facts) stem(input string) (conv *graph.Node, transposed bool) {
 		if strings.HasSuffix(n.GetOpType(), "Conv") {
 			return n, transposed
 		}
-		if a := graph.Attr(n, "perm"); a != nil && slices.Equal(a.Ints, []int64{0, 3, 1, 2}) {
-			transposed = true
-		}
+		transposed = transposed || slices.Equal(graph.Attr(n, "perm").GetInts(), []int64{0, 3, 1, 2})
 		input = n.Output[0]
 	}
 	return nil, transposed
@@ -101,8 +99,8 @@ func (f *facts) patch(input string) int64 {
 	if stem == nil {
 		return 0
 	}
-	w, a := f.shapes[second(stem)], graph.Attr(stem, "strides")
-	if len(w) != 4 || a == nil || len(a.Ints) != 2 || w[2] < 2 || w[2] != w[3] || !slices.Equal(a.Ints, w[2:]) {
+	w := f.shapes[second(stem)]
+	if len(w) != 4 || w[2] < 2 || w[2] != w[3] || !slices.Equal(graph.Attr(stem, "strides").GetInts(), w[2:]) {
 		return 0
 	}
 	return w[2]
@@ -130,8 +128,9 @@ func (f *facts) positions() []position {
 	return list
 }
 
-// prepended returns how many constant tokens, perhaps repeated for the batch, the graph first joins in front of computed
-// ones, whether the first of them is a CLS token (one that is not named a register) and its name; 0 if there are none.
+// prepended returns how many constant tokens, perhaps repeated for the batch, the graph first joins in front of
+// computed ones, whether the first of them is a CLS token (one that is not named a register) and its name; 0 if there
+// are none.
 func (f *facts) prepended() (tokens int64, cls bool, name string) {
 	for _, n := range f.nodes() {
 		axis := graph.AttrInt(n, "axis", 0)
@@ -139,7 +138,7 @@ func (f *facts) prepended() (tokens int64, cls bool, name string) {
 			continue
 		}
 		for _, part := range n.Input {
-			if e := f.index.Producer(part); e != nil && (e.GetOpType() == "Expand" || e.GetOpType() == "Tile") {
+			if e := f.index.Producer[part]; e != nil && (e.GetOpType() == "Expand" || e.GetOpType() == "Tile") {
 				part = first(e)
 			}
 			s := f.shapes[part]
@@ -163,7 +162,7 @@ func (f *facts) prepended() (tokens int64, cls bool, name string) {
 // they do not tell, by which two dimensions are alike.
 func (f *facts) channelsLast(tensor string, s []int64) bool {
 	for range f.nodes() {
-		n := f.index.Producer(tensor)
+		n := f.index.Producer[tensor]
 		if n == nil {
 			break
 		}
@@ -179,8 +178,8 @@ func (f *facts) channelsLast(tensor string, s []int64) bool {
 			tensor = first(n)
 			continue
 		case "Transpose":
-			if a := graph.Attr(n, "perm"); a != nil && len(a.Ints) == 4 {
-				return a.Ints[3] == 1 // what was second
+			if perm := graph.Attr(n, "perm").GetInts(); len(perm) == 4 {
+				return perm[3] == 1 // what was second
 			}
 		}
 		if !shape.Keeps(n.GetOpType()) {
@@ -194,7 +193,7 @@ func (f *facts) channelsLast(tensor string, s []int64) bool {
 // tokensOf returns the tokens [B,N,D] that a vector is one of, "" if it is not.
 func (f *facts) tokensOf(vector string) string {
 	for range f.nodes() {
-		n := f.index.Producer(vector)
+		n := f.index.Producer[vector]
 		if n == nil {
 			return ""
 		}
@@ -214,9 +213,9 @@ func (f *facts) tokensOf(vector string) string {
 // quantised returns the integer product that n scales, of a layer quantised dynamically, nil if n is none.
 func (f *facts) quantised(n *graph.Node) *graph.Node {
 	for _, name := range n.Input {
-		p := f.index.Producer(name)
+		p := f.index.Producer[name]
 		if p != nil && p.GetOpType() == "Cast" {
-			p = f.index.Producer(first(p))
+			p = f.index.Producer[first(p)]
 		}
 		if p != nil && p.GetOpType() == "MatMulInteger" && f.constant(second(p)) {
 			return p
@@ -227,7 +226,7 @@ func (f *facts) quantised(n *graph.Node) *graph.Node {
 
 // unquantised returns what a quantised tensor was before.
 func (f *facts) unquantised(tensor string) string {
-	n := f.index.Producer(tensor)
+	n := f.index.Producer[tensor]
 	if n != nil && (n.GetOpType() == "DynamicQuantizeLinear" || n.GetOpType() == "QuantizeLinear") {
 		return first(n)
 	}
@@ -236,12 +235,12 @@ func (f *facts) unquantised(tensor string) string {
 
 // endsInTanh reports whether a tensor is a tanh, which BERT's pooler ends in.
 func (f *facts) endsInTanh(tensor string) bool {
-	n := f.index.Producer(tensor)
 	for range f.nodes() {
-		if n == nil || (n.GetOpType() != "Identity" && n.GetOpType() != "Cast") {
-			break
+		n := f.index.Producer[tensor]
+		if op := n.GetOpType(); op != "Identity" && op != "Cast" {
+			return op == "Tanh"
 		}
-		n = f.index.Producer(first(n))
+		tensor = first(n)
 	}
-	return n != nil && n.GetOpType() == "Tanh"
+	return false
 }

@@ -1,6 +1,7 @@
 package vision
 
 import (
+	"cmp"
 	"fmt"
 
 	"github.com/vitft/vitft/onnx/graph"
@@ -27,23 +28,25 @@ type Head struct {
 }
 
 func (h Head) check(dim int) error {
-	if h.Classes < 1 || len(h.Weight) != h.Classes*dim {
-		return fmt.Errorf("append head: %d classes and %d weights for an embedding of %d, need %d",
-			h.Classes, len(h.Weight), dim, h.Classes*dim)
+	if h.Classes < 1 {
+		return fmt.Errorf("append head: %d classes, need 1 or more", h.Classes)
+	}
+	temperatures := h.Classes
+	if len(h.Temperature) == 1 {
+		temperatures = 1
 	}
 	for _, v := range []struct {
 		name      string
 		got, want int
 	}{
-		{"bias", len(h.Bias), h.Classes}, {"mean", len(h.Mean), dim},
+		{"weight", len(h.Weight), h.Classes * dim}, {"bias", len(h.Bias), h.Classes}, {"mean", len(h.Mean), dim},
 		{"inverse deviation", len(h.InvStd), dim}, {"transform", len(h.Transform), dim * dim},
+		{"temperature", len(h.Temperature), temperatures},
 	} {
-		if v.got != 0 && v.got != v.want {
-			return fmt.Errorf("append head: %s has %d values, need %d", v.name, v.got, v.want)
+		if v.got != v.want && (v.got > 0 || v.name == "weight") {
+			return fmt.Errorf("append head: %s has %d values for %d classes and an embedding of %d, need %d",
+				v.name, v.got, h.Classes, dim, v.want)
 		}
-	}
-	if n := len(h.Temperature); n > 1 && n != h.Classes {
-		return fmt.Errorf("append head: %d temperatures for %d classes, need 1 or %[2]d", n, h.Classes)
 	}
 	for _, t := range h.Temperature {
 		if !(t > 0) {
@@ -88,11 +91,7 @@ func AppendHead(m *graph.Model, h Head) error {
 	if h.Bias != nil {
 		gemm = append(gemm, b.Floats("bias", []int64{c}, h.Bias...))
 	}
-	scale := h.Scale
-	if scale == 0 {
-		scale = 1
-	}
-	scores := b.Node("Gemm", gemm, Logits, graph.IntAttr("transB", 1), graph.FloatAttr("alpha", scale))
+	scores := b.Node("Gemm", gemm, Logits, graph.IntAttr("transB", 1), graph.FloatAttr("alpha", cmp.Or(h.Scale, 1)))
 	if n := int64(len(h.Temperature)); n > 0 {
 		temperature := b.Floats("temperature", []int64{n}, h.Temperature...)
 		if n > 1 {

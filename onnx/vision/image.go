@@ -15,7 +15,8 @@ func (f *finder) chooseImage(tensor string) ImageInput {
 		return ImageInput{}
 	}
 	if len(on) > 1 {
-		f.problem("%s depends on the inputs %s, not on the image alone; name a tensor inside the image half", tensor, names(on))
+		f.problem("%s depends on the inputs %s, not on the image alone; name a tensor inside the image half",
+			tensor, list(on))
 		return ImageInput{}
 	}
 	v := on[0]

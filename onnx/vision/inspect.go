@@ -2,6 +2,7 @@ package vision
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/vitft/vitft/onnx/graph"
@@ -154,18 +155,13 @@ func (f *finder) inferFor(im ImageInput) {
 
 // noteKind says whether the model has attention. It is advice only: any encoder with one vector per image will do.
 func (f *finder) noteKind() {
-	attention := 0
-	outputs := map[string]bool{} // the Softmax of a classifier is no attention
-	for _, v := range f.result.Outputs {
-		outputs[v.Name] = true
-	}
+	attention, outputs := 0, graph.Names(f.result.Outputs)
 	for _, n := range f.nodes() {
-		if len(n.Output) > 0 && outputs[n.Output[0]] {
-			continue
-		}
 		switch n.GetOpType() {
 		case "Softmax", "Attention", "MultiHeadAttention", "GroupQueryAttention", "PackedAttention":
-			attention++
+			if len(n.Output) > 0 && !slices.Contains(outputs, n.Output[0]) { // the Softmax of a classifier is none
+				attention++
+			}
 		}
 	}
 	if attention == 0 {

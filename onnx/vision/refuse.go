@@ -10,8 +10,8 @@ import (
 
 // What is refused whatever the feature, and because of what makes it.
 
-// minOpset is the oldest core operator set whose pooling and softmax nodes this package writes. Vision transformers
-// are younger than it.
+// minOpset is the oldest core operator set whose pooling and softmax nodes this package writes. Vision transformers are
+// younger than it.
 const minOpset = 11
 
 // refuseUnsupported refuses what neither this package nor ONNX Runtime's CPU provider can handle.
@@ -49,9 +49,8 @@ func (f *finder) refuseUnsupported() {
 
 // knownDomain reports whether ONNX Runtime has operators of a domain: ONNX's own, or its own.
 func knownDomain(d string) bool {
-	return graph.CoreDomain(d) || slices.ContainsFunc([]string{"ai.onnx.", "com.microsoft", "com.ms."}, func(own string) bool {
-		return strings.HasPrefix(d, own)
-	})
+	return graph.CoreDomain(d) || strings.HasPrefix(d, "ai.onnx.") || strings.HasPrefix(d, "com.microsoft") ||
+		strings.HasPrefix(d, "com.ms.")
 }
 
 // refuseOtherSize sees that a size that the file leaves open is not settled inside, by a position embedding.
@@ -76,8 +75,8 @@ func (f *finder) refuseRandom(tensor string) {
 	for _, n := range slices.Backward(nodes) {
 		switch op := n.GetOpType(); op {
 		case "RandomUniform", "RandomUniformLike", "RandomNormal", "RandomNormalLike", "Bernoulli", "Multinomial":
-			f.problem("it draws random numbers (%s %q), so an image would have another feature each time: export it in evaluation "+
-				"mode, model.eval(), and without random masks", op, n.GetName())
+			f.problem("it draws random numbers (%s %q), so an image would have another feature each time: export it in "+
+				"evaluation mode, model.eval(), and without random masks", op, n.GetName())
 			return
 		case "BatchNormalization":
 			if graph.AttrInt(n, "training_mode", 0) != 0 {

@@ -1,6 +1,7 @@
 package vision
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"slices"
@@ -49,12 +50,7 @@ func (v View) String() string {
 	return strings.Join(parts, " ")
 }
 
-func (v View) zoom() float64 {
-	if v.Zoom == 0 {
-		return 1
-	}
-	return v.Zoom
-}
+func (v View) zoom() float64 { return cmp.Or(v.Zoom, 1) }
 
 func (v View) check() error {
 	in := func(x, low, high float64) bool { return x >= low && x <= high }
@@ -109,9 +105,9 @@ func Average(m *graph.Model, views []View) (*graph.Model, error) {
 	moved := free(b, out, PixelValues, Embedding)
 	nodes := g.Node
 	g.Node = nil
-	var all []string
-	for _, v := range views {
-		all = append(all, look(b, v, in[2], in[3]))
+	all := make([]string, len(views))
+	for i, v := range views {
+		all[i] = look(b, v, in[2], in[3])
 	}
 	b.Node("Concat", all, moved(PixelValues), graph.IntAttr("axis", 0))
 	g.Node = append(g.Node, nodes...)
@@ -170,8 +166,11 @@ const viewsPrefix = "vitft_views"
 // boundary returns the shapes of a backbone's input and output.
 func boundary(m *graph.Model) (in, out []int64, err error) {
 	g := m.Graph()
-	if len(g.Input) == 1 && len(g.Output) == 1 && g.Input[0].GetName() == PixelValues && g.Output[0].GetName() == Embedding {
-		in, out = graph.ValueOf(g.Input[0]).Shape, graph.ValueOf(g.Output[0]).Shape
+	if len(g.Input) == 1 && len(g.Output) == 1 {
+		x, y := graph.ValueOf(g.Input[0]), graph.ValueOf(g.Output[0])
+		if x.Name == PixelValues && y.Name == Embedding {
+			in, out = x.Shape, y.Shape
+		}
 	}
 	if len(in) != 4 || len(out) != 2 || in[2] < 1 || in[3] < 1 {
 		return nil, nil, fmt.Errorf("the model is not a backbone from %s [B,3,H,W] to %s [B,D]", PixelValues, Embedding)
@@ -184,8 +183,8 @@ func look(b *graph.Builder, v View, height, width int64) string {
 	y := b.Fresh()
 	switch {
 	case v.zoom() > 1:
-		// Enlarging with ONNX Runtime's own Resize, cubic, takes longer than a small ViT. It is separable: two products
-		// with constant matrices, which are quick everywhere and give the same bits in every batch.
+		// Enlarging with ONNX Runtime's own Resize, cubic, takes longer than a small ViT. It is separable: two products with
+		// constant matrices, which are quick everywhere and give the same bits in every batch.
 		across, down := fmt.Sprintf("columns %v %v %v", v.Zoom, v.DX, v.Flip), fmt.Sprintf("rows %v %v", v.Zoom, v.DY)
 		columns := enlarge(int(width), v.Zoom, v.DX, v.Flip, true)
 		rows := enlarge(int(height), v.Zoom, v.DY, false, false)

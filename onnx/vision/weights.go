@@ -23,11 +23,16 @@ const ours = "vitft_"
 // wraps [graph.ErrModel].
 func HalfWeights(m *graph.Model) (values int, err error) {
 	return store(m, "half", func(b *graph.Builder, t *graph.Tensor, v []float32) bool {
-		raw, ok := halfBytes(v)
-		if ok {
-			b.Cast(b.Raw(t.GetName(), "float16", t.Dims, raw), t.GetName(), "float32")
+		raw := make([]byte, 0, 2*len(v))
+		for _, x := range v {
+			h, ok := half(x)
+			if !ok {
+				return false
+			}
+			raw = binary.LittleEndian.AppendUint16(raw, h)
 		}
-		return ok
+		b.Cast(b.Raw(t.GetName(), "float16", t.Dims, raw), t.GetName(), "float32")
+		return true
 	})
 }
 
@@ -72,11 +77,11 @@ func QuantizeWeights(m *graph.Model) (values int, err error) {
 
 // store replaces weights of the backbone by nodes that compute them, as convert adds them; it returns false for those
 // to be left as they are.
-func store(m *graph.Model, name string, convert func(*graph.Builder, *graph.Tensor, []float32) bool) (values int, err error) {
+func store(m *graph.Model, name string, convert func(*graph.Builder, *graph.Tensor, []float32) bool) (int, error) {
 	if err := m.Inline(); err != nil {
 		return 0, err
 	}
-	g := m.Graph()
+	values, g := 0, m.Graph()
 	b := graph.NewBuilder(m, ours+name)
 	nodes, weights := g.Node, g.Initializer
 	g.Node, g.Initializer = nil, nil
@@ -103,11 +108,7 @@ func large(t *graph.Tensor) ([]float32, bool) {
 	for raw := t.RawData; len(raw) >= 4; raw = raw[4:] {
 		v = append(v, math.Float32frombits(binary.LittleEndian.Uint32(raw)))
 	}
-	n := int64(1)
-	for _, d := range t.Dims {
-		n *= d
-	}
-	return v, len(v) >= minConverted && int64(len(v)) == n
+	return v, len(v) >= minConverted && int64(len(v)) == graph.Elements(t.Dims)
 }
 
 // quantise rounds values to [-127, 127] times the scale of their channel; false if they are not finite.
@@ -128,19 +129,6 @@ func quantise(v []float32, channels int, channel func(i int) int) (q []byte, sca
 		}
 	}
 	return q, scales, true
-}
-
-// halfBytes converts to float16, unless a value is beyond its range.
-func halfBytes(v []float32) ([]byte, bool) {
-	raw := make([]byte, 0, 2*len(v))
-	for _, x := range v {
-		h, ok := half(x)
-		if !ok {
-			return nil, false
-		}
-		raw = binary.LittleEndian.AppendUint16(raw, h)
-	}
-	return raw, true
 }
 
 // half rounds to the nearest float16 (IEEE 754 binary16), ties to even; false for what is beyond its range, or no

@@ -43,7 +43,8 @@ func TestHalf(t *testing.T) {
 			for _, c := range []struct {
 				x    float32
 				want uint16
-			}{{middle, even}, {math.Nextafter32(middle, float32(x)), bits}, {math.Nextafter32(middle, float32(next)), bits + 1}} {
+			}{{middle, even}, {math.Nextafter32(middle, float32(x)), bits}, {math.Nextafter32(middle, float32(next)), bits +
+				1}} {
 				if got, ok := half(c.x); !ok || got != sign|c.want {
 					t.Fatalf("half(%v) = %#x, want %#x", c.x, got, sign|c.want)
 				}
@@ -71,7 +72,8 @@ func TestQuantise(t *testing.T) {
 			v[i] = float32(r.NormFloat64() * math.Pow(10, float64(c-3)))
 		}
 	}
-	for name, channel := range map[string]func(int) int{"columns": func(i int) int { return i % columns }, "rows": func(i int) int { return i / columns }} {
+	for name, channel := range map[string]func(int) int{"columns": func(i int) int { return i % columns },
+		"rows": func(i int) int { return i / columns }} {
 		q, scales, ok := quantise(v, max(rows, columns), channel)
 		if !ok {
 			t.Fatalf("%s: refused", name)
@@ -135,19 +137,19 @@ func TestHalfWeights(t *testing.T) {
 	if got := added(m, "vitft_half/"); !strings.HasPrefix(got, "Cast float/a → float/a\nCast float/b → float/b\n") {
 		t.Errorf("nodes\n%s", got)
 	}
-	w := m.Index().Weight("vitft_half/float/a")
+	w := m.Index().Weight["vitft_half/float/a"]
 	for i, v := range ramp() { // all of them are float16 exactly
 		if got := fromHalf(binary.LittleEndian.Uint16(w.RawData[2*i:])); got != float64(v) {
 			t.Fatalf("value %d is %v, was %v", i, got, v)
 		}
 	}
-	if few := m.Index().Weight("float/few"); few == nil || graph.TypeOf(few) != "float32" {
+	if few := m.Index().Weight["float/few"]; few == nil || graph.TypeOf(few) != "float32" {
 		t.Errorf("a short weight is %v", few)
 	}
 	large := ramp()
 	large[7] = 70000
 	m = dense(large)
-	if n, err := HalfWeights(m); err != nil || n != 1280 || graph.TypeOf(m.Index().Weight("float/a")) != "float32" {
+	if n, err := HalfWeights(m); err != nil || n != 1280 || graph.TypeOf(m.Index().Weight["float/a"]) != "float32" {
 		t.Errorf("beyond the range of float16: %d, %v", n, err)
 	}
 }
@@ -167,7 +169,7 @@ func TestQuantizeWeights(t *testing.T) {
 	for name, at := range map[string]func(i int) (int, int){
 		"a": func(i int) (int, int) { return i, i % 40 }, "b": func(i int) (int, int) { return i%40*32 + i/40, i % 40 },
 	} {
-		q, scale := m.Index().Weight("vitft_int8/float/"+name), m.Index().Weight("vitft_int8/float/scale/float/"+name)
+		q, scale := m.Index().Weight["vitft_int8/float/"+name], m.Index().Weight["vitft_int8/float/scale/float/"+name]
 		if shape := map[string][]int64{"a": {40}, "b": {40, 1}}[name]; !slices.Equal(scale.Dims, shape) {
 			t.Errorf("%s: scales %v, want %v", name, scale.Dims, shape)
 		}

@@ -32,8 +32,8 @@ type Bucket interface {
 	List(ctx context.Context, prefix string) ([]string, error)
 	// Open opens an object; the error wraps fs.ErrNotExist if there is none.
 	Open(ctx context.Context, name string) (Object, error)
-	// Publish makes an object of what fill writes. Nobody sees a part of it, and after an error or a kill there is none.
-	// Of several that publish under one name one succeeds; the others get an error that wraps fs.ErrExist.
+	// Publish makes an object of what fill writes. Nobody sees a part of it, and after an error or a kill there is
+	// none. Of several that publish under one name one succeeds; the others get an error that wraps fs.ErrExist.
 	Publish(ctx context.Context, name string, fill func(io.Writer) error) error
 	// SetAside renames an object to name+Aside, in the place of one that was set aside before: the name is free again,
 	// and people can look at what was wrong.
@@ -59,7 +59,8 @@ var ErrName = errors.New("not a name for an object")
 
 // CheckName refuses what is no relative path of elements that do not begin with a dot.
 func CheckName(name string) error {
-	if !fs.ValidPath(name) || strings.HasPrefix(name, ".") || strings.Contains(name, "/.") || strings.ContainsAny(name, "\\\x00") {
+	if !fs.ValidPath(name) || strings.HasPrefix(name, ".") || strings.Contains(name, "/.") ||
+		strings.ContainsAny(name, "\\\x00") {
 		return fmt.Errorf("%w: %q", ErrName, name)
 	}
 	return nil

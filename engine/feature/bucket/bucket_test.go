@@ -33,7 +33,8 @@ func TestDirWithOtherThings(t *testing.T) {
 	if err := os.MkdirAll(filepath.Join(dir, ".hidden", "sub"), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	if err := errors.Join(os.WriteFile(filepath.Join(dir, ".hidden", "x"), nil, 0o644), os.WriteFile(filepath.Join(dir, ".tmp-12"), nil, 0o644),
+	if err := errors.Join(os.WriteFile(filepath.Join(dir, ".hidden", "x"), nil, 0o644),
+		os.WriteFile(filepath.Join(dir, ".tmp-12"), nil, 0o644),
 		os.Mkdir(filepath.Join(dir, "folder"), 0o755)); err != nil {
 		t.Fatal(err)
 	}
@@ -60,7 +61,8 @@ func TestDirWithOtherThings(t *testing.T) {
 
 // Whatever step fails, nothing is there, and no temporary file stays.
 func TestDirFaults(t *testing.T) {
-	for _, step := range []atomicfile.Step{atomicfile.StepCreate, atomicfile.StepWrite, atomicfile.StepSync, atomicfile.StepRename} {
+	for _, step := range []atomicfile.Step{atomicfile.StepCreate, atomicfile.StepWrite, atomicfile.StepSync,
+		atomicfile.StepRename} {
 		dir := t.TempDir()
 		restore := atomicfile.SetFailpoint(func(at atomicfile.Step, _ string) error {
 			if at == step {
@@ -68,7 +70,11 @@ func TestDirFaults(t *testing.T) {
 			}
 			return nil
 		})
-		err := bucket.Dir(dir).Publish(t.Context(), "x", func(w io.Writer) error { _, err := io.WriteString(w, "x"); return err })
+		err := bucket.Dir(dir).Publish(t.Context(), "x", func(w io.Writer) error {
+			_,
+				err := io.WriteString(w, "x")
+			return err
+		})
 		restore()
 		if !errors.Is(err, syscall.ENOSPC) {
 			t.Errorf("%s: %v", step, err)

@@ -17,8 +17,8 @@ import (
 	"github.com/vitft/vitft/engine/internal/atomicfile"
 )
 
-// Dir is a folder on this machine; it and its folders are made by the first Publish. An object is a file: written under a
-// temporary name, synced, linked, and the folder synced.
+// Dir is a folder on this machine; it and its folders are made by the first Publish. An object is a file: written under
+// a temporary name, synced, linked, and the folder synced.
 type Dir string
 
 // List names the files whose paths in the folder begin with prefix.
@@ -104,7 +104,8 @@ func (d Dir) Tidy(ctx context.Context, folder string) ([]string, error) {
 // Where is the path of a file.
 func (d Dir) Where(name string) string { return filepath.Join(string(d), filepath.FromSlash(name)) }
 
-// file is an open file, or one that is mapped, which needs no open file any more. One goroutine at a time maps or closes.
+// file is an open file, or one that is mapped, which needs no open file any more. One goroutine at a time maps or
+// closes.
 type file struct {
 	*os.File
 	size   int64

@@ -23,7 +23,8 @@ type Memory struct {
 func (m *Memory) List(ctx context.Context, prefix string) ([]string, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	names := slices.DeleteFunc(slices.Sorted(maps.Keys(m.objects)), func(s string) bool { return !strings.HasPrefix(s, prefix) })
+	names := slices.DeleteFunc(slices.Sorted(maps.Keys(m.objects)),
+		func(s string) bool { return !strings.HasPrefix(s, prefix) })
 	return names, ctx.Err()
 }
 

@@ -40,12 +40,13 @@ func BenchmarkOpen(b *testing.B) {
 	})
 	b.Run("store and verify", func(b *testing.B) { // as every Open did before features were checked late
 		setBytes(b)
+		ids := testIDs(benchN)
 		for b.Loop() {
 			s, _, err := Open(b.Context(), bucket.Dir(dir), testKey(benchDim))
 			if err != nil {
 				b.Fatal(err)
 			}
-			if _, err := s.Verify(b.Context(), testIDs(benchN)); err != nil {
+			if _, err := s.Verify(b.Context(), ids); err != nil {
 				b.Fatal(err)
 			}
 			if err := s.Close(); err != nil {

@@ -13,8 +13,7 @@ import (
 	"github.com/vitft/vitft/engine/feature/bucket"
 )
 
-// Every damaged byte, wherever it is, is noticed or harmless: a feature is
-// right or absent.
+// Every damaged byte, wherever it is, is noticed or harmless: a feature is right or absent.
 func TestDamage(t *testing.T) {
 	const n, dim = 4, 3
 	clean := t.TempDir()
@@ -118,7 +117,8 @@ func FuzzBlock(f *testing.F) {
 		if err := m.Publish(t.Context(), "b", func(w io.Writer) error { _, err := w.Write(data); return err }); err != nil {
 			t.Fatal(err)
 		}
-		if b, faulty := openBlock(t.Context(), m, "b", testKey(dim)); err == nil && (faulty != nil || !slices.Equal(b.ids, ids)) {
+		if b, faulty := openBlock(t.Context(), m, "b", testKey(dim)); err == nil &&
+			(faulty != nil || !slices.Equal(b.ids, ids)) {
 			t.Fatalf("opened alone its ids are %x, %v; want %x", b.ids, faulty, ids)
 		}
 	})

@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/vitft/vitft/engine/fault"
 	"github.com/vitft/vitft/engine/feature/bucket"
 )
 
@@ -55,8 +56,8 @@ func (k Key) Validate() error {
 // Hash is the name of the key's folder: the first 16 hexadecimal digits of its SHA-256.
 func (k Key) Hash() string { return k.fullHash()[:16] }
 
-// CheckCompatibility returns an error that wraps ErrIncompatible and names every field in which k, found on disk, differs
-// from what is wanted.
+// CheckCompatibility returns an error that wraps ErrIncompatible and names every field in which k, found on disk,
+// differs from what is wanted.
 func (k Key) CheckCompatibility(want Key) error {
 	var faults []string
 	wanted := want.fields()
@@ -85,8 +86,8 @@ func (k Key) fields() []field {
 	}
 }
 
-// fullHash is the SHA-256 of the format's name and the fields, a line each, with the length in bytes before each value so
-// that no two keys give the same text. The plain view is left out: stores are older than views.
+// fullHash is the SHA-256 of the format's name and the fields, a line each, with the length in bytes before each value
+// so that no two keys give the same text. The plain view is left out: stores are older than views.
 func (k Key) fullHash() string {
 	h := sha256.New()
 	fmt.Fprintln(h, format)
@@ -97,6 +98,25 @@ func (k Key) fullHash() string {
 		fmt.Fprintf(h, "%s %d:%s\n", f.name, len(f.value), f.value)
 	}
 	return hex.EncodeToString(h.Sum(nil))
+}
+
+// checkKey compares the key.json that is there with the key, or writes it.
+func (s *Store) checkKey(ctx context.Context) error {
+	found, err := readKey(ctx, s.bucket, s.name(keyFile))
+	switch {
+	case err == nil:
+		if err := found.CheckCompatibility(s.key); err != nil {
+			return fault.Data.Errorf("opening %s: %w (was the folder renamed? remove it to start anew)", s.Where(), err)
+		}
+		return nil
+	case errors.Is(err, errKeyFile): // every block carries the key's hash, so a lost file loses nothing
+		if err := s.bucket.SetAside(ctx, s.name(keyFile)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return s.explain(err)
+		}
+	case !errors.Is(err, fs.ErrNotExist):
+		return fmt.Errorf("opening feature store: %w", err)
+	}
+	return s.explain(s.publishKey(ctx))
 }
 
 // keyJSON is the content of key.json.
@@ -122,7 +142,8 @@ func readKey(ctx context.Context, in bucket.Bucket, name string) (Key, error) {
 	return k.Key, nil
 }
 
-// publishKey writes key.json. That it is there already is no error; that nothing can be written is found out all the same.
+// publishKey writes key.json. That it is there already is no error; that nothing can be written is found out all the
+// same.
 func (s *Store) publishKey(ctx context.Context) error {
 	err := s.bucket.Publish(ctx, s.name(keyFile), func(w io.Writer) error {
 		e := json.NewEncoder(w)

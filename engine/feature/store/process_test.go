@@ -34,12 +34,12 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// hold for stopBlock keeps the process alive after its last image, so that
-// whoever kills it finds it there however fast it was.
+// hold for stopBlock keeps the process alive after its last image, so that whoever kills it finds it there however fast
+// it was.
 const hold = -1
 
-// child appends the features of images first to last-1, printing each, and
-// stops for ever at the given step of block number stopBlock (from 0).
+// child appends the features of images first to last-1, printing each, and stops for ever at the given step of block
+// number stopBlock (from 0).
 func child(args []string) error {
 	ctx := context.Background()
 	dir, step := args[0], atomicfile.Step(args[3])
@@ -81,8 +81,8 @@ func child(args []string) error {
 	return s.Close()
 }
 
-// untilKilled waits. An empty select would not do: the runtime takes it for a
-// deadlock when nothing else is left to run.
+// untilKilled waits. An empty select would not do: the runtime takes it for a deadlock when nothing else is left to
+// run.
 func untilKilled() {
 	for {
 		time.Sleep(time.Hour)
@@ -92,7 +92,8 @@ func untilKilled() {
 func start(t *testing.T, dir string, first, last int, step atomicfile.Step, stopBlock int) (*exec.Cmd, *bufio.Scanner) {
 	t.Helper()
 	cmd := exec.Command(os.Args[0])
-	cmd.Env = append(os.Environ(), childEnv+"="+strings.Join([]string{dir, fmt.Sprint(first), fmt.Sprint(last), string(step), fmt.Sprint(stopBlock)}, "\n"))
+	cmd.Env = append(os.Environ(), childEnv+"="+strings.Join([]string{dir, fmt.Sprint(first), fmt.Sprint(last),
+		string(step), fmt.Sprint(stopBlock)}, "\n"))
 	cmd.Stderr = os.Stderr
 	out, err := cmd.StdoutPipe()
 	if err != nil {
@@ -126,8 +127,8 @@ func kill(t *testing.T, cmd *exec.Cmd) {
 	}
 }
 
-// A process killed at any step of publishing its third block loses that block at
-// most. Its temporary file is removed once it is dead, not before.
+// A process killed at any step of publishing its third block loses that block at most. Its temporary file is removed
+// once it is dead, not before.
 func TestKilled(t *testing.T) {
 	const n = 5 * childSize
 	for _, c := range []struct {
@@ -166,8 +167,8 @@ func TestKilled(t *testing.T) {
 	}
 }
 
-// Two processes write at once, one is killed at a random moment; then both
-// resume. Nothing is wrong or lost beyond a block.
+// Two processes write at once, one is killed at a random moment; then both resume. Nothing is wrong or lost beyond a
+// block.
 func TestTwoProcesses(t *testing.T) {
 	const n = 30 * childSize
 	dir := t.TempDir()
@@ -204,8 +205,8 @@ func TestTwoProcesses(t *testing.T) {
 	check(t, s, n)
 }
 
-// Killed again and again at arbitrary moments, a job still gets done, and every
-// run keeps all but a block of what it did.
+// Killed again and again at arbitrary moments, a job still gets done, and every run keeps all but a block of what it
+// did.
 func TestKilledAtRandom(t *testing.T) {
 	const n = 40 * childSize
 	dir := t.TempDir()

@@ -18,8 +18,8 @@
 // next Open. A process that is killed loses the rows that it had buffered, at most one block. docs/store.md describes
 // the format.
 //
-// A feature that is served has passed its block's checksum. A block that fails it, or whose header is wrong, is set aside
-// and reported, by Open or when the first of its features is asked for: its images count as not encoded.
+// A feature that is served has passed its block's checksum. A block that fails it, or whose header is wrong, is set
+// aside and reported, by Open or when the first of its features is asked for: its images count as not encoded.
 //
 // # Caveats
 //
@@ -42,7 +42,6 @@ import (
 	"sync"
 	"syscall"
 
-	"github.com/vitft/vitft/engine/fault"
 	"github.com/vitft/vitft/engine/feature/bucket"
 	"github.com/vitft/vitft/internal/par"
 )
@@ -106,7 +105,7 @@ func Open(ctx context.Context, b bucket.Bucket, key Key) (*Store, Report, error)
 	if err := key.Validate(); err != nil {
 		return nil, report, err
 	}
-	s := &Store{key: key, bucket: b, index: map[ID]place{}}
+	s := &Store{key: key, bucket: b}
 	if err := s.checkKey(ctx); err != nil {
 		return nil, report, err
 	}
@@ -125,6 +124,13 @@ func Open(ctx context.Context, b bucket.Bucket, key Key) (*Store, Report, error)
 	if err != nil {
 		return nil, report, fmt.Errorf("opening feature store: %w", err)
 	}
+	rows := 0
+	for _, found := range blocks {
+		if found != nil {
+			rows += len(found.ids)
+		}
+	}
+	s.index = make(map[ID]place, rows)
 	for i, found := range blocks {
 		if faults[i] != nil {
 			report.Bad = append(report.Bad, s.setAside(ctx, names[i], faults[i]))
@@ -155,32 +161,6 @@ func (s *Store) Has(id ID) bool {
 	defer s.mu.RUnlock()
 	_, ok := s.index[id]
 	return ok
-}
-
-// Verify checks the blocks that hold the features of the images, those that have not been before. What is damaged is set
-// aside, what cannot be read passed over; both are returned, and their images are not in the store any more. The features
-// of those that are can be gathered.
-func (s *Store) Verify(ctx context.Context, ids []ID) ([]BadBlock, error) {
-	var bad []BadBlock
-	for { // again, if a second block has what was in a bad one
-		unread, err := s.unread(ids)
-		if err != nil || len(unread) == 0 {
-			return bad, err
-		}
-		contents, faults := make([]*content, len(unread)), make([]error, len(unread))
-		err = par.For(ctx, len(unread), 0, func(i int) { contents[i], faults[i] = unread[i].verify(ctx, s.bucket, s.key) })
-		if ctx.Err() != nil {
-			faults = make([]error, len(unread)) // of which that may be the cause
-		}
-		if err := errors.Join(err, s.use(unread, contents, faults)); err != nil {
-			return bad, err
-		}
-		for i, b := range unread {
-			if faults[i] != nil {
-				bad = append(bad, s.setAside(ctx, b.name, faults[i]))
-			}
-		}
-	}
 }
 
 // Gather copies the features of the images into dst, [len(ids), D] row-major. If one is missing, or in a block that is
@@ -242,86 +222,6 @@ func (s *Store) add(b *block) {
 			s.index[id] = place{b, i}
 		}
 	}
-}
-
-// unread are the blocks with features of the images that have not been verified.
-func (s *Store) unread(ids []ID) ([]*block, error) {
-	s.mu.RLock()
-	defer s.mu.RUnlock()
-	if s.closed {
-		return nil, ErrClosed
-	}
-	var blocks []*block
-	seen := map[*block]bool{}
-	for _, id := range ids {
-		if p, ok := s.index[id]; ok && p.block.content == nil && !seen[p.block] {
-			seen[p.block] = true
-			blocks = append(blocks, p.block)
-		}
-	}
-	return blocks, nil
-}
-
-// use makes the contents of blocks available, and takes those with faults out of use.
-func (s *Store) use(blocks []*block, contents []*content, faults []error) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	var errs []error
-	if s.closed {
-		errs = append(errs, ErrClosed)
-	}
-	lost := false
-	for i, c := range contents {
-		lost = lost || faults[i] != nil
-		if c == nil {
-			continue
-		}
-		if s.closed || blocks[i].content != nil || !slices.Contains(s.blocks, blocks[i]) {
-			errs = append(errs, c.object.Close())
-		} else {
-			blocks[i].content = c
-		}
-	}
-	if lost && !s.closed {
-		kept := slices.DeleteFunc(s.blocks, func(b *block) bool {
-			i := slices.Index(blocks, b)
-			return i >= 0 && faults[i] != nil && b.content == nil
-		})
-		s.blocks = nil
-		clear(s.index)
-		for _, b := range kept {
-			s.add(b)
-		}
-	}
-	return errors.Join(errs...)
-}
-
-// setAside renames a damaged block so that it is reported once. A block that merely could not be read may be sound and
-// keeps its name.
-func (s *Store) setAside(ctx context.Context, name string, why error) BadBlock {
-	if errors.Is(why, errCorrupt) && s.bucket.SetAside(ctx, name) == nil {
-		name += bucket.Aside
-	}
-	return BadBlock{Path: s.bucket.Where(name), Err: why}
-}
-
-// checkKey compares the key.json that is there with the key, or writes it.
-func (s *Store) checkKey(ctx context.Context) error {
-	found, err := readKey(ctx, s.bucket, s.name(keyFile))
-	switch {
-	case err == nil:
-		if err := found.CheckCompatibility(s.key); err != nil {
-			return fault.Data.Errorf("opening %s: %w (was the folder renamed? remove it to start anew)", s.Where(), err)
-		}
-		return nil
-	case errors.Is(err, errKeyFile): // every block carries the key's hash, so a lost file loses nothing
-		if err := s.bucket.SetAside(ctx, s.name(keyFile)); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return s.explain(err)
-		}
-	case !errors.Is(err, fs.ErrNotExist):
-		return fmt.Errorf("opening feature store: %w", err)
-	}
-	return s.explain(s.publishKey(ctx))
 }
 
 // explain adds to an error of writing what the user can do about it.

@@ -21,7 +21,8 @@ import (
 )
 
 func testKey(dim int) Key {
-	return Key{Backbone: "b0", Preprocess: "p 224", Feature: "embedding/pooled", Precision: "float32", Provider: "cpu", Dim: dim}
+	return Key{Backbone: "b0", Preprocess: "p 224", Feature: "embedding/pooled", Precision: "float32", Provider: "cpu",
+		Dim: dim}
 }
 
 func testID(i int) ID { return sha256.Sum256(binary.LittleEndian.AppendUint64(nil, uint64(i))) }
@@ -103,8 +104,8 @@ func files(t testing.TB, s *Store, pattern string) []string {
 	return names
 }
 
-// The same features come back whatever the block size, the order, how many
-// sessions wrote them and how often each was written.
+// The same features come back whatever the block size, the order, how many sessions wrote them and how often each was
+// written.
 func TestMetamorphic(t *testing.T) {
 	const n, dim = 60, 7
 	r := rand.New(rand.NewPCG(1, 2))
@@ -212,7 +213,8 @@ func TestFirstWins(t *testing.T) {
 	for range 5 {
 		s, report := mustOpen(t, dir, testKey(1))
 		row := []float32{9}
-		if err := s.Gather(t.Context(), []ID{testID(0)}, row); err != nil || report.Blocks != 2 || report.Features != 1 || row[0] != 0 {
+		if err := s.Gather(t.Context(), []ID{testID(0)}, row); err != nil || report.Blocks != 2 || report.Features != 1 ||
+			row[0] != 0 {
 			t.Fatalf("report %+v, feature %v, %v; want the first", report, row, err)
 		}
 	}
@@ -268,7 +270,8 @@ func TestRenamedFolder(t *testing.T) {
 	if err := os.Rename(a.Where(), filepath.Join(dir, testKey(3).Hash())); err != nil {
 		t.Fatal(err)
 	}
-	if _, _, err := Open(t.Context(), bucket.Dir(dir), testKey(3)); !errors.Is(err, ErrIncompatible) || !strings.Contains(err.Error(), `dim is "2", not "3"`) {
+	if _, _, err := Open(t.Context(), bucket.Dir(dir), testKey(3)); !errors.Is(err, ErrIncompatible) ||
+		!strings.Contains(err.Error(), `dim is "2", not "3"`) {
 		t.Errorf("error %v", err)
 	}
 	// A key.json that is lost or damaged is written anew.
@@ -302,10 +305,12 @@ func TestAppendRefuses(t *testing.T) {
 			t.Errorf("%v: error %v", v, err)
 		}
 	}
-	if err := w.Append(t.Context(), testID(0), "cat/7.jpg", []float32{1}); err == nil || !strings.Contains(err.Error(), "cat/7.jpg") {
+	if err := w.Append(t.Context(), testID(0), "cat/7.jpg", []float32{1}); err == nil ||
+		!strings.Contains(err.Error(), "cat/7.jpg") {
 		t.Errorf("short feature: error %v", err)
 	}
-	if err := w.Append(t.Context(), testID(1), "max", []float32{math.MaxFloat32, -math.MaxFloat32, math.SmallestNonzeroFloat32}); err != nil {
+	if err := w.Append(t.Context(), testID(1), "max", []float32{math.MaxFloat32, -math.MaxFloat32,
+		math.SmallestNonzeroFloat32}); err != nil {
 		t.Error(err)
 	}
 	if err := w.Close(t.Context()); err != nil {
@@ -319,7 +324,8 @@ func TestAppendRefuses(t *testing.T) {
 func TestGatherErrors(t *testing.T) {
 	s, _ := mustOpen(t, t.TempDir(), testKey(2))
 	fill(t, s, 0, upTo(2))
-	if err := s.Gather(t.Context(), []ID{testID(0), testID(9)}, make([]float32, 4)); !errors.Is(err, ErrMissing) || !strings.Contains(err.Error(), fmt.Sprintf("%x", testID(9))) {
+	if err := s.Gather(t.Context(), []ID{testID(0), testID(9)}, make([]float32, 4)); !errors.Is(err, ErrMissing) ||
+		!strings.Contains(err.Error(), fmt.Sprintf("%x", testID(9))) {
 		t.Errorf("missing: error %v", err)
 	}
 	if err := s.Gather(t.Context(), testIDs(2), make([]float32, 3)); err == nil {
@@ -354,11 +360,11 @@ func TestGatherErrors(t *testing.T) {
 	}
 }
 
-// A full disk at any step costs nothing: no half block, and the features are
-// published when there is room again.
+// A full disk at any step costs nothing: no half block, and the features are published when there is room again.
 func TestFullDisk(t *testing.T) {
 	const n, dim = 8, 3
-	for _, step := range []atomicfile.Step{atomicfile.StepCreate, atomicfile.StepWrite, atomicfile.StepSync, atomicfile.StepRename} {
+	for _, step := range []atomicfile.Step{atomicfile.StepCreate, atomicfile.StepWrite, atomicfile.StepSync,
+		atomicfile.StepRename} {
 		t.Run(string(step), func(t *testing.T) {
 			dir := t.TempDir()
 			s, _ := mustOpen(t, dir, testKey(dim))
@@ -404,7 +410,8 @@ func TestReadOnly(t *testing.T) {
 	// What is there can be used; adding fails before anything is encoded.
 	s, _ = mustOpen(t, dir, testKey(2))
 	check(t, s, 3)
-	if _, err := s.Writer(t.Context(), WriterOptions{}); !errors.Is(err, ErrReadOnly) || !strings.Contains(err.Error(), s.Where()) {
+	if _, err := s.Writer(t.Context(), WriterOptions{}); !errors.Is(err, ErrReadOnly) ||
+		!strings.Contains(err.Error(), s.Where()) {
 		t.Errorf("error %v", err)
 	}
 	if _, _, err := Open(t.Context(), bucket.Dir(dir), testKey(3)); !errors.Is(err, ErrReadOnly) {
@@ -430,7 +437,8 @@ func TestBlockFormat(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := map[string]string{"format": "vitft-features-1", "key": testKey(4).fullHash(), "library": "test 1", "provider": "cpu"}
+	want := map[string]string{"format": "vitft-features-1", "key": testKey(4).fullHash(), "library": "test 1",
+		"provider": "cpu"}
 	for k, v := range want {
 		if f.Metadata[k] != v {
 			t.Errorf("metadata %s = %q, want %q", k, f.Metadata[k], v)

@@ -17,7 +17,8 @@ import (
 	"github.com/vitft/vitft/internal/testkit"
 )
 
-// remote is a bucket that cannot map, as one over a network, and counts what is read of blocks. It fails where fault says.
+// remote is a bucket that cannot map, as one over a network, and counts what is read of blocks. It fails where fault
+// says.
 type remote struct {
 	bucket.Bucket
 	bytes atomic.Int64
@@ -88,8 +89,8 @@ func TestOpenReadsNoFeatures(t *testing.T) {
 	check(t, s, n)
 }
 
-// A block that is found damaged when its features are asked for is set aside; what another has is served from there, the
-// rest is encoded again, all in one session.
+// A block that is found damaged when its features are asked for is set aside; what another has is served from there,
+// the rest is encoded again, all in one session.
 func TestDamageFoundLate(t *testing.T) {
 	const n, dim = 12, 3
 	dir := t.TempDir()
@@ -107,7 +108,8 @@ func TestDamageFoundLate(t *testing.T) {
 		t.Fatalf("report %+v: features are not looked at", report)
 	}
 	err := s.Gather(t.Context(), testIDs(n), make([]float32, n*dim))
-	if !errors.Is(err, ErrMissing) || !strings.Contains(err.Error(), damaged+bucket.Aside) || !strings.Contains(err.Error(), "checksum") {
+	if !errors.Is(err, ErrMissing) || !strings.Contains(err.Error(), damaged+bucket.Aside) ||
+		!strings.Contains(err.Error(), "checksum") {
 		t.Errorf("error %v, want what is missing and why", err)
 	}
 	if s.Len() != 6 || s.Has(testID(0)) || !s.Has(testID(6)) {
@@ -148,10 +150,12 @@ func TestUnreadableBlock(t *testing.T) {
 		return nil
 	}
 	bad, err := s.Verify(t.Context(), testIDs(n))
-	if err != nil || len(bad) != 1 || !errors.Is(bad[0].Err, lost) || strings.HasSuffix(bad[0].Path, bucket.Aside) || s.Len() != 0 {
+	if err != nil || len(bad) != 1 || !errors.Is(bad[0].Err, lost) || strings.HasSuffix(bad[0].Path, bucket.Aside) ||
+		s.Len() != 0 {
 		t.Errorf("%d images, bad %+v, %v", s.Len(), bad, err)
 	}
-	if _, report, err := Open(t.Context(), r, testKey(dim)); err != nil || len(report.Bad) != 1 || !errors.Is(report.Bad[0].Err, lost) {
+	if _, report, err := Open(t.Context(), r, testKey(dim)); err != nil || len(report.Bad) != 1 ||
+		!errors.Is(report.Bad[0].Err, lost) {
 		t.Errorf("report %+v, %v", report, err)
 	}
 	r.fault = nil

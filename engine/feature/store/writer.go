@@ -39,8 +39,8 @@ type NotFiniteError struct {
 }
 
 func (e *NotFiniteError) Error() string {
-	return fmt.Sprintf("feature of %s is not finite (value %d is %v): the backbone or its preprocessing is broken; use another",
-		e.Name, e.Index, e.Value)
+	return fmt.Sprintf("feature of %s is not finite (value %d is %v): "+
+		"the backbone or its preprocessing is broken; use another", e.Name, e.Index, e.Value)
 }
 
 // Kind says that the model file is at fault.
@@ -67,9 +67,9 @@ func (s *Store) Writer(ctx context.Context, o WriterOptions) (*Writer, error) {
 }
 
 // Append buffers the feature of an image and publishes a block when enough are buffered. An image that the store or the
-// buffer has already is passed over. A feature with NaN or infinity is refused with a *NotFiniteError carrying name, which
-// serves for nothing else. When publishing fails the feature is buffered all the same, and the next Append or Flush tries
-// again.
+// buffer has already is passed over. A feature with NaN or infinity is refused with a *NotFiniteError carrying name,
+// which serves for nothing else. When publishing fails the feature is buffered all the same, and the next Append or
+// Flush tries again.
 func (w *Writer) Append(ctx context.Context, id ID, name string, feature []float32) error {
 	if d := w.store.key.Dim; len(feature) != d {
 		return fmt.Errorf("feature of %s has %d values, the store's have %d", name, len(feature), d)

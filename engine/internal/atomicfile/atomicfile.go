@@ -1,16 +1,13 @@
 // Package atomicfile publishes files whole or not at all.
 //
-// [Write] fills a temporary file in the target's folder, syncs it, renames it
-// onto the target and syncs the folder: a reader sees the old file or the new
-// one, and a process killed or a machine that loses power at any point leaves
-// no half-written target.
+// [Write] fills a temporary file in the target's folder, syncs it, renames it onto the target and syncs the folder: a
+// reader sees the old file or the new one, and a process killed or a machine that loses power at any point leaves no
+// half-written target.
 //
-// A writer that dies leaves its temporary file behind. Temporary files are
-// locked (flock) while their writer lives, so [Clean] can tell an abandoned one
-// from one that another process is filling right now.
+// A writer that dies leaves its temporary file behind. Temporary files are locked (flock) while their writer lives, so
+// [Clean] can tell an abandoned one from one that another process is filling right now.
 //
-// Caveat: on a file system without flock every temporary file looks alive and
-// stays.
+// Caveat: on a file system without flock every temporary file looks alive and stays.
 package atomicfile
 
 import (
@@ -27,8 +24,7 @@ import (
 	"sync/atomic"
 )
 
-// tempPrefix marks our temporary files; the leading dot keeps them out of
-// listings.
+// tempPrefix marks our temporary files; the leading dot keeps them out of listings.
 const tempPrefix = ".tmp-"
 
 // Step is a point of a write at which a test can make it fail.
@@ -48,8 +44,8 @@ var ErrLocked = errors.New("locked by another process")
 
 var failpoint atomic.Pointer[func(Step, string) error]
 
-// SetFailpoint makes every write call f(step, target) before each step and fail
-// with the error it returns. It is for tests; calling restore ends it.
+// SetFailpoint makes every write call f(step, target) before each step and fail with the error it returns. It is for
+// tests; calling restore ends it.
 func SetFailpoint(f func(step Step, target string) error) (restore func()) {
 	old := failpoint.Swap(&f)
 	return func() { failpoint.Store(old) }
@@ -62,9 +58,8 @@ func reach(s Step, target string) error {
 	return nil
 }
 
-// Write replaces the file at path, or creates it, with what fill writes. After
-// an error the file at path is as it was before; only when the last step, the
-// sync of the folder, fails is it the new one, perhaps not yet durable.
+// Write replaces the file at path, or creates it, with what fill writes. After an error the file at path is as it was
+// before; only when the last step, the sync of the folder, fails is it the new one, perhaps not yet durable.
 func Write(path string, fill func(io.Writer) error) error { return write(path, fill, rename) }
 
 // Create is Write for a file that must not be there: else it fails with an error that wraps fs.ErrExist. Of several at
@@ -117,9 +112,8 @@ func write(path string, fill func(io.Writer) error, publish func(*os.File, strin
 	return syncDir(dir)
 }
 
-// Lock locks a file or folder that is there until it is closed or the process
-// ends; ErrLocked if somebody else has. Where the file system knows no locks,
-// everybody gets one.
+// Lock locks a file or folder that is there until it is closed or the process ends; ErrLocked if somebody else has.
+// Where the file system knows no locks, everybody gets one.
 func Lock(path string) (io.Closer, error) {
 	f, err := os.Open(path)
 	if err != nil {
@@ -144,9 +138,8 @@ func createTemp(dir string) (*os.File, error) {
 		if err != nil {
 			return nil, err
 		}
-		// Between creation and lock a Clean in another process may have taken
-		// the file for an abandoned one: then start over with another name.
-		// Without locks on this file system nothing is ever cleaned.
+		// Between creation and lock a Clean in another process may have taken the file for an abandoned one: then
+		// start over with another name. Without locks on this file system nothing is ever cleaned.
 		if err := lock(f); !errors.Is(err, ErrLocked) && stillNamed(f) {
 			return f, nil
 		}
@@ -160,7 +153,11 @@ func link(f *os.File, path string) error {
 	if err == nil {
 		return errors.Join(f.Close(), os.Remove(f.Name()))
 	}
-	if _, there := os.Lstat(path); there == nil {
+	there, statErr := os.Lstat(path)
+	if own, err := f.Stat(); err == nil && statErr == nil && os.SameFile(own, there) {
+		return errors.Join(f.Close(), os.Remove(f.Name())) // a lost answer of a file server
+	}
+	if statErr == nil {
 		return &fs.PathError{Op: "create", Path: path, Err: fs.ErrExist}
 	}
 	if errors.Is(err, fs.ErrNotExist) {
@@ -178,8 +175,8 @@ func stillNamed(f *os.File) bool {
 	return err == nil && os.SameFile(open, named)
 }
 
-// Clean removes the temporary files in dir whose writers are gone and returns
-// their names. Those of living writers stay.
+// Clean removes the temporary files in dir whose writers are gone and returns their names. Those of living writers
+// stay.
 func Clean(dir string) (removed []string, err error) {
 	entries, err := os.ReadDir(dir)
 	if err != nil {
@@ -215,8 +212,8 @@ func removeAbandoned(path string) (bool, error) {
 	if lock(f) != nil {
 		return false, nil // alive, or no way to tell
 	}
-	// The lock may have been won just after the writer renamed the file and
-	// let go: only a file that still bears the temporary name is abandoned.
+	// The lock may have been won just after the writer renamed the file and let go: only a file that still bears the
+	// temporary name is abandoned.
 	if !stillNamed(f) {
 		return false, nil
 	}

@@ -3,9 +3,11 @@ package atomicfile
 import (
 	"errors"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"testing"
 )
 
@@ -38,6 +40,30 @@ func TestWriteReplaces(t *testing.T) {
 	}
 	if got := names(t, filepath.Dir(path)); len(got) != 1 {
 		t.Errorf("left %v", got)
+	}
+}
+
+// Of many that create one file at once one succeeds; nobody replaces it.
+func TestCreate(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "f")
+	var won atomic.Int64
+	var wg sync.WaitGroup
+	for k := range 8 {
+		wg.Go(func() {
+			switch err := Create(path, put(string(rune('a'+k)))); {
+			case err == nil:
+				won.Add(1)
+			case !errors.Is(err, fs.ErrExist):
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+	if won.Load() != 1 || len(names(t, filepath.Dir(path))) != 1 {
+		t.Errorf("%d succeeded, files %v", won.Load(), names(t, filepath.Dir(path)))
+	}
+	if err := Create(filepath.Join(path, "x"), put("")); err == nil {
+		t.Error("created inside a file")
 	}
 }
 

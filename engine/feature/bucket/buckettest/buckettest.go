@@ -23,7 +23,8 @@ func Run(t *testing.T, open func(t *testing.T) bucket.Bucket) {
 		"an empty bucket": (*suite).empty, "what is published is there": (*suite).published, "listing": (*suite).listing,
 		"offsets": (*suite).offsets, "large": (*suite).large, "one of many publishers": (*suite).race,
 		"parts are never seen": (*suite).parts, "failed publications": (*suite).failures, "set aside": (*suite).aside,
-		"an open object stays": (*suite).stays, "names": (*suite).names, "cancellation": (*suite).cancelled, "tidying": (*suite).tidy,
+		"an open object stays": (*suite).stays, "names": (*suite).names, "cancellation": (*suite).cancelled,
+		"tidying": (*suite).tidy,
 	} {
 		t.Run(name, func(t *testing.T) { test(&suite{t, open(t)}) })
 	}
@@ -231,7 +232,8 @@ func (s *suite) stays() {
 }
 
 func (s *suite) names() {
-	for _, name := range []string{"", ".", "..", "/a", "a/", "a//b", "../a", "a/../b", "a/./b", ".a", "a/.b", `a\b`, "a\x00b", "\xff"} {
+	for _, name := range []string{"", ".", "..", "/a", "a/", "a//b", "../a", "a/../b", "a/./b", ".a", "a/.b", `a\b`,
+		"a\x00b", "\xff"} {
 		if err := s.Publish(s.Context(), name, text("x")); !errors.Is(err, bucket.ErrName) {
 			s.Errorf("publishing as %q: %v", name, err)
 		}

@@ -1,0 +1,57 @@
+package backbone
+
+import (
+	"path/filepath"
+	"strings"
+
+	"github.com/vitft/vitft/engine/setting"
+	"github.com/vitft/vitft/models"
+	"github.com/vitft/vitft/onnx/vision"
+)
+
+// Options say which backbone, and which of its features. The zero value is the embedded one.
+type Options struct {
+	Name       string // an .onnx file, or a name that models.Hub finds; Default()
+	Preprocess string // JSON file with the preprocessing; found out
+	Feature    string // auto, a pooling, a tensor's name, or TENSOR:POOLING; auto
+	ImageSize  int    // for models that take any; that of the preprocessing
+}
+
+// Default is the name of the embedded backbone.
+func Default() string { return models.Default().Name }
+
+// Fields declares the settings.
+func (o *Options) Fields() []setting.Field {
+	notPath := func(s string) (bool, error) {
+		return isName(s) || filepath.Ext(s) != ".onnx" && !strings.ContainsRune(s, filepath.Separator), nil
+	}
+	return []setting.Field{
+		setting.PathOr("backbone", &o.Name, Default(), notPath,
+			"an .onnx file, or a name that 'vitft models list' shows"),
+		setting.Path("preprocess", &o.Preprocess, "", "JSON file with the preprocessing "+
+			"(default: the model's metadata, preprocessor_config.json beside it, or the registry)"),
+		setting.Text("feature", &o.Feature, "auto", nil,
+			"feature to use: auto, pooled, cls, mean, cls+mean, logits-input, a tensor's name, or TENSOR:POOLING"),
+		setting.Number("image-size", &o.ImageSize, 0, setting.Between(1, 8192).Or(0, "the preprocessing's own"),
+			"image size in pixels, for models that leave it open (0: that of the preprocessing, else 224)"),
+	}
+}
+
+// complete fills in what is not set, and checks.
+func complete(fields []setting.Field) error {
+	setting.Fill(fields)
+	return setting.Check(fields)
+}
+
+// featureChoice reads --feature: a pooling, a tensor's name, or TENSOR:POOLING.
+func featureChoice(feature string) vision.FeatureChoice {
+	if p, err := vision.ParsePooling(feature); err == nil {
+		return vision.FeatureChoice{Pooling: p}
+	}
+	if i := strings.LastIndexByte(feature, ':'); i >= 0 {
+		if p, err := vision.ParsePooling(feature[i+1:]); err == nil {
+			return vision.FeatureChoice{Tensor: feature[:i], Pooling: p}
+		}
+	}
+	return vision.FeatureChoice{Tensor: feature}
+}

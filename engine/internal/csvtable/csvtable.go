@@ -1,0 +1,93 @@
+// Package csvtable reads CSV files by the names of their columns.
+package csvtable
+
+import (
+	"bytes"
+	"encoding/csv"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"strconv"
+)
+
+// Row is a line under the header. What is wrong with the cells that were read is kept for the end of the line.
+type Row struct {
+	at     map[string]int
+	cells  []string
+	faults []error
+}
+
+// Read calls each for every row of a table that has the needed columns and whose header check, if not nil, takes. It
+// ends with the first row that has faults.
+func Read(text []byte, needed []string, check func(header []string) error, each func(*Row)) error {
+	in := csv.NewReader(bytes.NewReader(text))
+	header, err := in.Read()
+	if err == io.EOF {
+		return errors.New("it is empty")
+	} else if err != nil {
+		return err
+	}
+	at := map[string]int{}
+	for i, name := range header {
+		if _, twice := at[name]; twice {
+			return fmt.Errorf("its header has %s twice", name)
+		}
+		at[name] = i
+	}
+	for _, name := range needed {
+		if _, ok := at[name]; !ok {
+			return fmt.Errorf("its header has no %s", name)
+		}
+	}
+	if check != nil {
+		if err := check(header); err != nil {
+			return err
+		}
+	}
+	for {
+		r := &Row{at: at}
+		if r.cells, err = in.Read(); err == io.EOF {
+			return nil
+		} else if err != nil {
+			return err
+		}
+		if each(r); r.faults != nil {
+			line, _ := in.FieldPos(0)
+			return fmt.Errorf("line %d: %w", line, errors.Join(r.faults...))
+		}
+	}
+}
+
+// Fault says what is wrong with the row.
+func (r *Row) Fault(format string, a ...any) { r.faults = append(r.faults, fmt.Errorf(format, a...)) }
+
+// Text is a cell; "" where there is no such column.
+func (r *Row) Text(column string) string {
+	if i, ok := r.at[column]; ok {
+		return r.cells[i]
+	}
+	return ""
+}
+
+// Number is a cell that is a number; NaN if it is empty, infinite for one too large.
+func (r *Row) Number(column string) float64 {
+	text := r.Text(column)
+	if text == "" {
+		return math.NaN()
+	}
+	v, err := strconv.ParseFloat(text, 64)
+	if err != nil && !errors.Is(err, strconv.ErrRange) {
+		r.Fault("%s %q is no number", column, text)
+	}
+	return v
+}
+
+// Whole is a cell that is a whole number.
+func (r *Row) Whole(column string) int {
+	n, err := strconv.Atoi(r.Text(column))
+	if err != nil {
+		r.Fault("%s %q is no whole number", column, r.Text(column))
+	}
+	return n
+}
