@@ -1,7 +1,6 @@
 package main
 
 import (
-	"github.com/vitft/vitft/internal/testkit/ort"
 	"os"
 	"path/filepath"
 	"strings"

@@ -2,7 +2,6 @@ package main
 
 import (
 	"bytes"
-	"github.com/vitft/vitft/internal/testkit/ort"
 	"io"
 	"net"
 	"net/http"
