@@ -7,7 +7,6 @@ import (
 	"encoding/csv"
 	"encoding/json"
 	"io"
-	"io/fs"
 	"math"
 	"net/http"
 	"os"
@@ -46,7 +45,8 @@ func TestAllWaysAgree(t *testing.T) {
 		cache = filepath.Join(work, "cache")
 	}
 	if os.Getenv("VITFT_ALL_PHOTOS") == "" {
-		train, test = some(t, train, 12, 4), some(t, test, 12, 4)
+		four := func(int) int { return 4 }
+		train, test = testkit.Manifest(t, train, 12, four), testkit.Manifest(t, test, 12, four)
 	}
 	run, model := filepath.Join(work, "run"), filepath.Join(work, "model.onnx")
 	must := func(t *testing.T, args ...string) string {
@@ -100,30 +100,6 @@ func TestAllWaysAgree(t *testing.T) {
 			t.Logf("%d labels are the run's; probabilities differ by at most %.1e", len(got), far)
 		})
 	}
-}
-
-// some writes a manifest of a few images of a few classes.
-func some(t *testing.T, source string, classes, images int) string {
-	t.Helper()
-	folders, err := os.ReadDir(source)
-	if err != nil {
-		t.Fatal(err)
-	}
-	text := "path,label\n"
-	for _, f := range folders[:classes] {
-		files, err := fs.Glob(os.DirFS(source), f.Name()+"/*")
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, file := range files[:images] {
-			path, err := filepath.Abs(filepath.Join(source, file))
-			if err != nil {
-				t.Fatal(err)
-			}
-			text += path + "," + f.Name() + "\n"
-		}
-	}
-	return testkit.WriteFile(t, filepath.Join(t.TempDir(), "some.csv"), []byte(text))
 }
 
 func fromCSV(t *testing.T, path string) map[string]said {
