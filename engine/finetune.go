@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"slices"
 	"strings"
 	"time"
 
@@ -46,16 +47,22 @@ type FinetuneOptions struct {
 
 // Fields declares the settings.
 func (o *FinetuneOptions) Fields() []setting.Field {
-	return append(fieldsOf(&o.Data, &o.Backbone, &o.Device, &o.Features, &o.Views, &o.Calibration, &o.Training),
+	return append(slices.Concat(o.untrained(), o.Training.Fields()),
 		setting.Text("out", &o.Out, "run", nil, "run folder; one that is there already is kept under another name").Here(),
 		setting.Flag("resume", &o.Resume, "go on with the interrupted run in --out").Here(),
 	)
 }
 
+// untrained are the fields of what comes before and after training.
+func (o *FinetuneOptions) untrained() []setting.Field {
+	return fieldsOf(&o.Data, &o.Backbone, &o.Device, &o.Features, &o.Views, &o.Calibration)
+}
+
 // complete fills in the defaults and reports everything that is wrong.
 func (o *FinetuneOptions) complete() error {
 	o.Training = o.Training.WithDefaults()
-	if err := errors.Join(setting.Complete(o.Fields()), o.Training.Validate()); err != nil {
+	setting.Fill(o.Fields())
+	if err := errors.Join(setting.Check(o.untrained()), o.Training.Validate()); err != nil {
 		return err
 	}
 	if o.Data.Train == "" {
