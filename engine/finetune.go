@@ -90,7 +90,14 @@ const (
 //
 // When ctx is cancelled the features encoded and the epochs trained so far are on disk, and the error wraps ctx.Err().
 func Finetune(ctx context.Context, o FinetuneOptions, ev event.Events) (_ *FinetuneResult, err error) {
-	defer func() { err = interruption(ctx, err, "go on with --resume") }()
+	begun := o.Resume // there is a folder to go on with
+	defer func() {
+		cure := "the same command goes on"
+		if begun {
+			cure = "go on with --resume"
+		}
+		err = interruption(ctx, err, cure)
+	}()
 	var warnings []string
 	ev = ev.Recording(&warnings)
 	dir := run.Folder(cmp.Or(o.Out, "run"))
@@ -132,6 +139,7 @@ func Finetune(ctx context.Context, o FinetuneOptions, ev event.Events) (_ *Finet
 			return nil, err
 		}
 		defer lock.Close()
+		begun = true
 	}
 	env, err := s.environment()
 	if err != nil {
