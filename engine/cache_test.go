@@ -81,7 +81,7 @@ func TestHowIsNoMatter(t *testing.T) {
 	want := finetune(t, o)
 	for seed := range uint64(6) {
 		t.Run(fmt.Sprintf("seed %d", seed), func(t *testing.T) {
-			r := rand.New(rand.NewPCG(seed, 1))
+			r := rand.New(rand.NewPCG(seed, 30))
 			o, told := elsewhere(t, o), ""
 			if r.IntN(4) > 0 {
 				o.Features.Cache = filepath.Join(t.TempDir(), "cache")

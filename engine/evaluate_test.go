@@ -33,6 +33,19 @@ func TestEvaluateNeedsOnlyTheRunFolder(t *testing.T) {
 	}
 }
 
+// The classes are the run's, also where there are images of a few only.
+func TestEvaluateKnowsTheClassesOfTheRun(t *testing.T) {
+	o := job(t)
+	r := finetune(t, o)
+	if err := os.RemoveAll(filepath.Join(o.Data.Test, "class-a")); err != nil {
+		t.Fatal(err)
+	}
+	m := evaluate(t, evaluation(r.Run, o)).Metrics
+	if m.Samples != 18 || len(m.PerClass) != 4 || m.PerClass[0].Samples != 0 || m.BalancedAccuracy != r.Metrics.BalancedAccuracy {
+		t.Errorf("without images of class-a: %+v", m)
+	}
+}
+
 // Evaluate heeds its own options and nothing else that made the run: neither the training images nor the settings that
 // the run was made with need be there, or right.
 func TestEvaluateHeedsItsOwnOptionsOnly(t *testing.T) {

@@ -323,3 +323,53 @@ func TestOneRunAtATime(t *testing.T) {
 	o.OnEpoch = nil
 	finetune(t, o) // after the end of the first
 }
+
+// Every task whose context has ended says so, with what goes on from there, and what it left is gone on with.
+func TestInterruption(t *testing.T) {
+	o := job(t)
+	r := finetune(t, o)
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	none := event.Events{}
+	again := elsewhere(t, o)
+	swept := engine.SweepOptions{Data: o.Data, Device: o.Device, Features: o.Features, Experiment: parse(t, "{grid: [{loss: ce}]}"),
+		Out: filepath.Join(t.TempDir(), "sweep")}
+	exported := engine.ExportOptions{Run: r.Run, Out: filepath.Join(t.TempDir(), "model.onnx"), Device: o.Device, Features: o.Features}
+	for name, call := range map[string]func() error{
+		"finetune": func() error { _, err := engine.Finetune(ctx, again, none); return err },
+		"encode": func() error {
+			_, err := engine.Encode(ctx, engine.EncodeOptions{Data: o.Data, Device: o.Device, Features: o.Features}, none)
+			return err
+		},
+		"evaluate": func() error { _, err := engine.Evaluate(ctx, evaluation(r.Run, o), none); return err },
+		"export":   func() error { _, err := engine.Export(ctx, exported, none); return err },
+		"sweep":    func() error { _, err := engine.Sweep(ctx, swept, none); return err },
+	} {
+		err := call()
+		if err == nil || fault.Of(err) != fault.Interrupted || !errors.Is(err, context.Canceled) ||
+			!strings.Contains(err.Error(), "the same command goes on") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if _, err := os.Stat(again.Out); err == nil {
+		t.Error("what never began left a run folder")
+	}
+	runSweep(t, swept, none)
+	if _, err := engine.Export(t.Context(), exported, none); err != nil {
+		t.Error(err)
+	}
+
+	// Once the folder is there, it is gone on with.
+	again.Features.Cache = t.TempDir()
+	ctx, cancel = context.WithCancel(context.Background())
+	defer cancel()
+	_, err := engine.Finetune(ctx, again, event.Events{Progress: func(stage event.Stage, _ string, done, _ int) {
+		if stage == event.Encode && done == 20 {
+			cancel()
+		}
+	}})
+	if err == nil || fault.Of(err) != fault.Interrupted || !strings.Contains(err.Error(), "go on with --resume") {
+		t.Errorf("interrupted at an image: %v", err)
+	}
+	same(t, "interrupted at an image", resume(t, again.Out).Run, r.Run, run.HeadFile, run.PredictionsFile)
+}
