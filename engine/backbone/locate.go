@@ -24,9 +24,13 @@ func locate(backbone string) (models.Pulled, error) {
 		}
 		return p, nil
 	}
-	if _, err := os.Stat(backbone); errors.Is(err, fs.ErrNotExist) {
+	info, err := os.Stat(backbone)
+	if errors.Is(err, fs.ErrNotExist) {
 		_, unknown := models.Lookup(backbone)
-		return models.Pulled{}, fault.Data.Errorf("backbone: there is no file %s, and %v", backbone, unknown)
+		return models.Pulled{}, fault.Data.Errorf("backbone: there is no file %s, and %w", backbone, unknown)
+	}
+	if err == nil && !info.Mode().IsRegular() { // reading a pipe might never end
+		return models.Pulled{}, fault.Data.Errorf("backbone: %s is no regular file", backbone)
 	}
 	p := models.Pulled{Backbone: models.Backbone{Name: backbone}, Path: backbone}
 	beside := filepath.Join(filepath.Dir(backbone), "preprocessor_config.json")

@@ -31,13 +31,13 @@ import (
 type Index struct {
 	dir string
 
-	mu    sync.Mutex
-	parts map[string]*part
+	mu       sync.Mutex
+	sections map[string]*section
 }
 
-// part is what is known about the files below one folder: those of a set whose class folders are in it. It has a file
+// section is what is known about the files below one folder: those of a set whose class folders are in it. It has a file
 // of its own, so that a run reads what it needs.
-type part struct {
+type section struct {
 	files   map[string]known // by the path below the folder
 	changed map[string]bool
 }
@@ -54,11 +54,11 @@ const (
 
 // OpenIndex is the index kept in the folder dir, which Save makes where there is none. What is damaged there, or
 // something else, is passed over.
-func OpenIndex(dir string) *Index { return &Index{dir: dir, parts: map[string]*part{}} }
+func OpenIndex(dir string) *Index { return &Index{dir: dir, sections: map[string]*section{}} }
 
 // Forget drops what is known about an item.
 func (x *Index) Forget(it Item) {
-	x.with(it.Path, func(p *part, name string) {
+	x.with(it.Path, func(p *section, name string) {
 		delete(p.files, name)
 		p.changed[name] = true
 	})
@@ -73,7 +73,7 @@ func (x *Index) Save() error {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	var errs []error
-	for folder, p := range x.parts {
+	for folder, p := range x.sections {
 		if len(p.changed) == 0 {
 			continue
 		}
@@ -88,8 +88,7 @@ func (x *Index) Save() error {
 		err := os.MkdirAll(x.dir, 0o755)
 		if err == nil {
 			err = atomicfile.Write(x.path(folder), func(w io.Writer) error {
-				_,
-					err := w.Write(format(folder, all))
+				_, err := w.Write(format(folder, all))
 				return err
 			})
 		}
@@ -103,7 +102,7 @@ func (x *Index) Save() error {
 }
 
 func (x *Index) find(path string, info fs.FileInfo) (id ID, found bool) {
-	x.with(path, func(p *part, name string) {
+	x.with(path, func(p *section, name string) {
 		k, is := p.files[name]
 		if found = is && k.size == info.Size() && k.modified == info.ModTime().UnixNano(); found {
 			id = k.id
@@ -114,7 +113,7 @@ func (x *Index) find(path string, info fs.FileInfo) (id ID, found bool) {
 
 // add remembers a file that looked like info at the time, when reading it had yet to begin.
 func (x *Index) add(path string, info fs.FileInfo, at time.Time, id ID) {
-	x.with(path, func(p *part, name string) {
+	x.with(path, func(p *section, name string) {
 		if at.Sub(info.ModTime()) >= racy && !strings.ContainsRune(name, '\n') {
 			p.files[name] = known{info.Size(), info.ModTime().UnixNano(), id}
 			p.changed[name] = true
@@ -122,8 +121,8 @@ func (x *Index) add(path string, info fs.FileInfo, at time.Time, id ID) {
 	})
 }
 
-// with calls f with the part that a file belongs to and the file's name there.
-func (x *Index) with(path string, f func(p *part, name string)) {
+// with calls f with the section that a file belongs to and the file's name there.
+func (x *Index) with(path string, f func(p *section, name string)) {
 	if x == nil {
 		return
 	}
@@ -134,10 +133,10 @@ func (x *Index) with(path string, f func(p *part, name string)) {
 	folder := filepath.Dir(filepath.Dir(path))
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	p := x.parts[folder]
+	p := x.sections[folder]
 	if p == nil {
-		p = &part{x.load(folder), map[string]bool{}}
-		x.parts[folder] = p
+		p = &section{x.load(folder), map[string]bool{}}
+		x.sections[folder] = p
 	}
 	f(p, strings.TrimPrefix(path[len(folder):], string(filepath.Separator)))
 }
@@ -148,7 +147,7 @@ func (x *Index) path(folder string) string {
 	return filepath.Join(x.dir, hex.EncodeToString(sum[:8]))
 }
 
-// load reads a part, which is empty if there is none or it is not sound.
+// load reads a section, which is empty if there is none or it is not sound.
 func (x *Index) load(folder string) map[string]known {
 	text, err := os.ReadFile(x.path(folder))
 	if err == nil {
@@ -159,7 +158,7 @@ func (x *Index) load(folder string) map[string]known {
 	return map[string]known{}
 }
 
-// format is a part as it is written: a line with the format and a checksum of all that follows, the folder, and a line
+// format is a section as it is written: a line with the format and a checksum of all that follows, the folder, and a line
 // of hash, size, time and name for each file.
 func format(folder string, files map[string]known) []byte {
 	body := fmt.Appendf(nil, "%q\n", folder)

@@ -31,18 +31,18 @@ func (x *Extractor) Ensure(ctx context.Context, name string, d *dataset.Dataset,
 	for _, u := range scan.Unreadable {
 		j.unreadable[u.Index] = u.Err
 	}
-	for _, v := range x.views[:n] { // what is damaged is missing
-		bad, err := v.store.Verify(ctx, scan.IDs)
-		if err != nil {
+	var begin time.Time
+	round := 0
+	for ; ; round++ { // one that encodes, more only if images change at this moment
+		if err := x.verify(ctx, scan.IDs, n); err != nil {
 			return nil, err
 		}
-		x.warn(bad)
-	}
-	begin, round := time.Now(), 0
-	for ; ; round++ { // a second one only if images change at this moment
 		missing, images := j.missing()
 		if images == 0 {
 			break
+		}
+		if round == 0 {
+			begin = time.Now()
 		}
 		if round == mostRounds {
 			return nil, fmt.Errorf("encode %s images: some change again and again while they are read, as does %s; "+
@@ -173,6 +173,18 @@ func (j *job) set() *Set {
 	s.Unreadable = append(s.Unreadable, undecodable...)
 	s.Data, s.Scan = j.data.Select(kept), &dataset.Scan{IDs: ids}
 	return s
+}
+
+// verify takes damaged blocks with features of the images in the first n views out of use, so that those are missing.
+func (x *Extractor) verify(ctx context.Context, ids []store.ID, n int) error {
+	for _, v := range x.views[:n] {
+		bad, err := v.store.Verify(ctx, ids)
+		if err != nil {
+			return err
+		}
+		x.warn(bad)
+	}
+	return nil
 }
 
 // saveIndex keeps what the scan has found. Where that cannot be written images are read again, no more.

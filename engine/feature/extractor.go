@@ -12,6 +12,7 @@ import (
 	"github.com/vitft/vitft/engine/event"
 	"github.com/vitft/vitft/engine/feature/bucket"
 	"github.com/vitft/vitft/engine/feature/store"
+	"github.com/vitft/vitft/engine/internal/atomicfile"
 	"github.com/vitft/vitft/engine/setting"
 	"github.com/vitft/vitft/onnx/vision"
 )
@@ -68,6 +69,9 @@ func Open(ctx context.Context, b *backbone.Backbone, views []vision.View, o Opti
 		return nil, fmt.Errorf("features of the views %v: the first must be the plain one", views)
 	}
 	x := &Extractor{backbone: b, options: o, events: ev, index: dataset.OpenIndex(filepath.Join(o.Cache, indexFolder))}
+	for _, folder := range []string{indexFolder, copiesFolder} { // what killed processes have left there
+		_, _ = atomicfile.Clean(filepath.Join(o.Cache, folder))
+	}
 	for _, v := range views {
 		opened, err := x.open(ctx, v)
 		if err != nil {
@@ -83,6 +87,9 @@ func (x *Extractor) Dim() int { return x.backbone.Session.Dim() }
 
 // Gather writes the features of images in view k to dst.
 func (x *Extractor) Gather(ctx context.Context, ids []store.ID, k int, dst []float32) error {
+	if k < 0 || k >= len(x.views) {
+		return fmt.Errorf("features of view %d, of %d that are open", k, len(x.views))
+	}
 	return x.views[k].store.Gather(ctx, ids, dst)
 }
 

@@ -124,7 +124,8 @@ func plain(v any) any {
 // decode takes a number exactly as it is written, or not at all.
 func decode[T number](value any) (T, error) {
 	bad := fmt.Errorf("%v is no %s", value, map[string]string{
-		"duration": "time with its unit, as in 1m30s", "float": "number", "uint": "whole number from 0", "int": "whole number"}[typeName[T]()])
+		"duration": "time with its unit, as in 1m30s", "float": "number", "uint": "whole number from 0",
+		"int": "whole number"}[typeName[T]()])
 	var v any
 	var err error
 	if s, is := value.(string); is {
@@ -168,7 +169,8 @@ func decode[T number](value any) (T, error) {
 			return v, nil
 		}
 	case float64:
-		if v := T(n); float64(v) == n && (v < 0) == (n < 0) && math.Abs(n) < 1<<63 || math.IsNaN(n) || typeName[T]() == "float" {
+		if v := T(n); float64(v) == n && (v < 0) == (n < 0) && math.Abs(n) < 1<<63 || math.IsNaN(n) ||
+			typeName[T]() == "float" {
 			return v, nil
 		}
 	}

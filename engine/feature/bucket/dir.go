@@ -24,25 +24,25 @@ type Dir string
 // List names the files whose paths in the folder begin with prefix.
 func (d Dir) List(ctx context.Context, prefix string) ([]string, error) {
 	var names []string
-	top := path.Dir(prefix + "x") // the folder that all of them are in
-	err := fs.WalkDir(os.DirFS(string(d)), top, func(name string, e fs.DirEntry, err error) error {
-		switch {
-		case errors.Is(err, fs.ErrNotExist):
-			return nil
-		case err != nil:
+	top := d.Where(path.Dir(prefix + "x")) // the folder that all of them are in
+	err := filepath.WalkDir(top, func(at string, e fs.DirEntry, err error) error {
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil // none yet, or removed meanwhile
+		}
+		if err := errors.Join(err, ctx.Err()); err != nil {
 			return err
-		case ctx.Err() != nil:
-			return ctx.Err()
-		case !e.IsDir() && CheckName(name) == nil && strings.HasPrefix(name, prefix):
+		}
+		name, err := filepath.Rel(string(d), at)
+		if name = filepath.ToSlash(name); !e.IsDir() && CheckName(name) == nil && strings.HasPrefix(name, prefix) {
 			names = append(names, name)
 		}
-		return nil
+		return err
 	})
 	if err != nil {
-		return nil, named(err, d.Where(prefix))
+		return nil, err
 	}
 	slices.Sort(names)
-	return names, nil
+	return names, ctx.Err()
 }
 
 // Open opens a file.
@@ -74,7 +74,7 @@ func (d Dir) Publish(ctx context.Context, name string, fill func(io.Writer) erro
 		return err
 	}
 	return atomicfile.Create(target, func(w io.Writer) error {
-		if err := fill(stopping{ctx, w}); err != nil {
+		if err := fill(w); err != nil {
 			return err
 		}
 		return ctx.Err()
@@ -143,12 +143,4 @@ func (f *file) Close() error {
 		return f.data.Unmap()
 	}
 	return nil
-}
-
-// named gives an error of a file system that knows its own root only the whole path.
-func named(err error, path string) error {
-	if at := (*fs.PathError)(nil); errors.As(err, &at) {
-		return &fs.PathError{Op: at.Op, Path: path, Err: at.Err}
-	}
-	return err
 }

@@ -36,7 +36,10 @@ func (m *Memory) Open(ctx context.Context, name string) (Object, error) {
 	if err := errors.Join(ctx.Err(), m.check(name, there)); err != nil {
 		return nil, err
 	}
-	return remembered{bytes.NewReader(content)}, nil
+	return struct {
+		*bytes.Reader
+		io.Closer
+	}{bytes.NewReader(content), io.NopCloser(nil)}, nil
 }
 
 // Publish keeps what fill writes.
@@ -45,7 +48,7 @@ func (m *Memory) Publish(ctx context.Context, name string, fill func(io.Writer) 
 		return err
 	}
 	var b bytes.Buffer
-	if err := fill(stopping{ctx, &b}); err != nil {
+	if err := errors.Join(fill(&b), ctx.Err()); err != nil {
 		return err
 	}
 	m.mu.Lock()
@@ -55,9 +58,6 @@ func (m *Memory) Publish(ctx context.Context, name string, fill func(io.Writer) 
 	}
 	if m.objects == nil {
 		m.objects = map[string][]byte{}
-	}
-	if err := ctx.Err(); err != nil {
-		return err
 	}
 	m.objects[name] = b.Bytes()
 	return nil
@@ -91,7 +91,3 @@ func (m *Memory) check(name string, there bool) error {
 	}
 	return nil
 }
-
-type remembered struct{ *bytes.Reader }
-
-func (remembered) Close() error { return nil }
