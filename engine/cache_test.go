@@ -35,7 +35,8 @@ func TestWarmRunOpensNoImage(t *testing.T) {
 	}
 	// The spoilt files are noticed by whoever reads them.
 	o.Features.Cache = t.TempDir()
-	if _, err := engine.Finetune(t.Context(), elsewhere(t, o), event.Events{}); err == nil || fault.Of(err) != fault.Data {
+	_, err := engine.Finetune(t.Context(), elsewhere(t, o), event.Events{})
+	if err == nil || fault.Of(err) != fault.Data {
 		t.Errorf("a cold run on spoilt images: %v", err)
 	}
 }
@@ -115,7 +116,9 @@ func TestHowIsNoMatter(t *testing.T) {
 // encodeParts fills the store for a run by parts, in a drawn order and drawn batches.
 func encodeParts(t *testing.T, o engine.FinetuneOptions, r *rand.Rand, parts int) {
 	t.Helper()
-	e := engine.EncodeOptions{Data: o.Data, Device: o.Device, Features: o.Features, Views: o.Views, Calibration: o.Calibration}
+	e := engine.EncodeOptions{
+		Data: o.Data, Device: o.Device, Features: o.Features, Views: o.Views, Calibration: o.Calibration,
+	}
 	for _, i := range r.Perm(parts) {
 		e.Features.Batch, e.Shard = 1+r.IntN(20), engine.Shard{Index: i, Count: parts}
 		if _, err := engine.Encode(t.Context(), e, event.Events{}); err != nil {

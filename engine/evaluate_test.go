@@ -41,7 +41,8 @@ func TestEvaluateKnowsTheClassesOfTheRun(t *testing.T) {
 		t.Fatal(err)
 	}
 	m := evaluate(t, evaluation(r.Run, o)).Metrics
-	if m.Samples != 18 || len(m.PerClass) != 4 || m.PerClass[0].Samples != 0 || m.BalancedAccuracy != r.Metrics.BalancedAccuracy {
+	if m.Samples != 18 || len(m.PerClass) != 4 || m.PerClass[0].Samples != 0 ||
+		m.BalancedAccuracy != r.Metrics.BalancedAccuracy {
 		t.Errorf("without images of class-a: %+v", m)
 	}
 }
@@ -57,7 +58,7 @@ func TestEvaluateHeedsItsOwnOptionsOnly(t *testing.T) {
 		t.Fatal(err)
 	}
 	lone := t.TempDir()
-	for _, f := range []run.File{run.MetricsFile.File, run.EnvironmentFile.File, run.HeadFile.File, run.ModelFile.File} {
+	for _, f := range []named{run.MetricsFile, run.EnvironmentFile, run.HeadFile, run.ModelFile} {
 		testkit.WriteFile(t, f.Path(run.Folder(lone)), testkit.ReadFile(t, f.Path(run.Folder(r.Run))))
 	}
 	testkit.WriteFile(t, run.ConfigFile.Path(run.Folder(lone)), []byte("loss: hinge\nviews: 99\nthreads: many\n"))
@@ -123,7 +124,8 @@ func TestEncodeTakesTheTestHalfOfAnIDXFolder(t *testing.T) {
 	for half, n := range map[string]int{"train": 6, "t10k": 4} {
 		write(half+"-images-idx3-ubyte", []byte{0, 0, 8, 3, 0, 0, 0, byte(n), 0, 0, 0, 28, 0, 0, 0, 28}, n, 28*28,
 			func(i int) byte { return byte(i*n + i/784*31) })
-		write(half+"-labels-idx1-ubyte", []byte{0, 0, 8, 1, 0, 0, 0, byte(n)}, n, 1, func(i int) byte { return byte(i % 2) })
+		write(half+"-labels-idx1-ubyte", []byte{0, 0, 8, 1, 0, 0, 0, byte(n)}, n, 1,
+			func(i int) byte { return byte(i % 2) })
 	}
 	e := engine.EncodeOptions{Device: o.Device, Features: o.Features}
 	e.Data.Train, e.Data.Test = dir, dir

@@ -46,11 +46,12 @@ func TestExperimentFiles(t *testing.T) {
 		}
 		found[filepath.Base(path)] = plan
 		if o.Experiment.Name == "" || o.Data.Train == "" || o.Data.Test == "" {
-			t.Errorf("%s does not run as it is: name %q, train %q, test %q", path, o.Experiment.Name, o.Data.Train, o.Data.Test)
+			t.Errorf("%s does not run as it is: name %q, train %q, test %q", path, o.Experiment.Name, o.Data.Train,
+				o.Data.Test)
 		}
 	}
-	for _, name := range []string{"fig1_miscalibration.yaml", "t0_sweep.yaml", "ablation.yaml", "kappa.yaml", "losses.yaml",
-		"tuned.yaml", "light.yaml"} {
+	for _, name := range []string{"fig1_miscalibration.yaml", "t0_sweep.yaml", "ablation.yaml", "kappa.yaml",
+		"losses.yaml", "tuned.yaml", "light.yaml"} {
 		if found[name] == nil {
 			t.Fatalf("experiments/%s is missing", name)
 		}
@@ -67,7 +68,8 @@ func TestExperimentFiles(t *testing.T) {
 		}
 	}
 	if all := found["ablation.yaml"].Configurations; len(all) < 48 || len(all[0].Seeds) < 3 {
-		t.Errorf("ablation.yaml has %d configurations with %d seeds, want 48 with 3 or more", len(all), len(all[0].Seeds))
+		t.Errorf("ablation.yaml has %d configurations with %d seeds, want 48 with 3 or more", len(all),
+			len(all[0].Seeds))
 	}
 }
 
@@ -90,7 +92,8 @@ func TestLightExperiment(t *testing.T) {
 	})
 	t.Run("CIFAR-100-LT", func(t *testing.T) {
 		part := func(name string, images int) string {
-			return testkit.Manifest(t, testkit.Unpacked(t, "cifar100", name), 10, func(k int) int { return images * (10 - k) / 10 })
+			fewer := func(k int) int { return images * (10 - k) / 10 }
+			return testkit.Manifest(t, testkit.Unpacked(t, "cifar100", name), 10, fewer)
 		}
 		light(t, part("train", 60), part("test", 30))
 	})

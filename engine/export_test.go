@@ -26,7 +26,8 @@ import (
 	"github.com/vitft/vitft/vit"
 )
 
-// model.onnx, with nothing but the metadata inside it, says of every test image what the run said, for every kind of head.
+// model.onnx, with nothing but the metadata inside it, says of every test image what the run said, for every kind of
+// head.
 func TestExportedModelSaysTheSame(t *testing.T) {
 	o := job(t)
 	for name, training := range map[string]head.Settings{
@@ -93,8 +94,10 @@ func checkModel(t *testing.T, dir string) {
 	}
 	for i, row := range rows {
 		best := vec.Argmax(logits[i*classes : (i+1)*classes])
-		if got := probabilities[i*classes+best]; labels[best] != row.Predicted || math.Abs(float64(got-row.Confidence)) > 1e-4 {
-			t.Errorf("%s: the model says %s with %v, the run said %s with %v", row.Path, labels[best], got, row.Predicted, row.Confidence)
+		got := probabilities[i*classes+best]
+		if labels[best] != row.Predicted || math.Abs(float64(got-row.Confidence)) > 1e-4 {
+			t.Errorf("%s: the model says %s with %v, the run said %s with %v", row.Path, labels[best], got,
+				row.Predicted, row.Confidence)
 		}
 	}
 }
@@ -105,7 +108,8 @@ func trainedRun(t testing.TB) ([]run.Prediction, engine.ExportOptions) {
 	o := job(t)
 	o.Training.Epochs, o.Calibration = 5, engine.Calibration{Method: metric.Classwise, Folds: 2}
 	dir := finetune(t, o).Run
-	return read(t, dir, run.PredictionsFile).Rows, engine.ExportOptions{Run: dir, Device: o.Device, Features: o.Features}
+	rows := read(t, dir, run.PredictionsFile).Rows
+	return rows, engine.ExportOptions{Run: dir, Device: o.Device, Features: o.Features}
 }
 
 // export writes a run's model below a folder and fails the test if it is refused.
@@ -128,7 +132,8 @@ func TestExport(t *testing.T) {
 			o.Precision, o.Images = precision, 12
 			out, done := export(t, o)
 			sizes = append(sizes, done.Bytes)
-			if a := done.Agreement; a.Images != 12 || a.Same < 11 || done.Checked != filepath.Dir(filepath.Dir(rows[0].Path)) {
+			if a := done.Agreement; a.Images != 12 || a.Same < 11 ||
+				done.Checked != filepath.Dir(filepath.Dir(rows[0].Path)) {
 				t.Errorf("checked on %s: %+v", done.Checked, a)
 			}
 			if precision == "float32" && string(testkit.ReadFile(t, out)) != content(t, o.Run, run.ModelFile) {
@@ -253,7 +258,8 @@ func testPython(t *testing.T, o engine.ExportOptions, rows []run.Prediction) {
 			if err := json.Unmarshal([]byte(line), &got); err != nil {
 				t.Fatal(err)
 			}
-			if want := rows[i]; got.Label != want.Predicted || math.Abs(got.Confidence-float64(want.Confidence)) > 1e-4 {
+			want := rows[i]
+			if got.Label != want.Predicted || math.Abs(got.Confidence-float64(want.Confidence)) > 1e-4 {
 				t.Errorf("%s: %+v, want %+v", source, got, want)
 			}
 		}

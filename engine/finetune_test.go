@@ -17,6 +17,7 @@ import (
 	"github.com/vitft/vitft/engine/internal/atomicfile"
 	"github.com/vitft/vitft/engine/metric"
 	"github.com/vitft/vitft/engine/run"
+	"github.com/vitft/vitft/engine/setting"
 	"github.com/vitft/vitft/head"
 	"github.com/vitft/vitft/internal/testkit"
 )
@@ -43,7 +44,8 @@ func TestFinetuneLeavesACompleteRunFolder(t *testing.T) {
 		t.Errorf("labels.txt is %q, want %q", got, want)
 	}
 	predictions := content(t, r.Run, run.PredictionsFile)
-	if header, rows, _ := strings.Cut(predictions, "\n"); header != "path,label,predicted,confidence" || strings.Count(rows, "\n") != 24 {
+	header, rows, _ := strings.Cut(predictions, "\n")
+	if header != "path,label,predicted,confidence" || strings.Count(rows, "\n") != 24 {
 		t.Errorf("predictions.csv:\n%s", predictions)
 	}
 	right := 0
@@ -76,11 +78,11 @@ func TestFinetuneLeavesACompleteRunFolder(t *testing.T) {
 func TestSameSeedSameHead(t *testing.T) {
 	o := job(t)
 	first := finetune(t, o)
-	for name, change := range map[string]func(o *engine.FinetuneOptions){
-		"warm store":  func(*engine.FinetuneOptions) {},
-		"cold store":  func(o *engine.FinetuneOptions) { o.Features.Cache = t.TempDir() },
-		"batch of 1":  func(o *engine.FinetuneOptions) { o.Features.Cache, o.Features.Batch = t.TempDir(), 1 },
-		"batch of 33": func(o *engine.FinetuneOptions) { o.Features.Cache, o.Features.Batch = t.TempDir(), 33 },
+	for name, change := range map[string]func(o *options){
+		"warm store":  func(*options) {},
+		"cold store":  func(o *options) { o.Features.Cache = t.TempDir() },
+		"batch of 1":  func(o *options) { o.Features.Cache, o.Features.Batch = t.TempDir(), 1 },
+		"batch of 33": func(o *options) { o.Features.Cache, o.Features.Batch = t.TempDir(), 33 },
 	} {
 		other := elsewhere(t, o)
 		change(&other)
@@ -124,7 +126,8 @@ func TestResumeGivesTheSameHead(t *testing.T) {
 	}
 }
 
-// A process that dies in mid-epoch leaves files that do not agree with the last checkpoint; going on from it mends them.
+// A process that dies in mid-epoch leaves files that do not agree with the last checkpoint; going on from it mends
+// them.
 func TestResumeAfterKill(t *testing.T) {
 	o := job(t)
 	want := finetune(t, o)
@@ -185,7 +188,8 @@ func TestEarlierRunIsKept(t *testing.T) {
 func TestUnreadableImages(t *testing.T) {
 	o := job(t)
 	good := testkit.ReadFile(t, o.Data.Train, "class-a", "000.jpg")
-	for name, content := range map[string][]byte{"cut.jpg": good[:len(good)/2], "empty.png": nil, "text.jpg": []byte("hello")} {
+	bad := map[string][]byte{"cut.jpg": good[:len(good)/2], "empty.png": nil, "text.jpg": []byte("hello")}
+	for name, content := range bad {
 		testkit.WriteFile(t, filepath.Join(o.Data.Train, "class-a", name), content)
 	}
 	_, err := engine.Finetune(t.Context(), o, event.Events{})
@@ -214,24 +218,24 @@ func TestBadInput(t *testing.T) {
 	notAModel := testkit.WriteFile(t, filepath.Join(empty, "text.onnx"), []byte("no model"))
 	unknown, lone := testkit.Folder(t, 4, 2, 2, 2, 2, 2), testkit.Folder(t, 5, 3)
 	for name, x := range map[string]struct {
-		change func(o *engine.FinetuneOptions)
+		change func(o *options)
 		kind   fault.Kind
 		names  string
 	}{
-		"no training set": {func(o *engine.FinetuneOptions) { o.Data.Train = "" }, fault.Config, "train"},
-		"missing folder":  {func(o *engine.FinetuneOptions) { o.Data.Train = "/no/such/folder" }, fault.Data, "/no/such/folder"},
-		"missing test":    {func(o *engine.FinetuneOptions) { o.Data.Test = "/no/such/test.csv" }, fault.Data, "/no/such/test.csv"},
-		"no images":       {func(o *engine.FinetuneOptions) { o.Data.Train = empty }, fault.Data, empty},
-		"one class":       {func(o *engine.FinetuneOptions) { o.Data.Train = lone }, fault.Data, "class-a"},
-		"unknown label":   {func(o *engine.FinetuneOptions) { o.Data.Test = unknown }, fault.Data, "class-e"},
-		"no model":        {func(o *engine.FinetuneOptions) { o.Backbone.Name = notAModel }, fault.Data, "text.onnx"},
-		"unknown model":   {func(o *engine.FinetuneOptions) { o.Backbone.Name = "vitft-macro" }, fault.Data, "vitft-micro-28"},
-		"wrong feature":   {func(o *engine.FinetuneOptions) { o.Backbone.Feature = "no_such_tensor" }, fault.Data, "no_such_tensor"},
-		"unknown loss":    {func(o *engine.FinetuneOptions) { o.Training.Loss = "crossentropy" }, fault.Config, "crossentropy"},
-		"bad imbalance":   {func(o *engine.FinetuneOptions) { o.Data.Imbalance = "exp:0" }, fault.Config, "exp:0"},
-		"bad hold-out":    {func(o *engine.FinetuneOptions) { o.Data.Val = "1.5" }, fault.Config, "val"},
-		"no provider":     {func(o *engine.FinetuneOptions) { o.Device.Provider = "tpu" }, fault.Config, "tpu"},
-		"no cache folder": {func(o *engine.FinetuneOptions) { o.Features.Cache = notAModel }, fault.Other, notAModel},
+		"no training set": {func(o *options) { o.Data.Train = "" }, fault.Config, "train"},
+		"missing folder":  {func(o *options) { o.Data.Train = "/no/such/folder" }, fault.Data, "/no/such/folder"},
+		"missing test":    {func(o *options) { o.Data.Test = "/no/such/test.csv" }, fault.Data, "/no/such/test.csv"},
+		"no images":       {func(o *options) { o.Data.Train = empty }, fault.Data, empty},
+		"one class":       {func(o *options) { o.Data.Train = lone }, fault.Data, "class-a"},
+		"unknown label":   {func(o *options) { o.Data.Test = unknown }, fault.Data, "class-e"},
+		"no model":        {func(o *options) { o.Backbone.Name = notAModel }, fault.Data, "text.onnx"},
+		"unknown model":   {func(o *options) { o.Backbone.Name = "vitft-macro" }, fault.Data, "vitft-micro-28"},
+		"wrong feature":   {func(o *options) { o.Backbone.Feature = "no_such_tensor" }, fault.Data, "no_such_tensor"},
+		"unknown loss":    {func(o *options) { o.Training.Loss = "crossentropy" }, fault.Config, "crossentropy"},
+		"bad imbalance":   {func(o *options) { o.Data.Imbalance = "exp:0" }, fault.Config, "exp:0"},
+		"bad hold-out":    {func(o *options) { o.Data.Val = "1.5" }, fault.Config, "val"},
+		"no provider":     {func(o *options) { o.Device.Provider = "tpu" }, fault.Config, "tpu"},
+		"no cache folder": {func(o *options) { o.Features.Cache = notAModel }, fault.Other, notAModel},
 	} {
 		bad := elsewhere(t, o)
 		x.change(&bad)
@@ -247,17 +251,16 @@ func TestBadInput(t *testing.T) {
 			t.Errorf("%s: left a run folder", name)
 		}
 	}
-	// An estimator of κ is made from its name.
-	for value, want := range map[string]string{"kappa": "median", "shard": "3/2"} {
-		var o engine.FinetuneOptions
-		var e engine.EncodeOptions
-		fields := append(o.Fields(), e.Fields()...)
-		for _, f := range fields {
-			if f.Key == value {
-				if err := f.Set(want); err == nil || fault.Of(err) != fault.Config || !strings.Contains(err.Error(), want) {
-					t.Errorf("%s %s: %v", value, want, err)
-				}
-			}
+	// What is made from its text is refused when that is set.
+	var e engine.EncodeOptions
+	for key, text := range map[string]string{"kappa": "median", "shard": "3/2"} {
+		f, known := setting.Find(append(o.Fields(), e.Fields()...), key)
+		if !known {
+			t.Fatalf("no setting %s", key)
+		}
+		err := f.Set(text)
+		if err == nil || fault.Of(err) != fault.Config || !strings.Contains(err.Error(), text) {
+			t.Errorf("%s %s: %v", key, text, err)
 		}
 	}
 }
@@ -276,7 +279,8 @@ func TestDivergence(t *testing.T) {
 	}
 }
 
-// A disk that fills up while the run folder is written fails the run, and the features are still there for the next try.
+// A disk that fills up while the run folder is written fails the run, and the features are still there for the next
+// try.
 func TestFullDisk(t *testing.T) {
 	o := job(t)
 	restore := atomicfile.SetFailpoint(func(_ atomicfile.Step, target string) error {
@@ -332,13 +336,18 @@ func TestInterruption(t *testing.T) {
 	cancel()
 	none := event.Events{}
 	again := elsewhere(t, o)
-	swept := engine.SweepOptions{Data: o.Data, Device: o.Device, Features: o.Features, Experiment: parse(t, "{grid: [{loss: ce}]}"),
-		Out: filepath.Join(t.TempDir(), "sweep")}
-	exported := engine.ExportOptions{Run: r.Run, Out: filepath.Join(t.TempDir(), "model.onnx"), Device: o.Device, Features: o.Features}
+	swept := engine.SweepOptions{
+		Data: o.Data, Device: o.Device, Features: o.Features,
+		Experiment: parse(t, "{grid: [{loss: ce}]}"), Out: filepath.Join(t.TempDir(), "sweep"),
+	}
+	exported := engine.ExportOptions{
+		Run: r.Run, Out: filepath.Join(t.TempDir(), "model.onnx"), Device: o.Device, Features: o.Features,
+	}
 	for name, call := range map[string]func() error{
 		"finetune": func() error { _, err := engine.Finetune(ctx, again, none); return err },
 		"encode": func() error {
-			_, err := engine.Encode(ctx, engine.EncodeOptions{Data: o.Data, Device: o.Device, Features: o.Features}, none)
+			o := engine.EncodeOptions{Data: o.Data, Device: o.Device, Features: o.Features}
+			_, err := engine.Encode(ctx, o, none)
 			return err
 		},
 		"evaluate": func() error { _, err := engine.Evaluate(ctx, evaluation(r.Run, o), none); return err },

@@ -24,6 +24,8 @@ func TestMain(m *testing.M) { ort.Main(m) }
 
 var cpu = device.Options{Provider: "cpu"}
 
+type options = engine.FinetuneOptions
+
 // job is a small run on drawn images with the embedded backbone.
 func job(t testing.TB) engine.FinetuneOptions {
 	t.Helper()

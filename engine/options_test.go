@@ -31,8 +31,10 @@ func TestOptionsSurviveTheirFile(t *testing.T) {
 		t.Fatal(err)
 	}
 	o := engine.FinetuneOptions{
-		Data:        dataset.Sources{Train: "photos", Val: "0.1", Test: "more.csv", Imbalance: "exp:50", ImbalanceSeed: 1<<64 - 1},
-		Backbone:    backbone.Options{Name: "vit.onnx", Preprocess: "p.json", Feature: "tokens:cls+mean", ImageSize: 56},
+		Data: dataset.Sources{Train: "photos", Val: "0.1", Test: "more.csv", Imbalance: "exp:50",
+			ImbalanceSeed: 1<<64 - 1},
+		Backbone: backbone.Options{Name: "vit.onnx", Preprocess: "p.json", Feature: "tokens:cls+mean",
+			ImageSize: 56},
 		Device:      device.Options{Provider: "cuda", Threads: 3, Library: "here.so"},
 		Features:    feature.Options{MaxUnreadable: new(0.0)},
 		Calibration: engine.Calibration{Method: metric.Classwise},
@@ -78,43 +80,37 @@ func TestEveryFaultIsReported(t *testing.T) {
 	runtime := device.Options{Provider: "tpu", Threads: -1}
 	features := feature.Options{Batch: -1, MaxUnreadable: new(1.5)}
 	views, calibration := engine.Views{Train: 99, Test: -1}, engine.Calibration{Method: "platt", Folds: 1}
-	shared := []string{"val", "imbalance", "image-size", "provider", "threads", "batch", "max-unreadable", "views", "tta",
-		"calibration", "folds"}
+	finetune := engine.FinetuneOptions{
+		Data: data, Backbone: model, Device: runtime, Features: features, Views: views, Calibration: calibration,
+		Training: head.Settings{Loss: "hinge", Epochs: -1, LR: -2, Shrinkage: 2, Tau: new(-1.0), Experts: -3},
+	}
+	encode := engine.EncodeOptions{
+		Data: data, Backbone: model, Device: runtime, Features: features, Views: views, Calibration: calibration,
+	}
+	sweep := engine.SweepOptions{
+		Data: data, Backbone: model, Device: runtime, Features: features, Views: views, Calibration: calibration,
+		Experiment: parse(t, "{grid: [{loss: ce}]}"),
+	}
+	evaluate := engine.EvaluateOptions{Run: "run", Test: "photos", Device: runtime, Features: features}
+	export := engine.ExportOptions{
+		Run: "run", Out: "model.onnx", Precision: "int4", Images: -1, NearTie: new(2.0), Device: runtime,
+		Features: features,
+	}
+	ctx, none := t.Context(), event.Events{}
+	shared := []string{"val", "imbalance", "image-size", "provider", "threads", "batch", "max-unreadable", "views",
+		"tta", "calibration", "folds"}
 	for name, x := range map[string]struct {
 		call func() error
 		keys []string
 	}{
-		"finetune": {func() error {
-			_, err := engine.Finetune(t.Context(), engine.FinetuneOptions{
-				Data: data, Backbone: model, Device: runtime, Features: features, Views: views, Calibration: calibration,
-				Training: head.Settings{Loss: "hinge", Epochs: -1, LR: -2, Shrinkage: 2, Tau: new(-1.0), Experts: -3},
-			}, event.Events{})
-			return err
-		}, append([]string{"loss", "epochs", "lr", "shrinkage", "tau", "experts"}, shared...)},
-		"encode": {func() error {
-			_, err := engine.Encode(t.Context(), engine.EncodeOptions{
-				Data: data, Backbone: model, Device: runtime, Features: features, Views: views, Calibration: calibration,
-			}, event.Events{})
-			return err
-		}, shared},
-		"sweep": {func() error {
-			_, err := engine.Sweep(t.Context(), engine.SweepOptions{
-				Data: data, Backbone: model, Device: runtime, Features: features, Views: views, Calibration: calibration,
-				Experiment: parse(t, "{grid: [{loss: ce}]}"),
-			}, event.Events{})
-			return err
-		}, shared},
-		"evaluate": {func() error {
-			o := engine.EvaluateOptions{Run: "run", Test: "photos", Device: runtime, Features: features}
-			_, err := engine.Evaluate(t.Context(), o, event.Events{})
-			return err
-		}, []string{"provider", "threads", "batch", "max-unreadable"}},
-		"export": {func() error {
-			_, err := engine.Export(t.Context(), engine.ExportOptions{
-				Run: "run", Out: "model.onnx", Precision: "int4", Images: -1, NearTie: new(2.0), Device: runtime, Features: features,
-			}, event.Events{})
-			return err
-		}, []string{"precision", "images", "near-tie", "provider", "threads", "batch", "max-unreadable"}},
+		"finetune": {func() error { _, err := engine.Finetune(ctx, finetune, none); return err },
+			append([]string{"loss", "epochs", "lr", "shrinkage", "tau", "experts"}, shared...)},
+		"encode": {func() error { _, err := engine.Encode(ctx, encode, none); return err }, shared},
+		"sweep":  {func() error { _, err := engine.Sweep(ctx, sweep, none); return err }, shared},
+		"evaluate": {func() error { _, err := engine.Evaluate(ctx, evaluate, none); return err },
+			[]string{"provider", "threads", "batch", "max-unreadable"}},
+		"export": {func() error { _, err := engine.Export(ctx, export, none); return err },
+			[]string{"precision", "images", "near-tie", "provider", "threads", "batch", "max-unreadable"}},
 	} {
 		err := x.call()
 		if err == nil || fault.Of(err) != fault.Config {
@@ -185,7 +181,8 @@ func TestZeroOptions(t *testing.T) {
 	if m := evaluate(t, engine.EvaluateOptions{Run: r.Run, Test: images}).Metrics; m.NLL != r.Metrics.NLL {
 		t.Errorf("evaluated %+v, trained %+v", m, r.Metrics)
 	}
-	if done, err := engine.Export(ctx, engine.ExportOptions{Run: r.Run, Out: "model.onnx"}, none); err != nil || done.Agreement.Same != 10 {
+	done, err := engine.Export(ctx, engine.ExportOptions{Run: r.Run, Out: "model.onnx"}, none)
+	if err != nil || done.Agreement.Same != 10 {
 		t.Errorf("%+v, %v", done, err)
 	}
 	s := engine.SweepOptions{Experiment: parse(t, "{grid: [{loss: ce}]}")}

@@ -28,8 +28,8 @@ func realJob(t testing.TB, train, test string, classes int, most func(k int) int
 	})
 }
 
-// On a slice of both photo sets, with a real ViT, CVS comes near what the whole sets reach and is no worse than CE on the
-// rare classes. (So few images train so little that the gap of the whole sets, docs/method.md, does not show.)
+// On a slice of both photo sets, with a real ViT, CVS comes near what the whole sets reach and is no worse than CE on
+// the rare classes. (So few images train so little that the gap of the whole sets, docs/method.md, does not show.)
 func TestRealViTOnRealPhotos(t *testing.T) {
 	if testing.Short() {
 		t.Skip("encodes 400 photos")
@@ -49,7 +49,8 @@ func TestRealViTOnRealPhotos(t *testing.T) {
 			o.Training.Loss = "ce"
 			ce := finetune(t, o).Metrics
 			few, ceFew := cvs.Groups[calib.Few].Accuracy, ce.Groups[calib.Few].Accuracy
-			t.Logf("balanced accuracy: cvs %.3f, ce %.3f; few: cvs %.3f, ce %.3f", cvs.BalancedAccuracy, ce.BalancedAccuracy, few, ceFew)
+			t.Logf("balanced accuracy: cvs %.3f, ce %.3f; few: cvs %.3f, ce %.3f", cvs.BalancedAccuracy,
+				ce.BalancedAccuracy, few, ceFew)
 			if float64(cvs.BalancedAccuracy) < x.least {
 				t.Errorf("balanced accuracy %.3f, want %.2f or more", cvs.BalancedAccuracy, x.least)
 			}

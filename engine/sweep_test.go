@@ -85,7 +85,8 @@ func expectRow(t testing.TB, heads map[string][]string, row int, want map[string
 }
 
 func TestSweepLeavesItsTables(t *testing.T) {
-	o, one := sweepJob(t, `{name: tables, grid: [{loss: [la, cvs]}, {loss: cvs, switch: [0, 6]}], seeds: [0, 1], baseline: {loss: la}}`)
+	o, one := sweepJob(t, `{name: tables, grid: [{loss: [la, cvs]}, {loss: cvs, switch: [0, 6]}],
+		seeds: [0, 1], baseline: {loss: la}}`)
 	n := 0
 	summary := runSweep(t, o, counted(&n))
 	if n != 8 || len(summary.Configurations) != 4 {
@@ -111,7 +112,7 @@ func TestSweepLeavesItsTables(t *testing.T) {
 
 // However often a sweep is interrupted, it ends as if it had not been, and trains no head twice that was written.
 func TestSweepGoesOnAfterAnInterruption(t *testing.T) {
-	o, _ := sweepJob(t, `{grid: [{loss: [ce, la, vs], tau: [0.5, 1, 2], gamma: [0.1, 0.2]}], seeds: [0, 1]}`) // 36 heads
+	o, _ := sweepJob(t, `{grid: [{loss: [ce, la, vs], tau: [0.5, 1, 2], gamma: [0.1, 0.2]}], seeds: [0, 1]}`)
 	runSweep(t, o, event.Events{})
 	want := timeless(t, o.Out)
 
@@ -157,7 +158,8 @@ func TestSweepReusesHeads(t *testing.T) {
 		want       int
 	}{
 		{"the same again", `{grid: [{loss: [ce, la]}], seeds: [0, 1]}`, func() {}, 0},
-		{"another name and baseline", `{name: x, grid: [{loss: [ce, la]}], seeds: [0, 1], baseline: {loss: ce}}`, func() {}, 0},
+		{"another name and baseline", `{name: x, grid: [{loss: [ce, la]}], seeds: [0, 1], baseline: {loss: ce}}`,
+			func() {}, 0},
 		{"a loss more, one less", `{grid: [{loss: [la, cvs]}], seeds: [0, 1]}`, func() {}, 2},
 		{"a seed more", `{grid: [{loss: [ce, la]}], seeds: [0, 1, 2]}`, func() {}, 2},
 		{"a default spelled out", `{grid: [{loss: [ce, la], tau: 1}], seeds: [0, 1]}`, func() {}, 0},
@@ -172,7 +174,8 @@ func TestSweepReusesHeads(t *testing.T) {
 				}
 			}
 		}, 3}, // and cvs with seed 2
-		{"another setting that all share", `{grid: [{loss: [ce, la]}], seeds: [0, 1]}`, func() { o.Training.Epochs = 5 }, 4},
+		{"another setting that all share", `{grid: [{loss: [ce, la]}], seeds: [0, 1]}`,
+			func() { o.Training.Epochs = 5 }, 4},
 		{"other images", `{grid: [{loss: [ce, la]}], seeds: [0, 1]}`, func() { o.Data.Imbalance = "exp:20" }, 4},
 		{"selection", `{grid: [{loss: [ce, la]}], seeds: [0, 1], selection: cv}`, func() {}, 4},
 	} {
@@ -213,7 +216,8 @@ func TestSweepYAMLReproduces(t *testing.T) {
 }
 
 func TestSweepTrainsEveryLoss(t *testing.T) {
-	o, _ := sweepJob(t, "{grid: [{loss: ["+strings.Join(head.Losses(), ", ")+"]}, {kappa: ["+strings.Join(calib.Names(), ", ")+"]}]}")
+	losses, estimators := strings.Join(head.Losses(), ", "), strings.Join(calib.Names(), ", ")
+	o, _ := sweepJob(t, "{grid: [{loss: ["+losses+"]}, {kappa: ["+estimators+"]}]}")
 	s := runSweep(t, o, event.Events{})
 	if s.Failed() > 0 {
 		t.Errorf("%d heads failed: %q", s.Failed(), table(t, o.Out, run.HeadsFile)["error"])
@@ -232,10 +236,12 @@ func TestSweepOutlivesAFailure(t *testing.T) {
 		n := 0
 		s := runSweep(t, o, counted(&n))
 		heads := table(t, o.Out, run.HeadsFile)
-		if want := []string{"done", "failed", "done", "done", "done"}; s.Failed() != 1 || !slices.Equal(heads["status"], want) {
+		want := []string{"done", "failed", "done", "done", "done"}
+		if s.Failed() != 1 || !slices.Equal(heads["status"], want) {
 			t.Fatalf("status %q, want %q", heads["status"], want)
 		}
-		if heads["balanced_accuracy"][1] != "" || !strings.Contains(heads["error"][1], "diverged") || heads["error"][0] != "" {
+		if heads["balanced_accuracy"][1] != "" || !strings.Contains(heads["error"][1], "diverged") ||
+			heads["error"][0] != "" {
 			t.Errorf("the failed head: %q, %q", heads["balanced_accuracy"][1], heads["error"][1])
 		}
 		if n != trained {
@@ -245,17 +251,19 @@ func TestSweepOutlivesAFailure(t *testing.T) {
 	// Features that cannot be prepared for one head do not stop the others either.
 	o.Experiment = parse(t, `{grid: [{loss: [ce, la]}, {loss: ce, shrinkage: 1e-30}]}`)
 	s := runSweep(t, o, event.Events{})
-	if status := table(t, o.Out, run.HeadsFile)["status"]; s.Failed() != 1 || !slices.Equal(status, []string{"done", "done", "failed"}) {
+	status := table(t, o.Out, run.HeadsFile)["status"]
+	if s.Failed() != 1 || !slices.Equal(status, []string{"done", "done", "failed"}) {
 		t.Errorf("status %q", status)
 	}
 	o.Experiment = parse(t, `{grid: [{loss: ce, head: linear, lr: 1e38}]}`)
-	if _, err := engine.Sweep(t.Context(), o, event.Events{}); err == nil || !strings.Contains(err.Error(), "diverged") {
+	_, err := engine.Sweep(t.Context(), o, event.Events{})
+	if err == nil || !strings.Contains(err.Error(), "diverged") {
 		t.Errorf("a sweep in which every head failed ends with %v", err)
 	}
 }
 
-// A closed form has one epoch and no warm-up, whatever is asked for: it is recorded so, and points of a grid that differ
-// in nothing else are one head.
+// A closed form has one epoch and no warm-up, whatever is asked for: it is recorded so, and points of a grid that
+// differ in nothing else are one head.
 func TestClosedFormsHaveNoEpochs(t *testing.T) {
 	o, one := sweepJob(t, `{grid: [{loss: ncm, warmup: [0, 5], epochs: [5, 9]}], seeds: [0]}`)
 	n := 0
@@ -271,7 +279,8 @@ func TestClosedFormsHaveNoEpochs(t *testing.T) {
 		}
 	}
 	if r.Metrics.Epochs != 1 || len(read(t, r.Run, run.HistoryFile)) != 1 {
-		t.Errorf("metrics.json says %d epochs, history.jsonl %d", r.Metrics.Epochs, len(read(t, r.Run, run.HistoryFile)))
+		t.Errorf("metrics.json says %d epochs, history.jsonl %d", r.Metrics.Epochs,
+			len(read(t, r.Run, run.HistoryFile)))
 	}
 }
 
@@ -311,7 +320,8 @@ func TestSelectionNeverReadsTheTestSet(t *testing.T) {
 		if selected != 2 {
 			t.Errorf("%s: %d selected, want one for each loss: %q", selection, selected, before["selected"])
 		}
-		if !slices.Equal(before["selected"], after["selected"]) || !slices.Equal(beforeHeads["selection"], afterHeads["selection"]) {
+		if !slices.Equal(before["selected"], after["selected"]) ||
+			!slices.Equal(beforeHeads["selection"], afterHeads["selection"]) {
 			t.Errorf("%s: with other test labels\n%q\n%q\nare selected for\n%q\n%q", selection,
 				before["selected"], after["selected"], beforeHeads["selection"], afterHeads["selection"])
 		}
@@ -345,7 +355,8 @@ func TestSweepKeepsToItself(t *testing.T) {
 	if err != nil {
 		t.Fatalf("a finished sweep keeps its folder locked: %v", err)
 	}
-	if _, err := engine.Sweep(t.Context(), o, event.Events{}); err == nil || !strings.Contains(err.Error(), "another run") {
+	if _, err := engine.Sweep(t.Context(), o, event.Events{}); err == nil ||
+		!strings.Contains(err.Error(), "another run") {
 		t.Errorf("two sweeps in one folder: %v", err)
 	}
 	if err := lock.Close(); err != nil {
@@ -366,7 +377,8 @@ func TestSweepRefuses(t *testing.T) {
 		grid    string
 		wants   []string
 	}{
-		"value":     {good, `{grid: [{loss: ce}, {loss: [la, hinge]}]}`, []string{"grid, block 2", "{loss: hinge}", `"hinge" is none of ce,`}},
+		"value": {good, `{grid: [{loss: ce}, {loss: [la, hinge]}]}`,
+			[]string{"grid, block 2", "{loss: hinge}", `"hinge" is none of ce,`}},
 		"type":      {good, `{grid: [{epochs: many}]}`, []string{"grid, block 1", "epochs: many is no whole number"}},
 		"range":     {good, `{grid: [{loss: cvs, switch: [0, 1.5]}]}`, []string{"grid, block 1", "switch: 1.5"}},
 		"baseline":  {good, `{grid: [{loss: ce}], baseline: {loss: la}}`, []string{"baseline", "{loss: la}"}},

@@ -19,25 +19,25 @@ import (
 	"github.com/vitft/vitft/onnx/graph/onnxpb"
 )
 
-// Whatever the views and the calibration, the exported model alone says what the run says, and so does evaluate, from the
-// stores of the run or from none.
+// Whatever the views and the calibration, the exported model alone says what the run says, and so does evaluate, from
+// the stores of the run or from none.
 func TestViewsAndCalibrationReachTheExportedModel(t *testing.T) {
 	o := job(t)
 	calibrated := func(method string, folds int) engine.Calibration {
 		return engine.Calibration{Method: method, Folds: folds}
 	}
-	for name, change := range map[string]func(o *engine.FinetuneOptions){
-		"tta":           func(o *engine.FinetuneOptions) { o.Views.Test = 2 },
-		"views":         func(o *engine.FinetuneOptions) { o.Views.Train = 3 },
-		"views and tta": func(o *engine.FinetuneOptions) { o.Views = engine.Views{Train: 2, Test: 4} },
-		"temperature":   func(o *engine.FinetuneOptions) { o.Calibration = calibrated(metric.Temperature, 3) },
-		"classwise on val": func(o *engine.FinetuneOptions) {
+	for name, change := range map[string]func(o *options){
+		"tta":           func(o *options) { o.Views.Test = 2 },
+		"views":         func(o *options) { o.Views.Train = 3 },
+		"views and tta": func(o *options) { o.Views = engine.Views{Train: 2, Test: 4} },
+		"temperature":   func(o *options) { o.Calibration = calibrated(metric.Temperature, 3) },
+		"classwise on val": func(o *options) {
 			o.Calibration, o.Data.Val = calibrated(metric.Classwise, 0), "0.2"
 		},
-		"everything": func(o *engine.FinetuneOptions) {
+		"everything": func(o *options) {
 			o.Views, o.Calibration = engine.Views{Train: 4, Test: 2}, calibrated(metric.Classwise, 3)
 		},
-		"training set only": func(o *engine.FinetuneOptions) {
+		"training set only": func(o *options) {
 			o.Views.Test, o.Calibration, o.Data.Test = 3, calibrated(metric.Temperature, 0), ""
 		},
 	} {
@@ -49,8 +49,10 @@ func TestViewsAndCalibrationReachTheExportedModel(t *testing.T) {
 			checkModel(t, r.Run)
 			header, _, _ := strings.Cut(content(t, r.Run, run.PredictionsFile), "\n")
 			calibrated := o.Calibration.Method != ""
-			if got := strings.HasSuffix(header, ",confidence_before"); got != calibrated || (r.Metrics.Calibration != nil) != calibrated {
-				t.Errorf("predictions.csv has the columns %s, metrics.json the calibration %+v", header, r.Metrics.Calibration)
+			got := strings.HasSuffix(header, ",confidence_before")
+			if got != calibrated || (r.Metrics.Calibration != nil) != calibrated {
+				t.Errorf("predictions.csv has the columns %s, metrics.json the calibration %+v", header,
+					r.Metrics.Calibration)
 			}
 			e := evaluation(r.Run, o)
 			if e.Test == "" {
@@ -59,7 +61,8 @@ func TestViewsAndCalibrationReachTheExportedModel(t *testing.T) {
 			for name, cache := range map[string]string{"warm store": o.Features.Cache, "cold store": t.TempDir()} {
 				e.Features.Cache = cache
 				m := evaluate(t, e).Metrics
-				if m.NLL != r.Metrics.NLL || m.ECE != r.Metrics.ECE || m.BalancedAccuracy != r.Metrics.BalancedAccuracy {
+				if m.NLL != r.Metrics.NLL || m.ECE != r.Metrics.ECE ||
+					m.BalancedAccuracy != r.Metrics.BalancedAccuracy {
 					t.Errorf("%s: evaluate gives %+v, the run gave %+v", name, m, r.Metrics)
 				}
 				if encoded := m.Seconds.Encode > 0; encoded != (name == "cold store") {
@@ -122,7 +125,8 @@ func TestResumeWithViewsAndCalibration(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if temperature, err := f.Tensor("temperature"); err != nil || len(temperature.Shape) != 1 || temperature.Shape[0] != 4 {
+	temperature, err := f.Tensor("temperature")
+	if err != nil || len(temperature.Shape) != 1 || temperature.Shape[0] != 4 {
 		t.Errorf("tensor temperature: %+v, %v; want one value a class", temperature, err)
 	}
 }

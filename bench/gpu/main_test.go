@@ -36,8 +36,8 @@ func TestRun(t *testing.T) {
 		t.Skipf("cannot build vitft: %v: %s", err, out)
 	}
 	var report bytes.Buffer
-	err := measure(context.Background(), options{provider: onnx.CPU, vitft: vitft, seconds: 0.05, rounds: 1, images: 250,
-		quick: true}, &report)
+	o := options{provider: onnx.CPU, vitft: vitft, seconds: 0.05, rounds: 1, images: 250, quick: true}
+	err := measure(context.Background(), o, &report)
 	if err != nil {
 		t.Fatalf("%v\n%s", err, report.String())
 	}

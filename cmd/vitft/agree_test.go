@@ -30,9 +30,9 @@ type said struct {
 }
 
 // TestAllWaysAgree trains on Caltech-101 with a real ViT and asks about the test photos in every way there is: the run
-// itself, evaluate, predict, the Go API, the HTTP server, the exported file in Python's ONNX Runtime with Pillow. All of
-// them must name the same class for every photo, with the same probability up to 1e-4. In CI on a part of the photos;
-// with VITFT_ALL_PHOTOS=1 on all.
+// itself, evaluate, predict, the Go API, the HTTP server, the exported file in Python's ONNX Runtime with Pillow. All
+// of them must name the same class for every photo, with the same probability up to 1e-4. In CI on a part of the
+// photos; with VITFT_ALL_PHOTOS=1 on all.
 func TestAllWaysAgree(t *testing.T) {
 	if testing.Short() {
 		t.Skip("encodes 100 photos, and half of them five times more")
@@ -57,7 +57,8 @@ func TestAllWaysAgree(t *testing.T) {
 		}
 		return stdout
 	}
-	must(t, "finetune", "--backbone", backbone, "--train", train, "--test", test, "--out", run, "--cache", cache, "--calibration", "temperature", "--folds", "2")
+	must(t, "finetune", "--backbone", backbone, "--train", train, "--test", test, "--out", run, "--cache", cache,
+		"--calibration", "temperature", "--folds", "2")
 	must(t, "export", "--run", run, "--out", model, "--images", "50", "--cache", cache)
 
 	want := fromCSV(t, filepath.Join(run, "predictions.csv"))
@@ -70,7 +71,8 @@ func TestAllWaysAgree(t *testing.T) {
 	ways := map[string]func(t *testing.T) map[string]said{
 		"evaluate": func(t *testing.T) map[string]said {
 			out := filepath.Join(work, "evaluated.csv")
-			must(t, "evaluate", "--run", run, "--test", test, "--out", out, "--cache", filepath.Join(work, "empty cache"))
+			must(t, "evaluate", "--run", run, "--test", test, "--out", out,
+				"--cache", filepath.Join(work, "empty cache"))
 			return fromCSV(t, out)
 		},
 		"predict": func(t *testing.T) map[string]said {
@@ -192,7 +194,8 @@ func serving(t *testing.T, args ...string) (url string, stop func() (code int, s
 	r, w := io.Pipe()
 	ended := make(chan int, 1)
 	go func() {
-		ended <- execute(ctx, append([]string{"serve", "--addr", "127.0.0.1:0", "--provider", "cpu", "--log-format", "json", "--drain", "0s"}, args...), io.Discard, w)
+		serve := []string{"serve", "--addr", "127.0.0.1:0", "--provider", "cpu", "--log-format", "json", "--drain", "0s"}
+		ended <- execute(ctx, append(serve, args...), io.Discard, w)
 		w.Close()
 	}()
 	found, log := make(chan string, 1), make(chan string, 1)
@@ -227,7 +230,8 @@ func fromPython(t *testing.T, model string, paths []string) map[string]said {
 		t.Skip("VITFT_PYTHON names no Python with onnxruntime, numpy and Pillow (scripts/python.sh makes one)")
 	}
 	var stderr bytes.Buffer
-	cmd := exec.Command(python, append([]string{filepath.Join("..", "..", "engine", "testdata", "classify.py"), "metadata", model}, paths...)...)
+	script := filepath.Join("..", "..", "engine", "testdata", "classify.py")
+	cmd := exec.Command(python, append([]string{script, "metadata", model}, paths...)...)
 	cmd.Stderr = &stderr
 	text, err := cmd.Output()
 	if err != nil {

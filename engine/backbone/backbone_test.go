@@ -106,7 +106,8 @@ func TestImageSize(t *testing.T) {
 			}
 		}
 		p, _, err := findPreprocess(Options{Name: name, ImageSize: 56}, model, sum)
-		if err != nil || p.Width != 56 || p.Height != 56 || p.Resize != "exact" && p.ResizeTo != 56 || p.Validate() != nil {
+		if err != nil || p.Width != 56 || p.Height != 56 || p.Resize != "exact" && p.ResizeTo != 56 ||
+			p.Validate() != nil {
 			t.Errorf("%s: preprocessing for 56 pixels: %+v, %v", source, p, err)
 		}
 	}

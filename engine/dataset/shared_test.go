@@ -25,7 +25,8 @@ func TestSharedPhotos(t *testing.T) {
 			counts := train.Counts()
 			if len(train.Items) != c.trainItems || len(counts) != c.classes || slices.Max(counts) != c.largest ||
 				slices.Min(counts) != c.smallest {
-				t.Errorf("%d images, %d classes of %d…%d", len(train.Items), len(counts), slices.Max(counts), slices.Min(counts))
+				t.Errorf("%d images, %d classes of %d…%d", len(train.Items), len(counts), slices.Max(counts),
+					slices.Min(counts))
 			}
 			if c.imbalance != "" {
 				im, err := ParseImbalance(c.imbalance)

@@ -433,7 +433,8 @@ func TestHeadWithoutATensor(t *testing.T) {
 		must(t, err)
 		d := Folder(t.TempDir())
 		path := testkit.WriteFile(t, HeadFile.Path(d), b.Bytes())
-		if _, err := HeadFile.Read(d); err == nil || fault.Of(err) != fault.Data || !strings.Contains(err.Error(), path) {
+		if _, err := HeadFile.Read(d); err == nil || fault.Of(err) != fault.Data ||
+			!strings.Contains(err.Error(), path) {
 			t.Errorf("a head without %s: %v, want a data error", name, err)
 		}
 	}
