@@ -71,7 +71,7 @@ func TestSettingsMeanWhatIsWritten(t *testing.T) {
 		{name: "true is no number", file: "epochs: true\n", want: "epochs: true is no whole number"},
 		{name: "a negative seed", file: "seed: -1\n", want: "seed: -1 is no whole number from 0"},
 		{name: "a seed of 2^64", file: "seed: 18446744073709551616\n",
-			want: "seed: 1.8446744073709552e+19 is no whole number"},
+			want: "seed: 18446744073709552000 is too large"},
 		{name: "an explicit 0", file: "epochs: 0\n", want: "epochs: 0 is not"},
 		{name: "an explicit 0 as a flag", args: []string{"--epochs=0"}, want: "epochs: 0 is not"},
 		{name: "two documents", file: "epochs: 3\n---\nepochs: 4\n", want: "more than one YAML document"},
