@@ -156,7 +156,8 @@ func decode[T number](value any) (T, error) {
 
 // words say what is written for a type.
 var words = map[string]string{
-	"duration": "time with its unit, as in 1m30s", "float": "number", "uint": "whole number from 0", "int": "whole number",
+	"duration": "time with its unit, as in 1m30s", "float": "number", "uint": "whole number from 0",
+	"int": "whole number",
 }
 
 // text takes a string, or a number that stands for its own text; true and lists are no texts.
