@@ -187,7 +187,8 @@ func checkInvariance(t *testing.T, model []byte, image, total int, batches []int
 				}
 				for i := range n * e.Dim() {
 					if math.Float32bits(got[i]) != math.Float32bits(want[at*e.Dim()+i]) {
-						t.Fatalf("threads %d, batch %d, image %d: %v, want %v", threads, n, at+i/e.Dim(), got[i], want[at*e.Dim()+i])
+						t.Fatalf("threads %d, batch %d, image %d: %v, want %v", threads, n, at+i/e.Dim(), got[i],
+							want[at*e.Dim()+i])
 					}
 				}
 			}
@@ -260,9 +261,13 @@ func TestAppendHead(t *testing.T) {
 					n = 2
 				}
 				p, z, x := make([]float32, n*classes), make([]float32, n*classes), make([]float32, n*dim)
-				rows := func(d []float32, cols int) Tensor { return Tensor{Shape: []int64{int64(n), int64(cols)}, Data: d} }
+				rows := func(d []float32, cols int) Tensor {
+					return Tensor{Shape: []int64{int64(n), int64(cols)},
+						Data: d}
+				}
 				in := Tensor{Shape: []int64{int64(n), 3, 16, 16}, Data: fixturePixels(n)}
-				if err := s.Run(t.Context(), []Tensor{in}, []Tensor{rows(p, classes), rows(z, classes), rows(x, dim)}); err != nil {
+				if err := s.Run(t.Context(), []Tensor{in},
+					[]Tensor{rows(p, classes), rows(z, classes), rows(x, dim)}); err != nil {
 					t.Fatal(err)
 				}
 				for i := range n {
