@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/vitft/vitft/internal/testkit"
 	"github.com/vitft/vitft/onnx/graph"
 	"github.com/vitft/vitft/onnx/vision"
 )
@@ -35,15 +36,7 @@ func needRuntime(t testing.TB) Library {
 // sharedModel returns the backbone of the real ViT-Tiny, or skips the test.
 func sharedModel(t testing.TB) *graph.Model {
 	t.Helper()
-	dir := os.Getenv("VITFT_SHARED")
-	if dir == "" {
-		dir = "../../shared"
-	}
-	path := filepath.Join(dir, "models", "vit_tiny_patch16_224.onnx")
-	if _, err := os.Stat(path); err != nil {
-		t.Skipf("the shared ViT-Tiny is not here: %v", err)
-	}
-	m, err := graph.Read(path)
+	m, err := graph.Read(testkit.Model(t))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/vitft/vitft/internal/testkit"
 	"github.com/vitft/vitft/onnx/graph"
 )
 
@@ -18,19 +19,6 @@ func read(t testing.TB, name string) *graph.Model {
 		t.Fatal(err)
 	}
 	return m
-}
-
-// sharedModel returns the real ViT-Tiny, or skips the test.
-func sharedModel(t testing.TB) string {
-	dir := os.Getenv("VITFT_SHARED")
-	if dir == "" {
-		dir = "../../../shared"
-	}
-	path := filepath.Join(dir, "models", "vit_tiny_patch16_224.onnx")
-	if _, err := os.Stat(path); err != nil {
-		t.Skipf("the shared ViT-Tiny is not here: %v", err)
-	}
-	return path
 }
 
 func TestInspect(t *testing.T) {
@@ -256,7 +244,7 @@ func TestViewsHaveTextOfTheirOwn(t *testing.T) {
 }
 
 func TestSharedModel(t *testing.T) {
-	m, err := graph.Read(sharedModel(t))
+	m, err := graph.Read(testkit.Model(t))
 	if err != nil {
 		t.Fatal(err)
 	}
