@@ -61,7 +61,8 @@ func features(t *testing.T, b *Backbone, n int) []float32 {
 func TestKeyIsStable(t *testing.T) {
 	b := open(t, Options{})
 	k := b.Key()
-	if k.Provider != "cpu" || k.Dim != b.Session.Dim() || k.Backbone != b.SHA256 || k.View != "" || k.Validate() != nil {
+	if k.Provider != "cpu" || k.Dim != b.Session.Dim() || k.Backbone != b.SHA256 || k.View != "" ||
+		k.Validate() != nil {
 		t.Errorf("key %+v", k)
 	}
 	registers := filepath.Join("..", "..", "onnx", "vision", "testdata", "registers.onnx")
@@ -101,7 +102,8 @@ func TestOpenModel(t *testing.T) {
 	b := open(t, Options{})
 	m := b.Model.Clone()
 	dim := b.Session.Dim()
-	if err := vision.AppendHead(m, vision.Head{Classes: 2, Weight: make([]float32, 2*dim), Bias: make([]float32, 2)}); err != nil {
+	h := vision.Head{Classes: 2, Weight: make([]float32, 2*dim), Bias: make([]float32, 2)}
+	if err := vision.AppendHead(m, h); err != nil {
 		t.Fatal(err)
 	}
 	if err := m.Inline(); err != nil {

@@ -70,7 +70,8 @@ func TestEveryFileReadsBack(t *testing.T) {
 func TestForms(t *testing.T) {
 	d := finished(t)
 	for name, want := range map[string]string{
-		"config.yaml": "train: /secret/place/photos\nkappa: slope\nepochs: 3\nthreads: 0\nlr: 0\nseed: 0\nnesterov: false\n",
+		"config.yaml": "train: /secret/place/photos\nkappa: slope\nepochs: 3\nthreads: 0\nlr: 0\nseed: 0\n" +
+			"nesterov: false\n",
 		"history.jsonl": `{"epoch":1,"phase":"mla","loss":1.5,"lr":0.02,"seconds":0,"train":{"top1":0.5,"balanced_accuracy":null,"many":null,"medium":null,"few":null}}
 {"epoch":2,"phase":"cla","loss":1.25,"lr":0.01,"seconds":0,"train":{"top1":null,"balanced_accuracy":null,"many":null,"medium":null,"few":null},"val":{"top1":null,"balanced_accuracy":null,"many":null,"medium":null,"few":0.25}}
 {"epoch":3,"phase":"cla","loss":1,"lr":0,"seconds":0,"train":{"top1":null,"balanced_accuracy":null,"many":null,"medium":null,"few":null}}
