@@ -194,8 +194,8 @@ func serving(t *testing.T, args ...string) (url string, stop func() (code int, s
 	r, w := io.Pipe()
 	ended := make(chan int, 1)
 	go func() {
-		args := append([]string{"serve", "--addr=127.0.0.1:0", "--provider=cpu", "--log-format=json", "--drain=0s"}, args...)
-		ended <- execute(ctx, args, io.Discard, w)
+		serve := []string{"serve", "--addr=127.0.0.1:0", "--provider=cpu", "--log-format=json", "--drain=0s"}
+		ended <- execute(ctx, append(serve, args...), io.Discard, w)
 		w.Close()
 	}()
 	found, log := make(chan string, 1), make(chan string, 1)

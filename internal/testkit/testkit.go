@@ -51,21 +51,23 @@ func Model(t testing.TB) string {
 }
 
 // Unpacked is a path in the folder with caltech101 and cifar100, from VITFT_DATA or unpacked once for a checkout, into
-// its folder .vitft.
+// its folder .vitft/photos.
 func Unpacked(t testing.TB, name ...string) string {
 	t.Helper()
 	dir := os.Getenv("VITFT_DATA")
 	if dir == "" {
 		script := Shared(t, "unpack")
-		dir = filepath.Join(Root(), ".vitft", "data")
-		if _, err := os.Stat(filepath.Join(dir, "complete")); err != nil {
+		dir = filepath.Join(Root(), ".vitft", "photos")
+		if _, err := os.Stat(dir); err != nil {
 			part := fmt.Sprintf("%s.%d", dir, os.Getpid()) // tests of several packages may unpack at once
 			if out, err := exec.Command(script, part).CombinedOutput(); err != nil {
 				t.Fatalf("%s: %v\n%s", script, err, out)
 			}
-			WriteFile(t, filepath.Join(part, "complete"), nil)
 			if err := os.Rename(part, dir); err != nil { // another was first
 				os.RemoveAll(part)
+				if _, err := os.Stat(dir); err != nil {
+					t.Fatal(err)
+				}
 			}
 		}
 	}
