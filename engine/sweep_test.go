@@ -257,7 +257,7 @@ func TestSweepOutlivesAFailure(t *testing.T) {
 	}
 	o.Experiment = parse(t, `{grid: [{loss: ce, head: linear, lr: 1e38}]}`)
 	_, err := engine.Sweep(t.Context(), o, event.Events{})
-	if err == nil || !strings.Contains(err.Error(), "diverged") {
+	if err == nil || fault.Of(err) != fault.Config || !strings.Contains(err.Error(), "diverged") {
 		t.Errorf("a sweep in which every head failed ends with %v", err)
 	}
 }
