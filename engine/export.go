@@ -49,8 +49,8 @@ func (o *ExportOptions) Fields() []setting.Field {
 			"images to check the file on (default: the run's test images, else its training images)"),
 		setting.Number("images", &o.Images, 200, setting.AtLeast(1), "how many of them, at most"),
 		setting.Optional("near-tie", &o.NearTie, precision.Margin, setting.Within(0, 1, true),
-			"by how much surer the run may have "+
-				"been of its label where the file gives another (default: that of the precision, 0 for float32)"),
+			"by how much surer the run may have been of its label where the file gives another (default: that of the "+
+				"precision, 0 for float32)"),
 	}, fieldsOf(&o.Device, &o.Features)...)
 }
 

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"slices"
 	"strings"
 
 	"github.com/vitft/vitft/engine/backbone"
@@ -37,17 +38,23 @@ type FinetuneOptions struct {
 
 // Fields declares the settings.
 func (o *FinetuneOptions) Fields() []setting.Field {
-	return append(fieldsOf(&o.Data, &o.Backbone, &o.Device, &o.Features, &o.Views, &o.Calibration, &o.Training),
+	return append(slices.Concat(o.untrained(), o.Training.Fields()),
 		setting.Text("out", &o.Out, "run", nil,
 			"run folder; one that is there already is kept under another name").Here(),
 		setting.Flag("resume", &o.Resume, "go on with the interrupted run in --out").Here(),
 	)
 }
 
+// untrained are the fields of what comes before and after training.
+func (o *FinetuneOptions) untrained() []setting.Field {
+	return fieldsOf(&o.Data, &o.Backbone, &o.Device, &o.Features, &o.Views, &o.Calibration)
+}
+
 // complete fills in the defaults and reports everything that is wrong.
 func (o *FinetuneOptions) complete() error {
 	o.Training = o.Training.WithDefaults()
-	if err := errors.Join(setting.Complete(o.Fields()), o.Training.Validate()); err != nil {
+	setting.Fill(o.Fields())
+	if err := errors.Join(setting.Check(o.untrained()), o.Training.Validate()); err != nil {
 		return err
 	}
 	if o.Data.Train == "" {
@@ -67,7 +74,14 @@ type FinetuneResult struct {
 //
 // When ctx is cancelled the features encoded and the epochs trained so far are on disk, and the error wraps ctx.Err().
 func Finetune(ctx context.Context, o FinetuneOptions, ev event.Events) (_ *FinetuneResult, err error) {
-	defer func() { err = interruption(ctx, err, "go on with --resume") }()
+	begun := o.Resume // there is a folder to go on with
+	defer func() {
+		cure := "the same command goes on"
+		if begun {
+			cure = "go on with --resume"
+		}
+		err = interruption(ctx, err, cure)
+	}()
 	t := training{dir: run.Folder(cmp.Or(o.Out, "run"))}
 	ev = ev.Recording(&t.warnings)
 	if o.Resume {
@@ -95,6 +109,7 @@ func Finetune(ctx context.Context, o FinetuneOptions, ev event.Events) (_ *Finet
 			return nil, err
 		}
 		defer lock.Close()
+		begun = true
 	}
 	if err := t.encode(ctx, images); err != nil {
 		return nil, err

@@ -126,7 +126,8 @@ func Sweep(ctx context.Context, o SweepOptions, ev event.Events) (_ *SweepResult
 		return nil, err
 	}
 	if summary.Failed() == len(summary.Heads) {
-		return nil, fmt.Errorf("every head failed (%s); the first: %s", run.HeadsFile.Path(dir), summary.Heads[0].Error)
+		return nil, fault.Config.Errorf("every head failed (%s); the first: %s", run.HeadsFile.Path(dir),
+			summary.Heads[0].Error)
 	}
 	return &SweepResult{o.Out, summary}, nil
 }

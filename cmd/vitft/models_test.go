@@ -7,7 +7,6 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
-	"github.com/vitft/vitft/internal/testkit/ort"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -17,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/vitft/vitft/internal/testkit/ort"
 	"github.com/vitft/vitft/models"
 )
 

@@ -1,11 +1,12 @@
 package main
 
 import (
-	"github.com/vitft/vitft/internal/testkit/ort"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/vitft/vitft/internal/testkit/ort"
 )
 
 func TestReport(t *testing.T) {

@@ -2,7 +2,6 @@ package main
 
 import (
 	"bytes"
-	"github.com/vitft/vitft/internal/testkit/ort"
 	"io"
 	"net"
 	"net/http"
@@ -12,6 +11,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/vitft/vitft/internal/testkit/ort"
 )
 
 // The server answers with the labels of predict, loads a model anew at SIGHUP, asks for its token, and ends with exit

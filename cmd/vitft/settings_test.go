@@ -71,7 +71,7 @@ func TestSettingsMeanWhatIsWritten(t *testing.T) {
 		{name: "true is no number", file: "epochs: true\n", want: "epochs: true is no whole number"},
 		{name: "a negative seed", file: "seed: -1\n", want: "seed: -1 is no whole number from 0"},
 		{name: "a seed of 2^64", file: "seed: 18446744073709551616\n",
-			want: "seed: 1.8446744073709552e+19 is no whole number"},
+			want: "seed: 18446744073709552000 is too large"},
 		{name: "an explicit 0", file: "epochs: 0\n", want: "epochs: 0 is not"},
 		{name: "an explicit 0 as a flag", args: []string{"--epochs=0"}, want: "epochs: 0 is not"},
 		{name: "two documents", file: "epochs: 3\n---\nepochs: 4\n", want: "more than one YAML document"},
@@ -86,7 +86,7 @@ func TestSettingsMeanWhatIsWritten(t *testing.T) {
 			args := append([]string{"finetune", "--train", dir, "--out", filepath.Join(t.TempDir(), "run")}, c.args...)
 			if c.file != "" {
 				path := testkit.WriteFile(t, filepath.Join(t.TempDir(), "settings.yaml"), []byte(c.file))
-				args, c.want = append(args, "--config", path), strings.Replace(c.want, "epochs:", path+": epochs:", 0)
+				args = append(args, "--config", path)
 			}
 			if c.env != "" {
 				t.Setenv("VITFT_EPOCHS", c.env)
@@ -171,10 +171,11 @@ func TestSettingsAreDocumented(t *testing.T) {
 // settingsTable is docs/settings.md.
 func settingsTable(a *app, root *cobra.Command) string {
 	var b strings.Builder
-	b.WriteString("# Settings\n\nEvery flag is also a key of a YAML file for `--config` and, as `VITFT_…` in capitals with underscores, an environment variable. " +
-		"A flag wins over the environment, the environment over the file, the file over the default. A value is taken " +
-		"exactly as it is written or refused by its key. " +
-		"A file may hold the keys of any command; one that belongs to none is refused. This page is written by `go test ./cmd/vitft -run Documented -update`.\n")
+	b.WriteString("# Settings\n\nEvery flag is also a key of a YAML file for `--config` and, as `VITFT_…` in " +
+		"capitals with underscores, an environment variable. A flag wins over the environment, the environment over " +
+		"the file, the file over the default. A value is taken exactly as it is written or refused by its key. A file " +
+		"may hold the keys of any command; one that belongs to none is refused. This page is written by " +
+		"`go test ./cmd/vitft -run Documented -update`.\n")
 	seen := map[string]bool{}
 	for _, c := range append([]*cobra.Command{root}, root.Commands()...) {
 		fields := a.fields[c]

@@ -4,11 +4,12 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"github.com/vitft/vitft/internal/testkit/ort"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/vitft/vitft/internal/testkit/ort"
 )
 
 func experiment(t *testing.T, text string) string {

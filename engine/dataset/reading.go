@@ -47,8 +47,8 @@ func read(source string, training bool) (*reading, error) {
 		return readIDX(source)
 	}
 	return nil, &SourceError{Source: source, Err: errors.New(
-		"not a data source: give a folder of class folders, a .csv or .jsonl manifest, " +
-			"or an IDX file named …images-idx3-ubyte[.gz]")}
+		"not a data source: give a folder of class folders, a .csv or .jsonl manifest, or an IDX file named " +
+			"…images-idx3-ubyte[.gz]")}
 }
 
 // dataset turns labels into classes.

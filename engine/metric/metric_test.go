@@ -187,8 +187,8 @@ func TestColumns(t *testing.T) {
 		}
 	}
 	if got, want := strings.Join(keys, " "),
-		"top1 balanced_accuracy many medium few worst_class ece ece_many ece_medium ece_few nll "+
-			"ece_before ece_before_many ece_before_medium ece_before_few nll_before"; got != want {
+		"top1 balanced_accuracy many medium few worst_class ece ece_many ece_medium ece_few nll ece_before "+
+			"ece_before_many ece_before_medium ece_before_few nll_before"; got != want {
 		t.Errorf("columns %s, want %s", got, want)
 	}
 	if !slices.Equal(before, keys[11:]) {

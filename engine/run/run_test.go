@@ -1,6 +1,7 @@
 package run
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"math"
@@ -14,6 +15,7 @@ import (
 	"github.com/vitft/vitft/engine/event"
 	"github.com/vitft/vitft/engine/fault"
 	"github.com/vitft/vitft/engine/internal/atomicfile"
+	"github.com/vitft/vitft/engine/safetensors"
 	"github.com/vitft/vitft/engine/setting"
 	"github.com/vitft/vitft/head"
 	"github.com/vitft/vitft/internal/testkit"
@@ -68,7 +70,8 @@ func TestEveryFileReadsBack(t *testing.T) {
 func TestForms(t *testing.T) {
 	d := finished(t)
 	for name, want := range map[string]string{
-		"config.yaml": "train: /secret/place/photos\nkappa: slope\nepochs: 3\nthreads: 0\nlr: 0\nseed: 0\nnesterov: false\n",
+		"config.yaml": "train: /secret/place/photos\nkappa: slope\nepochs: 3\nthreads: 0\nlr: 0\nseed: 0\n" +
+			"nesterov: false\n",
 		"history.jsonl": `{"epoch":1,"phase":"mla","loss":1.5,"lr":0.02,"seconds":0,"train":{"top1":0.5,"balanced_accuracy":null,"many":null,"medium":null,"few":null}}
 {"epoch":2,"phase":"cla","loss":1.25,"lr":0.01,"seconds":0,"train":{"top1":null,"balanced_accuracy":null,"many":null,"medium":null,"few":null},"val":{"top1":null,"balanced_accuracy":null,"many":null,"medium":null,"few":0.25}}
 {"epoch":3,"phase":"cla","loss":1,"lr":0,"seconds":0,"train":{"top1":null,"balanced_accuracy":null,"many":null,"medium":null,"few":null}}
@@ -407,6 +410,33 @@ func TestMissingAndDamagedFiles(t *testing.T) {
 		must(t, HeadFile.Write(d, h))
 		if _, err := HeadFile.Read(d); err == nil || !strings.Contains(err.Error(), "do not fit together") {
 			t.Errorf("a head with wrong %s: %v", what, err)
+		}
+	}
+}
+
+// A head that lacks a tensor is refused, whichever it is.
+func TestHeadWithoutATensor(t *testing.T) {
+	h := Head{Head: &head.Head{Classes: 2, Dim: 3, W: make([]float32, 6), B: make([]float32, 2),
+		Mean: make([]float32, 3), InvStd: make([]float32, 3)}}
+	h.Scaling.Temperature = []float64{1.25, 0.8}
+	whole := Folder(t.TempDir())
+	must(t, HeadFile.Write(whole, h))
+	back, err := HeadFile.Read(whole)
+	if err != nil || !reflect.DeepEqual(back, h) {
+		t.Fatalf("read back %+v, %v", back, err)
+	}
+	for _, name := range []string{"weight", "bias", "mean", "inv_std"} {
+		f, err := safetensors.Read(HeadFile.Path(whole))
+		must(t, err)
+		f.Tensors = slices.DeleteFunc(f.Tensors, func(t safetensors.Tensor) bool { return t.Name == name })
+		var b bytes.Buffer
+		_, err = f.WriteTo(&b)
+		must(t, err)
+		d := Folder(t.TempDir())
+		path := testkit.WriteFile(t, HeadFile.Path(d), b.Bytes())
+		if _, err := HeadFile.Read(d); err == nil || fault.Of(err) != fault.Data ||
+			!strings.Contains(err.Error(), path) {
+			t.Errorf("a head without %s: %v, want a data error", name, err)
 		}
 	}
 }
