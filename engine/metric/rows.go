@@ -130,15 +130,8 @@ var Rows = []Row{
 
 // Headline are the rows as they are shown to readers: those that lead first.
 func Headline() []Row {
-	var lead, others []Row
-	for _, r := range Rows {
-		if r.Lead {
-			lead = append(lead, r)
-		} else {
-			others = append(others, r)
-		}
-	}
-	return append(lead, others...)
+	others := slices.DeleteFunc(slices.Clone(Rows), func(r Row) bool { return r.Lead })
+	return append(slices.DeleteFunc(slices.Clone(Rows), func(r Row) bool { return !r.Lead }), others...)
 }
 
 func worst(s *Sample) float64 {

@@ -57,7 +57,8 @@ func moreFrequent(a, b metric.ClassMetrics) int { return cmp.Compare(b.TrainCoun
 func (r *page) ClassPlot() template.HTML {
 	order := r.byFrequency()
 	classes := len(order)
-	above, below := newPlot("", "training images"), newPlot("class, by number of training images", "accuracy")
+	above, below := stacked("class, by number of training images", "training images", "accuracy", 0.3,
+		float64(classes)+0.7)
 	limit(&below.Y, 0, 1)
 
 	runs := min(classes, singleMarks)
@@ -100,10 +101,6 @@ func (r *page) ClassPlot() template.HTML {
 
 	limit(&above.Y, 0, math.Log10(most)*1.05)
 	above.Y.Tick.Marker = powers(most)
-	for _, p := range []*plot.Plot{above, below} {
-		limit(&p.X, 0.3, float64(classes)+0.7)
-	}
-	above.X.Tick.Marker = plot.ConstantTicks{}
 	height := vg.Length(230)
 	if classes <= namedClasses {
 		longest := 24 // characters
@@ -167,22 +164,18 @@ func confidenceBefore(p prediction) float64 { return float64(p.Before) }
 // Reliability is the diagrams of all samples and of the groups by true class, in the bins that the ECE of metrics.json
 // is computed in; before calibration too where there was one.
 func (r *page) Reliability() []reliabilities {
-	m := &r.metrics
-	after := reliabilities{Diagrams: r.diagrams(m.ECE, m.Groups, "", confidence)}
-	c := m.Calibration
-	if c == nil {
-		return []reliabilities{after}
+	after := r.diagrams(r.metrics.Uncalibrated(), "", confidence)
+	if r.Before == nil {
+		return []reliabilities{{"", after}}
 	}
-	after.When = "After calibration"
-	before := r.diagrams(c.Before.ECE, c.Before.Groups, " before calibration", confidenceBefore)
-	return []reliabilities{{"Before calibration", before}, after}
+	before := r.diagrams(*r.Before, " before calibration", confidenceBefore)
+	return []reliabilities{{"Before calibration", before}, {"After calibration", after}}
 }
 
-func (r *Run) diagrams(ece metric.Number, groups metric.Groups, when string,
-	of func(prediction) float64) []reliability {
-	list := []reliability{r.diagram("all classes", when, ece, ink, r.bins(of, calib.Shots()...))}
+func (r *Run) diagrams(u metric.Uncalibrated, when string, of func(prediction) float64) []reliability {
+	list := []reliability{diagram("all classes", when, u.ECE, ink, r.bins(of, calib.Shots()...))}
 	for _, g := range calib.Shots() {
-		list = append(list, r.diagram(g.String(), when, groups[g].ECE, groupRoles[g], r.bins(of, g)))
+		list = append(list, diagram(g.String(), when, u.Groups[g].ECE, groupRoles[g], r.bins(of, g)))
 	}
 	return list
 }
@@ -199,7 +192,7 @@ func (r *Run) bins(of func(prediction) float64, groups ...calib.Shot) []calib.Bi
 	return calib.EqualWidth(confidence, hit, metric.Bins, 0, 1)
 }
 
-func (r *Run) diagram(name, when string, ece metric.Number, colour role, bins []calib.Bin) reliability {
+func diagram(name, when string, ece metric.Number, colour role, bins []calib.Bin) reliability {
 	d := reliability{Name: name, ECE: ece.Text(4)}
 	most := 0
 	for _, b := range bins {
@@ -209,11 +202,8 @@ func (r *Run) diagram(name, when string, ece metric.Number, colour role, bins []
 	if d.Samples == 0 {
 		return d
 	}
-	above, below := newPlot("", "accuracy"), newPlot("confidence", "share")
+	above, below := stacked("confidence", "accuracy", "share", 0, 1)
 	limit(&above.Y, 0, 1)
-	limit(&above.X, 0, 1)
-	limit(&below.X, 0, 1)
-	above.X.Tick.Marker = plot.ConstantTicks{}
 	top := float64(most) / float64(d.Samples)
 	limit(&below.Y, 0, top)
 	below.Y.Tick.Marker = plot.ConstantTicks{{Value: 0, Label: "0"}, {Value: top, Label: fmt.Sprintf("%.2f", top)}}

@@ -222,12 +222,8 @@ func count(n int, one, several string) string {
 
 // source is the last two elements of a path: what tells data sets apart.
 func source(path string) string {
-	path = filepath.ToSlash(path)
-	parts := strings.Split(strings.Trim(path, "/"), "/")
-	if len(parts) > 2 {
-		parts = parts[len(parts)-2:]
-	}
-	return strings.Join(parts, "/")
+	parts := strings.Split(strings.Trim(filepath.ToSlash(path), "/"), "/")
+	return strings.Join(parts[max(0, len(parts)-2):], "/")
 }
 
 // shorten cuts a text to n characters.

@@ -76,6 +76,15 @@ func newPlot(x, y string) *plot.Plot {
 	return p
 }
 
+// stacked are two plots over one horizontal axis, which the lower one names.
+func stacked(x, yAbove, yBelow string, low, high float64) (above, below *plot.Plot) {
+	above, below = newPlot("", yAbove), newPlot(x, yBelow)
+	limit(&above.X, low, high)
+	limit(&below.X, low, high)
+	above.X.Tick.Marker = plot.ConstantTicks{}
+	return above, below
+}
+
 // limit sets the range of an axis, which is never empty.
 func limit(a *plot.Axis, low, high float64) {
 	low, high = min(low, high), max(low, high)

@@ -45,13 +45,7 @@ func (s *Sweep) baseline() *configuration {
 // whatever their rank. Those of which no head was trained come last.
 func (s *Sweep) ranked(most int) []*configuration {
 	list := slices.Clone(s.configurations)
-	accuracy := func(c *configuration) float64 {
-		if v := c.balanced().Mean; drawable(v) {
-			return v
-		}
-		return math.Inf(-1)
-	}
-	slices.SortStableFunc(list, func(a, b *configuration) int { return cmp.Compare(accuracy(b), accuracy(a)) })
+	slices.SortStableFunc(list, func(a, b *configuration) int { return cmp.Compare(b.balanced().Mean, a.balanced().Mean) })
 	kept := list[:0]
 	for i, c := range list {
 		if i < most || c.Baseline || c.Selected {

@@ -132,18 +132,30 @@ func (s *Sweep) curve(v varying, alike []varying, description string) template.H
 	if label == "switch" {
 		label = "switch (fraction of the epochs)"
 	}
-	above, below := newPlot("", "balanced"), newPlot(label, "accuracy")
-	at := s.settingAxis(v, alike, above, below)
-
-	all, groups := extentOf(), extentOf()
+	values, all, groups := extentOf(), extentOf(), extentOf()
 	for _, w := range alike {
 		for _, p := range w.points {
+			values.add(p.value)
 			b := p.balanced()
 			all.add(b.Mean-orZero(b.Std), b.Mean+orZero(b.Std))
 			for _, g := range calib.Shots() {
 				groups.add(p.Metrics[g.String()].Mean)
 			}
 		}
+	}
+	at := func(v float64) float64 { return v }
+	wide := values.low > 0 && values.high/values.low >= wideRange
+	if wide {
+		at = math.Log10
+	}
+	margin := 0.03 * (at(values.high) - at(values.low))
+	above, below := stacked(label, "balanced", "accuracy", at(values.low)-margin, at(values.high)+margin)
+	if wide {
+		var ticks plot.ConstantTicks
+		for _, p := range v.points {
+			ticks = append(ticks, plot.Tick{Value: at(p.value), Label: strconv.FormatFloat(p.value, 'g', 3, 64)})
+		}
+		below.X.Tick.Marker = ticks
 	}
 	all.axis(&above.Y, 0.05)
 	groups.axis(&below.Y, 0.05)
@@ -173,30 +185,6 @@ func (s *Sweep) curve(v varying, alike []varying, description string) template.H
 		below.Add(polyline{points, line(groupRoles[g], 1.6, groupDashes[g])})
 	}
 	return render(description, 440, panel{above, 150}, panel{below, 170})
-}
-
-// settingAxis sets the horizontal axis, which all curves alike share, and returns where a value is on it.
-func (s *Sweep) settingAxis(v varying, alike []varying, above, below *plot.Plot) func(float64) float64 {
-	all := extentOf()
-	for _, w := range alike {
-		all.add(w.points[0].value, w.points[len(w.points)-1].value)
-	}
-	at := func(v float64) float64 { return v }
-	wide := all.low > 0 && all.high/all.low >= wideRange
-	if wide {
-		at = math.Log10
-	}
-	extentOf(at(all.low), at(all.high)).axis(&above.X, 0.03)
-	extentOf(at(all.low), at(all.high)).axis(&below.X, 0.03)
-	above.X.Tick.Marker = plot.ConstantTicks{}
-	if wide {
-		var ticks plot.ConstantTicks
-		for _, p := range v.points {
-			ticks = append(ticks, plot.Tick{Value: at(p.value), Label: strconv.FormatFloat(p.value, 'g', 3, 64)})
-		}
-		below.X.Tick.Marker = ticks
-	}
-	return at
 }
 
 func orZero(v float64) float64 {

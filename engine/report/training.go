@@ -10,6 +10,7 @@ import (
 	"gonum.org/v1/gonum/stat"
 	"gonum.org/v1/plot"
 	"gonum.org/v1/plot/plotter"
+	"gonum.org/v1/plot/vg"
 	"gonum.org/v1/plot/vg/draw"
 
 	"github.com/vitft/vitft/calib"
@@ -134,13 +135,6 @@ func (r *Run) epochAxis(p *plot.Plot) {
 	}
 }
 
-func valueOf(v *float64) float64 {
-	if v == nil {
-		return math.NaN()
-	}
-	return *v
-}
-
 // LossPlot is the loss that is trained with.
 func (r *page) LossPlot() template.HTML {
 	return r.curves("Training loss over the epochs", "training loss (nats)", false,
@@ -159,11 +153,15 @@ func (r *page) AccuracyPlot() template.HTML {
 	if r.Validated() {
 		of = func(e head.Epoch) head.Accuracy { return *cmp.Or(e.Val, new(head.Accuracy)) }
 	}
+	nan := math.NaN()
+	curveOf := func(colour role, width vg.Length, dashes []vg.Length, value func(head.Accuracy) *float64) curve {
+		return curve{line(colour, width, dashes), false, func(e head.Epoch) float64 { return *cmp.Or(value(of(e)), &nan) }}
+	}
 	return r.curves("Accuracy over the epochs: balanced, and of the groups", "accuracy", true,
-		curve{line(many, 1.4, groupDashes[0]), false, func(e head.Epoch) float64 { return valueOf(of(e).Many) }},
-		curve{line(medium, 1.4, groupDashes[1]), false, func(e head.Epoch) float64 { return valueOf(of(e).Medium) }},
-		curve{line(few, 1.4, groupDashes[2]), false, func(e head.Epoch) float64 { return valueOf(of(e).Few) }},
-		curve{line(ink, 1.8, nil), false, func(e head.Epoch) float64 { return valueOf(of(e).Balanced) }})
+		curveOf(many, 1.4, groupDashes[0], func(a head.Accuracy) *float64 { return a.Many }),
+		curveOf(medium, 1.4, groupDashes[1], func(a head.Accuracy) *float64 { return a.Medium }),
+		curveOf(few, 1.4, groupDashes[2], func(a head.Accuracy) *float64 { return a.Few }),
+		curveOf(ink, 1.8, nil, func(a head.Accuracy) *float64 { return a.Balanced }))
 }
 
 // Validated says whether accuracy is measured on a validation set.

@@ -1,6 +1,7 @@
 package run
 
 import (
+	"cmp"
 	"encoding/json"
 	"runtime"
 	"runtime/debug"
@@ -46,20 +47,11 @@ func Here() Environment {
 		Cores: runtime.NumCPU()}
 }
 
-// Version is the version of this module, or "devel" with the commit it was built from, as far as the build recorded
-// them.
+// Version is the version of this module, which Go makes of the commit where there is no tag, or "devel" where the build
+// recorded none.
 func Version() string {
-	info, ok := debug.ReadBuildInfo()
-	if !ok {
-		return "devel"
-	}
-	if v := info.Main.Version; v != "" && v != "(devel)" {
-		return v
-	}
-	for _, s := range info.Settings {
-		if s.Key == "vcs.revision" {
-			return "devel-" + s.Value
-		}
+	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "(devel)" {
+		return cmp.Or(info.Main.Version, "devel")
 	}
 	return "devel"
 }

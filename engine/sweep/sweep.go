@@ -196,7 +196,7 @@ func (p *parser) block(n *yaml.Node, where string) Block {
 		for _, item := range items {
 			item = resolved(item)
 			var v any
-			if item.Kind != yaml.ScalarNode || item.Tag == "!!null" || item.Decode(&v) != nil || !scalar(v) {
+			if !slices.Contains(scalars, item.ShortTag()) || item.Decode(&v) != nil {
 				p.fault(item, "%s: %s: each value is a text, a number, true or false", where, key)
 				return
 			}
@@ -211,13 +211,8 @@ func (p *parser) block(n *yaml.Node, where string) Block {
 	return b
 }
 
-func scalar(v any) bool {
-	switch v.(type) {
-	case string, bool, int, uint64, float64:
-		return true
-	}
-	return false
-}
+// scalars are what YAML calls a text, a truth value and numbers.
+var scalars = []string{"!!str", "!!bool", "!!int", "!!float"}
 
 // resolved follows an alias.
 func resolved(n *yaml.Node) *yaml.Node {
