@@ -27,8 +27,9 @@ func Calibrations() []string { return []string{NoCalibration, Temperature, Class
 
 // Calibrate fits temperatures to logits [N, C] of images that what gave them had not seen. Classes count alike, as they
 // do in the balanced accuracy that heads are made for; images of a class that is to be left out do not count at all.
-func Calibrate(method, fittedOn string, logits []float32, labels []int, classes int, leftOut func(class int) bool, ev event.Events) (Fit, error) {
-	f := Fit{Method: method, FittedOn: fittedOn}
+func Calibrate(method, fittedOn string, logits []float32, labels []int, classes int, leftOut func(class int) bool,
+	ev event.Events) (f Fit, err error) {
+	f = Fit{Method: method, FittedOn: fittedOn}
 	fit, temperatures := calib.FitTemperature, 1
 	if method == Classwise {
 		fit, temperatures = calib.FitClasswise, classes
@@ -42,17 +43,17 @@ func Calibrate(method, fittedOn string, logits []float32, labels []int, classes 
 		wrong = wrong || weights[i] > 0 && vec.Argmax(logits[i*classes:(i+1)*classes]) != y
 	}
 	if !wrong { // the likelihood would be best at no doubt at all
-		ev.Warn("nothing to calibrate on: every image that was held back is classified rightly; probabilities stay as they are",
-			"images", len(labels))
+		ev.Warn("nothing to calibrate on: every image that was held back is classified rightly; "+
+			"probabilities stay as they are", "images", len(labels))
 		f.Scaling.Temperature = slices.Repeat([]float64{1}, temperatures)
 		return f, nil
 	}
-	var err error
 	if f.Scaling, err = fit(logits, classes, labels, weights); err != nil {
 		return f, fmt.Errorf("calibrate: %w", err)
 	}
 	t := f.Scaling.Temperature
-	ev.Info("calibrated", "method", method, "fitted on", fittedOn, "smallest temperature", slices.Min(t), "largest", slices.Max(t))
+	ev.Info("calibrated", "method", method, "fitted on", fittedOn, "smallest temperature", slices.Min(t),
+		"largest", slices.Max(t))
 	return f, nil
 }
 

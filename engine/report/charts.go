@@ -96,11 +96,21 @@ func (r *page) ClassPlot() template.HTML {
 	}
 	above.Add(columns)
 	below.Add(stems)
-	r.addGroupMeans(below)
+	group := 0.5 // where the next begins
+	for _, g := range r.metrics.Groups {
+		if a := float64(g.Accuracy); drawable(a) && g.Classes > 0 {
+			below.Add(segment(group, a, group+float64(g.Classes), a, dashed(ink)))
+		}
+		group += float64(g.Classes)
+	}
 	below.Add(dots)
 
 	limit(&above.Y, 0, math.Log10(most)*1.05)
-	above.Y.Tick.Marker = powers(most)
+	var powers plot.ConstantTicks
+	for v := 1.0; v <= most; v *= 10 {
+		powers = append(powers, plot.Tick{Value: math.Log10(v), Label: strconv.FormatFloat(v, 'f', -1, 64)})
+	}
+	above.Y.Tick.Marker = powers
 	height := vg.Length(230)
 	if classes <= namedClasses {
 		longest := 24 // characters
@@ -120,27 +130,6 @@ func (r *page) ClassPlot() template.HTML {
 	}
 	return render("Number of training images and accuracy of each class, classes with most training images first", 900,
 		panel{above, 115}, panel{below, height})
-}
-
-// addGroupMeans draws each group's accuracy over its classes.
-func (r *Run) addGroupMeans(p *plot.Plot) {
-	from := 0
-	for _, g := range r.metrics.Groups {
-		to := from + g.Classes
-		if a := float64(g.Accuracy); drawable(a) && g.Classes > 0 {
-			p.Add(segment(float64(from)+0.5, a, float64(to)+0.5, a, dashed(ink)))
-		}
-		from = to
-	}
-}
-
-// powers marks 1, 10, 100, … up to most on an axis of logarithms; a narrow range gets its top too.
-func powers(most float64) plot.ConstantTicks {
-	var ticks plot.ConstantTicks
-	for v := 1.0; v <= most; v *= 10 {
-		ticks = append(ticks, plot.Tick{Value: math.Log10(v), Label: strconv.FormatFloat(v, 'f', -1, 64)})
-	}
-	return ticks
 }
 
 // reliabilities are the diagrams of one kind of confidence.

@@ -36,19 +36,16 @@ import (
 // Save writes the report of the finished run or sweep in the folder dir into that folder, and returns its path.
 func Save(dir string) (path string, err error) {
 	d := run.Folder(dir)
-	path = run.ReportFile.Path(d)
+	var page interface{ Write(io.Writer) error }
 	if run.SweepFile.Exists(d) {
-		s, err := LoadSweep(dir)
-		if err != nil {
-			return "", err
-		}
-		return path, save(d, s.Write)
+		page, err = LoadSweep(dir)
+	} else {
+		page, err = Load(dir)
 	}
-	r, err := Load(dir)
 	if err != nil {
 		return "", err
 	}
-	return path, r.Save()
+	return run.ReportFile.Path(d), save(d, page.Write)
 }
 
 func save(dir run.Folder, write func(io.Writer) error) error {

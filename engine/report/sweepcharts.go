@@ -60,12 +60,10 @@ func (s *Sweep) comparisons() []comparison {
 	rows := slices.DeleteFunc(s.ranked(mostRows), func(c *configuration) bool { return !drawable(c.balanced().Mean) })
 	var list []comparison
 	figures := (len(rows) + chartRows - 1) / chartRows
-	from := 1
 	for i := range figures {
-		part := rows[i*len(rows)/figures : (i+1)*len(rows)/figures]
-		to := from + len(part)
-		list = append(list, comparison{from, to - 1, s.differenceChart(part, rows), s.detailChart(part, rows)})
-		from = to
+		from, to := i*len(rows)/figures, (i+1)*len(rows)/figures
+		part := rows[from:to]
+		list = append(list, comparison{from + 1, to, s.differenceChart(part, rows), s.detailChart(part, rows)})
 	}
 	return list
 }

@@ -6,7 +6,6 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"math"
 	"runtime"
 	"slices"
@@ -116,9 +115,16 @@ func (t *Trainer) Run(ctx context.Context) (func(configuration int, seed uint64)
 			return nil, err
 		}
 		for _, p := range group {
-			if err := t.keep(p); err != nil {
+			if p.Error == "" {
+				t.Events.Info("head", "configuration", p.name, "seed", p.Seed,
+					"balanced accuracy", p.Metrics.BalancedAccuracy.Text(4))
+			} else {
+				t.Events.Warn("a head failed", "configuration", p.name, "seed", p.Seed, "reason", p.Error)
+			}
+			if err := t.Keep(p.Head); err != nil {
 				return nil, err
 			}
+			p.result = nil
 			done[p.place] = p.Head
 			t.Events.Report(event.Sweep, t.Name, len(done), total)
 		}
@@ -127,7 +133,8 @@ func (t *Trainer) Run(ctx context.Context) (func(configuration int, seed uint64)
 }
 
 func (t *Trainer) pending(at place, c Configuration) (*pendingHead, error) {
-	text, err := json.Marshal(map[string]any{"settings": c.Settings, "seed": at.seed, "data": t.Identity}) // with sorted keys
+	of := map[string]any{"settings": c.Settings, "seed": at.seed, "data": t.Identity}
+	text, err := json.Marshal(of) // with sorted keys
 	if err != nil {
 		return nil, err
 	}
@@ -206,11 +213,13 @@ func (t *Trainer) judge(ctx context.Context, p *pendingHead) error {
 	var err error
 	if t.outOfFold() {
 		unseen, err = head.OutOfFold(ctx, t.Learn, t.Held.X, p.settings, t.Folds)
-		if err != nil && ctx.Err() == nil && !isRuntime(err) {
+		switch {
+		case err == nil:
+		case ctx.Err() != nil || isRuntime(err):
+			return err
+		default:
 			p.Error = err.Error()
 			return nil
-		} else if err != nil {
-			return err
 		}
 		if t.Selection == SelectCV {
 			p.Selection = new(calib.BalancedAccuracy(unseen, labels, t.Learn.Classes))
@@ -230,7 +239,8 @@ func (t *Trainer) judge(ctx context.Context, p *pendingHead) error {
 	if t.Method != metric.NoCalibration {
 		// Of a class of one image every fold's head has seen that image.
 		leftOut := func(class int) bool { return t.Val.Y == nil && counts[class] == 1 }
-		if fit, err = metric.Calibrate(t.Method, fittedOn, unseen, labels, len(counts), leftOut, event.Events{}); err != nil {
+		fit, err = metric.Calibrate(t.Method, fittedOn, unseen, labels, len(counts), leftOut, event.Events{})
+		if err != nil {
 			return err
 		}
 	}
@@ -242,30 +252,19 @@ func (t *Trainer) judge(ctx context.Context, p *pendingHead) error {
 		return err
 	}
 	m := fit.Measure(z, t.Test.Y, t.Classes, counts)
-	m.Split, m.Loss, m.Epochs, m.SwitchEpoch, m.Seed = "test", p.settings.Loss, p.settings.Epochs, p.settings.SwitchEpoch(), p.Seed
-	m.Seconds = metric.Seconds{
-		Encode: metric.Number(math.NaN()), Train: metric.Number(p.Seconds.Train), Evaluate: metric.Number(time.Since(begin).Seconds()),
-	}
-	p.Metrics = &m
-	for i := range t.Test.Y {
-		p.Predicted = append(p.Predicted, vec.Argmax(z[i*h.Classes:(i+1)*h.Classes]))
+	m.Split, m.Loss, m.Seed = "test", p.settings.Loss, p.Seed
+	m.Epochs, m.SwitchEpoch = p.settings.Epochs, p.settings.SwitchEpoch()
+	for z := range slices.Chunk(z, h.Classes) {
+		p.Predicted = append(p.Predicted, vec.Argmax(z))
 	}
 	p.Seconds.Evaluate = time.Since(begin).Seconds()
+	m.Seconds = metric.Seconds{Encode: metric.Number(math.NaN()), Train: metric.Number(p.Seconds.Train),
+		Evaluate: metric.Number(p.Seconds.Evaluate)}
+	p.Metrics = &m
 	return nil
 }
 
 func (t *Trainer) logits(h *head.Head, d head.Data) ([]float32, error) {
 	z := make([]float32, len(d.Y)*d.Classes)
 	return z, h.Logits(t.Gemm, d.X, z)
-}
-
-// keep writes a head down.
-func (t *Trainer) keep(p *pendingHead) error {
-	if p.Error == "" {
-		t.Events.Info("head", "configuration", p.name, "seed", p.Seed, "balanced accuracy", fmt.Sprintf("%.4f", p.Metrics.BalancedAccuracy))
-	} else {
-		t.Events.Warn("a head failed", "configuration", p.name, "seed", p.Seed, "reason", p.Error)
-	}
-	p.result = nil
-	return t.Keep(p.Head)
 }
