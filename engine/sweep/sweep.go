@@ -1,12 +1,12 @@
-// Package sweep is the bookkeeping of experiments: it reads an experiment file, expands its grid into configurations,
-// and turns the heads that were trained for them into tables and comparisons. It trains nothing and knows no backbone.
+// Package sweep runs experiments on features: it reads an experiment file, expands its grid into configurations, trains
+// their heads, and turns these into tables and comparisons. It knows no images, backbones and files.
 //
 // # Basics
 //
-// [Parse] reads an [Experiment]; its [Experiment.Plan] lists the distinct configurations with their seeds, as the
-// caller resolves them. For each pair of configuration and seed the caller trains a head and keeps it as a [Head] (one
-// JSON file each); [Summarize] makes of all heads a [Summary], which prints itself as text, Markdown and CSV; [ReadCSV]
-// and [ReadHeads] read that back.
+// [Parse] reads an [Experiment]; its [Experiment.Plan] lists the distinct configurations with their seeds, whose
+// settings [Resolver] completes. A [Trainer] trains a [Head] for each pair of configuration and seed that the caller
+// has not kept yet (one JSON file each); [Summarize] makes of all heads a [Summary], which prints itself as text,
+// Markdown and CSV; [ReadCSV] and [ReadHeads] read that back.
 //
 // # Statistics
 //
