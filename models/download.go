@@ -36,8 +36,8 @@ func (s *session) download(ctx context.Context, r ref, f remote, blob string) er
 			return err
 		}
 		if !d.pieced || again {
-			return fmt.Errorf("%w: what came as %s:%s does not have the digest %v that the hub promises; it was deleted. "+
-				"If pulling again does not help, the file on the hub (or mirror, HF_ENDPOINT) is damaged",
+			return fmt.Errorf("%w: what came as %s:%s does not have the digest %v that the hub promises; it was "+
+				"deleted. If pulling again does not help, the file on the hub (or mirror, HF_ENDPOINT) is damaged",
 				ErrCorrupt, r.repository, f.name, f.digest)
 		}
 		s.Note(f.name + ": the pieces do not fit together; loading it anew in one")

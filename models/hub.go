@@ -15,8 +15,8 @@ import (
 	"time"
 )
 
-// The errors of a Hub. An error of another kind is the file system's, or the context's when it was cancelled. Their method
-// Kind says what a caller can do: "config", see to a setting, or "data", see to a file.
+// The errors of a Hub. An error of another kind is the file system's, or the context's when it was cancelled. Their
+// method Kind says what a caller can do: "config", see to a setting, or "data", see to a file.
 var (
 	// ErrNetwork says that the hub did not answer, or not usefully: it may when asked again.
 	ErrNetwork = errors.New("the hub cannot be reached")

@@ -97,7 +97,8 @@ func (b Backbone) Bytes() ([]byte, error) {
 	if b.Repository == "" {
 		return nil, fmt.Errorf("%s: %w; give the path of its file instead", b.Name, ErrNotEmbedded)
 	}
-	return nil, fmt.Errorf("%s: %w; `vitft models pull %s` fetches it from the repository %s", b.Name, ErrNotEmbedded, b.Name, b.Repository)
+	return nil, fmt.Errorf("%s: %w; `vitft models pull %s` fetches it from the repository %s", b.Name,
+		ErrNotEmbedded, b.Name, b.Repository)
 }
 
 // canonical makes names comparable that differ in case and in the separator between words.

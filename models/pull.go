@@ -56,8 +56,8 @@ func (s *session) pull(ctx context.Context, b Backbone, r ref, asked string) (Pu
 // checkPins compares what the hub offers with what is known of the files.
 func (s *session) checkPins(b Backbone, r ref, commit string, offered []remote, asked string) error {
 	if want := digest(b.SHA256); want != "" && offered[0].digest != want {
-		return fmt.Errorf("%w: %s is %v at commit %s, but this program knows %s as %v; it was replaced there, do not use "+
-			"it unseen",
+		return fmt.Errorf("%w: %s is %v at commit %s, but this program knows %s as %v; it was replaced there, do not "+
+			"use it unseen",
 			ErrChanged, r, offered[0].digest, commit, b.Name, want)
 	}
 	if s.Update {
@@ -170,7 +170,8 @@ func (s *session) find(b Backbone, r ref, asked string) (Pulled, error) {
 		file := File{Name: name, Path: path, Size: info.Size()}
 		if p, is := pinned[name]; is && p.Commit == commit {
 			if p.Size != file.Size {
-				return Pulled{}, fmt.Errorf("%w: %s has %d bytes, but %d were pulled; `vitft models pull %s` mends it", ErrCorrupt, path, file.Size, p.Size, asked)
+				return Pulled{}, fmt.Errorf("%w: %s has %d bytes, but %d were pulled; `vitft models pull %s` mends it",
+					ErrCorrupt, path, file.Size, p.Size, asked)
 			}
 			file.Digest = p.Digest.String()
 		}
@@ -211,7 +212,8 @@ func (s *session) pullOffline(ctx context.Context, b Backbone, r ref, asked stri
 		if whole, err := d.matches(ctx, f.Path); err != nil {
 			return p, fmt.Errorf("checking %s: %w", f.Path, err)
 		} else if !whole {
-			return p, fmt.Errorf("%w: %s is not %v any more; `vitft models pull %s` online mends it", ErrCorrupt, f.Path, d, asked)
+			return p, fmt.Errorf("%w: %s is not %v any more; `vitft models pull %s` online mends it", ErrCorrupt,
+				f.Path, d, asked)
 		}
 	}
 	return p, nil

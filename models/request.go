@@ -46,7 +46,8 @@ type remote struct {
 // tree asks for the commit of a revision and the files in it.
 func (s *session) tree(ctx context.Context, r ref) (commit string, files []string, err error) {
 	what := "the list of files of " + r.repository
-	address := s.endpoint.JoinPath("api", "models", r.repository, "revision").String() + "/" + url.PathEscape(r.revision)
+	revisions := s.endpoint.JoinPath("api", "models", r.repository, "revision").String()
+	address := revisions + "/" + url.PathEscape(r.revision)
 	var answer struct {
 		SHA      string
 		Siblings []struct{ RFilename string }
@@ -126,8 +127,8 @@ func headerOnTheWay(resp *http.Response, name string) string {
 
 // noHub is the error for an answer that no hub would give.
 func (s *session) noHub(what string) error {
-	return fmt.Errorf("%w: %s: %s does not answer as a Hugging Face hub does; check HF_ENDPOINT, the proxy, and whether "+
-		"the network wants a login", ErrNetwork, what, s.endpoint.Host)
+	return fmt.Errorf("%w: %s: %s does not answer as a Hugging Face hub does; check HF_ENDPOINT, the proxy, and "+
+		"whether the network wants a login", ErrNetwork, what, s.endpoint.Host)
 }
 
 // persist calls try until it succeeds, fails for good, or fails as often in a row as the settings allow; a try that
@@ -283,8 +284,8 @@ func (s *session) refusal(resp *http.Response, r ref) error {
 	page := s.endpoint.JoinPath(r.repository).String()
 	switch {
 	case code == "GatedRepo", status == http.StatusForbidden:
-		return fmt.Errorf("%w: %s: %s; accept its terms at %s and set HF_TOKEN to a token of that account that may read "+
-			"it", ErrAccess, r.repository, text, page)
+		return fmt.Errorf("%w: %s: %s; accept its terms at %s and set HF_TOKEN to a token of that account that may "+
+			"read it", ErrAccess, r.repository, text, page)
 	case code == "RevisionNotFound":
 		return fmt.Errorf("%w: %s has no revision %s; %s/tree/main lists what it has", ErrUnknown, r.repository,
 			r.revision, page)
@@ -294,8 +295,8 @@ func (s *session) refusal(resp *http.Response, r ref) error {
 		return fmt.Errorf("%w: %s: %s; the token in HF_TOKEN is not valid any more or not for this repository",
 			ErrAccess, r.repository, text)
 	case code == "RepoNotFound", status == http.StatusNotFound, status == http.StatusUnauthorized:
-		return fmt.Errorf("%w: the hub has no repository %s, or a private one: check the spelling, or set HF_TOKEN to a "+
-			"token that may read it", ErrUnknown, r.repository)
+		return fmt.Errorf("%w: the hub has no repository %s, or a private one: check the spelling, or set HF_TOKEN "+
+			"to a token that may read it", ErrUnknown, r.repository)
 	}
 	return fmt.Errorf("%w: %s: %s", ErrNetwork, r.repository, text)
 }

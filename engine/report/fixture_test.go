@@ -110,7 +110,8 @@ func (f fixture) write(t testing.TB) (string, metric.Metrics) {
 		run.PredictionsFile.Write(d, run.Predict(paths, labels, logits, names, scaling))); err != nil {
 		t.Fatal(err)
 	}
-	put(t, dir, "config.yaml", "train: /photos/train\nloss: cvs\nhead: cosine\noptimizer: sgd\nlr: 0.03\nkappa: slope\nseed: 7\nviews: 4\ntta: 2\nfolds: 5\n")
+	put(t, dir, "config.yaml", "train: /photos/train\nloss: cvs\nhead: cosine\noptimizer: sgd\nlr: 0.03\nkappa: "+
+		"slope\nseed: 7\nviews: 4\ntta: 2\nfolds: 5\n")
 	put(t, dir, "environment.json",
 		`{"vitft":"v1.2.3","go":"go1.26","os":"linux","arch":"amd64","cores":2,"runtime_library":{"version":"1.30.0"},
 		"provider":{"asked":"auto","ran":"cpu","note":"cuda not used: no GPU"},

@@ -36,8 +36,9 @@ var (
 	sortJS template.JS
 
 	functions = template.FuncMap{"thousands": thousands, "percent": percent, "shots": calib.Shots, "source": source,
-		"seconds": seconds, "count": count, "calibrated": calibrationText, "headline": headline, "unread": unread, "security": security,
-		"style": func() template.CSS { return styleCSS }, "script": func() template.JS { return sortJS }}
+		"seconds": seconds, "count": count, "calibrated": calibrationText, "headline": headline, "unread": unread,
+		"security": security,
+		"style":    func() template.CSS { return styleCSS }, "script": func() template.JS { return sortJS }}
 	document      = template.Must(template.New(run.ReportFile.Name).Funcs(functions).Parse(pageHTML))
 	sweepDocument = template.Must(template.Must(document.Clone()).New("sweep").Parse(sweepHTML))
 )

@@ -179,7 +179,8 @@ func TestCalibration(t *testing.T) {
 	}
 	ran := page.section(t, "run").content
 	for _, want := range []string{"training on 4 views of each image; judged by the mean feature of 2 views",
-		"classwise: temperatures 0.500 to 0.750 by predicted class, fitted on out-of-fold logits of the training images, 5 folds"} {
+		"classwise: temperatures 0.500 to 0.750 by predicted class, fitted on out-of-fold logits of the training " +
+			"images, 5 folds"} {
 		if !strings.Contains(ran, want) {
 			t.Errorf("what ran does not say %q", want)
 		}
@@ -224,7 +225,14 @@ func TestConfusedPairs(t *testing.T) {
 	m.PerClass[0].Samples, m.PerClass[1].Samples = 4, 2
 	put(t, dir, "metrics.json", jsonOf(t, m))
 	put(t, dir, "kappa.csv", "epoch,phase,class,kappa,std_err,samples,bins,skipped,shrunk\n")
-	put(t, dir, "predictions.csv", "path,label,predicted,confidence\na,cat,dog,0.6\nb,cat,dog,0.9\nc,cat,dog,0.7\nd,cat,cat,1\ne,dog,cat,0.8\nf,dog,dog,0.8\n")
+	put(t, dir, "predictions.csv", `path,label,predicted,confidence
+a,cat,dog,0.6
+b,cat,dog,0.9
+c,cat,dog,0.7
+d,cat,cat,1
+e,dog,cat,0.8
+f,dog,dog,0.8
+`)
 	page := parse(t, write(t, dir))
 	rows := page.section(t, "confusions").rows()
 	if len(rows) != 2 || rows[0][0] != "cat" || rows[0][2] != "dog" || rows[0][4] != "3" || rows[0][5] != "0.750" ||
@@ -464,7 +472,8 @@ func TestUnfinishedAndDamagedRuns(t *testing.T) {
 		{"predictions.csv", "path,label,predicted,confidence\na,class 0,class 1,0.5\nb,class 0,cat,0.5\n",
 			`label "class 0" or "cat" of b is no class`},
 		{"predictions.csv", "path,label,predicted,confidence\na,class 0,class 1,NaN\n", "line 2: confidence"},
-		{"kappa.csv", "epoch,phase,class,kappa,std_err,samples,bins,skipped,shrunk\n1,mla,class 0,Inf,,1,1,false,false\n", "line 2: kappa"},
+		{"kappa.csv", "epoch,phase,class,kappa,std_err,samples,bins,skipped,shrunk\n1,mla,class " +
+			"0,Inf,,1,1,false,false\n", "line 2: kappa"},
 		{"skipped.csv", "set,path,reason\na\n", "skipped.csv"},
 	} {
 		dir, _ := fixture{classes: 2}.write(t)
@@ -488,7 +497,8 @@ func FuzzRun(f *testing.F) {
 	}
 	f.Add([]byte(jsonOf(f, m)), read("history.jsonl"), read("kappa.csv"), read("predictions.csv"))
 	f.Add([]byte(jsonOf(f, m)), []byte(`{"epoch":-9000000000000000000,"loss":1e300,"lr":-1e-300}{"epoch":9000000000000000000,"phase":"x","loss":1e-320}`),
-		[]byte("epoch,phase,class,kappa,std_err,samples,bins,skipped,shrunk\n9000000000000000000,x,class 1,1e200,,,,,\n"), read("predictions.csv"))
+		[]byte("epoch,phase,class,kappa,std_err,samples,bins,skipped,shrunk\n9000000000000000000,x,class "+
+			"1,1e200,,,,,\n"), read("predictions.csv"))
 	f.Add([]byte(`{"per_class":[{"label":"class 0","train_count":-5,"accuracy":1e300,"samples":-1}],"groups":{"many":{"classes":-7,"accuracy":9},"few":{"classes":1000000000000000,"accuracy":0.5}}}`),
 		[]byte(`{"epoch":1,"loss":null}`), read("kappa.csv")[:60],
 		[]byte("path,label,predicted,confidence\n/dev/zero,class 0,class 0,0\n"))

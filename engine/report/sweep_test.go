@@ -92,7 +92,8 @@ func (f sweepFixture) write(t testing.TB) (string, *sweep.Summary) {
 	dir := t.TempDir()
 	put(t, dir, "heads.csv", csvOf(t, s.HeadsCSV()))
 	put(t, dir, "summary.csv", csvOf(t, s.CSV()))
-	put(t, dir, "sweep.yaml", "{train: /data/cifar/train, test: /data/cifar/test, backbone: /models/vit.onnx, feature: auto, views: 2, tta: 1, folds: 5, "+f.shared+f.experiment[1:])
+	put(t, dir, "sweep.yaml", "{train: /data/cifar/train, test: /data/cifar/test, backbone: /models/vit.onnx, "+
+		"feature: auto, views: 2, tta: 1, folds: 5, "+f.shared+f.experiment[1:])
 	return dir, s
 }
 

@@ -45,7 +45,9 @@ func (s *Sweep) baseline() *configuration {
 // whatever their rank. Those of which no head was trained come last.
 func (s *Sweep) ranked(most int) []*configuration {
 	list := slices.Clone(s.configurations)
-	slices.SortStableFunc(list, func(a, b *configuration) int { return cmp.Compare(b.balanced().Mean, a.balanced().Mean) })
+	slices.SortStableFunc(list, func(a, b *configuration) int {
+		return cmp.Compare(b.balanced().Mean, a.balanced().Mean)
+	})
 	kept := list[:0]
 	for i, c := range list {
 		if i < most || c.Baseline || c.Selected {

@@ -155,7 +155,8 @@ func (r *page) AccuracyPlot() template.HTML {
 	}
 	nan := math.NaN()
 	curveOf := func(colour role, width vg.Length, dashes []vg.Length, value func(head.Accuracy) *float64) curve {
-		return curve{line(colour, width, dashes), false, func(e head.Epoch) float64 { return *cmp.Or(value(of(e)), &nan) }}
+		at := func(e head.Epoch) float64 { return *cmp.Or(value(of(e)), &nan) }
+		return curve{line(colour, width, dashes), false, at}
 	}
 	return r.curves("Accuracy over the epochs: balanced, and of the groups", "accuracy", true,
 		curveOf(many, 1.4, groupDashes[0], func(a head.Accuracy) *float64 { return a.Many }),

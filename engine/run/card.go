@@ -67,7 +67,8 @@ func newCard(name string, c Config, env Environment, m *metric.Metrics, hasModel
 	d := &card{
 		Name: name, Config: c, Env: env, Metrics: m, Rows: metric.Headline(), HasModel: hasModel,
 		BackboneFile: filepath.Base(env.Backbone.Name), Train: filepath.Base(c.Text("train")),
-		Largest: slices.MaxFunc(m.PerClass, byCount), Smallest: slices.MinFunc(m.PerClass, byCount), Views: len(env.TTA),
+		Largest: slices.MaxFunc(m.PerClass, byCount), Smallest: slices.MinFunc(m.PerClass, byCount),
+		Views: len(env.TTA),
 	}
 	d.Backbone, _, d.Known = models.Recognize(env.Backbone.Name, env.Backbone.SHA256)
 	for _, g := range calib.Shots() {

@@ -15,7 +15,8 @@ import (
 func ReadCSV(text []byte) (*Summary, error) {
 	s := &Summary{}
 	names, columns := map[string]bool{}, metric.Columns()
-	needed := []string{"configuration", "seeds", "failed", "baseline", "selected", "difference", "seconds"}
+	needed := []string{"configuration", "seeds", "failed", "baseline", "selected", "seconds",
+		"difference", "difference_low", "difference_high", "difference_seed_std"}
 	err := csvtable.Read(text, needed, func(header []string) error {
 		if header[0] != needed[0] {
 			return errors.New("its header does not begin with configuration")

@@ -133,7 +133,8 @@ func TestParseFaults(t *testing.T) {
 		"grid: [{loss: ce}]\nselect-by: [test]\nbaseline: {loss: [ce, la]}": {"select-by",
 			`"test"`, "baseline: loss has 2 values"},
 		"grid: [{loss: ce}]\nbaseline: ce": {"baseline"},
-		"grid: [{lr: &a [1,2,3,4,5,6,7,8,9,0], tau: *a, epochs: *a, loss: *a, head: *a, kappa: [1,2]}]": {"more than 100000 heads"},
+		"grid: [{lr: &a [1,2,3,4,5,6,7,8,9,0], tau: *a, epochs: *a, loss: *a, head: *a, kappa: [1,2]}]": {"more than " +
+			"100000 heads"},
 	} {
 		_, _, err := Parse([]byte(text), baseKeys, gridKeys)
 		if err == nil || fault.Of(err) != fault.Config {
@@ -160,7 +161,8 @@ select-by: [loss]
 `)
 	want := []string{"ce", "la", "la tau=0.5", "cvs", "cvs kappa=ddc", "cvs head=linear", "cvs head=linear kappa=ddc"}
 	if got := p.names(); !slices.Equal(got, want) {
-		t.Errorf("configurations %q, want %q: duplicates once, in the order of the grid, named by what is not the default", got, want)
+		t.Errorf("configurations %q, want %q: duplicates once, in the order of the grid, named by what is not the "+
+			"default", got, want)
 	}
 	if want := []string{"loss", "tau", "head", "kappa"}; !slices.Equal(p.Keys, want) {
 		t.Errorf("setting columns %v, want %v", p.Keys, want)
@@ -216,7 +218,8 @@ func TestPlanFaults(t *testing.T) {
 // Whatever parses has a grid that can be expanded, and stays within its keys.
 func FuzzParse(f *testing.F) {
 	f.Add("grid: [{loss: [ce, la], tau: [0.5, 1]}]\nseeds: [0, 1]\nbaseline: {loss: la, tau: 1}")
-	f.Add("name: x\ngrid:\n- loss: &l [ce]\n- {loss: *l, seed: 18446744073709551615}\nselection: cv\nselect-by: [loss]\nepochs: 3")
+	f.Add("name: x\ngrid:\n- loss: &l [ce]\n- {loss: *l, seed: 18446744073709551615}\nselection: cv\nselect-by: " +
+		"[loss]\nepochs: 3")
 	f.Add("grid: [{lr: .nan, tau: 0x1p-2, kappa: 'slope:by=label,bins=3', head: true}]\ntrain: {a: b}")
 	f.Fuzz(func(t *testing.T, text string) {
 		x, base, err := Parse([]byte(text), baseKeys, gridKeys)

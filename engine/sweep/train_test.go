@@ -178,8 +178,9 @@ func TestTrainerTrainsEachHeadOnce(t *testing.T) {
 				t.Errorf("%s, seed %d: %+v, alone %+v", c.Name, seed, h.Metrics, m)
 				continue
 			}
-			if h.Seed != seed || h.Version != "v1" || h.Error != "" || h.Selection != nil || h.Metrics.Split != "test" ||
-				h.Metrics.Loss != c.Settings["loss"] || h.Metrics.Epochs != 4 || h.Metrics.Seed != seed ||
+			if h.Seed != seed || h.Version != "v1" || h.Error != "" || h.Selection != nil ||
+				h.Metrics.Split != "test" || h.Metrics.Loss != c.Settings["loss"] || h.Metrics.Epochs != 4 ||
+				h.Metrics.Seed != seed ||
 				!reflect.DeepEqual(h, s.kept[h.ID]) {
 				t.Errorf("%s, seed %d is kept as %+v", c.Name, seed, h)
 			}
@@ -244,7 +245,8 @@ func TestTrainerGoesOnAfterAFailure(t *testing.T) {
 			t.Errorf("a head beside it is %+v", h)
 		}
 	}
-	if len(s.warnings) != 1 || !strings.Contains(s.warnings[0], "a head failed; configuration: ce head=linear lr=1e+38") {
+	if len(s.warnings) != 1 || !strings.Contains(s.warnings[0], "a head failed; configuration: ce head=linear "+
+		"lr=1e+38") {
 		t.Errorf("warned %q", s.warnings)
 	}
 	s.order = nil
@@ -288,7 +290,8 @@ func TestTrainerSelectsByCV(t *testing.T) {
 			}
 			a, b := seen(i, seed), unseen(i, seed)
 			if want := calib.BalancedAccuracy(z, s.Learn.Y, 3); *a.Selection != want || *b.Selection != want {
-				t.Errorf("%s, seed %d: scores %v and %v, out of fold %v", c.Name, seed, *a.Selection, *b.Selection, want)
+				t.Errorf("%s, seed %d: scores %v and %v, out of fold "+
+					"%v", c.Name, seed, *a.Selection, *b.Selection, want)
 			}
 			if !slices.Equal(a.Predicted, b.Predicted) || a.Metrics.Top1 == b.Metrics.Top1 {
 				t.Errorf("%s, seed %d: with other test labels top-1 is %v and %v", c.Name, seed, a.Metrics.Top1,
