@@ -103,11 +103,11 @@ func (h *Hub) Pull(ctx context.Context, name string) (Pulled, error) {
 		return Pulled{}, err
 	}
 	if s.Offline {
-		return s.pullOffline(ctx, b, r, name)
+		return s.find(b, r, name, func(d digest, path string) (bool, error) { return d.matches(ctx, path) })
 	}
 	p, err := s.pull(ctx, b, r, name)
 	if errors.Is(err, ErrNetwork) {
-		if _, here := s.find(b, r, name); here == nil {
+		if _, here := s.find(b, r, name, trust); here == nil {
 			err = fmt.Errorf("%w; the backbone is here already and works without", err)
 		}
 	}
@@ -125,7 +125,7 @@ func (h *Hub) Find(name string) (Pulled, error) {
 	if err != nil {
 		return Pulled{}, err
 	}
-	return s.find(b, r, name)
+	return s.find(b, r, name, trust)
 }
 
 // List is every registered backbone, with its files if they are on this machine, and then whatever else Pull brought.
@@ -145,7 +145,7 @@ func (h *Hub) List() ([]Pulled, error) {
 		if b.Repository != "" {
 			r := ref{b.Repository, b.File, b.Revision}
 			listed[r] = true
-			if found, err := s.find(b, r, b.Name); err == nil {
+			if found, err := s.find(b, r, b.Name, trust); err == nil {
 				p = found
 			}
 		}
@@ -155,7 +155,7 @@ func (h *Hub) List() ([]Pulled, error) {
 		if listed[r] {
 			continue
 		}
-		if p, err := s.find(unregistered(r), r, r.String()); err == nil {
+		if p, err := s.find(unregistered(r), r, r.String(), trust); err == nil {
 			list = append(list, p)
 		}
 	}

@@ -38,8 +38,8 @@ type point struct {
 func (s *Sweep) varyings() []varying {
 	var list []varying
 	for _, key := range s.summary.Keys {
-		sets := map[string]int{} // index of list by the other settings
-		first := len(list)
+		var ids []string
+		alike := map[string][]point{} // in the other settings
 		for _, c := range s.configurations {
 			value, ok := s.value(c, key)
 			if !ok || !drawable(c.balanced().Mean) {
@@ -51,21 +51,19 @@ func (s *Sweep) varyings() []varying {
 					id += c.text(other) + "\x00"
 				}
 			}
-			k, known := sets[id]
-			if !known {
-				k = len(list)
-				sets[id] = k
-				list = append(list, varying{key: key})
+			if alike[id] == nil {
+				ids = append(ids, id)
 			}
-			list[k].points = append(list[k].points, point{value, c})
+			alike[id] = append(alike[id], point{value, c})
 		}
-		for k := range list[first:] {
-			v := &list[first+k]
-			slices.SortStableFunc(v.points, func(a, b point) int { return cmp.Compare(a.value, b.value) })
-			v.points = slices.CompactFunc(v.points, func(a, b point) bool { return a.value == b.value })
+		for _, id := range ids {
+			points := alike[id]
+			slices.SortStableFunc(points, func(a, b point) int { return cmp.Compare(a.value, b.value) })
+			points = slices.CompactFunc(points, func(a, b point) bool { return a.value == b.value })
+			if len(points) >= leastPoints {
+				list = append(list, varying{key, points})
+			}
 		}
-		few := func(v varying) bool { return v.key == key && len(v.points) < leastPoints }
-		list = slices.DeleteFunc(list, few)
 	}
 	return list
 }

@@ -64,15 +64,3 @@ func (c *Classes) UnmarshalJSON(text []byte) error {
 	}
 	return nil
 }
-
-// scores are the columns of a head; NaN for what it lacks.
-func (h Head) scores(columns []metric.Column) map[string]float64 {
-	scores := map[string]float64{}
-	for _, c := range columns {
-		scores[c.Key] = math.NaN()
-		if h.Metrics != nil {
-			scores[c.Key] = c.Of(h.Metrics)
-		}
-	}
-	return scores
-}

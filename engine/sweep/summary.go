@@ -75,19 +75,23 @@ func Summarize(x Experiment, p *Plan, head func(configuration int, seed uint64) 
 		values := map[string][]float64{}
 		var selection []float64
 		for _, seed := range c.Seeds {
-			h := head(i, seed)
-			s.Heads = append(s.Heads, HeadRow{h, c.Name, h.scores(columns)})
+			h := HeadRow{head(i, seed), c.Name, map[string]float64{}}
+			for _, c := range columns {
+				v := math.NaN()
+				if h.Metrics != nil {
+					v = c.Of(h.Metrics)
+				}
+				if h.Scores[c.Key] = v; !math.IsNaN(v) {
+					values[c.Key] = append(values[c.Key], v)
+				}
+			}
+			s.Heads = append(s.Heads, h)
 			line.Seconds += h.Seconds.total()
 			if h.Error != "" {
 				line.Failed++
 				continue
 			}
 			predicted[i][seed] = h.Predicted
-			for name, v := range s.Heads[len(s.Heads)-1].Scores {
-				if !math.IsNaN(v) {
-					values[name] = append(values[name], v)
-				}
-			}
 			if h.Selection != nil {
 				selection = append(selection, *h.Selection)
 			}
