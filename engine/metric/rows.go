@@ -167,27 +167,23 @@ func macroF1(s *Sample) float64 {
 
 // Column is a value in the tables of a sweep: a metric, a group's share of one, or either before calibration.
 type Column struct {
-	Key          string // in CSV, such as ece_before_few
-	Title, Short string
-	Help         string
-	Tables       Table
-	Lead         bool
-	After        string // of one before calibration: the key of what it became
-	Of           func(*Metrics) float64
+	Row          // with the column's own Key (in CSV, such as ece_before_few), Title, Short, Help and Tables
+	After string // of one before calibration: the key of what it became
+	Of    func(*Metrics) float64
 }
 
 // Columns are those of the largest table of a sweep, those before calibration last.
 func Columns() []Column {
 	var after, before []Column
-	add := func(r Row, c Column, keyBefore string) {
+	add := func(c Column, keyBefore string) {
 		after = append(after, c)
-		if !r.Calibrated {
+		if !c.Calibrated {
 			return
 		}
 		b := c
 		b.Key, b.Title, b.Short, b.Help = keyBefore, c.Title+" before", c.Short+" before", c.Help+", before calibration"
 		b.Lead, b.After = false, c.Key
-		if c.Key != r.Key {
+		if !strings.HasSuffix(keyBefore, "_before") { // of a group
 			b.Tables = min(b.Tables, Markdown)
 		}
 		b.Of = func(m *Metrics) float64 {
@@ -202,19 +198,18 @@ func Columns() []Column {
 		if r.Tables == NoTable {
 			continue
 		}
-		of := func(m *Metrics) float64 { return float64(r.In(m.Scores)) }
-		add(r, Column{r.Key, r.Title, r.Short, r.Help, r.Tables, r.Lead, "", of}, r.Key+"_before")
+		add(Column{Row: r, Of: func(m *Metrics) float64 { return float64(r.In(m.Scores)) }}, r.Key+"_before")
 		for _, g := range calib.Shots() {
 			if r.Part == nil {
 				break
 			}
-			key, title := g.String(), r.Prefix+g.String()
+			c := Column{Row: r, Of: func(m *Metrics) float64 { return float64(*r.Part(&m.Groups[g])) }}
+			c.Key, c.Short, c.Lead = g.String(), r.Prefix+g.String(), false
 			if r.Prefix != "" {
-				key = r.Key + "_" + key
+				c.Key = r.Key + "_" + c.Key
 			}
-			of := func(m *Metrics) float64 { return float64(*r.Part(&m.Groups[g])) }
-			upper, help := strings.ToUpper(title[:1])+title[1:], "of classes with "+g.Range()+" training images"
-			add(r, Column{key, upper, title, help, r.Tables, false, "", of}, r.Key+"_before_"+g.String())
+			c.Title, c.Help = strings.ToUpper(c.Short[:1])+c.Short[1:], "of classes with "+g.Range()+" training images"
+			add(c, r.Key+"_before_"+g.String())
 		}
 	}
 	return slices.Concat(after, before)

@@ -173,20 +173,12 @@ func (r *page) Classes() []metric.ClassMetrics {
 	list := r.byFrequency()
 	if len(list) > tableClasses {
 		slices.SortStableFunc(list, func(a, b metric.ClassMetrics) int {
-			return cmp.Compare(sortable(a.Accuracy), sortable(b.Accuracy))
+			return cmp.Compare(-b.Accuracy, -a.Accuracy) // classes without samples, of NaN, last
 		})
 		list = list[:tableClasses]
 		slices.SortStableFunc(list, moreFrequent)
 	}
 	return list
-}
-
-// sortable puts classes without samples last.
-func sortable(n metric.Number) float64 {
-	if math.IsNaN(float64(n)) {
-		return math.Inf(1)
-	}
-	return float64(n)
 }
 
 // percent is for the length of a bar.

@@ -156,7 +156,8 @@ type Sweep struct {
 	config         run.Config
 	summary        *sweep.Summary
 	configurations []*configuration
-	seeds          []uint64 // of the heads, distinct
+	base           *configuration // that others are compared with; nil: none
+	seeds          []uint64       // of the heads, distinct
 	failures       []sweep.HeadRow
 }
 
@@ -183,6 +184,9 @@ func LoadSweep(dir string) (*Sweep, error) {
 		c := &configuration{Line: l}
 		s.configurations = append(s.configurations, c)
 		byName[c.Configuration] = c
+		if c.Baseline && s.base == nil {
+			s.base = c
+		}
 	}
 	for _, h := range summary.Heads {
 		c := byName[h.Configuration]

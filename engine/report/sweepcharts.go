@@ -33,14 +33,6 @@ type comparison struct {
 	Difference, Details template.HTML
 }
 
-// baseline is the configuration that others are compared with, or nil.
-func (s *Sweep) baseline() *configuration {
-	if i := slices.IndexFunc(s.configurations, func(c *configuration) bool { return c.Baseline }); i >= 0 {
-		return s.configurations[i]
-	}
-	return nil
-}
-
 // ranked are the most accurate configurations, up to a number, the best first, with the baseline and the selected ones
 // whatever their rank. Those of which no head was trained come last.
 func (s *Sweep) ranked(most int) []*configuration {
@@ -110,7 +102,7 @@ func (c *configuration) glyph() draw.GlyphStyle {
 // is drawn.
 func (s *Sweep) differenceChart(part, rows []*configuration) template.HTML {
 	differences := rowPlot("difference of balanced accuracy", part, true)
-	accuracies := rowPlot("balanced accuracy", part, s.baseline() == nil)
+	accuracies := rowPlot("balanced accuracy", part, s.base == nil)
 	var allDifferences, allAccuracies [][3]float64
 	for _, c := range rows {
 		b, d := c.balanced(), c.Compared()
@@ -138,12 +130,11 @@ func (s *Sweep) differenceChart(part, rows []*configuration) template.HTML {
 	}
 	height := chartHeight + rowHeight*vg.Length(len(part))
 	accuracies.Add(seeds, means)
-	b := s.baseline()
-	if b == nil {
+	if s.base == nil {
 		return beside("Balanced accuracy of each configuration, with that of each seed", 900, height, accuracies)
 	}
 	differences.Add(vertical(differences, 0), forest)
-	accuracies.Add(vertical(accuracies, b.balanced().Mean))
+	accuracies.Add(vertical(accuracies, s.base.balanced().Mean))
 	return beside("Difference of each configuration’s balanced accuracy from the baseline with its 95 % interval, "+
 		"and balanced accuracy of each seed", 900, height, differences, accuracies)
 }

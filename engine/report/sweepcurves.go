@@ -168,8 +168,8 @@ func (s *Sweep) curve(v varying, alike []varying, description string) template.H
 		}
 		above.Add(segment(x, b.Mean-sd, x, b.Mean+sd, line(ink, 1, nil)))
 	}
-	if b := s.baseline(); b != nil {
-		if y := b.balanced().Mean; y >= above.Y.Min && y <= above.Y.Max {
+	if s.base != nil {
+		if y := s.base.balanced().Mean; y >= above.Y.Min && y <= above.Y.Max {
 			above.Add(segment(above.X.Min, y, above.X.Max, y, dashed(muted)))
 		}
 	}

@@ -58,7 +58,7 @@ func (s *Sweep) page() *sweepPage {
 	p := &sweepPage{
 		Sweep: s, Title: cmp.Or(s.config.Text("name"), "Sweep "+filepath.Base(string(s.dir))), Config: s.config,
 		Heads: len(s.summary.Heads), Failed: len(s.failures), Seeds: cut(s.seeds, 20).Shown,
-		Lines: len(s.configurations), Base: s.baseline(), Selection: selections[s.config.Text("selection")],
+		Lines: len(s.configurations), Base: s.base, Selection: selections[s.config.Text("selection")],
 		By: strings.Trim(s.config.Text("select-by"), "[]"), Figures: s.comparisons(), Most: mostRows,
 		Curves: s.curves(), Failures: cut(s.failures, shownNotes),
 	}

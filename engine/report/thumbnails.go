@@ -77,11 +77,10 @@ func opener(list []prediction) func(path string) ([]byte, error) {
 			continue
 		}
 		set, _, err := dataset.Open(file, dataset.Options{})
-		if faults[file] = err; err != nil {
-			continue
-		}
-		for _, item := range set.Items {
-			inside[item.Path] = item
+		if faults[file] = err; err == nil {
+			for _, item := range set.Items {
+				inside[item.Path] = item
+			}
 		}
 	}
 	return func(path string) ([]byte, error) {
@@ -107,13 +106,8 @@ func opener(list []prediction) func(path string) ([]byte, error) {
 // container is FILE of FILE#INDEX, unless there is a file of the whole name.
 func container(path string) string {
 	at := strings.LastIndex(path, "#")
-	if at < 0 {
-		return ""
-	}
-	if _, err := strconv.Atoi(path[at+1:]); err != nil {
-		return ""
-	}
-	if _, err := os.Stat(path); err == nil {
+	_, noIndex := strconv.Atoi(path[at+1:])
+	if _, missing := os.Stat(path); at < 0 || noIndex != nil || missing == nil {
 		return ""
 	}
 	return path[:at]

@@ -1,7 +1,6 @@
 package sweep
 
 import (
-	"encoding/base64"
 	"encoding/binary"
 	"encoding/json"
 	"fmt"
@@ -41,11 +40,11 @@ type Classes []int
 
 // MarshalJSON writes the compact form.
 func (c Classes) MarshalJSON() ([]byte, error) {
-	var b []byte
+	b := []byte{}
 	for _, k := range c {
 		b = binary.AppendUvarint(b, uint64(k))
 	}
-	return json.Marshal(base64.StdEncoding.EncodeToString(b))
+	return json.Marshal(b)
 }
 
 // UnmarshalJSON reads the compact form.
