@@ -31,7 +31,6 @@ func folderName(repository string) string {
 	return "models--" + strings.ReplaceAll(repository, "/", "--")
 }
 
-// path is that of a file in the repository's folder.
 func (s *session) path(r ref, names ...string) string {
 	return filepath.Join(s.Cache, folderName(r.repository), filepath.FromSlash(path.Join(names...)))
 }
@@ -89,7 +88,6 @@ func (s *session) place(ctx context.Context, blob, path string, d digest) error 
 	return replace(path, from)
 }
 
-// same reports whether two paths lead to one file.
 func same(a, b string) bool {
 	infoA, errA := os.Stat(a)
 	infoB, errB := os.Stat(b)

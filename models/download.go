@@ -44,7 +44,6 @@ func (s *session) download(ctx context.Context, r ref, f remote, blob string) er
 	}
 }
 
-// transfer is the loading of one content into one file.
 type transfer struct {
 	*session
 	of ref
@@ -95,13 +94,11 @@ func (d *transfer) run(ctx context.Context, path string) (err error) {
 	return fmt.Errorf("%w; %s", err, kept)
 }
 
-// restart empties the file.
 func (d *transfer) restart() error {
 	d.offset, d.pieced = 0, false
 	return d.file.Truncate(0)
 }
 
-// piece makes one request for what is missing.
 func (d *transfer) piece(ctx context.Context) error {
 	header := http.Header{}
 	if d.offset > 0 {

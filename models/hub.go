@@ -32,7 +32,6 @@ var (
 	ErrChanged error = &sentinel{"changed on the hub", "data"}
 )
 
-// sentinel is an error of a kind.
 type sentinel struct{ text, kind string }
 
 func (s *sentinel) Error() string { return s.text }
@@ -162,7 +161,6 @@ func (h *Hub) List() ([]Pulled, error) {
 	return list, nil
 }
 
-// named finds what name stands for.
 func named(name string) (Backbone, ref, error) {
 	plain, revision, has := cutRevision(name)
 	b, err := Lookup(plain)

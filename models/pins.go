@@ -24,7 +24,6 @@ type pin struct {
 // pins has the pinned files of OWNER/NAME@REVISION by their path there.
 type pins map[string]map[string]pin
 
-// pinFormat is the version of the file of pins.
 const pinFormat = 1
 
 type pinDocument struct {

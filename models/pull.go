@@ -53,7 +53,6 @@ func (s *session) pull(ctx context.Context, b Backbone, r ref, asked string) (Pu
 	return s.find(b, r, asked, trust)
 }
 
-// checkPins compares what the hub offers with what is known of the files.
 func (s *session) checkPins(b Backbone, r ref, commit string, offered []remote, asked string) error {
 	if want := digest(b.SHA256); want != "" && offered[0].digest != want {
 		return fmt.Errorf("%w: %s is %v at commit %s, but this program knows %s as %v; it was replaced there, do not "+
@@ -115,7 +114,6 @@ func (s *session) fetch(ctx context.Context, r ref, commit string, f remote) (in
 	return info.Size(), nil
 }
 
-// trust checks nothing.
 func trust(digest, string) (bool, error) { return true, nil }
 
 // find looks the backbone up in the cache, at the pinned commit or else at the one that another program loaded. Files

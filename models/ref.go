@@ -10,7 +10,6 @@ import (
 	"strings"
 )
 
-// mainRevision is the branch that a name without @REVISION means.
 const mainRevision = "main"
 
 // configFile is where Hugging Face keeps a model's preprocessing.
@@ -59,7 +58,6 @@ func parseRef(name string) (ref, error) {
 	return ref{repository, file, revision}, nil
 }
 
-// cutRevision splits NAME[@REVISION].
 func cutRevision(name string) (rest, revision string, has bool) {
 	if i := strings.LastIndexByte(name, '@'); i >= 0 {
 		return name[:i], name[i+1:], true

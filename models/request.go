@@ -43,7 +43,6 @@ type remote struct {
 	size   int64 // bytes; -1 if the hub does not say
 }
 
-// tree asks for the commit of a revision and the files in it.
 func (s *session) tree(ctx context.Context, r ref) (commit string, files []string, err error) {
 	what := "the list of files of " + r.repository
 	revisions := s.endpoint.JoinPath("api", "models", r.repository, "revision").String()
@@ -73,7 +72,6 @@ func (s *session) tree(ctx context.Context, r ref) (commit string, files []strin
 	return answer.SHA, files, err
 }
 
-// describe asks for the digest and size of a file of a commit.
 func (s *session) describe(ctx context.Context, r ref, commit, name string) (remote, error) {
 	what := r.repository + ":" + name
 	f := remote{name: name, url: s.endpoint.JoinPath(r.repository, "resolve", commit).String(), size: -1}
@@ -125,7 +123,6 @@ func headerOnTheWay(resp *http.Response, name string) string {
 	return ""
 }
 
-// noHub is the error for an answer that no hub would give.
 func (s *session) noHub(what string) error {
 	return fmt.Errorf("%w: %s: %s does not answer as a Hugging Face hub does; check HF_ENDPOINT, the proxy, and "+
 		"whether the network wants a login", ErrNetwork, what, s.endpoint.Host)

@@ -192,7 +192,6 @@ func (s *Sample) sum(f func(float64) float64) (sum, n float64) {
 	return sum, n
 }
 
-// share is the share of samples that are.
 func (s *Sample) share(is func(i int) bool) float64 {
 	n := 0
 	for i := range s.Labels {
@@ -216,7 +215,6 @@ func (s *Sample) before(i int) int {
 
 func (s *Sample) bins() []calib.Bin { return calib.EqualWidth(s.Confidence, s.Hit, Bins, 0, 1) }
 
-// ece is the calibration error over some samples.
 func (s *Sample) ece(members []int) Number {
 	confidence, hit := make([]float64, len(members)), make([]bool, len(members))
 	for j, i := range members {

@@ -138,7 +138,6 @@ type reliabilities struct {
 	Diagrams []reliability
 }
 
-// reliability is one reliability diagram.
 type reliability struct {
 	Name    string
 	Samples int
@@ -146,7 +145,6 @@ type reliability struct {
 	Plot    template.HTML
 }
 
-// confidence and confidenceBefore are the two kinds of confidence of a prediction.
 func confidence(p prediction) float64       { return float64(p.Confidence) }
 func confidenceBefore(p prediction) float64 { return float64(p.Before) }
 

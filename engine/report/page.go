@@ -63,7 +63,6 @@ type metricGroup struct {
 	Rows []metric.Row
 }
 
-// pair is a class that is taken for another.
 type pair struct {
 	Label, Predicted metric.ClassMetrics
 	Count            int
@@ -124,7 +123,6 @@ func headline() []metricGroup {
 	return groups
 }
 
-// calibrationText says how probabilities were made.
 func calibrationText(c *metric.Calibration, folds string) string {
 	if c == nil {
 		return "none: probabilities are the softmax of the logits"
@@ -205,7 +203,6 @@ func thousands(n int) string {
 	return s
 }
 
-// count is a number of things.
 func count(n int, one, several string) string {
 	if n == 1 {
 		return "1 " + one
@@ -219,7 +216,6 @@ func source(path string) string {
 	return strings.Join(parts[max(0, len(parts)-2):], "/")
 }
 
-// shorten cuts a text to n characters.
 func shorten(text string, n int) string {
 	if r := []rune(text); len(r) > n {
 		return string(r[:n-1]) + "…"

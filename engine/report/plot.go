@@ -115,7 +115,6 @@ func (r rounds) Ticks(low, high float64) (ticks []plot.Tick) {
 // drawable says whether a value can be put on an axis. gonum/plot is not made for ranges that leave no room for ticks.
 func drawable(v float64) bool { return math.Abs(v) < 1e9 } // false for NaN
 
-// extent is the range of values that can be drawn.
 type extent struct{ low, high float64 }
 
 func extentOf(values ...float64) extent {
@@ -143,7 +142,6 @@ func (e extent) axis(a *plot.Axis, margin float64) {
 	limit(a, e.low-margin, e.high+margin)
 }
 
-// box is a filled rectangle in data coordinates.
 type box struct {
 	x0, x1, y0, y1 float64
 	colour         color.Color
@@ -189,7 +187,6 @@ func (l polyline) Plot(c draw.Canvas, p *plot.Plot) {
 	flush()
 }
 
-// segment is a straight line.
 func segment(x0, y0, x1, y1 float64, style draw.LineStyle) polyline {
 	return polyline{plotter.XYs{{X: x0, Y: y0}, {X: x1, Y: y1}}, style}
 }

@@ -12,7 +12,6 @@ import (
 	"gonum.org/v1/plot/vg/vgsvg"
 )
 
-// panel is a plot and its height in a figure.
 type panel struct {
 	*plot.Plot
 	height vg.Length
@@ -68,7 +67,6 @@ func beside(description string, width, height vg.Length, plots ...*plot.Plot) te
 	return inline(canvas, description)
 }
 
-// inline makes a drawing part of a page.
 func inline(canvas *vgsvg.Canvas, description string) template.HTML {
 	width, height := canvas.Size()
 	var svg bytes.Buffer

@@ -27,7 +27,6 @@ const (
 // groupShapes tell the groups apart where colour does not.
 var groupShapes = [3]draw.GlyphDrawer{draw.CircleGlyph{}, draw.BoxGlyph{}, draw.PyramidGlyph{}}
 
-// comparison is the figures of some configurations.
 type comparison struct {
 	From, To            int // ranks, from 1
 	Difference, Details template.HTML
@@ -150,7 +149,6 @@ func (s *Sweep) detailChart(part, rows []*configuration) template.HTML {
 		"medium and few training images", 900, chartHeight+rowHeight*vg.Length(len(part)), accuracies, errors)
 }
 
-// series is a metric and how it is marked.
 type series struct {
 	metric string
 	glyph  draw.GlyphStyle
@@ -184,7 +182,6 @@ func addSeries(p *plot.Plot, part, rows []*configuration, list []series) {
 	}
 }
 
-// vertical is a dashed line over the whole height.
 func vertical(p *plot.Plot, x float64) polyline {
 	if !(x >= p.X.Min && x <= p.X.Max) {
 		return polyline{}

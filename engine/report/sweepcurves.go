@@ -88,13 +88,11 @@ func (s *Sweep) setting(c *configuration, key string) string {
 
 func (c *configuration) text(key string) string { return sweep.Format(c.Settings[key]) }
 
-// sweepCurve is accuracy against one setting.
 type sweepCurve struct {
 	Key, Of string // the setting, and what it was varied of
 	Plot    template.HTML
 }
 
-// curves draws the varyings.
 func (s *Sweep) curves() part[sweepCurve] {
 	all := s.varyings()
 	few := cut(all, mostCurves)

@@ -42,7 +42,6 @@ type sweepPage struct {
 	Failures part[sweep.HeadRow]
 }
 
-// sweepColumn is a column of the table, after the configuration's name.
 type sweepColumn struct{ Title, Means string }
 
 type sweepRow struct {

@@ -27,7 +27,6 @@ const (
 	largestImage  = 64 << 20 // bytes that are read for a thumbnail
 )
 
-// mistake is an image with a confident wrong prediction.
 type mistake struct {
 	Label, Predicted, Confidence, Name string
 	Image                              template.URL // a data URI, or empty
@@ -59,7 +58,6 @@ func (r *page) Mistakes() []mistake {
 	return list
 }
 
-// unread are those without a picture.
 func unread(list []mistake) []mistake {
 	return slices.DeleteFunc(slices.Clone(list), func(m mistake) bool { return m.Image != "" })
 }

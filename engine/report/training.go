@@ -19,7 +19,6 @@ import (
 	"github.com/vitft/vitft/head"
 )
 
-// kappaEpoch is κ of one epoch, by group.
 type kappaEpoch struct {
 	Number int
 	Phase  head.Phase
@@ -79,14 +78,12 @@ func (r *Run) switchEpoch() float64 {
 	return 0
 }
 
-// curve is a value over the epochs of one plot.
 type curve struct {
 	style  draw.LineStyle
 	parted bool // at the switch, since the value means another thing after it
 	value  func(e head.Epoch) float64
 }
 
-// curves draws values over the epochs, with the switch.
 func (r *Run) curves(description, y string, fraction bool, list ...curve) template.HTML {
 	p := newPlot("epoch", y)
 	all := extentOf()
@@ -111,7 +108,6 @@ func (r *Run) curves(description, y string, fraction bool, list ...curve) templa
 	return render(description, 440, panel{p, 240})
 }
 
-// timeline is values over the epochs.
 type timeline struct {
 	points plotter.XYs
 	phase  head.Phase // of the last
@@ -126,7 +122,6 @@ func (l *timeline) add(epoch int, phase head.Phase, value float64, parted bool) 
 	l.points, l.phase = append(l.points, plotter.XY{X: at, Y: value}), phase
 }
 
-// epochAxis sets the range of epochs and marks the switch.
 func (r *Run) epochAxis(p *plot.Plot) {
 	limit(&p.X, float64(r.history[0].Number), float64(r.history[len(r.history)-1].Number))
 	p.X.Tick.Marker = rounds{least: 1}

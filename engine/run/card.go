@@ -22,7 +22,6 @@ var cardTemplate = template.Must(template.New("card").Funcs(template.FuncMap{
 	"cell": cell, "share": metric.Share.Text, "decimal": metric.Decimal.Text,
 }).Parse(cardText))
 
-// card is what a model card is made from.
 type card struct {
 	Name    string
 	Config  Config

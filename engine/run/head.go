@@ -11,7 +11,6 @@ import (
 	"github.com/vitft/vitft/head"
 )
 
-// headFormat is the "format" of head.safetensors.
 const headFormat = "vitft-head-2"
 
 // Head is the content of head.safetensors: weight [C, D], bias [C], mean [D], inv_std [D] and, where there is one,

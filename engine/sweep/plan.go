@@ -60,7 +60,6 @@ func (x Experiment) Plan(resolve Resolve) (*Plan, error) {
 	return p, x.markBaseline(p, resolve)
 }
 
-// add puts a point with each of its seeds into the plan.
 func (x Experiment) add(p *Plan, index map[string]int, point map[string]any, resolve Resolve) error {
 	s, err := resolve(point)
 	if err != nil {

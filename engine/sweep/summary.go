@@ -127,7 +127,6 @@ func compareCommon(seeds []uint64, a, b map[uint64][]int, labels []int, classes 
 	return &c
 }
 
-// markSelected marks the best of each group.
 func (s *Summary) markSelected(p *Plan) {
 	best := map[string]int{}
 	for i, line := range s.Configurations {

@@ -130,7 +130,6 @@ func Parse(text []byte, base, grid []string) (Experiment, map[string]any, error)
 	return x, shared, errors.Join(p.faults...)
 }
 
-// parser collects faults.
 type parser struct {
 	grid   []string
 	faults []error
@@ -151,7 +150,6 @@ func (p *parser) decode(n *yaml.Node, key string, into any) {
 	}
 }
 
-// each visits the keys of a map.
 func (p *parser) each(n *yaml.Node, where string, visit func(key string, value *yaml.Node)) {
 	seen := map[string]bool{}
 	for i := 0; i+1 < len(n.Content); i += 2 {
@@ -214,7 +212,6 @@ func (p *parser) block(n *yaml.Node, where string) Block {
 // scalars are what YAML calls a text, a truth value and numbers.
 var scalars = []string{"!!str", "!!bool", "!!int", "!!float"}
 
-// resolved follows an alias.
 func resolved(n *yaml.Node) *yaml.Node {
 	if n.Kind == yaml.AliasNode {
 		return n.Alias

@@ -52,7 +52,6 @@ func (s *Summary) HeadsCSV() [][]string {
 	})
 }
 
-// failed is the status of a head that could not be trained.
 const failed = "failed"
 
 // CSV is a line a configuration, header first: for each metric the mean over seeds and, in the column _std, the
@@ -189,7 +188,6 @@ func (s Spread) text() string {
 	return text
 }
 
-// decimals is nothing for NaN.
 func decimals(v float64) string {
 	if math.IsNaN(v) {
 		return ""

@@ -70,13 +70,11 @@ type Trainer struct {
 	Events  event.Events
 }
 
-// place is a head's place in the plan.
 type place struct {
 	configuration int
 	seed          uint64
 }
 
-// pendingHead is a head to train.
 type pendingHead struct {
 	Head
 	place    place
@@ -148,7 +146,6 @@ func (t *Trainer) pending(at place, c Configuration) (*pendingHead, error) {
 	return p, err
 }
 
-// trainGroup trains heads together.
 func (t *Trainer) trainGroup(ctx context.Context, group []*pendingHead) error {
 	settings := make([]head.Settings, len(group))
 	for i, p := range group {
@@ -186,7 +183,6 @@ func (t *Trainer) outOfFold() bool {
 	return t.Selection == SelectCV || t.Method != metric.NoCalibration && t.Val.Y == nil
 }
 
-// judgeGroup judges trained heads on all cores.
 func (t *Trainer) judgeGroup(ctx context.Context, group []*pendingHead) error {
 	atOnce := runtime.GOMAXPROCS(0)
 	if t.outOfFold() { // whose heads are trained at the same time
