@@ -172,6 +172,12 @@ const balanced = "balanced_accuracy"
 
 func (c *configuration) balanced() sweep.Spread { return c.Metrics[balanced] }
 
+// within is balanced accuracy with its deviation on either side, if there is one.
+func (c *configuration) within() (low, high float64) {
+	b := c.balanced()
+	return b.Mean - orZero(b.Std), b.Mean + orZero(b.Std)
+}
+
 // LoadSweep reads the finished sweep in the folder dir.
 func LoadSweep(dir string) (*Sweep, error) {
 	summary, config, err := run.OpenSweep(dir)

@@ -104,9 +104,10 @@ func (s *Sweep) differenceChart(part, rows []*configuration) template.HTML {
 	accuracies := rowPlot("balanced accuracy", part, s.base == nil)
 	var allDifferences, allAccuracies [][3]float64
 	for _, c := range rows {
-		b, d := c.balanced(), c.Compared()
+		d := c.Compared()
 		allDifferences = append(allDifferences, [3]float64{d.Low, d.Difference, d.High})
-		allAccuracies = append(allAccuracies, [3]float64{b.Mean - orZero(b.Std), b.Mean, b.Mean + orZero(b.Std)})
+		low, high := c.within()
+		allAccuracies = append(allAccuracies, [3]float64{low, c.balanced().Mean, high})
 	}
 	fence(&differences.X, allDifferences, 0)
 	fence(&accuracies.X, allAccuracies)
@@ -119,8 +120,8 @@ func (s *Sweep) differenceChart(part, rows []*configuration) template.HTML {
 		} else if c.Baseline {
 			forest = append(forest, mark{x: 0, y: at, style: c.glyph()})
 		}
-		b := c.balanced()
-		means = append(means, mark{b.Mean, at, c.glyph(), b.Mean - b.Std, b.Mean + b.Std})
+		low, high := c.within()
+		means = append(means, mark{c.balanced().Mean, at, c.glyph(), low, high})
 		for _, v := range c.accuracies {
 			if v >= accuracies.X.Min && v <= accuracies.X.Max {
 				seeds = append(seeds, mark{x: v, y: at, style: dot(muted, 1.3)})
@@ -141,10 +142,16 @@ func (s *Sweep) differenceChart(part, rows []*configuration) template.HTML {
 // detailChart is the groups' accuracies and errors of calibration. The axes fit all rows, of which part is drawn.
 func (s *Sweep) detailChart(part, rows []*configuration) template.HTML {
 	accuracies, errors := rowPlot("accuracy", part, true), rowPlot("ECE", part, false)
+	var ofAccuracy, ofError []series
+	for _, g := range calib.Shots() {
+		glyph := draw.GlyphStyle{Color: groupRoles[g], Radius: 2.6, Shape: groupShapes[g]}
+		ofAccuracy = append(ofAccuracy, series{g.String(), glyph})
+		ofError = append(ofError, series{"ece_" + g.String(), glyph})
+	}
 	all := draw.GlyphStyle{Color: ink, Radius: 3, Shape: draw.CrossGlyph{}}
 	before := draw.GlyphStyle{Color: ink, Radius: 2.6, Shape: draw.RingGlyph{}}
-	addSeries(accuracies, part, rows, append(groupSeries(""), series{balanced, all}))
-	addSeries(errors, part, rows, append(groupSeries("ece_"), series{"ece_before", before}, series{"ece", all}))
+	addSeries(accuracies, part, rows, append(ofAccuracy, series{balanced, all}))
+	addSeries(errors, part, rows, append(ofError, series{"ece_before", before}, series{"ece", all}))
 	return beside("Accuracy and calibration error of each configuration, overall and for the classes with many, "+
 		"medium and few training images", 900, chartHeight+rowHeight*vg.Length(len(part)), accuracies, errors)
 }
@@ -154,24 +161,12 @@ type series struct {
 	glyph  draw.GlyphStyle
 }
 
-func groupSeries(prefix string) []series {
-	var list []series
-	for _, g := range calib.Shots() {
-		glyph := draw.GlyphStyle{Color: groupRoles[g], Radius: 2.6, Shape: groupShapes[g]}
-		list = append(list, series{prefix + g.String(), glyph})
-	}
-	return list
-}
-
 func addSeries(p *plot.Plot, part, rows []*configuration, list []series) {
 	all := extentOf()
 	for _, x := range list {
 		for _, c := range rows {
 			all.add(c.Metrics[x.metric].Mean)
 		}
-	}
-	all.axis(&p.X, 0.03)
-	for _, x := range list {
 		var dots marks
 		for i, c := range part {
 			if v := c.Metrics[x.metric].Mean; drawable(v) {
@@ -180,6 +175,7 @@ func addSeries(p *plot.Plot, part, rows []*configuration, list []series) {
 		}
 		p.Add(dots)
 	}
+	all.axis(&p.X, 0.03)
 }
 
 func vertical(p *plot.Plot, x float64) polyline {
