@@ -132,8 +132,8 @@ func (s *Sweep) curve(v varying, alike []varying, description string) template.H
 	for _, w := range alike {
 		for _, p := range w.points {
 			values.add(p.value)
-			b := p.balanced()
-			all.add(b.Mean-orZero(b.Std), b.Mean+orZero(b.Std))
+			low, high := p.within()
+			all.add(low, high)
 			for _, g := range calib.Shots() {
 				groups.add(p.Metrics[g.String()].Mean)
 			}
@@ -155,30 +155,29 @@ func (s *Sweep) curve(v varying, alike []varying, description string) template.H
 	}
 	all.axis(&above.Y, 0.05)
 	groups.axis(&below.Y, 0.05)
-	var points plotter.XYs
 	var dots marks
+	means, ofGroups := polyline{style: line(ink, 1.6, nil)}, make([]polyline, len(calib.Shots()))
 	for _, p := range v.points {
-		b := p.balanced()
-		x, sd := at(p.value), orZero(b.Std)
-		points = append(points, plotter.XY{X: x, Y: b.Mean})
+		x, mean := at(p.value), p.balanced().Mean
+		low, high := p.within()
+		above.Add(segment(x, low, x, high, line(ink, 1, nil)))
+		means.XYs = append(means.XYs, plotter.XY{X: x, Y: mean})
 		if len(v.points) <= mostDots {
-			dots = append(dots, mark{x: x, y: b.Mean, style: dot(ink, 2.4)})
+			dots = append(dots, mark{x: x, y: mean, style: dot(ink, 2.4)})
 		}
-		above.Add(segment(x, b.Mean-sd, x, b.Mean+sd, line(ink, 1, nil)))
+		for _, g := range calib.Shots() {
+			ofGroups[g].style = line(groupRoles[g], 1.6, groupDashes[g])
+			ofGroups[g].XYs = append(ofGroups[g].XYs, plotter.XY{X: x, Y: p.Metrics[g.String()].Mean})
+		}
 	}
 	if s.base != nil {
 		if y := s.base.balanced().Mean; y >= above.Y.Min && y <= above.Y.Max {
 			above.Add(segment(above.X.Min, y, above.X.Max, y, dashed(muted)))
 		}
 	}
-	above.Add(polyline{points, line(ink, 1.6, nil)}, dots)
-
-	for _, g := range calib.Shots() {
-		var points plotter.XYs
-		for _, p := range v.points {
-			points = append(points, plotter.XY{X: at(p.value), Y: p.Metrics[g.String()].Mean})
-		}
-		below.Add(polyline{points, line(groupRoles[g], 1.6, groupDashes[g])})
+	above.Add(means, dots)
+	for _, l := range ofGroups {
+		below.Add(l)
 	}
 	return render(description, 440, panel{above, 150}, panel{below, 170})
 }
