@@ -53,8 +53,7 @@ func (f Format) Text(n Number) string {
 // MarshalJSON writes the content of metrics.json.
 func (m Metrics) MarshalJSON() ([]byte, error) {
 	type plain Metrics
-	text, err := json.Marshal(plain(m))
-	return m.Scores.insert(text, func(Row) bool { return true }), err
+	return m.Scores.insert(plain(m), func(Row) bool { return true })
 }
 
 // UnmarshalJSON reads metrics.json. A row that is missing there is NaN.
@@ -66,8 +65,7 @@ func (m *Metrics) UnmarshalJSON(b []byte) error {
 // MarshalJSON writes the rows that calibration changes.
 func (u Uncalibrated) MarshalJSON() ([]byte, error) {
 	type plain Uncalibrated
-	text, err := json.Marshal(plain(u))
-	return u.Scores.insert(text, func(r Row) bool { return r.Calibrated }), err
+	return u.Scores.insert(plain(u), func(r Row) bool { return r.Calibrated })
 }
 
 // UnmarshalJSON reads those rows. One that is missing is NaN.
@@ -77,7 +75,8 @@ func (u *Uncalibrated) UnmarshalJSON(b []byte) error {
 }
 
 // insert puts rows before the groups of a JSON object. Within its texts quotation marks are escaped.
-func (s Scores) insert(object []byte, has func(Row) bool) []byte {
+func (s Scores) insert(plain any, has func(Row) bool) ([]byte, error) {
+	object, err := json.Marshal(plain)
 	var rows []byte
 	for _, r := range Rows {
 		if has(r) {
@@ -85,7 +84,7 @@ func (s Scores) insert(object []byte, has func(Row) bool) []byte {
 			rows = fmt.Appendf(rows, "%q:%s,", r.Key, value)
 		}
 	}
-	return slices.Insert(object, max(0, bytes.Index(object, []byte(`"groups":`))), rows...)
+	return slices.Insert(object, max(0, bytes.Index(object, []byte(`"groups":`))), rows...), err
 }
 
 func (s *Scores) read(object []byte) error {

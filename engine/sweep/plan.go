@@ -88,15 +88,11 @@ func (x Experiment) add(p *Plan, index map[string]int, point map[string]any, res
 
 // varying lists the loss and the grid's keys that have several values.
 func (x Experiment) varying(all []Configuration) []string {
-	keys := []string{"loss"}
-	for _, key := range x.keys() {
-		if slices.ContainsFunc(all, func(c Configuration) bool {
-			return Format(c.Settings[key]) != Format(all[0].Settings[key])
-		}) {
-			keys = append(keys, key)
-		}
+	constant := func(key string) bool {
+		other := func(c Configuration) bool { return Format(c.Settings[key]) != Format(all[0].Settings[key]) }
+		return !slices.ContainsFunc(all, other)
 	}
-	return keys
+	return append([]string{"loss"}, slices.DeleteFunc(x.keys(), constant)...)
 }
 
 // keys lists the grid's keys other than loss and seed, in their order.

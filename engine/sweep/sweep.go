@@ -31,12 +31,12 @@ import (
 
 // Experiment is what a file says beyond the settings that all heads share.
 type Experiment struct {
-	Name      string
-	Grid      []Block
-	Seeds     []uint64       // of every configuration; empty: as the settings say
-	Baseline  map[string]any // settings of the one configuration that others are compared with; nil: none
-	Selection Selection
-	SelectBy  []string // settings; of the configurations that agree in them one is selected
+	Name      string         `yaml:"name,omitempty"`
+	Grid      []Block        `yaml:"grid"`
+	Seeds     []uint64       `yaml:"seeds,omitempty,flow"`    // of every configuration; empty: as the settings say
+	Baseline  map[string]any `yaml:"baseline,omitempty,flow"` // settings of the one that others are compared with
+	Selection Selection      `yaml:"selection"`
+	SelectBy  []string       `yaml:"select-by,omitempty,flow"` // of the configurations that agree in them one is selected
 }
 
 // Block is a cartesian product.
@@ -224,27 +224,17 @@ func unknown(key string, known []string) string {
 }
 
 // MarshalYAML gives the form that Parse reads.
-func (x Experiment) MarshalYAML() (any, error) {
-	grid := make([]yaml.Node, len(x.Grid))
-	for i, b := range x.Grid {
-		grid[i] = yaml.Node{Kind: yaml.MappingNode}
-		for _, axis := range b {
-			var key, values yaml.Node
-			if err := errors.Join(key.Encode(axis.Key), values.Encode(axis.Values)); err != nil {
-				return nil, err
-			}
-			values.Style = yaml.FlowStyle
-			grid[i].Content = append(grid[i].Content, &key, &values)
+func (b Block) MarshalYAML() (any, error) {
+	node := &yaml.Node{Kind: yaml.MappingNode}
+	for _, axis := range b {
+		var key, values yaml.Node
+		if err := errors.Join(key.Encode(axis.Key), values.Encode(axis.Values)); err != nil {
+			return nil, err
 		}
+		values.Style = yaml.FlowStyle
+		node.Content = append(node.Content, &key, &values)
 	}
-	return struct {
-		Name      string         `yaml:"name,omitempty"`
-		Grid      []yaml.Node    `yaml:"grid"`
-		Seeds     []uint64       `yaml:"seeds,omitempty,flow"`
-		Baseline  map[string]any `yaml:"baseline,omitempty,flow"`
-		Selection Selection      `yaml:"selection"`
-		SelectBy  []string       `yaml:"select-by,omitempty,flow"`
-	}{x.Name, grid, x.Seeds, x.Baseline, x.Selection, x.SelectBy}, nil
+	return node, nil
 }
 
 // heads counts the grid's points times seeds, up to just above maxHeads.
