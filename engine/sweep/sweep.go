@@ -34,7 +34,7 @@ type Experiment struct {
 	Name      string         `yaml:"name,omitempty"`
 	Grid      []Block        `yaml:"grid"`
 	Seeds     []uint64       `yaml:"seeds,omitempty,flow"`    // of every configuration; empty: as the settings say
-	Baseline  map[string]any `yaml:"baseline,omitempty,flow"` // settings of the one that others are compared with
+	Baseline  map[string]any `yaml:"baseline,omitempty,flow"` // of the one that others are compared with; nil: none
 	Selection Selection      `yaml:"selection"`
 	SelectBy  []string       `yaml:"select-by,omitempty,flow"` // of the configurations that agree in them one is selected
 }
