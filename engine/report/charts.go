@@ -14,6 +14,7 @@ import (
 
 	"github.com/vitft/vitft/calib"
 	"github.com/vitft/vitft/engine/metric"
+	"github.com/vitft/vitft/engine/run"
 )
 
 const (
@@ -145,8 +146,8 @@ type reliability struct {
 	Plot    template.HTML
 }
 
-func confidence(p prediction) float64       { return float64(p.Confidence) }
-func confidenceBefore(p prediction) float64 { return float64(p.Before) }
+func confidence(p run.Prediction) float64       { return float64(p.Confidence) }
+func confidenceBefore(p run.Prediction) float64 { return float64(p.Before) }
 
 // Reliability is the diagrams of all samples and of the groups by true class, in the bins that the ECE of metrics.json
 // is computed in; before calibration too where there was one.
@@ -159,7 +160,7 @@ func (r *page) Reliability() []reliabilities {
 	return []reliabilities{{"Before calibration", before}, {"After calibration", after}}
 }
 
-func (r *Run) diagrams(u metric.Uncalibrated, when string, of func(prediction) float64) []reliability {
+func (r *Run) diagrams(u metric.Uncalibrated, when string, of func(run.Prediction) float64) []reliability {
 	list := []reliability{diagram("all classes", when, u.ECE, ink, r.bins(of, calib.Shots()...))}
 	for _, g := range calib.Shots() {
 		list = append(list, diagram(g.String(), when, u.Groups[g].ECE, groupRoles[g], r.bins(of, g)))
@@ -168,12 +169,12 @@ func (r *Run) diagrams(u metric.Uncalibrated, when string, of func(prediction) f
 }
 
 // bins are those of the samples whose true class is in one of the groups.
-func (r *Run) bins(of func(prediction) float64, groups ...calib.Shot) []calib.Bin {
+func (r *Run) bins(of func(run.Prediction) float64, groups ...calib.Shot) []calib.Bin {
 	var confidence []float64
 	var hit []bool
 	for _, p := range r.predictions {
-		if slices.Contains(groups, r.metrics.PerClass[p.label].Shot()) {
-			confidence, hit = append(confidence, of(p)), append(hit, p.label == p.predicted)
+		if slices.Contains(groups, r.classes[p.Label].Shot()) {
+			confidence, hit = append(confidence, of(p)), append(hit, p.Label == p.Predicted)
 		}
 	}
 	return calib.EqualWidth(confidence, hit, metric.Bins, 0, 1)

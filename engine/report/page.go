@@ -142,21 +142,21 @@ func calibrationText(c *metric.Calibration, folds string) string {
 }
 
 // Wrong are the predictions of another class than the true one.
-func (r *page) Wrong() []prediction {
-	return slices.DeleteFunc(slices.Clone(r.predictions), func(p prediction) bool { return p.label == p.predicted })
+func (r *page) Wrong() []run.Prediction {
+	return slices.DeleteFunc(slices.Clone(r.predictions), func(p run.Prediction) bool { return p.Label == p.Predicted })
 }
 
 // Pairs are the classes most often taken for a certain other one.
 func (r *page) Pairs() []pair {
-	times := map[[2]int]int{}
+	times := map[[2]string]int{}
 	for _, p := range r.Wrong() {
-		times[[2]int{p.label, p.predicted}]++
+		times[[2]string{p.Label, p.Predicted}]++
 	}
 	var list []pair
 	for k, n := range times {
-		label := r.metrics.PerClass[k[0]]
+		label := r.classes[k[0]]
 		share := float64(n) / float64(max(1, label.Samples))
-		list = append(list, pair{label, r.metrics.PerClass[k[1]], n, metric.Number(share)})
+		list = append(list, pair{label, r.classes[k[1]], n, metric.Number(share)})
 	}
 	slices.SortFunc(list, func(a, b pair) int {
 		return cmp.Or(cmp.Compare(b.Count, a.Count), cmp.Compare(percent(b.Share), percent(a.Share)),

@@ -68,15 +68,10 @@ type Run struct {
 	environment run.Environment
 	history     []head.Epoch
 	kappa       []kappaEpoch
-	predictions []prediction
+	predictions []run.Prediction
+	classes     map[string]metric.ClassMetrics
 	warnings    []string
 	skipped     []run.Skipped
-}
-
-// prediction is a line of predictions.csv with the indices of its classes.
-type prediction struct {
-	run.Prediction
-	label, predicted int
 }
 
 // Load reads the finished run in the folder dir.
@@ -96,7 +91,10 @@ func Load(dir string) (*Run, error) {
 // LoadWith reads a run whose metrics.json, which comes last, is still to be written.
 func LoadWith(dir string, m metric.Metrics) (*Run, error) {
 	d := run.Folder(dir)
-	r := &Run{dir: d, metrics: m}
+	r := &Run{dir: d, metrics: m, classes: map[string]metric.ClassMetrics{}}
+	for _, c := range m.PerClass {
+		r.classes[c.Label] = c
+	}
 	var predictions run.Predictions
 	var kappa []run.KappaRow
 	err := errors.Join(
@@ -130,24 +128,14 @@ func (r *Run) addPredictions(p run.Predictions) error {
 	if r.metrics.Calibration != nil && !p.Calibrated {
 		return errors.New("it has no confidence_before, but the run is calibrated")
 	}
-	index := r.classIndex()
 	for _, row := range p.Rows {
-		label, known := index[row.Label]
-		predicted, also := index[row.Predicted]
-		if !known || !also {
+		_, known := r.classes[row.Label]
+		if _, also := r.classes[row.Predicted]; !known || !also {
 			return fmt.Errorf("label %q or %q of %s is no class of the metrics", row.Label, row.Predicted, row.Path)
 		}
-		r.predictions = append(r.predictions, prediction{row, label, predicted})
 	}
+	r.predictions = p.Rows
 	return nil
-}
-
-func (r *Run) classIndex() map[string]int {
-	index := make(map[string]int, len(r.metrics.PerClass))
-	for k, c := range r.metrics.PerClass {
-		index[c.Label] = k
-	}
-	return index
 }
 
 // A Sweep is what the tables of one sweep's folder say.

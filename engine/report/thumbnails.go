@@ -18,6 +18,7 @@ import (
 
 	"github.com/vitft/vitft/engine/dataset"
 	"github.com/vitft/vitft/engine/metric"
+	"github.com/vitft/vitft/engine/run"
 	"github.com/vitft/vitft/internal/par"
 	"github.com/vitft/vitft/vit"
 )
@@ -36,7 +37,7 @@ type mistake struct {
 // Mistakes are the wrong predictions with the highest confidence.
 func (r *page) Mistakes() []mistake {
 	wrong := r.Wrong()
-	slices.SortStableFunc(wrong, func(a, b prediction) int { return cmp.Compare(b.Confidence, a.Confidence) })
+	slices.SortStableFunc(wrong, func(a, b run.Prediction) int { return cmp.Compare(b.Confidence, a.Confidence) })
 	wrong = cut(wrong, worstImages).Shown
 	open := r.Open
 	if open == nil {
@@ -63,7 +64,7 @@ func unread(list []mistake) []mistake {
 }
 
 // opener reads images from files or, as FILE#INDEX, from the IDX files that they are in.
-func opener(list []prediction) func(path string) ([]byte, error) {
+func opener(list []run.Prediction) func(path string) ([]byte, error) {
 	inside := map[string]dataset.Item{} // images in IDX files by path
 	faults := map[string]error{}        // by IDX file; nil for one that was read
 	for _, p := range list {

@@ -44,16 +44,15 @@ func (s spread) Deviation() metric.Number { return metric.Number(stat.PopStdDev(
 func (s spread) StdErr() metric.Number { return metric.Number(stat.Mean(s.errors, nil)) }
 
 func (r *Run) addKappa(rows []run.KappaRow) error {
-	index := r.classIndex()
 	for _, row := range rows {
-		k, known := index[row.Class]
+		class, known := r.classes[row.Class]
 		if !known {
 			return fmt.Errorf("%q is no class of the metrics", row.Class)
 		}
 		if n := len(r.kappa); n == 0 || r.kappa[n-1].Number != row.Epoch {
 			r.kappa = append(r.kappa, kappaEpoch{Number: row.Epoch, Phase: row.Phase})
 		}
-		s := &r.kappa[len(r.kappa)-1].Groups[r.metrics.PerClass[k].Shot()]
+		s := &r.kappa[len(r.kappa)-1].Groups[class.Shot()]
 		s.values = append(s.values, row.Value)
 		if drawable(row.StdErr) {
 			s.errors = append(s.errors, row.StdErr)
