@@ -3,6 +3,7 @@ package sweep
 import (
 	"cmp"
 	"math"
+	"slices"
 
 	"github.com/vitft/vitft/engine/metric"
 )
@@ -64,12 +65,9 @@ func Summarize(x Experiment, p *Plan, head func(configuration int, seed uint64) 
 	s := &Summary{Name: x.Name, Keys: p.Keys, Selection: x.Selection}
 	columns := metric.Columns()
 	predicted := make([]map[uint64][]int, len(p.Configurations))
-	baseline := -1
+	baseline := slices.IndexFunc(p.Configurations, func(c Configuration) bool { return c.Baseline })
 	for i, c := range p.Configurations {
 		predicted[i] = map[uint64][]int{}
-		if c.Baseline {
-			baseline = i
-		}
 		line := Line{Configuration: c.Name, Settings: c.Settings, Seeds: len(c.Seeds), Baseline: c.Baseline}
 		line.Metrics = map[string]Spread{}
 		values := map[string][]float64{}
