@@ -19,7 +19,8 @@ import (
 var cardText string
 
 var cardTemplate = template.Must(template.New("card").Funcs(template.FuncMap{
-	"cell": cell, "share": metric.Share.Text, "decimal": metric.Decimal.Text,
+	"cell": cell, "share": metric.Share.Text, "decimal": metric.Decimal.Text, "headline": metric.Headline,
+	"base": filepath.Base, // names no folders of this machine
 }).Parse(cardText))
 
 type card struct {
@@ -27,20 +28,16 @@ type card struct {
 	Config  Config
 	Env     Environment
 	Metrics *metric.Metrics
-	Rows    []metric.Row
 
-	Backbone     models.Backbone // what the registry knows of it
-	Known        bool            // whether it does
-	BackboneFile string          // without the path to it
-	Train        string          // the training source, without the path to it
-	Images       int             // training images
-	Views        int             // that are judged
-	Largest      metric.ClassMetrics
-	Smallest     metric.ClassMetrics
-	Groups       []cardGroup
-	Fewest       *cardGroup            // the last of them
-	Worst        []metric.ClassMetrics // the classes with the lowest accuracy
-	HasModel     bool
+	Backbone models.Backbone // what the registry knows of it
+	Known    bool            // whether it does
+	Images   int             // training images
+	Largest  metric.ClassMetrics
+	Smallest metric.ClassMetrics
+	Groups   []cardGroup
+	Fewest   *cardGroup            // the last of them
+	Worst    []metric.ClassMetrics // the classes with the lowest accuracy
+	HasModel bool
 }
 
 type cardGroup struct {
@@ -64,10 +61,8 @@ func (d Folder) WriteCard(c Config, env Environment, m metric.Metrics) error {
 
 func newCard(name string, c Config, env Environment, m *metric.Metrics, hasModel bool) *card {
 	d := &card{
-		Name: name, Config: c, Env: env, Metrics: m, Rows: metric.Headline(), HasModel: hasModel,
-		BackboneFile: filepath.Base(env.Backbone.Name), Train: filepath.Base(c.Text("train")),
+		Name: name, Config: c, Env: env, Metrics: m, HasModel: hasModel,
 		Largest: slices.MaxFunc(m.PerClass, byCount), Smallest: slices.MinFunc(m.PerClass, byCount),
-		Views: len(env.TTA),
 	}
 	d.Backbone, _, d.Known = models.Recognize(env.Backbone.Name, env.Backbone.SHA256)
 	for _, g := range calib.Shots() {
