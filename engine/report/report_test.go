@@ -581,3 +581,17 @@ func TestImagesAreOpenedByTheCaller(t *testing.T) {
 		t.Errorf("%d pictures of %d mistakes", n, len(mistakes.named("li")))
 	}
 }
+
+// What many, medium and few are is said by calib alone.
+func TestGroupLimits(t *testing.T) {
+	dir, _ := fixture{classes: 3}.write(t)
+	swept, _ := sweepFixture{experiment: ablation}.write(t)
+	for name, text := range map[string]string{"run": write(t, dir), "sweep": writeSweep(t, swept)} {
+		for _, g := range calib.Shots() {
+			want := fmt.Sprintf(`<li class="%v">%[1]v (%s`, g, g.Range())
+			if n := strings.Count(text, want); n != 2 {
+				t.Errorf("the page of a %s says %q %d times, want 2", name, want, n)
+			}
+		}
+	}
+}
