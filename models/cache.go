@@ -35,10 +35,6 @@ func (s *session) path(r ref, names ...string) string {
 	return filepath.Join(s.Cache, folderName(r.repository), filepath.FromSlash(path.Join(names...)))
 }
 
-func (s *session) snapshotPath(r ref, commit, file string) string {
-	return s.path(r, "snapshots", commit, file)
-}
-
 // cachedCommit is the commit that the cache has for a revision; empty if none.
 func (s *session) cachedCommit(r ref) string {
 	if commitName.MatchString(r.revision) {
@@ -49,14 +45,6 @@ func (s *session) cachedCommit(r ref) string {
 		return commit
 	}
 	return ""
-}
-
-// saveCommit notes which commit a revision is at, for other programs.
-func (s *session) saveCommit(r ref, commit string) error {
-	if r.revision == commit || s.cachedCommit(r) == commit {
-		return nil
-	}
-	return replace(s.path(r, "refs", r.revision), strings.NewReader(commit))
 }
 
 // place makes path a link to the blob with digest d or, where links do not work, a copy of it.

@@ -335,7 +335,7 @@ func FuzzParseRef(f *testing.F) {
 			t.Errorf("%q is %+v, printed and parsed %+v, %v", name, r, again, err)
 		}
 		s := session{Hub: Hub{Cache: "/cache"}}
-		for _, path := range []string{s.snapshotPath(r, f40, cmp.Or(r.file, "x")), s.path(r, "refs", r.revision),
+		for _, path := range []string{s.path(r, "snapshots", f40, cmp.Or(r.file, "x")), s.path(r, "refs", r.revision),
 			s.path(r, "blobs", "d")} {
 			if !strings.HasPrefix(filepath.ToSlash(path), "/cache/models--") {
 				t.Errorf("%q leads to %s", name, path)

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 )
 
 func (s *session) pull(ctx context.Context, b Backbone, r ref, asked string) (Pulled, error) {
@@ -44,8 +45,10 @@ func (s *session) pull(ctx context.Context, b Backbone, r ref, asked string) (Pu
 		}
 		pulled[f.name] = pin{f.digest, size, commit}
 	}
-	if err := s.saveCommit(r, commit); err != nil {
-		return Pulled{}, fmt.Errorf("noting the commit of %s: %w", r, err)
+	if s.cachedCommit(r) != commit { // which other programs want to know
+		if err := replace(s.path(r, "refs", r.revision), strings.NewReader(commit)); err != nil {
+			return Pulled{}, fmt.Errorf("noting the commit of %s: %w", r, err)
+		}
 	}
 	if err := s.pins.add(ctx, r, pulled); err != nil {
 		return Pulled{}, fmt.Errorf("pinning digests: %w", err)
@@ -79,7 +82,7 @@ func (s *session) checkPins(b Backbone, r ref, commit string, offered []remote, 
 
 // fetch makes a file part of the snapshot of a commit, loading it if need be, and returns its size.
 func (s *session) fetch(ctx context.Context, r ref, commit string, f remote) (int64, error) {
-	blob, path := s.path(r, "blobs", string(f.digest)), s.snapshotPath(r, commit, f.name)
+	blob, path := s.path(r, "blobs", string(f.digest)), s.path(r, "snapshots", commit, f.name)
 	locked := filepath.Join(s.Cache, ".locks", folderName(r.repository), string(f.digest)+".lock")
 	unlock, err := lock(ctx, locked, func() { s.Note(f.name + ": waiting for another process that loads it") })
 	if err != nil {
@@ -162,9 +165,9 @@ func (s *session) find(b Backbone, r ref, asked string, check func(digest, strin
 			return Pulled{}, missing(": " + name + " is missing in the cache")
 		}
 	}
-	found := Pulled{Backbone: b, Commit: commit, Path: s.snapshotPath(r, commit, r.file)}
+	found := Pulled{Backbone: b, Commit: commit, Path: s.path(r, "snapshots", commit, r.file)}
 	for _, name := range names {
-		path := s.snapshotPath(r, commit, name)
+		path := s.path(r, "snapshots", commit, name)
 		info, err := os.Stat(path)
 		if err != nil {
 			return Pulled{}, missing(": " + name + " in the cache leads nowhere")
@@ -196,7 +199,7 @@ func (s *session) chooseCached(r ref, pinned map[string]pin, commit string) (str
 	files := slices.Sorted(maps.Keys(pinned))
 	if len(files) == 0 && commit != "" {
 		files = slices.DeleteFunc(slices.Clone(usualFiles), func(usual string) bool {
-			_, err := os.Stat(s.snapshotPath(r, commit, usual))
+			_, err := os.Stat(s.path(r, "snapshots", commit, usual))
 			return err != nil
 		})
 	}

@@ -46,11 +46,6 @@ var (
 	groupDashes = [3][]vg.Length{nil, {6, 3}, {2, 2}}
 )
 
-const (
-	textSize = 10
-	tickSize = 9
-)
-
 func sans(size font.Length) font.Font {
 	return font.Font{Typeface: "Liberation", Variant: "Sans", Size: size}
 }
@@ -60,9 +55,9 @@ func newPlot(x, y string) *plot.Plot {
 	p := plot.New()
 	p.BackgroundColor = nil
 	for _, axis := range []*plot.Axis{&p.X, &p.Y} {
-		axis.Label.TextStyle.Font, axis.Label.TextStyle.Color = sans(textSize), muted
+		axis.Label.TextStyle.Font, axis.Label.TextStyle.Color = sans(10), muted
 		axis.Label.Padding = 4
-		axis.Tick.Label.Font, axis.Tick.Label.Color = sans(tickSize), muted
+		axis.Tick.Label.Font, axis.Tick.Label.Color = sans(9), muted
 		axis.Tick.LineStyle.Color, axis.Tick.Length = rule, 3
 		axis.LineStyle.Color, axis.Padding = rule, 0
 		axis.Tick.Marker = rounds{}

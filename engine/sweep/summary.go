@@ -71,7 +71,6 @@ func Summarize(x Experiment, p *Plan, head func(configuration int, seed uint64) 
 		line := Line{Configuration: c.Name, Settings: c.Settings, Seeds: len(c.Seeds), Baseline: c.Baseline}
 		line.Metrics = map[string]Spread{}
 		values := map[string][]float64{}
-		var selection []float64
 		for _, seed := range c.Seeds {
 			h := HeadRow{head(i, seed), c.Name, map[string]float64{}}
 			for _, c := range columns {
@@ -91,13 +90,13 @@ func Summarize(x Experiment, p *Plan, head func(configuration int, seed uint64) 
 			}
 			predicted[i][seed] = h.Predicted
 			if h.Selection != nil {
-				selection = append(selection, *h.Selection)
+				values["selection"] = append(values["selection"], *h.Selection)
 			}
 		}
 		for _, c := range columns {
 			line.Metrics[c.Key] = spread(values[c.Key])
 		}
-		line.Selection = spread(selection)
+		line.Selection = spread(values["selection"])
 		s.Configurations = append(s.Configurations, line)
 	}
 	for i, c := range p.Configurations {
