@@ -1,6 +1,7 @@
 package models
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha1"
 	"crypto/sha256"
@@ -60,17 +61,9 @@ func (d digest) matches(ctx context.Context, path string) (bool, error) {
 		h = sha1.New()
 		fmt.Fprintf(h, "blob %d\x00", info.Size())
 	}
-	buf := make([]byte, 1<<20)
-	for {
-		n, err := f.Read(buf)
-		h.Write(buf[:n])
-		switch {
-		case err == io.EOF:
-			return hex.EncodeToString(h.Sum(nil)) == string(d), nil
-		case err != nil:
-			return false, err
-		case ctx.Err() != nil:
-			return false, ctx.Err()
-		}
+	defer context.AfterFunc(ctx, func() { _ = f.Close() })() // which ends the reading
+	if _, err := io.Copy(h, f); err != nil || ctx.Err() != nil {
+		return false, cmp.Or(ctx.Err(), err)
 	}
+	return hex.EncodeToString(h.Sum(nil)) == string(d), nil
 }

@@ -124,21 +124,16 @@ func Measure(logits, probabilities []float32, labels []int, classes []string, tr
 			Accuracy: Number(s.Accuracy[k]), ECE: s.ece(byClass[k]),
 			Precision: Number(float64(s.Hits[k]) / float64(s.Taken[k])),
 		}
+		m.Groups[m.PerClass[k].Shot()].Classes++
 	}
-	for _, g := range calib.Shots() {
-		in := func(y int) bool { return calib.ShotOf(trainCounts[y]) == g }
-		var members []int
-		for i, y := range labels {
-			if in(y) {
-				members = append(members, i)
-			}
-		}
-		m.Groups[g] = GroupMetrics{Accuracy: Number(calib.Mean(s.Accuracy, in)), ECE: s.ece(members)}
-		for k := range classes {
-			if in(k) {
-				m.Groups[g].Classes++
-			}
-		}
+	byGroup := make([][]int, len(m.Groups))
+	for i, y := range labels {
+		g := m.PerClass[y].Shot()
+		byGroup[g] = append(byGroup[g], i)
+	}
+	for g := range m.Groups {
+		in := func(k int) bool { return m.PerClass[k].Shot() == calib.Shot(g) }
+		m.Groups[g].Accuracy, m.Groups[g].ECE = Number(calib.Mean(s.Accuracy, in)), s.ece(byGroup[g])
 	}
 	return m
 }

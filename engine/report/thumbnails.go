@@ -46,8 +46,8 @@ func (r *page) Mistakes() []mistake {
 	list := make([]mistake, len(wrong))
 	par.For(context.Background(), len(wrong), 0, func(i int) { // which never ends
 		p, m := wrong[i], &list[i]
-		*m = mistake{Label: p.Label, Predicted: p.Predicted, Name: filepath.Base(p.Path)}
-		m.Confidence = metric.Number(p.Confidence).Text(3)
+		*m = mistake{Label: p.Label, Predicted: p.Predicted, Name: filepath.Base(p.Path),
+			Confidence: metric.Number(p.Confidence).Text(3)}
 		data, err := open(p.Path)
 		if err == nil {
 			m.Image, err = thumbnail(data)
