@@ -55,13 +55,9 @@ func Lookup(name string) (Backbone, error) {
 	if i := slices.IndexFunc(list, func(b Backbone) bool { return b.Name == name }); i >= 0 {
 		return list[i], nil
 	}
-	names := make([]string, len(list))
-	for i, b := range list {
-		names[i] = b.Name
-	}
-	slices.SortStableFunc(names, func(a, b string) int { return distance(name, a) - distance(name, b) })
-	return Backbone{}, fmt.Errorf("%w: %q; the nearest names are %s (vitft models list shows all)", ErrUnknown, name,
-		strings.Join(names[:3], ", "))
+	slices.SortStableFunc(list, func(a, b Backbone) int { return distance(name, a.Name) - distance(name, b.Name) })
+	return Backbone{}, fmt.Errorf("%w: %q; the nearest names are %s, %s, %s (vitft models list shows all)", ErrUnknown,
+		name, list[0].Name, list[1].Name, list[2].Name)
 }
 
 // Recognize finds the backbone that a model file is: by its SHA-256 (hex), else by its path, if that ends in a

@@ -114,9 +114,10 @@ func Measure(logits, probabilities []float32, labels []int, classes []string, tr
 	for _, r := range Rows {
 		*r.Field(&m.Scores) = Number(r.Of(s))
 	}
-	byClass := make([][]int, len(classes))
+	byClass, byGroup := make([][]int, len(classes)), make([][]int, len(m.Groups))
 	for i, y := range labels {
-		byClass[y] = append(byClass[y], i)
+		g := calib.ShotOf(trainCounts[y])
+		byClass[y], byGroup[g] = append(byClass[y], i), append(byGroup[g], i)
 	}
 	for k, name := range classes {
 		m.PerClass[k] = ClassMetrics{
@@ -125,11 +126,6 @@ func Measure(logits, probabilities []float32, labels []int, classes []string, tr
 			Precision: Number(float64(s.Hits[k]) / float64(s.Taken[k])),
 		}
 		m.Groups[m.PerClass[k].Shot()].Classes++
-	}
-	byGroup := make([][]int, len(m.Groups))
-	for i, y := range labels {
-		g := m.PerClass[y].Shot()
-		byGroup[g] = append(byGroup[g], i)
 	}
 	for g := range m.Groups {
 		in := func(k int) bool { return m.PerClass[k].Shot() == calib.Shot(g) }
