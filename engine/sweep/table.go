@@ -1,6 +1,7 @@
 package sweep
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"slices"
@@ -27,7 +28,7 @@ func (s *Summary) HeadsCSV() [][]string {
 	for _, l := range s.Configurations {
 		settings[l.Configuration] = l.Settings
 	}
-	columns := metric.Columns()
+	columns, nan := metric.Columns(), math.NaN()
 	return cells(s.Heads, func(h HeadRow, put func(string, any)) {
 		put("id", h.ID)
 		put("configuration", h.Configuration)
@@ -35,18 +36,15 @@ func (s *Summary) HeadsCSV() [][]string {
 			put(key, settings[h.Configuration][key])
 		}
 		put("seed", h.Seed)
-		status, selection := "done", ""
+		status := "done"
 		if h.Error != "" {
 			status = failed
-		}
-		if h.Selection != nil {
-			selection = Format(*h.Selection)
 		}
 		put("status", status)
 		for _, c := range columns {
 			put(c.Key, h.Scores[c.Key])
 		}
-		put("selection", selection)
+		put("selection", *cmp.Or(h.Selection, &nan))
 		put("seconds", seconds(h.Seconds.total()))
 		put("error", h.Error)
 	})

@@ -88,10 +88,8 @@ type pendingHead struct {
 func (t *Trainer) Run(ctx context.Context) (func(configuration int, seed uint64) Head, error) {
 	done := map[place]Head{}
 	var pending []*pendingHead
-	total := 0
 	for k, c := range t.Plan.Configurations {
 		for _, seed := range c.Seeds {
-			total++
 			p, err := t.pending(place{k, seed}, c)
 			if err != nil {
 				return nil, err
@@ -103,6 +101,7 @@ func (t *Trainer) Run(ctx context.Context) (func(configuration int, seed uint64)
 			}
 		}
 	}
+	total := len(done) + len(pending)
 	t.Events.Info("sweep", "configurations", len(t.Plan.Configurations), "heads", total, "finished before", len(done))
 	// A group is large enough that cores seldom wait for its last head, and not larger than is soon trained again.
 	for group := range slices.Chunk(pending, 4*runtime.GOMAXPROCS(0)) {
