@@ -54,6 +54,10 @@ func TestWithoutEffect(t *testing.T) {
 	if !slices.Equal(got, []string{"lr"}) {
 		t.Errorf("%v, want lr: every block has it; loss and tau hold where a block has none", got)
 	}
+	x = Experiment{Grid: []Block{{{"seed", []any{1, 2}}}}}
+	if got := x.WithoutEffect(head.Settings{Seed: 5}); len(got) > 0 {
+		t.Errorf("%v, but the seed of the settings also holds out validation images", got)
+	}
 }
 
 // blobs are counts[k] samples of each class k around a point of its own.
@@ -252,6 +256,11 @@ func TestTrainerGoesOnAfterAFailure(t *testing.T) {
 	s.order = nil
 	if s.run(t); s.order != nil {
 		t.Errorf("%v were trained again, but it would fail again", s.order)
+	}
+	s = newSweeper(t, `{grid: [{loss: ce, head: linear, lr: [0.01, 1.0e+38]}]}`) // without folds to fail in
+	heads = s.run(t)
+	if h := heads(1, 0); !strings.Contains(h.Error, "diverged") || h.Metrics != nil || heads(0, 0).Metrics == nil {
+		t.Errorf("alone with its training it is %+v", h)
 	}
 }
 
