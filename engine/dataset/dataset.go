@@ -156,14 +156,15 @@ func (it Item) stat() (fs.FileInfo, error) {
 	case err != nil:
 		return nil, err
 	case info.IsDir():
-		return nil, &fs.PathError{Op: "read", Path: it.Path, Err: errors.New("is a folder")}
+		err = errors.New("is a folder")
 	case !info.Mode().IsRegular():
-		return nil, &fs.PathError{Op: "read", Path: it.Path, Err: errors.New("is no regular file")}
+		err = errors.New("is no regular file")
 	case info.Size() > largestFile:
-		return nil, &fs.PathError{Op: "read", Path: it.Path,
-			Err: fmt.Errorf("is no image: it has more than %d GB", largestFile>>30)}
+		err = fmt.Errorf("is no image: it has more than %d GB", largestFile>>30)
+	default:
+		return info, nil
 	}
-	return info, nil
+	return nil, &fs.PathError{Op: "read", Path: it.Path, Err: err}
 }
 
 // Options are the settings of Open.
@@ -175,11 +176,16 @@ type Options struct {
 
 // Open reads the list of a source's images, not the images.
 func Open(source string, o Options) (*Dataset, []Finding, error) {
-	r, err := read(source, o.Classes == nil)
-	if err != nil {
-		return nil, nil, err
+	r := &reading{source: source}
+	err := r.read(o.Classes == nil)
+	var d *Dataset
+	if err == nil {
+		d, err = r.dataset(o.Classes)
 	}
-	return r.dataset(source, o.Classes)
+	if err != nil {
+		return nil, nil, in(source, err)
+	}
+	return d, r.findings, nil
 }
 
 // Counts is the number of items of each class.

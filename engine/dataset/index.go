@@ -3,17 +3,15 @@ package dataset
 import (
 	"bytes"
 	"crypto/sha256"
+	"encoding/gob"
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"hash/crc32"
+	"hash"
 	"io"
 	"io/fs"
-	"maps"
 	"os"
 	"path/filepath"
-	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -43,12 +41,12 @@ type section struct {
 }
 
 type known struct {
-	size, modified int64 // modified is in nanoseconds
-	id             ID
+	Size, Modified int64 // in bytes, and in nanoseconds
+	ID             ID
 }
 
 const (
-	indexFormat = "vitft-scan-1"
+	indexFormat = "vitft-scan-2"
 	racy        = 2 * time.Second
 )
 
@@ -87,10 +85,7 @@ func (x *Index) Save() error {
 		}
 		err := os.MkdirAll(x.dir, 0o755)
 		if err == nil {
-			err = atomicfile.Write(x.path(folder), func(w io.Writer) error {
-				_, err := w.Write(format(folder, all))
-				return err
-			})
+			err = atomicfile.Write(x.path(folder), func(w io.Writer) error { return encode(w, folder, all) })
 		}
 		if err == nil {
 			p.files = all
@@ -103,22 +98,21 @@ func (x *Index) Save() error {
 
 func (x *Index) find(path string, info fs.FileInfo) (id ID, found bool) {
 	x.with(path, func(p *section, name string) {
-		k, is := p.files[name]
-		if found = is && k.size == info.Size() && k.modified == info.ModTime().UnixNano(); found {
-			id = k.id
+		if k := p.files[name]; k.Size == info.Size() && k.Modified == info.ModTime().UnixNano() {
+			id = k.ID
 		}
 	})
-	return id, found
+	return id, id != (ID{})
 }
 
 // add remembers a file that looked like info at the time, when reading it had yet to begin.
 func (x *Index) add(path string, info fs.FileInfo, at time.Time, id ID) {
-	x.with(path, func(p *section, name string) {
-		if at.Sub(info.ModTime()) >= racy && !strings.ContainsRune(name, '\n') {
+	if at.Sub(info.ModTime()) >= racy {
+		x.with(path, func(p *section, name string) {
 			p.files[name] = known{info.Size(), info.ModTime().UnixNano(), id}
 			p.changed[name] = true
-		}
-	})
+		})
+	}
 }
 
 // with calls f with the section that a file belongs to and the file's name there.
@@ -149,52 +143,30 @@ func (x *Index) path(folder string) string {
 
 // load reads a section, which is empty if there is none or it is not sound.
 func (x *Index) load(folder string) map[string]known {
-	text, err := os.ReadFile(x.path(folder))
-	if err == nil {
-		if files, err := parseIndex(folder, text); err == nil {
-			return files
-		}
+	content, _ := os.ReadFile(x.path(folder))
+	files := map[string]known{}
+	at := max(0, len(content)-sha256.Size)
+	sum := checksum(folder)
+	sum.Write(content[:at])
+	if !bytes.Equal(sum.Sum(nil), content[at:]) || gob.NewDecoder(bytes.NewReader(content[:at])).Decode(&files) != nil {
+		return map[string]known{}
 	}
-	return map[string]known{}
+	return files
 }
 
-// format is a section as it is written: a line with the format and a checksum of all that follows, the folder, and a line
-// of hash, size, time and name for each file.
-func format(folder string, files map[string]known) []byte {
-	body := fmt.Appendf(nil, "%q\n", folder)
-	for _, name := range slices.Sorted(maps.Keys(files)) {
-		k := files[name]
-		body = fmt.Appendf(body, "%x %d %d %s\n", k.id, k.size, k.modified, name)
+// encode writes a section, and a checksum.
+func encode(w io.Writer, folder string, files map[string]known) error {
+	sum := checksum(folder)
+	if err := gob.NewEncoder(io.MultiWriter(w, sum)).Encode(files); err != nil {
+		return err
 	}
-	return append(fmt.Appendf(nil, "%s %08x\n", indexFormat, crc32.Checksum(body, castagnoli)), body...)
+	_, err := w.Write(sum.Sum(nil))
+	return err
 }
 
-var castagnoli = crc32.MakeTable(crc32.Castagnoli)
-
-var errIndex = errors.New("not a sound scan index")
-
-func parseIndex(folder string, text []byte) (map[string]known, error) {
-	head, body, _ := bytes.Cut(text, []byte("\n"))
-	first, lines, _ := strings.Cut(string(body), "\n")
-	if string(head) != fmt.Sprintf("%s %08x", indexFormat, crc32.Checksum(body, castagnoli)) ||
-		first != strconv.Quote(folder) {
-		return nil, errIndex
-	}
-	files := make(map[string]known, strings.Count(lines, "\n"))
-	for line := range strings.Lines(lines) {
-		var k known
-		fields := strings.SplitN(strings.TrimSuffix(line, "\n"), " ", 4)
-		if len(fields) != 4 || len(fields[0]) != 2*len(k.id) {
-			return nil, errIndex
-		}
-		_, err := hex.Decode(k.id[:], []byte(fields[0]))
-		var sizeErr, timeErr error
-		k.size, sizeErr = strconv.ParseInt(fields[1], 10, 64)
-		k.modified, timeErr = strconv.ParseInt(fields[2], 10, 64)
-		if errors.Join(err, sizeErr, timeErr) != nil {
-			return nil, errIndex
-		}
-		files[fields[3]] = k
-	}
-	return files, nil
+// checksum begins with the format and the folder: what is in another format, or of another folder, is not sound.
+func checksum(folder string) hash.Hash {
+	sum := sha256.New()
+	fmt.Fprintf(sum, "%s %q", indexFormat, folder)
+	return sum
 }

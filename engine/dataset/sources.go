@@ -90,12 +90,11 @@ func (s *Sources) Open(seed uint64, ev event.Events) (*Sets, error) {
 	if s.Train == "" && (holdout || s.Val+s.Test == "") {
 		return nil, fault.Config.Errorf("train, val, test: name at least one set of images")
 	}
-	var findings []Finding
+	var found []Finding
 	open := func(source string, classes []string) (set *Dataset) {
 		if source != "" && err == nil {
-			var found []Finding
 			set, found, err = Open(source, Options{Classes: classes})
-			findings = append(findings, found...)
+			Warn(found, ev)
 		}
 		return set
 	}
@@ -105,20 +104,18 @@ func (s *Sources) Open(seed uint64, ev event.Events) (*Sets, error) {
 	}
 	var classes []string
 	if sets.Train != nil {
-		var found []Finding
 		sets.Train, found = imbalance.Apply(sets.Train, s.ImbalanceSeed)
-		findings = append(findings, found...)
+		Warn(found, ev)
 		classes = sets.Train.Classes
 	}
 	if holdout {
-		var found []Finding
 		if sets.Train, sets.Val, found, err = sets.Train.Split(share, seed); err != nil {
 			return nil, fault.Config.Errorf("val: %w", err)
 		}
 		if len(sets.Val.Items) == 0 {
 			return nil, fault.Config.Errorf("val: holding out %g of each class leaves no image to validate on", share)
 		}
-		findings = append(findings, found...)
+		Warn(found, ev)
 	} else {
 		sets.Val = open(s.Val, classes)
 	}
@@ -126,7 +123,6 @@ func (s *Sources) Open(seed uint64, ev event.Events) (*Sets, error) {
 	if err != nil {
 		return nil, err
 	}
-	Warn(findings, ev)
 	if t := sets.Train; t != nil {
 		smallest, largest := t.Extent()
 		ev.Info("training images", "images", len(t.Items), "classes", len(t.Classes), "largest class", largest,
