@@ -46,20 +46,20 @@ type content struct {
 }
 
 // openBlock reads the header of a block and its ids. The error wraps errCorrupt if the content is at fault.
-func openBlock(ctx context.Context, in bucket.Bucket, name string, key Key) (_ *block, err error) {
+func openBlock(ctx context.Context, in bucket.Bucket, name string, key Key) (*block, error) {
 	o, err := in.Open(ctx, name)
 	if err != nil {
 		return nil, err
 	}
 	defer o.Close()
 	x, err := safetensors.ReadIndex(o, o.Size())
-	switch {
-	case errors.Is(err, safetensors.ErrFormat):
-		return nil, fmt.Errorf("%w: %w", errCorrupt, err)
-	case err != nil:
+	if err != nil && !errors.Is(err, safetensors.ErrFormat) {
 		return nil, err
 	}
-	_, at, err := layout(x.Metadata, x.Tensors, key)
+	var at int
+	if err == nil {
+		_, at, err = layout(x.Metadata, x.Tensors, key)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", errCorrupt, err)
 	}
