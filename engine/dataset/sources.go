@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io/fs"
 	"os"
+	"slices"
 	"strconv"
 
 	"github.com/vitft/vitft/engine/event"
@@ -31,13 +32,8 @@ type Part struct {
 
 // Parts lists the sets that there are.
 func (s *Sets) Parts() []Part {
-	var parts []Part
-	for _, p := range []Part{{"train", s.Train}, {"val", s.Val}, {"test", s.Test}} {
-		if p.Data != nil {
-			parts = append(parts, p)
-		}
-	}
-	return parts
+	return slices.DeleteFunc([]Part{{"train", s.Train}, {"val", s.Val}, {"test", s.Test}},
+		func(p Part) bool { return p.Data == nil })
 }
 
 // Fields declares the settings.

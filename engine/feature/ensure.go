@@ -105,7 +105,8 @@ func (j *job) encode(ctx context.Context, missing map[viewSet][]int, images int)
 	done := 0
 	for _, lacks := range slices.Sorted(maps.Keys(missing)) {
 		items := missing[lacks]
-		w, err := j.writers(ctx, lacks)
+		views := j.in(lacks)
+		w, err := newWriters(ctx, views)
 		if err != nil {
 			return err
 		}
@@ -117,7 +118,9 @@ func (j *job) encode(ctx context.Context, missing map[viewSet][]int, images int)
 			}
 			return content, err
 		}
-		encoder := vit.Encoder{Model: j.model(lacks), Preprocess: j.backbone.Preprocess, Batch: j.options.Batch}
+		p := j.backbone.Preprocess
+		model := viewModel{j.backbone.Session, views, []int64{3, int64(p.Height), int64(p.Width)}}
+		encoder := vit.Encoder{Model: model, Preprocess: p, Batch: j.options.Batch}
 		err = encoder.Encode(ctx, len(items), load, func(k int, features []float32, fault error) error {
 			done++
 			j.events.Report(event.Encode, j.name, done, images)
@@ -156,22 +159,22 @@ func (j *job) keep(ctx context.Context, w writers, item int, id store.ID, featur
 
 // set is the result: first of what could not be used is what could not be read.
 func (j *job) set() *Set {
-	s := &Set{Name: j.name, Encoded: j.encoded}
+	s := &Set{Name: j.name, Scan: new(dataset.Scan), Encoded: j.encoded}
 	var kept []int
 	var undecodable []Unreadable
-	ids := make([]store.ID, 0, len(j.scan.IDs))
 	for i, id := range j.scan.IDs {
-		switch err := j.fault(i); {
+		path, err := j.data.Items[i].Path, j.fault(i)
+		switch {
 		case err == nil:
-			kept, ids = append(kept, i), append(ids, id)
+			kept, s.Scan.IDs = append(kept, i), append(s.Scan.IDs, id)
 		case id == (store.ID{}):
-			s.Unreadable = append(s.Unreadable, Unreadable{j.data.Items[i].Path, err.Error()})
+			s.Unreadable = append(s.Unreadable, Unreadable{path, err.Error()})
 		default:
-			undecodable = append(undecodable, Unreadable{j.data.Items[i].Path, err.Error()})
+			undecodable = append(undecodable, Unreadable{path, err.Error()})
 		}
 	}
 	s.Unreadable = append(s.Unreadable, undecodable...)
-	s.Data, s.Scan = j.data.Select(kept), &dataset.Scan{IDs: ids}
+	s.Data = j.data.Select(kept)
 	return s
 }
 

@@ -21,6 +21,7 @@ package feature
 
 import (
 	"context"
+	"slices"
 
 	"github.com/vitft/vitft/engine/dataset"
 	"github.com/vitft/vitft/engine/event"
@@ -106,19 +107,11 @@ type Sets struct{ Train, Val, Test *Set }
 // images. On an error the sets that are there are returned beside it.
 func EnsureAll(ctx context.Context, s Source, d *dataset.Sets, n Needed, ev event.Events) (*Sets, error) {
 	sets := new(Sets)
-	for _, part := range []struct {
-		name  string
-		data  *dataset.Dataset
-		views int
-		into  **Set
-	}{
-		{"train", d.Train, n.Train, &sets.Train}, {"val", d.Val, n.Val, &sets.Val}, {"test", d.Test, n.Test, &sets.Test},
-	} {
-		if part.data == nil {
-			continue
-		}
-		var err error
-		if *part.into, err = s.Ensure(ctx, part.name, part.data, part.views); err != nil {
+	into := map[string]**Set{"train": &sets.Train, "val": &sets.Val, "test": &sets.Test}
+	views := map[string]int{"train": n.Train, "val": n.Val, "test": n.Test}
+	for _, part := range d.Parts() {
+		set, err := s.Ensure(ctx, part.Name, part.Data, views[part.Name])
+		if *into[part.Name] = set; err != nil {
 			return sets, err
 		}
 	}
@@ -137,13 +130,7 @@ func EnsureAll(ctx context.Context, s Source, d *dataset.Sets, n Needed, ev even
 
 // All lists the sets that there are.
 func (s *Sets) All() []*Set {
-	var sets []*Set
-	for _, set := range []*Set{s.Train, s.Val, s.Test} {
-		if set != nil {
-			sets = append(sets, set)
-		}
-	}
-	return sets
+	return slices.DeleteFunc([]*Set{s.Train, s.Val, s.Test}, func(set *Set) bool { return set == nil })
 }
 
 // Evaluated is the set that a run is judged by: test, else val, else train.
