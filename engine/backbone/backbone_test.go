@@ -81,7 +81,7 @@ func TestPreprocessOfAnotherSize(t *testing.T) {
 
 // A model that takes bytes normalises them itself.
 func TestGuessForBytes(t *testing.T) {
-	r, err := Inspect(Options{Name: filepath.Join("..", "..", "onnx", "graph", "testdata", "uint8.onnx")})
+	r, err := Inspect(Options{Name: filepath.Join("..", "..", "onnx", "vision", "testdata", "uint8.onnx")})
 	if err != nil || r.Preprocess.Mean != [3]float32{} || r.Preprocess.Std != [3]float32{1, 1, 1} {
 		t.Errorf("%+v, %v", r.Preprocess, err)
 	}

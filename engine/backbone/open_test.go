@@ -64,7 +64,7 @@ func TestKeyIsStable(t *testing.T) {
 	if k.Provider != "cpu" || k.Dim != b.Session.Dim() || k.Backbone != b.SHA256 || k.View != "" || k.Validate() != nil {
 		t.Errorf("key %+v", k)
 	}
-	registers := filepath.Join("..", "..", "onnx", "graph", "testdata", "registers.onnx")
+	registers := filepath.Join("..", "..", "onnx", "vision", "testdata", "registers.onnx")
 	if f := open(t, Options{Name: registers, Feature: "mean"}).Key().Feature; !strings.Contains(f, "/mean after ") {
 		t.Errorf("feature %q does not say that registers are left out", f)
 	}
@@ -143,7 +143,7 @@ func TestOpenModel(t *testing.T) {
 	if _, err := OpenModel(filepath.Join(t.TempDir(), "x.onnx"), x, cpu, event.Events{}); fault.Of(err) != fault.Data {
 		t.Errorf("no model: %v", err)
 	}
-	testdata := filepath.Join("..", "..", "onnx", "graph", "testdata", "clip.onnx")
+	testdata := filepath.Join("..", "..", "onnx", "vision", "testdata", "clip.onnx")
 	x.SHA256 = ""
 	if _, err := OpenModel(testdata, x, cpu, event.Events{}); fault.Of(err) != fault.Data {
 		t.Errorf("a model without an embedding: %v of kind %q", err, fault.Of(err))
@@ -156,7 +156,7 @@ func TestOpenModel(t *testing.T) {
 // A backbone that only declares a fixed batch is set free.
 func TestFixedBatchIsFreed(t *testing.T) {
 	for _, file := range []string{"batch1.onnx", "batch2.onnx"} {
-		b := open(t, Options{Name: filepath.Join("..", "..", "onnx", "graph", "testdata", file)})
+		b := open(t, Options{Name: filepath.Join("..", "..", "onnx", "vision", "testdata", file)})
 		if _, err := vision.Average(b.Model, vision.Views(2)); err != nil {
 			t.Errorf("%s: %v", file, err)
 		}
@@ -173,7 +173,7 @@ func TestFixedBatchIsFreed(t *testing.T) {
 func TestFixedBatchStays(t *testing.T) {
 	ort.Need(t)
 	var m onnxpb.ModelProto
-	name := filepath.Join(testkit.Root(), "onnx", "graph", "testdata", "batch2.onnx")
+	name := filepath.Join(testkit.Root(), "onnx", "vision", "testdata", "batch2.onnx")
 	if err := proto.Unmarshal(testkit.ReadFile(t, name), &m); err != nil {
 		t.Fatal(err)
 	}
@@ -211,7 +211,7 @@ func TestOpenRefuses(t *testing.T) {
 	dir := t.TempDir()
 	bad := testkit.WriteFile(t, filepath.Join(dir, "bad.json"), []byte("{}x"))
 	odd := testkit.WriteFile(t, filepath.Join(dir, "odd.onnx"), []byte("no model"))
-	sized := filepath.Join("..", "..", "onnx", "graph", "testdata", "pooled.onnx")
+	sized := filepath.Join("..", "..", "onnx", "vision", "testdata", "pooled.onnx")
 	said := testkit.WriteFile(t, filepath.Join(dir, "said.onnx"),
 		bytes.Replace(testkit.ReadFile(t, modelFolder(t, map[string]string{})),
 			[]byte(strings.Repeat("x", len(PreprocessKey))), []byte(PreprocessKey), 1))
@@ -322,10 +322,10 @@ func TestRealViTNamesPhotos(t *testing.T) {
 
 // An external weight file that is gone is named.
 func TestExternalWeights(t *testing.T) {
-	b := open(t, Options{Name: filepath.Join("..", "..", "onnx", "graph", "testdata", "external.onnx")})
+	b := open(t, Options{Name: filepath.Join("..", "..", "onnx", "vision", "testdata", "external.onnx")})
 	features(t, b, 2)
 	lone := filepath.Join(t.TempDir(), "external.onnx")
-	if err := os.WriteFile(lone, testkit.ReadFile(t, "..", "..", "onnx", "graph", "testdata", "external.onnx"),
+	if err := os.WriteFile(lone, testkit.ReadFile(t, "..", "..", "onnx", "vision", "testdata", "external.onnx"),
 		0o644); err != nil {
 		t.Fatal(err)
 	}
