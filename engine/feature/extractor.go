@@ -61,8 +61,7 @@ const (
 // Open opens the feature stores of the views, of which the first is the plain one, for a backbone that outlives x.
 func Open(ctx context.Context, b *backbone.Backbone, views []vision.View, o Options, ev event.Events) (
 	*Extractor, error) {
-	setting.Fill(o.Fields())
-	if err := setting.Check(o.Fields()); err != nil {
+	if err := setting.Complete(o.Fields()); err != nil {
 		return nil, err
 	}
 	if len(views) == 0 || views[0] != (vision.View{}) {
