@@ -125,7 +125,7 @@ type Item struct {
 	Path  string // of the file; FILE#INDEX for an image in an IDX file
 	Class int    // index into Classes
 
-	idx   *idxImages // nil: Path is a file
+	idx   *idxData // nil: Path is a file
 	index int
 }
 
@@ -149,7 +149,7 @@ const largestFile = 2 << 30
 // stat refuses what cannot be an image: a pipe, which might never end, or a huge file.
 func (it Item) stat() (fs.FileInfo, error) {
 	if it.idx != nil {
-		return it.idx.file, nil
+		return it.idx.info, nil
 	}
 	info, err := os.Stat(it.Path)
 	switch {
@@ -177,11 +177,7 @@ type Options struct {
 // Open reads the list of a source's images, not the images.
 func Open(source string, o Options) (*Dataset, []Finding, error) {
 	r := &reading{source: source}
-	err := r.read(o.Classes == nil)
-	var d *Dataset
-	if err == nil {
-		d, err = r.dataset(o.Classes)
-	}
+	d, err := r.dataset(o.Classes)
 	if err != nil {
 		return nil, nil, in(source, err)
 	}

@@ -22,32 +22,30 @@ func isIDXImages(name string) bool {
 	return strings.HasSuffix(name, "idx3-ubyte") && strings.Contains(name, "images")
 }
 
-// idxImages is the content of an IDX file of images.
-type idxImages struct {
-	rows, columns int
-	pixels        []byte
-	file          fs.FileInfo // before it was read
+// idxData is an IDX file of unsigned bytes: images [n, rows, columns], or labels [n].
+type idxData struct {
+	shape []int
+	data  []byte
+	info  fs.FileInfo // before it was read
 }
 
 // pgm is image i as binary PGM: a header and the pixels.
-func (x *idxImages) pgm(i int) []byte {
-	size := x.rows * x.columns
-	out := fmt.Appendf(make([]byte, 0, size+24), "P5\n%d %d\n255\n", x.columns, x.rows)
-	return append(out, x.pixels[i*size:(i+1)*size]...)
+func (x *idxData) pgm(i int) []byte {
+	size := x.shape[1] * x.shape[2]
+	out := fmt.Appendf(make([]byte, 0, size+24), "P5\n%d %d\n255\n", x.shape[2], x.shape[1])
+	return append(out, x.data[i*size:(i+1)*size]...)
 }
 
 // readIDXFolder chooses one of the images files in a folder.
 func (r *reading) readIDXFolder(names []string, training bool) error {
-	chosen := names
-	if len(names) > 1 {
-		chosen = slices.DeleteFunc(slices.Clone(names), func(name string) bool {
-			name = strings.ToLower(name)
-			if training {
-				return !strings.Contains(name, "train")
-			}
-			return !strings.Contains(name, "t10k") && !strings.Contains(name, "test")
-		})
+	marks := []string{"t10k", "test"}
+	if training {
+		marks = []string{"train"}
 	}
+	chosen := slices.DeleteFunc(slices.Clone(names), func(name string) bool {
+		return len(names) > 1 &&
+			!slices.ContainsFunc(marks, func(m string) bool { return strings.Contains(strings.ToLower(name), m) })
+	})
 	if len(chosen) != 1 {
 		return fmt.Errorf("several IDX files (%s): name the one to use", strings.Join(names, ", "))
 	}
@@ -63,26 +61,22 @@ func (r *reading) readIDX(path string) error {
 	if err != nil {
 		return in(path, err)
 	}
-	info, err := os.Stat(path)
+	images, err := readIDXFile(path, 3)
 	if err != nil {
 		return in(path, err)
 	}
-	shape, pixels, err := readIDXFile(path, 3)
-	if err != nil {
-		return in(path, err)
-	}
-	_, labels, err := readIDXFile(labelPath, 1)
+	labels, err := readIDXFile(labelPath, 1)
 	if err != nil {
 		return in(labelPath, err)
 	}
-	if len(labels) != shape[0] {
-		return in(path, fmt.Errorf("%d images, but %d labels in %s", shape[0], len(labels), filepath.Base(labelPath)))
+	if len(labels.data) != images.shape[0] {
+		return in(path, fmt.Errorf("%d images, but %d labels in %s", images.shape[0], len(labels.data),
+			filepath.Base(labelPath)))
 	}
 	if r.classes, err = classNames(filepath.Dir(path)); err != nil {
 		return err
 	}
-	images := &idxImages{rows: shape[1], columns: shape[2], pixels: pixels, file: info}
-	for i, l := range labels {
+	for i, l := range labels.data {
 		label := strconv.Itoa(int(l))
 		if r.classes != nil {
 			if int(l) >= len(r.classes) {
@@ -132,50 +126,57 @@ func classNames(dir string) ([]string, error) {
 	return nil, nil
 }
 
-func readIDXFile(path string, dims int) (shape []int, data []byte, err error) {
+func readIDXFile(path string, dims int) (*idxData, error) {
 	f, err := os.Open(path)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	defer f.Close()
-	return parseIDX(f, dims)
+	info, err := f.Stat()
+	if err != nil {
+		return nil, err
+	}
+	x, err := parseIDX(f, dims)
+	x.info = info
+	return x, err
 }
 
-// parseIDX reads an IDX file (http://yann.lecun.com/exdb/mnist/) of unsigned bytes, of images [n, rows, columns] or
-// labels [n], through gzip if its first bytes say so: two zero bytes, the element type, the number of dimensions, each
-// dimension as a big-endian uint32, then the elements. It takes no memory on the word of a header alone.
-func parseIDX(from io.Reader, dims int) (shape []int, data []byte, err error) {
+// parseIDX reads an IDX file (http://yann.lecun.com/exdb/mnist/), through gzip if its first bytes say so: two zero
+// bytes, the element type, the number of dimensions, each dimension as a big-endian uint32, then the elements. It takes
+// no memory on the word of a header alone.
+func parseIDX(from io.Reader, dims int) (*idxData, error) {
+	x := new(idxData)
 	b := bufio.NewReaderSize(from, 1<<16)
 	magic, err := b.Peek(2)
 	if err != nil {
-		return nil, nil, fmt.Errorf("too short for an IDX file: %w", err)
+		return x, fmt.Errorf("too short for an IDX file: %w", err)
 	}
 	from = b
 	if bytes.Equal(magic, []byte{0x1f, 0x8b}) {
 		if from, err = gzip.NewReader(b); err != nil {
-			return nil, nil, err
+			return x, err
 		}
 	}
 	header := make([]uint32, 1+dims)
 	if err := binary.Read(from, binary.BigEndian, header); err != nil {
-		return nil, nil, fmt.Errorf("IDX header cut short: %w", err)
+		return x, fmt.Errorf("IDX header cut short: %w", err)
 	}
 	const unsignedBytes = 0x00000800
 	if want := uint32(unsignedBytes + dims); header[0] != want {
-		return nil, nil, fmt.Errorf("starts with %#08x, not with %#08x as an IDX file of unsigned bytes in %d dimensions does",
+		return x, fmt.Errorf("starts with %#08x, not with %#08x as an IDX file of unsigned bytes in %d dimensions does",
 			header[0], want, dims)
 	}
 	size := int64(1)
 	for i, n := range header[1:] {
 		const largest = 1 << 14 // pixels a side; with it the size fits int64
 		if i > 0 && (n < 1 || n > largest) {
-			return nil, nil, fmt.Errorf("images of %d×%d pixels", header[3], header[2])
+			return x, fmt.Errorf("images of %d×%d pixels", header[3], header[2])
 		}
-		shape = append(shape, int(n))
+		x.shape = append(x.shape, int(n))
 		size *= int64(n)
 	}
-	data, err = io.ReadAll(io.LimitReader(from, size+1))
-	switch n := int64(len(data)); {
+	x.data, err = io.ReadAll(io.LimitReader(from, size+1))
+	switch n := int64(len(x.data)); {
 	case err != nil:
 		err = fmt.Errorf("reading %d bytes of data: %w", size, err)
 	case n < size:
@@ -183,5 +184,5 @@ func parseIDX(from io.Reader, dims int) (shape []int, data []byte, err error) {
 	case n > size:
 		err = fmt.Errorf("more than the %d bytes of data that its header says", size)
 	}
-	return shape, data, err
+	return x, err
 }

@@ -188,17 +188,16 @@ func FuzzIDX(f *testing.F) {
 	f.Add(gz(f, images))
 	f.Add(idxFile([]int{1 << 31, 1, 1}, nil))
 	f.Fuzz(func(t *testing.T, data []byte) {
-		shape, pixels, err := parseIDX(bytes.NewReader(data), 3)
+		x, err := parseIDX(bytes.NewReader(data), 3)
 		if err == nil {
-			x := idxImages{rows: shape[1], columns: shape[2], pixels: pixels}
-			for i := range shape[0] {
-				if got, size := len(x.pgm(i)), x.rows*x.columns; got <= size || got > size+24 {
-					t.Fatalf("image %d of %d×%d pixels takes %d bytes", i, x.columns, x.rows, got)
+			for i := range x.shape[0] {
+				if got, size := len(x.pgm(i)), x.shape[1]*x.shape[2]; got <= size || got > size+24 {
+					t.Fatalf("image %d of %v takes %d bytes", i, x.shape, got)
 				}
 			}
 		}
 		// Whatever it holds, it is not both.
-		if _, _, labels := parseIDX(bytes.NewReader(data), 1); labels == nil && err == nil {
+		if _, labels := parseIDX(bytes.NewReader(data), 1); labels == nil && err == nil {
 			t.Fatal("both images and labels")
 		}
 	})

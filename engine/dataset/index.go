@@ -36,7 +36,7 @@ type Index struct {
 // section is what is known about the files below one folder: those of a set whose class folders are in it. It has a file
 // of its own, so that a run reads what it needs.
 type section struct {
-	files   map[string]known // by the path below the folder
+	files   map[string]known // by the path below the folder; zero if forgotten
 	changed map[string]bool
 }
 
@@ -57,7 +57,7 @@ func OpenIndex(dir string) *Index { return &Index{dir: dir, sections: map[string
 // Forget drops what is known about an item.
 func (x *Index) Forget(it Item) {
 	x.with(it.Path, func(p *section, name string) {
-		delete(p.files, name)
+		p.files[name] = known{}
 		p.changed[name] = true
 	})
 }
@@ -77,11 +77,7 @@ func (x *Index) Save() error {
 		}
 		all := x.load(folder)
 		for name := range p.changed {
-			if k, is := p.files[name]; is {
-				all[name] = k
-			} else {
-				delete(all, name)
-			}
+			all[name] = p.files[name]
 		}
 		err := os.MkdirAll(x.dir, 0o755)
 		if err == nil {

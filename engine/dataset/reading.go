@@ -63,8 +63,12 @@ func (r *reading) read(training bool) error {
 		"or an IDX file named …images-idx3-ubyte[.gz]")
 }
 
-// dataset turns labels into classes: those given or, for training, those that have samples.
+// dataset reads the source and turns labels into classes: those given or, for training, those that have samples.
 func (r *reading) dataset(classes []string) (*Dataset, error) {
+	training := classes == nil
+	if err := r.read(training); err != nil {
+		return nil, err
+	}
 	if err := r.check(); err != nil {
 		return nil, err
 	}
@@ -72,11 +76,11 @@ func (r *reading) dataset(classes []string) (*Dataset, error) {
 	for _, s := range r.samples {
 		counts[s.label]++
 	}
-	training := classes == nil
 	if training {
-		if classes = r.classes; classes == nil {
-			classes = sortedLabels(counts)
-		}
+		classes = r.classes
+	}
+	if classes == nil {
+		classes = sortedLabels(counts)
 	}
 	var used, empty []string
 	for _, c := range classes {

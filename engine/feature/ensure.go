@@ -31,18 +31,13 @@ func (x *Extractor) Ensure(ctx context.Context, name string, d *dataset.Dataset,
 	for _, u := range scan.Unreadable {
 		j.unreadable[u.Index] = u.Err
 	}
-	var begin time.Time
-	round := 0
-	for ; ; round++ { // one that encodes, more only if images change at this moment
+	for round := 0; ; round++ { // one that encodes, more only if images change at this moment
 		if err := x.verify(ctx, scan.IDs, n); err != nil {
 			return nil, err
 		}
 		missing, images := j.missing()
 		if images == 0 {
 			break
-		}
-		if round == 0 {
-			begin = time.Now()
 		}
 		if round == mostRounds {
 			return nil, fmt.Errorf("encode %s images: some change again and again while they are read, as does %s; "+
@@ -54,9 +49,6 @@ func (x *Extractor) Ensure(ctx context.Context, name string, d *dataset.Dataset,
 		x.saveIndex()
 	}
 	set := j.set()
-	if round > 0 {
-		set.Seconds = time.Since(begin).Seconds()
-	}
 	return set, set.judge(len(d.Items), *x.options.MaxUnreadable, x.events)
 }
 
@@ -73,6 +65,7 @@ type job struct {
 	unreadable  map[int]error      // by item
 	undecodable map[store.ID]error // by content
 	encoded     int
+	seconds     float64
 }
 
 // missing are the images to encode, one for each content, by the views that they lack, and how many.
@@ -102,6 +95,7 @@ func (j *job) fault(item int) error {
 
 // encode encodes images into the stores of the views that they lack.
 func (j *job) encode(ctx context.Context, missing map[viewSet][]int, images int) error {
+	defer func(begin time.Time) { j.seconds += time.Since(begin).Seconds() }(time.Now())
 	done := 0
 	for _, lacks := range slices.Sorted(maps.Keys(missing)) {
 		items := missing[lacks]
@@ -159,7 +153,7 @@ func (j *job) keep(ctx context.Context, w writers, item int, id store.ID, featur
 
 // set is the result: first of what could not be used is what could not be read.
 func (j *job) set() *Set {
-	s := &Set{Name: j.name, Scan: new(dataset.Scan), Encoded: j.encoded}
+	s := &Set{Name: j.name, Scan: new(dataset.Scan), Encoded: j.encoded, Seconds: j.seconds}
 	var kept []int
 	var undecodable []Unreadable
 	for i, id := range j.scan.IDs {

@@ -74,20 +74,13 @@ const (
 	C64    DType = "C64"
 )
 
-// Size is the number of bytes of one element, 0 for an unknown type.
-func (d DType) Size() int {
-	switch d {
-	case Bool, U8, I8, F8E5M2, F8E4M3:
-		return 1
-	case U16, I16, F16, BF16:
-		return 2
-	case U32, I32, F32:
-		return 4
-	case U64, I64, F64, C64:
-		return 8
-	}
-	return 0
+var sizes = map[DType]int{
+	Bool: 1, U8: 1, I8: 1, F8E5M2: 1, F8E4M3: 1, U16: 2, I16: 2, F16: 2, BF16: 2,
+	U32: 4, I32: 4, F32: 4, U64: 8, I64: 8, F64: 8, C64: 8,
 }
+
+// Size is the number of bytes of one element, 0 for an unknown type.
+func (d DType) Size() int { return sizes[d] }
 
 // Tensor is a named array, row-major.
 type Tensor struct {
