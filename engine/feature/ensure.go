@@ -148,7 +148,13 @@ func (j *job) keep(ctx context.Context, w writers, item int, id store.ID, featur
 		return nil
 	}
 	j.encoded++
-	return w.append(ctx, id, j.data.Items[item].Path, features)
+	dim := j.Dim()
+	for k, to := range w { // as viewModel gives them
+		if err := to.Append(ctx, id, j.data.Items[item].Path, features[k*dim:(k+1)*dim]); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // set is the result: first of what could not be used is what could not be read.

@@ -57,9 +57,6 @@ type Unreadable struct{ Path, Reason string }
 func Interleaved(ctx context.Context, s Source, ids []store.ID, n int) ([]float32, error) {
 	dim := s.Dim()
 	rows := make([]float32, len(ids)*n*dim)
-	if n == 1 {
-		return rows, s.Gather(ctx, ids, 0, rows)
-	}
 	const together = 512
 	buffer := make([]float32, min(together, len(ids))*dim)
 	for k := range n {

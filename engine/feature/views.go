@@ -80,7 +80,7 @@ func (m viewModel) Run(ctx context.Context, pixels []float32, n int, features []
 	return nil
 }
 
-// writers add the features of an image, as viewModel gives them, to the stores of several views.
+// writers add to the stores of several views.
 type writers []*store.Writer
 
 func newWriters(ctx context.Context, views []view) (writers, error) {
@@ -93,16 +93,6 @@ func newWriters(ctx context.Context, views []view) (writers, error) {
 		}
 	}
 	return ws, nil
-}
-
-func (ws writers) append(ctx context.Context, id store.ID, name string, features []float32) error {
-	dim := len(features) / len(ws)
-	for k, w := range ws {
-		if err := w.Append(ctx, id, name, features[k*dim:(k+1)*dim]); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 func (ws writers) close(ctx context.Context) (err error) {

@@ -2,7 +2,6 @@
 package buckettest
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -21,8 +20,7 @@ func Run(t *testing.T, open func(t *testing.T) bucket.Bucket) {
 	for name, test := range map[string]func(*suite){
 		"an empty bucket": (*suite).empty, "what is published is there": (*suite).published, "listing": (*suite).listing,
 		"offsets": (*suite).offsets, "one of many publishers": (*suite).race, "parts are never seen": (*suite).parts,
-		"failed publications": (*suite).failures, "set aside": (*suite).aside, "names": (*suite).names,
-		"cancellation": (*suite).cancelled,
+		"failed and cancelled": (*suite).failures, "set aside": (*suite).aside, "names": (*suite).names,
 	} {
 		t.Run(name, func(t *testing.T) { test(&suite{t, open(t)}) })
 	}
@@ -47,7 +45,6 @@ func (s *suite) published() {
 		name := fmt.Sprintf("f/%d", len(content))
 		s.put(name, content)
 		s.tidy("f")
-		s.holds(name, content)
 		if where := s.Where(name); !strings.Contains(where, fmt.Sprint(len(content))) {
 			s.Errorf("%s is at %q", name, where)
 		}
@@ -72,7 +69,6 @@ func (s *suite) offsets() {
 	const content = "0123456789"
 	s.put("n", content)
 	o := s.open("n")
-	defer s.close(o)
 	for _, when := range []string{"before", "after"} { // all of it is asked for
 		var wg sync.WaitGroup
 		for at := range int64(12) {
@@ -141,12 +137,26 @@ func (s *suite) parts() {
 
 func (s *suite) failures() {
 	cause := errors.New("no more to write")
-	s.is(cause, s.Publish(s.Context(), "f", func(w io.Writer) error {
-		_, err := w.Write(make([]byte, 1<<20))
-		return cmp.Or(err, cause)
-	}), "failing to publish")
-	s.has("")
+	ctx, cancel := context.WithCancel(s.Context())
+	defer cancel()
+	for _, want := range []error{cause, context.Canceled} {
+		s.is(want, s.Publish(ctx, "f", func(w io.Writer) error {
+			w.Write(make([]byte, 1<<20)) // like one who does not look at the error
+			if want == cause {
+				return cause
+			}
+			cancel()
+			return nil
+		}), "publishing to no end")
+		s.has("")
+	}
 	s.put("f", "then it works")
+	s.refuses(ctx, "f", context.Canceled)
+	_, err := s.List(ctx, "")
+	s.is(context.Canceled, err, "listing")
+	_, err = s.Tidy(ctx, "")
+	s.is(context.Canceled, err, "tidying")
+	s.has("", "f")
 	s.holds("f", "then it works")
 }
 
@@ -162,13 +172,11 @@ func (s *suite) aside() {
 		s.has("", "d/x"+bucket.Aside)
 		s.holds("d/x"+bucket.Aside, content)
 		s.put("d/x", "another")
-		s.holds("d/x", "another")
 		s.is(nil, s.SetAside(s.Context(), "d/x"), "setting aside once more")
 		got := make([]byte, len(content))
 		if _, err := o.ReadAt(got, 0); err != nil || string(got) != content {
 			s.Errorf("an open object became %q, %v; want %q", got, err, content)
 		}
-		s.close(o)
 	}
 }
 
@@ -180,25 +188,7 @@ func (s *suite) names() {
 	s.has("")
 	for _, name := range []string{"Ä b,c=d", "20261122T221544.160375651Z-1d27c309.safetensors", strings.Repeat("x", 200)} {
 		s.put(name, name)
-		s.holds(name, name)
 	}
-}
-
-func (s *suite) cancelled() {
-	s.put("a", "x")
-	ctx, cancel := context.WithCancel(s.Context())
-	s.is(context.Canceled, s.Publish(ctx, "b", func(w io.Writer) error {
-		cancel()
-		w.Write([]byte("who does not look at the error"))
-		return nil
-	}), "cancelled while publishing")
-	s.refuses(ctx, "a", context.Canceled)
-	_, err := s.List(ctx, "")
-	s.is(context.Canceled, err, "listing")
-	_, err = s.Tidy(ctx, "")
-	s.is(context.Canceled, err, "tidying")
-	s.has("", "a")
-	s.holds("a", "x")
 }
 
 func text(content string) func(io.Writer) error {
@@ -222,31 +212,27 @@ func (s *suite) refuses(ctx context.Context, name string, want error) {
 	s.is(want, s.SetAside(ctx, name), "setting aside", name)
 }
 
+// put publishes an object; it is there at once.
 func (s *suite) put(name, content string) {
 	s.Helper()
-	if err := s.Publish(s.Context(), name, text(content)); err != nil {
-		s.Fatal(err)
-	}
+	s.is(nil, s.Publish(s.Context(), name, text(content)), "publishing", name)
+	s.holds(name, content)
 }
 
+// open opens an object until the end of the test.
 func (s *suite) open(name string) bucket.Object {
 	s.Helper()
 	o, err := s.Open(s.Context(), name)
 	if err != nil {
 		s.Fatal(err)
 	}
+	s.Cleanup(func() { s.is(nil, o.Close(), "closing", name) })
 	return o
-}
-
-func (s *suite) close(o bucket.Object) {
-	s.Helper()
-	s.is(nil, o.Close(), "closing")
 }
 
 func (s *suite) holds(name, want string) {
 	s.Helper()
 	o := s.open(name)
-	defer s.close(o)
 	if got, err := bucket.Content(o); err != nil || string(got) != want || o.Size() != int64(len(want)) {
 		s.Errorf("%s holds %d bytes %.50q, %v; want %.50q", name, o.Size(), got, err, want)
 	}
