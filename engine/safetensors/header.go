@@ -8,7 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -213,49 +213,35 @@ func parseInts(raw []byte) ([]int, error) {
 }
 
 // formatHeader is everything before the data of tensors, which are placed one after the other: length, JSON, spaces up
-// to a multiple of 8 bytes.
+// to a multiple of 8 bytes. What could not be read back makes no header.
 func formatHeader(metadata map[string]string, tensors []Tensor) ([]byte, error) {
 	var entries []string
+	texts := slices.AppendSeq(slices.Collect(maps.Keys(metadata)), maps.Values(metadata))
 	if len(metadata) > 0 {
-		for k, v := range metadata {
-			if !utf8.ValidString(k) || !utf8.ValidString(v) { // which JSON could only carry changed
-				return nil, fmt.Errorf("metadata %q: %q is not UTF-8", k, v)
-			}
-		}
 		entries = append(entries, jsonOf(metadataKey)+":"+jsonOf(metadata))
 	}
-	seen := map[string]bool{metadataKey: true}
 	at := 0
 	for _, t := range tensors {
-		size, err := byteSize(t.DType, t.Shape)
-		switch {
-		case err != nil:
-		case !utf8.ValidString(t.Name):
-			err = errors.New("the name is not UTF-8")
-		case seen[t.Name]:
-			err = errors.New("the name is reserved or appears twice")
-		case size != len(t.Data):
-			err = fmt.Errorf("%d bytes of data for %s%v, which takes %d", len(t.Data), t.DType, t.Shape, size)
-		case at > math.MaxInt-size:
-			err = errors.New("the data is too large")
-		}
-		if err != nil {
-			return nil, fmt.Errorf("tensor %q: %w", t.Name, err)
-		}
-		seen[t.Name] = true
+		texts = append(texts, t.Name)
 		entries = append(entries, jsonOf(t.Name)+":"+jsonOf(struct {
 			DType   DType  `json:"dtype"`
 			Shape   []int  `json:"shape"`
 			Offsets [2]int `json:"data_offsets"`
-		}{t.DType, append([]int{}, t.Shape...), [2]int{at, at + size}}))
-		at += size
+		}{t.DType, append([]int{}, t.Shape...), [2]int{at, at + len(t.Data)}}))
+		at += len(t.Data)
 	}
-	header := "{" + strings.Join(entries, ",") + "}"
-	header += strings.Repeat(" ", -len(header)&7)
+	for _, text := range texts {
+		if !utf8.ValidString(text) { // JSON could only carry it changed
+			return nil, fmt.Errorf("%q is not UTF-8", text)
+		}
+	}
+	header := []byte("{" + strings.Join(entries, ",") + "}")
+	header = append(header, strings.Repeat(" ", -len(header)&7)...)
 	if len(header) > MaxHeader {
 		return nil, fmt.Errorf("header of %d bytes is over the limit of %d", len(header), MaxHeader)
 	}
-	return append(binary.LittleEndian.AppendUint64(nil, uint64(len(header))), header...), nil
+	_, err := parseHeader(header, at)
+	return append(binary.LittleEndian.AppendUint64(nil, uint64(len(header))), header...), err
 }
 
 // jsonOf is a value of texts and numbers as JSON, with <, > and & as they are.

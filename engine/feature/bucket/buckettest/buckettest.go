@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/iotest"
 
 	"github.com/vitft/vitft/engine/feature/bucket"
 )
@@ -66,25 +67,16 @@ func (s *suite) listing() {
 }
 
 func (s *suite) offsets() {
-	const content = "0123456789"
-	s.put("n", content)
+	s.put("n", "0123456789")
 	o := s.open("n")
 	for _, when := range []string{"before", "after"} { // all of it is asked for
 		var wg sync.WaitGroup
-		for at := range int64(12) {
-			wg.Go(func() {
-				got := make([]byte, 4)
-				n, err := o.ReadAt(got, at)
-				want := content[min(at, 10):min(at+4, 10)]
-				if string(got[:n]) != want || (err == io.EOF) != (len(want) < 4) || err != nil && err != io.EOF {
-					s.Errorf("at %d %s the whole: %q, %v; want %q", at, when, got[:n], err, want)
-				}
-			})
+		for range 8 {
+			wg.Go(func() { s.is(nil, reads(o, "0123456789"), when, "the whole") })
 		}
 		wg.Wait()
-		if c, err := bucket.Content(o); err != nil || string(c) != content || o.Size() != 10 {
-			s.Errorf("content %q of %d bytes, %v", c, o.Size(), err)
-		}
+		_, err := bucket.Content(o)
+		s.is(nil, err, "reading the whole")
 	}
 }
 
@@ -173,10 +165,7 @@ func (s *suite) aside() {
 		s.holds("d/x"+bucket.Aside, content)
 		s.put("d/x", "another")
 		s.is(nil, s.SetAside(s.Context(), "d/x"), "setting aside once more")
-		got := make([]byte, len(content))
-		if _, err := o.ReadAt(got, 0); err != nil || string(got) != content {
-			s.Errorf("an open object became %q, %v; want %q", got, err, content)
-		}
+		s.is(nil, reads(o, content), "reading what is open")
 	}
 }
 
@@ -236,6 +225,14 @@ func (s *suite) holds(name, want string) {
 	if got, err := bucket.Content(o); err != nil || string(got) != want || o.Size() != int64(len(want)) {
 		s.Errorf("%s holds %d bytes %.50q, %v; want %.50q", name, o.Size(), got, err, want)
 	}
+}
+
+// reads wants the right bytes and io.EOF at any offset.
+func reads(o bucket.Object, want string) error {
+	return iotest.TestReader(struct {
+		io.Reader
+		io.ReaderAt
+	}{io.NewSectionReader(o, 0, 1<<20), o}, []byte(want))
 }
 
 func (s *suite) has(prefix string, want ...string) {
