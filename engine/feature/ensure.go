@@ -1,6 +1,7 @@
 package feature
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"fmt"
@@ -11,6 +12,7 @@ import (
 	"github.com/vitft/vitft/engine/dataset"
 	"github.com/vitft/vitft/engine/event"
 	"github.com/vitft/vitft/engine/feature/store"
+	"github.com/vitft/vitft/onnx"
 	"github.com/vitft/vitft/vit"
 )
 
@@ -32,8 +34,12 @@ func (x *Extractor) Ensure(ctx context.Context, name string, d *dataset.Dataset,
 		j.unreadable[u.Index] = u.Err
 	}
 	for round := 0; ; round++ { // one that encodes, more only if images change at this moment
-		if err := x.verify(ctx, scan.IDs, n); err != nil {
-			return nil, err
+		for _, v := range x.views[:n] { // without what turns out to be damaged
+			bad, err := v.store.Verify(ctx, scan.IDs)
+			if err != nil {
+				return nil, err
+			}
+			x.warn(bad)
 		}
 		missing, images := j.missing()
 		if images == 0 {
@@ -97,60 +103,67 @@ func (j *job) fault(item int) error {
 func (j *job) encode(ctx context.Context, missing map[viewSet][]int, images int) error {
 	defer func(begin time.Time) { j.seconds += time.Since(begin).Seconds() }(time.Now())
 	done := 0
+	progress := func() {
+		done++
+		j.events.Report(event.Encode, j.name, done, images)
+	}
 	for _, lacks := range slices.Sorted(maps.Keys(missing)) {
-		items := missing[lacks]
-		views := j.in(lacks)
-		w, err := newWriters(ctx, views)
-		if err != nil {
-			return err
-		}
-		ids := make([]store.ID, len(items)) // of the bytes that are decoded; zero of what cannot be read
-		load := func(k int) ([]byte, error) {
-			content, err := j.data.Items[items[k]].Bytes()
-			if err == nil {
-				ids[k] = sha256.Sum256(content)
-			}
-			return content, err
-		}
-		p := j.backbone.Preprocess
-		model := viewModel{j.backbone.Session, views, []int64{3, int64(p.Height), int64(p.Width)}}
-		encoder := vit.Encoder{Model: model, Preprocess: p, Batch: j.options.Batch}
-		err = encoder.Encode(ctx, len(items), load, func(k int, features []float32, fault error) error {
-			done++
-			j.events.Report(event.Encode, j.name, done, images)
-			return j.keep(ctx, w, items[k], ids[k], features, fault)
-		})
-		// What is encoded is kept, whatever stopped the rest.
-		if closeErr := w.close(context.WithoutCancel(ctx)); err == nil {
-			err = closeErr
-		}
-		if err != nil {
+		if err := j.encodeViews(ctx, j.in(lacks), missing[lacks], progress); err != nil {
 			return fmt.Errorf("encode %s images: %w", j.name, err)
 		}
 	}
 	return nil
 }
 
-// keep files the features of an item under the content that they are of, or why there are none.
-func (j *job) keep(ctx context.Context, w writers, item int, id store.ID, features []float32, fault error) error {
+func (j *job) encodeViews(ctx context.Context, views []view, items []int, progress func()) (err error) {
+	library, _ := onnx.Loaded()
+	writers := make([]*store.Writer, len(views))
+	for k, v := range views {
+		if writers[k], err = v.store.Writer(ctx, store.WriterOptions{Library: library.Version}); err != nil {
+			return err
+		}
+		defer func() { // What is encoded is kept, whatever stopped the rest.
+			err = cmp.Or(err, writers[k].Close(context.WithoutCancel(ctx)))
+		}()
+	}
+	ids := make([]store.ID, len(items)) // of the bytes that are decoded; zero of what cannot be read
+	load := func(k int) ([]byte, error) {
+		content, err := j.data.Items[items[k]].Bytes()
+		if err == nil {
+			ids[k] = sha256.Sum256(content)
+		}
+		return content, err
+	}
+	p := j.backbone.Preprocess
+	model := viewModel{j.backbone.Session, views, []int64{3, int64(p.Height), int64(p.Width)}}
+	encoder := vit.Encoder{Model: model, Preprocess: p, Batch: j.options.Batch}
+	return encoder.Encode(ctx, len(items), load, func(k int, features []float32, fault error) error {
+		progress()
+		return j.keep(ctx, writers, items[k], ids[k], features, fault)
+	})
+}
+
+// keep files the features of an item, one view after the other, under the content that they are of, or why there are
+// none.
+func (j *job) keep(
+	ctx context.Context, to []*store.Writer, item int, id store.ID, features []float32, fault error) error {
 	if id == (store.ID{}) {
 		j.unreadable[item] = fault
 		return nil
 	}
+	path := j.data.Items[item].Path
 	if id != j.scan.IDs[item] {
 		j.scan.IDs[item] = id
 		j.index.Forget(j.data.Items[item])
-		j.events.Warn("an image has changed since it was scanned; it is used as it is now",
-			"path", j.data.Items[item].Path)
+		j.events.Warn("an image has changed since it was scanned; it is used as it is now", "path", path)
 	}
 	if fault != nil {
 		j.undecodable[id] = fault
 		return nil
 	}
 	j.encoded++
-	dim := j.Dim()
-	for k, to := range w { // as viewModel gives them
-		if err := to.Append(ctx, id, j.data.Items[item].Path, features[k*dim:(k+1)*dim]); err != nil {
+	for dim := j.Dim(); len(to) > 0; to, features = to[1:], features[dim:] {
+		if err := to[0].Append(ctx, id, path, features[:dim]); err != nil {
 			return err
 		}
 	}
@@ -176,18 +189,6 @@ func (j *job) set() *Set {
 	s.Unreadable = append(s.Unreadable, undecodable...)
 	s.Data = j.data.Select(kept)
 	return s
-}
-
-// verify takes damaged blocks with features of the images in the first n views out of use, so that those are missing.
-func (x *Extractor) verify(ctx context.Context, ids []store.ID, n int) error {
-	for _, v := range x.views[:n] {
-		bad, err := v.store.Verify(ctx, ids)
-		if err != nil {
-			return err
-		}
-		x.warn(bad)
-	}
-	return nil
 }
 
 // saveIndex keeps what the scan has found. Where that cannot be written images are read again, no more.

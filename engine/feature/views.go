@@ -79,25 +79,3 @@ func (m viewModel) Run(ctx context.Context, pixels []float32, n int, features []
 	}
 	return nil
 }
-
-// writers add to the stores of several views.
-type writers []*store.Writer
-
-func newWriters(ctx context.Context, views []view) (writers, error) {
-	library, _ := onnx.Loaded()
-	ws := make(writers, len(views))
-	for k, v := range views {
-		var err error
-		if ws[k], err = v.store.Writer(ctx, store.WriterOptions{Library: library.Version}); err != nil {
-			return nil, err
-		}
-	}
-	return ws, nil
-}
-
-func (ws writers) close(ctx context.Context) (err error) {
-	for _, w := range ws {
-		err = errors.Join(err, w.Close(ctx))
-	}
-	return err
-}

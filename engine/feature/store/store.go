@@ -46,16 +46,12 @@ import (
 	"github.com/vitft/vitft/internal/par"
 )
 
-// Errors of opening a store.
+// Errors of opening and using a store.
 var (
 	// ErrKey is wrapped when a Key is incomplete.
 	ErrKey = errors.New("incomplete feature-store key")
 	// ErrIncompatible is wrapped when the folder belongs to another Key.
 	ErrIncompatible = errors.New("feature store was made by something else")
-)
-
-// Errors of using a store.
-var (
 	// ErrReadOnly is wrapped when the folder cannot be written to.
 	ErrReadOnly = errors.New("feature store is read-only")
 	// ErrMissing is wrapped by Gather when a feature is not in the store.
