@@ -17,9 +17,6 @@ import (
 // PreprocessKey is the metadata under which a model carries its preprocessing.
 const PreprocessKey = "vitft.preprocess"
 
-// fallbackSize is the image size of a model that takes any and names none.
-const fallbackSize = 224
-
 // guessed is the source of a preprocessing that nothing confirms.
 const guessed = "a guess: the model says nothing; give --preprocess if it was trained otherwise"
 
@@ -64,7 +61,7 @@ func knownPreprocess(o Options, m *graph.Model, sum string) (vit.Preprocess, str
 	in, _ := vision.Inspect(m, o.choice(vit.Preprocess{})) // what is wrong with it is said later
 	width, height := int(in.Image.Width), int(in.Image.Height)
 	if width <= 0 || height <= 0 {
-		width, height = fallbackSize, fallbackSize
+		width, height = 224, 224 // it takes any and names none
 	}
 	p := vit.DefaultPreprocess(width, height)
 	if in.Image.Type == "uint8" { // bytes: the model normalises

@@ -82,20 +82,15 @@ func (r *reading) dataset(classes []string) (*Dataset, error) {
 	if classes == nil {
 		classes = sortedLabels(counts)
 	}
-	var used, empty []string
-	for _, c := range classes {
-		if counts[c] > 0 {
-			used = append(used, c)
-		} else {
-			empty = append(empty, c)
+	empty := slices.DeleteFunc(slices.Clone(classes), func(c string) bool { return counts[c] > 0 })
+	if training {
+		classes = slices.DeleteFunc(classes, func(c string) bool { return counts[c] == 0 })
+		if len(classes) < 2 {
+			return nil, fmt.Errorf("only one class with images, %q; training needs two", classes[0])
 		}
-	}
-	if !training {
-		r.find(UntestedClass, empty, "%d of %d classes have no images in %s", len(empty), len(classes), r.source)
-	} else if classes = used; len(classes) < 2 {
-		return nil, fmt.Errorf("only one class with images, %q; training needs two", classes[0])
-	} else {
 		r.find(EmptyClass, empty, "%d classes without images are left out", len(empty))
+	} else {
+		r.find(UntestedClass, empty, "%d of %d classes have no images in %s", len(empty), len(classes), r.source)
 	}
 
 	number := make(map[string]int, len(classes))
