@@ -74,6 +74,9 @@ func knownPreprocess(o Options, m *graph.Model, sum string) (vit.Preprocess, str
 // transformers 5 writes it into processor_config.json for models of images and text, timm (and transformers for timm's
 // models) into config.json. It returns "" if neither has it.
 func otherConfig(model string) string {
+	if model == "" { // embedded
+		return ""
+	}
 	for _, name := range []string{"processor_config.json", "config.json"} {
 		path := filepath.Join(filepath.Dir(model), name)
 		text, _ := os.ReadFile(path)

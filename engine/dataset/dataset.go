@@ -217,7 +217,6 @@ func (d *Dataset) Select(indices []int) *Dataset {
 	return &Dataset{Name: d.Name, Classes: d.Classes, Items: items}
 }
 
-// byClass is the indices of each class's items.
 func (d *Dataset) byClass() [][]int {
 	out := make([][]int, len(d.Classes))
 	for i, it := range d.Items {

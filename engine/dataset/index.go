@@ -5,7 +5,6 @@ import (
 	"crypto/sha256"
 	"encoding/gob"
 	"encoding/hex"
-	"errors"
 	"fmt"
 	"hash"
 	"io"
@@ -70,7 +69,6 @@ func (x *Index) Save() error {
 	}
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	var errs []error
 	for folder, p := range x.sections {
 		if len(p.changed) == 0 {
 			continue
@@ -79,17 +77,17 @@ func (x *Index) Save() error {
 		for name := range p.changed {
 			all[name] = p.files[name]
 		}
-		err := os.MkdirAll(x.dir, 0o755)
-		if err == nil {
-			err = atomicfile.Write(x.path(folder), func(w io.Writer) error { return encode(w, folder, all) })
+		if err := os.MkdirAll(x.dir, 0o755); err != nil {
+			return err
 		}
-		if err == nil {
-			p.files = all
-			clear(p.changed)
+		write := func(w io.Writer) error { return encode(w, folder, all) }
+		if err := atomicfile.Write(x.path(folder), write); err != nil {
+			return err
 		}
-		errs = append(errs, err)
+		p.files = all
+		clear(p.changed)
 	}
-	return errors.Join(errs...)
+	return nil
 }
 
 func (x *Index) find(path string, info fs.FileInfo) (id ID, found bool) {

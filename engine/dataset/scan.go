@@ -150,16 +150,11 @@ func (it Item) read() (id ID, err error) {
 		return id, err
 	}
 	defer f.Close()
-	h, buffer := sha256.New(), buffers.Get().(*[1 << 17]byte)
-	defer buffers.Put(buffer)
-	n, err := io.CopyBuffer(h, struct{ io.Reader }{f}, buffer[:]) // without the file's own way, which has no buffer
-	if err == nil && n == 0 {
-		err = errors.New("empty file")
+	h := sha256.New()
+	if n, err := io.Copy(h, f); err != nil {
+		return id, err
+	} else if n == 0 {
+		return id, errors.New("empty file")
 	}
-	if err == nil {
-		id = ID(h.Sum(nil))
-	}
-	return id, err
+	return ID(h.Sum(nil)), nil
 }
-
-var buffers = sync.Pool{New: func() any { return new([1 << 17]byte) }}

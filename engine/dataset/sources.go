@@ -39,7 +39,7 @@ func (s *Sets) Parts() []Part {
 // Fields declares the settings.
 func (s *Sources) Fields() []setting.Field {
 	orFraction := func(text string) (bool, error) {
-		f, is := fraction(text)
+		f, is := (&Sources{Val: text}).Holdout()
 		if is && !(f > 0 && f < 1) {
 			return true, notAFraction(f)
 		}
@@ -57,7 +57,10 @@ func (s *Sources) Fields() []setting.Field {
 }
 
 // Holdout is Val read as a fraction, and whether it is one.
-func (s *Sources) Holdout() (float64, bool) { return fraction(s.Val) }
+func (s *Sources) Holdout() (float64, bool) {
+	f, err := strconv.ParseFloat(s.Val, 64)
+	return f, err == nil
+}
 
 // Exist refuses sources that do not exist, before anything is written.
 func (s *Sources) Exist() error {
@@ -132,11 +135,6 @@ func Warn(findings []Finding, ev event.Events) {
 	for _, f := range findings {
 		ev.Warn(f.Message, "finding", string(f.Kind))
 	}
-}
-
-func fraction(text string) (float64, bool) {
-	f, err := strconv.ParseFloat(text, 64)
-	return f, err == nil
 }
 
 func notAFraction(f float64) error {

@@ -45,7 +45,7 @@ func (x *Extractor) Ensure(ctx context.Context, name string, d *dataset.Dataset,
 		if images == 0 {
 			break
 		}
-		if round == mostRounds {
+		if round == 10 {
 			return nil, fmt.Errorf("encode %s images: some change again and again while they are read, as does %s; "+
 				"try again when nothing writes to them", name, d.Items[slices.Collect(maps.Values(missing))[0][0]].Path)
 		}
@@ -57,9 +57,6 @@ func (x *Extractor) Ensure(ctx context.Context, name string, d *dataset.Dataset,
 	set := j.set()
 	return set, set.judge(len(d.Items), *x.options.MaxUnreadable, x.events)
 }
-
-// mostRounds is how often images that change are encoded anew.
-const mostRounds = 10
 
 // job is one call of Ensure. The ids of its scan are corrected when images turn out to have changed.
 type job struct {
@@ -134,9 +131,8 @@ func (j *job) encodeViews(ctx context.Context, views []view, items []int, progre
 		}
 		return content, err
 	}
-	p := j.backbone.Preprocess
-	model := viewModel{j.backbone.Session, views, []int64{3, int64(p.Height), int64(p.Width)}}
-	encoder := vit.Encoder{Model: model, Preprocess: p, Batch: j.options.Batch}
+	model := viewModel{j.backbone, views}
+	encoder := vit.Encoder{Model: model, Preprocess: model.Preprocess, Batch: j.options.Batch}
 	return encoder.Encode(ctx, len(items), load, func(k int, features []float32, fault error) error {
 		progress()
 		return j.keep(ctx, writers, items[k], ids[k], features, fault)

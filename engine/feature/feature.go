@@ -112,11 +112,9 @@ func EnsureAll(ctx context.Context, s Source, d *dataset.Sets, n Needed, ev even
 			return sets, err
 		}
 	}
-	for k, images := range sets.Train.Data.Counts() {
-		if images == 0 {
-			return sets, fault.Data.Errorf("train: no image of class %q can be read; "+
-				"remove the class or mend its images", d.Train.Classes[k])
-		}
+	if k := slices.Index(sets.Train.Data.Counts(), 0); k >= 0 {
+		return sets, fault.Data.Errorf("train: no image of class %q can be read; remove the class or mend its images",
+			d.Train.Classes[k])
 	}
 	dataset.Warn(dataset.CheckContent(sets.Train.Data, sets.Train.Scan), ev)
 	for _, other := range sets.All()[1:] {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 
+	"github.com/vitft/vitft/engine/backbone"
 	"github.com/vitft/vitft/engine/feature/store"
 	"github.com/vitft/vitft/onnx"
 )
@@ -50,16 +51,15 @@ func (x *Extractor) lacks(id store.ID, n int) viewSet {
 
 // viewModel gives the features of several views of each image, one after the other, as one.
 type viewModel struct {
-	model *onnx.Encoder
+	*backbone.Backbone
 	views []view
-	image []int64 // 3, H, W
 }
 
-func (m viewModel) Dim() int { return len(m.views) * m.model.Dim() }
+func (m viewModel) Dim() int { return len(m.views) * m.Session.Dim() }
 
 func (m viewModel) Run(ctx context.Context, pixels []float32, n int, features []float32) error {
-	dim := m.model.Dim()
-	shape := append([]int64{int64(n)}, m.image...)
+	dim := m.Session.Dim()
+	shape := []int64{int64(n), 3, int64(m.Preprocess.Height), int64(m.Preprocess.Width)}
 	viewed, one := make([]float32, len(pixels)), make([]float32, n*dim)
 	for k, v := range m.views {
 		x := pixels
@@ -70,7 +70,7 @@ func (m viewModel) Run(ctx context.Context, pixels []float32, n int, features []
 				return err
 			}
 		}
-		if err := m.model.Run(ctx, x, n, one); err != nil {
+		if err := m.Session.Run(ctx, x, n, one); err != nil {
 			return err
 		}
 		for i := range n {

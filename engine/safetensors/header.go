@@ -15,11 +15,10 @@ import (
 	"unicode/utf8"
 )
 
-// lengthSize is the size of the header length at the start of a file.
-const lengthSize = 8
-
-// metadataKey is the header entry that is no tensor.
-const metadataKey = "__metadata__"
+const (
+	lengthSize  = 8              // of the header length at the start of a file
+	metadataKey = "__metadata__" // the header entry that is no tensor
+)
 
 // Parse reads a file from its bytes. The tensors are views of data, in the order of their place in it.
 func Parse(data []byte) (*File, error) {

@@ -121,10 +121,8 @@ func Values[T Element](t Tensor) ([]T, error) {
 		return unsafe.Slice((*T)(p), n), nil
 	}
 	values := make([]T, n)
-	if _, err := binary.Decode(t.Data, binary.LittleEndian, values); err != nil {
-		return nil, fmt.Errorf("%w: tensor %q: %w", ErrFormat, t.Name, err)
-	}
-	return values, nil
+	_, err := binary.Decode(t.Data, binary.LittleEndian, values)
+	return values, err
 }
 
 // File is the content of a safetensors file.

@@ -2,6 +2,7 @@ package bucket
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"io"
@@ -38,11 +39,8 @@ func (d Dir) List(ctx context.Context, prefix string) ([]string, error) {
 		}
 		return err
 	})
-	if err != nil {
-		return nil, err
-	}
 	slices.Sort(names)
-	return names, ctx.Err()
+	return names, cmp.Or(err, ctx.Err())
 }
 
 // Open opens a file.

@@ -110,22 +110,21 @@ func parse(data []byte, key Key) ([]ID, []float32, error) {
 
 // layout checks what a block's header says and finds the tensors of features and ids.
 func layout(metadata map[string]string, tensors []safetensors.Tensor, key Key) (features, ids int, err error) {
-	if got := metadata[metaFormat]; got != format {
-		return 0, 0, fmt.Errorf("format %q, not %q", got, format)
-	}
-	if got, want := metadata[metaKey], key.fullHash(); got != want {
-		return 0, 0, fmt.Errorf("made for key %q, not %q", got, want)
-	}
 	find := func(name string, kind safetensors.DType, width int) int {
 		return slices.IndexFunc(tensors, func(t safetensors.Tensor) bool {
 			return t.Name == name && t.DType == kind && len(t.Shape) == 2 && t.Shape[1] == width
 		})
 	}
 	features, ids = find(tensorFeatures, safetensors.F32, key.Dim), find(tensorIDs, safetensors.U8, len(ID{}))
-	if len(tensors) != 2 || features < 0 || ids < 0 || tensors[features].Shape[0] != tensors[ids].Shape[0] {
-		return 0, 0, fmt.Errorf("tensors are not features [n, %d] and ids [n, %d]", key.Dim, len(ID{}))
+	switch hash := key.fullHash(); {
+	case metadata[metaFormat] != format:
+		err = fmt.Errorf("format %q, not %q", metadata[metaFormat], format)
+	case metadata[metaKey] != hash:
+		err = fmt.Errorf("made for key %q, not %q", metadata[metaKey], hash)
+	case len(tensors) != 2 || features < 0 || ids < 0 || tensors[features].Shape[0] != tensors[ids].Shape[0]:
+		err = fmt.Errorf("tensors are not features [n, %d] and ids [n, %d]", key.Dim, len(ID{}))
 	}
-	return features, ids, nil
+	return features, ids, err
 }
 
 func idsOf(raw []byte) []ID {

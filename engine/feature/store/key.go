@@ -19,10 +19,8 @@ import (
 // format names the layout of blocks and keys; it is part of every key's hash, so that another layout is another folder.
 const format = "vitft-features-1"
 
-// keyFile holds the key in a store's folder.
-const keyFile = "key.json"
+const keyFile = "key.json" // holds the key in a store's folder
 
-// errKeyFile says that a key.json is not readable as one.
 var errKeyFile = errors.New("not a feature-store key")
 
 // Key is everything that features depend on. Stores with different keys share nothing.

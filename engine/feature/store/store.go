@@ -206,7 +206,6 @@ func (s *Store) Close() error {
 	return errors.Join(errs...)
 }
 
-// name is that of an object of the store in the bucket.
 func (s *Store) name(of string) string { return s.key.Hash() + "/" + of }
 
 // add makes a block's features visible; of two for one image the first stays.
