@@ -29,8 +29,8 @@ func (r *reading) readFolder(training bool) error {
 		if idx := slices.DeleteFunc(slices.Clone(files), func(s string) bool { return !isIDXImages(s) }); len(idx) > 0 {
 			return r.readIDXFolder(idx, training)
 		}
-		return fmt.Errorf("no class folders in it (%d files): put the images of each class into a folder of the class's name",
-			len(files))
+		return fmt.Errorf("no class folders in it (%d files): "+
+			"put the images of each class into a folder of the class's name", len(files))
 	}
 	f := folder{reading: r}
 	for _, name := range files {

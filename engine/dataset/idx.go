@@ -85,7 +85,7 @@ func (r *reading) readIDX(path string) error {
 			}
 			label = r.classes[l]
 		}
-		r.samples = append(r.samples, sample{Item{Path: fmt.Sprintf("%s#%d", path, i), idx: images, index: i}, label, 0})
+		r.samples = append(r.samples, sample{Item{Path: fmt.Sprint(path, "#", i), idx: images, index: i}, label, 0})
 	}
 	return nil
 }

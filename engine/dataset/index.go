@@ -32,8 +32,8 @@ type Index struct {
 	sections map[string]*section
 }
 
-// section is what is known about the files below one folder: those of a set whose class folders are in it. It has a file
-// of its own, so that a run reads what it needs.
+// section is what is known about the files below one folder: those of a set whose class folders are in it. It has a
+// file of its own, so that a run reads what it needs.
 type section struct {
 	files   map[string]known // by the path below the folder; zero if forgotten
 	changed map[string]bool

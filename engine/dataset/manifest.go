@@ -65,8 +65,8 @@ func parseCSV(b *bufio.Reader) ([]sample, error) {
 	path, okPath := column["path"]
 	label, okLabel := column["label"]
 	if err == nil && !(okPath && okLabel) {
-		return nil, &SourceError{Line: 1, Err: fmt.Errorf(
-			"the header must name the columns path and label, separated by commas; it is %q", strings.Join(header, ","))}
+		return nil, &SourceError{Line: 1, Err: fmt.Errorf("the header must name the columns path and label, "+
+			"separated by commas; it is %q", strings.Join(header, ","))}
 	}
 	var samples []sample
 	for err == nil {

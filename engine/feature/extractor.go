@@ -108,8 +108,9 @@ func (x *Extractor) open(ctx context.Context, v vision.View, into *view) (err er
 			return err
 		}
 	}
+	folder := bucket.Dir(filepath.Join(x.options.Cache, storeFolder))
 	var report store.Report
-	if into.store, report, err = store.Open(ctx, bucket.Dir(filepath.Join(x.options.Cache, storeFolder)), key); err != nil {
+	if into.store, report, err = store.Open(ctx, folder, key); err != nil {
 		return err
 	}
 	x.warn(report.Bad)

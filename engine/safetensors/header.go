@@ -96,7 +96,7 @@ func parseHeader(header []byte, body int) (*Index, error) {
 	for _, p := range places {
 		switch {
 		case p.begin < at:
-			return nil, fmt.Errorf("tensor %q begins at byte %d, inside the tensor that ends at %d", p.Name, p.begin, at)
+			return nil, fmt.Errorf("tensor %q begins at byte %d, inside the one that ends at %d", p.Name, p.begin, at)
 		case p.begin > at:
 			return nil, fmt.Errorf("bytes %d to %d before tensor %q belong to no tensor", at, p.begin, p.Name)
 		case p.end > body:

@@ -71,7 +71,7 @@ func (d Dir) Publish(ctx context.Context, name string, fill func(io.Writer) erro
 	if err := os.MkdirAll(filepath.Dir(target), 0o755); err != nil {
 		return err
 	}
-	return atomicfile.Create(target, func(w io.Writer) error { return errors.Join(fill(w), ctx.Err()) })
+	return atomicfile.Create(target, func(w io.Writer) error { return cmp.Or(fill(w), ctx.Err()) })
 }
 
 // SetAside renames a file.

@@ -183,8 +183,8 @@ func removeAbandoned(path string) (bool, error) {
 		return false, err
 	}
 	defer f.Close()
-	// A lock that is refused is that of a living writer, or there is no way to tell. One may be won just after the writer
-	// renamed the file and let go: only a file that still bears the temporary name is abandoned.
+	// Without the lock the writer is alive, or there is no way to tell. It may be won just after the writer renamed the
+	// file and let go: only a file that still bears the temporary name is abandoned.
 	if lock(f) != nil || !named(f, path) {
 		return false, nil
 	}

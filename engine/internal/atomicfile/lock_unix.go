@@ -9,7 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// lock takes an exclusive lock that lasts until f is closed or the process ends; ErrLocked if another open file holds it.
+// lock takes an exclusive lock until f is closed or the process ends; ErrLocked if another open file holds it.
 func lock(f *os.File) error {
 	err := error(unix.EINTR)
 	for errors.Is(err, unix.EINTR) {

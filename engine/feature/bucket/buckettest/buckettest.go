@@ -19,7 +19,7 @@ import (
 // Run tests buckets that open makes, each empty and for itself.
 func Run(t *testing.T, open func(t *testing.T) bucket.Bucket) {
 	for name, test := range map[string]func(*suite){
-		"an empty bucket": (*suite).empty, "what is published is there": (*suite).published, "listing": (*suite).listing,
+		"an empty bucket": (*suite).empty, "what is published": (*suite).published, "listing": (*suite).listing,
 		"offsets": (*suite).offsets, "one of many publishers": (*suite).race, "parts are never seen": (*suite).parts,
 		"failed and cancelled": (*suite).failures, "set aside": (*suite).aside, "names": (*suite).names,
 	} {
