@@ -36,10 +36,7 @@ func EqualWidth(confidence []float64, hit []bool, n int, low, high float64) []Bi
 // EqualCount sorts samples into n bins of as equal count as can be; samples of the same confidence may be parted,
 // and then the earlier ones are in the lower bin. Fewer samples than bins leave bins empty.
 func EqualCount(confidence []float64, hit []bool, n int) []Bin {
-	order := make([]int, len(confidence))
-	for i := range order {
-		order[i] = i
-	}
+	order := indices(len(confidence))
 	slices.SortStableFunc(order, func(a, b int) int { return cmp.Compare(confidence[a], confidence[b]) })
 	bins := make([]Bin, n)
 	for b := range bins {
@@ -76,6 +73,14 @@ func MCE(bins []Bin) float64 {
 		}
 	}
 	return worst
+}
+
+func indices(n int) []int {
+	all := make([]int, n)
+	for i := range all {
+		all[i] = i
+	}
+	return all
 }
 
 // add sums; means divides. A hit counts 1.

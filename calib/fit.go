@@ -1,9 +1,10 @@
 package calib
 
 import (
-	"cmp"
 	"math"
 	"slices"
+
+	"gonum.org/v1/gonum/stat"
 )
 
 // A Line is accuracy = Slope·confidence + Intercept, fitted to bins.
@@ -20,14 +21,14 @@ type Line struct {
 // FitOrigin fits a line through the origin by least squares weighted by count: a = Σ w c acc / Σ w c². It reports
 // false when no bin has a confidence other than 0.
 func FitOrigin(bins []Bin) (Line, bool) {
-	line, _, ok := leastSquares(bins, counts(bins), false)
+	line, _, ok := fitLine(bins, false, false)
 	return line, ok
 }
 
 // FitLine fits slope and intercept by least squares weighted by count. It reports false when fewer than two
 // confidences differ.
 func FitLine(bins []Bin) (Line, bool) {
-	line, _, ok := leastSquares(bins, counts(bins), true)
+	line, _, ok := fitLine(bins, true, false)
 	return line, ok
 }
 
@@ -35,7 +36,7 @@ func FitLine(bins []Bin) (Line, bool) {
 // Huber's weights min(1, 1.345 s/|r|), where s = 1.4826 times the weighted median of the |r| (Huber, 1964; the
 // constants give 95 % efficiency under normal errors).
 func FitHuber(bins []Bin, intercept bool) (Line, bool) {
-	line, _, ok := huber(bins, intercept)
+	line, _, ok := fitLine(bins, intercept, true)
 	return line, ok
 }
 
@@ -129,20 +130,28 @@ func leastSquares(bins []Bin, w []float64, intercept bool) (line Line, influence
 	return line, influence, true
 }
 
-func huber(bins []Bin, intercept bool) (line Line, influence []float64, ok bool) {
-	w := counts(bins)
-	line, influence, ok = leastSquares(bins, w, intercept)
+// fitLine is leastSquares weighted by count, or with Huber's weights too.
+func fitLine(bins []Bin, intercept, robust bool) (line Line, influence []float64, ok bool) {
+	counts, w, r := make([]float64, len(bins)), make([]float64, len(bins)), make([]float64, len(bins))
+	for i, b := range bins {
+		counts[i] = float64(b.Count)
+	}
+	line, influence, ok = leastSquares(bins, counts, intercept)
 	for range 50 {
-		if !ok {
-			break
-		}
-		s := 1.4826 * medianResidual(bins, line)
-		if s < 1e-12 { // more than half of the samples lie on the line
+		if !ok || !robust {
 			break
 		}
 		for i, b := range bins {
-			r := math.Abs(b.Accuracy - line.Slope*b.Confidence - line.Intercept)
-			w[i] = float64(b.Count) * min(1, 1.345*s/max(r, 1e-300))
+			r[i] = math.Abs(b.Accuracy - line.Slope*b.Confidence - line.Intercept)
+		}
+		sorted, samples := slices.Clone(r), slices.Clone(counts)
+		stat.SortWeighted(sorted, samples)
+		s := 1.4826 * stat.Quantile(0.5, stat.Empirical, sorted, samples)
+		if s < 1e-12 { // more than half of the samples lie on the line
+			break
+		}
+		for i, n := range counts {
+			w[i] = n * min(1, 1.345*s/max(r[i], 1e-300))
 		}
 		last := line.Slope
 		line, influence, ok = leastSquares(bins, w, intercept)
@@ -169,38 +178,6 @@ func stdErr(bins []Bin, influence []float64, hit func(Bin) float64) float64 {
 func laplace(b Bin) float64 {
 	n := float64(b.Count)
 	return (b.Accuracy*n + 1) / (n + 2)
-}
-
-func counts(bins []Bin) []float64 {
-	w := make([]float64, len(bins))
-	for i, b := range bins {
-		w[i] = float64(b.Count)
-	}
-	return w
-}
-
-// medianResidual is the median over samples, each with its bin's residual.
-func medianResidual(bins []Bin, line Line) float64 {
-	type residual struct {
-		r float64
-		n int
-	}
-	var rs []residual
-	total := 0
-	for _, b := range bins {
-		if b.Count > 0 {
-			rs = append(rs, residual{math.Abs(b.Accuracy - line.Slope*b.Confidence - line.Intercept), b.Count})
-			total += b.Count
-		}
-	}
-	slices.SortFunc(rs, func(a, b residual) int { return cmp.Compare(a.r, b.r) })
-	seen := 0
-	for _, r := range rs {
-		if seen += r.n; 2*seen >= total {
-			return r.r
-		}
-	}
-	return 0
 }
 
 func clamp(x, low, high float64) float64 { return min(max(x, low), high) }

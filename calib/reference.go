@@ -1,6 +1,9 @@
 package calib
 
-import "math"
+import (
+	"cmp"
+	"math"
+)
 
 // ViT is the estimator of the reference code's ViT trainer. A class's samples are those that bear its label (its
 // bank, at most 1000); κ* reads the raw logit of the label in 20 bins between the class's least and greatest, κ⁺ the
@@ -15,10 +18,7 @@ type ViT struct {
 }
 
 func (v ViT) Estimate(e Epoch) ([]Kappa, error) {
-	least := v.Min
-	if least == 0 {
-		least = 0.1
-	}
+	least := cmp.Or(v.Min, defaultMin)
 	kappa := make([]Kappa, len(e.Counts))
 	low, high := math.Inf(1), math.Inf(-1)
 	for y, bank := range banks(e) {
@@ -71,18 +71,8 @@ type DDC struct {
 }
 
 func (d DDC) Estimate(e Epoch) ([]Kappa, error) {
-	if d.Min == 0 {
-		d.Min = 0.1
-	}
-	if d.Max == 0 {
-		d.Max = 1
-	}
-	if d.Warmup == 0 {
-		d.Warmup = 5
-	}
-	if d.Decay == 0 {
-		d.Decay = 0.9
-	}
+	d.Min, d.Max = cmp.Or(d.Min, defaultMin), cmp.Or(d.Max, 1)
+	d.Warmup, d.Decay = cmp.Or(d.Warmup, 5), cmp.Or(d.Decay, 0.9)
 	if !e.Late && e.Number < d.Warmup {
 		return One{}.Estimate(e)
 	}

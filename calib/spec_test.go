@@ -84,7 +84,7 @@ func TestNew(t *testing.T) {
 		"none:huber":                            "takes no options",
 		"none:":                                 "takes no options",
 		"slope:toward=few":                      "choose one of group, global",
-		"slope:warmup=-1":                       "at least 0",
+		"slope:warmup=-1":                       "a whole number from 0",
 		"slope:equal-count,,huber":              `unknown option ""`,
 		"slope:by=label, bins=2":                `unknown option " bins=2"`,
 		"SLOPE":                                 "unknown κ estimator",
