@@ -19,11 +19,10 @@ type ViT struct {
 
 func (v ViT) Estimate(e Epoch) ([]Kappa, error) {
 	least := cmp.Or(v.Min, defaultMin)
-	kappa := make([]Kappa, len(e.Counts))
+	kappa, _ := One{}.Estimate(e)
 	low, high := math.Inf(1), math.Inf(-1)
 	for y, bank := range banks(e) {
 		if len(bank) == 0 {
-			kappa[y] = Kappa{Value: 1, Skipped: true}
 			continue
 		}
 		var s series

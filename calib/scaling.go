@@ -33,7 +33,7 @@ func (s Scaling) Probabilities(logits []float32, classes int, probs []float32) {
 // 2017). logits is [len(labels), classes]; weights is one a sample, or nil for 1 each. Fit on samples that were not
 // trained on, held out or out-of-fold: on those that were, confidence is earned. A model for test data in which
 // classes count alike wants [BalancedWeights]. Errors are: no samples, labels or weights that make no sense, logits
-// that are not fromZero.
+// that are not finite.
 func FitTemperature(logits []float32, classes int, labels []int, weights []float64) (Scaling, error) {
 	t, err := newTempering(logits, classes, labels, weights)
 	if err != nil {
