@@ -2,7 +2,7 @@ package head
 
 import (
 	"context"
-	"math"
+	"slices"
 
 	"github.com/vitft/vitft/engine/fault"
 )
@@ -55,12 +55,15 @@ func (d Data) Validate() error {
 	if err := checkLabels(d.Y, d.Classes); err != nil {
 		return err
 	}
-	for i, v := range d.X {
-		if math.IsNaN(float64(v)) || math.IsInf(float64(v), 0) {
-			return fault.Data.Errorf("sample %d: feature %d is %v", i/d.row(), i%d.row(), v)
-		}
+	if i := notFinite(d.X); i >= 0 {
+		return fault.Data.Errorf("sample %d: feature %d is %v", i/d.row(), i%d.row(), d.X[i])
 	}
 	return nil
+}
+
+// notFinite is the index of the first value that is NaN or infinite, −1 if there is none.
+func notFinite(values []float32) int {
+	return slices.IndexFunc(values, func(v float32) bool { return v-v != 0 })
 }
 
 func checkLabels(labels []int, classes int) error {

@@ -101,7 +101,7 @@ func deal(data Data, folds int, seed uint64) []int {
 	rng := rand.New(rand.NewPCG(seed, foldStream))
 	fold, next := make([]int, len(data.Y)), 0
 	for _, samples := range byClass(data.Y, data.Classes) {
-		rng.Shuffle(len(samples), func(i, j int) { samples[i], samples[j] = samples[j], samples[i] })
+		shuffle(rng, samples)
 		for _, i := range samples {
 			fold[i] = next % folds
 			next++

@@ -10,11 +10,11 @@ import (
 )
 
 // estimates says whether κ is estimated at the end of each epoch: cross-fitted κ is there from the start.
-func (r *run) estimates() bool { return r.method.kappa && r.set.Kappa.Folds() < 2 }
+func (r *run) estimates() bool { return r.set.method.kappa && r.set.Kappa.Folds() < 2 }
 
 // kappa is what the loss uses now: 1 before the first fit, nil if it uses none.
 func (r *run) kappa(late bool) ([]calib.Kappa, error) {
-	if !r.method.kappa {
+	if !r.set.method.kappa {
 		return nil, nil
 	}
 	kappa := r.state.Early
@@ -32,7 +32,7 @@ func (r *run) estimate(ctx context.Context, loss Adjustment) error {
 	if !r.estimates() || r.state.Epoch == r.set.Epochs {
 		return nil
 	}
-	late := r.schedule.phase(r.state.Epoch) == PhaseCLA
+	late := r.set.phase(r.state.Epoch) == PhaseCLA
 	previous := &r.state.Early
 	if late {
 		previous = &r.state.Late
@@ -50,15 +50,15 @@ func (r *run) estimate(ctx context.Context, loss Adjustment) error {
 // the state that a training resumes from.
 func (r *run) crossfit(ctx context.Context) error {
 	folds := r.set.Kappa.Folds()
-	if !r.method.kappa || folds < 2 {
+	if !r.set.method.kappa || folds < 2 {
 		return nil
 	}
 	if r.OutOfFold == nil {
 		return fault.Config.Errorf("kappa: %v: this model cannot be cross-fitted", r.set.Kappa)
 	}
-	s := r.set
+	s := r.set.Settings
 	s.Kappa = calib.One{}
-	t0 := r.schedule.t0
+	t0 := r.set.t0
 	at := []int{t0, s.Epochs}
 	logits, err := r.OutOfFold(ctx, s, folds, at)
 	if err != nil {

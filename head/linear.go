@@ -11,8 +11,7 @@ import (
 // bias [C] and scale [C], on top of features that are prepared as Settings.Features says. With LearnScale the scales of
 // all classes are one number, and each has the gradient of that.
 type Linear struct {
-	set     Settings // with defaults
-	method  method
+	set     schedule
 	data    Data
 	counts  []int
 	train   Source // of prepared rows
@@ -48,7 +47,7 @@ func NewLinear(data Data, s Settings, train, held Source) (*Linear, error) {
 // Begin implements Trainable.
 func (l *Linear) Begin(epoch int, phase Phase) {
 	l.noise = rand.New(rand.NewPCG(l.set.Seed, noiseStream|uint64(epoch)))
-	l.scales = l.method.stage(phase == PhaseCLA).scales
+	l.scales = l.set.stage(phase == PhaseCLA).scales
 }
 
 // Params implements Trainable: weight, bias and scale.
@@ -148,8 +147,8 @@ func (l *Linear) Head() *Head {
 			h.B[k] += s * p.b[k]
 		}
 	}
-	if l.method.after != nil {
-		l.method.after(&h, priors(l.counts), *l.set.Tau)
+	if l.set.after != nil {
+		l.set.after(&h, priors(l.counts), *l.set.Tau)
 	}
 	return &h
 }
@@ -157,15 +156,14 @@ func (l *Linear) Head() *Head {
 // newLinear is NewLinear on data that has been checked and prepared, for settings with their defaults.
 func newLinear(data Data, s Settings, p *prepared, workers int) *Linear {
 	rows := s.Experts * data.Classes
-	l := &Linear{set: s, data: data, counts: data.Counts(), prepared: p, workers: workers,
+	l := &Linear{set: s.schedule(), data: data, counts: data.Counts(), prepared: p, workers: workers,
 		masks: subspaces(s, data.Dim),
 		train: Data{X: p.rows, Dim: data.Dim}, held: Data{X: p.val, Dim: data.Dim},
 		expert: expert{make([]float32, rows*data.Dim), make([]float32, rows), make([]float32, rows)}}
-	l.method, _ = findMethod(s.Loss)
 	for e := range s.Experts {
 		l.start(e)
 	}
-	l.Begin(0, s.schedule().phase(0))
+	l.Begin(0, l.set.phase(0))
 	return l
 }
 

@@ -141,7 +141,7 @@ func checkGradient(t *testing.T, s Settings, late bool) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	l.scales = l.method.stage(late).scales
+	l.scales = l.set.method.stage(late).scales
 	scales := l.scales
 	if scales {
 		l.s[classes-1] *= 1.5 // they may differ by then
@@ -232,7 +232,7 @@ func checkGradient(t *testing.T, s Settings, late bool) {
 		return
 	}
 	hw := l.Head()
-	if l.method.after != nil {
+	if l.set.method.after != nil {
 		return
 	}
 	for i, j := range batch {

@@ -31,23 +31,20 @@ func adamw(params, first, second, grad []float32, lr, decay float64, step int) {
 	}
 }
 
-// schedule is the course of a training: its phases and its learning rate.
+// schedule is the course of a training, as its settings, with their defaults, say.
 type schedule struct {
-	epochs, warmup, t0 int
-	twoPhase           bool
-	peak, restart      float64
+	Settings
+	method
+	t0 int // epochs before the late phase; 0 if there is none
 }
 
-// schedule is that of settings with their defaults.
 func (s Settings) schedule() schedule {
-	m, _ := findMethod(s.Loss)
-	c := schedule{epochs: s.Epochs, warmup: s.Warmup, twoPhase: m.late != nil, peak: s.LR, restart: *s.Restart}
-	switch {
-	case !c.twoPhase:
-	case *s.Switch < 1:
-		c.t0 = int(math.Round(*s.Switch * float64(s.Epochs)))
-	default:
-		c.t0 = int(*s.Switch)
+	c := schedule{Settings: s.WithDefaults()}
+	c.method, _ = findMethod(c.Loss)
+	if t0 := *c.Switch; c.late != nil && t0 < 1 {
+		c.t0 = int(math.Round(t0 * float64(c.Epochs)))
+	} else if c.late != nil {
+		c.t0 = int(t0)
 	}
 	return c
 }
@@ -55,7 +52,7 @@ func (s Settings) schedule() schedule {
 // phase is that of an epoch, counted from 0.
 func (c schedule) phase(epoch int) Phase {
 	switch {
-	case !c.twoPhase:
+	case c.late == nil:
 		return PhaseTrain
 	case epoch < c.t0:
 		return PhaseMLA
@@ -64,20 +61,20 @@ func (c schedule) phase(epoch int) Phase {
 }
 
 // rate is the learning rate at a time in epochs: linear warm-up, then a cosine to 0, which a two-phase loss begins
-// anew at T0 unless restart is 0.
+// anew at T0 unless Restart is 0.
 func (c schedule) rate(time float64) float64 {
-	begin, end, peak := 0.0, float64(c.epochs), c.peak
-	if t0 := float64(c.t0); c.twoPhase && c.restart > 0 {
+	begin, end, peak := 0.0, float64(c.Epochs), c.LR
+	if t0 := float64(c.t0); c.late != nil && *c.Restart > 0 {
 		if time < t0 {
 			end = t0
 		} else {
-			begin, peak = t0, c.peak*c.restart
+			begin, peak = t0, c.LR**c.Restart
 		}
 	}
-	if warm := float64(c.warmup); time < warm {
+	warm := float64(c.Warmup)
+	if time < warm {
 		return peak * time / warm
-	} else if begin < warm {
-		begin = warm
 	}
+	begin = max(begin, warm)
 	return peak * (1 + math.Cos(math.Pi*(time-begin)/max(end-begin, 1))) / 2
 }

@@ -31,7 +31,7 @@ func (r *run) record(ctx context.Context, e Epoch, began time.Time) error {
 func (r *run) report() {
 	events := r.set.Events
 	if warn := events.Warn; warn != nil {
-		for _, message := range warnings(r.schedule, r.state.History) {
+		for _, message := range warnings(r.set, r.state.History) {
 			warn(message)
 		}
 	}
@@ -45,7 +45,7 @@ func warnings(s schedule, history []Epoch) []string {
 	var found []string
 	t0, done := s.t0, len(history)
 	late := done - t0
-	if !s.twoPhase || late < 1 {
+	if s.late == nil || late < 1 {
 		return nil
 	}
 	// The two phases' losses differ in kind, so what counts is the late phase against its own first epoch.
@@ -55,7 +55,7 @@ func warnings(s schedule, history []Epoch) []string {
 			"gamma, rho or the learning rate may be too high", done, first, now, t0))
 	}
 	// Half of the late phase is long enough for few-shot classes to move, if they ever will.
-	if half := (s.epochs - t0 + 1) / 2; late == half && t0 > 0 && half > 1 {
+	if half := (s.Epochs - t0 + 1) / 2; late == half && t0 > 0 && half > 1 {
 		before, now := few(history[t0-1]), few(history[done-1])
 		if before != nil && now != nil && *now < 0.5 && *now <= *before+0.005 {
 			found = append(found, fmt.Sprintf("epoch %d: few-shot accuracy stays at %.1f %% since the switch "+

@@ -15,28 +15,20 @@ const (
 	subspaceStream = 4 << 60
 )
 
-// sampler draws the rows that an epoch trains on.
-type sampler struct {
-	seed           uint64
-	labels         []int
-	classes, views int
-	byClass        [][]int // samples, once they are needed
-}
-
 // order returns an epoch's rows in their order: every sample once, or as many samples with each class as often as any
 // other; one view each.
-func (s *sampler) order(epoch int, balanced bool) []int {
-	rng := rand.New(rand.NewPCG(s.seed, uint64(epoch)))
+func (l Loop) order(epoch int, balanced bool) []int {
+	rng := rand.New(rand.NewPCG(l.Settings.Seed, uint64(epoch)))
 	var order []int
 	if balanced {
-		order = s.balanced(rng)
+		order = l.balanced(rng)
 	} else {
-		order = rng.Perm(len(s.labels))
+		order = rng.Perm(len(l.Labels))
 	}
-	if s.views > 1 {
-		rng := rand.New(rand.NewPCG(s.seed, viewStream|uint64(epoch)))
+	if l.Views > 1 {
+		rng := rand.New(rand.NewPCG(l.Settings.Seed, viewStream|uint64(epoch)))
 		for i, sample := range order {
-			order[i] = sample*s.views + rng.IntN(s.views)
+			order[i] = sample*l.Views + rng.IntN(l.Views)
 		}
 	}
 	return order
@@ -44,33 +36,37 @@ func (s *sampler) order(epoch int, balanced bool) []int {
 
 // balanced draws the classes that have samples in turn, and from each its samples in turn, shuffled anew each time they
 // are through (the class-aware sampling of Kang et al., ICLR 2020).
-func (s *sampler) balanced(rng *rand.Rand) []int {
-	if s.byClass == nil {
-		s.byClass = byClass(s.labels, s.classes)
-	}
-	var filled []int
-	queue := make([][]int, s.classes)
-	for y, samples := range s.byClass {
-		if len(samples) > 0 {
-			filled = append(filled, y)
+func (l Loop) balanced(rng *rand.Rand) []int {
+	var classes deck
+	samples := make([]deck, l.Classes)
+	for y, all := range byClass(l.Labels, l.Classes) {
+		samples[y].all = all
+		if len(all) > 0 {
+			classes.all = append(classes.all, y)
 		}
 	}
-	var order, turn []int
-	for len(order) < len(s.labels) {
-		if len(turn) == 0 {
-			turn = append(turn, filled...)
-			rng.Shuffle(len(turn), func(i, j int) { turn[i], turn[j] = turn[j], turn[i] })
-		}
-		y := turn[0]
-		turn = turn[1:]
-		if len(queue[y]) == 0 {
-			queue[y] = append(queue[y], s.byClass[y]...)
-			rng.Shuffle(len(queue[y]), func(i, j int) { queue[y][i], queue[y][j] = queue[y][j], queue[y][i] })
-		}
-		order = append(order, queue[y][0])
-		queue[y] = queue[y][1:]
+	order := make([]int, len(l.Labels))
+	for i := range order {
+		order[i] = samples[classes.next(rng)].next(rng)
 	}
 	return order
+}
+
+// deck is numbers that are drawn in turn.
+type deck struct{ all, left []int }
+
+func (d *deck) next(rng *rand.Rand) int {
+	if len(d.left) == 0 {
+		d.left = append(d.left, d.all...)
+		shuffle(rng, d.left)
+	}
+	n := d.left[0]
+	d.left = d.left[1:]
+	return n
+}
+
+func shuffle(rng *rand.Rand, s []int) {
+	rng.Shuffle(len(s), func(i, j int) { s[i], s[j] = s[j], s[i] })
 }
 
 // byClass lists the samples of each class.

@@ -161,10 +161,10 @@ func (s Settings) Validate() error {
 }
 
 // TwoPhase says whether the loss switches at T0.
-func (s Settings) TwoPhase() bool { return s.WithDefaults().schedule().twoPhase }
+func (s Settings) TwoPhase() bool { return s.schedule().late != nil }
 
 // SwitchEpoch is T0: the number of epochs before the late phase. It is 0 for a loss of one phase.
-func (s Settings) SwitchEpoch() int { return s.WithDefaults().schedule().t0 }
+func (s Settings) SwitchEpoch() int { return s.schedule().t0 }
 
 // PhaseOf returns the phase of an epoch, counted from 0.
-func (s Settings) PhaseOf(epoch int) Phase { return s.WithDefaults().schedule().phase(epoch) }
+func (s Settings) PhaseOf(epoch int) Phase { return s.schedule().phase(epoch) }

@@ -12,13 +12,7 @@ import (
 )
 
 // solve implements solver.
-func (l *Linear) solve(ctx context.Context) error {
-	own, err := NewAdjustment(l.set, false, l.counts, nil)
-	if err != nil {
-		return err
-	}
-	return l.method.solve(ctx, l, newBatchLoss(own, false))
-}
+func (l *Linear) solve(ctx context.Context, loss *batchLoss) error { return l.set.solve(ctx, l, loss) }
 
 // solveNCM leaves the head at the class means.
 func solveNCM(_ context.Context, l *Linear, _ *batchLoss) error {

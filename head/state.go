@@ -2,6 +2,7 @@ package head
 
 import (
 	"encoding/json"
+	"fmt"
 	"math"
 	"slices"
 
@@ -55,19 +56,6 @@ func (s *State) Clone() *State {
 	return &c
 }
 
-// newState is the state before the first epoch, with the parameters' own values.
-func newState(params []Param, optimizer string) *State {
-	s := new(State)
-	for _, p := range params {
-		t := Tensor{Name: p.Name, Shape: p.Shape, Values: p.Values, First: make([]float32, len(p.Values))}
-		if p.Optimizer == "adamw" || p.Optimizer == "" && optimizer == "adamw" {
-			t.Second = make([]float32, len(p.Values))
-		}
-		s.Params = append(s.Params, t)
-	}
-	return s
-}
-
 // check says what keeps a training that would start as fresh from going on from s.
 func (s *State) check(fresh *State, classes, epochs int) error {
 	for _, k := range [][]calib.Kappa{s.Early, s.Late} {
@@ -79,43 +67,22 @@ func (s *State) check(fresh *State, classes, epochs int) error {
 		return fault.Data.Errorf("the state is after epoch %d of %d with %d epochs of history",
 			s.Epoch, epochs, len(s.History))
 	}
-	for i, want := range fresh.Params {
-		if i >= len(s.Params) || s.Params[i].Name != want.Name {
-			return fault.Data.Errorf("the state has no %s, %d, in its place", want.Name, want.Shape)
+	for i := range max(len(s.Params), len(fresh.Params)) {
+		if is, want := describe(s.Params, i), describe(fresh.Params, i); is != want {
+			return fault.Data.Errorf("the state has %s where %s is trained here", is, want)
 		}
-		switch t := s.Params[i]; {
-		case !slices.Equal(t.Shape, want.Shape) || len(t.Values) != len(want.Values):
-			return fault.Data.Errorf("%s is %d with %d values in the state, and %d here",
-				t.Name, t.Shape, len(t.Values), want.Shape)
-		case len(t.First) != len(want.First) || len(t.Second) != len(want.Second):
-			return fault.Data.Errorf("%s, %d, has %d and %d moments in the state, and %d and %d with this optimizer",
-				t.Name, t.Shape, len(t.First), len(t.Second), len(want.First), len(want.Second))
-		}
-	}
-	if extra := s.Params[len(fresh.Params):]; len(extra) > 0 {
-		return fault.Data.Errorf("the state has %s, %d, which is not trained here", extra[0].Name, extra[0].Shape)
 	}
 	return nil
 }
 
-// forget lets the optimizer begin anew.
-func (s *State) forget() {
-	s.Steps = 0
-	for _, t := range s.Params {
-		clear(t.First)
-		clear(t.Second)
+// describe says all of the i-th tensor but its numbers.
+func describe(params []Tensor, i int) string {
+	if i >= len(params) {
+		return "nothing"
 	}
-}
-
-func (s *State) finite() bool {
-	for _, t := range s.Params {
-		for _, x := range t.Values {
-			if !(math.Abs(float64(x)) <= math.MaxFloat32) { // NaN compares false
-				return false
-			}
-		}
-	}
-	return true
+	t := params[i]
+	return fmt.Sprintf("%s, %d, of %d values with %d first and %d second moments",
+		t.Name, t.Shape, len(t.Values), len(t.First), len(t.Second))
 }
 
 // Epoch is the record of one epoch.

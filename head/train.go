@@ -58,7 +58,7 @@ func (l *Linear) run(ctx context.Context) (*Result, error) {
 
 // loop is the one that trains l as its settings say.
 func (l *Linear) loop() Loop {
-	loop := Loop{Settings: l.set, Labels: l.data.Y, Classes: l.data.Classes, Views: l.data.Views, workers: l.workers}
+	loop := Loop{Settings: l.set.Settings, Labels: l.data.Y, Classes: l.data.Classes, Views: l.data.Views, workers: l.workers}
 	if l.set.Val != nil {
 		loop.Held = l.set.Val.Y
 	}
