@@ -22,14 +22,11 @@ func subspaces(s Settings, dim int) [][]float32 {
 	return masks
 }
 
-// mask sets to 0 what of w, [C, D], is outside of an expert's subspace.
-func (l *Linear) mask(w []float32, e int) {
-	if l.masks[e] == nil {
-		return
-	}
-	for ; len(w) > 0; w = w[l.data.Dim:] {
-		for d, m := range l.masks[e] {
-			w[d] *= m
+// mask sets to 0 what of rows, [n, D], is outside of a subspace; nil: nothing is.
+func mask[T float32 | float64](subspace []float32, rows []T) {
+	for ; subspace != nil && len(rows) > 0; rows = rows[len(subspace):] {
+		for d, m := range subspace {
+			rows[d] *= T(m)
 		}
 	}
 }

@@ -1,11 +1,14 @@
 package head
 
 import (
+	"context"
 	"fmt"
 	"sync"
 
 	"gonum.org/v1/gonum/blas"
 	"gonum.org/v1/gonum/blas/gonum"
+
+	"github.com/vitft/vitft/internal/par"
 )
 
 // Gemm is the one matrix product that training needs. It must give the same bits for the same shapes and operands, and
@@ -26,10 +29,7 @@ func (Blas) Mul(transA, transB bool, m, n, k int, a, b, c []float32) error {
 		return fmt.Errorf("matrix product %d×%d×%d: operands of %d, %d and %d values are too short",
 			m, k, n, len(a), len(b), len(c))
 	}
-	if m == 0 || n == 0 {
-		return nil
-	}
-	if k == 0 {
+	if m*n*k == 0 {
 		clear(c[:m*n])
 		return nil
 	}
@@ -76,15 +76,9 @@ func transposed(a []float32, rows, cols int) *[]float32 {
 // parallel splits [0, n) among so many goroutines in pieces of at least grain. Every index is handled alone, so the
 // split never shows in the result.
 func parallel(workers, n, grain int, do func(from, to int)) {
-	workers = min(workers, (n+grain-1)/grain)
-	if workers <= 1 {
+	if workers = min(workers, (n+grain-1)/grain); workers <= 1 {
 		do(0, n)
 		return
 	}
-	var wg sync.WaitGroup
-	for w := 1; w < workers; w++ {
-		wg.Go(func() { do(w*n/workers, (w+1)*n/workers) })
-	}
-	do(0, n/workers)
-	wg.Wait()
+	_ = par.For(context.Background(), workers, workers, func(w int) { do(w*n/workers, (w+1)*n/workers) })
 }

@@ -145,12 +145,8 @@ func (l *Linear) backward(e int, dz []float32, g expert, dx []float32) error {
 	switch {
 	case l.scales:
 		// Trained is the scale relative to the start: S = Scale·f.
-		unit := float32(1)
-		if l.head.Normalize {
-			unit = float32(l.set.Scale * l.set.Scale)
-		}
 		for k := range g.s {
-			g.s[k] = unit * (l.along[k] + p.b[k]*g.b[k])
+			g.s[k] = float32(l.scale()*l.scale()) * (l.along[k] + p.b[k]*g.b[k])
 		}
 		return nil
 	case l.set.LearnScale && l.head.Normalize:
@@ -165,7 +161,7 @@ func (l *Linear) backward(e int, dz []float32, g expert, dx []float32) error {
 	for k, s := range p.s {
 		g.b[k] *= s
 	}
-	l.mask(g.w, e)
+	mask(l.masks[e], g.w)
 	return nil
 }
 

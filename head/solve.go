@@ -16,7 +16,7 @@ func (l *Linear) solve(ctx context.Context, loss *batchLoss) error { return l.se
 
 // solveNCM leaves the head at the class means.
 func solveNCM(_ context.Context, l *Linear, _ *batchLoss) error {
-	l.startAtMeans(l.one(l.expert, 0), nil)
+	l.startAtMeans(0)
 	return nil
 }
 

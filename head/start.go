@@ -5,18 +5,23 @@ import (
 	"math/rand/v2"
 )
 
+// scale is what S starts from.
+func (l *Linear) scale() float64 {
+	if l.head.Normalize {
+		return l.set.Scale
+	}
+	return 1
+}
+
 // start sets an expert's parameters.
 func (l *Linear) start(e int) {
 	p := l.one(l.expert, e)
 	for k := range p.s {
-		p.s[k] = 1
-		if l.head.Normalize {
-			p.s[k] = float32(l.set.Scale)
-		}
+		p.s[k] = float32(l.scale())
 	}
 	switch {
 	case l.set.Start == "mean":
-		l.startAtMeans(p, l.masks[e])
+		l.startAtMeans(e)
 	case l.head.Normalize || l.set.Experts > 1:
 		// A cosine is undefined at 0, so "zero" is a random direction a row; and experts must not start alike.
 		rng := rand.New(rand.NewPCG(l.set.Seed, startStream-uint64(e)))
@@ -24,40 +29,33 @@ func (l *Linear) start(e int) {
 			p.w[i] = float32(rng.NormFloat64() / math.Sqrt(float64(l.data.Dim)))
 		}
 	}
-	l.mask(p.w, e)
-}
-
-// seen is 1 where a feature passes a mask, else 0.
-func seen(mask []float32, d int) float64 {
-	if mask == nil {
-		return 1
-	}
-	return float64(mask[d])
+	mask(l.masks[e], p.w)
 }
 
 // startAtMeans starts each class at the mean of its prepared features, all views; a class without samples at the mean
 // of all. For a linear head that is the nearest-class-mean rule under a spherical Gaussian of the pooled within-class
-// variance v a dimension, softened by the dimension: w = μ/(v D), b = −|μ|²/(2 v D). A mask, if there is one, sets the
-// features to 0 that the expert does not see.
-func (l *Linear) startAtMeans(p expert, mask []float32) {
+// variance v a dimension, softened by the dimension: w = μ/(v D), b = −|μ|²/(2 v D). All of it is in the features that
+// the e-th expert sees.
+func (l *Linear) startAtMeans(e int) {
 	dim := l.data.Dim
 	data := l.flat()
-	means := l.means(data)
-	for i := range means {
-		means[i] *= seen(mask, i%dim)
-	}
-	for i, v := range means {
-		p.w[i] = float32(v)
-	}
+	p, means, apart := l.one(l.expert, e), l.means(data), make([]float64, dim)
+	mask(l.masks[e], means)
 	if l.head.Normalize {
+		for i, v := range means {
+			p.w[i] = float32(v)
+		}
 		normalize(p.w, dim)
 		return
 	}
 	within := 0.0 // = v D
 	for i, y := range data.Y {
 		for d, v := range data.X[i*dim : (i+1)*dim] {
-			diff := seen(mask, d)*float64(v) - means[y*dim+d]
-			within += diff * diff
+			apart[d] = float64(v) - means[y*dim+d]
+		}
+		mask(l.masks[e], apart)
+		for _, v := range apart {
+			within += v * v
 		}
 	}
 	nearestMean(p, means, max(within/float64(len(data.Y)), 1e-12))
