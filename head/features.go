@@ -3,7 +3,9 @@ package head
 import (
 	"fmt"
 	"math"
+	"slices"
 
+	"gonum.org/v1/gonum/floats"
 	"gonum.org/v1/gonum/mat"
 
 	"github.com/vitft/vitft/engine/fault"
@@ -34,14 +36,13 @@ func prepare(data Data, s Settings, workers int) (*prepared, error) {
 	if err := p.fit(data.flat(), s); err != nil {
 		return nil, err
 	}
-	if err := p.head.prepare(s.Gemm, workers, data.X, p.rows); err != nil {
-		return nil, err
-	}
-	if s.Val != nil {
+	err := p.head.prepare(s.Gemm, workers, data.X, p.rows)
+	if err == nil && s.Val != nil {
 		p.val = make([]float32, len(s.Val.X))
-		if err := p.head.prepare(s.Gemm, workers, s.Val.X, p.val); err != nil {
-			return nil, err
-		}
+		err = p.head.prepare(s.Gemm, workers, s.Val.X, p.val)
+	}
+	if err != nil {
+		return nil, err
 	}
 	square := 0.0
 	for _, v := range p.rows {
@@ -54,38 +55,28 @@ func prepare(data Data, s Settings, workers int) (*prepared, error) {
 // fit sets how features are prepared, from the training set and Settings.Features.
 func (p *prepared) fit(data Data, s Settings) error {
 	h := &p.head
-	h.Mean, h.InvStd = make([]float32, data.Dim), make([]float32, data.Dim)
-	for d := range h.InvStd {
-		h.InvStd[d] = 1
-	}
+	h.Mean, h.InvStd = make([]float32, data.Dim), slices.Repeat([]float32{1}, data.Dim)
 	switch s.Features {
+	case "raw":
+		return nil
 	case "whiten":
 		return p.fitWhitening(data, s)
-	case "standardize", "center":
-		mean := sampleMean(data)
+	}
+	mean, square := sampleMean(data), make([]float64, data.Dim)
+	for d, m := range mean {
+		h.Mean[d] = float32(m)
+	}
+	for x := data.X; len(x) > 0; x = x[data.Dim:] {
 		for d, m := range mean {
-			h.Mean[d] = float32(m)
-		}
-		if s.Features == "standardize" {
-			h.fitDeviation(data, mean)
+			square[d] += (float64(x[d]) - m) * (float64(x[d]) - m)
 		}
 	}
-	return nil
-}
-
-// fitDeviation sets InvStd; a feature that never varies keeps 1.
-func (h *Head) fitDeviation(data Data, mean []float64) {
-	square := make([]float64, data.Dim)
-	for i := range data.Y {
-		for d, v := range data.X[i*data.Dim : (i+1)*data.Dim] {
-			square[d] += (float64(v) - mean[d]) * (float64(v) - mean[d])
-		}
-	}
-	for d, v := range square {
-		if sd := math.Sqrt(v / float64(len(data.Y))); sd > 1e-6 {
+	for d, v := range square { // a feature that never varies keeps 1
+		if sd := math.Sqrt(v / float64(len(data.Y))); sd > 1e-6 && s.Features == "standardize" {
 			h.InvStd[d] = float32(1 / sd)
 		}
 	}
+	return nil
 }
 
 // fitWhitening sets Mean to the mean of the class means, so that frequent classes do not own the origin, and Transform
@@ -96,22 +87,15 @@ func (h *Head) fitDeviation(data Data, mean []float64) {
 func (p *prepared) fitWhitening(data Data, s Settings) error {
 	h := &p.head
 	dim := data.Dim
-	means := classMeans(data)
-	counts := data.Counts()
-	filled := 0.0
-	centre := make([]float64, dim)
-	for y, n := range counts {
-		if n == 0 {
-			continue
-		}
-		filled++
-		for d := range centre {
-			centre[d] += means[y*dim+d]
+	means, filled, centre := classMeans(data), 0.0, make([]float64, dim)
+	for y, n := range data.Counts() {
+		if n > 0 {
+			filled++
+			floats.Add(centre, means[y*dim:(y+1)*dim])
 		}
 	}
 	for d := range centre {
-		centre[d] /= filled
-		h.Mean[d] = float32(centre[d])
+		h.Mean[d] = float32(centre[d] / filled)
 	}
 
 	cov := make([]float64, dim*dim)
@@ -131,23 +115,18 @@ func (p *prepared) fitWhitening(data Data, s Settings) error {
 			cov[i] += float64(v)
 		}
 	}
-	trace := 0.0
-	for d := range dim {
-		trace += cov[d*dim+d]
-	}
-	if trace <= 0 {
+	sym := mat.NewSymDense(dim, cov)
+	if sym.Trace() <= 0 {
 		return nil // every class is a point: there is no metric to learn, and the identity will do
 	}
-	scale := float64(dim) / trace // the mean variance becomes 1
+	scale := float64(dim) / sym.Trace() // the mean variance becomes 1
 	p.within = 1 / scale / max(float64(len(data.Y))-filled, 1)
-	for i := range cov {
-		cov[i] *= (1 - s.Shrinkage) * scale
-	}
+	floats.Scale((1-s.Shrinkage)*scale, cov)
 	for d := range dim {
 		cov[d*dim+d] += s.Shrinkage
 	}
 	var chol mat.Cholesky
-	if !chol.Factorize(mat.NewSymDense(dim, cov)) {
+	if !chol.Factorize(sym) {
 		return fault.Config.Errorf("shrinkage: whitening features, their covariance is singular; use more than %g",
 			s.Shrinkage)
 	}

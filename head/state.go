@@ -42,6 +42,14 @@ func (s *State) Values(name string) []float32 {
 	return nil
 }
 
+// kappa is where κ of a phase is kept.
+func (s *State) kappa(late bool) *[]calib.Kappa {
+	if late {
+		return &s.Late
+	}
+	return &s.Early
+}
+
 // Clone returns a copy that shares nothing with s.
 func (s *State) Clone() *State {
 	c := *s
