@@ -3,6 +3,7 @@ package head
 import (
 	"math"
 	"math/rand/v2"
+	"slices"
 )
 
 // subspaces draws which features each expert gets to see (the random subspaces of Ho, TPAMI 1998): Settings.Subspace
@@ -41,13 +42,14 @@ func mask[T float32 | float64](subspace []float32, rows []T) {
 func (l *Linear) diverge(n int, z []float32) float64 {
 	const share = 0.05
 	classes, experts := l.data.Classes, l.set.Experts
-	prior := priors(l.counts)
-	inverse, most := make([]float32, classes), 0.0
-	for _, p := range prior {
-		most = max(most, share*float64(classes)*p+1-share)
+	l.push = grow(l.push, len(z))
+	sharp, inverse := priors(l.counts), make([]float32, classes)
+	for k, p := range sharp {
+		sharp[k] = share*float64(classes)*p + 1 - share
 	}
-	for k, p := range prior {
-		inverse[k] = float32(most / (share*float64(classes)*p + 1 - share))
+	most := slices.Max(sharp)
+	for k, t := range sharp {
+		inverse[k] = float32(most / t)
 	}
 	lambda := l.set.Diversity / float64(experts-1) / float64(n)
 	values := make([]float64, n)
@@ -56,18 +58,17 @@ func (l *Linear) diverge(n int, z []float32) float64 {
 		p, lp := make([]float32, experts*classes), make([]float32, experts*classes)
 		for i := from; i < to; i++ {
 			for e := range experts {
-				at := e * classes
-				top := float32(math.Inf(-1))
+				p, lp := p[e*classes:(e+1)*classes], lp[e*classes:(e+1)*classes]
 				for k, v := range z[(e*n+i)*classes : (e*n+i+1)*classes] {
-					lp[at+k] = v * inverse[k]
-					top = max(top, lp[at+k])
+					lp[k] = v * inverse[k]
 				}
-				copy(p[at:at+classes], lp[at:at+classes])
-				sum := expAll(p[at:at+classes], top)
+				copy(p, lp)
+				top := slices.Max(lp)
+				sum := expAll(p, top)
 				lse := top + float32(math.Log(float64(sum)))
-				for k := range classes {
-					p[at+k] /= sum
-					lp[at+k] -= lse
+				for k := range p {
+					p[k] /= sum
+					lp[k] -= lse
 				}
 			}
 			for a := range experts {

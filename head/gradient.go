@@ -25,21 +25,10 @@ type batch struct {
 	scales  bool // only S is trained
 }
 
-// room makes room for n rows.
-func (l *Linear) room(n int) {
-	classes, dim := l.data.Classes, l.data.Dim
-	l.n, l.x = n, grow(l.x, n*dim)
-	if l.unit == nil {
-		l.unit, l.norms, l.along = make([]float32, classes*dim), make([]float32, classes), make([]float32, classes)
-	}
-	if l.set.Diversity > 0 {
-		l.push = grow(l.push, l.set.Experts*n*classes)
-	}
-}
-
 // gather takes the prepared rows of a batch to l.x, and adds noise if there is to be some.
 func (l *Linear) gather(ctx context.Context, rows []int) error {
 	dim := l.data.Dim
+	l.n, l.x = len(rows), grow(l.x, len(rows)*dim)
 	if err := l.train.Features(ctx, rows, l.x); err != nil {
 		return err
 	}

@@ -62,18 +62,16 @@ func (l *Linear) Params() []Param {
 
 // Forward implements Trainable; what is its own is the diversity of the experts.
 func (l *Linear) Forward(ctx context.Context, rows []int, z []float32) (float64, error) {
-	n := len(rows)
-	l.room(n)
 	if err := l.gather(ctx, rows); err != nil {
 		return 0, err
 	}
 	for e := range l.set.Experts {
-		if err := l.logits(e, l.of(z, e, n)); err != nil {
+		if err := l.logits(e, l.of(z, e)); err != nil {
 			return 0, err
 		}
 	}
 	if l.set.Diversity > 0 {
-		return l.diverge(n, z), nil
+		return l.diverge(l.n, z), nil
 	}
 	return 0, nil
 }
@@ -97,7 +95,7 @@ func (l *Linear) BackwardFeatures(_ context.Context, dz []float32, grad [][]floa
 	clear(dx)
 	for e := range l.set.Experts {
 		g := expert{w: grad[0], b: grad[1], s: grad[2]}
-		if err := l.backward(e, l.of(dz, e, l.n), l.one(g, e), dx); err != nil {
+		if err := l.backward(e, l.of(dz, e), l.one(g, e), dx); err != nil {
 			return err
 		}
 	}
@@ -155,11 +153,13 @@ func (l *Linear) Head() *Head {
 
 // newLinear is NewLinear on data that has been checked and prepared, for settings with their defaults.
 func newLinear(data Data, s Settings, p *prepared, workers int) *Linear {
-	rows := s.Experts * data.Classes
+	rows, classes := s.Experts*data.Classes, data.Classes
 	l := &Linear{set: s.schedule(), data: data, counts: data.Counts(), prepared: p, workers: workers,
 		masks: subspaces(s, data.Dim),
 		train: Data{X: p.rows, Dim: data.Dim}, held: Data{X: p.val, Dim: data.Dim},
-		expert: expert{make([]float32, rows*data.Dim), make([]float32, rows), make([]float32, rows)}}
+		expert: expert{make([]float32, rows*data.Dim), make([]float32, rows), make([]float32, rows)},
+		batch: batch{unit: make([]float32, classes*data.Dim), norms: make([]float32, classes),
+			along: make([]float32, classes)}}
 	for e := range s.Experts {
 		l.start(e)
 	}
@@ -181,6 +181,7 @@ func (l *Linear) one(all expert, e int) expert {
 }
 
 // of returns the e-th expert's part of z, [Experts, n, C].
-func (l *Linear) of(z []float32, e, n int) []float32 {
-	return z[e*n*l.data.Classes : (e+1)*n*l.data.Classes]
+func (l *Linear) of(z []float32, e int) []float32 {
+	size := l.n * l.data.Classes
+	return z[e*size : (e+1)*size]
 }

@@ -166,7 +166,6 @@ func (r *run) advance(ctx context.Context, epoch int) error {
 			r.restore(last)
 			return err
 		}
-		r.report()
 	}
 	return nil
 }

@@ -118,11 +118,10 @@ type terms struct {
 	tau, gamma, rho, margin float64
 }
 
-// effectiveNumber is b of (1−b)/(1−b^N_y), the inverse effective number of samples (Cui et al., CVPR 2019).
-const effectiveNumber = 0.9999
-
+// classBalanced is the inverse effective number of samples, (1−b)/(1−b^N_y) (Cui et al., CVPR 2019).
 func classBalanced(t terms) float64 {
-	return (1 - effectiveNumber) / (1 - math.Pow(effectiveNumber, t.count))
+	const b = 0.9999
+	return (1 - b) / (1 - math.Pow(b, t.count))
 }
 func reweighted(t terms) float64       { return math.Pow(t.prior, -t.rho) }
 func balancedWeight(t terms) float64   { return 1 / t.count }
@@ -173,13 +172,13 @@ func NewAdjustment(s Settings, late bool, counts []int, kappa []calib.Kappa) (Ad
 
 // priors returns π; an empty class counts as one sample.
 func priors(counts []int) []float64 {
-	total := 0.0
-	for _, n := range counts {
-		total += float64(max(n, 1))
-	}
-	p := make([]float64, len(counts))
+	p, total := make([]float64, len(counts)), 0.0
 	for y, n := range counts {
-		p[y] = float64(max(n, 1)) / total
+		p[y] = float64(max(n, 1))
+		total += p[y]
+	}
+	for y := range p {
+		p[y] /= total
 	}
 	return p
 }

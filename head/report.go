@@ -8,7 +8,7 @@ import (
 	"github.com/vitft/vitft/internal/vec"
 )
 
-// record completes the record of the epoch just done and adds it to the history.
+// record completes the record of the epoch just done, adds it to the history and reports it.
 func (r *run) record(ctx context.Context, e Epoch, began time.Time) error {
 	labels := make([]int, len(r.seen))
 	for i, o := range r.seen {
@@ -24,20 +24,15 @@ func (r *run) record(ctx context.Context, e Epoch, began time.Time) error {
 	}
 	e.Seconds = time.Since(began).Seconds()
 	r.state.History = append(r.state.History, e)
-	return nil
-}
-
-// report calls the events of the epoch that just ended.
-func (r *run) report() {
-	events := r.set.Events
-	if warn := events.Warn; warn != nil {
+	if r.set.Events.Warn != nil {
 		for _, message := range warnings(r.set, r.state.History) {
-			warn(message)
+			r.set.Events.Warn(message)
 		}
 	}
-	if events.Epoch != nil {
-		events.Epoch(r.state.History[len(r.state.History)-1], r.state)
+	if r.set.Events.Epoch != nil {
+		r.set.Events.Epoch(e, r.state)
 	}
+	return nil
 }
 
 // warnings reads the signs of failure that the paper lists off the history; each shows at one epoch only.

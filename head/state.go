@@ -53,11 +53,10 @@ func (s *State) kappa(late bool) *[]calib.Kappa {
 // Clone returns a copy that shares nothing with s.
 func (s *State) Clone() *State {
 	c := *s
-	c.Params = slices.Clone(s.Params)
-	for i := range c.Params {
-		t := &c.Params[i]
-		t.Shape, t.Values = slices.Clone(t.Shape), slices.Clone(t.Values)
-		t.First, t.Second = slices.Clone(t.First), slices.Clone(t.Second)
+	c.Params = nil
+	for _, t := range s.Params {
+		c.Params = append(c.Params, Tensor{t.Name, slices.Clone(t.Shape), slices.Clone(t.Values),
+			slices.Clone(t.First), slices.Clone(t.Second)})
 	}
 	c.Early, c.Late = slices.Clone(s.Early), slices.Clone(s.Late)
 	c.History = slices.Clone(s.History)

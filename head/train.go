@@ -2,9 +2,12 @@ package head
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"runtime"
 
 	"github.com/vitft/vitft/engine/fault"
+	"github.com/vitft/vitft/internal/par"
 )
 
 // Result is what training gives.
@@ -34,13 +37,12 @@ func check(data Data, s Settings) error {
 	if s.Val == nil {
 		return nil
 	}
-	if err := s.Val.Validate(); err != nil {
+	switch err := s.Val.Validate(); {
+	case err != nil:
 		return fmt.Errorf("validation data: %w", err)
-	}
-	if s.Val.views() > 1 {
+	case s.Val.views() > 1:
 		return fault.Data.Errorf("validation data of %d views: give one feature a sample", s.Val.Views)
-	}
-	if s.Val.Dim != data.Dim || s.Val.Classes != data.Classes {
+	case s.Val.Dim != data.Dim || s.Val.Classes != data.Classes:
 		return fault.Data.Errorf("validation data of %d features and %d classes, training data of %d and %d",
 			s.Val.Dim, s.Val.Classes, data.Dim, data.Classes)
 	}
@@ -66,4 +68,64 @@ func (l *Linear) loop() Loop {
 		return outOfFold(ctx, l.data, nil, s, folds, epochs, l.workers)
 	}
 	return loop
+}
+
+// SetError is what became of one of the heads of [TrainAll].
+type SetError struct {
+	Index int // of the settings
+	Err   error
+}
+
+func (e *SetError) Error() string { return fmt.Sprintf("head %d: %v", e.Index, e.Err) }
+func (e *SetError) Unwrap() error { return e.Err }
+
+// TrainAll trains a head on the same data for each of the settings: the i-th result has the bits of
+// Train(ctx, data, sets[i]), and costs far less. Features are prepared once for all settings that prepare them alike,
+// with the Gemm of the first of these, and as many heads are trained at a time as there are processors, one goroutine
+// each. A Gemm that uses one thread is best for that (onnx.NewGemm(1, …): other numbers give the same bits).
+//
+// Events are called from several goroutines, those of one head from one at a time.
+//
+// A head that fails leaves the others alone; the error joins a *SetError for each that did, and a result beside it is
+// as of the last whole epoch, as with Train. Settings or data that are not valid are found before anything is trained.
+// When ctx ends the error wraps ctx.Err(), and results are there as far as they got.
+func TrainAll(ctx context.Context, data Data, sets []Settings) ([]*Result, error) {
+	results, errs := make([]*Result, len(sets)), make([]error, len(sets))
+	fail := func(i int, err error) {
+		if err != nil {
+			errs[i] = &SetError{i, err}
+		}
+	}
+	for i, s := range sets {
+		fail(i, check(data, s))
+	}
+	if err := errors.Join(errs...); err != nil {
+		return nil, err
+	}
+	workers := runtime.GOMAXPROCS(0)
+	shared := map[[4]any]*prepared{}
+	for _, s := range sets {
+		s = s.WithDefaults()
+		if shared[s.preparation()] != nil {
+			continue
+		}
+		if err := ctx.Err(); err != nil {
+			return results, fmt.Errorf("preparing features: %w", err)
+		}
+		p, err := prepare(data, s, workers)
+		if err != nil {
+			return nil, err
+		}
+		shared[s.preparation()] = p
+	}
+	err := par.For(ctx, len(sets), workers, func(i int) {
+		s := sets[i].WithDefaults()
+		var err error
+		results[i], err = newLinear(data, s, shared[s.preparation()], 1).run(ctx)
+		fail(i, err)
+	})
+	if err != nil {
+		return results, fmt.Errorf("training heads: %w", err)
+	}
+	return results, errors.Join(errs...)
 }
