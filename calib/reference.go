@@ -55,11 +55,10 @@ func (ViT) Softmax(late bool) bool { return late }
 
 func (ViT) Folds() int { return 0 }
 
-// DDC is the estimator of the reference code's current CIFAR trainer. A class's samples are those of the banks
-// (1000 a label) that are predicted as it; the confidence is the softmax probability of the prediction in both
-// phases, in 20 bins on [0, 1]; the line is [FitOrigin]; κ is the reciprocal 1/a, clamped to [Min, Max] and smoothed
-// with what was before, from 1 on. Fewer than 10 samples or 2 filled bins count as κ = 1, and κ* is 1 for the first
-// Warmup epochs.
+// DDC is the estimator of the reference code's current CIFAR trainer. A class's samples are those of the banks (1000 a
+// label) that are predicted as it; the confidence is the softmax probability of the prediction in both phases, in 20
+// bins on [0, 1]; the line is [FitOrigin]; κ is the reciprocal 1/a, clamped to [Min, Max] and smoothed with what was
+// before, from 1 on. Fewer than 10 samples or 2 filled bins count as κ = 1, and κ* is 1 for the first Warmup epochs.
 //
 // It differs from the reference in one way: a confidence on an inner bin edge belongs to the upper bin, not the lower
 // one.

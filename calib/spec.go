@@ -107,10 +107,8 @@ func parse(text string, options []option) error {
 			return fmt.Errorf("unknown option %q: choose from %s", item, strings.Join(usage, ", "))
 		case slices.Contains(seen, name):
 			return fmt.Errorf("option %q is given twice", name)
-		case valued && options[i].usage == "":
-			return fmt.Errorf("option %q takes no value", name)
-		case !valued && options[i].usage != "":
-			return fmt.Errorf("option %q needs a value: %s", name, usage[i])
+		case valued != (options[i].usage != ""):
+			return fmt.Errorf("option %q: write %s", item, usage[i])
 		case !options[i].set(value):
 			return fmt.Errorf("option %q: %s", item, options[i].allowed)
 		}

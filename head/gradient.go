@@ -133,9 +133,12 @@ func (l *Linear) backward(e int, dz []float32, g expert, dx []float32) error {
 	})
 	switch {
 	case l.scales:
-		// Trained is the scale relative to the start: S = Scale·f.
+		unit := 1.0 // trained is the scale relative to the start: S = Scale·f
+		if l.head.Normalize {
+			unit = l.set.Scale * l.set.Scale
+		}
 		for k := range g.s {
-			g.s[k] = float32(l.scale()*l.scale()) * (l.along[k] + p.b[k]*g.b[k])
+			g.s[k] = float32(unit) * (l.along[k] + p.b[k]*g.b[k])
 		}
 		return nil
 	case l.set.LearnScale && l.head.Normalize:

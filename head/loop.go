@@ -116,9 +116,7 @@ func (l Loop) begin(ctx context.Context, m Trainable) (*run, error) {
 		return nil, fmt.Errorf("labels: %w", err)
 	}
 	l.Views = max(l.Views, 1)
-	if l.workers == 0 {
-		l.workers = runtime.GOMAXPROCS(0)
-	}
+	l.workers = cmp.Or(l.workers, runtime.GOMAXPROCS(0))
 	r := &run{Loop: l, set: l.Settings.schedule(), model: m, state: new(State),
 		counts: Data{Y: l.Labels, Classes: l.Classes}.Counts(), seen: make([]calib.Sample, len(l.Labels))}
 	if _, ok := m.(solver); !ok && r.set.solve != nil {

@@ -92,7 +92,7 @@ func TestGradient(t *testing.T) {
 					if experts > 1 {
 						s.Diversity, s.Subspace = 0.3, 1
 					}
-					if m, _ := findMethod(loss); m.solve != nil {
+					if m := findMethod(loss); m.solve != nil {
 						continue
 					}
 					t.Run(fmt.Sprint(loss, "/", kind, "/late=", late, "/", experts),

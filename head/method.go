@@ -3,7 +3,6 @@ package head
 import (
 	"context"
 	"math"
-	"slices"
 	"strings"
 
 	"github.com/vitft/vitft/calib"
@@ -91,12 +90,14 @@ func Losses() []string {
 	return names
 }
 
-func findMethod(name string) (method, bool) {
-	i := slices.IndexFunc(methods, func(m method) bool { return m.name == name })
-	if i < 0 {
-		return method{}, false
+// findMethod returns one without a name if there is none of that name.
+func findMethod(name string) method {
+	for _, m := range methods {
+		if m.name == name {
+			return m
+		}
 	}
-	return methods[i], true
+	return method{}
 }
 
 // stage returns what holds in a phase.
@@ -135,24 +136,23 @@ func labelMargin(t terms) float64      { return t.margin * math.Pow(t.rarest, 0.
 // NewAdjustment returns the loss's α, β, Δ and margin in a phase. Tau, Gamma, Rho, Focus, Margin and Scale come from
 // s; kappa is κ for each class, nil for κ ≡ 1. An empty class counts as one sample, so that its log prior is finite.
 func NewAdjustment(s Settings, late bool, counts []int, kappa []calib.Kappa) (Adjustment, error) {
-	s = s.WithDefaults()
-	m, ok := findMethod(s.Loss)
-	if !ok {
-		return Adjustment{}, fault.Config.Errorf("loss: %q is none of %s", s.Loss, strings.Join(Losses(), ", "))
+	c := s.schedule()
+	if c.name == "" {
+		return Adjustment{}, fault.Config.Errorf("loss: %q is none of %s", c.Loss, strings.Join(Losses(), ", "))
 	}
-	f := m.stage(late)
+	f := c.stage(late)
 	most, least := 1.0, math.Inf(1)
 	for _, n := range counts {
 		most, least = max(most, float64(n)), min(least, float64(max(n, 1)))
 	}
 	a := Adjustment{}
 	if f.focal {
-		a.Focus = *s.Focus
+		a.Focus = *c.Focus
 	}
 	for y, prior := range priors(counts) {
 		count := float64(max(counts[y], 1))
 		t := terms{prior: prior, ratio: count / most, rarest: least / count, count: count, kappa: 1,
-			tau: *s.Tau, gamma: *s.Gamma, rho: *s.Rho, margin: *s.Margin * s.Scale}
+			tau: *c.Tau, gamma: *c.Gamma, rho: *c.Rho, margin: *c.Margin * c.Scale}
 		if kappa != nil {
 			t.kappa = kappa[y].Value
 		}

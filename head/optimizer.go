@@ -39,8 +39,8 @@ type schedule struct {
 }
 
 func (s Settings) schedule() schedule {
-	c := schedule{Settings: s.WithDefaults()}
-	c.method, _ = findMethod(c.Loss)
+	s = s.WithDefaults()
+	c := schedule{Settings: s, method: findMethod(s.Loss)}
 	if t0 := *c.Switch; c.late != nil && t0 < 1 {
 		c.t0 = int(math.Round(t0 * float64(c.Epochs)))
 	} else if c.late != nil {

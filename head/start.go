@@ -5,19 +5,14 @@ import (
 	"math/rand/v2"
 )
 
-// scale is what S starts from.
-func (l *Linear) scale() float64 {
-	if l.head.Normalize {
-		return l.set.Scale
-	}
-	return 1
-}
-
 // start sets an expert's parameters.
 func (l *Linear) start(e int) {
 	p := l.one(l.expert, e)
 	for k := range p.s {
-		p.s[k] = float32(l.scale())
+		p.s[k] = 1
+		if l.head.Normalize {
+			p.s[k] = float32(l.set.Scale)
+		}
 	}
 	switch {
 	case l.set.Start == "mean":
