@@ -88,16 +88,11 @@ type Estimator interface {
 type One struct{}
 
 func (One) Estimate(e Epoch) ([]Kappa, error) {
-	kappa := make([]Kappa, len(e.Counts))
-	for y := range kappa {
-		kappa[y] = Kappa{Value: 1, Skipped: true}
-	}
-	return kappa, nil
+	return slices.Repeat([]Kappa{{Value: 1, Skipped: true}}, len(e.Counts)), nil
 }
 
 func (One) Softmax(bool) bool { return false }
-
-func (One) Folds() int { return 0 }
+func (One) Folds() int        { return 0 }
 
 // banks returns, for each class, its last min(1000, N_y) samples of the epoch. Every sample is seen once in an epoch, so
 // this is what a first-in first-out bank of the reference code's size would hold at its end.

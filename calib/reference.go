@@ -52,8 +52,7 @@ func (v ViT) Estimate(e Epoch) ([]Kappa, error) {
 }
 
 func (ViT) Softmax(late bool) bool { return late }
-
-func (ViT) Folds() int { return 0 }
+func (ViT) Folds() int             { return 0 }
 
 // DDC is the estimator of the reference code's current CIFAR trainer. A class's samples are those of the banks (1000 a
 // label) that are predicted as it; the confidence is the softmax probability of the prediction in both phases, in 20
@@ -99,8 +98,7 @@ func (d DDC) Estimate(e Epoch) ([]Kappa, error) {
 }
 
 func (DDC) Softmax(bool) bool { return true }
-
-func (DDC) Folds() int { return 0 }
+func (DDC) Folds() int        { return 0 }
 
 // smooth is the exponential moving average from 1: decay·old + (1 − decay)·new. Its standard error takes epochs as
 // saying the same, for they are of the same samples.

@@ -193,8 +193,7 @@ func (t target) shrink(f fit, amount float64) Kappa {
 }
 
 func (s Slope) Softmax(late bool) bool { return late && s.Raw && s.Group != OneVsRest && !s.FullPass }
-
-func (s Slope) Folds() int { return s.CrossFit }
+func (s Slope) Folds() int             { return s.CrossFit }
 
 // collect sorts the epoch's samples, or those of a full pass, by class.
 func (s Slope) collect(e Epoch) ([]series, error) {

@@ -19,7 +19,6 @@ type batch struct {
 	lengths []float32 // [n], of its rows before they were scaled to 1
 	unit    []float32 // [C, D], W of a cosine head with rows of length 1
 	norms   []float32 // [C], what they were divided by
-	along   []float32 // [C]
 	push    []float32 // [Experts, n, C], the gradient of the diversity
 	noise   *rand.Rand
 	scales  bool // only S is trained
@@ -100,7 +99,7 @@ func (l *Linear) backward(e int, dz []float32, g expert, dx []float32) error {
 	if err := l.set.Gemm.Mul(true, false, classes, dim, l.n, dz, l.x, g.w); err != nil {
 		return fmt.Errorf("multiplying gradients with a batch of features: %w", err)
 	}
-	effective := l.unit
+	effective, along := l.unit, make([]float32, classes)
 	if !l.head.Normalize || l.set.Experts > 1 {
 		effective = l.effective(p)
 	}
@@ -122,10 +121,10 @@ func (l *Linear) backward(e int, dz []float32, g expert, dx []float32) error {
 		var blas gonum.Implementation
 		for k := from; k < to; k++ {
 			row, unit := g.w[k*dim:(k+1)*dim], effective[k*dim:(k+1)*dim]
-			l.along[k] = dot(row, unit)
+			along[k] = dot(row, unit)
 			f := p.s[k]
 			if l.head.Normalize {
-				blas.Saxpy(dim, -l.along[k], unit, 1, row, 1)
+				blas.Saxpy(dim, -along[k], unit, 1, row, 1)
 				f /= l.norms[k]
 			}
 			blas.Sscal(dim, f, row, 1)
@@ -138,12 +137,12 @@ func (l *Linear) backward(e int, dz []float32, g expert, dx []float32) error {
 			unit = l.set.Scale * l.set.Scale
 		}
 		for k := range g.s {
-			g.s[k] = float32(unit) * (l.along[k] + p.b[k]*g.b[k])
+			g.s[k] = float32(unit) * (along[k] + p.b[k]*g.b[k])
 		}
 		return nil
 	case l.set.LearnScale && l.head.Normalize:
 		total := 0.0
-		for _, v := range l.along {
+		for _, v := range along {
 			total += float64(v)
 		}
 		for k := range g.s {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"slices"
 
 	"github.com/vitft/vitft/calib"
 	"github.com/vitft/vitft/engine/fault"
@@ -13,14 +14,15 @@ import (
 func (r *run) estimates() bool { return r.set.method.kappa && r.set.Kappa.Folds() < 2 }
 
 // kappa is what the loss uses now: 1 before the first fit, nil if it uses none.
-func (r *run) kappa(late bool) ([]calib.Kappa, error) {
-	if !r.set.method.kappa {
-		return nil, nil
+func (r *run) kappa(late bool) []calib.Kappa {
+	kappa := *r.state.kappa(late)
+	switch {
+	case !r.set.method.kappa:
+		return nil
+	case kappa == nil:
+		return slices.Repeat([]calib.Kappa{{Value: 1, Skipped: true}}, r.Classes)
 	}
-	if kappa := *r.state.kappa(late); kappa != nil {
-		return kappa, nil
-	}
-	return calib.One{}.Estimate(calib.Epoch{Counts: r.counts})
+	return kappa
 }
 
 // estimate fits κ for the epoch to come, after one with the given loss. The last early epoch therefore already fits κ⁺.
@@ -56,10 +58,7 @@ func (r *run) crossfit(ctx context.Context) error {
 		if !late && r.set.t0 == 0 || late && r.set.t0 == s.Epochs {
 			continue // there is no such phase
 		}
-		loss, err := NewAdjustment(s, late, r.counts, nil)
-		if err != nil {
-			return err
-		}
+		loss := r.set.adjustment(late, r.counts, nil)
 		samples := make([]calib.Sample, len(r.Labels))
 		for j, y := range r.Labels {
 			samples[j] = calib.NewSample(logits[i][j*r.Classes:(j+1)*r.Classes], y, loss.Beta, loss.Delta)

@@ -158,8 +158,7 @@ func newLinear(data Data, s Settings, p *prepared, workers int) *Linear {
 		masks: subspaces(s, data.Dim),
 		train: Data{X: p.rows, Dim: data.Dim}, held: Data{X: p.val, Dim: data.Dim},
 		expert: expert{make([]float32, rows*data.Dim), make([]float32, rows), make([]float32, rows)},
-		batch: batch{unit: make([]float32, classes*data.Dim), norms: make([]float32, classes),
-			along: make([]float32, classes)}}
+		batch:  batch{unit: make([]float32, classes*data.Dim), norms: make([]float32, classes)}}
 	for e := range s.Experts {
 		l.start(e)
 	}

@@ -97,10 +97,9 @@ type run struct {
 	model  Trainable
 	state  *State
 
-	z      []float32
-	grad   [][]float32 // of each Param
-	labels []int
-	seen   []calib.Sample // of the epoch, in training order
+	z    []float32
+	grad [][]float32    // of each Param
+	seen []calib.Sample // of the epoch, in training order
 }
 
 // begin sets the state to the start, or to the one to resume from.
@@ -122,8 +121,6 @@ func (l Loop) begin(ctx context.Context, m Trainable) (*run, error) {
 	if _, ok := m.(solver); !ok && r.set.solve != nil {
 		return nil, fault.Config.Errorf("loss: %s is a closed form of the linear head alone", r.set.Loss)
 	}
-	batch := min(r.set.Batch, len(l.Labels))
-	r.labels, r.z = make([]int, batch), make([]float32, r.set.Experts*batch*l.Classes)
 	for _, p := range m.Params() {
 		t := Tensor{Name: p.Name, Shape: p.Shape, Values: p.Values, First: make([]float32, len(p.Values))}
 		switch cmp.Or(p.Optimizer, r.set.Optimizer) {
@@ -170,16 +167,10 @@ func (r *run) advance(ctx context.Context, epoch int) error {
 
 // epoch trains for one epoch, in which a closed form is solved, and estimates κ for the next.
 func (r *run) epoch(ctx context.Context) error {
-	record, began := Epoch{Number: r.state.Epoch + 1, Phase: r.set.phase(r.state.Epoch)}, time.Now()
-	late := record.Phase == PhaseCLA
-	var err error
-	if record.Kappa, err = r.kappa(late); err != nil {
-		return err
-	}
-	loss, err := NewAdjustment(r.set.Settings, late, r.counts, record.Kappa)
-	if err != nil {
-		return err
-	}
+	began, phase := time.Now(), r.set.phase(r.state.Epoch)
+	late := phase == PhaseCLA
+	record := Epoch{Number: r.state.Epoch + 1, Phase: phase, Kappa: r.kappa(late)}
+	loss := r.set.adjustment(late, r.counts, record.Kappa)
 	do := r.descend
 	if r.set.solve != nil {
 		do = r.solve
@@ -240,7 +231,8 @@ func (r *run) descend(ctx context.Context, adjustment Adjustment, record *Epoch)
 // experts. seen gets a sample of each row; of several experts each sees its share.
 func (r *run) gradient(ctx context.Context, rows []int, loss *batchLoss, seen []calib.Sample) (float64, error) {
 	size, experts := len(rows)*r.Classes, r.set.Experts
-	z, labels := r.z[:experts*size], r.labels[:len(rows)]
+	z, labels := grow(r.z, experts*size), make([]int, len(rows))
+	r.z = z
 	for i, row := range rows {
 		labels[i] = r.Labels[row/r.Views]
 	}
@@ -288,11 +280,7 @@ func (r *run) solve(ctx context.Context, own Adjustment, record *Epoch) error {
 	if err := r.model.(solver).solve(ctx, newBatchLoss(own, false)); err != nil {
 		return err
 	}
-	plain, err := NewAdjustment(Settings{Loss: "ce"}, false, r.counts, nil)
-	if err != nil {
-		return err
-	}
-	loss, at := newBatchLoss(plain, false), 0
+	loss, at := newBatchLoss(Settings{Loss: "ce"}.schedule().adjustment(false, r.counts, nil), false), 0
 	return r.pass(ctx, func(z []float32, labels []int) {
 		seen := r.seen[at : at+len(labels)]
 		mean := loss.gradient(r.workers, z, labels, func(i int, s calib.Sample) { seen[i] = s })

@@ -140,6 +140,10 @@ func NewAdjustment(s Settings, late bool, counts []int, kappa []calib.Kappa) (Ad
 	if c.name == "" {
 		return Adjustment{}, fault.Config.Errorf("loss: %q is none of %s", c.Loss, strings.Join(Losses(), ", "))
 	}
+	return c.adjustment(late, counts, kappa), nil
+}
+
+func (c schedule) adjustment(late bool, counts []int, kappa []calib.Kappa) Adjustment {
 	f := c.stage(late)
 	most, least := 1.0, math.Inf(1)
 	for _, n := range counts {
@@ -167,7 +171,7 @@ func NewAdjustment(s Settings, late bool, counts []int, kappa []calib.Kappa) (Ad
 		a.Delta = append(a.Delta, value(f.delta, 0))
 		a.Margin = append(a.Margin, value(f.margin, 0))
 	}
-	return a, nil
+	return a
 }
 
 // priors returns π; an empty class counts as one sample.

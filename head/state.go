@@ -196,9 +196,8 @@ func warnings(s schedule, history []Epoch) []string {
 	if half := (s.Epochs - t0 + 1) / 2; late == half && t0 > 0 && half > 1 {
 		before, now := few(history[t0-1]), few(history[done-1])
 		if before != nil && now != nil && *now < 0.5 && *now <= *before+0.005 {
-			found = append(found, fmt.Sprintf("epoch %d: few-shot accuracy stays at %.1f %% since the switch "+
-				"at epoch %d: κ may not be estimable for classes this small; "+
-				"try another estimator or more shrinkage",
+			found = append(found, fmt.Sprintf("epoch %d: few-shot accuracy stays at %.1f %% since the switch at epoch %d: "+
+				"κ may not be estimable for classes this small; try another estimator or more shrinkage",
 				done, 100**now, t0))
 		}
 	}
