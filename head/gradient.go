@@ -38,10 +38,8 @@ func (l *Linear) gather(ctx context.Context, rows []int) error {
 		if err := h.prepare(l.set.Gemm, l.workers, l.x, l.clean); err != nil {
 			return err
 		}
-		for i := 0; l.head.Normalize && i < l.n; i++ {
-			row := l.clean[i*dim : (i+1)*dim]
-			l.lengths[i] = norm(row)
-			normalize(row, dim)
+		if l.head.Normalize {
+			normalize(l.clean, dim, l.lengths)
 		}
 		copy(l.x, l.clean)
 	}
@@ -78,14 +76,8 @@ func (l *Linear) effective(p expert) []float32 {
 	}
 	dim := l.data.Dim
 	parallel(l.workers, l.data.Classes, 64, func(from, to int) {
-		for k := from; k < to; k++ {
-			row := p.w[k*dim : (k+1)*dim]
-			l.norms[k] = max(norm(row), 1e-12)
-			f := 1 / l.norms[k]
-			for d, v := range row {
-				l.unit[k*dim+d] = v * f
-			}
-		}
+		copy(l.unit[from*dim:to*dim], p.w[from*dim:to*dim])
+		normalize(l.unit[from*dim:to*dim], dim, l.norms[from:to])
 	})
 	return l.unit
 }
@@ -113,8 +105,15 @@ func (l *Linear) backward(e int, dz []float32, g expert, dx []float32) error {
 		}
 	}
 	if dx != nil {
-		if err := l.below(dz, p.s, effective, dx); err != nil {
-			return err
+		part := make([]float32, len(dx))
+		for i := range dz {
+			dz[i] *= p.s[i%classes]
+		}
+		if err := l.set.Gemm.Mul(false, false, l.n, dim, classes, dz, effective, part); err != nil {
+			return fmt.Errorf("multiplying gradients with the head: %w", err)
+		}
+		for i, v := range part {
+			dx[i] += v
 		}
 	}
 	parallel(l.workers, classes, 64, func(from, to int) {
@@ -156,27 +155,12 @@ func (l *Linear) backward(e int, dz []float32, g expert, dx []float32) error {
 	return nil
 }
 
-// below adds the gradient with respect to the prepared rows to dx.
-func (l *Linear) below(dz, scale, effective, dx []float32) error {
-	scaled, part := make([]float32, len(dz)), make([]float32, len(dx))
-	for i, v := range dz {
-		scaled[i] = v * scale[i%len(scale)]
-	}
-	if err := l.set.Gemm.Mul(false, false, l.n, l.data.Dim, l.data.Classes, scaled, effective, part); err != nil {
-		return fmt.Errorf("multiplying gradients with the head: %w", err)
-	}
-	for i, v := range part {
-		dx[i] += v
-	}
-	return nil
-}
-
 // unprepare takes the gradient with respect to prepared rows back to that with respect to features: with x' = u/|u| and
 // u = T m, m = (x − Mean)·InvStd, ∂L/∂u = (∂L/∂x' − x' (x'·∂L/∂x'))/|u|, ∂L/∂m = Tᵀ ∂L/∂u.
 func (l *Linear) unprepare(dx []float32) error {
 	dim := l.data.Dim
 	for i := 0; l.head.Normalize && i < len(dx)/dim; i++ {
-		if l.lengths[i] > 0 {
+		if l.lengths[i] > 1e-12 {
 			row, unit := dx[i*dim:(i+1)*dim], l.clean[i*dim:(i+1)*dim]
 			along := dot(row, unit)
 			for d, v := range unit {

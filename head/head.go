@@ -117,18 +117,21 @@ func (h *Head) prepare(g Gemm, workers int, x, out []float32) error {
 			}
 		}
 		if h.Normalize {
-			parallel(workers, n, 64, func(from, to int) { normalize(out[from*h.Dim:to*h.Dim], h.Dim) })
+			parallel(workers, n, 64, func(from, to int) { normalize(out[from*h.Dim:to*h.Dim], h.Dim, nil) })
 		}
 		x, out = x[size:], out[size:]
 	}
 	return nil
 }
 
-// normalize scales rows of length dim to Euclidean length 1; rows of zeros stay.
-func normalize(rows []float32, dim int) {
-	for ; len(rows) >= dim; rows = rows[dim:] {
-		if n := norm(rows[:dim]); n > 0 {
-			gonum.Implementation{}.Sscal(dim, 1/n, rows, 1)
+// normalize scales rows of dim numbers to Euclidean length 1, and writes what they were divided by to lengths, unless
+// that is nil; rows of zeros stay.
+func normalize(rows []float32, dim int, lengths []float32) {
+	for i := 0; len(rows) >= dim; i, rows = i+1, rows[dim:] {
+		n := max(norm(rows[:dim]), 1e-12)
+		gonum.Implementation{}.Sscal(dim, 1/n, rows, 1)
+		if lengths != nil {
+			lengths[i] = n
 		}
 	}
 }

@@ -130,16 +130,12 @@ func (l *Linear) Predict(ctx context.Context, held bool, from, to int, z []float
 func (l *Linear) Head() *Head {
 	h := l.prepared.head
 	h.W, h.B = make([]float32, h.Classes*h.Dim), make([]float32, h.Classes)
-	row := make([]float32, h.Dim)
 	for e := range l.set.Experts {
 		p := l.one(l.expert, e)
+		w := l.effective(p)
 		for k, s := range p.s {
-			copy(row, p.w[k*h.Dim:(k+1)*h.Dim])
-			if h.Normalize {
-				normalize(row, h.Dim)
-			}
 			s /= float32(l.set.Experts)
-			for d, v := range row {
+			for d, v := range w[k*h.Dim : (k+1)*h.Dim] {
 				h.W[k*h.Dim+d] += s * v
 			}
 			h.B[k] += s * p.b[k]

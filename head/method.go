@@ -3,6 +3,7 @@ package head
 import (
 	"context"
 	"math"
+	"slices"
 	"strings"
 
 	"github.com/vitft/vitft/calib"
@@ -145,10 +146,7 @@ func NewAdjustment(s Settings, late bool, counts []int, kappa []calib.Kappa) (Ad
 
 func (c schedule) adjustment(late bool, counts []int, kappa []calib.Kappa) Adjustment {
 	f := c.stage(late)
-	most, least := 1.0, math.Inf(1)
-	for _, n := range counts {
-		most, least = max(most, float64(n)), min(least, float64(max(n, 1)))
-	}
+	most, least := float64(max(slices.Max(counts), 1)), float64(max(slices.Min(counts), 1))
 	a := Adjustment{}
 	if f.focal {
 		a.Focus = *c.Focus

@@ -40,7 +40,7 @@ func (l *Linear) startAtMeans(e int) {
 		for i, v := range means {
 			p.w[i] = float32(v)
 		}
-		normalize(p.w, dim)
+		normalize(p.w, dim, nil)
 		return
 	}
 	within := 0.0 // = v D
