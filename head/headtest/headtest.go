@@ -35,7 +35,10 @@ func TestTrainable(t *testing.T, loop head.Loop, fresh func() head.Trainable) {
 		}
 		names[q.Name] = true
 		if !q.Frozen {
-			move(q.Values, p.normal(size), 0.1*length(q.Values))
+			h := float32(0.1 * length(q.Values))
+			for k, v := range p.normal(size) {
+				q.Values[k] += h * v
+			}
 		}
 		copy(other.Params()[i].Values, q.Values)
 	}
@@ -96,15 +99,19 @@ func (p *probe) differences(m head.Trainable, q head.Param, grad []float32) {
 			along += float64(g) * float64(way[k])
 			square += float64(g) * float64(g)
 		}
+		moved := func(h float64) (loss, size float64) {
+			for k, v := range way {
+				q.Values[k] = start[k] + float32(h)*v
+			}
+			loss, size, _ = p.at(m)
+			copy(q.Values, start)
+			return loss, size
+		}
 		near, got := false, 0.0
 		for _, step := range []float64{0.1, 0.03, 0.01, 0.003} { // float32 has too few digits for one that suits all
 			h := step * scale
-			move(q.Values, way, h)
-			up, _, _ := p.at(m)
-			copy(q.Values, start)
-			move(q.Values, way, -h)
-			down, size, _ := p.at(m)
-			copy(q.Values, start)
+			up, _ := moved(h)
+			down, size := moved(-h)
 			got = (up - down) / (2 * h)
 			near = near || math.Abs(got-along) <= 1e-2*(math.Abs(along)+math.Sqrt(square))+1e-7*size/h
 		}
@@ -121,12 +128,6 @@ func length(values []float32) float64 {
 		square += float64(v) * float64(v) / float64(len(values))
 	}
 	return max(math.Sqrt(square), 0.1)
-}
-
-func move(values, way []float32, h float64) {
-	for i, v := range way {
-		values[i] += float32(h) * v
-	}
 }
 
 func (p *probe) normal(n int) []float32 {
