@@ -59,16 +59,11 @@ func FitBox(bins []Bin, ridge, aLow, aHigh, bLow, bHigh float64) Line {
 		y1 += b.Accuracy
 		cy += b.Confidence * b.Accuracy
 	}
-	filled := int(n)
+	filled := n
 	n = max(n, 1)
 	// The objective is haa a² + 2 hab a b + hbb b² − 2 ga a − 2 gb b + const.
-	haa, hab, hbb := c2/n+ridge, c1/n, ridge
-	if filled > 0 {
-		hbb++
-	}
+	haa, hab, hbb := c2/n+ridge, c1/n, min(filled, 1)+ridge
 	ga, gb := cy/n+ridge, y1/n
-	value := func(a, b float64) float64 { return haa*a*a + 2*hab*a*b + hbb*b*b - 2*ga*a - 2*gb*b }
-
 	det := haa*hbb - hab*hab
 	a, b := (ga*hbb-gb*hab)/det, (gb*haa-ga*hab)/det
 	// The standard error is that of the unconstrained slope, which is linear in the accuracies; at a bound it is
@@ -77,11 +72,10 @@ func FitBox(bins []Bin, ridge, aLow, aHigh, bLow, bHigh float64) Line {
 	for i, bin := range bins {
 		influence[i] = (bin.Confidence*hbb - hab) / (n * det)
 	}
-	spread := stdErr(bins, influence, laplace)
 	if !(a >= aLow && a <= aHigh && b >= bLow && b <= bHigh) {
 		best := math.Inf(1)
 		try := func(x, y float64) {
-			if v := value(x, y); v < best {
+			if v := haa*x*x + 2*hab*x*y + hbb*y*y - 2*ga*x - 2*gb*y; v < best {
 				best, a, b = v, x, y
 			}
 		}
@@ -92,7 +86,7 @@ func FitBox(bins []Bin, ridge, aLow, aHigh, bLow, bHigh float64) Line {
 			try(clamp((ga-hab*y)/haa, aLow, aHigh), y)
 		}
 	}
-	return Line{Slope: a, Intercept: b, StdErr: spread, Bins: filled}
+	return Line{Slope: a, Intercept: b, StdErr: stdErr(bins, influence, laplace), Bins: int(filled)}
 }
 
 // leastSquares fits with one weight a bin. influence is the slope's derivative by each bin's accuracy.

@@ -3,6 +3,7 @@ package head
 import (
 	"context"
 	"fmt"
+	"math"
 	"sync"
 
 	"gonum.org/v1/gonum/blas"
@@ -81,4 +82,34 @@ func parallel(workers, n, grain int, do func(from, to int)) {
 		return
 	}
 	_ = par.For(context.Background(), workers, workers, func(w int) { do(w*n/workers, (w+1)*n/workers) })
+}
+
+// normalize scales rows of dim numbers to Euclidean length 1, and writes what they were divided by to lengths, unless
+// that is nil; rows of zeros stay.
+func normalize(rows []float32, dim int, lengths []float32) {
+	for i := 0; len(rows) >= dim; i, rows = i+1, rows[dim:] {
+		n := max(norm(rows[:dim]), 1e-12)
+		gonum.Implementation{}.Sscal(dim, 1/n, rows, 1)
+		if lengths != nil {
+			lengths[i] = n
+		}
+	}
+}
+
+func norm(v []float32) float32 { return float32(math.Sqrt(float64(dot(v, v)))) }
+
+// dot is v·w in four sums. gonum's, in assembly, adds up in an order that depends on where in memory the operands are.
+func dot(v, w []float32) float32 {
+	w = w[:len(v)]
+	var a, b, c, d float32
+	for ; len(v) >= 4; v, w = v[4:], w[4:] {
+		a += v[0] * w[0]
+		b += v[1] * w[1]
+		c += v[2] * w[2]
+		d += v[3] * w[3]
+	}
+	for i, x := range v {
+		a += x * w[i]
+	}
+	return (a + b) + (c + d)
 }

@@ -126,14 +126,8 @@ func (l *batchLoss) row(z []float32, y int, weight float32, seen *calib.Sample) 
 		weight *= float32(slope)
 	}
 	scale := weight / sum
-	if l.flat {
-		for k := range z {
-			z[k] *= scale
-		}
-	} else {
-		for k, e := range z {
-			z[k] = e * scale * beta[k]
-		}
+	for k, e := range z {
+		z[k] = e * scale * beta[k]
 	}
 	z[y] -= weight * beta[y]
 	return loss

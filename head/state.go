@@ -1,6 +1,7 @@
 package head
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -194,6 +195,7 @@ func warnings(s schedule, history []Epoch) []string {
 	}
 	// Half of the late phase is long enough for few-shot classes to move, if they ever will.
 	if half := (s.Epochs - t0 + 1) / 2; late == half && t0 > 0 && half > 1 {
+		few := func(e Epoch) *float64 { return cmp.Or(e.Val, &e.Train).Few } // held out, where there is such a set
 		before, now := few(history[t0-1]), few(history[done-1])
 		if before != nil && now != nil && *now < 0.5 && *now <= *before+0.005 {
 			found = append(found, fmt.Sprintf("epoch %d: few-shot accuracy stays at %.1f %% since the switch at epoch %d: "+
@@ -202,12 +204,4 @@ func warnings(s schedule, history []Epoch) []string {
 		}
 	}
 	return found
-}
-
-// few is the few-shot accuracy on validation data where there is some, else in training.
-func few(e Epoch) *float64 {
-	if e.Val != nil {
-		return e.Val.Few
-	}
-	return e.Train.Few
 }

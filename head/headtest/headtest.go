@@ -99,22 +99,21 @@ func (p *probe) differences(m head.Trainable, q head.Param, grad []float32) {
 			along += float64(g) * float64(way[k])
 			square += float64(g) * float64(g)
 		}
-		moved := func(h float64) (loss, size float64) {
+		moved := func(h float64) (loss, size float64, _ [][]float32) {
 			for k, v := range way {
 				q.Values[k] = start[k] + float32(h)*v
 			}
-			loss, size, _ = p.at(m)
-			copy(q.Values, start)
-			return loss, size
+			return p.at(m)
 		}
 		near, got := false, 0.0
 		for _, step := range []float64{0.1, 0.03, 0.01, 0.003} { // float32 has too few digits for one that suits all
 			h := step * scale
-			up, _ := moved(h)
-			down, size := moved(-h)
+			up, _, _ := moved(h)
+			down, size, _ := moved(-h)
 			got = (up - down) / (2 * h)
 			near = near || math.Abs(got-along) <= 1e-2*(math.Abs(along)+math.Sqrt(square))+1e-7*size/h
 		}
+		copy(q.Values, start)
 		if !near {
 			p.Errorf("param %s: the loss changes by %.5g along a direction, its gradient says %.5g", q.Name, got, along)
 		}
