@@ -94,8 +94,8 @@ func (One) Estimate(e Epoch) ([]Kappa, error) {
 func (One) Softmax(bool) bool { return false }
 func (One) Folds() int        { return 0 }
 
-// banks returns, for each class, its last min(1000, N_y) samples of the epoch. Every sample is seen once in an epoch, so
-// this is what a first-in first-out bank of the reference code's size would hold at its end.
+// banks returns, for each class, its last min(1000, N_y) samples of the epoch. Every sample is seen once in an epoch,
+// so this is what a first-in first-out bank of the reference code's size would hold at its end.
 func banks(e Epoch) [][]Sample {
 	banks := make([][]Sample, len(e.Counts))
 	for _, s := range slices.Backward(e.Samples) {

@@ -87,8 +87,8 @@ func (s Slope) Estimate(e Epoch) ([]Kappa, error) {
 		}
 	}
 	targets := slices.Repeat([]target{global}, len(classes))
-	if s.Toward != Global && len(e.Group) > 0 {
-		members := make([][]int, slices.Max(e.Group)+1)
+	if s.Toward != Global {
+		members := map[int][]int{}
 		for y, g := range e.Group {
 			members[g] = append(members[g], y)
 		}

@@ -29,7 +29,8 @@ func New(spec string) (Estimator, error) {
 	var s Slope
 	var v ViT
 	var d DDC
-	options, known := map[string][]option{"slope": s.options(), "vit": v.options(), "ddc": d.options(), "none": nil}[name]
+	all := map[string][]option{"slope": s.options(), "vit": v.options(), "ddc": d.options(), "none": nil}
+	options, known := all[name]
 	if !known {
 		return nil, fmt.Errorf("unknown κ estimator %q: choose one of %s", name, strings.Join(Names(), ", "))
 	}
@@ -172,8 +173,8 @@ func share(name string, field *float64, standard float64) option {
 
 func fromZero(x float64) bool { return x >= 0 && !math.IsInf(x, 0) }
 
-// number keeps a field at 0 where the text names the default, and where that is not 0 writes 0 as −1, as the fields have
-// it. In usage the words for 0 and −1 may come before that for a number.
+// number keeps a field at 0 where the text names the default, and where that is not 0 writes 0 as −1, as the fields
+// have it. In usage the words for 0 and −1 may come before that for a number.
 func number[T int | float64](name, usage, allowed string, field *T, standard T, ok func(x float64) bool) option {
 	words := strings.Split(usage, "|")
 	words = words[:len(words)-1]

@@ -33,9 +33,8 @@ func (l *Linear) start(e int) {
 // variance v a dimension, softened by the dimension: w = μ/(v D), b = −|μ|²/(2 v D). All of it is in the features that
 // the e-th expert sees.
 func (l *Linear) startAtMeans(e int) {
-	dim := l.data.Dim
-	data := l.flat()
-	p, means, apart := l.one(l.expert, e), l.means(data), make([]float64, dim)
+	data, dim := l.flat, l.data.Dim
+	p, means, apart := l.one(l.expert, e), l.means(), make([]float64, dim)
 	mask(l.masks[e], means)
 	if l.head.Normalize {
 		for i, v := range means {
@@ -57,19 +56,12 @@ func (l *Linear) startAtMeans(e int) {
 	nearestMean(p, means, max(within/float64(len(data.Y)), 1e-12))
 }
 
-// flat is the prepared training set, each view a sample.
-func (l *Linear) flat() Data {
-	data := l.data.flat()
-	data.X = l.rows
-	return data
-}
-
-// means are the class means of data, [C, D], that of all samples for an empty class.
-func (l *Linear) means(data Data) []float64 {
-	means, all := classMeans(data), sampleMean(data)
+// means are the class means of prepared features, [C, D], that of all samples for an empty class.
+func (l *Linear) means() []float64 {
+	means, all := classMeans(l.flat), sampleMean(l.flat)
 	for y, n := range l.counts {
 		if n == 0 {
-			copy(means[y*data.Dim:(y+1)*data.Dim], all)
+			copy(means[y*l.data.Dim:(y+1)*l.data.Dim], all)
 		}
 	}
 	return means

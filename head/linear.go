@@ -152,7 +152,7 @@ func newLinear(data Data, s Settings, p *prepared, workers int) *Linear {
 	rows, classes := s.Experts*data.Classes, data.Classes
 	l := &Linear{set: s.schedule(), data: data, counts: data.Counts(), prepared: p, workers: workers,
 		masks: subspaces(s, data.Dim),
-		train: Data{X: p.rows, Dim: data.Dim}, held: Data{X: p.val, Dim: data.Dim},
+		train: p.flat, held: Data{X: p.val, Dim: data.Dim},
 		expert: expert{make([]float32, rows*data.Dim), make([]float32, rows), make([]float32, rows)},
 		batch:  batch{unit: make([]float32, classes*data.Dim), norms: make([]float32, classes)}}
 	for e := range s.Experts {

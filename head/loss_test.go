@@ -158,7 +158,7 @@ func checkGradient(t *testing.T, s Settings, late bool) {
 	var x, params []float64
 	var labels []int
 	for _, j := range batch {
-		for _, v := range l.rows[j*dim : (j+1)*dim] {
+		for _, v := range l.flat.X[j*dim : (j+1)*dim] {
 			x = append(x, float64(v))
 		}
 		labels = append(labels, d.Y[j])
@@ -237,7 +237,7 @@ func checkGradient(t *testing.T, s Settings, late bool) {
 	}
 	for i, j := range batch {
 		z := make([]float32, classes)
-		if err := hw.multiply(Blas{}, l.rows[j*dim:(j+1)*dim], z); err != nil {
+		if err := hw.multiply(Blas{}, l.flat.X[j*dim:(j+1)*dim], z); err != nil {
 			t.Fatal(err)
 		}
 		o, want := seen[i], calib.NewSample(z, d.Y[j], a.Beta, a.Delta)

@@ -27,7 +27,7 @@ func solveLDA(_ context.Context, l *Linear, _ *batchLoss) error {
 	if l.within <= 0 {
 		return fault.Data.Errorf("lda: every class is a point, there is no covariance")
 	}
-	nearestMean(l.one(l.expert, 0), l.means(l.flat()), l.within)
+	nearestMean(l.one(l.expert, 0), l.means(), l.within)
 	return nil
 }
 
@@ -35,7 +35,7 @@ func solveLDA(_ context.Context, l *Linear, _ *batchLoss) error {
 // 1989), from 0. It works on features of unit variance, so that what counts as converged is the same for all.
 func solveLogReg(ctx context.Context, l *Linear, loss *batchLoss) error {
 	near := 1 / float64(l.data.Classes) // what the gradient is of the order of at 0
-	f := &regression{Linear: l, data: l.flat(), loss: loss, unit: math.Sqrt(float64(l.data.Dim)) / max(l.length, 1e-12),
+	f := &regression{Linear: l, loss: loss, unit: math.Sqrt(float64(l.data.Dim)) / max(l.length, 1e-12),
 		grad: make([]float64, l.data.Classes*(l.data.Dim+1))}
 	best, err := optimize.Minimize(optimize.Problem{
 		Func: func(x []float64) float64 { return f.at(x).value },
@@ -74,7 +74,6 @@ func solveLogReg(ctx context.Context, l *Linear, loss *batchLoss) error {
 // the last point.
 type regression struct {
 	*Linear
-	data Data // one view a sample
 	loss *batchLoss
 	unit float64 // 1/standard deviation of the features
 
@@ -86,7 +85,7 @@ type regression struct {
 
 // headAt is the head of parameters x.
 func (f *regression) headAt(x []float64) *Head {
-	classes, dim := f.data.Classes, f.data.Dim
+	classes, dim := f.flat.Classes, f.flat.Dim
 	h := &Head{Classes: classes, Dim: dim, W: make([]float32, classes*dim), B: make([]float32, classes)}
 	for i, v := range x[:len(h.W)] {
 		h.W[i] = float32(f.unit * v)
@@ -103,8 +102,8 @@ func (f *regression) at(x []float64) *regression {
 		return f
 	}
 	f.x = append(f.x[:0], x...)
-	h, n := f.headAt(x), len(f.data.Y)
-	dim, classes, total := h.Dim, h.Classes, f.loss.weight(f.data.Y)
+	h, n := f.headAt(x), len(f.flat.Y)
+	dim, classes, total := h.Dim, h.Classes, f.loss.weight(f.flat.Y)
 	decay := *f.set.WeightDecay * f.unit * f.unit
 	clear(f.grad)
 	f.value = decay / 2 * floats.Dot(x[:len(h.W)], x[:len(h.W)])
@@ -112,7 +111,7 @@ func (f *regression) at(x []float64) *regression {
 	z, part := make([]float32, min(n, rowsAtOnce)*classes), make([]float32, len(h.W))
 	for from := 0; from < n; from += rowsAtOnce {
 		to := min(from+rowsAtOnce, n)
-		rows, labels, z := f.data.X[from*dim:to*dim], f.data.Y[from:to], z[:(to-from)*classes]
+		rows, labels, z := f.flat.X[from*dim:to*dim], f.flat.Y[from:to], z[:(to-from)*classes]
 		if f.err = h.multiply(f.set.Gemm, rows, z); f.err != nil {
 			return f
 		}

@@ -198,8 +198,8 @@ func warnings(s schedule, history []Epoch) []string {
 		few := func(e Epoch) *float64 { return cmp.Or(e.Val, &e.Train).Few } // held out, where there is such a set
 		before, now := few(history[t0-1]), few(history[done-1])
 		if before != nil && now != nil && *now < 0.5 && *now <= *before+0.005 {
-			found = append(found, fmt.Sprintf("epoch %d: few-shot accuracy stays at %.1f %% since the switch at epoch %d: "+
-				"κ may not be estimable for classes this small; try another estimator or more shrinkage",
+			found = append(found, fmt.Sprintf("epoch %d: few-shot accuracy stays at %.1f %% since the switch at epoch "+
+				"%d: κ may not be estimable for classes this small; try another estimator or more shrinkage",
 				done, 100**now, t0))
 		}
 	}

@@ -61,12 +61,13 @@ func (l *Linear) run(ctx context.Context) (*Result, error) {
 
 // loop is the one that trains l as its settings say.
 func (l *Linear) loop() Loop {
-	loop := Loop{Settings: l.set.Settings, Labels: l.data.Y, Classes: l.data.Classes, Views: l.data.Views, workers: l.workers}
+	d := l.data
+	loop := Loop{Settings: l.set.Settings, Labels: d.Y, Classes: d.Classes, Views: d.Views, workers: l.workers}
 	if l.set.Val != nil {
 		loop.Held = l.set.Val.Y
 	}
 	loop.OutOfFold = func(ctx context.Context, s Settings, folds int, epochs []int) ([][]float32, error) {
-		return outOfFold(ctx, l.data, nil, s, folds, epochs, l.workers)
+		return outOfFold(ctx, d, nil, s, folds, epochs, l.workers)
 	}
 	return loop
 }
