@@ -92,7 +92,7 @@ func describe(params []Tensor, i int) string {
 		return "nothing"
 	}
 	t := params[i]
-	return fmt.Sprintf("%s, %d, of %d values with %d first and %d second moments",
+	return fmt.Sprintf("%s, %d, of %d values with %d first and %d second moments of its optimizer",
 		t.Name, t.Shape, len(t.Values), len(t.First), len(t.Second))
 }
 
