@@ -233,7 +233,7 @@ func TestLoopRefusals(t *testing.T) {
 		{"shape", changed(func(s *head.State) { s.Params[0].Shape = []int{2} }), []int{0, 1}, "", fault.Data,
 			"the state has all, [2], of 1 values"},
 		{"optimizer", changed(func(s *head.State) { s.Params[0].Second = []float32{1} }), []int{0, 1}, "", fault.Data,
-			"1 first and 1 second moments of its optimizer where all, [1], of 1 values with 1 first and 0 second moments of its optimizer is trained"},
+			"1 second moments of its optimizer where all, [1], of 1 values with 1 first and 0 second"},
 		{"more", changed(func(s *head.State) { s.Params = append(s.Params, s.Params[0]) }), []int{0, 1}, "", fault.Data,
 			"0 second moments of its optimizer where nothing is trained here"},
 		{"epochs", changed(func(s *head.State) { s.Epoch = 4 }), []int{0, 1}, "", fault.Data, "after epoch 4 of 3"},
