@@ -44,10 +44,11 @@ func NewSample(logits []float32, label int, beta, delta []float64) Sample {
 			seen[k] += delta[k]
 		}
 	}
-	s.LogSum = s.Top + float32(math.Log(raw))
-	fitted := vec.Argmax(seen)
-	softmax(seen)
-	s.Fitted, s.Confidence = int32(fitted), float32(seen[fitted])
+	fitted, sum := vec.Argmax(seen), 0.0
+	for _, z := range seen {
+		sum += math.Exp(z - seen[fitted])
+	}
+	s.LogSum, s.Fitted, s.Confidence = s.Top+float32(math.Log(raw)), int32(fitted), float32(1/sum)
 	return s
 }
 
