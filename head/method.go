@@ -141,6 +141,9 @@ func NewAdjustment(s Settings, late bool, counts []int, kappa []calib.Kappa) (Ad
 	if c.name == "" {
 		return Adjustment{}, fault.Config.Errorf("loss: %q is none of %s", c.Loss, strings.Join(Losses(), ", "))
 	}
+	if len(counts) == 0 {
+		return Adjustment{}, nil
+	}
 	return c.adjustment(late, counts, kappa), nil
 }
 

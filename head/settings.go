@@ -140,7 +140,10 @@ func (s Settings) WithDefaults() Settings {
 // Validate reports everything that is wrong with s, defaults filled in, each by its key.
 func (s Settings) Validate() error {
 	s = s.WithDefaults()
-	errs := []error{setting.Check(s.Fields())}
+	if err := setting.Check(s.Fields()); err != nil {
+		return err // how settings go together can be told once each is right
+	}
+	var errs []error
 	refuse := func(bad bool, format string, args ...any) {
 		if bad {
 			errs = append(errs, fault.Config.Errorf(format, args...))
