@@ -5,24 +5,23 @@ import (
 	"context"
 	"encoding/json"
 	"math"
-	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
 
+	"github.com/vitft/vitft/internal/testkit"
+	"github.com/vitft/vitft/internal/testkit/ort"
 	"github.com/vitft/vitft/onnx"
 	"github.com/vitft/vitft/onnx/graph"
 	"github.com/vitft/vitft/onnx/vision"
 	"github.com/vitft/vitft/vit"
 )
 
-func needRuntime(t *testing.T) {
+// load loads the runtime library, or skips the test.
+func load(t *testing.T) {
 	t.Helper()
-	library, err := onnx.Find("")
-	if err != nil {
-		t.Skipf("no runtime library (make setup): %v", err)
-	}
+	library := ort.Need(t)
 	if err := onnx.Load(library); err != nil {
 		t.Fatal(err)
 	}
@@ -31,13 +30,13 @@ func needRuntime(t *testing.T) {
 
 // TestRun runs all of it, small and with the CPU against itself.
 func TestRun(t *testing.T) {
-	needRuntime(t)
+	load(t)
 	vitft := filepath.Join(t.TempDir(), "vitft")
 	if out, err := exec.Command("go", "build", "-o", vitft, "../../cmd/vitft").CombinedOutput(); err != nil {
 		t.Skipf("cannot build vitft: %v: %s", err, out)
 	}
 	var report bytes.Buffer
-	err := run(context.Background(), options{provider: onnx.CPU, vitft: vitft, seconds: 0.05, rounds: 1, images: 250,
+	err := measure(context.Background(), options{provider: onnx.CPU, vitft: vitft, seconds: 0.05, rounds: 1, images: 250,
 		quick: true}, &report)
 	if err != nil {
 		t.Fatalf("%v\n%s", err, report.String())
@@ -68,7 +67,7 @@ func TestRunFails(t *testing.T) {
 
 // TestRandomViT checks the model against its definition where that is simple, and that it is used as it is meant.
 func TestRandomViT(t *testing.T) {
-	needRuntime(t)
+	load(t)
 	s := vitShape{image: 16, patch: 8, dim: 24, heads: 3, layers: 2, mlp: 32}
 	text, err := json.Marshal(vit.DefaultPreprocess(s.image, s.image))
 	if err != nil {
@@ -78,15 +77,12 @@ func TestRandomViT(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	file := filepath.Join(t.TempDir(), "vit.onnx")
-	if err := os.WriteFile(file, model, 0o600); err != nil {
-		t.Fatal(err)
-	}
+	file := testkit.WriteFile(t, filepath.Join(t.TempDir(), "vit.onnx"), model)
 	m, err := graph.Read(file)
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, in, err := m.Backbone(vision.FeatureChoice{})
+	_, in, err := vision.Backbone(m, vision.FeatureChoice{})
 	if err != nil || in.Feature.Dim != 24 || in.Feature.Tensor != "embedding" || in.Image.Width != 16 {
 		t.Fatalf("%+v, %v", in, err)
 	}

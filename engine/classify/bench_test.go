@@ -26,7 +26,7 @@ func classifierOf(b *testing.B, path string, classes int) []byte {
 	if err != nil {
 		b.Fatal(err)
 	}
-	cut, found, err := m.Backbone(vision.FeatureChoice{Width: p.Width, Height: p.Height})
+	cut, found, err := vision.Backbone(m, vision.FeatureChoice{Width: p.Width, Height: p.Height})
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -2,7 +2,6 @@ package main
 
 import (
 	"bytes"
-	"context"
 	"encoding/json"
 	"fmt"
 	"image"
@@ -17,7 +16,11 @@ import (
 
 	"github.com/vitft/vitft/engine"
 	"github.com/vitft/vitft/engine/classify"
+	"github.com/vitft/vitft/engine/dataset"
 	"github.com/vitft/vitft/engine/device"
+	"github.com/vitft/vitft/engine/event"
+	"github.com/vitft/vitft/engine/feature"
+	"github.com/vitft/vitft/head"
 	"github.com/vitft/vitft/onnx"
 )
 
@@ -50,10 +53,13 @@ func TestService(t *testing.T) {
 			}
 		}
 	}
-	run, err := engine.Finetune(context.Background(), engine.Config{
-		Train: filepath.Join(dir, "photos"), Out: filepath.Join(dir, "run"), Cache: filepath.Join(dir, "cache"), Provider: "cpu",
-		Training: engine.Training{Epochs: 3},
-	}, false, engine.Events{})
+	run, err := engine.Finetune(t.Context(), engine.FinetuneOptions{
+		Data:     dataset.Sources{Train: filepath.Join(dir, "photos")},
+		Features: feature.Options{Cache: filepath.Join(dir, "cache")},
+		Device:   device.Options{Provider: "cpu"},
+		Training: head.Settings{Epochs: 3},
+		Out:      filepath.Join(dir, "run"),
+	}, event.Events{})
 	if err != nil {
 		t.Fatal(err)
 	}
