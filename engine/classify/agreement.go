@@ -73,7 +73,8 @@ func (a Agreement) Within(margin, difference float64) error {
 	switch {
 	case a.Same < a.Images && a.Margin >= margin:
 		return fault.Data.Errorf("%d of %d images get another label than from the run, and not for a tie: "+
-			"it was surer of its own by %.4f, %g is allowed, of %s", a.Images-a.Same, a.Images, a.Margin, margin, a.marginOf)
+			"it was surer of its own by %.4f, %g is allowed, of %s",
+			a.Images-a.Same, a.Images, a.Margin, margin, a.marginOf)
 	case !(a.Largest <= difference):
 		return fault.Data.Errorf("a probability is off by %.2g, more than %g, on %s", a.Largest, difference, a.from)
 	}

@@ -116,26 +116,7 @@ func (c *Classifier) ClassifyBytes(ctx context.Context, encoded []byte) (Predict
 // ClassifyBatch classifies several encoded images and returns as many results in their order. An error beside it says
 // that there are none: the context has ended, or the Classifier is closed.
 func (c *Classifier) ClassifyBatch(ctx context.Context, encoded [][]byte) ([]Classified, error) {
-	if err := c.begin(); err != nil {
-		return nil, err
-	}
-	defer c.calls.Done()
-	results, waiting := make([]Classified, len(encoded)), make([]*request, len(encoded))
-	err := par.For(ctx, len(encoded), 0, func(i int) {
-		waiting[i], results[i].Err = c.queue.submit(ctx, c.decode(encoded[i]))
-	})
-	if err != nil {
-		return nil, err
-	}
-	for i, r := range waiting {
-		if r != nil {
-			results[i].Prediction, results[i].Err = c.predicted(r.wait())
-		}
-	}
-	if err := ctx.Err(); err != nil {
-		return nil, err
-	}
-	return results, nil
+	return c.several(ctx, len(encoded), func(i int) preparation { return c.decode(encoded[i]) })
 }
 
 // ClassifyPixels runs the model on n images that are preprocessed already, [n,3,H,W], and returns n predictions.
@@ -145,27 +126,21 @@ func (c *Classifier) ClassifyPixels(ctx context.Context, pixels []float32, n int
 		return nil, fault.Config.Errorf("%d pixel values for %d images of 3×%d×%d, which have %d",
 			len(pixels), n, c.preprocess.Height, c.preprocess.Width, max(n, 0)*size)
 	}
-	if err := c.begin(); err != nil {
-		return nil, err
-	}
-	defer c.calls.Done()
-	waiting := make([]*request, n)
-	for i := range waiting {
-		var err error
-		waiting[i], err = c.queue.submit(ctx, func(dst []float32) error {
+	results, err := c.several(ctx, n, func(i int) preparation {
+		return func(dst []float32) error {
 			copy(dst, pixels[i*size:])
 			return nil
-		})
-		if err != nil {
-			return nil, err
 		}
+	})
+	if err != nil {
+		return nil, err
 	}
 	predictions := make([]Prediction, n)
-	for i, r := range waiting {
-		var err error
-		if predictions[i], err = c.predicted(r.wait()); err != nil {
-			return nil, err
+	for i, r := range results {
+		if r.Err != nil {
+			return nil, r.Err
 		}
+		predictions[i] = r.Prediction
 	}
 	return predictions, nil
 }
@@ -194,8 +169,7 @@ func (c *Classifier) Close() error {
 
 // load makes a Classifier of a model whose external weights, if it has any, lie in dir.
 func load(model []byte, dir string, o Options) (*Classifier, error) {
-	setting.Fill(o.Fields())
-	if err := setting.Check(o.Fields()); err != nil {
+	if err := setting.Complete(o.Fields()); err != nil {
 		return nil, err
 	}
 	sig, err := graph.ReadSignature(model)
@@ -227,11 +201,20 @@ func load(model []byte, dir string, o Options) (*Classifier, error) {
 	if c.info.OneByOne { // a batch would only make the first of it wait for the last
 		o.MaxBatch = 1
 	}
-	c.queue = newQueue(m, d.Preprocess.Size(), o)
+	c.queue = newQueue(m, d, o)
 	return c, nil
 }
 
-func (c *Classifier) one(ctx context.Context, prepare func(pixels []float32) error) (Prediction, error) {
+// preparation writes the pixels of an image, or says what is wrong with it.
+type preparation func(pixels []float32) error
+
+// decode prepares an encoded image.
+func (c *Classifier) decode(encoded []byte) preparation {
+	return func(pixels []float32) error { return c.preprocess.BytesWithin(c.maxPixels, encoded, pixels) }
+}
+
+// one classifies an image, which is prepared in the caller's goroutine.
+func (c *Classifier) one(ctx context.Context, prepare preparation) (Prediction, error) {
 	if err := c.begin(); err != nil {
 		return Prediction{}, err
 	}
@@ -240,12 +223,29 @@ func (c *Classifier) one(ctx context.Context, prepare func(pixels []float32) err
 	if err != nil {
 		return Prediction{}, err
 	}
-	return c.predicted(r.wait())
+	return r.wait()
 }
 
-// decode is how an encoded image becomes pixels.
-func (c *Classifier) decode(encoded []byte) func(pixels []float32) error {
-	return func(pixels []float32) error { return c.preprocess.BytesWithin(c.maxPixels, encoded, pixels) }
+// several classifies n images, which are prepared in parallel.
+func (c *Classifier) several(ctx context.Context, n int, prepare func(i int) preparation) ([]Classified, error) {
+	if err := c.begin(); err != nil {
+		return nil, err
+	}
+	defer c.calls.Done()
+	results, waiting := make([]Classified, n), make([]*request, n)
+	err := par.For(ctx, n, 0, func(i int) { waiting[i], results[i].Err = c.queue.submit(ctx, prepare(i)) })
+	if err != nil {
+		return nil, err
+	}
+	for i, r := range waiting {
+		if r != nil {
+			results[i].Prediction, results[i].Err = r.wait()
+		}
+	}
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	return results, nil
 }
 
 // begin counts a call; the caller ends it with c.calls.Done.

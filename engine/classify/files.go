@@ -96,14 +96,10 @@ func ImageFiles(paths []string, list io.Reader) iter.Seq2[string, error] {
 }
 
 func imagesAt(path string, yield func(string, error) bool) bool {
-	info, err := os.Stat(path)
-	if err != nil {
+	if info, err := os.Stat(path); err != nil || !info.IsDir() {
 		return yield(path, err)
 	}
-	if info.IsDir() {
-		return imagesIn(path, yield)
-	}
-	return yield(path, nil)
+	return imagesIn(path, yield)
 }
 
 func imagesIn(dir string, yield func(string, error) bool) bool {
@@ -112,17 +108,16 @@ func imagesIn(dir string, yield func(string, error) bool) bool {
 		return yield(dir, err)
 	}
 	for _, e := range entries {
-		path, name := filepath.Join(dir, e.Name()), e.Name()
+		path, more := filepath.Join(dir, e.Name()), true
 		switch {
-		case strings.HasPrefix(name, "."):
+		case strings.HasPrefix(e.Name(), "."):
 		case e.IsDir():
-			if !imagesIn(path, yield) {
-				return false
-			}
-		case dataset.IsImage(name):
-			if !yield(path, nil) {
-				return false
-			}
+			more = imagesIn(path, yield)
+		case dataset.IsImage(e.Name()):
+			more = yield(path, nil)
+		}
+		if !more {
+			return false
 		}
 	}
 	return true

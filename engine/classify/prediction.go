@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"github.com/vitft/vitft/internal/vec"
+	"github.com/vitft/vitft/onnx/vision"
 )
 
 // Prediction is what a model says of one image.
@@ -44,13 +45,21 @@ func (p Prediction) Top(k int) []Score {
 	return top
 }
 
-func (c *Classifier) predicted(a answer, err error) (Prediction, error) {
-	if err != nil {
-		return Prediction{}, err
+// row is the field that an output of the model fills.
+func (p *Prediction) row(output string) *[]float32 {
+	switch output {
+	case vision.Probabilities:
+		return &p.Probabilities
+	case vision.Logits:
+		return &p.Logits
+	case vision.Embedding:
+		return &p.Embedding
 	}
-	best := vec.Argmax(a.logits) // of the logits: probabilities that differ in the last bit may tie
-	return Prediction{
-		Label: c.labels[best], Class: best, Confidence: a.probabilities[best],
-		Probabilities: a.probabilities, Logits: a.logits, Embedding: a.embedding, labels: c.labels,
-	}, nil
+	return new([]float32)
+}
+
+// decide names the class.
+func (p *Prediction) decide(labels []string) {
+	p.Class = vec.Argmax(p.Logits) // of the logits: probabilities that differ in the last bit may tie
+	p.Label, p.Confidence, p.labels = labels[p.Class], p.Probabilities[p.Class], labels
 }
