@@ -36,15 +36,15 @@ type refused struct {
 }
 
 func (s *Server) classify(w http.ResponseWriter, r *http.Request) error {
+	var err error
 	m, top := s.models[0], 5
 	query := r.URL.Query()
 	if name := query.Get("model"); name != "" {
-		if m = s.model(name); m == nil {
-			return s.noModel(name)
+		if m, err = s.model(name); err != nil {
+			return err
 		}
 	}
 	if text := query.Get("top"); text != "" {
-		var err error
 		if top, err = strconv.Atoi(text); err != nil || top < 1 {
 			return badRequest("top=%s is no number of classes to list", text)
 		}
@@ -86,14 +86,6 @@ func (s *Server) classify(w http.ResponseWriter, r *http.Request) error {
 		status, body.Error = http.StatusUnprocessableEntity, "no image could be classified: "+results[0].Err.Error()
 	}
 	return answer(w, status, body)
-}
-
-func (s *Server) noModel(name string) error {
-	names := make([]string, len(s.models))
-	for i, m := range s.models {
-		names[i] = m.name
-	}
-	return &failure{http.StatusNotFound, fmt.Sprintf("no model %q here; there is %s", name, strings.Join(names, ", "))}
 }
 
 // upload is an image that a request brings.

@@ -17,11 +17,14 @@ import (
 	"github.com/vitft/vitft/engine/fault"
 )
 
+// handler answers a request, or says why not; wrap makes an answer of that.
+type handler func(http.ResponseWriter, *http.Request) error
+
 // route is one way to ask.
 type route struct {
 	pattern string // of http.ServeMux
 	public  bool   // asks for no token
-	handle  func(http.ResponseWriter, *http.Request) error
+	handle  handler
 }
 
 func (s *Server) routes() http.Handler {
@@ -45,27 +48,26 @@ func (s *Server) routes() http.Handler {
 }
 
 func (s *Server) table() []route {
-	page := func(pattern, file string) route { return route{pattern, true, s.page(file)} }
 	return []route{
-		page("GET /{$}", "index.html"),
-		page("GET /app.js", "app.js"),
-		page("GET /style.css", "style.css"),
-		{"GET /openapi.json", false, s.openAPI},
+		{"GET /{$}", true, page("index.html")},
+		{"GET /app.js", true, page("app.js")},
+		{"GET /style.css", true, page("style.css")},
+		{"GET /openapi.json", false, file("openapi.json")},
 		{"GET /healthz", true, s.live},
 		{"GET /readyz", true, s.ready},
 		{"GET /metrics", false, s.metrics.show},
 		{"GET /v1/models", false, s.listModels},
-		{"GET /v1/models/{model}", false, s.showModel},
-		{"GET /v1/models/{model}/card", false, s.showCard},
+		{"GET /v1/models/{model}", false, s.about(s.showModel)},
+		{"GET /v1/models/{model}/card", false, s.about(showCard)},
 		{"POST /v1/classify", false, s.classify},
 		{"GET /v2", false, s.inferServer},
 		{"GET /v2/health/live", true, s.live},
 		{"GET /v2/health/ready", true, s.ready},
-		{"GET /v2/models/{model}", false, s.inferModel},
-		{"GET /v2/models/{model}/ready", false, s.inferReady},
+		{"GET /v2/models/{model}", false, s.about(inferModel)},
+		{"GET /v2/models/{model}/ready", false, s.about(inferReady)},
 		{"POST /v2/models/{model}/infer", false, s.infer},
-		{"GET /v2/models/{model}/versions/{version}", false, s.inferModel},
-		{"GET /v2/models/{model}/versions/{version}/ready", false, s.inferReady},
+		{"GET /v2/models/{model}/versions/{version}", false, s.about(inferModel)},
+		{"GET /v2/models/{model}/versions/{version}/ready", false, s.about(inferReady)},
 		{"POST /v2/models/{model}/versions/{version}/infer", false, s.infer},
 	}
 }

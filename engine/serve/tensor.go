@@ -9,7 +9,6 @@ import (
 	"strconv"
 
 	"github.com/vitft/vitft/engine/classify"
-	"github.com/vitft/vitft/onnx/vision"
 )
 
 // tensor is a tensor of the inference protocol. Its data are JSON, or raw: FP32 as little-endian floats, BYTES as
@@ -23,38 +22,33 @@ type tensor struct {
 	raw        []byte
 }
 
-// outputTensor fills an output; raw is its data if it is to be sent as binary.
-func outputTensor(out output, predictions []classify.Prediction) (t tensor, raw []byte, err error) {
+// outputTensor fills an output. Only what is to be sent as binary has raw data.
+func outputTensor(out output, predictions []classify.Prediction) (t tensor, err error) {
 	shape := append([]int64{int64(len(predictions))}, out.Shape[1:]...)
 	t = tensor{Name: out.Name, Datatype: out.Datatype, Shape: shape}
 	var data any
-	if out.Name == labelOutput {
+	if out.values == nil {
 		labels := make([]string, len(predictions))
 		for i, p := range predictions {
 			labels[i] = p.Label
 		}
-		data, raw = labels, packStrings(labels)
+		data, t.raw = labels, packStrings(labels)
 	} else {
 		values := make([]float32, 0, len(predictions)*int(out.Shape[1]))
 		for _, p := range predictions {
-			switch out.Name {
-			case vision.Probabilities:
-				values = append(values, p.Probabilities...)
-			case vision.Logits:
-				values = append(values, p.Logits...)
-			case vision.Embedding:
-				values = append(values, p.Embedding...)
-			}
+			values = append(values, out.values(p)...)
 		}
-		data, raw = values, packFloats(values)
+		t.raw, err = binary.Append(nil, binary.LittleEndian, values)
+		data = values
 	}
 	if out.binary {
-		n := len(raw)
+		n := len(t.raw)
 		t.Parameters = &parameters{BinarySize: &n}
-		return t, raw, nil
+		return t, err
 	}
+	t.raw = nil
 	t.Data, err = json.Marshal(data)
-	return t, nil, err
+	return t, err
 }
 
 // images checks name, type and rank and says how many images there are.
@@ -86,10 +80,8 @@ func (t tensor) pixels(height, width int64) ([]float32, error) {
 			return nil, badRequest("input %s has %d bytes, its shape %v needs %d", t.Name, len(t.raw), t.Shape, 4*n)
 		}
 		values := make([]float32, n)
-		for i := range values {
-			values[i] = math.Float32frombits(binary.LittleEndian.Uint32(t.raw[4*i:]))
-		}
-		return values, nil
+		_, err := binary.Decode(t.raw, binary.LittleEndian, values)
+		return values, err
 	}
 	values, err := parseFloats(t.Data, n)
 	if err != nil {
@@ -160,14 +152,6 @@ func unpackBytes(raw []byte) (elements [][]byte, err error) {
 		elements, raw = append(elements, raw[4:n:n]), raw[n:]
 	}
 	return elements, nil
-}
-
-func packFloats(values []float32) []byte {
-	raw := make([]byte, 0, 4*len(values))
-	for _, v := range values {
-		raw = binary.LittleEndian.AppendUint32(raw, math.Float32bits(v))
-	}
-	return raw
 }
 
 func packStrings(values []string) (raw []byte) {
