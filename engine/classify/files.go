@@ -22,51 +22,44 @@ func (c *Classifier) ClassifyFiles(
 ) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	type file struct {
-		path  string
-		p     Prediction
-		err   error
-		ready chan struct{}
-	}
-	files := make(chan *file, 2*c.queue.batch+runtime.GOMAXPROCS(0)) // what is under way
+	files := make(chan chan func() error, 2*c.queue.batch+runtime.GOMAXPROCS(0)) // what is under way
 	go func() {
 		defer close(files)
 		for path, err := range paths {
-			f := &file{path: path, err: err, ready: make(chan struct{})}
+			ready := make(chan func() error, 1)
 			select {
-			case files <- f:
+			case files <- ready:
 			case <-ctx.Done():
 				return
 			}
 			go func() {
-				defer close(f.ready)
-				if f.err != nil {
-					return
-				}
 				var encoded []byte
-				if encoded, f.err = os.ReadFile(f.path); f.err == nil {
-					f.p, f.err = c.ClassifyBytes(ctx, encoded)
+				var p Prediction
+				if err == nil {
+					encoded, err = os.ReadFile(path)
 				}
+				if err == nil {
+					p, err = c.ClassifyBytes(ctx, encoded)
+				}
+				ready <- func() error { return done(path, p, err) }
 			}()
 		}
 	}()
 	for {
-		var f *file
-		var more bool
 		select { // paths may keep us waiting
-		case f, more = <-files:
+		case ready, more := <-files:
+			if !more {
+				return ctx.Err()
+			}
+			pass := <-ready
+			if err := ctx.Err(); err != nil {
+				return err
+			}
+			if err := pass(); err != nil {
+				return err
+			}
 		case <-ctx.Done():
 			return ctx.Err()
-		}
-		if !more {
-			return ctx.Err()
-		}
-		<-f.ready
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-		if err := done(f.path, f.p, f.err); err != nil {
-			return err
 		}
 	}
 }

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"slices"
 
-	"github.com/vitft/vitft/internal/vec"
 	"github.com/vitft/vitft/onnx/vision"
 )
 
@@ -56,10 +55,4 @@ func (p *Prediction) row(output string) *[]float32 {
 		return &p.Embedding
 	}
 	return new([]float32)
-}
-
-// decide names the class.
-func (p *Prediction) decide(labels []string) {
-	p.Class = vec.Argmax(p.Logits) // of the logits: probabilities that differ in the last bit may tie
-	p.Label, p.Confidence, p.labels = labels[p.Class], p.Probabilities[p.Class], labels
 }

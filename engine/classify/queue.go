@@ -10,6 +10,7 @@ import (
 
 	"github.com/vitft/vitft/engine/artifact"
 	"github.com/vitft/vitft/engine/fault"
+	"github.com/vitft/vitft/internal/vec"
 	"github.com/vitft/vitft/onnx"
 )
 
@@ -197,7 +198,8 @@ func (q *queue) answer(batch []*request, pixels []float32, outputs [][]float32) 
 			r.done <- Classified{Err: errNotFinite}
 			continue
 		}
-		p.decide(q.labels)
+		p.Class = vec.Argmax(p.Logits) // of the logits: probabilities that differ in the last bit may tie
+		p.Label, p.Confidence, p.labels = q.labels[p.Class], p.Probabilities[p.Class], q.labels
 		r.done <- Classified{Prediction: p}
 	}
 }

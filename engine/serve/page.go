@@ -24,7 +24,7 @@ func page(name string) handler {
 	return func(w http.ResponseWriter, r *http.Request) error {
 		w.Header().Set("Content-Security-Policy", policy)
 		w.Header().Set("Referrer-Policy", "no-referrer")
-		return file("web/" + name)(w, r)
+		return file("web/"+name)(w, r)
 	}
 }
 
@@ -98,11 +98,9 @@ func showCard(w http.ResponseWriter, m *model, g *generation) error {
 
 // withoutFrontMatter drops the YAML between two lines of --- that a card begins with.
 func withoutFrontMatter(card []byte) []byte {
-	const line = "---\n"
-	if rest, ok := bytes.CutPrefix(card, []byte(line)); ok {
-		if _, body, ok := bytes.Cut(rest, []byte("\n"+line)); ok {
-			return body
-		}
+	rest, begins := bytes.CutPrefix(card, []byte("---\n"))
+	if _, body, ends := bytes.Cut(rest, []byte("\n---\n")); begins && ends {
+		return body
 	}
 	return card
 }

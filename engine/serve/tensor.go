@@ -27,26 +27,28 @@ func outputTensor(out output, predictions []classify.Prediction) (t tensor, err 
 	shape := append([]int64{int64(len(predictions))}, out.Shape[1:]...)
 	t = tensor{Name: out.Name, Datatype: out.Datatype, Shape: shape}
 	var data any
+	var raw []byte
 	if out.values == nil {
 		labels := make([]string, len(predictions))
 		for i, p := range predictions {
 			labels[i] = p.Label
 		}
-		data, t.raw = labels, packStrings(labels)
+		data, raw = labels, packStrings(labels)
 	} else {
 		values := make([]float32, 0, len(predictions)*int(out.Shape[1]))
 		for _, p := range predictions {
 			values = append(values, out.values(p)...)
 		}
-		t.raw, err = binary.Append(nil, binary.LittleEndian, values)
+		if raw, err = binary.Append(nil, binary.LittleEndian, values); err != nil {
+			return t, err
+		}
 		data = values
 	}
 	if out.binary {
-		n := len(t.raw)
-		t.Parameters = &parameters{BinarySize: &n}
-		return t, err
+		n := len(raw)
+		t.Parameters, t.raw = &parameters{BinarySize: &n}, raw
+		return t, nil
 	}
-	t.raw = nil
 	t.Data, err = json.Marshal(data)
 	return t, err
 }
