@@ -21,7 +21,6 @@ package classify
 import (
 	"context"
 	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"image"
@@ -69,9 +68,8 @@ func Open(path string, o Options) (*Classifier, error) {
 	file, card := path, ""
 	if stat, err := os.Stat(path); err == nil && stat.IsDir() {
 		file = filepath.Join(path, artifact.ModelFile)
-		if text, err := os.ReadFile(filepath.Join(path, artifact.CardFile)); err == nil {
-			card = string(text)
-		}
+		text, _ := os.ReadFile(filepath.Join(path, artifact.CardFile)) // there may be none
+		card = string(text)
 	}
 	model, err := os.ReadFile(file)
 	switch {
@@ -187,9 +185,8 @@ func load(model []byte, dir string, o Options) (*Classifier, error) {
 	if err != nil {
 		return nil, err
 	}
-	sum := sha256.Sum256(model)
 	c := &Classifier{model: m, preprocess: d.Preprocess, labels: d.Labels, maxPixels: o.MaxPixels, info: ModelInfo{
-		Name: "model", SHA256: hex.EncodeToString(sum[:]), Metadata: sig.Metadata,
+		Name: "model", SHA256: fmt.Sprintf("%x", sha256.Sum256(model)), Metadata: sig.Metadata,
 		Classes: len(d.Labels), Dim: d.Dim, Width: d.Preprocess.Width, Height: d.Preprocess.Height,
 		Provider: m.Provider(), Note: m.Note(), OneByOne: m.OneByOne(),
 	}}

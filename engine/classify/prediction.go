@@ -3,8 +3,6 @@ package classify
 import (
 	"cmp"
 	"slices"
-
-	"github.com/vitft/vitft/onnx/vision"
 )
 
 // Prediction is what a model says of one image.
@@ -42,17 +40,4 @@ func (p Prediction) Top(k int) []Score {
 		top[i] = Score{p.labels[order[i]], p.Probabilities[order[i]]}
 	}
 	return top
-}
-
-// row is the field that an output of the model fills.
-func (p *Prediction) row(output string) *[]float32 {
-	switch output {
-	case vision.Probabilities:
-		return &p.Probabilities
-	case vision.Logits:
-		return &p.Logits
-	case vision.Embedding:
-		return &p.Embedding
-	}
-	return new([]float32)
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/vitft/vitft/engine/fault"
 	"github.com/vitft/vitft/internal/vec"
 	"github.com/vitft/vitft/onnx"
+	"github.com/vitft/vitft/onnx/vision"
 )
 
 // queue runs a model on images that come from many goroutines, as many at a time as are there. While a batch runs the
@@ -64,7 +65,7 @@ func (q *queue) close() {
 }
 
 // submit prepares an image and queues it.
-func (q *queue) submit(ctx context.Context, prepare preparation) (_ *request, err error) {
+func (q *queue) submit(ctx context.Context, prepare preparation) (*request, error) {
 	q.preparing.Add(1)
 	defer q.preparing.Add(-1) // after it is queued, so that it is never overlooked
 	var pixels []float32
@@ -79,29 +80,25 @@ func (q *queue) submit(ctx context.Context, prepare preparation) (_ *request, er
 			q.buffers <- pixels
 		}
 	}()
+	select {
+	case q.decoders <- struct{}{}:
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	defer func() { <-q.decoders }()
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
 	if pixels == nil {
 		pixels = make([]float32, q.size)
 	}
-	if err := q.prepare(ctx, prepare, pixels); err != nil {
+	if err := prepare(pixels); err != nil {
 		return nil, err
 	}
 	r := &request{ctx: ctx, pixels: pixels, since: time.Now(), done: make(chan Classified, 1)}
 	queued = true
 	q.requests <- r // has room for all buffers
 	return r, nil
-}
-
-func (q *queue) prepare(ctx context.Context, prepare preparation, pixels []float32) error {
-	select {
-	case q.decoders <- struct{}{}:
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-	defer func() { <-q.decoders }()
-	if err := ctx.Err(); err != nil {
-		return err
-	}
-	return prepare(pixels)
 }
 
 // wait returns the answer, or the context's error as soon as it ends.
@@ -183,23 +180,27 @@ func (q *queue) answer(batch []*request, pixels []float32, outputs [][]float32) 
 	if q.onBatch != nil {
 		q.onBatch(len(batch), time.Since(begin))
 	}
-	rows := q.model.Outputs()
+	outs := q.model.Outputs()
 	for i, r := range batch {
 		if err != nil {
 			r.done <- Classified{Err: err}
 			continue
 		}
-		var p Prediction
-		for k, v := range rows {
+		rows := map[string][]float32{}
+		for k, v := range outs {
 			w := int(v.Shape[1])
-			*p.row(v.Name) = slices.Clone(outputs[k][i*w : (i+1)*w])
+			rows[v.Name] = slices.Clone(outputs[k][i*w : (i+1)*w])
+		}
+		p := Prediction{
+			Probabilities: rows[vision.Probabilities], Logits: rows[vision.Logits], Embedding: rows[vision.Embedding],
+			labels: q.labels,
 		}
 		if slices.ContainsFunc(p.Logits, notFinite) {
 			r.done <- Classified{Err: errNotFinite}
 			continue
 		}
 		p.Class = vec.Argmax(p.Logits) // of the logits: probabilities that differ in the last bit may tie
-		p.Label, p.Confidence, p.labels = q.labels[p.Class], p.Probabilities[p.Class], q.labels
+		p.Label, p.Confidence = q.labels[p.Class], p.Probabilities[p.Class]
 		r.done <- Classified{Prediction: p}
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/vitft/vitft/engine/event"
 	"github.com/vitft/vitft/engine/fault"
 	"github.com/vitft/vitft/engine/setting"
 	"github.com/vitft/vitft/onnx"
@@ -78,11 +79,7 @@ func Diagnose(ctx context.Context, o DiagnoseOptions) (*Diagnosis, error) {
 
 // Probe tries a provider of a library in this process, which a broken installation can end.
 func Probe(library string, p onnx.Provider) onnx.ProviderStatus {
-	found, err := onnx.Find(library)
-	if err == nil {
-		err = onnx.Load(found)
-	}
-	if err != nil {
+	if err := (Options{Library: library}).Load(event.Events{}); err != nil {
 		return onnx.ProviderStatus{Provider: p, Missing: err.Error()}
 	}
 	return onnx.Probe(p)
@@ -121,19 +118,16 @@ func (o DiagnoseOptions) probe(ctx context.Context, library string, p onnx.Provi
 	return status
 }
 
+var (
+	gosAccount = regexp.MustCompile(`(?m)^\s*(PC=|goroutine |runtime stack:)`)
+	lineBreak  = regexp.MustCompile(`\s*\n\s*`)
+)
+
 // lastWords is what a process said before Go's account of its end, on one line.
 func lastWords(text string) string {
-	var lines []string
-	for line := range strings.Lines(text) {
-		line = strings.TrimSpace(line)
-		if gosAccount.MatchString(line) {
-			break
-		}
-		if line != "" {
-			lines = append(lines, line)
-		}
+	if at := gosAccount.FindStringIndex(text); at != nil {
+		text = text[:at[0]]
 	}
+	lines := lineBreak.Split(strings.TrimSpace(text), -1)
 	return strings.Join(lines[max(0, len(lines)-5):], "; ")
 }
-
-var gosAccount = regexp.MustCompile(`^(PC=|goroutine |runtime stack:)`)

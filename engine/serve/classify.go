@@ -100,30 +100,24 @@ func (u *upload) UnmarshalJSON(text []byte) error {
 		Name string `json:"name"`
 		Data string `json:"data"`
 	}
+	into := any(&fields)
 	if text[0] == '"' {
-		if err := json.Unmarshal(text, &fields.Data); err != nil {
-			return err
-		}
-	} else {
-		d := json.NewDecoder(bytes.NewReader(text))
-		d.DisallowUnknownFields()
-		if err := d.Decode(&fields); err != nil {
-			return err
-		}
+		into = &fields.Data
 	}
-	if strings.HasPrefix(fields.Data, "data:") {
-		_, data, ok := strings.Cut(fields.Data, ";base64,")
-		if !ok {
-			return errors.New("a data: URL that is not base64")
-		}
-		fields.Data = data
-	}
-	data, err := base64.StdEncoding.DecodeString(fields.Data)
-	if err != nil {
+	d := json.NewDecoder(bytes.NewReader(text))
+	d.DisallowUnknownFields()
+	if err := d.Decode(into); err != nil {
 		return err
 	}
-	*u = upload{fields.Name, data}
-	return nil
+	if url, is := strings.CutPrefix(fields.Data, "data:"); is {
+		if _, fields.Data, is = strings.Cut(url, ";base64,"); !is {
+			return errors.New("a data: URL that is not base64")
+		}
+	}
+	var err error
+	u.Name = fields.Name
+	u.Data, err = base64.StdEncoding.DecodeString(fields.Data)
+	return err
 }
 
 // uploads reads the images of a request's body: the files of a form, the images of a JSON object, or else the body

@@ -72,8 +72,7 @@ func (s *Server) table() []route {
 	}
 }
 
-// wrap does for every route what is the same for all: the token, the time limit, counting, and making an answer of an
-// error.
+// wrap does for every route what is the same for all: counting, and making an answer of an error.
 func (s *Server) wrap(rt route) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		begin := time.Now()
@@ -91,28 +90,31 @@ func (s *Server) wrap(rt route) http.Handler {
 					"bytes", t.bytes, "seconds", took.Seconds(), "from", r.RemoteAddr)
 			}
 		}()
-		if s.draining.Load() {
-			w.Header().Set("Connection", "close")
-		}
-		w.Header().Set("X-Content-Type-Options", "nosniff")
-		if !rt.public && !s.allowed(r) {
-			w.Header().Set("WWW-Authenticate", "Bearer")
-			s.fail(t, r, &failure{http.StatusUnauthorized, "this server asks for a token: Authorization: Bearer TOKEN"})
-			return
-		}
-		if e := r.Header.Get("Content-Encoding"); e != "" && e != "identity" {
-			text := "Content-Encoding " + e + " is not taken; images are compressed already"
-			s.fail(t, r, &failure{http.StatusUnsupportedMediaType, text})
-			return
-		}
-		ctx, cancel := context.WithTimeout(r.Context(), s.options.Timeout)
-		defer cancel()
-		r = r.WithContext(ctx)
-		r.Body = http.MaxBytesReader(w, r.Body, s.options.MaxBody)
-		if err := rt.handle(t, r); err != nil {
+		if err := s.admit(rt, t, r); err != nil {
 			s.fail(t, r, err)
 		}
 	})
+}
+
+// admit has a request answered if it has the token, within the limits of time and size.
+func (s *Server) admit(rt route, t *tally, r *http.Request) error {
+	if s.draining.Load() {
+		t.Header().Set("Connection", "close")
+	}
+	t.Header().Set("X-Content-Type-Options", "nosniff")
+	if !rt.public && !s.allowed(r) {
+		t.Header().Set("WWW-Authenticate", "Bearer")
+		return &failure{http.StatusUnauthorized, "this server asks for a token: Authorization: Bearer TOKEN"}
+	}
+	if e := r.Header.Get("Content-Encoding"); e != "" && e != "identity" {
+		text := "Content-Encoding " + e + " is not taken; images are compressed already"
+		return &failure{http.StatusUnsupportedMediaType, text}
+	}
+	ctx, cancel := context.WithTimeout(r.Context(), s.options.Timeout)
+	defer cancel()
+	r = r.WithContext(ctx)
+	r.Body = http.MaxBytesReader(t.ResponseWriter, r.Body, s.options.MaxBody) // which it tells to close
+	return rt.handle(t, r)
 }
 
 func (s *Server) allowed(r *http.Request) bool {

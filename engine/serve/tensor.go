@@ -32,8 +32,9 @@ func outputTensor(out output, predictions []classify.Prediction) (t tensor, err 
 		labels := make([]string, len(predictions))
 		for i, p := range predictions {
 			labels[i] = p.Label
+			raw = append(binary.LittleEndian.AppendUint32(raw, uint32(len(p.Label))), p.Label...)
 		}
-		data, raw = labels, packStrings(labels)
+		data = labels
 	} else {
 		values := make([]float32, 0, len(predictions)*int(out.Shape[1]))
 		for _, p := range predictions {
@@ -114,14 +115,12 @@ func (t tensor) encoded() (elements [][]byte, err error) {
 // flat makes one list of nested ones of strings, [["a"],["b"]].
 func flat(text json.RawMessage) json.RawMessage {
 	var nested [][]json.RawMessage
-	if json.Unmarshal(text, &nested) != nil {
-		return text
+	if json.Unmarshal(text, &nested) == nil {
+		if joined, err := json.Marshal(slices.Concat(nested...)); err == nil {
+			return joined
+		}
 	}
-	joined, err := json.Marshal(slices.Concat(nested...))
-	if err != nil {
-		return text
-	}
-	return joined
+	return text
 }
 
 // parseFloats reads the numbers of a JSON list, nested or not, in order. It stops at more than most.
@@ -154,11 +153,4 @@ func unpackBytes(raw []byte) (elements [][]byte, err error) {
 		elements, raw = append(elements, raw[4:n:n]), raw[n:]
 	}
 	return elements, nil
-}
-
-func packStrings(values []string) (raw []byte) {
-	for _, v := range values {
-		raw = append(binary.LittleEndian.AppendUint32(raw, uint32(len(v))), v...)
-	}
-	return raw
 }
