@@ -36,7 +36,8 @@ var (
 )
 
 func init() {
-	flag.StringVar((*string)(&given.provider), "provider", "", "what to compare with the CPU; nothing is measured without")
+	flag.StringVar((*string)(&given.provider), "provider", "",
+		"what to compare with the CPU; nothing is measured without")
 	flag.StringVar(&given.tiny, "tiny", "", "a ViT-Tiny in ONNX form (left out by default)")
 	flag.StringVar(&given.vitft, "vitft", "", "the vitft program (its commands are not tried by default)")
 	flag.Float64Var(&given.seconds, "seconds", 1, "length of a measurement")
@@ -47,8 +48,8 @@ func init() {
 
 // BenchmarkProvider writes a Markdown report: the machine, images a second of two models (bare session runs on batches
 // that are ready, engine.Encode from files, a Classifier that 64 goroutines ask), training of heads, and single matrix
-// products, on the CPU and on the other provider in alternating rounds. Then it starts vitft itself: doctor, encode with
-// a Ctrl-C, serve. A check that fails is named, and the benchmark fails.
+// products, on the CPU and on the other provider in alternating rounds. Then it starts vitft itself: doctor, encode
+// with a Ctrl-C, serve. A check that fails is named, and the benchmark fails.
 //
 //	go test ./bench/gpu -run '^$' -bench . -args -provider cuda
 //

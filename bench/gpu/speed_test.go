@@ -88,15 +88,16 @@ func (b *bench) bare(m measured) {
 	}
 	for _, batch := range batches {
 		pixels := b.tensor(m.pictures, m.subject, batch)
-		for flights, what := range []string{"bare session runs, batch %d", "bare session runs, batch %d, two at a time"} {
+		for more, what := range []string{"", ", two at a time"} {
 			cpu, other := b.inTurns(func(provider onnx.Provider) ([]float64, error) {
 				if provider == onnx.CPU && batch > mostOnCPU {
 					return []float64{math.NaN()}, nil
 				}
-				rate, err := b.bareRate(m.models[provider], pixels, batch, flights+1, b.seconds)
+				rate, err := b.bareRate(m.models[provider], pixels, batch, 1+more, b.seconds)
 				return []float64{rate}, err
 			})
-			b.printf("| %s | %.1f | %.1f | %.2f | | |\n", fmt.Sprintf(what, batch), cpu[0], other[0], other[0]/cpu[0])
+			b.printf("| bare session runs, batch %d%s | %.1f | %.1f | %.2f | | |\n", batch, what, cpu[0], other[0],
+				other[0]/cpu[0])
 		}
 	}
 }

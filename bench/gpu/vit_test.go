@@ -69,8 +69,11 @@ func randomViT(s vitShape, preprocess string) ([]byte, error) {
 	row := node("Gather", []string{b.layerNorm(x, d), ints(0)}, graph.IntAttr("axis", 1))
 	b.Node("Squeeze", []string{row, ints(1)}, vision.Embedding)
 
-	m.SetInputs(graph.Value{Name: vision.PixelValues, Type: "float32", Shape: []int64{graph.Unknown, 3, s.image, s.image}})
-	m.SetOutputs(graph.Value{Name: vision.Embedding, Type: "float32", Shape: []int64{graph.Unknown, d}})
+	floats := func(name string, dims ...int64) graph.Value {
+		return graph.Value{Name: name, Type: "float32", Shape: append([]int64{graph.Unknown}, dims...)}
+	}
+	m.SetInputs(floats(vision.PixelValues, 3, s.image, s.image))
+	m.SetOutputs(floats(vision.Embedding, d))
 	m.SetMetadata(artifact.PreprocessKey, preprocess)
 	return m.Bytes()
 }

@@ -61,9 +61,10 @@ func (a *Agreement) add(name string, label int, probabilities []float32, p Predi
 	for k, v := range probabilities {
 		worst = max(worst, math.Abs(float64(v-p.Probabilities[k])))
 	}
-	if worst > a.Largest {
-		a.Largest, a.from = worst, name
+	if worst > a.Largest || math.IsNaN(worst) {
+		a.from = name
 	}
+	a.Largest = max(a.Largest, worst) // NaN stays
 	a.Mean += worst / float64(a.Images)
 }
 

@@ -41,7 +41,8 @@ func newMetrics(s *Server) *metrics {
 	return &metrics{
 		registry: registry,
 		requests: auto.NewCounterVec(prometheus.CounterOpts{Name: "vitft_http_requests_total",
-			Help: "Requests answered, by route and status; 499 is a client that went away."}, []string{"route", "code"}),
+			Help: "Requests answered, by route and status; 499 is a client that went away."},
+			[]string{"route", "code"}),
 		seconds: auto.NewHistogramVec(prometheus.HistogramOpts{Name: "vitft_http_request_seconds",
 			Help: "Time from a request's header to its answer.", Buckets: latency}, []string{"route"}),
 		imageCount: auto.NewCounterVec(prometheus.CounterOpts{Name: "vitft_images_total",

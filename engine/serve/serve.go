@@ -131,5 +131,6 @@ func (s *Server) model(name string) (*model, error) {
 		}
 		names[i] = m.name
 	}
-	return nil, &failure{http.StatusNotFound, fmt.Sprintf("no model %q here; there is %s", name, strings.Join(names, ", "))}
+	text := fmt.Sprintf("no model %q here; there is %s", name, strings.Join(names, ", "))
+	return nil, &failure{http.StatusNotFound, text}
 }
