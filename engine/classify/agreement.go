@@ -26,7 +26,7 @@ const together = 64
 func (c *Classifier) Agreement(ctx context.Context, n int, image func(i int) (name string, encoded []byte, err error),
 	labels []int, probabilities []float32) (Agreement, error) {
 	a := Agreement{Images: n}
-	classes := len(c.labels)
+	classes := len(c.says.Labels)
 	for at := 0; at < n; at += together {
 		var names []string
 		var encoded [][]byte

@@ -49,12 +49,11 @@ var ErrClosed = errors.New("the classifier is closed")
 //
 // A call whose context ends returns at once and does not disturb the others.
 type Classifier struct {
-	model      *onnx.ImageModel
-	preprocess vit.Preprocess
-	labels     []string
-	info       ModelInfo
-	maxPixels  int
-	queue      *queue
+	model     *onnx.ImageModel
+	says      artifact.Description // what the model says of itself
+	info      ModelInfo
+	maxPixels int
+	queue     *queue
 
 	mu     sync.RWMutex // held to change closed
 	closed bool
@@ -101,7 +100,7 @@ func (c *Classifier) Classify(ctx context.Context, img image.Image) (Prediction,
 			err := fmt.Errorf("%d×%d pixels; the limit is %d in all", w, h, c.maxPixels)
 			return &vit.ImageError{Reason: vit.ReasonTooLarge, Err: err}
 		}
-		return c.preprocess.GoImage(img, pixels)
+		return c.says.Preprocess.GoImage(img, pixels)
 	})
 }
 
@@ -119,10 +118,10 @@ func (c *Classifier) ClassifyBatch(ctx context.Context, encoded [][]byte) ([]Cla
 
 // ClassifyPixels runs the model on n images that are preprocessed already, [n,3,H,W], and returns n predictions.
 func (c *Classifier) ClassifyPixels(ctx context.Context, pixels []float32, n int) ([]Prediction, error) {
-	size := c.preprocess.Size()
+	size := c.says.Preprocess.Size()
 	if n < 0 || len(pixels) != n*size {
 		return nil, fault.Config.Errorf("%d pixel values for %d images of 3×%d×%d, which have %d",
-			len(pixels), n, c.preprocess.Height, c.preprocess.Width, max(n, 0)*size)
+			len(pixels), n, c.says.Preprocess.Height, c.says.Preprocess.Width, max(n, 0)*size)
 	}
 	results, err := c.several(ctx, n, func(i int) preparation {
 		return func(dst []float32) error {
@@ -144,10 +143,10 @@ func (c *Classifier) ClassifyPixels(ctx context.Context, pixels []float32, n int
 }
 
 // Labels are the class names in the order of the model's outputs.
-func (c *Classifier) Labels() []string { return slices.Clone(c.labels) }
+func (c *Classifier) Labels() []string { return slices.Clone(c.says.Labels) }
 
 // Preprocess is how images become the model's input.
-func (c *Classifier) Preprocess() vit.Preprocess { return c.preprocess }
+func (c *Classifier) Preprocess() vit.Preprocess { return c.says.Preprocess }
 
 // Info says what is run.
 func (c *Classifier) Info() ModelInfo { return c.info }
@@ -185,7 +184,7 @@ func load(model []byte, dir string, o Options) (*Classifier, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &Classifier{model: m, preprocess: d.Preprocess, labels: d.Labels, maxPixels: o.MaxPixels, info: ModelInfo{
+	c := &Classifier{model: m, says: d, maxPixels: o.MaxPixels, info: ModelInfo{
 		Name: "model", SHA256: fmt.Sprintf("%x", sha256.Sum256(model)), Metadata: sig.Metadata,
 		Classes: len(d.Labels), Dim: d.Dim, Width: d.Preprocess.Width, Height: d.Preprocess.Height,
 		Provider: m.Provider(), Note: m.Note(), OneByOne: m.OneByOne(),
@@ -207,7 +206,7 @@ type preparation func(pixels []float32) error
 
 // decode prepares an encoded image.
 func (c *Classifier) decode(encoded []byte) preparation {
-	return func(pixels []float32) error { return c.preprocess.BytesWithin(c.maxPixels, encoded, pixels) }
+	return func(pixels []float32) error { return c.says.Preprocess.BytesWithin(c.maxPixels, encoded, pixels) }
 }
 
 // one classifies an image, which is prepared in the caller's goroutine.

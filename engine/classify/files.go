@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"io/fs"
 	"iter"
 	"os"
 	"path/filepath"
@@ -92,26 +93,21 @@ func imagesAt(path string, yield func(string, error) bool) bool {
 	if info, err := os.Stat(path); err != nil || !info.IsDir() {
 		return yield(path, err)
 	}
-	return imagesIn(path, yield)
-}
-
-func imagesIn(dir string, yield func(string, error) bool) bool {
-	entries, err := os.ReadDir(dir) // sorted
-	if err != nil {
-		return yield(dir, err)
-	}
-	for _, e := range entries {
-		path, more := filepath.Join(dir, e.Name()), true
+	more := true
+	root := path + string(filepath.Separator) // also where path is a link
+	filepath.WalkDir(root, func(at string, e fs.DirEntry, err error) error {
 		switch {
-		case strings.HasPrefix(e.Name(), "."):
-		case e.IsDir():
-			more = imagesIn(path, yield)
-		case dataset.IsImage(e.Name()):
-			more = yield(path, nil)
+		case err != nil:
+			more = yield(filepath.Clean(at), err)
+		case at != root && strings.HasPrefix(e.Name(), ".") && e.IsDir():
+			return fs.SkipDir
+		case !e.IsDir() && !strings.HasPrefix(e.Name(), ".") && dataset.IsImage(e.Name()):
+			more = yield(at, nil)
 		}
 		if !more {
-			return false
+			return fs.SkipAll
 		}
-	}
-	return true
+		return nil
+	})
+	return more
 }

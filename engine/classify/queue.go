@@ -122,8 +122,9 @@ func (q *queue) run() {
 	batch := make([]*request, 0, q.batch)
 	for first := range q.requests {
 		batch = q.gather(append(batch[:0], first))
-		batch = q.take(batch, pixels)
-		q.answer(batch, pixels, outputs)
+		if batch = q.take(batch, pixels); len(batch) > 0 {
+			q.answer(batch, pixels, outputs)
+		}
 	}
 }
 
@@ -171,9 +172,6 @@ func (q *queue) take(batch []*request, pixels []float32) []*request {
 }
 
 func (q *queue) answer(batch []*request, pixels []float32, outputs [][]float32) {
-	if len(batch) == 0 {
-		return
-	}
 	// A batch is run to its end, whoever gives up meanwhile: it belongs to all.
 	begin := time.Now()
 	err := q.model.Run(context.Background(), pixels, len(batch), outputs...)

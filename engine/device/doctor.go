@@ -52,11 +52,10 @@ var probeTime = 2 * time.Minute // tests have less
 func Diagnose(ctx context.Context, o DiagnoseOptions) (*Diagnosis, error) {
 	d := new(Diagnosis)
 	for _, c := range onnx.Search(o.Library) {
-		s := Searched{Source: c.Source, Path: c.Path, Found: "nothing"}
-		switch {
-		case c.Library != nil:
+		s := Searched{c.Source, c.Path, "nothing"}
+		if c.Library != nil {
 			s.Found = "ONNX Runtime " + c.Library.Version
-		case c.Err != nil:
+		} else if c.Err != nil {
 			s.Found = c.Err.Error()
 		}
 		d.Searched = append(d.Searched, s)

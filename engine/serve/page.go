@@ -88,19 +88,14 @@ func showCard(w http.ResponseWriter, m *model, g *generation) error {
 		return &failure{http.StatusNotFound, m.name + " has no model card; a run folder has one"}
 	}
 	var html bytes.Buffer
+	rest, begins := bytes.CutPrefix(card, []byte("---\n"))
+	if _, body, ends := bytes.Cut(rest, []byte("\n---\n")); begins && ends { // without the YAML before the text
+		card = body
+	}
 	markdown := goldmark.New(goldmark.WithExtensions(extension.GFM))
-	if err := markdown.Convert(withoutFrontMatter(card), &html); err != nil {
+	if err := markdown.Convert(card, &html); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
 	return send(w, http.StatusOK, html.Bytes())
-}
-
-// withoutFrontMatter drops the YAML between two lines of --- that a card begins with.
-func withoutFrontMatter(card []byte) []byte {
-	rest, begins := bytes.CutPrefix(card, []byte("---\n"))
-	if _, body, ends := bytes.Cut(rest, []byte("\n---\n")); begins && ends {
-		return body
-	}
-	return card
 }

@@ -138,9 +138,6 @@ func badRequest(format string, a ...any) error {
 	return &failure{http.StatusBadRequest, fmt.Sprintf(format, a...)}
 }
 
-// clientGone is the status for the metrics of an answer that nobody waits for.
-const clientGone = 499
-
 // fail answers with an error: with the status of its kind, except for what only HTTP knows.
 func (s *Server) fail(w http.ResponseWriter, r *http.Request, err error) {
 	status, text := fault.Of(err).Consequence().Status, err.Error()
@@ -153,7 +150,7 @@ func (s *Server) fail(w http.ResponseWriter, r *http.Request, err error) {
 	} else if errors.Is(err, context.DeadlineExceeded) {
 		text = fmt.Sprintf("not answered within %v", s.options.Timeout)
 	} else if errors.Is(err, context.Canceled) {
-		status = clientGone
+		status = 499 // for the metrics: nobody waits for the answer
 	}
 	switch status {
 	case http.StatusTooManyRequests, http.StatusServiceUnavailable:
@@ -205,9 +202,6 @@ type place struct {
 	images int64
 }
 
-var errFull = &failure{http.StatusTooManyRequests,
-	"too many images are waiting; try again after the seconds that Retry-After says"}
-
 // enter takes a place for a request of one image, so that refusing costs no reading; the caller leaves it.
 func (s *Server) enter() (*place, error) {
 	p := &place{s: s}
@@ -220,7 +214,8 @@ func (p *place) grow(images int) error {
 	for {
 		now := p.s.waiting.Load()
 		if now+more > int64(p.s.options.Queue) {
-			return errFull
+			return &failure{http.StatusTooManyRequests,
+				"too many images are waiting; try again after the seconds that Retry-After says"}
 		}
 		if p.s.waiting.CompareAndSwap(now, now+more) {
 			p.images += more

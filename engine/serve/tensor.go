@@ -54,19 +54,18 @@ func outputTensor(out output, predictions []classify.Prediction) (t tensor, err 
 	return t, err
 }
 
-// images checks name, type and rank and says how many images there are.
+// ranks are those of the inputs by name and type.
+var ranks = map[[2]string]int{{imageInput, "BYTES"}: 1, {pixelsInput, "FP32"}: 4}
+
+// images checks name, type and rank and says how many images there are. Encoded images may stand in a column.
 func (t tensor) images() (int, error) {
-	var rankFits bool
-	switch {
-	case t.Name == imageInput && t.Datatype == "BYTES":
-		rankFits = len(t.Shape) == 1 || len(t.Shape) == 2 && t.Shape[1] == 1
-	case t.Name == pixelsInput && t.Datatype == "FP32":
-		rankFits = len(t.Shape) == 4
-	default:
+	rank, known := ranks[[2]string{t.Name, t.Datatype}]
+	if !known {
 		return 0, badRequest("input %q of type %s; send %s (BYTES) or %s (FP32)",
 			t.Name, t.Datatype, imageInput, pixelsInput)
 	}
-	if !rankFits || t.Shape[0] < 1 || t.Shape[0] > math.MaxInt32 {
+	column := rank == 1 && len(t.Shape) == 2 && t.Shape[1] == 1
+	if len(t.Shape) != rank && !column || t.Shape[0] < 1 || t.Shape[0] > math.MaxInt32 {
 		return 0, badRequest("input %s has the shape %v", t.Name, t.Shape)
 	}
 	return int(t.Shape[0]), nil
@@ -126,20 +125,15 @@ func flat(text json.RawMessage) json.RawMessage {
 // parseFloats reads the numbers of a JSON list, nested or not, in order. It stops at more than most.
 func parseFloats(text json.RawMessage, most int) ([]float32, error) {
 	values := make([]float32, 0, min(most, len(text)/2+1))
-	for len(text) > 0 && len(values) <= most {
-		text = bytes.TrimLeft(text, "[], \t\r\n")
-		end := bytes.IndexAny(text, "[], \t\r\n")
-		if end < 0 {
-			end = len(text)
-		}
-		if end == 0 {
-			continue
-		}
-		v, err := strconv.ParseFloat(string(text[:end]), 32)
+	between := func(r rune) bool { return r == ',' || r <= ' ' || r == '[' || r == ']' }
+	for number := range bytes.FieldsFuncSeq(text, between) {
+		v, err := strconv.ParseFloat(string(number), 32)
 		if err != nil {
-			return nil, badRequest("data: %.20s is no 32-bit number", text[:end])
+			return nil, badRequest("data: %.20s is no 32-bit number", number)
 		}
-		values, text = append(values, float32(v)), text[end:]
+		if values = append(values, float32(v)); len(values) > most {
+			break
+		}
 	}
 	return values, nil
 }
