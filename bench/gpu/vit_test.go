@@ -104,5 +104,5 @@ func (b vitBuilder) weight(dims ...int64) string {
 }
 
 func (b vitBuilder) constant(value float32, d int64) string {
-	return b.Floats("constant", []int64{d}, slices.Repeat([]float32{value}, int(d))...)
+	return b.Floats(b.Fresh(), []int64{d}, slices.Repeat([]float32{value}, int(d))...)
 }
