@@ -27,7 +27,8 @@ type EncodeOptions struct {
 func (o *EncodeOptions) Fields() []setting.Field {
 	return append(fieldsOf(&o.Data, &o.Backbone, &o.Device, &o.Features, &o.Views, &o.Calibration),
 		setting.Number("seed", &o.Seed, 0, setting.AtLeast[uint64](0), "seed of --val, as for finetune"),
-		setting.Parsed("shard", &o.Shard, Shard{}, ParseShard, "encode only part i of N, written i/N with i from 1").Here(),
+		setting.Parsed("shard", &o.Shard, Shard{}, ParseShard,
+			"encode only part i of N, written i/N with i from 1").Here(),
 	)
 }
 
@@ -57,14 +58,7 @@ func Encode(ctx context.Context, o EncodeOptions, ev event.Events) (_ EncodeResu
 	if err := setting.Complete(o.Fields()); err != nil {
 		return done, err
 	}
-	if err := o.Data.Exist(); err != nil {
-		return done, err
-	}
-	d, err := o.Data.Open(o.Seed, ev)
-	if err != nil {
-		return done, err
-	}
-	s, err := open(ctx, o.Backbone, o.Device, o.Features, o.Views, ev)
+	d, s, err := begin(ctx, inputs{o.Data, o.Backbone, o.Device, o.Features, o.Views, o.Seed}, ev)
 	if err != nil {
 		return done, err
 	}

@@ -64,17 +64,8 @@ func Evaluate(ctx context.Context, o EvaluateOptions, ev event.Events) (_ *Evalu
 		return nil, err
 	}
 	defer s.close()
-	set, err := s.features.Ensure(ctx, "test", d, s.views.Test)
-	if err != nil {
-		return nil, err
-	}
 	begin := time.Now()
-	gemm, err := s.gemm()
-	if err != nil {
-		return nil, err
-	}
-	defer gemm.Close()
-	logits, err := s.logits(ctx, r.Head.Head, set, gemm)
+	set, logits, err := s.judge(ctx, r, d)
 	if err != nil {
 		return nil, err
 	}
@@ -84,14 +75,16 @@ func Evaluate(ctx context.Context, o EvaluateOptions, ev event.Events) (_ *Evalu
 		fit.Method, fit.FittedOn = c.Method, c.FittedOn
 	}
 	m := fit.Measure(logits, set.Data.Labels(), r.Classes, r.Counts)
-	m.Split, m.Loss, m.Epochs, m.SwitchEpoch, m.Seed = filepath.Base(o.Test), trained.Loss, trained.Epochs, trained.SwitchEpoch, trained.Seed
+	m.Split, m.Loss, m.Epochs, m.SwitchEpoch, m.Seed = filepath.Base(o.Test), trained.Loss, trained.Epochs,
+		trained.SwitchEpoch, trained.Seed
 	if o.Out != "" {
 		if err := predictions(set, logits, r.Scaling).WriteFile(o.Out); err != nil {
 			return nil, err
 		}
 	}
 	m.Seconds = metric.Seconds{
-		Encode: metric.Number(set.Seconds), Train: trained.Seconds.Train, Evaluate: metric.Number(time.Since(begin).Seconds()),
+		Encode: metric.Number(set.Seconds), Train: trained.Seconds.Train,
+		Evaluate: metric.Number(time.Since(begin).Seconds() - set.Seconds),
 	}
 	return &EvaluateResult{m}, nil
 }

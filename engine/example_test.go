@@ -13,6 +13,10 @@ import (
 
 	"github.com/vitft/vitft/engine"
 	"github.com/vitft/vitft/engine/classify"
+	"github.com/vitft/vitft/engine/dataset"
+	"github.com/vitft/vitft/engine/event"
+	"github.com/vitft/vitft/engine/feature"
+	"github.com/vitft/vitft/head"
 )
 
 // paint is a picture in one colour with a dot in it.
@@ -53,10 +57,12 @@ func train() (run string, remove func()) {
 	if err != nil {
 		log.Fatal(err)
 	}
-	r, err := engine.Finetune(context.Background(), engine.Config{
-		Train: pictures(dir), Out: filepath.Join(dir, "run"), Cache: filepath.Join(dir, "cache"), Provider: "cpu",
-		Training: engine.Training{Epochs: 5},
-	}, false, engine.Events{})
+	r, err := engine.Finetune(context.Background(), engine.FinetuneOptions{
+		Data:     dataset.Sources{Train: pictures(dir)},
+		Features: feature.Options{Cache: filepath.Join(dir, "cache")},
+		Training: head.Settings{Epochs: 5},
+		Out:      filepath.Join(dir, "run"),
+	}, event.Events{})
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -71,10 +77,12 @@ func Example() {
 	}
 	defer os.RemoveAll(dir)
 	ctx := context.Background()
-	run, err := engine.Finetune(ctx, engine.Config{
-		Train: pictures(dir), Out: filepath.Join(dir, "run"), Cache: filepath.Join(dir, "cache"), Provider: "cpu",
-		Training: engine.Training{Epochs: 5},
-	}, false, engine.Events{})
+	run, err := engine.Finetune(ctx, engine.FinetuneOptions{
+		Data:     dataset.Sources{Train: pictures(dir)},
+		Features: feature.Options{Cache: filepath.Join(dir, "cache")},
+		Training: head.Settings{Epochs: 5},
+		Out:      filepath.Join(dir, "run"),
+	}, event.Events{})
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -95,12 +103,84 @@ func Example() {
 func ExampleExport() {
 	run, remove := train()
 	defer remove()
-	out := filepath.Join(filepath.Dir(run), "model.onnx")
-	done, err := engine.Export(context.Background(), run, out, engine.Config{Provider: "cpu", Cache: filepath.Join(filepath.Dir(run), "cache")},
-		engine.ExportOptions{Precision: "float16"}, engine.Events{})
+	done, err := engine.Export(context.Background(), engine.ExportOptions{
+		Run: run, Out: filepath.Join(filepath.Dir(run), "model.onnx"), Precision: "float16",
+		Features: feature.Options{Cache: filepath.Join(filepath.Dir(run), "cache")},
+	}, event.Events{})
 	if err != nil {
 		log.Fatal(err)
 	}
 	fmt.Println(done.Agreement.Same, "of", done.Agreement.Images)
 	// Output: 12 of 12
+}
+
+// A run measured on other images; of the run only the folder is needed.
+func ExampleEvaluate() {
+	run, remove := train()
+	defer remove()
+	dir := filepath.Dir(run)
+	r, err := engine.Evaluate(context.Background(), engine.EvaluateOptions{
+		Run: run, Test: filepath.Join(dir, "pictures"), Features: feature.Options{Cache: filepath.Join(dir, "cache")},
+	}, event.Events{})
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(r.Metrics.Samples, r.Metrics.BalancedAccuracy)
+	// Output: 12 1
+}
+
+// Features encoded beforehand, part by part, wait in the store for the run.
+func ExampleEncode() {
+	dir, err := os.MkdirTemp("", "vitft-example-")
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer os.RemoveAll(dir)
+	o := engine.EncodeOptions{
+		Data:     dataset.Sources{Train: pictures(dir)},
+		Features: feature.Options{Cache: filepath.Join(dir, "cache")},
+	}
+	for i := range 2 {
+		o.Shard = engine.Shard{Index: i, Count: 2}
+		r, err := engine.Encode(context.Background(), o, event.Events{})
+		if err != nil {
+			log.Fatal(err)
+		}
+		fmt.Println(o.Shard, r.Sets[0].Encoded)
+	}
+	// Output:
+	// 1/2 6
+	// 2/2 6
+}
+
+// Heads compared on features that are encoded once.
+func ExampleSweep() {
+	dir, err := os.MkdirTemp("", "vitft-example-")
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer os.RemoveAll(dir)
+	x, _, err := engine.ParseSweep([]byte("{grid: [{loss: [ce, la]}, {loss: cvs, tau: [0.5, 1]}]}"))
+	if err != nil {
+		log.Fatal(err)
+	}
+	images := pictures(dir)
+	r, err := engine.Sweep(context.Background(), engine.SweepOptions{
+		Data:       dataset.Sources{Train: images, Test: images},
+		Features:   feature.Options{Cache: filepath.Join(dir, "cache")},
+		Training:   head.Settings{Epochs: 5},
+		Experiment: x,
+		Out:        filepath.Join(dir, "sweep"),
+	}, event.Events{})
+	if err != nil {
+		log.Fatal(err)
+	}
+	for _, c := range r.Summary.Configurations {
+		fmt.Println(c.Configuration)
+	}
+	// Output:
+	// ce
+	// la
+	// cvs tau=0.5
+	// cvs
 }

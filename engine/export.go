@@ -41,12 +41,16 @@ func (o *ExportOptions) Fields() []setting.Field {
 	return append([]setting.Field{
 		runField(&o.Run),
 		setting.Text("out", &o.Out, "", nil, "file to write").Here(),
-		setting.OneOf("precision", &o.Precision, artifact.Precisions()[0], artifact.Precisions(), "how weights are stored"),
-		setting.Flag("hf", &o.HuggingFace, "write config.json and preprocessor_config.json beside it, in the Hugging Face convention"),
-		setting.Path("test", &o.Test, "", "images to check the file on (default: the run's test images, else its training images)"),
+		setting.OneOf("precision", &o.Precision, artifact.Precisions()[0], artifact.Precisions(),
+			"how weights are stored"),
+		setting.Flag("hf", &o.HuggingFace,
+			"write config.json and preprocessor_config.json beside it, in the Hugging Face convention"),
+		setting.Path("test", &o.Test, "",
+			"images to check the file on (default: the run's test images, else its training images)"),
 		setting.Number("images", &o.Images, 200, setting.AtLeast(1), "how many of them, at most"),
-		setting.Optional("near-tie", &o.NearTie, precision.Margin, setting.Within(0, 1, true), "by how much surer the run may have "+
-			"been of its label where the file gives another (default: that of the precision, 0 for float32)"),
+		setting.Optional("near-tie", &o.NearTie, precision.Margin, setting.Within(0, 1, true),
+			"by how much surer the run may have been of its label where the file gives another (default: that of the "+
+				"precision, 0 for float32)"),
 	}, fieldsOf(&o.Device, &o.Features)...)
 }
 
@@ -97,7 +101,7 @@ func Export(ctx context.Context, o ExportOptions, ev event.Events) (_ *ExportRes
 	}
 	files := []artifact.File{{Name: filepath.Base(o.Out), Content: model}}
 	if o.HuggingFace {
-		beside, err := artifact.HuggingFace(r.Classes, r.Environment.Backbone.Preprocess, r.Head.Head.Dim)
+		beside, err := artifact.HuggingFace(r.Classes, r.Environment.Backbone.Preprocess, r.Head.Dim)
 		if err != nil {
 			return done, err
 		}
@@ -132,7 +136,8 @@ func (o *ExportOptions) complete() error {
 		return fault.Config.Errorf("near-tie: in %s every label is the same", o.Precision)
 	}
 	if info, err := os.Stat(o.Out); err == nil && info.IsDir() {
-		return fault.Config.Errorf("out: %s is a folder; name a file, as in %s", o.Out, filepath.Join(o.Out, artifact.ModelFile))
+		return fault.Config.Errorf("out: %s is a folder; name a file, as in %s", o.Out,
+			filepath.Join(o.Out, artifact.ModelFile))
 	}
 	return nil
 }
@@ -145,7 +150,8 @@ func imagesOf(r *run.Finished, named string) (*dataset.Dataset, string, error) {
 		if err != nil {
 			return nil, "", err
 		}
-		sources = slices.DeleteFunc([]string{config.Text("test"), config.Text("train")}, func(s string) bool { return s == "" })
+		sources = slices.DeleteFunc([]string{config.Text("test"), config.Text("train")},
+			func(s string) bool { return s == "" })
 	}
 	var faults []error
 	for _, source := range sources {
@@ -170,22 +176,14 @@ func evenly(d *dataset.Dataset, n int) *dataset.Dataset {
 
 // check compares what a model says with what the run says, by its head on the features of its backbone, as Evaluate
 // does.
-func (o *ExportOptions) check(ctx context.Context, r *run.Finished, model []byte, d *dataset.Dataset, ev event.Events) (classify.Agreement, error) {
+func (o *ExportOptions) check(ctx context.Context, r *run.Finished, model []byte, d *dataset.Dataset,
+	ev event.Events) (classify.Agreement, error) {
 	s, err := reopen(ctx, r, o.Device, o.Features, ev)
 	if err != nil {
 		return classify.Agreement{}, err
 	}
 	defer s.close()
-	set, err := s.features.Ensure(ctx, "test", d, s.views.Test)
-	if err != nil {
-		return classify.Agreement{}, err
-	}
-	gemm, err := s.gemm()
-	if err != nil {
-		return classify.Agreement{}, err
-	}
-	defer gemm.Close()
-	logits, err := s.logits(ctx, r.Head.Head, set, gemm)
+	set, logits, err := s.judge(ctx, r, d)
 	if err != nil {
 		return classify.Agreement{}, err
 	}

@@ -29,24 +29,43 @@ type session struct {
 	events   event.Events
 }
 
-// open makes a backbone ready, with the stores of the views that are wanted.
-func open(ctx context.Context, b backbone.Options, d device.Options, f feature.Options, v Views, ev event.Events) (*session, error) {
-	opened, err := backbone.Open(b, d, ev)
-	if err != nil {
-		return nil, err
+// inputs are what tasks that encode images begin with: which images, and what makes features of them.
+type inputs struct {
+	data     dataset.Sources
+	backbone backbone.Options
+	device   device.Options
+	features feature.Options
+	views    Views
+	seed     uint64 // of what data.Val holds out
+}
+
+// begin reads the lists of images and makes the backbone ready, with the stores of the views that are wanted.
+func begin(ctx context.Context, in inputs, ev event.Events) (*dataset.Sets, *session, error) {
+	if err := in.data.Exist(); err != nil {
+		return nil, nil, err
 	}
-	views := vision.Views(max(v.Train, v.Test))
-	if v.Test > 1 { // what cannot be exported is not begun
-		if _, err := vision.Average(opened.Model, views[:v.Test]); err != nil {
-			return nil, errors.Join(fmt.Errorf("tta: %w, or use --tta=1", err), opened.Close())
+	images, err := in.data.Open(in.seed, ev)
+	if err != nil {
+		return nil, nil, err
+	}
+	b, err := backbone.Open(in.backbone, in.device, ev)
+	if err != nil {
+		return nil, nil, err
+	}
+	views := vision.Views(max(in.views.Train, in.views.Test))
+	if in.views.Test > 1 { // what cannot be exported is not begun
+		if _, err := vision.Average(b.Model, views[:in.views.Test]); err != nil {
+			return nil, nil, errors.Join(fmt.Errorf("tta: %w, or use --tta=1", err), b.Close())
 		}
 	}
-	return with(ctx, opened, d, f, views, v, ev)
+	s, err := with(ctx, b, in.device, in.features, views, in.views, ev)
+	return images, s, err
 }
 
 // reopen makes the backbone of a finished run ready: the part of its model.onnx that computes the embedding of a view,
 // with the feature stores of the original backbone, whose nodes these are.
-func reopen(ctx context.Context, r *run.Finished, d device.Options, f feature.Options, ev event.Events) (*session, error) {
+func reopen(ctx context.Context, r *run.Finished, d device.Options, f feature.Options, ev event.Events) (*session,
+	error) {
 	env := r.Environment
 	x := backbone.Exported{Preprocess: env.Backbone.Preprocess}
 	if err := json.Unmarshal(env.Store.Fields, &x.Key); err != nil {
@@ -74,6 +93,21 @@ func with(ctx context.Context, b *backbone.Backbone, d device.Options, f feature
 
 func (s *session) close() error { return errors.Join(s.features.Close(), s.backbone.Close()) }
 
+// judge is what a finished run says of images: their raw logits [n,C], by its head on the features of its backbone.
+func (s *session) judge(ctx context.Context, r *run.Finished, d *dataset.Dataset) (*feature.Set, []float32, error) {
+	set, err := s.features.Ensure(ctx, "test", d, s.views.Test)
+	if err != nil {
+		return nil, nil, err
+	}
+	gemm, err := s.gemm()
+	if err != nil {
+		return nil, nil, err
+	}
+	defer gemm.Close()
+	z, err := s.logits(ctx, r.Head, set, gemm)
+	return set, z, err
+}
+
 // gemm is the product that heads are multiplied by, where the backbone runs. The caller closes it.
 func (s *session) gemm() (*onnx.Gemm, error) {
 	return onnx.NewGemm(s.device.Threads, onnx.Provider(s.backbone.Session.Provider()))
@@ -97,7 +131,8 @@ func (s *session) encode(ctx context.Context, d *dataset.Sets, trainingIsJudged 
 
 // agreement asks the serialised model about the first most images of a set and compares its answers with the run's
 // logits [n,C] and scaling.
-func (s *session) agreement(ctx context.Context, model []byte, set *feature.Set, most int, logits []float32, scaling calib.Scaling) (
+func (s *session) agreement(ctx context.Context, model []byte, set *feature.Set, most int, logits []float32,
+	scaling calib.Scaling) (
 	classify.Agreement, error) {
 	n, classes := min(most, len(set.Data.Items)), len(set.Data.Classes)
 	d := s.device

@@ -31,7 +31,8 @@ type SweepOptions struct {
 	Features    feature.Options
 	Views       Views
 	Calibration Calibration
-	Training    head.Settings // what heads share where the grid does not say otherwise; its Seed also decides what Data.Val holds out
+	// what heads share where the grid does not say otherwise; its Seed also decides what Data.Val holds out
+	Training head.Settings
 
 	Experiment sweep.Experiment
 	Out        string // the folder of the sweep
@@ -77,11 +78,7 @@ func Sweep(ctx context.Context, o SweepOptions, ev event.Events) (_ *SweepResult
 	for _, key := range o.Experiment.WithoutEffect(o.Training) {
 		ev.Warn("every block of the grid sets this key, so that its value outside the grid has no effect", "key", key)
 	}
-	images, err := o.Data.Open(o.Training.Seed, ev)
-	if err != nil {
-		return nil, err
-	}
-	s, err := open(ctx, o.Backbone, o.Device, o.Features, o.Views, ev)
+	images, s, err := begin(ctx, inputs{o.Data, o.Backbone, o.Device, o.Features, o.Views, o.Training.Seed}, ev)
 	if err != nil {
 		return nil, err
 	}
@@ -129,7 +126,8 @@ func Sweep(ctx context.Context, o SweepOptions, ev event.Events) (_ *SweepResult
 		return nil, err
 	}
 	if summary.Failed() == len(summary.Heads) {
-		return nil, fmt.Errorf("every head failed (%s); the first: %s", run.HeadsFile.Path(dir), summary.Heads[0].Error)
+		return nil, fault.Config.Errorf("every head failed (%s); the first: %s", run.HeadsFile.Path(dir),
+			summary.Heads[0].Error)
 	}
 	return &SweepResult{o.Out, summary}, nil
 }
@@ -144,9 +142,10 @@ func (o *SweepOptions) complete() error {
 	case o.Data.Train == "" || o.Data.Test == "":
 		return fault.Config.Errorf("train, test: a sweep needs both, images to learn from and images to measure on")
 	case o.Experiment.Selection == sweep.SelectVal && o.Data.Val == "":
-		return fault.Config.Errorf("selection: val needs validation images: name them, or a fraction to hold out, with the key val; or select by cv")
+		return fault.Config.Errorf("selection: val needs validation images: name them, or a fraction to hold out, " +
+			"with the key val; or select by cv")
 	}
-	return o.Data.Exist()
+	return nil
 }
 
 // needsFolds says whether heads are judged by out-of-fold logits, for their score or to calibrate.
@@ -173,7 +172,8 @@ func (o *SweepOptions) config() (run.Config, error) {
 // trainer has the features in memory.
 func (o *SweepOptions) trainer(ctx context.Context, s *session, sets *feature.Sets) (*sweep.Trainer, error) {
 	t := &sweep.Trainer{
-		Name: o.Experiment.Name, Selection: o.Experiment.Selection, Method: o.Calibration.Method, Folds: o.Calibration.Folds,
+		Name: o.Experiment.Name, Selection: o.Experiment.Selection, Method: o.Calibration.Method,
+		Folds:   o.Calibration.Folds,
 		Classes: sets.Train.Data.Classes, Version: run.Version(),
 	}
 	hash := sha256.New()

@@ -2,16 +2,20 @@ package engine
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"time"
 
+	"github.com/vitft/vitft/engine/dataset"
 	"github.com/vitft/vitft/engine/event"
 	"github.com/vitft/vitft/engine/fault"
 	"github.com/vitft/vitft/engine/feature"
 	"github.com/vitft/vitft/engine/metric"
 	"github.com/vitft/vitft/engine/run"
 	"github.com/vitft/vitft/head"
+	"github.com/vitft/vitft/onnx"
+	"github.com/vitft/vitft/onnx/vision"
 )
 
 // checkpointEvery is the least time between two checkpoints; short trainings write one at their end or interruption.
@@ -21,9 +25,54 @@ const checkpointEvery = 5 * time.Second
 type training struct {
 	FinetuneOptions
 	*session
-	dir  run.Folder
-	sets *feature.Sets
-	gemm head.Gemm
+	dir      run.Folder
+	config   run.Config
+	env      run.Environment
+	warnings []string
+	sets     *feature.Sets
+	gemm     *onnx.Gemm
+}
+
+// encode says what the run runs with, and sees to the features of its images.
+func (t *training) encode(ctx context.Context, images *dataset.Sets) (err error) {
+	if t.env, err = t.environment(); err != nil {
+		return err
+	}
+	if err := run.EnvironmentFile.Write(t.dir, t.env); err != nil {
+		return err
+	}
+	judged := t.Data.Val == "" && t.Data.Test == "" || t.Calibration.outOfFold(t.Data.Val)
+	t.sets, err = t.session.encode(ctx, images, judged)
+	var skipped []run.Skipped
+	for _, set := range t.sets.All() {
+		for _, u := range set.Unreadable {
+			skipped = append(skipped, run.Skipped{Set: set.Name, Path: u.Path, Reason: u.Reason})
+		}
+	}
+	if skipErr := run.SkippedFile.Write(t.dir, skipped); err == nil {
+		err = skipErr
+	}
+	return err
+}
+
+// environment is what environment.json holds.
+func (s *session) environment() (run.Environment, error) {
+	b, key := s.backbone, s.backbone.Key()
+	fields, err := json.Marshal(key)
+	if err != nil {
+		return run.Environment{}, err
+	}
+	library, _ := onnx.Loaded()
+	env := run.Here()
+	env.Runtime = library
+	env.Provider.Asked, env.Provider.Ran, env.Provider.Note = s.device.Provider, b.Session.Provider(), b.Session.Note()
+	env.Backbone.Name, env.Backbone.SHA256 = b.Name, b.SHA256
+	env.Backbone.Feature, env.Backbone.Preprocess = b.Inspection.Feature, b.Preprocess
+	env.Store.Key, env.Store.Fields = key.Hash(), fields
+	if s.views.Test > 1 {
+		env.TTA = vision.Views(s.views.Test)
+	}
+	return env, nil
 }
 
 // trained is a head, with what makes probabilities of its logits.
@@ -73,8 +122,8 @@ func (t *training) fit(ctx context.Context, data head.Data, s head.Settings) (*h
 		s.Resume, done = &saved.State, saved.State.History
 		begin = begin.Add(-time.Duration(saved.Seconds * float64(time.Second)))
 	}
-	log, err := t.dir.OpenHistory(t.sets.Train.Data.Classes, done)
-	if err != nil {
+	classes := t.sets.Train.Data.Classes
+	if err := t.dir.BeginHistory(classes, done...); err != nil {
 		return nil, 0, err
 	}
 	save := func(state *head.State) error {
@@ -88,7 +137,7 @@ func (t *training) fit(ctx context.Context, data head.Data, s head.Settings) (*h
 	s.Events = head.Events{
 		Warn: func(message string) { t.events.Warn(message) },
 		Epoch: func(e head.Epoch, state *head.State) {
-			err := log.Add(e)
+			err := t.dir.AddEpoch(classes, e)
 			if err == nil && time.Since(last) >= checkpointEvery {
 				err, last = save(state), time.Now()
 			}
@@ -108,7 +157,7 @@ func (t *training) fit(ctx context.Context, data head.Data, s head.Settings) (*h
 	if result != nil {
 		err = errors.Join(err, save(result.State))
 	}
-	if err = errors.Join(err, log.Close()); err != nil {
+	if err != nil {
 		return nil, 0, err
 	}
 	return result.Head, time.Since(begin).Seconds(), nil
@@ -121,8 +170,8 @@ func (t *training) checkpoint(samples int) (*run.Checkpoint, error) {
 		return nil, err
 	}
 	if saved.Key != t.key() || saved.Samples != samples {
-		return nil, fault.Data.Errorf("the images, the backbone or the provider have changed since %s was interrupted; "+
-			"start the run anew without --resume", t.dir)
+		return nil, fault.Data.Errorf("the images, the backbone or the provider have changed since %s was "+
+			"interrupted; start the run anew without --resume", t.dir)
 	}
 	t.events.Info("training goes on", "after epoch", saved.State.Epoch)
 	return saved, nil

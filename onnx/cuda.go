@@ -46,8 +46,8 @@ var faults = []struct {
 		"this ONNX Runtime library is built without CUDA", gpuBuild},
 	{[]string{"driver version is insufficient", "cuda failure 35:"},
 		"the NVIDIA driver is missing or too old for this library's CUDA",
-		"install a driver for that CUDA version (nvidia-smi shows the one that the present driver can), or take a library " +
-			"built for an older CUDA (scripts/runtime.sh --gpu --cuda 12)"},
+		"install a driver for that CUDA version (nvidia-smi shows the one that the present driver can), or take a " +
+			"library built for an older CUDA (scripts/runtime.sh --gpu --cuda 12)"},
 	{[]string{"no cuda-capable device", "cuda failure 100:"}, "no CUDA device is visible",
 		"check nvidia-smi and CUDA_VISIBLE_DEVICES (in a container, --gpus all), or use the provider cpu"},
 	{[]string{"invalid device ordinal", "invalid device id"}, "there is no such CUDA device",

@@ -27,8 +27,8 @@ import (
 // not pay for are computed on the CPU, just as with the provider CPU; [Gemm.OnDevice] decides, by default from the
 // shape and the number of threads.
 type Gemm struct {
-	// OnDevice reports whether the product of an m×k and a k×n matrix is computed on CUDA, when that is the provider. It
-	// may be replaced before the first product.
+	// OnDevice reports whether the product of an m×k and a k×n matrix is computed on CUDA, when that is the provider.
+	// It may be replaced before the first product.
 	OnDevice func(m, n, k int) bool
 
 	provider Provider
@@ -115,7 +115,8 @@ func (g *Gemm) Mul(transA, transB bool, m, n, k int, a, b, c []float32) error {
 		*buffer = cut(*buffer, a[:m*k], m, from, to)
 		return mul(s, transA, transB, to-from, n, k, *buffer, b, c[from*n:])
 	}
-	// Parts go to whoever is ready: a goroutine that the machine starts late finds nothing left, and nobody waits for it.
+	// Parts go to whoever is ready: a goroutine that the machine starts late finds nothing left, and nobody waits for
+	// it.
 	var next atomic.Int32
 	var done sync.WaitGroup
 	done.Add(parts)

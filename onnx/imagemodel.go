@@ -38,7 +38,8 @@ type paddedBatch struct {
 
 var (
 	// batchVariant lists the operators whose results for one image depend on the batch.
-	batchVariant = []string{"DynamicQuantizeLinear", "DynamicQuantizeMatMul", "MatMulIntegerToFloat", "DequantizeLinear",
+	batchVariant = []string{"DynamicQuantizeLinear", "DynamicQuantizeMatMul", "MatMulIntegerToFloat",
+		"DequantizeLinear",
 		"MatMulNBits", "MatMulBnb4"}
 	// means lists the operators that may sum a batch of one in another order.
 	means = []string{"ReduceMean", "ReduceSum", "GlobalAveragePool"}
@@ -65,7 +66,8 @@ func NewImageModel(model []byte, o SessionOptions) (*ImageModel, error) {
 		m.widths = append(m.widths, int(v.Shape[1]))
 	}
 	if !fixed {
-		return nil, fmt.Errorf("%w: input %v, outputs %v: only the batch may be dynamic", graph.ErrModel, in, sig.Outputs)
+		return nil, fmt.Errorf("%w: input %v, outputs %v: only the batch may be dynamic", graph.ErrModel, in,
+			sig.Outputs)
 	}
 	if m.session, err = newSession(model, o, m.try); err != nil {
 		return nil, err

@@ -55,7 +55,8 @@ func Find(explicit string) (Library, error) {
 		return *last.Library, nil
 	}
 	var b strings.Builder
-	fmt.Fprintf(&b, "no ONNX Runtime library with API level %d or later (version 1.%d or later); tried:", MinAPI, MinAPI)
+	fmt.Fprintf(&b, "no ONNX Runtime library with API level %d or later (version 1.%d or later); tried:", MinAPI,
+		MinAPI)
 	for _, c := range tried {
 		fmt.Fprintf(&b, "\n  %s", c.Source)
 		if c.Path != "" {
@@ -111,7 +112,8 @@ func systemFolders() []string {
 	env, dirs := "DYLD_LIBRARY_PATH", []string{"/opt/homebrew/lib", "/usr/local/lib", "/usr/lib"}
 	if runtime.GOOS != "darwin" {
 		triple := map[string]string{"amd64": "x86_64-linux-gnu", "arm64": "aarch64-linux-gnu"}[runtime.GOARCH]
-		env, dirs = "LD_LIBRARY_PATH", []string{"/usr/local/lib", filepath.Join("/usr/lib", triple), "/usr/lib64", "/usr/lib"}
+		env, dirs = "LD_LIBRARY_PATH",
+			[]string{"/usr/local/lib", filepath.Join("/usr/lib", triple), "/usr/lib64", "/usr/lib"}
 	}
 	return append(filepath.SplitList(os.Getenv(env)), dirs...)
 }

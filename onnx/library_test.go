@@ -133,7 +133,8 @@ func TestFindOrder(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 	// One that is too old is passed over, and said.
-	name := map[string]string{"linux": "libonnxruntime.so.1.17.1", "darwin": "libonnxruntime.1.17.1.dylib"}[runtime.GOOS]
+	name := map[string]string{"linux": "libonnxruntime.so.1.17.1",
+		"darwin": "libonnxruntime.1.17.1.dylib"}[runtime.GOOS]
 	old := filepath.Join(cache, "vitft", "lib", name)
 	if err := os.MkdirAll(filepath.Dir(old), 0o700); err != nil {
 		t.Fatal(err)

@@ -83,8 +83,9 @@ func TestNvidiaCure(t *testing.T) {
 		names      []string
 		want       string
 	}{
-		{"/opt/ort", "13", all, "pip install --target /opt/ort nvidia-cublas==13.* nvidia-curand nvidia-cuda-runtime==13.* " +
-			"nvidia-cudnn-cu13==9.*; " + driverFix},
+		{"/opt/ort", "13", all,
+			"pip install --target /opt/ort nvidia-cublas==13.* nvidia-curand nvidia-cuda-runtime==13.* " +
+				"nvidia-cudnn-cu13==9.*; " + driverFix},
 		{"/v/lib/python3.12/site-packages/onnxruntime/capi", "12", []string{"libcufft.so.11", "libcublas.so.12"},
 			"pip install nvidia-cufft-cu12 nvidia-cublas-cu12==12.*"},
 		{"/opt/ort", "13", []string{driver}, driverFix},

@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/vitft/vitft/internal/testkit"
 	"github.com/vitft/vitft/onnx/graph"
 	"github.com/vitft/vitft/onnx/vision"
 )
@@ -35,15 +36,7 @@ func needRuntime(t testing.TB) Library {
 // sharedModel returns the backbone of the real ViT-Tiny, or skips the test.
 func sharedModel(t testing.TB) *graph.Model {
 	t.Helper()
-	dir := os.Getenv("VITFT_SHARED")
-	if dir == "" {
-		dir = "../../shared"
-	}
-	path := filepath.Join(dir, "models", "vit_tiny_patch16_224.onnx")
-	if _, err := os.Stat(path); err != nil {
-		t.Skipf("the shared ViT-Tiny is not here: %v", err)
-	}
-	m, err := graph.Read(path)
+	m, err := graph.Read(testkit.Model(t))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -187,7 +180,8 @@ func checkInvariance(t *testing.T, model []byte, image, total int, batches []int
 				}
 				for i := range n * e.Dim() {
 					if math.Float32bits(got[i]) != math.Float32bits(want[at*e.Dim()+i]) {
-						t.Fatalf("threads %d, batch %d, image %d: %v, want %v", threads, n, at+i/e.Dim(), got[i], want[at*e.Dim()+i])
+						t.Fatalf("threads %d, batch %d, image %d: %v, want %v", threads, n, at+i/e.Dim(), got[i],
+							want[at*e.Dim()+i])
 					}
 				}
 			}
@@ -260,9 +254,13 @@ func TestAppendHead(t *testing.T) {
 					n = 2
 				}
 				p, z, x := make([]float32, n*classes), make([]float32, n*classes), make([]float32, n*dim)
-				rows := func(d []float32, cols int) Tensor { return Tensor{Shape: []int64{int64(n), int64(cols)}, Data: d} }
+				rows := func(d []float32, cols int) Tensor {
+					return Tensor{Shape: []int64{int64(n), int64(cols)},
+						Data: d}
+				}
 				in := Tensor{Shape: []int64{int64(n), 3, 16, 16}, Data: fixturePixels(n)}
-				if err := s.Run(t.Context(), []Tensor{in}, []Tensor{rows(p, classes), rows(z, classes), rows(x, dim)}); err != nil {
+				if err := s.Run(t.Context(), []Tensor{in},
+					[]Tensor{rows(p, classes), rows(z, classes), rows(x, dim)}); err != nil {
 					t.Fatal(err)
 				}
 				for i := range n {

@@ -29,24 +29,31 @@ func TestCUDAError(t *testing.T) {
 		missing, fix string
 	}{
 		{"CUDA execution provider is not enabled in this build. ", nil, "built without CUDA", "runtime.sh --gpu"},
-		{load + "libonnxruntime_providers_cuda.so with error: libcublasLt.so.13: cannot open shared object file: No such " +
+		{load + "libonnxruntime_providers_cuda.so with error: libcublasLt.so.13: cannot open shared object " +
+			"file: No such " +
 			"file or directory",
 			[]string{"libcublasLt.so.13", "libcudart.so.13", "libcuda.so.1"},
 			"libcublasLt.so.13, libcudart.so.13 and libcuda.so.1 are missing", "NVIDIA driver"},
-		{load + "libonnxruntime_providers_cuda.so with error: libnvJitLink.so.13: cannot open shared object file: No such " +
-			"file or directory", nil, "libnvJitLink.so.13 is missing", "LD_LIBRARY_PATH"},
-		{load + "libonnxruntime_providers_cuda.so with error: libcuda.so.1: cannot open shared object file: No such file " +
+		{load + "libonnxruntime_providers_cuda.so with error: libnvJitLink.so.13: cannot open shared object file: No " +
+			"such file or directory", nil, "libnvJitLink.so.13 is missing", "LD_LIBRARY_PATH"},
+		{load + "libonnxruntime_providers_cuda.so with error: libcuda.so.1: cannot open shared object file: No " +
+			"such file " +
 			"or directory", []string{driver}, "libcuda.so.1 is missing", "install the NVIDIA driver"},
-		{load + "libonnxruntime_providers_shared.so with error: /opt/ort/libonnxruntime_providers_shared.so: cannot open " +
+		{load + "libonnxruntime_providers_shared.so with error: /opt/ort/libonnxruntime_providers_shared.so: " +
+			"cannot open " +
 			"shared object file: No such file or directory", nil, "libonnxruntime_providers_shared.so is not beside",
 			LibraryEnv},
-		{load + "libonnxruntime_providers_cuda.so with error: /usr/lib/libcublas.so.11: symbol free_gemm_select version " +
-			"libcublasLt.so.11 not defined in file libcublasLt.so.11 with link time reference", nil, "do not fit together",
+		{load + "libonnxruntime_providers_cuda.so with error: /usr/lib/libcublas.so.11: symbol free_gemm_select " +
+			"version " +
+			"libcublasLt.so.11 not defined in file libcublasLt.so.11 with link time reference", nil,
+			"do not fit together",
 			"one CUDA version"},
 		{call + "CUDA failure 35: CUDA driver version is insufficient for CUDA runtime version ; GPU=-1 ; " +
-			"hostname=c4327188c000000 ; file=/onnxruntime_src/onnxruntime/core/providers/cuda/cuda_execution_provider.cc ; " +
-			"line=336 ; expr=cudaSetDevice(info_.device_id); ", nil, "driver is missing or too old", "nvidia-smi"},
-		{call + "CUDA failure 35: CUDA driver version is insufficient for CUDA runtime version ; GPU=-1", []string{driver},
+			"hostname=c4327188c000000 ; " +
+			"file=/onnxruntime_src/onnxruntime/core/providers/cuda/cuda_execution_provider.cc " +
+			"; line=336 ; expr=cudaSetDevice(info_.device_id); ", nil, "driver is missing or too old", "nvidia-smi"},
+		{call + "CUDA failure 35: CUDA driver version is insufficient for CUDA runtime version ; GPU=-1",
+			[]string{driver},
 			"libcuda.so.1 is missing", "install the NVIDIA driver"},
 		{`FromProviderOptions(const onnxruntime::ProviderOptions&) [ONNXRuntimeError] : 1 : FAIL : ` +
 			`provider_options_utils.h:151 Parse Failed to parse provider option "device_id": CUDA failure 100: no ` +
@@ -56,9 +63,11 @@ func TestCUDAError(t *testing.T) {
 		{call + "CUDA failure 802: system not yet initialized ; GPU=-1", nil, "not initialised", "fabric manager"},
 		{call + "CUDA failure 803: system has unsupported display driver / cuda driver combination ; GPU=-1", nil,
 			"different versions", "reboot"},
-		{node + "CUDA error cudaErrorNoKernelImageForDevice:no kernel image is available for execution on the device", nil,
+		{node + "CUDA error cudaErrorNoKernelImageForDevice:no kernel image is available for execution on the device",
+			nil,
 			"no code for this GPU", "compute capability"},
-		{node + "cuDNN is not available. Install cuDNN, update the system library search path, or set enable_cudnn=0 to " +
+		{node + "cuDNN is not available. Install cuDNN, update the system library search path, or set " +
+			"enable_cudnn=0 to " +
 			"force native CUDA paths where available.", nil, "libcudnn.so.9", "CUDA"},
 		{call + "CUDNN failure 1: CUDNN_STATUS_NOT_INITIALIZED ; GPU=0 ; line=52 ; expr=cudnnCreate(&cudnn_handle_); ",
 			nil, "cuDNN does not start", "one version"},
@@ -71,7 +80,8 @@ func TestCUDAError(t *testing.T) {
 		{call + "CUDA failure 999: unknown error ; GPU=-1", nil, "CUDA does not start", "cpu"},
 	} {
 		err := cudaError(errors.New(x.said), x.gone)
-		if !errors.Is(err, ErrRuntime) || !strings.Contains(err.Missing, x.missing) || !strings.Contains(err.Fix, x.fix) ||
+		if !errors.Is(err, ErrRuntime) || !strings.Contains(err.Missing, x.missing) ||
+			!strings.Contains(err.Fix, x.fix) ||
 			!contains(err, x.said) {
 			t.Errorf("%q: %v", x.said, err)
 		}
@@ -100,7 +110,8 @@ func TestProvidersWithoutCUDA(t *testing.T) {
 		t.Fatal(err)
 	}
 	model, _ := backbone(t, m, vision.FeatureChoice{})
-	if _, err := NewEncoder(model, SessionOptions{Provider: CUDA}); !errors.Is(err, ErrRuntime) || !contains(err, "cuda") {
+	if _, err := NewEncoder(model, SessionOptions{Provider: CUDA}); !errors.Is(err, ErrRuntime) ||
+		!contains(err, "cuda") {
 		t.Errorf("cuda: %v", err)
 	}
 	if _, err := NewGemm(1, CUDA); !errors.Is(err, ErrRuntime) {
@@ -151,7 +162,8 @@ func TestKeepSignals(t *testing.T) {
 	if err := replace("during.so", "handler")(); err != nil {
 		t.Fatal(err)
 	}
-	if err := keepSignals(func() error { repairSignals(); return nil }); err != nil { // it does not wait for itself either
+	// it does not wait for itself either
+	if err := keepSignals(func() error { repairSignals(); return nil }); err != nil {
 		t.Fatal(err)
 	}
 	repairSignals()

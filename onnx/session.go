@@ -99,7 +99,8 @@ func (s *Session) open(model []byte, o SessionOptions, p Provider, try func(*Ses
 				return err
 			}
 			if err := create(); err != nil {
-				if strings.Contains(strings.ToLower(err.Error()), "cud") { // CUDA, cuDNN, cuBLAS; else the model is at fault
+				// CUDA, cuDNN, cuBLAS; else the model is at fault
+				if strings.Contains(strings.ToLower(err.Error()), "cud") {
 					return cudaError(err, nvidia.load())
 				}
 				return err
@@ -135,8 +136,8 @@ func configure(options *ort.SessionOptions, o SessionOptions) error {
 	if err := options.SetIntraOpNumThreads(threads); err != nil {
 		return fmt.Errorf("%w: %d threads: %v", ErrRuntime, threads, err)
 	}
-	// Threads that wait for work by spinning take the cores that decode the next images: with both cores of a machine in
-	// use, BenchmarkSession and BenchmarkGemm ran 1.1 to 2 times as fast without.
+	// Threads that wait for work by spinning take the cores that decode the next images: with both cores of a machine
+	// in use, BenchmarkSession and BenchmarkGemm ran 1.1 to 2 times as fast without.
 	if err := options.AddSessionConfigEntry("session.intra_op.allow_spinning", "0"); err != nil {
 		return fmt.Errorf("%w: %v", ErrRuntime, err)
 	}

@@ -60,7 +60,8 @@ func look(v vision.View, pixels []float32, n, h, w int) []float32 {
 				sum := 0.0
 				for ky := int(math.Floor(sy)) - 1; ky <= int(math.Floor(sy))+2; ky++ {
 					for kx := int(math.Floor(sx)) - 1; kx <= int(math.Floor(sx))+2; kx++ {
-						sum += keys(sy-float64(ky)) * keys(sx-float64(kx)) * float64(in[min(max(ky, 0), h-1)*w+min(max(kx, 0), w-1)])
+						sum += keys(sy-float64(ky)) * keys(sx-float64(kx)) * float64(in[min(max(ky, 0),
+							h-1)*w+min(max(kx, 0), w-1)])
 					}
 				}
 				out[plane*h*w+y*w+x] = float32(sum)
@@ -158,7 +159,8 @@ func TestSingleUndoesAverage(t *testing.T) {
 					t.Fatal(err)
 				}
 				dim := want.Dim()
-				if err := vision.AppendHead(outer, vision.Head{Classes: 2, Weight: make([]float32, 2*dim)}); err != nil {
+				if err := vision.AppendHead(outer,
+					vision.Head{Classes: 2, Weight: make([]float32, 2*dim)}); err != nil {
 					t.Fatal(err)
 				}
 				back := vision.Single(outer)
@@ -171,7 +173,8 @@ func TestSingleUndoesAverage(t *testing.T) {
 				got := newEncoder(t, serialised(t, back, nil), SessionOptions{Provider: CPU})
 				pixels := randoms(1, 2*want.pixels)
 				a, b := make([]float32, 2*dim), make([]float32, 2*dim)
-				if err := errors.Join(want.Run(t.Context(), pixels, 2, a), got.Run(t.Context(), pixels, 2, b)); err != nil {
+				if err := errors.Join(want.Run(t.Context(), pixels, 2, a),
+					got.Run(t.Context(), pixels, 2, b)); err != nil {
 					t.Fatal(err)
 				}
 				for i := range a {

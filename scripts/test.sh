@@ -27,7 +27,7 @@ go test -timeout 40m ./...
 step 'examples of programs that embed it'
 (cd examples/service && go vet . && go test .)
 step 'race detector on what runs concurrently'
-go test -race -timeout 20m -short -run 'Classifier|Queue' ./engine
+go test -race -timeout 20m -short ./engine/classify
 go test -race -timeout 20m -short ./models ./vit ./onnx ./engine/feature/... ./engine/dataset ./engine/serve
 step 'a short fuzz of each parser'
 for dir in $(git grep -l '^func Fuzz' -- '*_test.go' | xargs -n1 dirname | sort -u); do

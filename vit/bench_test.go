@@ -6,24 +6,17 @@ import (
 	"image"
 	"image/jpeg"
 	"image/png"
-	"os"
-	"path/filepath"
 	"testing"
 
 	"golang.org/x/image/draw"
+
+	"github.com/vitft/vitft/internal/testkit"
 )
 
-// benchmarkPhoto is a photo as image/jpeg decodes it: a sanity photo, or a fixture where there are none.
+// benchmarkPhoto is a sanity photo as image/jpeg decodes it.
 func benchmarkPhoto(b *testing.B) image.Image {
-	shared := os.Getenv("VITFT_SHARED")
-	if shared == "" {
-		shared = filepath.Join("..", "..", "shared")
-	}
-	data, err := os.ReadFile(filepath.Join(shared, "data", "imagenet_sanity20", "n02701002_ambulance.JPEG"))
-	if err != nil {
-		b.Logf("no sanity photo, a fixture instead: %v", err)
-		data, _ = fixture(b, "420-64x48.jpg")
-	}
+	b.Helper()
+	data := testkit.ReadFile(b, testkit.Shared(b, "data", "imagenet_sanity20", "n02701002_ambulance.JPEG"))
 	m, err := jpeg.Decode(bytes.NewReader(data))
 	if err != nil {
 		b.Fatal(err)

@@ -187,7 +187,8 @@ func familyOf(name string) (family, error) {
 	}
 	f, ok := hfFamilies[short]
 	if !ok {
-		return f, fmt.Errorf("processor %q is not supported; ViT, DeiT, Beit, CLIP, Siglip, Bit, DINOv3ViT, ConvNext and "+
+		return f, fmt.Errorf("processor %q is not supported; ViT, DeiT, Beit, CLIP, Siglip, Bit, DINOv3ViT, "+
+			"ConvNext and "+
 			"timm are", name)
 	}
 	return f, nil

@@ -13,6 +13,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/vitft/vitft/internal/testkit"
 )
 
 // levels is a Preprocess whose output is 8-bit levels, up to float rounding.
@@ -142,14 +144,7 @@ func TestGeometry(t *testing.T) {
 
 // The sanity photos, decoded and preprocessed, are Pillow's.
 func TestPhotosEqualPillow(t *testing.T) {
-	shared := os.Getenv("VITFT_SHARED")
-	if shared == "" {
-		shared = filepath.Join("..", "..", "shared")
-	}
-	folder := filepath.Join(shared, "data", "imagenet_sanity20")
-	if _, err := os.Stat(folder); err != nil {
-		t.Skip("the sanity photos are not here: ", err)
-	}
+	folder := testkit.Shared(t, "data", "imagenet_sanity20")
 	type samples struct {
 		Mean    [3]float64
 		Samples [][5]int

@@ -6,9 +6,7 @@ import (
 	"context"
 	"encoding/csv"
 	"encoding/json"
-	"github.com/vitft/vitft/internal/testkit/ort"
 	"io"
-	"io/fs"
 	"math"
 	"net/http"
 	"os"
@@ -21,6 +19,8 @@ import (
 
 	"github.com/vitft/vitft/engine/classify"
 	"github.com/vitft/vitft/engine/device"
+	"github.com/vitft/vitft/internal/testkit"
+	"github.com/vitft/vitft/internal/testkit/ort"
 )
 
 // said is what one way of asking says of an image.
@@ -29,39 +29,24 @@ type said struct {
 	confidence float64
 }
 
-// TestAllWaysAgree trains on Caltech-101 with a real ViT and asks about the test
-// photos in every way there is: the run itself, evaluate, predict, the Go API,
-// the HTTP server, the exported file in Python's ONNX Runtime with Pillow. All
-// of them must name the same class for every photo, with the same probability
-// up to 1e-4. In CI on a part of the photos; with VITFT_ALL_PHOTOS=1 on all.
+// TestAllWaysAgree trains on Caltech-101 with a real ViT and asks about the test photos in every way there is: the run
+// itself, evaluate, predict, the Go API, the HTTP server, the exported file in Python's ONNX Runtime with Pillow. All
+// of them must name the same class for every photo, with the same probability up to 1e-4. In CI on a part of the
+// photos; with VITFT_ALL_PHOTOS=1 on all.
 func TestAllWaysAgree(t *testing.T) {
 	if testing.Short() {
 		t.Skip("encodes 100 photos, and half of them five times more")
 	}
 	ort.Need(t)
-	shared := os.Getenv("VITFT_SHARED")
-	if shared == "" {
-		shared = filepath.Join("..", "..", "..", "shared")
-	}
-	backbone := filepath.Join(shared, "models", "vit_tiny_patch16_224.onnx")
-	if _, err := os.Stat(backbone); err != nil {
-		t.Skipf("real data are missing: %v (set VITFT_SHARED to the folder that has them)", err)
-	}
-	work := t.TempDir()
-	data := os.Getenv("VITFT_DATA")
-	if data == "" {
-		data = filepath.Join(work, "data")
-		if out, err := exec.Command(filepath.Join(shared, "unpack"), data).CombinedOutput(); err != nil {
-			t.Fatalf("unpack: %v\n%s", err, out)
-		}
-	}
-	train, test := filepath.Join(data, "caltech101", "train"), filepath.Join(data, "caltech101", "test")
+	backbone, work := testkit.Model(t), t.TempDir()
+	train, test := testkit.Unpacked(t, "caltech101", "train"), testkit.Unpacked(t, "caltech101", "test")
 	cache := os.Getenv("VITFT_CACHE")
 	if cache == "" {
 		cache = filepath.Join(work, "cache")
 	}
 	if os.Getenv("VITFT_ALL_PHOTOS") == "" {
-		train, test = some(t, train, 12, 4), some(t, test, 12, 4)
+		four := func(int) int { return 4 }
+		train, test = testkit.Manifest(t, train, 12, four), testkit.Manifest(t, test, 12, four)
 	}
 	run, model := filepath.Join(work, "run"), filepath.Join(work, "model.onnx")
 	must := func(t *testing.T, args ...string) string {
@@ -72,7 +57,8 @@ func TestAllWaysAgree(t *testing.T) {
 		}
 		return stdout
 	}
-	must(t, "finetune", "--backbone", backbone, "--train", train, "--test", test, "--out", run, "--cache", cache, "--calibration", "temperature", "--folds", "2")
+	must(t, "finetune", "--backbone", backbone, "--train", train, "--test", test, "--out", run, "--cache", cache,
+		"--calibration", "temperature", "--folds", "2")
 	must(t, "export", "--run", run, "--out", model, "--images", "50", "--cache", cache)
 
 	want := fromCSV(t, filepath.Join(run, "predictions.csv"))
@@ -85,7 +71,8 @@ func TestAllWaysAgree(t *testing.T) {
 	ways := map[string]func(t *testing.T) map[string]said{
 		"evaluate": func(t *testing.T) map[string]said {
 			out := filepath.Join(work, "evaluated.csv")
-			must(t, "evaluate", "--run", run, "--test", test, "--out", out, "--cache", filepath.Join(work, "empty cache"))
+			must(t, "evaluate", "--run", run, "--test", test, "--out", out,
+				"--cache", filepath.Join(work, "empty cache"))
 			return fromCSV(t, out)
 		},
 		"predict": func(t *testing.T) map[string]said {
@@ -115,34 +102,6 @@ func TestAllWaysAgree(t *testing.T) {
 			t.Logf("%d labels are the run's; probabilities differ by at most %.1e", len(got), far)
 		})
 	}
-}
-
-// some writes a manifest of a few images of a few classes.
-func some(t *testing.T, source string, classes, images int) string {
-	t.Helper()
-	folders, err := os.ReadDir(source)
-	if err != nil {
-		t.Fatal(err)
-	}
-	text := "path,label\n"
-	for _, f := range folders[:classes] {
-		files, err := fs.Glob(os.DirFS(source), f.Name()+"/*")
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, file := range files[:images] {
-			path, err := filepath.Abs(filepath.Join(source, file))
-			if err != nil {
-				t.Fatal(err)
-			}
-			text += path + "," + f.Name() + "\n"
-		}
-	}
-	path := filepath.Join(t.TempDir(), "some.csv")
-	if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
-		t.Fatal(err)
-	}
-	return path
 }
 
 func fromCSV(t *testing.T, path string) map[string]said {
@@ -178,11 +137,7 @@ func fromClassifier(t *testing.T, model string, paths []string) map[string]said 
 	for batch := range slices.Chunk(paths, 50) {
 		var encoded [][]byte
 		for _, path := range batch {
-			text, err := os.ReadFile(path)
-			if err != nil {
-				t.Fatal(err)
-			}
-			encoded = append(encoded, text)
+			encoded = append(encoded, testkit.ReadFile(t, path))
 		}
 		results, err := c.ClassifyBatch(t.Context(), encoded)
 		if err != nil {
@@ -239,7 +194,8 @@ func serving(t *testing.T, args ...string) (url string, stop func() (code int, s
 	r, w := io.Pipe()
 	ended := make(chan int, 1)
 	go func() {
-		ended <- execute(ctx, append([]string{"serve", "--addr", "127.0.0.1:0", "--provider", "cpu", "--log-format", "json", "--drain", "0s"}, args...), io.Discard, w)
+		serve := []string{"serve", "--addr=127.0.0.1:0", "--provider=cpu", "--log-format=json", "--drain=0s"}
+		ended <- execute(ctx, append(serve, args...), io.Discard, w)
 		w.Close()
 	}()
 	found, log := make(chan string, 1), make(chan string, 1)
@@ -274,7 +230,8 @@ func fromPython(t *testing.T, model string, paths []string) map[string]said {
 		t.Skip("VITFT_PYTHON names no Python with onnxruntime, numpy and Pillow (scripts/python.sh makes one)")
 	}
 	var stderr bytes.Buffer
-	cmd := exec.Command(python, append([]string{filepath.Join("..", "..", "engine", "testdata", "classify.py"), "metadata", model}, paths...)...)
+	script := filepath.Join("..", "..", "engine", "testdata", "classify.py")
+	cmd := exec.Command(python, append([]string{script, "metadata", model}, paths...)...)
 	cmd.Stderr = &stderr
 	text, err := cmd.Output()
 	if err != nil {

@@ -50,7 +50,8 @@ func TestDoctorSurvives(t *testing.T) {
 		t.Fatalf("%+v", d)
 	}
 	for _, p := range d.Providers {
-		if p.Works || !strings.Contains(p.Missing, "ended with") || !strings.HasPrefix(p.Detail, "Unable to load any of {libcudnn_graph.so.9}; SIGABRT") || strings.Contains(p.Detail, "goroutine") {
+		if p.Works || !strings.Contains(p.Missing, "ended with") || !strings.HasPrefix(p.Detail,
+			"Unable to load any of {libcudnn_graph.so.9}; SIGABRT") || strings.Contains(p.Detail, "goroutine") {
 			t.Errorf("%+v", p)
 		}
 	}

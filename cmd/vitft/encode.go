@@ -11,15 +11,16 @@ func (a *app) encodeCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "encode --train IMAGES [--test IMAGES]",
 		Short: "Images + backbone → feature store, no training",
-		Long: "encode fills the feature store that finetune reads. What is stored already is not encoded again,\n" +
-			"so several machines or processes can share a cache folder, each with its own --shard.",
-		Example: "  vitft encode --backbone vit_b16.onnx --train train.csv --test test.csv\n" +
-			"  vitft encode --train photos --shard 1/4",
+		Long: `encode fills the feature store that finetune reads. What is stored already is not encoded again,
+so several machines or processes can share a cache folder, each with its own --shard.`,
+		Example: `  vitft encode --backbone vit_b16.onnx --train train.csv --test test.csv
+  vitft encode --train photos --shard 1/4`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			result, err := engine.Encode(cmd.Context(), o, a.events())
 			for _, r := range result.Sets {
-				if err := a.printf("%s: %d images, %d encoded now, %d from the store, %d unreadable, %.1f images/s, views of each: %d\n",
+				if err := a.printf("%s: %d images, %d encoded now, %d from the store, %d unreadable, %.1f images/s, "+
+					"views of each: %d\n",
 					r.What, r.Images, r.Encoded, r.Cached, r.Unreadable, r.Rate(), r.Views); err != nil {
 					return err
 				}

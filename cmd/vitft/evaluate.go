@@ -12,7 +12,7 @@ func (a *app) evaluateCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:     "evaluate --run RUN --test IMAGES [--json] [--out FILE.csv]",
 		Short:   "The metrics of a run on another set of images",
-		Example: "  vitft evaluate --run run --test photos/new --json",
+		Example: `  vitft evaluate --run run --test photos/new --json`,
 		Args:    noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			result, err := engine.Evaluate(cmd.Context(), o, a.events())

@@ -14,11 +14,12 @@ func (a *app) exportCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "export --run RUN --out model.onnx",
 		Short: "A run as one ONNX file, encoder + head + softmax, checked against the run",
-		Long: "export writes the classifier of a run as one file that needs no other, with class names and preprocessing in\n" +
-			"its metadata. First it runs the file on images of the run, and refuses if a label differs or a probability\n" +
-			"by more than 1e-4; with weights in float16 or int8 labels may differ where the run itself was in doubt.",
-		Example: "  vitft export --run run --out flowers.onnx\n  vitft export --run run --out web/model.onnx --precision float16 --hf",
-		Args:    noArgs,
+		Long: `export writes the classifier of a run as one file that needs no other, with class names and preprocessing
+in its metadata. First it runs the file on images of the run, and refuses if a label differs or a probability
+by more than 1e-4; with weights in float16 or int8 labels may differ where the run itself was in doubt.`,
+		Example: `  vitft export --run run --out flowers.onnx
+  vitft export --run run --out web/model.onnx --precision float16 --hf`,
+		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			done, err := engine.Export(cmd.Context(), o, a.events())
 			if done == nil {
@@ -41,7 +42,8 @@ func exported(done *engine.ExportResult, written bool) string {
 	if written {
 		fmt.Fprintf(&b, "written      %s\n", strings.Join(done.Files, ", "))
 	}
-	fmt.Fprintf(&b, "size         %.1f MB, %.1f M weights converted\n", float64(done.Bytes)/1e6, float64(done.Converted)/1e6)
+	fmt.Fprintf(&b, "size         %.1f MB, %.1f M weights converted\n", float64(done.Bytes)/1e6,
+		float64(done.Converted)/1e6)
 	fmt.Fprintf(&b, "checked on   %d images of %s\n", g.Images, done.Checked)
 	fmt.Fprintf(&b, "same label   %d\n", g.Same)
 	if g.Same < g.Images {

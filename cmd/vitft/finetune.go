@@ -11,12 +11,12 @@ func (a *app) finetuneCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "finetune --train IMAGES [--test IMAGES] [--out RUN]",
 		Short: "Images + backbone → run folder with a trained head",
-		Long: "finetune encodes the images once with the frozen backbone, trains a head on the features\n" +
-			"and writes a run folder: model.onnx, metrics.json, predictions.csv, kappa.csv, history.jsonl and\n" +
-			"config.yaml, which reproduces the run. Ctrl-C saves the state; --resume goes on from it.",
-		Example: "  vitft finetune --train photos/train --test photos/test --out run\n" +
-			"  vitft finetune --backbone vit_b16.onnx --train train.csv --val 0.1 --loss ce --out run-ce\n" +
-			"  vitft finetune --config run/config.yaml --out again",
+		Long: `finetune encodes the images once with the frozen backbone, trains a head on the features
+and writes a run folder: model.onnx, metrics.json, predictions.csv, kappa.csv, history.jsonl and
+config.yaml, which reproduces the run. Ctrl-C saves the state; --resume goes on from it.`,
+		Example: `  vitft finetune --train photos/train --test photos/test --out run
+  vitft finetune --backbone vit_b16.onnx --train train.csv --val 0.1 --loss ce --out run-ce
+  vitft finetune --config run/config.yaml --out again`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			ev := a.events()

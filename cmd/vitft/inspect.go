@@ -15,10 +15,11 @@ func (a *app) inspectCommand() *cobra.Command {
 	var o backbone.Options
 	var json bool
 	cmd := &cobra.Command{
-		Use:     "inspect MODEL.onnx [--json]",
-		Short:   "What an ONNX file is, and what would be used of it and why",
-		Example: "  vitft inspect vit_b16.onnx\n  vitft inspect vit_b16.onnx --feature cls+mean --json",
-		Args:    cobra.ExactArgs(1),
+		Use:   "inspect MODEL.onnx [--json]",
+		Short: "What an ONNX file is, and what would be used of it and why",
+		Example: `  vitft inspect vit_b16.onnx
+  vitft inspect vit_b16.onnx --feature cls+mean --json`,
+		Args: cobra.ExactArgs(1),
 		RunE: func(_ *cobra.Command, args []string) error {
 			o.Name = args[0]
 			found, err := backbone.Inspect(o)
@@ -62,7 +63,8 @@ func inspected(r *backbone.Report) string {
 		line("feature", "%s %v, pooling %s, D = %d", f.Tensor, f.Shape, f.Pooling, f.Dim)
 	}
 	if p := r.Preprocess; p != nil {
-		line("preprocess", "%d×%d, resize %s, %s, mean %v, std %v", p.Width, p.Height, p.Resize, p.Interpolation, p.Mean, p.Std)
+		line("preprocess", "%d×%d, resize %s, %s, mean %v, std %v", p.Width, p.Height, p.Resize, p.Interpolation,
+			p.Mean, p.Std)
 		line("", "from %s", r.PreprocessFrom)
 	}
 	for _, why := range r.Reasons {

@@ -13,6 +13,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/vitft/vitft/internal/testkit"
 	"github.com/vitft/vitft/internal/testkit/ort"
 )
 
@@ -82,7 +83,8 @@ func TestExitCodes(t *testing.T) {
 	} {
 		code, _, stderr := vitft(t, x.args...)
 		if code != x.code || !strings.Contains(stderr, x.names) {
-			t.Errorf("vitft %s: exit code %d, want %d; standard error %q, want it to name %q", strings.Join(x.args, " "), code, x.code, stderr, x.names)
+			t.Errorf("vitft %s: exit code %d, want %d; standard error %q, want it to name %q",
+				strings.Join(x.args, " "), code, x.code, stderr, x.names)
 		}
 		if strings.Contains(stderr, "goroutine ") {
 			t.Errorf("vitft %s: a stack trace on standard error", strings.Join(x.args, " "))
@@ -95,7 +97,8 @@ func TestFinetuneThenEvaluate(t *testing.T) {
 	dir, work := photos(t, 8), t.TempDir()
 	out, cache := filepath.Join(work, "out"), filepath.Join(work, "cache")
 	t.Chdir(work)
-	code, stdout, stderr := vitft(t, "finetune", "--train", dir, "--val", "0.25", "--out", out, "--cache", cache, "--epochs", "3", "--provider", "cpu", "--log-format", "json")
+	code, stdout, stderr := vitft(t, "finetune", "--train", dir, "--val", "0.25", "--out", out, "--cache", cache,
+		"--epochs", "3", "--provider", "cpu", "--log-format", "json")
 	if code != 0 {
 		t.Fatalf("exit code %d: %s", code, stderr)
 	}
@@ -122,6 +125,44 @@ func TestFinetuneThenEvaluate(t *testing.T) {
 	}
 	if stderr != "" {
 		t.Errorf("--quiet, yet standard error has %q", stderr)
+	}
+}
+
+// evaluate takes from a file what it reads, whatever has become of the rest; VITFT_RUN and run: name a run as --run
+// does; a training that diverges would do so again.
+func TestTasksTakeOnlyTheirOwnSettings(t *testing.T) {
+	ort.Need(t)
+	dir, work := photos(t, 6), t.TempDir()
+	train, out, cache := filepath.Join(work, "train"), filepath.Join(work, "out"), filepath.Join(work, "cache")
+	if err := os.CopyFS(train, os.DirFS(dir)); err != nil {
+		t.Fatal(err)
+	}
+	common := []string{"--cache", cache, "--provider", "cpu", "--quiet"}
+	if code, _, stderr := vitft(t,
+		append([]string{"finetune", "--train", train, "--out", out, "--epochs", "2"}, common...)...); code != 0 {
+		t.Fatalf("exit code %d: %s", code, stderr)
+	}
+	if err := os.RemoveAll(train); err != nil {
+		t.Fatal(err)
+	}
+	config := filepath.Join(out, "config.yaml")
+	bad := testkit.WriteFile(t, filepath.Join(work, "bad.yaml"), []byte("loss: hinge\nrun: "+out+"\n"))
+	for _, args := range [][]string{{"--config", config, "--run", out}, {"--config", bad}} {
+		if code, stdout, stderr := vitft(t,
+			append(append([]string{"evaluate", "--test", dir}, args...), common...)...); code != 0 ||
+			!strings.Contains(stdout, "12 samples") {
+			t.Errorf("evaluate %v: exit code %d, %q, %s", args, code, stdout, stderr)
+		}
+	}
+	t.Setenv("VITFT_RUN", out)
+	if code, _, stderr := vitft(t, append([]string{"evaluate", "--test", dir}, common...)...); code != 0 {
+		t.Errorf("VITFT_RUN: exit code %d, %s", code, stderr)
+	}
+	diverges := []string{"finetune", "--train", dir, "--out", filepath.Join(work, "diverges"), "--loss", "ce", "--lr",
+		"1", "--weight-decay", "1e30"}
+	if code, _, stderr := vitft(t, append(diverges, common...)...); code != 2 ||
+		!strings.Contains(stderr, "learning rate") {
+		t.Errorf("a training that diverges: exit code %d, %q", code, stderr)
 	}
 }
 

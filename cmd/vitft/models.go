@@ -50,12 +50,15 @@ func (a *app) modelsPullCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "pull NAME [--json]",
 		Short: "Fetch a backbone from the Hugging Face hub",
-		Long: "Fetch a backbone from the Hugging Face hub into the hub's own cache, with its external data and preprocessing,\n" +
-			"and check it against the hub's digest and that of the first pull. NAME is one that 'vitft models list' shows,\n" +
-			"or OWNER/REPOSITORY[:FILE.onnx]; either with @REVISION. What an interrupted pull loaded is kept.\n\n" +
-			"HF_TOKEN, HF_ENDPOINT, HF_HOME, HF_HUB_CACHE, HF_HUB_OFFLINE and HTTPS_PROXY mean what they mean to the hub's own client.",
-		Example: "  vitft models pull dinov2-small\n  vitft models pull onnx-community/dinov2-small:onnx/model_fp16.onnx@main",
-		Args:    cobra.ExactArgs(1),
+		Long: `Fetch a backbone from the Hugging Face hub into the hub's own cache, with its external data and
+preprocessing, and check it against the hub's digest and that of the first pull. NAME is one that
+'vitft models list' shows, or OWNER/REPOSITORY[:FILE.onnx]; either with @REVISION. What an interrupted pull loaded is kept.
+
+HF_TOKEN, HF_ENDPOINT, HF_HOME, HF_HUB_CACHE, HF_HUB_OFFLINE and HTTPS_PROXY mean what they mean to the
+hub's own client.`,
+		Example: `  vitft models pull dinov2-small
+  vitft models pull onnx-community/dinov2-small:onnx/model_fp16.onnx@main`,
+		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			o.Name = args[0]
 			pulled, err := engine.Pull(cmd.Context(), o, a.events())
@@ -101,7 +104,8 @@ func listed(list []models.Pulled) string {
 			if p.Dim > 0 {
 				input, dim = fmt.Sprintf("%d×%d", p.Width, p.Height), fmt.Sprint(p.Dim)
 			}
-			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", p.Name, here, input, dim, cmp.Or(p.Licence, "-"), cmp.Or(from, "-"), cmp.Or(p.Description, "-"))
+			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", p.Name, here, input, dim, cmp.Or(p.Licence, "-"),
+				cmp.Or(from, "-"), cmp.Or(p.Description, "-"))
 		}
 	})
 }

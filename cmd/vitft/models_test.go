@@ -7,7 +7,6 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
-	"github.com/vitft/vitft/internal/testkit/ort"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -17,13 +16,14 @@ import (
 	"testing"
 	"time"
 
+	"github.com/vitft/vitft/internal/testkit/ort"
 	"github.com/vitft/vitft/models"
 )
 
 const hubCommit = "0123456789abcdef0123456789abcdef01234567"
 
-// hub serves the embedded backbone as owner/micro, and keeps this test's pulls
-// in folders of its own. instead answers first; it returns false to pass on.
+// hub serves the embedded backbone as owner/micro, and keeps this test's pulls in folders of its own. instead answers
+// first; it returns false to pass on.
 func hub(t *testing.T, instead func(w http.ResponseWriter, r *http.Request) bool) (model []byte) {
 	t.Helper()
 	model, err := models.Default().Bytes()
@@ -50,7 +50,8 @@ func hub(t *testing.T, instead func(w http.ResponseWriter, r *http.Request) bool
 	t.Cleanup(server.Close)
 	dir := t.TempDir()
 	for name, value := range map[string]string{
-		"HF_ENDPOINT": server.URL, "HF_HOME": filepath.Join(dir, "hf"), "HF_HUB_CACHE": "", "HF_TOKEN": "", "HF_TOKEN_PATH": "", "HF_HUB_OFFLINE": "",
+		"HF_ENDPOINT": server.URL, "HF_HOME": filepath.Join(dir, "hf"), "HF_HUB_CACHE": "", "HF_TOKEN": "",
+		"HF_TOKEN_PATH": "", "HF_HUB_OFFLINE": "",
 		"HOME": dir, "XDG_CONFIG_HOME": filepath.Join(dir, "config"), "XDG_CACHE_HOME": filepath.Join(dir, "cache"),
 	} {
 		t.Setenv(name, value)
@@ -73,12 +74,14 @@ func TestModelsPull(t *testing.T) {
 		t.Errorf("%s has %d bytes, %v", pulled.Path, len(got), err)
 	}
 	code, stdout, _ = vitft(t, "models", "list")
-	if code != 0 || !strings.Contains(stdout, "owner/micro:onnx/model.onnx") || !strings.Contains(stdout, "dinov2-small") {
+	if code != 0 || !strings.Contains(stdout, "owner/micro:onnx/model.onnx") ||
+		!strings.Contains(stdout, "dinov2-small") {
 		t.Errorf("exit code %d, %q", code, stdout)
 	}
 	var list []models.Pulled
 	code, stdout, _ = vitft(t, "models", "list", "--json")
-	if err := json.Unmarshal([]byte(stdout), &list); err != nil || code != 0 || len(list) != len(models.List())+1 || list[len(list)-1].Path != pulled.Path {
+	if err := json.Unmarshal([]byte(stdout), &list); err != nil || code != 0 || len(list) != len(models.List())+1 ||
+		list[len(list)-1].Path != pulled.Path {
 		t.Errorf("exit code %d, %v: %+v", code, err, list)
 	}
 	code, stdout, stderr = vitft(t, "inspect", "owner/micro", "--json")
@@ -92,11 +95,13 @@ func TestModelsPull(t *testing.T) {
 
 	ort.Need(t)
 	run := filepath.Join(t.TempDir(), "run")
-	code, _, stderr = vitft(t, "finetune", "--train", photos(t, 4), "--backbone", "owner/micro:onnx/model.onnx", "--out", run, "--cache", t.TempDir(), "--epochs", "2", "--provider", "cpu", "--quiet")
+	code, _, stderr = vitft(t, "finetune", "--train", photos(t, 4), "--backbone", "owner/micro:onnx/model.onnx",
+		"--out", run, "--cache", t.TempDir(), "--epochs", "2", "--provider", "cpu", "--quiet")
 	if code != 0 {
 		t.Fatalf("finetune: exit code %d, %q", code, stderr)
 	}
-	if text, err := os.ReadFile(filepath.Join(run, "config.yaml")); err != nil || !strings.Contains(string(text), "backbone: owner/micro:onnx/model.onnx") {
+	if text, err := os.ReadFile(filepath.Join(run, "config.yaml")); err != nil ||
+		!strings.Contains(string(text), "backbone: owner/micro:onnx/model.onnx") {
 		t.Errorf("config.yaml: %s, %v", text, err)
 	}
 }
@@ -129,13 +134,15 @@ func TestModelsPullExitCodes(t *testing.T) {
 		{[]string{"models", "pull", "vit-tiny-patch16-224"}, nil, 3, "path of its file"},
 		{[]string{"inspect", "dinov2-small"}, nil, 3, "vitft models pull dinov2-small"},
 		{[]string{"inspect", "owner/micro"}, nil, 3, "vitft models pull owner/micro"},
-		{[]string{"finetune", "--train", photos(t, 2), "--backbone", "dinov2-base"}, nil, 3, "vitft models pull dinov2-base"},
+		{[]string{"finetune", "--train", photos(t, 2), "--backbone", "dinov2-base"}, nil, 3,
+			"vitft models pull dinov2-base"},
 		{[]string{"finetune", "--train", photos(t, 2), "--backbone", "owner/micro.onnx"}, nil, 3, "no file"},
 	} {
 		hub(t, x.instead)
 		code, stdout, stderr := vitft(t, x.args...)
 		if code != x.code || !strings.Contains(stderr, x.names) || stdout != "" {
-			t.Errorf("vitft %s: exit code %d, want %d; %q, want it to name %q", strings.Join(x.args, " "), code, x.code, stderr, x.names)
+			t.Errorf("vitft %s: exit code %d, want %d; %q, want it to name %q", strings.Join(x.args, " "), code, x.code,
+				stderr, x.names)
 		}
 	}
 	t.Setenv("HF_ENDPOINT", "nowhere")
@@ -167,7 +174,8 @@ func TestModelsPullInterrupted(t *testing.T) {
 		return true
 	})
 	var stdout, stderr bytes.Buffer
-	if code := execute(ctx, []string{"models", "pull", "owner/micro"}, &stdout, &stderr); code != 130 || !strings.Contains(stderr.String(), "1000 bytes of onnx/model.onnx are kept") {
+	if code := execute(ctx, []string{"models", "pull", "owner/micro"}, &stdout, &stderr); code != 130 ||
+		!strings.Contains(stderr.String(), "1000 bytes of onnx/model.onnx are kept") {
 		t.Fatalf("exit code %d, %q", code, stderr.String())
 	}
 	if code, _, stderr := vitft(t, "models", "pull", "owner/micro"); code != 0 {

@@ -44,11 +44,12 @@ func (a *app) predictCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "predict --model RUN-or-model.onnx IMAGE…",
 		Short: "What is on images, one JSON object a line",
-		Long: "predict classifies image files and the images in folders, in sorted order; - stands for a list of paths on\n" +
-			"standard input. Each gets a line, in that order; an image that fails has its error there, the others go on,\n" +
-			"and the exit code is then 3.",
-		Example: "  vitft predict --model run photo.jpg photos/\n  find photos -name '*.jpg' | vitft predict --model model.onnx --top 1 -",
-		Args:    cobra.MinimumNArgs(1),
+		Long: `predict classifies image files and the images in folders, in sorted order; - stands for a list of paths
+on standard input. Each gets a line, in that order; an image that fails has its error there, the others go on,
+and the exit code is then 3.`,
+		Example: `  vitft predict --model run photo.jpg photos/
+  find photos -name '*.jpg' | vitft predict --model model.onnx --top 1 -`,
+		Args: cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return a.predict(cmd, o, args)
 		},
@@ -69,15 +70,16 @@ func (a *app) predict(cmd *cobra.Command, o predictOptions, args []string) error
 	}
 	defer c.Close()
 	images, failed := 0, 0
-	err = c.ClassifyFiles(cmd.Context(), classify.ImageFiles(args, cmd.InOrStdin()), func(path string, p classify.Prediction, err error) error {
-		images++
-		var line any = predictedLine{path, p.Label, p.Confidence, p.Top(o.Top)}
-		if err != nil {
-			failed++
-			line = failedLine{path, err.Error()}
-		}
-		return a.printLine(line)
-	})
+	err = c.ClassifyFiles(cmd.Context(), classify.ImageFiles(args, cmd.InOrStdin()),
+		func(path string, p classify.Prediction, err error) error {
+			images++
+			var line any = predictedLine{path, p.Label, p.Confidence, p.Top(o.Top)}
+			if err != nil {
+				failed++
+				line = failedLine{path, err.Error()}
+			}
+			return a.printLine(line)
+		})
 	switch {
 	case err != nil && cmd.Context().Err() != nil:
 		return fmt.Errorf("interrupted after %d images: %w", images, err)

@@ -4,11 +4,12 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"github.com/vitft/vitft/internal/testkit/ort"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/vitft/vitft/internal/testkit/ort"
 )
 
 // prediction is a line of predict, read back.
@@ -39,13 +40,16 @@ func TestPredictAndExport(t *testing.T) {
 	dir, work := photos(t, 8), t.TempDir()
 	run := filepath.Join(work, "run")
 	common := []string{"--provider", "cpu", "--quiet", "--cache", filepath.Join(work, "cache")}
-	if code, _, stderr := vitft(t, append([]string{"finetune", "--train", dir, "--out", run, "--epochs", "3"}, common...)...); code != 0 {
+	if code, _, stderr := vitft(t,
+		append([]string{"finetune", "--train", dir, "--out", run, "--epochs", "3"}, common...)...); code != 0 {
 		t.Fatal(stderr)
 	}
 
 	model := filepath.Join(work, "model.onnx")
-	code, stdout, stderr := vitft(t, append([]string{"export", "--run", run, "--out", model, "--precision", "float16", "--hf"}, common...)...)
-	if code != 0 || !strings.Contains(stdout, "checked on   16 images of "+dir) || !strings.Contains(stdout, "preprocessor_config.json") {
+	code, stdout, stderr := vitft(t,
+		append([]string{"export", "--run", run, "--out", model, "--precision", "float16", "--hf"}, common...)...)
+	if code != 0 || !strings.Contains(stdout, "checked on   16 images of "+dir) ||
+		!strings.Contains(stdout, "preprocessor_config.json") {
 		t.Errorf("export: exit code %d\n%s%s", code, stdout, stderr)
 	}
 
@@ -62,7 +66,8 @@ func TestPredictAndExport(t *testing.T) {
 	absent := filepath.Join(dir, "absent.png")
 	first := filepath.Join(dir, "light", "7.png")
 	for _, m := range []string{run, model} {
-		code, stdout, stderr = vitft(t, "predict", "--model", m, "--provider", "cpu", "--quiet", "--top", "1", first, dir, absent)
+		code, stdout, stderr = vitft(t, "predict", "--model", m, "--provider", "cpu", "--quiet", "--top", "1", first,
+			dir, absent)
 		got := predictions(t, stdout)
 		if code != 3 || len(got) != 18 || !strings.Contains(stderr, "2 of 18") {
 			t.Fatalf("predict: exit code %d, %d lines, %s", code, len(got), stderr)
@@ -113,7 +118,7 @@ func TestPredictExitCodes(t *testing.T) {
 		names string
 	}{
 		{[]string{"predict", "--model", empty}, 2, "arg"},
-		{[]string{"predict", "photo.jpg"}, 2, "--model"},
+		{[]string{"predict", "photo.jpg"}, 2, "model: name a run folder"},
 		{[]string{"predict", "--model", empty, "--top", "0", "photo.jpg"}, 2, "top"},
 		{[]string{"predict", "--model", empty, "photo.jpg"}, 3, "no finished run"},
 		{[]string{"predict", "--model", "/no/such.onnx", "photo.jpg"}, 3, "/no/such.onnx"},
@@ -123,7 +128,8 @@ func TestPredictExitCodes(t *testing.T) {
 	} {
 		code, _, stderr := vitft(t, x.args...)
 		if code != x.code || !strings.Contains(stderr, x.names) {
-			t.Errorf("vitft %s: exit code %d, want %d; standard error %q, want it to name %q", strings.Join(x.args, " "), code, x.code, stderr, x.names)
+			t.Errorf("vitft %s: exit code %d, want %d; standard error %q, want it to name %q",
+				strings.Join(x.args, " "), code, x.code, stderr, x.names)
 		}
 	}
 }

@@ -41,7 +41,8 @@ func (b *bars) progress(stage event.Stage, what string, done, total int) {
 				rate = []progressbar.Option{progressbar.OptionShowBytes(true)}
 			}
 			b.bar = progressbar.NewOptions(total, append(rate,
-				progressbar.OptionSetWriter(b.out), progressbar.OptionSetDescription(name), progressbar.OptionShowCount(),
+				progressbar.OptionSetWriter(b.out), progressbar.OptionSetDescription(name),
+				progressbar.OptionShowCount(),
 				progressbar.OptionThrottle(100*time.Millisecond), progressbar.OptionSetWidth(30),
 				progressbar.OptionClearOnFinish())...)
 		}
@@ -50,7 +51,8 @@ func (b *bars) progress(stage event.Stage, what string, done, total int) {
 		b.logged = time.Now()
 		rate := float64(done-b.first) / time.Since(b.start).Seconds()
 		left := time.Duration(float64(total-done)/rate) * time.Second
-		b.log.Info().Int("done", done).Int("total", total).Str("rate", fmt.Sprintf("%.1f %s/s", rate, stage.Unit())).Stringer("left", left).Msg(name)
+		b.log.Info().Int("done", done).Int("total", total).Str("rate",
+			fmt.Sprintf("%.1f %s/s", rate, stage.Unit())).Stringer("left", left).Msg(name)
 	}
 	if done == total {
 		b.pause()

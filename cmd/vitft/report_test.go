@@ -1,18 +1,20 @@
 package main
 
 import (
-	"github.com/vitft/vitft/internal/testkit/ort"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/vitft/vitft/internal/testkit/ort"
 )
 
 func TestReport(t *testing.T) {
 	ort.Need(t)
 	dir, work := photos(t, 8), t.TempDir()
 	out := filepath.Join(work, "run")
-	code, _, stderr := vitft(t, "finetune", "--train", dir, "--test", dir, "--out", out, "--cache", filepath.Join(work, "cache"), "--epochs", "3", "--provider", "cpu", "--quiet")
+	code, _, stderr := vitft(t, "finetune", "--train", dir, "--test", dir, "--out", out, "--cache",
+		filepath.Join(work, "cache"), "--epochs", "3", "--provider", "cpu", "--quiet")
 	if code != 0 {
 		t.Fatalf("exit code %d: %s", code, stderr)
 	}

@@ -50,7 +50,8 @@ func (o *rootOptions) fields() []setting.Field {
 }
 
 func newApp(stdout, stderr io.Writer) (*app, *cobra.Command) {
-	a := &app{stdout: stdout, stderr: stderr, settings: newSettings(), log: zerolog.Nop(), fields: map[*cobra.Command][]setting.Field{}}
+	a := &app{stdout: stdout, stderr: stderr, settings: newSettings(), log: zerolog.Nop(),
+		fields: map[*cobra.Command][]setting.Field{}}
 	return a, a.root()
 }
 
@@ -85,8 +86,10 @@ func (a *app) root() *cobra.Command {
 	root := &cobra.Command{
 		Use:   "vitft",
 		Short: "Fine-tune a vision transformer on your own long-tailed images",
-		Long: "vitft trains a classifier head on the features of a frozen vision transformer (ONNX),\n" +
-			"with losses made for imbalanced classes, and writes one ONNX file and a report of every class.\n\n" + exitCodes(),
+		Long: `vitft trains a classifier head on the features of a frozen vision transformer (ONNX),
+with losses made for imbalanced classes, and writes one ONNX file and a report of every class.
+
+` + exitCodes(),
 		SilenceUsage:      true,
 		SilenceErrors:     true,
 		CompletionOptions: cobra.CompletionOptions{HiddenDefaultCmd: true},
@@ -97,7 +100,8 @@ func (a *app) root() *cobra.Command {
 	a.declare(root, a.options.fields()...)
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return fault.Config.Errorf("%w", err) })
 	root.AddCommand(
-		a.finetuneCommand(), a.encodeCommand(), a.evaluateCommand(), a.predictCommand(), a.exportCommand(), a.serveCommand(),
+		a.finetuneCommand(), a.encodeCommand(), a.evaluateCommand(), a.predictCommand(), a.exportCommand(),
+		a.serveCommand(),
 		a.sweepCommand(), a.reportCommand(), a.inspectCommand(), a.modelsCommand(), a.doctorCommand(),
 	)
 	wrapArgs(root)
@@ -182,7 +186,8 @@ func (a *app) note(level event.Level, message string, kv ...any) {
 	e.Fields(kv).Msg(message)
 }
 
-// printf turns a failing write to stdout into an error, so that a full disk behind a redirect does not pass for success.
+// printf turns a failing write to stdout into an error, so that a full disk behind a redirect does not pass for
+// success.
 func (a *app) printf(format string, v ...any) error {
 	if _, err := fmt.Fprintf(a.stdout, format, v...); err != nil && !errors.Is(err, os.ErrClosed) {
 		return fmt.Errorf("write to standard output: %w", err)

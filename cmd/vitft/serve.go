@@ -20,12 +20,13 @@ func (a *app) serveCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "serve --model [NAME=]RUN-or-model.onnx --addr HOST:PORT",
 		Short: "Answer over HTTP what is on images",
-		Long: "serve answers POST /v1/classify, the Open Inference Protocol v2 (KServe, Triton clients) and a page to drop photos\n" +
-			"on; /openapi.json describes every route. SIGHUP loads the models anew, SIGTERM and Ctrl-C end it once everything\n" +
-			"that was accepted is answered.",
-		Example: "  vitft serve --model run --addr localhost:8080\n  curl --data-binary @photo.jpg localhost:8080/v1/classify",
-		Args:    cobra.NoArgs,
-		RunE:    func(cmd *cobra.Command, _ []string) error { return a.serve(cmd, o) },
+		Long: `serve answers POST /v1/classify, the Open Inference Protocol v2 (KServe, Triton clients) and a page to drop
+photos on; /openapi.json describes every route. SIGHUP loads the models anew, SIGTERM and Ctrl-C end it once everything
+that was accepted is answered.`,
+		Example: `  vitft serve --model run --addr localhost:8080
+  curl --data-binary @photo.jpg localhost:8080/v1/classify`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return a.serve(cmd, o) },
 	}
 	a.declare(cmd, o.Fields()...)
 	return cmd

@@ -2,7 +2,6 @@ package main
 
 import (
 	"bytes"
-	"github.com/vitft/vitft/internal/testkit/ort"
 	"io"
 	"net"
 	"net/http"
@@ -12,19 +11,23 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/vitft/vitft/internal/testkit/ort"
 )
 
-// The server answers with the labels of predict, loads a model anew at SIGHUP,
-// asks for its token, and ends with exit code 0.
+// The server answers with the labels of predict, loads a model anew at SIGHUP, asks for its token, and ends with exit
+// code 0.
 func TestServe(t *testing.T) {
 	ort.Need(t)
 	dir, work := photos(t, 8), t.TempDir()
 	run, other := filepath.Join(work, "run"), filepath.Join(work, "other")
 	for _, out := range []string{run, other} {
-		if code, _, stderr := vitft(t, "finetune", "--train", dir, "--out", out, "--epochs", "3", "--provider", "cpu", "--quiet", "--cache", filepath.Join(work, "cache")); code != 0 {
+		if code, _, stderr := vitft(t, "finetune", "--train", dir, "--out", out, "--epochs", "3", "--provider", "cpu",
+			"--quiet", "--cache", filepath.Join(work, "cache")); code != 0 {
 			t.Fatal(stderr)
 		}
-		if err := os.Rename(filepath.Join(dir, "light"), filepath.Join(dir, "bright")); out == run && err != nil { // for the other one
+		// for the other one
+		if err := os.Rename(filepath.Join(dir, "light"), filepath.Join(dir, "bright")); out == run && err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -126,7 +129,8 @@ func TestServeRefuses(t *testing.T) {
 		}
 		code, _, stderr := vitft(t, args...)
 		if code != x.code || !strings.Contains(stderr, x.names) {
-			t.Errorf("vitft %s: exit code %d, want %d; %q, want it to name %q", strings.Join(args, " "), code, x.code, stderr, x.names)
+			t.Errorf("vitft %s: exit code %d, want %d; %q, want it to name %q", strings.Join(args, " "), code, x.code,
+				stderr, x.names)
 		}
 	}
 }

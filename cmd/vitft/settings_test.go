@@ -42,7 +42,8 @@ func prepared(t *testing.T, command string, args ...string) map[string]setting.F
 
 // Flag > environment > file > default.
 func TestPrecedenceOfSettings(t *testing.T) {
-	file := testkit.WriteFile(t, filepath.Join(t.TempDir(), "settings.yaml"), []byte("epochs: 11\nloss: ce\nhead-batch: 31\ngamma: 0\n"))
+	file := testkit.WriteFile(t, filepath.Join(t.TempDir(), "settings.yaml"),
+		[]byte("epochs: 11\nloss: ce\nhead-batch: 31\ngamma: 0\n"))
 	t.Setenv("VITFT_LOSS", "la")
 	t.Setenv("VITFT_HEAD_BATCH", "77")
 	got := prepared(t, "finetune", "--config", file, "--head-batch", "99")
@@ -69,21 +70,23 @@ func TestSettingsMeanWhatIsWritten(t *testing.T) {
 		{name: "a fraction of an epoch", file: "epochs: 3.5\n", want: "epochs: 3.5 is no whole number"},
 		{name: "true is no number", file: "epochs: true\n", want: "epochs: true is no whole number"},
 		{name: "a negative seed", file: "seed: -1\n", want: "seed: -1 is no whole number from 0"},
-		{name: "a seed of 2^64", file: "seed: 18446744073709551616\n", want: "seed: 1.8446744073709552e+19 is no whole number"},
+		{name: "a seed of 2^64", file: "seed: 18446744073709551616\n",
+			want: "seed: 18446744073709552000 is too large"},
 		{name: "an explicit 0", file: "epochs: 0\n", want: "epochs: 0 is not"},
 		{name: "an explicit 0 as a flag", args: []string{"--epochs=0"}, want: "epochs: 0 is not"},
 		{name: "two documents", file: "epochs: 3\n---\nepochs: 4\n", want: "more than one YAML document"},
 		{name: "a list", file: "loss: [ce, la]\n", want: "loss: [ce la] is no text"},
 		{name: "unknown", file: "losss: ce\n", want: `unknown key "losss"`},
 		{name: "environment", env: "many", want: "environment variable VITFT_EPOCHS: epochs: many is no whole number"},
-		{name: "the flag is named, not another", args: []string{"--head-batch=-1"}, want: "head-batch: -1 is not at least 1"},
+		{name: "the flag is named, not another", args: []string{"--head-batch=-1"},
+			want: "head-batch: -1 is not at least 1"},
 		{name: "its own name", args: []string{"--feature-scaling=foo"}, want: `feature-scaling: "foo" is none of`},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			args := append([]string{"finetune", "--train", dir, "--out", filepath.Join(t.TempDir(), "run")}, c.args...)
 			if c.file != "" {
 				path := testkit.WriteFile(t, filepath.Join(t.TempDir(), "settings.yaml"), []byte(c.file))
-				args, c.want = append(args, "--config", path), strings.Replace(c.want, "epochs:", path+": epochs:", 0)
+				args = append(args, "--config", path)
 			}
 			if c.env != "" {
 				t.Setenv("VITFT_EPOCHS", c.env)
@@ -168,9 +171,12 @@ func TestSettingsAreDocumented(t *testing.T) {
 // settingsTable is docs/settings.md.
 func settingsTable(a *app, root *cobra.Command) string {
 	var b strings.Builder
-	b.WriteString("# Settings\n\nEvery flag is also a key of a YAML file for `--config` and, as `VITFT_…` in capitals with underscores, an environment variable. " +
-		"A flag wins over the environment, the environment over the file, the file over the default. A value is taken exactly as it is written or refused by its key. " +
-		"A file may hold the keys of any command; one that belongs to none is refused. This page is written by `go test ./cmd/vitft -run Documented -update`.\n")
+	b.WriteString("# Settings\n\n" +
+		"Every flag is also a key of a YAML file for `--config` and, as `VITFT_…` in capitals with underscores, " +
+		"an environment variable. A flag wins over the environment, the environment over the file, the file over " +
+		"the default. A value is taken exactly as it is written or refused by its key. A file may hold the keys " +
+		"of any command; one that belongs to none is refused. This page is written by `go test ./cmd/vitft -run " +
+		"Documented -update`.\n")
 	seen := map[string]bool{}
 	for _, c := range append([]*cobra.Command{root}, root.Commands()...) {
 		fields := a.fields[c]

@@ -20,12 +20,12 @@ func (a *app) sweepCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "sweep EXPERIMENT.yaml [--out DIR]",
 		Short: "A grid of losses, settings and seeds on features encoded once",
-		Long: "sweep trains a head for every point of the grid in the experiment file and compares them: mean and\n" +
-			"standard deviation over seeds, paired difference to a baseline with its confidence interval.\n" +
-			"The file's other keys are those of --config; a flag wins over them, the grid over both. Heads that\n" +
-			"are in the folder already are not trained again: after Ctrl-C the same command goes on.",
-		Example: "  vitft sweep experiments/ablation.yaml --backbone vit_tiny_patch16_224.onnx\n" +
-			"  vitft sweep experiments/ablation.yaml --train cifar100/train_ir10.csv --out ablation-ir10",
+		Long: `sweep trains a head for every point of the grid in the experiment file and compares them: mean and
+standard deviation over seeds, paired difference to a baseline with its confidence interval.
+The file's other keys are those of --config; a flag wins over them, the grid over both. Heads that
+are in the folder already are not trained again: after Ctrl-C the same command goes on.`,
+		Example: `  vitft sweep experiments/ablation.yaml --backbone vit_tiny_patch16_224.onnx
+  vitft sweep experiments/ablation.yaml --train cifar100/train_ir10.csv --out ablation-ir10`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := a.readExperiment(cmd, args[0], &o); err != nil {
@@ -36,7 +36,8 @@ func (a *app) sweepCommand() *cobra.Command {
 				return err
 			}
 			if n := result.Summary.Failed(); n > 0 {
-				a.log.Warn().Int("failed", n).Str("see", run.HeadsFile.Path(run.Folder(result.Folder))).Msg("heads failed; their cells are empty")
+				a.log.Warn().Int("failed", n).Str("see",
+					run.HeadsFile.Path(run.Folder(result.Folder))).Msg("heads failed; their cells are empty")
 			}
 			if json {
 				return a.printJSON(result.Summary)

@@ -4,11 +4,12 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"github.com/vitft/vitft/internal/testkit/ort"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/vitft/vitft/internal/testkit/ort"
 )
 
 func experiment(t *testing.T, text string) string {
@@ -28,7 +29,9 @@ func TestSweep(t *testing.T) {
 		t.Fatal(err)
 	}
 	// Paths in the file count from the working directory, and flags win over the file.
-	file := experiment(t, "train: photos\ntest: nowhere\nepochs: 9\nprovider: cpu\ncache: cache\ngrid: [{loss: [ce, la]}]\nseeds: [0, 1]\nbaseline: {loss: ce}\n")
+	file := experiment(t,
+		"train: photos\ntest: nowhere\nepochs: 9\nprovider: cpu\ncache: cache\ngrid: [{loss: [ce, la]}]\nseeds: [0, "+
+			"1]\nbaseline: {loss: ce}\n")
 	args := []string{"sweep", file, "--test", "photos", "--epochs", "3"}
 	code, stdout, stderr := vitft(t, args...)
 	if code != 0 {
@@ -72,7 +75,8 @@ func TestSweep(t *testing.T) {
 	if err := json.Unmarshal([]byte(stdout), &summary); code != 0 || err != nil {
 		t.Fatalf("exit code %d, %v, %s", code, err, stderr)
 	}
-	if c := summary.Configurations; len(c) != 2 || c[0].Settings["epochs"] != 3.0 || c[0].Difference != nil || c[1].Difference == nil {
+	if c := summary.Configurations; len(c) != 2 || c[0].Settings["epochs"] != 3.0 || c[0].Difference != nil ||
+		c[1].Difference == nil {
 		t.Errorf("--json prints %s", stdout)
 	}
 	if strings.Contains(stderr, "head") {
@@ -82,7 +86,8 @@ func TestSweep(t *testing.T) {
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
 	var out, errs bytes.Buffer
-	if code := execute(ctx, append(args, "--seed", "4", "--out", "other"), &out, &errs); code != 130 || !strings.Contains(errs.String(), "the same command goes on") {
+	if code := execute(ctx, append(args, "--seed", "4", "--out", "other"), &out, &errs); code != 130 ||
+		!strings.Contains(errs.String(), "the same command goes on") {
 		t.Errorf("interrupted: exit code %d, %s", code, errs.String())
 	}
 }
@@ -96,7 +101,8 @@ func TestSweepExitCodes(t *testing.T) {
 		names []string
 	}{
 		{"grid: [{loss: ce}, {gama: 1}]", nil, 2, []string{"small.yaml", "block 2", `"gama"`, "gamma"}},
-		{"grid: [{loss: [ce, hinge]}]", []string{"--train", dir, "--test", dir}, 2, []string{"block 1", "hinge", "choose one of"}},
+		{"grid: [{loss: [ce, hinge]}]", []string{"--train", dir, "--test", dir}, 2,
+			[]string{"block 1", "hinge", "is none of ce, focal"}},
 		{"grid: [{loss: ce}]\nepohcs: 3", nil, 2, []string{"small.yaml", "epohcs"}},
 		{"grid: [{loss: ce}]\nbatch: many", []string{"--train", dir, "--test", dir}, 2, []string{"batch"}},
 		{"grid: [{loss: ce}]", []string{"--train", dir}, 2, []string{"test"}},

@@ -81,8 +81,34 @@ func TestPreprocessOfAnotherSize(t *testing.T) {
 
 // A model that takes bytes normalises them itself.
 func TestGuessForBytes(t *testing.T) {
-	r, err := Inspect(Options{Name: filepath.Join("..", "..", "onnx", "graph", "testdata", "uint8.onnx")})
+	r, err := Inspect(Options{Name: filepath.Join("..", "..", "onnx", "vision", "testdata", "uint8.onnx")})
 	if err != nil || r.Preprocess.Mean != [3]float32{} || r.Preprocess.Std != [3]float32{1, 1, 1} {
 		t.Errorf("%+v, %v", r.Preprocess, err)
+	}
+}
+
+// The image size that is asked for holds wherever the preprocessing comes from.
+func TestImageSize(t *testing.T) {
+	embedded, sum, err := read(Default())
+	if err != nil {
+		t.Fatal(err)
+	}
+	const beside = `{"image_processor_type": "ViTImageProcessor", "size": {"height": 224, "width": 224}}`
+	for source, name := range map[string]string{
+		"the registry": Default(),
+		"a guess":      modelFolder(t, map[string]string{}),
+		"a file":       modelFolder(t, map[string]string{"preprocessor_config.json": beside}),
+	} {
+		model, sum := embedded, sum
+		if name != Default() {
+			if model, sum, err = read(name); err != nil {
+				t.Fatal(err)
+			}
+		}
+		p, _, err := findPreprocess(Options{Name: name, ImageSize: 56}, model, sum)
+		if err != nil || p.Width != 56 || p.Height != 56 || p.Resize != "exact" && p.ResizeTo != 56 ||
+			p.Validate() != nil {
+			t.Errorf("%s: preprocessing for 56 pixels: %+v, %v", source, p, err)
+		}
 	}
 }

@@ -16,17 +16,20 @@ import (
 func locate(backbone string) (models.Pulled, error) {
 	if isName(backbone) {
 		p, err := new(models.Hub).Find(backbone)
-		switch {
-		case errors.Is(err, models.ErrSetting):
-			return p, fault.Config.Errorf("backbone: %w", err)
-		case err != nil:
-			return p, fault.Data.Errorf("backbone: %w", err)
+		if errors.Is(err, models.ErrSetting) {
+			err = fault.Config.Errorf("backbone: %w", err)
+		} else if err != nil {
+			err = fault.Data.Errorf("backbone: %w", err)
 		}
-		return p, nil
+		return p, err
 	}
-	if _, err := os.Stat(backbone); errors.Is(err, fs.ErrNotExist) {
+	info, err := os.Stat(backbone)
+	if errors.Is(err, fs.ErrNotExist) {
 		_, unknown := models.Lookup(backbone)
-		return models.Pulled{}, fault.Data.Errorf("backbone: there is no file %s, and %v", backbone, unknown)
+		return models.Pulled{}, fault.Data.Errorf("backbone: there is no file %s, and %w", backbone, unknown)
+	}
+	if err == nil && !info.Mode().IsRegular() { // reading a pipe might never end
+		return models.Pulled{}, fault.Data.Errorf("backbone: %s is no regular file", backbone)
 	}
 	p := models.Pulled{Backbone: models.Backbone{Name: backbone}, Path: backbone}
 	beside := filepath.Join(filepath.Dir(backbone), "preprocessor_config.json")

@@ -57,20 +57,20 @@ func features(t *testing.T, b *Backbone, n int) []float32 {
 	return out
 }
 
-// The folder that features are filed in depends on the key: caches on disk, too.
+// The folder that features are filed in follows from the key: those that earlier releases have made must be found.
 func TestKeyIsStable(t *testing.T) {
 	b := open(t, Options{})
 	k := b.Key()
-	if k.Provider != "cpu" || k.Dim != b.Session.Dim() || k.Backbone != b.SHA256 || k.View != "" || k.Validate() != nil {
+	if k.Provider != "cpu" || k.Dim != b.Session.Dim() || k.Backbone != b.SHA256 || k.View != "" ||
+		k.Validate() != nil {
 		t.Errorf("key %+v", k)
 	}
-	if got, want := k.Feature, "tokens/cls"; !strings.HasSuffix(got, "/"+string(b.Inspection.Feature.Pooling)) {
-		t.Errorf("feature %q, want one like %q", got, want)
-	}
-	registers := open(t, Options{Name: filepath.Join("..", "..", "onnx", "graph", "testdata", "registers.onnx"),
-		Feature: "mean"})
-	if f := registers.Key().Feature; !strings.Contains(f, "/mean after ") {
+	registers := filepath.Join("..", "..", "onnx", "vision", "testdata", "registers.onnx")
+	if f := open(t, Options{Name: registers, Feature: "mean"}).Key().Feature; !strings.Contains(f, "/mean after ") {
 		t.Errorf("feature %q does not say that registers are left out", f)
+	}
+	if got, want := open(t, Options{Name: testkit.Model(t)}).Key().Hash(), "272d67a522134173"; got != want {
+		t.Errorf("the ViT-Tiny's features are in the folder %s, want %s", got, want)
 	}
 }
 
@@ -102,7 +102,8 @@ func TestOpenModel(t *testing.T) {
 	b := open(t, Options{})
 	m := b.Model.Clone()
 	dim := b.Session.Dim()
-	if err := vision.AppendHead(m, vision.Head{Classes: 2, Weight: make([]float32, 2*dim), Bias: make([]float32, 2)}); err != nil {
+	h := vision.Head{Classes: 2, Weight: make([]float32, 2*dim), Bias: make([]float32, 2)}
+	if err := vision.AppendHead(m, h); err != nil {
 		t.Fatal(err)
 	}
 	if err := m.Inline(); err != nil {
@@ -144,7 +145,7 @@ func TestOpenModel(t *testing.T) {
 	if _, err := OpenModel(filepath.Join(t.TempDir(), "x.onnx"), x, cpu, event.Events{}); fault.Of(err) != fault.Data {
 		t.Errorf("no model: %v", err)
 	}
-	testdata := filepath.Join("..", "..", "onnx", "graph", "testdata", "clip.onnx")
+	testdata := filepath.Join("..", "..", "onnx", "vision", "testdata", "clip.onnx")
 	x.SHA256 = ""
 	if _, err := OpenModel(testdata, x, cpu, event.Events{}); fault.Of(err) != fault.Data {
 		t.Errorf("a model without an embedding: %v of kind %q", err, fault.Of(err))
@@ -157,7 +158,7 @@ func TestOpenModel(t *testing.T) {
 // A backbone that only declares a fixed batch is set free.
 func TestFixedBatchIsFreed(t *testing.T) {
 	for _, file := range []string{"batch1.onnx", "batch2.onnx"} {
-		b := open(t, Options{Name: filepath.Join("..", "..", "onnx", "graph", "testdata", file)})
+		b := open(t, Options{Name: filepath.Join("..", "..", "onnx", "vision", "testdata", file)})
 		if _, err := vision.Average(b.Model, vision.Views(2)); err != nil {
 			t.Errorf("%s: %v", file, err)
 		}
@@ -174,7 +175,7 @@ func TestFixedBatchIsFreed(t *testing.T) {
 func TestFixedBatchStays(t *testing.T) {
 	ort.Need(t)
 	var m onnxpb.ModelProto
-	name := filepath.Join(testkit.Root(), "onnx", "graph", "testdata", "batch2.onnx")
+	name := filepath.Join(testkit.Root(), "onnx", "vision", "testdata", "batch2.onnx")
 	if err := proto.Unmarshal(testkit.ReadFile(t, name), &m); err != nil {
 		t.Fatal(err)
 	}
@@ -212,7 +213,7 @@ func TestOpenRefuses(t *testing.T) {
 	dir := t.TempDir()
 	bad := testkit.WriteFile(t, filepath.Join(dir, "bad.json"), []byte("{}x"))
 	odd := testkit.WriteFile(t, filepath.Join(dir, "odd.onnx"), []byte("no model"))
-	sized := filepath.Join("..", "..", "onnx", "graph", "testdata", "pooled.onnx")
+	sized := filepath.Join("..", "..", "onnx", "vision", "testdata", "pooled.onnx")
 	said := testkit.WriteFile(t, filepath.Join(dir, "said.onnx"),
 		bytes.Replace(testkit.ReadFile(t, modelFolder(t, map[string]string{})),
 			[]byte(strings.Repeat("x", len(PreprocessKey))), []byte(PreprocessKey), 1))
@@ -226,6 +227,8 @@ func TestOpenRefuses(t *testing.T) {
 		"size":           {Options{ImageSize: -1}, cpu, fault.Config, "image-size"},
 		"threads":        {Options{ImageSize: -1}, device.Options{Threads: -1}, fault.Config, "threads"},
 		"no such file":   {Options{Name: "gone.onnx"}, cpu, fault.Data, "gone.onnx"},
+		"a folder":       {Options{Name: dir}, cpu, fault.Data, "no regular file"},
+		"a device":       {Options{Name: "/dev/zero"}, cpu, fault.Data, "no regular file"},
 		"no model":       {Options{Name: odd}, cpu, fault.Data, "odd.onnx"},
 		"feature":        {Options{Feature: "nothing"}, cpu, fault.Data, "nothing"},
 		"pooling":        {Options{Feature: "nothing:cls"}, cpu, fault.Data, "nothing"},
@@ -321,10 +324,10 @@ func TestRealViTNamesPhotos(t *testing.T) {
 
 // An external weight file that is gone is named.
 func TestExternalWeights(t *testing.T) {
-	b := open(t, Options{Name: filepath.Join("..", "..", "onnx", "graph", "testdata", "external.onnx")})
+	b := open(t, Options{Name: filepath.Join("..", "..", "onnx", "vision", "testdata", "external.onnx")})
 	features(t, b, 2)
 	lone := filepath.Join(t.TempDir(), "external.onnx")
-	if err := os.WriteFile(lone, testkit.ReadFile(t, "..", "..", "onnx", "graph", "testdata", "external.onnx"),
+	if err := os.WriteFile(lone, testkit.ReadFile(t, "..", "..", "onnx", "vision", "testdata", "external.onnx"),
 		0o644); err != nil {
 		t.Fatal(err)
 	}

@@ -1,38 +1,13 @@
 package dataset
 
 import (
-	"os"
-	"os/exec"
-	"path/filepath"
 	"slices"
 	"testing"
+
+	"github.com/vitft/vitft/internal/testkit"
 )
 
-// photos is the folder that holds cifar100 and caltech101: where they are unpacked (VITFT_DATA), else one with only the
-// manifests, taken from the archive in the shared folder.
-func photos(t *testing.T) (dir string, unpacked bool) {
-	t.Helper()
-	if dir := os.Getenv("VITFT_DATA"); dir != "" {
-		return dir, true
-	}
-	shared := os.Getenv("VITFT_SHARED")
-	if shared == "" {
-		shared = filepath.Join("..", "..", "..", "shared")
-	}
-	archive := filepath.Join(shared, "data", "cifar100_lt.tar.zst")
-	if _, err := os.Stat(archive); err != nil {
-		t.Skipf("no %s: set VITFT_SHARED, or VITFT_DATA to where it is unpacked", archive)
-	}
-	dir = t.TempDir()
-	cmd := exec.Command("tar", "--zstd", "-xf", archive, "-C", dir, "--wildcards", "cifar100/*.csv")
-	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Skipf("tar cannot read %s: %v: %s", archive, err, out)
-	}
-	return dir, false
-}
-
 func TestSharedPhotos(t *testing.T) {
-	dir, unpacked := photos(t)
 	for _, c := range []struct {
 		train, test                string
 		trainItems, testItems      int
@@ -45,15 +20,13 @@ func TestSharedPhotos(t *testing.T) {
 		{"caltech101/train", "caltech101/test", 5784, 2893, 101, 534, 21, ""},
 	} {
 		t.Run(c.train, func(t *testing.T) {
-			if !unpacked && c.imbalance == "" {
-				t.Skip("photos are not unpacked: set VITFT_DATA")
-			}
-			train, findings := mustOpen(t, filepath.Join(dir, c.train), Options{})
+			train, findings := mustOpen(t, testkit.Unpacked(t, c.train), Options{})
 			wantFindings(t, findings)
 			counts := train.Counts()
 			if len(train.Items) != c.trainItems || len(counts) != c.classes || slices.Max(counts) != c.largest ||
 				slices.Min(counts) != c.smallest {
-				t.Errorf("%d images, %d classes of %d…%d", len(train.Items), len(counts), slices.Max(counts), slices.Min(counts))
+				t.Errorf("%d images, %d classes of %d…%d", len(train.Items), len(counts), slices.Max(counts),
+					slices.Min(counts))
 			}
 			if c.imbalance != "" {
 				im, err := ParseImbalance(c.imbalance)
@@ -64,11 +37,7 @@ func TestSharedPhotos(t *testing.T) {
 					t.Errorf("counts %v, want %v", counts, want)
 				}
 			}
-			if !unpacked {
-				t.Log("photos are not unpacked, so the test folder is not looked at: set VITFT_DATA")
-				return
-			}
-			test, findings := mustOpen(t, filepath.Join(dir, c.test), Options{Classes: train.Classes})
+			test, findings := mustOpen(t, testkit.Unpacked(t, c.test), Options{Classes: train.Classes})
 			wantFindings(t, findings)
 			if len(test.Items) != c.testItems {
 				t.Errorf("%d test images", len(test.Items))

@@ -39,7 +39,8 @@ func TestOf(t *testing.T) {
 }
 
 func TestConsequencesAreThePromisedOnes(t *testing.T) {
-	codes := map[fault.Kind]int{fault.Other: 1, fault.Config: 2, fault.Data: 3, fault.Runtime: 4, fault.Interrupted: 130}
+	codes := map[fault.Kind]int{fault.Other: 1, fault.Config: 2, fault.Data: 3, fault.Runtime: 4,
+		fault.Interrupted: 130}
 	for _, k := range fault.Kinds() {
 		if got := k.Consequence().Exit; got != codes[k] {
 			t.Errorf("%q: exit code %d, want %d", k, got, codes[k])

@@ -12,6 +12,7 @@ import (
 	"github.com/vitft/vitft/engine/event"
 	"github.com/vitft/vitft/engine/feature/bucket"
 	"github.com/vitft/vitft/engine/feature/store"
+	"github.com/vitft/vitft/engine/internal/atomicfile"
 	"github.com/vitft/vitft/engine/setting"
 	"github.com/vitft/vitft/onnx/vision"
 )
@@ -60,20 +61,21 @@ const (
 // Open opens the feature stores of the views, of which the first is the plain one, for a backbone that outlives x.
 func Open(ctx context.Context, b *backbone.Backbone, views []vision.View, o Options, ev event.Events) (
 	*Extractor, error) {
-	setting.Fill(o.Fields())
-	if err := setting.Check(o.Fields()); err != nil {
+	if err := setting.Complete(o.Fields()); err != nil {
 		return nil, err
 	}
 	if len(views) == 0 || views[0] != (vision.View{}) {
 		return nil, fmt.Errorf("features of the views %v: the first must be the plain one", views)
 	}
 	x := &Extractor{backbone: b, options: o, events: ev, index: dataset.OpenIndex(filepath.Join(o.Cache, indexFolder))}
-	for _, v := range views {
-		opened, err := x.open(ctx, v)
-		if err != nil {
+	for _, folder := range []string{indexFolder, copiesFolder} { // what killed processes have left there
+		_, _ = atomicfile.Clean(filepath.Join(o.Cache, folder))
+	}
+	x.views = make([]view, len(views))
+	for k, v := range views {
+		if err := x.open(ctx, v, &x.views[k]); err != nil {
 			return nil, errors.Join(err, x.Close())
 		}
-		x.views = append(x.views, opened)
 	}
 	return x, nil
 }
@@ -83,40 +85,37 @@ func (x *Extractor) Dim() int { return x.backbone.Session.Dim() }
 
 // Gather writes the features of images in view k to dst.
 func (x *Extractor) Gather(ctx context.Context, ids []store.ID, k int, dst []float32) error {
+	if k < 0 || k >= len(x.views) {
+		return fmt.Errorf("features of view %d, of %d that are open", k, len(x.views))
+	}
 	return x.views[k].store.Gather(ctx, ids, dst)
 }
 
 // Close closes the stores.
-func (x *Extractor) Close() error {
-	var errs []error
+func (x *Extractor) Close() (err error) {
 	for _, v := range x.views {
-		errs = append(errs, v.close())
+		err = errors.Join(err, v.close())
 	}
-	return errors.Join(errs...)
+	return err
 }
 
 // open opens the store of a view and makes what draws it.
-func (x *Extractor) open(ctx context.Context, v vision.View) (opened view, err error) {
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, opened.close())
-		}
-	}()
+func (x *Extractor) open(ctx context.Context, v vision.View, into *view) (err error) {
 	key := x.backbone.Key()
 	if v != (vision.View{}) {
 		key.View = v.String()
-		if opened.session, err = x.backbone.View(v); err != nil {
-			return opened, err
+		if into.session, err = x.backbone.View(v); err != nil {
+			return err
 		}
 	}
-	s, report, err := store.Open(ctx, bucket.Dir(filepath.Join(x.options.Cache, storeFolder)), key)
-	if err != nil {
-		return opened, err
+	folder := bucket.Dir(filepath.Join(x.options.Cache, storeFolder))
+	var report store.Report
+	if into.store, report, err = store.Open(ctx, folder, key); err != nil {
+		return err
 	}
-	opened.store = s
 	x.warn(report.Bad)
-	x.events.Info("feature store", "folder", s.Where(), "view", v.String(), "features", report.Features)
-	return opened, nil
+	x.events.Info("feature store", "folder", into.store.Where(), "view", v.String(), "features", report.Features)
+	return nil
 }
 
 func (x *Extractor) warn(bad []store.BadBlock) {

@@ -111,6 +111,9 @@ func TestEnsure(t *testing.T) {
 	if slices.Equal(one, mean(t, cold, together, 2)) {
 		t.Error("the second view is that of the first")
 	}
+	if err := cold.Gather(t.Context(), nil, 3, nil); err == nil {
+		t.Error("a fourth view of 3")
+	}
 	for _, n := range []int{0, 4} {
 		if _, err := cold.Ensure(t.Context(), "train", d, n); err == nil {
 			t.Errorf("%d views of 3 that are open", n)
@@ -121,7 +124,8 @@ func TestEnsure(t *testing.T) {
 // A warm run opens no image: it serves what was there, whatever is in the files now.
 func TestWarmRunOpensNoImage(t *testing.T) {
 	d, cache := photos(t, 2, 3, 3), t.TempDir()
-	set := ensure(t, openWith(t, cache, 1, event.Events{}), d, 1)
+	first := openWith(t, cache, 1, event.Events{})
+	set := ensure(t, first, d, 1)
 	for _, it := range d.Items {
 		info, err := os.Stat(it.Path)
 		if err != nil {
@@ -132,9 +136,11 @@ func TestWarmRunOpensNoImage(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	again := ensure(t, openWith(t, cache, 1, event.Events{}), d, 1)
-	if again.Encoded != 0 || !slices.Equal(again.Scan.IDs, set.Scan.IDs) {
-		t.Errorf("%d images are encoded", again.Encoded)
+	for _, x := range []*Extractor{first, openWith(t, cache, 1, event.Events{})} { // another set of the run, another run
+		again := ensure(t, x, d, 1)
+		if again.Encoded != 0 || !slices.Equal(again.Scan.IDs, set.Scan.IDs) {
+			t.Errorf("%d images are encoded", again.Encoded)
+		}
 	}
 	if err := os.RemoveAll(filepath.Join(cache, indexFolder)); err != nil {
 		t.Fatal(err)
@@ -327,6 +333,11 @@ func TestBytes(t *testing.T) {
 		t.Fatalf("copies %v, %v: want one, of what was asked for", copies, err)
 	}
 	testkit.WriteFile(t, copies[0], []byte("damaged"))
+	left := testkit.WriteFile(t, filepath.Join(cache, copiesFolder, ".tmp-killed"), nil)
+	openWith(t, cache, 1, event.Events{})
+	if _, err := os.Stat(left); err == nil {
+		t.Error("what a killed process has left stays")
+	}
 	expect("the copy is damaged")
 	if err := os.Remove(item.Path); err != nil {
 		t.Fatal(err)

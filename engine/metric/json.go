@@ -81,7 +81,7 @@ func (s Scores) insert(object []byte, has func(Row) bool) []byte {
 	var rows []byte
 	for _, r := range Rows {
 		if has(r) {
-			value, _ := json.Marshal(*r.Field(&s)) // a number or null
+			value, _ := json.Marshal(r.In(s)) // a number or null
 			rows = fmt.Appendf(rows, "%q:%s,", r.Key, value)
 		}
 	}

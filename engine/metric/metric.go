@@ -121,7 +121,8 @@ func Measure(logits, probabilities []float32, labels []int, classes []string, tr
 	for k, name := range classes {
 		m.PerClass[k] = ClassMetrics{
 			Label: name, TrainCount: trainCounts[k], Samples: len(byClass[k]),
-			Accuracy: Number(s.Accuracy[k]), Precision: Number(float64(s.Hits[k]) / float64(s.Taken[k])), ECE: s.ece(byClass[k]),
+			Accuracy: Number(s.Accuracy[k]), ECE: s.ece(byClass[k]),
+			Precision: Number(float64(s.Hits[k]) / float64(s.Taken[k])),
 		}
 	}
 	for _, g := range calib.Shots() {
@@ -148,7 +149,7 @@ type Sample struct {
 	Labels, Predicted     []int     // [N]
 	Confidence            []float64 // [N], the probability of the predicted class
 	Hit                   []bool    // [N], the prediction is right
-	Count, Hits, Taken    []int     // [C], samples of a class, those predicted rightly, and all samples taken for the class
+	Count, Hits, Taken    []int     // [C], samples of a class, those predicted rightly, all taken for it
 	Accuracy              []float64 // [C], NaN for a class without samples
 }
 
@@ -181,15 +182,14 @@ func (s *Sample) logits(i int) []float32 {
 	return s.Logits[i*c : (i+1)*c]
 }
 
-// accuracies are those of the classes that have samples.
-func (s *Sample) accuracies() []float64 {
-	var v []float64
-	for k, a := range s.Accuracy {
-		if s.Count[k] > 0 {
-			v = append(v, a)
+// sum is that of f over the accuracies of the n classes that have samples.
+func (s *Sample) sum(f func(float64) float64) (sum, n float64) {
+	for _, a := range s.Accuracy {
+		if !math.IsNaN(a) {
+			sum, n = sum+f(a), n+1
 		}
 	}
-	return v
+	return sum, n
 }
 
 // share is the share of samples that are.

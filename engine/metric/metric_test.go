@@ -67,7 +67,8 @@ func jsonOf(t testing.TB, v any) []byte {
 func TestMeasureAgainstScikitLearn(t *testing.T) {
 	f, classes := read(t)
 	var got map[string]any
-	if err := json.Unmarshal(jsonOf(t, metric.Measure(f.Logits, nil, f.Labels, classes, f.TrainCounts)), &got); err != nil {
+	if err := json.Unmarshal(jsonOf(t, metric.Measure(f.Logits, nil, f.Labels, classes, f.TrainCounts)),
+		&got); err != nil {
 		t.Fatal(err)
 	}
 	near(t, "metrics", got, f.Metrics)
@@ -113,7 +114,8 @@ func calibrated(t testing.TB) metric.Metrics {
 	s.Probabilities(f.Logits, len(classes), p)
 	m := metric.Measure(f.Logits, p, f.Labels, classes, f.TrainCounts)
 	b := metric.Measure(f.Logits, nil, f.Labels, classes, f.TrainCounts)
-	m.Calibration = &metric.Calibration{Method: "classwise", FittedOn: "val", Temperature: s.Temperature, Before: b.Uncalibrated()}
+	m.Calibration = &metric.Calibration{Method: "classwise", FittedOn: "val", Temperature: s.Temperature,
+		Before: b.Uncalibrated()}
 	m.Split, m.Loss, m.Epochs, m.SwitchEpoch, m.Seed = `te,"groups":{st`, "cvs", 30, 6, 1<<63
 	m.Seconds = metric.Seconds{Encode: metric.Number(math.NaN()), Train: 1.5, Evaluate: 1e-9}
 	return m
@@ -142,12 +144,14 @@ func TestDamagedJSON(t *testing.T) {
 		`{"top1": "much"}`: "top1", `{"samples": "x"}`: "samples", `[]`: "array", `{"groups": [1]}`: "array",
 		`{"calibration": {"before": {"ece": {}}}}`: "ece", `{"calibration": {"before": 3}}`: "number",
 	} {
-		if err := json.Unmarshal([]byte(text), new(metric.Metrics)); err == nil || !strings.Contains(err.Error(), names) {
+		if err := json.Unmarshal([]byte(text), new(metric.Metrics)); err == nil ||
+			!strings.Contains(err.Error(), names) {
 			t.Errorf("%s: %v, want it to say %q", text, err, names)
 		}
 	}
 	var m metric.Metrics
-	if err := json.Unmarshal([]byte(`{"split":"test","top1":0.5}`), &m); err != nil || m.Top1 != 0.5 || !math.IsNaN(float64(m.Brier)) {
+	if err := json.Unmarshal([]byte(`{"split":"test","top1":0.5}`), &m); err != nil || m.Top1 != 0.5 ||
+		!math.IsNaN(float64(m.Brier)) {
 		t.Errorf("of a metrics.json without brier: %+v (%v), want NaN", m, err)
 	}
 }
@@ -182,8 +186,9 @@ func TestColumns(t *testing.T) {
 			}
 		}
 	}
-	if got, want := strings.Join(keys, " "), "top1 balanced_accuracy many medium few worst_class ece ece_many ece_medium ece_few nll "+
-		"ece_before ece_before_many ece_before_medium ece_before_few nll_before"; got != want {
+	if got, want := strings.Join(keys, " "),
+		"top1 balanced_accuracy many medium few worst_class ece ece_many ece_medium ece_few nll ece_before "+
+			"ece_before_many ece_before_medium ece_before_few nll_before"; got != want {
 		t.Errorf("columns %s, want %s", got, want)
 	}
 	if !slices.Equal(before, keys[11:]) {
@@ -206,9 +211,10 @@ func TestOneRowMore(t *testing.T) {
 	rows := metric.Rows
 	defer func() { metric.Rows = rows }()
 	metric.Rows = append(slices.Clone(rows), metric.Row{
-		Key: "surprise", Title: "Surprise", Short: "surprise", Help: "classes", Tables: metric.Page, Brief: true, Calibrated: true,
-		Field: func(*metric.Scores) *metric.Number { return &kept },
-		Of:    func(s *metric.Sample) float64 { return float64(len(s.Count)) },
+		Key: "surprise", Title: "Surprise", Short: "surprise", Help: "classes", Tables: metric.Page, Brief: true,
+		Calibrated: true,
+		Field:      func(*metric.Scores) *metric.Number { return &kept },
+		Of:         func(s *metric.Sample) float64 { return float64(len(s.Count)) },
 	})
 	m := calibrated(t)
 	text := string(jsonOf(t, m))

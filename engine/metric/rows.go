@@ -32,6 +32,12 @@ type Row struct {
 	Note  func(m *Metrics) (more string) // what these metrics add to Help; may be nil
 }
 
+// In is the value among scores.
+func (r Row) In(s Scores) Number { return *r.Field(&s) }
+
+// Text is the value for readers.
+func (r Row) Text(m *Metrics) string { return r.Format.Text(r.In(m.Scores)) }
+
 // Says is the help, with what there is to add of these metrics.
 func (r Row) Says(m *Metrics) string {
 	if r.Note == nil {
@@ -73,117 +79,85 @@ const (
 
 // Rows are the metrics in the order of metrics.json.
 var Rows = []Row{
-	{
-		Key: "top1", Title: "Top-1", Short: "top-1", Help: "share of images whose class comes first", Tables: File, Brief: true,
+	{Key: "top1", Title: "Top-1", Short: "top-1", Brief: true, Tables: File,
+		Help:  "share of images whose class comes first",
 		Field: func(s *Scores) *Number { return &s.Top1 },
-		Of:    func(s *Sample) float64 { return s.share(func(i int) bool { return s.Hit[i] }) },
-	},
-	{
-		Key: "top5", Title: "Top-5", Short: "top-5", Help: "share of images whose class is among the first five", Brief: true,
+		Of:    func(s *Sample) float64 { return s.share(func(i int) bool { return s.Hit[i] }) }},
+	{Key: "top5", Title: "Top-5", Short: "top-5", Brief: true,
+		Help:  "share of images whose class is among the first five",
 		Field: func(s *Scores) *Number { return &s.Top5 },
-		Of:    func(s *Sample) float64 { return s.share(func(i int) bool { return s.before(i) < 5 }) },
-	},
-	{
-		Key: "balanced_accuracy", Title: "Balanced accuracy", Short: "balanced", Lead: true, Tables: Terminal,
+		Of:    func(s *Sample) float64 { return s.share(func(i int) bool { return s.before(i) < 5 }) }},
+	{Key: "balanced_accuracy", Title: "Balanced accuracy", Short: "balanced", Lead: true, Tables: Terminal,
 		Help:  "mean of the classes’ accuracies: a rare class counts as much as a common one",
 		Part:  func(g *GroupMetrics) *Number { return &g.Accuracy },
 		Field: func(s *Scores) *Number { return &s.BalancedAccuracy },
-		Of:    func(s *Sample) float64 { return calib.Mean(s.Accuracy, nil) },
-	},
-	{
-		Key: "macro_f1", Title: "Macro-F1", Short: "macro-F1", Brief: true,
+		Of:    func(s *Sample) float64 { return calib.Mean(s.Accuracy, nil) }},
+	{Key: "macro_f1", Title: "Macro-F1", Short: "macro-F1", Brief: true,
 		Help:  "mean over classes of F1, which also falls when other images are taken for the class",
-		Field: func(s *Scores) *Number { return &s.MacroF1 },
-		Of:    macroF1,
-	},
-	{
-		Key: "worst_class", Title: "Worst class", Short: "worst", Help: "accuracy of the least accurate class", Tables: Markdown,
-		Field: func(s *Scores) *Number { return &s.WorstClass },
-		Of: func(s *Sample) float64 {
-			if len(s.Labels) == 0 {
-				return math.NaN()
-			}
-			return slices.Min(s.accuracies())
-		},
-		Note: func(m *Metrics) string {
-			for _, c := range m.PerClass {
-				if c.Accuracy == m.WorstClass {
-					return ", here " + c.Label
-				}
-			}
-			return ""
-		},
-	},
-	{
-		Key: "harmonic_mean", Title: "Harmonic mean",
+		Field: func(s *Scores) *Number { return &s.MacroF1 }, Of: macroF1},
+	{Key: "worst_class", Title: "Worst class", Short: "worst", Tables: Markdown,
+		Help:  "accuracy of the least accurate class",
+		Field: func(s *Scores) *Number { return &s.WorstClass }, Of: worst, Note: worstName},
+	{Key: "harmonic_mean", Title: "Harmonic mean",
 		Help:  "of the classes’ accuracies; weak classes weigh most, and one at 0 makes it 0",
 		Field: func(s *Scores) *Number { return &s.HarmonicMean },
-		Of: func(s *Sample) float64 {
-			inverse, n := 0.0, 0.0
-			for _, a := range s.accuracies() {
-				inverse += 1 / a // infinite for a class never right, which makes the mean 0
-				n++
-			}
-			return n / inverse
-		},
-	},
-	{
-		Key: "geometric_mean", Title: "Geometric mean", Help: "of the classes’ accuracies; 0 as soon as one class is at 0",
+		Of:    func(s *Sample) float64 { sum, n := s.sum(func(a float64) float64 { return 1 / a }); return n / sum }},
+	{Key: "geometric_mean", Title: "Geometric mean", Help: "of the classes’ accuracies; 0 as soon as one class is at 0",
 		Field: func(s *Scores) *Number { return &s.GeometricMean },
-		Of: func(s *Sample) float64 {
-			logs, n := 0.0, 0.0
-			for _, a := range s.accuracies() {
-				logs += math.Log(a)
-				n++
-			}
-			return math.Exp(logs / n)
-		},
-	},
-	{
-		Key: "ece", Title: "ECE", Short: "ECE", Format: Decimal, Better: Lower, Calibrated: true, Tables: Terminal,
+		Of:    func(s *Sample) float64 { sum, n := s.sum(math.Log); return math.Exp(sum / n) }},
+	{Key: "ece", Title: "ECE", Short: "ECE", Format: Decimal, Better: Lower, Calibrated: true, Tables: Terminal,
 		Help: "expected calibration error: mean distance between confidence and accuracy, in 15 bins",
 		Part: func(g *GroupMetrics) *Number { return &g.ECE }, Prefix: "ECE ",
 		Field: func(s *Scores) *Number { return &s.ECE },
-		Of:    func(s *Sample) float64 { return calib.ECE(s.bins()) },
-	},
-	{
-		Key: "mce", Title: "MCE", Format: Decimal, Better: Lower, Calibrated: true, Help: "the same distance in the worst bin",
+		Of:    func(s *Sample) float64 { return calib.ECE(s.bins()) }},
+	{Key: "mce", Title: "MCE", Format: Decimal, Better: Lower, Calibrated: true,
+		Help:  "the same distance in the worst bin",
 		Field: func(s *Scores) *Number { return &s.MCE },
-		Of:    func(s *Sample) float64 { return calib.MCE(s.bins()) },
-	},
-	{
-		Key: "classwise_ece", Title: "Class-wise ECE", Format: Decimal, Better: Lower, Calibrated: true,
+		Of:    func(s *Sample) float64 { return calib.MCE(s.bins()) }},
+	{Key: "classwise_ece", Title: "Class-wise ECE", Format: Decimal, Better: Lower, Calibrated: true,
 		Help:  "ECE of each class’s own probability, mean over classes",
 		Field: func(s *Scores) *Number { return &s.ClasswiseECE },
-		Of:    func(s *Sample) float64 { return calib.ClasswiseECE(s.Probabilities, len(s.Count), s.Labels, Bins) },
-	},
-	{
-		Key: "nll", Title: "NLL", Short: "NLL", Format: Decimal, Better: Lower, Calibrated: true, Tables: Page, Brief: true,
-		Help:  "negative log-likelihood of the true class, in nats",
+		Of:    func(s *Sample) float64 { return calib.ClasswiseECE(s.Probabilities, len(s.Count), s.Labels, Bins) }},
+	{Key: "nll", Title: "NLL", Short: "NLL", Brief: true, Format: Decimal, Better: Lower, Calibrated: true,
+		Tables: Page, Help: "negative log-likelihood of the true class, in nats",
 		Field: func(s *Scores) *Number { return &s.NLL },
-		Of:    func(s *Sample) float64 { return calib.NLL(s.Probabilities, len(s.Count), s.Labels) },
-	},
-	{
-		Key: "brier", Title: "Brier", Format: Decimal, Better: Lower, Calibrated: true,
+		Of:    func(s *Sample) float64 { return calib.NLL(s.Probabilities, len(s.Count), s.Labels) }},
+	{Key: "brier", Title: "Brier", Format: Decimal, Better: Lower, Calibrated: true,
 		Help:  "squared distance between the probabilities and the truth, from 0 to 2",
 		Field: func(s *Scores) *Number { return &s.Brier },
-		Of:    func(s *Sample) float64 { return calib.Brier(s.Probabilities, len(s.Count), s.Labels) },
-	},
+		Of:    func(s *Sample) float64 { return calib.Brier(s.Probabilities, len(s.Count), s.Labels) }},
 }
 
 // Headline are the rows as they are shown to readers: those that lead first.
 func Headline() []Row {
-	list := slices.Clone(Rows)
-	slices.SortStableFunc(list, func(a, b Row) int {
-		switch {
-		case a.Lead == b.Lead:
-			return 0
-		case a.Lead:
-			return -1
+	var lead, others []Row
+	for _, r := range Rows {
+		if r.Lead {
+			lead = append(lead, r)
+		} else {
+			others = append(others, r)
 		}
-		return 1
-	})
-	return list
+	}
+	return append(lead, others...)
+}
+
+func worst(s *Sample) float64 {
+	least := math.NaN()
+	for _, a := range s.Accuracy {
+		if !(least <= a) && !math.IsNaN(a) {
+			least = a
+		}
+	}
+	return least
+}
+
+func worstName(m *Metrics) string {
+	for _, c := range m.PerClass {
+		if c.Accuracy == m.WorstClass {
+			return ", here " + c.Label
+		}
+	}
+	return ""
 }
 
 // macroF1 follows scikit-learn: the mean over the classes that occur as label or prediction.
@@ -212,42 +186,42 @@ type Column struct {
 // Columns are those of the largest table of a sweep, those before calibration last.
 func Columns() []Column {
 	var after, before []Column
+	add := func(r Row, c Column, keyBefore string) {
+		after = append(after, c)
+		if !r.Calibrated {
+			return
+		}
+		b := c
+		b.Key, b.Title, b.Short, b.Help = keyBefore, c.Title+" before", c.Short+" before", c.Help+", before calibration"
+		b.Lead, b.After = false, c.Key
+		if c.Key != r.Key {
+			b.Tables = min(b.Tables, Markdown)
+		}
+		b.Of = func(m *Metrics) float64 {
+			if m.Calibration == nil {
+				return math.NaN()
+			}
+			return c.Of(&Metrics{Scores: m.Calibration.Before.Scores, Groups: m.Calibration.Before.Groups})
+		}
+		before = append(before, b)
+	}
 	for _, r := range Rows {
 		if r.Tables == NoTable {
 			continue
 		}
-		add := func(group, title, short, help string, in Table, of func(*Scores, *Groups) Number) {
-			key := func(middle string) string {
-				switch {
-				case group == "":
-					return r.Key + middle
-				case r.Prefix == "":
-					return group
-				}
-				return r.Key + middle + "_" + group
-			}
-			c := Column{key(""), title, short, help, r.Tables, r.Lead && group == "", "",
-				func(m *Metrics) float64 { return float64(of(&m.Scores, &m.Groups)) }}
-			after = append(after, c)
-			if !r.Calibrated {
-				return
-			}
-			before = append(before, Column{key("_before"), title + " before", short + " before", help + ", before calibration",
-				in, false, c.Key, func(m *Metrics) float64 {
-					if m.Calibration == nil {
-						return math.NaN()
-					}
-					return float64(of(&m.Calibration.Before.Scores, &m.Calibration.Before.Groups))
-				}})
-		}
-		add("", r.Title, r.Short, r.Help, r.Tables, func(s *Scores, _ *Groups) Number { return *r.Field(s) })
-		if r.Part == nil {
-			continue
-		}
+		of := func(m *Metrics) float64 { return float64(r.In(m.Scores)) }
+		add(r, Column{r.Key, r.Title, r.Short, r.Help, r.Tables, r.Lead, "", of}, r.Key+"_before")
 		for _, g := range calib.Shots() {
-			short := r.Prefix + g.String()
-			add(g.String(), strings.ToUpper(short[:1])+short[1:], short, "of classes with "+g.Range()+" training images",
-				min(r.Tables, Markdown), func(_ *Scores, groups *Groups) Number { return *r.Part(&groups[g]) })
+			if r.Part == nil {
+				break
+			}
+			key, title := g.String(), r.Prefix+g.String()
+			if r.Prefix != "" {
+				key = r.Key + "_" + key
+			}
+			of := func(m *Metrics) float64 { return float64(*r.Part(&m.Groups[g])) }
+			upper, help := strings.ToUpper(title[:1])+title[1:], "of classes with "+g.Range()+" training images"
+			add(r, Column{key, upper, title, help, r.Tables, false, "", of}, r.Key+"_before_"+g.String())
 		}
 	}
 	return slices.Concat(after, before)

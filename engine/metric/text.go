@@ -13,7 +13,7 @@ func (m *Metrics) Text() string {
 	fmt.Fprintf(&b, "%s: %d samples", m.Split, m.Samples)
 	for _, r := range Rows {
 		if r.Brief {
-			fmt.Fprintf(&b, ", %s %s", r.Short, r.Field(&m.Scores).Text(4))
+			fmt.Fprintf(&b, ", %s %s", r.Short, r.In(m.Scores).Text(4))
 		}
 	}
 	line := func(cells ...any) { fmt.Fprintf(&b, "%-8v %8v %9v %8v\n", cells...) }

@@ -9,13 +9,11 @@ import (
 	"strconv"
 
 	"gonum.org/v1/plot"
-	"gonum.org/v1/plot/plotter"
 	"gonum.org/v1/plot/vg"
 	"gonum.org/v1/plot/vg/draw"
 
 	"github.com/vitft/vitft/calib"
 	"github.com/vitft/vitft/engine/metric"
-	"github.com/vitft/vitft/head"
 )
 
 const (
@@ -84,15 +82,16 @@ func (r *Run) classChart() template.HTML {
 		}
 		images /= float64(to - from)
 		most = max(most, images)
-		columns = append(columns, box{middle - half, middle + half, 0, math.Log10(max(1, images)), groupRoles[group].soft()})
+		soft := groupRoles[group].soft()
+		columns = append(columns, box{middle - half, middle + half, 0, math.Log10(max(1, images)), soft})
 		if n == 0 {
 			continue
 		}
 		if classes <= singleMarks {
 			low = 0
 		}
-		stems = append(stems, box{middle - half, middle + half, low, high, groupRoles[group].soft()})
-		dots = append(dots, mark{middle, sum / n, dot(groupRoles[group], 2.2)})
+		stems = append(stems, box{middle - half, middle + half, low, high, soft})
+		dots = append(dots, mark{x: middle, y: sum / n, style: dot(groupRoles[group], 2.2)})
 	}
 	above.Add(columns)
 	below.Add(stems)
@@ -122,7 +121,8 @@ func (r *Run) classChart() template.HTML {
 			height += 90
 		}
 	}
-	return render("Number of training images and accuracy of each class, classes with most training images first", 900, panel{above, 115}, panel{below, height})
+	return render("Number of training images and accuracy of each class, classes with most training images first", 900,
+		panel{above, 115}, panel{below, height})
 }
 
 // addGroupMeans draws each group's accuracy over its classes.
@@ -178,10 +178,11 @@ func (r *Run) reliability() []reliabilities {
 	return []reliabilities{{"Before calibration", before}, after}
 }
 
-func (r *Run) diagrams(ece metric.Number, groups metric.Groups, when string, of func(prediction) float64) []reliability {
+func (r *Run) diagrams(ece metric.Number, groups metric.Groups, when string,
+	of func(prediction) float64) []reliability {
 	list := []reliability{r.diagram("all classes", when, ece, ink, r.bins(of, calib.Shots()...))}
-	for g, group := range groups {
-		list = append(list, r.diagram(calib.Shot(g).String(), when, group.ECE, groupRoles[g], r.bins(of, calib.Shot(g))))
+	for _, g := range calib.Shots() {
+		list = append(list, r.diagram(g.String(), when, groups[g].ECE, groupRoles[g], r.bins(of, g)))
 	}
 	return list
 }
@@ -228,156 +229,12 @@ func (r *Run) diagram(name, when string, ece metric.Number, colour role, bins []
 		counts = append(counts, box{b.Low + gap, b.High - gap, 0, float64(b.Count) / float64(d.Samples), soft})
 		if b.Count > 0 {
 			bars = append(bars, box{b.Low + gap, b.High - gap, 0, b.Accuracy, fill})
-			dots = append(dots, mark{b.Confidence, b.Accuracy, dot(colour, 2.4)})
+			dots = append(dots, mark{x: b.Confidence, y: b.Accuracy, style: dot(colour, 2.4)})
 		}
 	}
 	above.Add(bars, segment(0, 0, 1, 1, dashed(muted)), dots)
 	below.Add(counts)
-	d.Plot = render("Reliability of "+name+when+": accuracy against confidence, and the share of samples by confidence", 205, panel{above, 170}, panel{below, 85})
+	d.Plot = render("Reliability of "+name+when+": accuracy against confidence, and the share of samples by confidence",
+		205, panel{above, 170}, panel{below, 85})
 	return d
-}
-
-// switchEpoch is between the last epoch of the first phase and the next one; 0 if the phase never changes.
-func (r *Run) switchEpoch() float64 {
-	for i := 1; i < len(r.history); i++ {
-		if r.history[i].Phase != r.history[i-1].Phase {
-			return float64(r.history[i-1].Number) + 0.5
-		}
-	}
-	return 0
-}
-
-// curve is a value over the epochs of one plot.
-type curve struct {
-	style  draw.LineStyle
-	parted bool // at the switch, since the value means another thing after it
-	value  func(e head.Epoch) float64
-}
-
-// curves draws values over the epochs, with the switch.
-func (r *Run) curves(description, y string, fraction bool, list ...curve) template.HTML {
-	p := newPlot("epoch", y)
-	all := extentOf()
-	for _, c := range list {
-		var points plotter.XYs
-		for i, e := range r.history {
-			if c.parted && i > 0 && e.Phase != r.history[i-1].Phase {
-				points = append(points, plotter.XY{X: float64(e.Number), Y: math.NaN()})
-			}
-			points = append(points, plotter.XY{X: float64(e.Number), Y: c.value(e)})
-			all.add(c.value(e))
-		}
-		p.Add(polyline{points, c.style})
-	}
-	if all.empty() {
-		return ""
-	}
-	r.epochAxis(p)
-	if fraction {
-		// Curves near 1 need room: the axis begins at the tenth below the lowest.
-		limit(&p.Y, math.Floor(all.low*10)/10, 1)
-	} else {
-		limit(&p.Y, min(0, all.low), all.high*1.12)
-	}
-	return render(description, 440, panel{p, 240})
-}
-
-// epochAxis sets the range of epochs and marks the switch.
-func (r *Run) epochAxis(p *plot.Plot) {
-	first, last := float64(r.history[0].Number), float64(r.history[len(r.history)-1].Number)
-	limit(&p.X, first, last)
-	if last-first < 5 {
-		p.X.Tick.Marker = whole(first, last)
-	}
-	if at := r.switchEpoch(); at > 0 {
-		p.Add(upright{at, "switch"})
-	}
-}
-
-// whole marks every whole number.
-func whole(first, last float64) plot.ConstantTicks {
-	var ticks plot.ConstantTicks
-	for i := range int(last-first) + 1 {
-		ticks = append(ticks, plot.Tick{Value: first + float64(i), Label: strconv.FormatFloat(first+float64(i), 'f', -1, 64)})
-	}
-	return ticks
-}
-
-func valueOf(v *float64) float64 {
-	if v == nil {
-		return math.NaN()
-	}
-	return *v
-}
-
-func (r *Run) lossChart() template.HTML {
-	return r.curves("Training loss over the epochs", "training loss (nats)", false,
-		curve{line(ink, 1.6, nil), true, func(e head.Epoch) float64 { return e.Loss }})
-}
-
-func (r *Run) rateChart() template.HTML {
-	return r.curves("Learning rate over the epochs", "learning rate", false,
-		curve{line(ink, 1.6, nil), true, func(e head.Epoch) float64 { return e.LR }})
-}
-
-// accuracyChart is balanced accuracy and the groups', on the validation set or, without one, on the training set.
-func (r *Run) accuracyChart() template.HTML {
-	of := func(e head.Epoch) head.Accuracy { return e.Train }
-	if r.validated() {
-		of = func(e head.Epoch) head.Accuracy {
-			if e.Val == nil {
-				return head.Accuracy{}
-			}
-			return *e.Val
-		}
-	}
-	return r.curves("Accuracy over the epochs: balanced, and of the groups", "accuracy", true,
-		curve{line(many, 1.4, groupDashes[0]), false, func(e head.Epoch) float64 { return valueOf(of(e).Many) }},
-		curve{line(medium, 1.4, groupDashes[1]), false, func(e head.Epoch) float64 { return valueOf(of(e).Medium) }},
-		curve{line(few, 1.4, groupDashes[2]), false, func(e head.Epoch) float64 { return valueOf(of(e).Few) }},
-		curve{line(ink, 1.8, nil), false, func(e head.Epoch) float64 { return valueOf(of(e).Balanced) }})
-}
-
-func (r *Run) validated() bool {
-	return slices.ContainsFunc(r.history, func(e head.Epoch) bool { return e.Val != nil })
-}
-
-// kappaChart is the mean κ of each group over the epochs, in a band of one standard deviation over the classes.
-func (r *Run) kappaChart() template.HTML {
-	if len(r.kappa) == 0 || len(r.history) == 0 {
-		return ""
-	}
-	p := newPlot("epoch", "κ")
-	all := extentOf()
-	var lines []plot.Plotter
-	for g := range calib.Shots() {
-		var points plotter.XYs
-		var bands boxes
-		for i, e := range r.kappa {
-			if i > 0 && e.Phase != r.kappa[i-1].Phase {
-				points = append(points, plotter.XY{X: float64(e.Number), Y: math.NaN()})
-			}
-			s := e.Groups[g]
-			if s.Classes == 0 {
-				continue
-			}
-			at, mean, sd := float64(e.Number), float64(s.Mean()), float64(s.Deviation())
-			if !drawable(mean) || !drawable(sd) {
-				continue
-			}
-			all.add(mean-sd, mean+sd)
-			points = append(points, plotter.XY{X: at, Y: mean})
-			bands = append(bands, box{at - 0.5, at + 0.5, mean - sd, mean + sd, groupRoles[g].soft()})
-		}
-		p.Add(bands)
-		lines = append(lines, polyline{points, line(groupRoles[g], 1.6, groupDashes[g])})
-	}
-	if all.empty() {
-		return ""
-	}
-	r.epochAxis(p)
-	p.Add(segment(p.X.Min, 1, p.X.Max, 1, line(muted, 0.7, nil)))
-	p.Add(lines...)
-	all.axis(&p.Y, 0.05)
-	return render("κ over the epochs: mean and spread of each group", 900, panel{p, 260})
 }

@@ -32,7 +32,8 @@ func ExampleSave() {
 	m.Split, m.Loss = "test", "ce"
 	for _, err := range []error{
 		run.EnvironmentFile.Write(dir, run.Here()),
-		run.PredictionsFile.Write(dir, run.Predict([]string{"cat.jpg", "axolotl.jpg"}, labels, logits, classes, run.Head{}.Scaling)),
+		run.PredictionsFile.Write(dir, run.Predict([]string{"cat.jpg", "axolotl.jpg"}, labels, logits, classes,
+			run.Head{}.Scaling)),
 		run.MetricsFile.Write(dir, m),
 	} {
 		if err != nil {

@@ -73,7 +73,8 @@ func (f fixture) write(t testing.TB) (string, metric.Metrics) {
 	m := metric.Measure(logits, probabilities, labels, names, counts)
 	if f.temperature != nil {
 		before := metric.Measure(logits, nil, labels, names, counts)
-		m.Calibration = &metric.Calibration{Method: "classwise", FittedOn: "out-of-fold", Temperature: f.temperature, Before: before.Uncalibrated()}
+		m.Calibration = &metric.Calibration{Method: "classwise", FittedOn: "out-of-fold", Temperature: f.temperature,
+			Before: before.Uncalibrated()}
 	}
 	m.Split, m.Loss, m.Epochs, m.SwitchEpoch, m.Seed = "test", "cvs", epochs, 3, 7
 	m.Seconds = metric.Seconds{Encode: 12.25, Train: 3.5, Evaluate: 0.5}
@@ -85,7 +86,8 @@ func (f fixture) write(t testing.TB) (string, metric.Metrics) {
 	var history []head.Epoch
 	for n := 1; n <= epochs; n++ {
 		e := head.Epoch{Number: n, Phase: "mla", Loss: 2 / float64(n), LR: 0.03 / float64(n), Seconds: 0.1,
-			Train: head.Accuracy{Top1: new(0.8), Balanced: new(0.5 + 0.05*float64(min(n, 9))), Many: new(0.9), Medium: new(0.7)}}
+			Train: head.Accuracy{Top1: new(0.8), Balanced: new(0.5 + 0.05*float64(min(n, 9))), Many: new(0.9),
+				Medium: new(0.7)}}
 		if n > 3 {
 			e.Phase = "cla"
 		}
@@ -93,7 +95,8 @@ func (f fixture) write(t testing.TB) (string, metric.Metrics) {
 			e.Phase = "ce"
 		} else {
 			for k := range names {
-				e.Kappa = append(e.Kappa, calib.Kappa{Value: 1 + 0.3*r.NormFloat64(), StdErr: []float64{math.NaN(), 0.05, 0.25}[k%3],
+				e.Kappa = append(e.Kappa, calib.Kappa{Value: 1 + 0.3*r.NormFloat64(), StdErr: []float64{math.NaN(),
+					0.05, 0.25}[k%3],
 					Samples: 9, Bins: 4, Skipped: k%7 == 0, Shrunk: k%2 == 0})
 			}
 		}
@@ -103,13 +106,13 @@ func (f fixture) write(t testing.TB) (string, metric.Metrics) {
 		history = append(history, e)
 	}
 	d := run.Folder(dir)
-	log, err := d.OpenHistory(names, history)
-	if err = errors.Join(err, log.Close(), run.MetricsFile.Write(d, m),
+	if err := errors.Join(d.BeginHistory(names, history...), run.MetricsFile.Write(d, m),
 		run.PredictionsFile.Write(d, run.Predict(paths, labels, logits, names, scaling))); err != nil {
 		t.Fatal(err)
 	}
 	put(t, dir, "config.yaml", "train: /photos/train\nloss: cvs\nhead: cosine\noptimizer: sgd\nlr: 0.03\nkappa: slope\nseed: 7\nviews: 4\ntta: 2\nfolds: 5\n")
-	put(t, dir, "environment.json", `{"vitft":"v1.2.3","go":"go1.26","os":"linux","arch":"amd64","cores":2,"runtime_library":{"version":"1.30.0"},
+	put(t, dir, "environment.json",
+		`{"vitft":"v1.2.3","go":"go1.26","os":"linux","arch":"amd64","cores":2,"runtime_library":{"version":"1.30.0"},
 		"provider":{"asked":"auto","ran":"cpu","note":"cuda not used: no GPU"},
 		"backbone":{"name":"/models/vit.onnx","sha256":"abc123","feature":{"tensor":"embedding","pooling":"cls","dim":192},"preprocess":{"width":224,"height":224,"resize":"shortest","interpolation":"bicubic"}}}`)
 	return dir, m

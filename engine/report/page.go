@@ -36,7 +36,8 @@ var (
 	//go:embed sweep.html
 	sweepHTML string
 
-	functions     = template.FuncMap{"thousands": thousands, "percent": percent, "shots": calib.Shots}
+	functions = template.FuncMap{"thousands": thousands, "percent": percent, "shots": calib.Shots,
+		"source": source, "seconds": seconds, "count": count, "calibrated": calibrationText}
 	document      = template.Must(template.New(run.ReportFile.Name).Funcs(functions).Parse(pageHTML))
 	sweepDocument = template.Must(template.Must(document.Clone()).New("sweep").Parse(sweepHTML))
 )
@@ -47,18 +48,21 @@ type frame struct {
 	Style    template.CSS
 	Script   template.JS
 	Security string // content security policy
-	Ran      []run.Entry
 	Config   run.Config
 }
 
-func newFrame(title string, ran []run.Entry, config run.Config) frame {
-	return frame{title, template.CSS(styleCSS), template.JS(sortJS), security(), ran, config}
+func newFrame(title string, config run.Config) frame {
+	return frame{title, template.CSS(styleCSS), template.JS(sortJS), security(), config}
 }
 
 // page is what page.html is filled with.
 type page struct {
 	frame
 	*metric.Metrics
+	Environment          *run.Environment
+	Images, Fewest, Most int // training images, and of classes
+	Switch               int // the last epoch of the first phase; 0 where there is one only
+
 	Before   *metric.Uncalibrated // nil where there is no calibration
 	Headline []metricGroup
 
@@ -89,10 +93,8 @@ type page struct {
 
 type metricGroup struct {
 	Name string
-	Rows []metricRow
+	Rows []metric.Row
 }
-
-type metricRow struct{ Name, Before, Value, Means string }
 
 // pair is a class that is taken for another.
 type pair struct {
@@ -105,12 +107,16 @@ func (r *Run) page() *page {
 	m := &r.metrics
 	title := fmt.Sprintf("%s on %s", m.Loss, source(cmp.Or(r.config.Text("train"), m.Split)))
 	p := &page{
-		frame: newFrame(title, r.whatRan(), r.config), Metrics: m, Headline: r.headline(),
+		frame: newFrame(title, r.config), Metrics: m, Environment: &r.environment, Headline: headline(),
 		GroupPlot: r.groupChart(), ClassPlot: r.classChart(), Reliability: r.reliability(), KappaPlot: r.kappaChart(),
-		Classes: r.classes(), Mistakes: r.mistakes(),
+		Switch: int(r.switchEpoch()), Classes: r.classes(), Mistakes: r.mistakes(),
 	}
 	if m.Calibration != nil {
 		p.Before = &m.Calibration.Before
+	}
+	p.Fewest = math.MaxInt
+	for _, c := range m.PerClass {
+		p.Images, p.Fewest, p.Most = p.Images+c.TrainCount, min(p.Fewest, c.TrainCount), max(p.Most, c.TrainCount)
 	}
 	if len(m.PerClass) > singleMarks {
 		p.Aggregated = (len(m.PerClass) + singleMarks/2 - 1) / (singleMarks / 2)
@@ -126,7 +132,7 @@ func (r *Run) page() *page {
 		if r.validated() {
 			p.AccuracyOn = "validation"
 		}
-		if r.switchEpoch() > 0 {
+		if p.Switch > 0 {
 			p.Phases = fmt.Sprintf("%s before it, %s after", r.history[0].Phase, r.history[len(r.history)-1].Phase)
 		}
 	}
@@ -151,79 +157,17 @@ func cut[T any](list []T, most int) (head []T, more int) {
 // security lets the page use its own style and script and pictures within it, and nothing from elsewhere.
 func security() string {
 	hash := sha256.Sum256([]byte(sortJS))
-	return "default-src 'none'; style-src 'unsafe-inline'; img-src data:; script-src 'sha256-" + base64.StdEncoding.EncodeToString(hash[:]) + "'"
+	return "default-src 'none'; style-src 'unsafe-inline'; img-src data:; script-src 'sha256-" +
+		base64.StdEncoding.EncodeToString(hash[:]) + "'"
 }
 
 // headline are all metrics, accuracies apart from errors.
-func (r *Run) headline() []metricGroup {
-	m := &r.metrics
+func headline() []metricGroup {
 	groups := []metricGroup{metric.Higher: {Name: "Accuracy"}, metric.Lower: {Name: "Calibration: lower is better"}}
 	for _, row := range metric.Headline() {
-		line := metricRow{Name: row.Title, Value: row.Field(&m.Scores).Text(4), Means: row.Says(m)}
-		if c := m.Calibration; c != nil && row.Calibrated {
-			line.Before = row.Field(&c.Before.Scores).Text(4)
-		}
-		groups[row.Better].Rows = append(groups[row.Better].Rows, line)
+		groups[row.Better].Rows = append(groups[row.Better].Rows, row)
 	}
 	return groups
-}
-
-func (r *Run) whatRan() []run.Entry {
-	m, env, c := &r.metrics, &r.environment, r.config
-	var list []run.Entry
-	add := func(key, form string, a ...any) {
-		list = append(list, run.Entry{Key: key, Text: fmt.Sprintf(form, a...)})
-	}
-	images, most, fewest := 0, m.PerClass[0].TrainCount, m.PerClass[0].TrainCount
-	for _, k := range m.PerClass {
-		images, most, fewest = images+k.TrainCount, max(most, k.TrainCount), min(fewest, k.TrainCount)
-	}
-	add("Training images", "%s from %s: %d classes of %d to %d images", thousands(images), source(c.Text("train")), len(m.PerClass), fewest, most)
-	if v := c.Text("imbalance"); v != "" {
-		add("Imbalance", "%s, seed %s", v, c.Text("imbalance-seed"))
-	}
-	add("Measured on", "%s: %s images", m.Split, thousands(m.Samples))
-	b := &env.Backbone
-	add("Backbone", "%s, %s of %d values (%s), input %d×%d, %s %s", source(b.Name), b.Feature.Tensor, b.Feature.Dim, b.Feature.Pooling,
-		b.Preprocess.Width, b.Preprocess.Height, b.Preprocess.Resize, b.Preprocess.Interpolation)
-	add("Backbone’s SHA-256", "%s", b.SHA256)
-	if at := r.switchEpoch(); at > 0 {
-		add("Loss", "%s, %d epochs, switch T0 after epoch %d", m.Loss, m.Epochs, int(at))
-	} else {
-		add("Loss", "%s, %d epochs", m.Loss, m.Epochs)
-	}
-	if len(r.kappa) > 0 {
-		add("κ estimator", "%s", c.Text("kappa"))
-	}
-	if v, tta := c.Text("views"), c.Text("tta"); v != "" && tta != "" {
-		add("Views", "%s", views(v, tta))
-	}
-	add("Calibration", "%s", calibrationText(m.Calibration, c.Text("folds")))
-	add("Head", "%s; %s, learning rate %s", c.Text("head"), c.Text("optimizer"), c.Text("lr"))
-	add("Seed", "%d", m.Seed)
-	provider := env.Provider.Ran
-	if env.Provider.Asked != env.Provider.Ran {
-		provider += " (asked for: " + env.Provider.Asked + ")"
-	}
-	if env.Provider.Note != "" {
-		provider += "; " + env.Provider.Note
-	}
-	add("Provider", "%s", provider)
-	add("Time", "encoding %s, training %s, evaluation %s", seconds(m.Seconds.Encode), seconds(m.Seconds.Train), seconds(m.Seconds.Evaluate))
-	add("Versions", "vitft %s, %s, ONNX Runtime %s, %s/%s, %d cores", env.Vitft, env.Go, env.Runtime.Version, env.OS, env.Arch, env.Cores)
-	return list
-}
-
-// views says how many views of each image were used, of the keys views and tta.
-func views(training, judged string) string {
-	of := func(n, one, several string) string {
-		if n == "1" {
-			return one
-		}
-		return fmt.Sprintf(several, n)
-	}
-	return of(training, "training on images as they are", "training on %s views of each image") + "; " +
-		of(judged, "judged as they are", "judged by the mean feature of %s views")
 }
 
 // calibrationText says how probabilities were made.
@@ -234,9 +178,9 @@ func calibrationText(c *metric.Calibration, folds string) string {
 	temperature := "no temperature"
 	switch t := c.Temperature; {
 	case len(t) == 1:
-		temperature = "temperature " + metric.Number(t[0]).Text(3)
+		temperature = fmt.Sprintf("temperature %.3f", t[0])
 	case len(t) > 1:
-		temperature = fmt.Sprintf("temperatures %s to %s by predicted class", metric.Number(slices.Min(t)).Text(3), metric.Number(slices.Max(t)).Text(3))
+		temperature = fmt.Sprintf("temperatures %.3f to %.3f by predicted class", slices.Min(t), slices.Max(t))
 	}
 	on := cmp.Or(c.FittedOn, "an unnamed set")
 	if on == "out-of-fold" && folds != "" {
@@ -274,7 +218,9 @@ func (r *Run) pairs() ([]pair, int) {
 func (r *Run) classes() []metric.ClassMetrics {
 	list := r.byFrequency()
 	if len(list) > tableClasses {
-		slices.SortStableFunc(list, func(a, b metric.ClassMetrics) int { return cmp.Compare(sortable(a.Accuracy), sortable(b.Accuracy)) })
+		slices.SortStableFunc(list, func(a, b metric.ClassMetrics) int {
+			return cmp.Compare(sortable(a.Accuracy), sortable(b.Accuracy))
+		})
 		list = list[:tableClasses]
 		slices.SortStableFunc(list, moreFrequent)
 	}

@@ -1,20 +1,15 @@
 package report
 
 import (
-	"bytes"
-	"fmt"
-	"html/template"
 	"image/color"
 	"math"
 	"strconv"
-	"strings"
 
 	"gonum.org/v1/plot"
 	"gonum.org/v1/plot/font"
 	"gonum.org/v1/plot/plotter"
 	"gonum.org/v1/plot/vg"
 	"gonum.org/v1/plot/vg/draw"
-	"gonum.org/v1/plot/vg/vgsvg"
 )
 
 // A role is what a colour in a plot is for. Plots are drawn in stand-in colours, and the finished SVG names the style
@@ -34,7 +29,9 @@ const (
 	roleCount
 )
 
-var variables = [roleCount]string{"ink", "muted", "rule", "many", "medium", "few", "many-soft", "medium-soft", "few-soft"}
+var variables = [roleCount]string{
+	"ink", "muted", "rule", "many", "medium", "few", "many-soft", "medium-soft", "few-soft",
+}
 
 // RGBA is the stand-in; equal channels survive the way through 16 bits unrounded.
 func (r role) RGBA() (red, green, blue, alpha uint32) {
@@ -142,7 +139,9 @@ type boxes []box
 func (b boxes) Plot(c draw.Canvas, p *plot.Plot) {
 	x, y := p.Transforms(&c)
 	for _, r := range b {
-		c.FillPolygon(r.colour, c.ClipPolygonXY([]vg.Point{{X: x(r.x0), Y: y(r.y0)}, {X: x(r.x1), Y: y(r.y0)}, {X: x(r.x1), Y: y(r.y1)}, {X: x(r.x0), Y: y(r.y1)}}))
+		left, right, bottom, top := x(r.x0), x(r.x1), y(r.y0), y(r.y1)
+		corners := []vg.Point{{X: left, Y: bottom}, {X: right, Y: bottom}, {X: right, Y: top}, {X: left, Y: top}}
+		c.FillPolygon(r.colour, c.ClipPolygonXY(corners))
 	}
 }
 
@@ -190,10 +189,12 @@ func dot(colour role, radius vg.Length) draw.GlyphStyle {
 	return draw.GlyphStyle{Color: colour, Radius: radius, Shape: draw.CircleGlyph{}}
 }
 
-// mark is a symbol in data coordinates.
+// mark is a symbol in data coordinates, with an interval of x where low < high. A value beyond the axis of x is written
+// at its edge.
 type mark struct {
-	x, y  float64
-	style draw.GlyphStyle
+	x, y      float64
+	style     draw.GlyphStyle
+	low, high float64
 }
 
 type marks []mark
@@ -201,7 +202,23 @@ type marks []mark
 func (m marks) Plot(c draw.Canvas, p *plot.Plot) {
 	x, y := p.Transforms(&c)
 	for _, v := range m {
-		c.DrawGlyphNoClip(v.style, vg.Point{X: x(v.x), Y: y(v.y)})
+		at := vg.Point{Y: y(v.y)}
+		text := p.X.Tick.Label
+		text.Color, text.YAlign = muted, draw.YCenter
+		switch {
+		case v.x < p.X.Min:
+			text.XAlign = draw.XLeft
+			c.FillText(text, vg.Point{X: c.Min.X + 2, Y: at.Y}, "← "+signed(v.x))
+		case v.x > p.X.Max:
+			text.XAlign = draw.XRight
+			c.FillText(text, vg.Point{X: c.Max.X - 2, Y: at.Y}, signed(v.x)+" →")
+		default:
+			if from, to := max(v.low, p.X.Min), min(v.high, p.X.Max); from < to {
+				c.StrokeLine2(draw.LineStyle{Color: v.style.Color, Width: 1.1}, x(from), at.Y, x(to), at.Y)
+			}
+			at.X = x(v.x)
+			c.DrawGlyphNoClip(v.style, at)
+		}
 	}
 }
 
@@ -223,79 +240,3 @@ func (u upright) Plot(c draw.Canvas, p *plot.Plot) {
 	}
 	c.FillText(style, vg.Point{X: at + 4, Y: c.Max.Y}, u.name)
 }
-
-// panel is a plot and its height in a figure.
-type panel struct {
-	*plot.Plot
-	height vg.Length
-}
-
-// render draws panels above each other, their data areas aligned, as inline SVG that is described to those who cannot
-// see it.
-func render(description string, width vg.Length, panels ...panel) template.HTML {
-	var height vg.Length
-	for _, p := range panels {
-		height += p.height
-	}
-	canvas := vgsvg.New(width, height)
-	page := draw.New(canvas)
-	places := make([]draw.Canvas, len(panels))
-	var left, right vg.Length
-	bottom := height
-	for i, p := range panels {
-		bottom -= p.height
-		place := page
-		place.Min.Y, place.Max.Y = bottom, bottom+p.height
-		places[i] = draw.Crop(place, 0, -4, 0, -8)
-		data := p.DataCanvas(places[i])
-		left, right = max(left, data.Min.X-places[i].Min.X), max(right, places[i].Max.X-data.Max.X)
-	}
-	for i, p := range panels {
-		data := p.DataCanvas(places[i])
-		p.Draw(draw.Crop(places[i], left-(data.Min.X-places[i].Min.X), places[i].Max.X-data.Max.X-right, 0, 0))
-	}
-	return inline(canvas, description)
-}
-
-// beside draws plots next to each other in a figure, their data areas equally wide. Their horizontal axes have to be
-// equally high.
-func beside(description string, width, height vg.Length, plots ...*plot.Plot) template.HTML {
-	const between = 18
-	canvas := vgsvg.New(width, height)
-	page := draw.Crop(draw.New(canvas), 0, -4, 0, -8)
-	room := page.Max.X - page.Min.X - between*vg.Length(len(plots)-1)
-	margins := make([]vg.Length, len(plots))
-	for i, p := range plots {
-		data := p.DataCanvas(page)
-		margins[i] = (data.Min.X - page.Min.X) + (page.Max.X - data.Max.X)
-		room -= margins[i]
-	}
-	at := page.Min.X
-	for i, p := range plots {
-		place := page
-		place.Min.X, place.Max.X = at, at+margins[i]+room/vg.Length(len(plots))
-		p.Draw(place)
-		at = place.Max.X + between
-	}
-	return inline(canvas, description)
-}
-
-// inline makes a drawing part of a page.
-func inline(canvas *vgsvg.Canvas, description string) template.HTML {
-	width, height := canvas.Size()
-	var svg bytes.Buffer
-	canvas.WriteTo(&svg) // a buffer takes everything
-	_, drawing, _ := strings.Cut(svg.String(), "<g ")
-	return template.HTML(fmt.Sprintf(`<svg viewBox="0 0 %.4g %.4g" style="--width:%.4gpx" role="img" aria-label="%s">`+"\n<g %s",
-		width.Points(), height.Points(), width.Points(), template.HTMLEscapeString(description), themed.Replace(drawing)))
-}
-
-// themed turns stand-in colours into variables and leaves the font to the style sheet, which names those with the
-// metrics of the font that gonum measures with.
-var themed = func() *strings.Replacer {
-	pairs := []string{"font-family:Liberation Sans;font-variant:normal;font-weight:normal;font-style:normal;", ""}
-	for r := range roleCount {
-		pairs = append(pairs, fmt.Sprintf("#FF%02XFF", uint8(r)), "var(--"+variables[r]+")")
-	}
-	return strings.NewReplacer(pairs...)
-}()

@@ -28,7 +28,6 @@ import (
 	"math"
 	"slices"
 
-	"github.com/vitft/vitft/calib"
 	"github.com/vitft/vitft/engine/metric"
 	"github.com/vitft/vitft/engine/run"
 	"github.com/vitft/vitft/engine/sweep"
@@ -84,36 +83,11 @@ type prediction struct {
 	label, predicted int
 }
 
-// kappaEpoch is κ of one epoch, by group.
-type kappaEpoch struct {
-	Number int
-	Phase  head.Phase
-	Groups [calib.Few + 1]spread
-}
-
-// spread gathers the mean and the standard deviation over the classes of a group.
-type spread struct {
-	Classes, Skipped, Shrunk int
-	sum, squares             float64
-	errors                   []float64 // standard errors, of the classes that have one
-}
-
-// Mean is that of κ.
-func (s spread) Mean() metric.Number { return metric.Number(s.sum / float64(s.Classes)) }
-
-// Deviation is the standard deviation of κ.
-func (s spread) Deviation() metric.Number {
-	m := float64(s.Mean())
-	return metric.Number(math.Sqrt(max(0, s.squares/float64(s.Classes)-m*m)))
-}
-
-// StdErr is the mean standard error.
-func (s spread) StdErr() metric.Number { return metric.Number(calib.Mean(s.errors, nil)) }
-
 // Load reads the finished run in the folder dir.
 func Load(dir string) (*Run, error) {
 	d := run.Folder(dir)
-	if err := d.Complete(run.ConfigFile.File, run.EnvironmentFile.File, run.PredictionsFile.File, run.MetricsFile.File); err != nil {
+	err := d.Complete(run.ConfigFile.File, run.EnvironmentFile.File, run.PredictionsFile.File, run.MetricsFile.File)
+	if err != nil {
 		return nil, err
 	}
 	m, err := run.MetricsFile.Read(d)
@@ -164,36 +138,9 @@ func (r *Run) addPredictions(p run.Predictions) error {
 		label, known := index[row.Label]
 		predicted, also := index[row.Predicted]
 		if !known || !also {
-			return fmt.Errorf("label %q or %q of %s is no class of %s", row.Label, row.Predicted, row.Path, run.MetricsFile.Name)
+			return fmt.Errorf("label %q or %q of %s is no class of the metrics", row.Label, row.Predicted, row.Path)
 		}
 		r.predictions = append(r.predictions, prediction{row, label, predicted})
-	}
-	return nil
-}
-
-func (r *Run) addKappa(rows []run.KappaRow) error {
-	index := r.classIndex()
-	for _, row := range rows {
-		k, known := index[row.Class]
-		if !known {
-			return fmt.Errorf("%q is no class of %s", row.Class, run.MetricsFile.Name)
-		}
-		if n := len(r.kappa); n == 0 || r.kappa[n-1].Number != row.Epoch {
-			r.kappa = append(r.kappa, kappaEpoch{Number: row.Epoch, Phase: row.Phase})
-		}
-		s := &r.kappa[len(r.kappa)-1].Groups[r.metrics.PerClass[k].Shot()]
-		s.Classes++
-		s.sum += row.Value
-		s.squares += row.Value * row.Value
-		if drawable(row.StdErr) {
-			s.errors = append(s.errors, row.StdErr)
-		}
-		if row.Skipped {
-			s.Skipped++
-		}
-		if row.Shrunk {
-			s.Shrunk++
-		}
 	}
 	return nil
 }
@@ -239,8 +186,9 @@ func LoadSweep(dir string) (*Sweep, error) {
 	}
 	s := &Sweep{dir: run.Folder(dir), config: config, summary: summary}
 	byName := map[string]*configuration{}
+	nan := math.NaN()
 	for _, l := range summary.Configurations {
-		c := &configuration{Line: l, difference: sweep.Comparison{Difference: math.NaN(), Low: math.NaN(), High: math.NaN(), SeedStd: math.NaN()}}
+		c := &configuration{Line: l, difference: sweep.Comparison{Difference: nan, Low: nan, High: nan, SeedStd: nan}}
 		if l.Difference != nil {
 			c.difference = *l.Difference
 		}

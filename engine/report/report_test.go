@@ -25,10 +25,12 @@ import (
 	"github.com/vitft/vitft/internal/testkit"
 )
 
-var sections = []string{"results", "run", "groups", "frequency", "reliability", "kappa", "curves", "confusions", "mistakes", "classes", "warnings"}
+var sections = []string{"results", "run", "groups", "frequency", "reliability", "kappa", "curves", "confusions",
+	"mistakes", "classes", "warnings"}
 
 func TestEverySection(t *testing.T) {
-	for _, f := range []fixture{{classes: 2}, {classes: 40, validated: true}, {classes: 100}, {classes: 300}, {classes: 5, epochs: 1}} {
+	for _, f := range []fixture{{classes: 2}, {classes: 40, validated: true}, {classes: 100}, {classes: 300},
+		{classes: 5, epochs: 1}} {
 		t.Run(fmt.Sprintf("%d classes", f.classes), func(t *testing.T) {
 			dir, _ := f.write(t)
 			page := parse(t, write(t, dir))
@@ -79,7 +81,8 @@ func TestNumbersAreThoseOfMetrics(t *testing.T) {
 		}
 	}
 	for name, want := range map[string]metric.Number{
-		"Balanced accuracy": m.BalancedAccuracy, "Top-1": m.Top1, "Top-5": m.Top5, "Macro-F1": m.MacroF1, "Worst class": m.WorstClass,
+		"Balanced accuracy": m.BalancedAccuracy, "Top-1": m.Top1, "Top-5": m.Top5, "Macro-F1": m.MacroF1,
+		"Worst class":   m.WorstClass,
 		"Harmonic mean": m.HarmonicMean, "Geometric mean": m.GeometricMean,
 		"ECE": m.ECE, "MCE": m.MCE, "Class-wise ECE": m.ClasswiseECE, "NLL": m.NLL, "Brier": m.Brier,
 	} {
@@ -89,20 +92,23 @@ func TestNumbersAreThoseOfMetrics(t *testing.T) {
 	}
 	for i, g := range m.Groups {
 		row := page.section(t, "groups").rows()[i]
-		if want := []string{strconv.Itoa(g.Classes), fmt.Sprintf("%.4f", float64(g.Accuracy)), fmt.Sprintf("%.4f", float64(g.ECE))}; !slices.Equal(row[2:], want) {
+		if want := []string{strconv.Itoa(g.Classes), fmt.Sprintf("%.4f", float64(g.Accuracy)), fmt.Sprintf("%.4f",
+			float64(g.ECE))}; !slices.Equal(row[2:], want) {
 			t.Errorf("group %v, want %v", row, want)
 		}
 	}
 	rows := page.section(t, "classes").rows()
 	groups := map[string]int{}
 	for k, c := range m.PerClass { // they are in the order of their training images
-		want := []string{c.Label, rows[k][1], strconv.Itoa(c.TrainCount), strconv.Itoa(c.Samples), cell(c.Accuracy), cell(c.Precision), cell(c.ECE)}
+		want := []string{c.Label, rows[k][1], strconv.Itoa(c.TrainCount), strconv.Itoa(c.Samples), cell(c.Accuracy),
+			cell(c.Precision), cell(c.ECE)}
 		if !slices.Equal(rows[k], want) {
 			t.Errorf("row %d is %v, want %v", k, rows[k], want)
 		}
 		groups[rows[k][1]]++
 	}
-	if groups["many"] != m.Groups[calib.Many].Classes || groups["medium"] != m.Groups[calib.Medium].Classes || groups["few"] != m.Groups[calib.Few].Classes {
+	if groups["many"] != m.Groups[calib.Many].Classes || groups["medium"] != m.Groups[calib.Medium].Classes ||
+		groups["few"] != m.Groups[calib.Few].Classes {
 		t.Errorf("the rows are of groups %v, metrics.json has %+v", groups, m.Groups)
 	}
 }
@@ -118,7 +124,8 @@ func cell(n metric.Number) string {
 func TestReliabilityIsThatOfMetrics(t *testing.T) {
 	check := func(m metric.Number, groups metric.Groups, got [4]float64) {
 		t.Helper()
-		for i, want := range []metric.Number{m, groups[calib.Many].ECE, groups[calib.Medium].ECE, groups[calib.Few].ECE} {
+		for i, want := range []metric.Number{m, groups[calib.Many].ECE, groups[calib.Medium].ECE,
+			groups[calib.Few].ECE} {
 			if math.Abs(got[i]-float64(want)) > 1e-12 {
 				t.Errorf("diagram %d has ECE %v, metrics.json %v", i, got[i], want)
 			}
@@ -142,7 +149,8 @@ func TestCalibration(t *testing.T) {
 	dir, m := fixture{classes: 3, perClass: 40, temperature: temperature}.write(t)
 	page := parse(t, write(t, dir))
 	b := m.Calibration.Before
-	before := map[string]metric.Number{"ECE": b.ECE, "MCE": b.MCE, "Class-wise ECE": b.ClasswiseECE, "NLL": b.NLL, "Brier": b.Brier}
+	before := map[string]metric.Number{"ECE": b.ECE, "MCE": b.MCE, "Class-wise ECE": b.ClasswiseECE, "NLL": b.NLL,
+		"Brier": b.Brier}
 	for _, row := range page.section(t, "results").rows() {
 		if len(row) == 1 {
 			continue
@@ -159,12 +167,14 @@ func TestCalibration(t *testing.T) {
 		}
 	}
 	for i, g := range b.Groups {
-		if got, want := page.section(t, "groups").rows()[i][4], fmt.Sprintf("%.4f → ", float64(g.ECE)); !math.IsNaN(float64(g.ECE)) && !strings.HasPrefix(got, want) {
+		if got, want := page.section(t, "groups").rows()[i][4], fmt.Sprintf("%.4f → ",
+			float64(g.ECE)); !math.IsNaN(float64(g.ECE)) && !strings.HasPrefix(got, want) {
 			t.Errorf("group %d before calibration has ECE %q, want %q", i, got, want)
 		}
 	}
 	reliability := page.section(t, "reliability")
-	if n, heads := len(reliability.named("figure")), reliability.named("h3"); n != 8 || len(heads) != 2 || !strings.HasPrefix(heads[0].content, "Before") {
+	if n, heads := len(reliability.named("figure")), reliability.named("h3"); n != 8 || len(heads) != 2 ||
+		!strings.HasPrefix(heads[0].content, "Before") {
 		t.Errorf("%d diagrams under %d headings, want 8 under 2", n, len(heads))
 	}
 	ran := page.section(t, "run").content
@@ -175,11 +185,13 @@ func TestCalibration(t *testing.T) {
 		}
 	}
 	put(t, dir, "predictions.csv", "path,label,predicted,confidence\na,class 0,class 1,0.5\n")
-	if _, err := report.Load(dir); err == nil || fault.Of(err) != fault.Data || !strings.Contains(err.Error(), "confidence_before") {
+	if _, err := report.Load(dir); err == nil || fault.Of(err) != fault.Data ||
+		!strings.Contains(err.Error(), "confidence_before") {
 		t.Errorf("without the confidences before: %v", err)
 	}
 	put(t, dir, "predictions.csv", "path,label,predicted,confidence,confidence_before\na,class 0,class 1,0.5,2\n")
-	if _, err := report.Load(dir); err == nil || fault.Of(err) != fault.Data || !strings.Contains(err.Error(), `confidence_before "2"`) {
+	if _, err := report.Load(dir); err == nil || fault.Of(err) != fault.Data ||
+		!strings.Contains(err.Error(), `confidence_before "2"`) {
 		t.Errorf("with an impossible confidence before: %v", err)
 	}
 }
@@ -199,7 +211,8 @@ func TestKappaTable(t *testing.T) {
 	for _, row := range parse(t, write(t, dir)).section(t, "kappa").rows() {
 		got = append(got, strings.Join(row, " "))
 	}
-	want := []string{"epoch 2 (mla)", "many 0.500 0.000 0.100 1 1 0", "few 0.750 0.000 – 1 0 1", "epoch 3 (cla)", "many 1.500 0.000 0.200 1 1 0", "few 1.250 0.000 0.300 1 1 0"}
+	want := []string{"epoch 2 (mla)", "many 0.500 0.000 0.100 1 1 0", "few 0.750 0.000 – 1 0 1", "epoch 3 (cla)",
+		"many 1.500 0.000 0.200 1 1 0", "few 1.250 0.000 0.300 1 1 0"}
 	if !slices.Equal(got, want) {
 		t.Errorf("κ is tabled as %q, want %q", got, want)
 	}
@@ -214,7 +227,8 @@ func TestConfusedPairs(t *testing.T) {
 	put(t, dir, "predictions.csv", "path,label,predicted,confidence\na,cat,dog,0.6\nb,cat,dog,0.9\nc,cat,dog,0.7\nd,cat,cat,1\ne,dog,cat,0.8\nf,dog,dog,0.8\n")
 	page := parse(t, write(t, dir))
 	rows := page.section(t, "confusions").rows()
-	if len(rows) != 2 || rows[0][0] != "cat" || rows[0][2] != "dog" || rows[0][4] != "3" || rows[0][5] != "0.750" || rows[1][5] != "0.500" {
+	if len(rows) != 2 || rows[0][0] != "cat" || rows[0][2] != "dog" || rows[0][4] != "3" || rows[0][5] != "0.750" ||
+		rows[1][5] != "0.500" {
 		t.Errorf("pairs are %v", rows)
 	}
 	var worst []string
@@ -240,10 +254,12 @@ func TestNamesAreEscaped(t *testing.T) {
 	if got := page.section(t, "classes").rows()[0][0]; got != names[0] {
 		t.Errorf("the class is shown as %q", got)
 	}
-	if !slices.ContainsFunc(page.section(t, "frequency").named("text"), func(e *element) bool { return strings.HasPrefix(e.content, "<script>alert(1)") }) {
+	if !slices.ContainsFunc(page.section(t, "frequency").named("text"),
+		func(e *element) bool { return strings.HasPrefix(e.content, "<script>alert(1)") }) {
 		t.Error("the plot by class does not name it")
 	}
-	if w := page.section(t, "warnings").content; !strings.Contains(w, "<script>alert(3)</script>") || !strings.Contains(w, "<b>x</b>") {
+	if w := page.section(t, "warnings").content; !strings.Contains(w, "<script>alert(3)</script>") ||
+		!strings.Contains(w, "<b>x</b>") {
 		t.Errorf("warnings are shown as %q", w)
 	}
 }
@@ -252,7 +268,8 @@ func TestSelfContained(t *testing.T) {
 	dir, _ := fixture{classes: 3}.write(t)
 	draw(t, dir, 12)
 	text := write(t, dir)
-	for _, found := range regexp.MustCompile(`(?i)(src=|href=|url\()"?([^"\s>]{1,40})`).FindAllStringSubmatch(text, -1) {
+	for _, found := range regexp.MustCompile(`(?i)(src=|href=|url\()"?([^"\s>]{1,40})`).FindAllStringSubmatch(text,
+		-1) {
 		if !strings.HasPrefix(found[2], "#") && !strings.HasPrefix(found[2], "data:image/jpeg;base64,") {
 			t.Errorf("the page refers to %q", found[0])
 		}
@@ -262,7 +279,8 @@ func TestSelfContained(t *testing.T) {
 	}
 	script := regexp.MustCompile(`(?s)<script>(.*)</script>`).FindStringSubmatch(text)
 	hash := sha256.Sum256([]byte(script[1]))
-	if want := "'sha256-" + base64.StdEncoding.EncodeToString(hash[:]) + "'"; !strings.Contains(html.UnescapeString(text), want) {
+	if want := "'sha256-" + base64.StdEncoding.EncodeToString(hash[:]) +
+		"'"; !strings.Contains(html.UnescapeString(text), want) {
 		t.Error("the page's security policy refuses its own script")
 	}
 }
@@ -270,8 +288,10 @@ func TestSelfContained(t *testing.T) {
 func TestNullMetrics(t *testing.T) {
 	dir, m := fixture{classes: 3}.write(t)
 	none := metric.Number(math.NaN())
-	for _, n := range []*metric.Number{&m.Top1, &m.Top5, &m.BalancedAccuracy, &m.MacroF1, &m.WorstClass, &m.HarmonicMean, &m.GeometricMean, &m.ECE, &m.MCE, &m.ClasswiseECE, &m.NLL, &m.Brier,
-		&m.Groups[calib.Many].Accuracy, &m.Groups[calib.Medium].Accuracy, &m.Groups[calib.Few].Accuracy, &m.Groups[calib.Few].ECE, &m.Seconds.Train} {
+	for _, n := range []*metric.Number{&m.Top1, &m.Top5, &m.BalancedAccuracy, &m.MacroF1, &m.WorstClass,
+		&m.HarmonicMean, &m.GeometricMean, &m.ECE, &m.MCE, &m.ClasswiseECE, &m.NLL, &m.Brier,
+		&m.Groups[calib.Many].Accuracy, &m.Groups[calib.Medium].Accuracy, &m.Groups[calib.Few].Accuracy,
+		&m.Groups[calib.Few].ECE, &m.Seconds.Train} {
 		*n = none
 	}
 	for k := range m.PerClass {
@@ -290,7 +310,8 @@ func TestNullMetrics(t *testing.T) {
 	if regexp.MustCompile(`\bNaN\b|\bInf\b`).MatchString(text) {
 		t.Error("the page says NaN or Inf")
 	}
-	for id, want := range map[string]string{"confusions": "No image is taken", "mistakes": "There are none", "reliability": "No images"} {
+	for id, want := range map[string]string{"confusions": "No image is taken", "mistakes": "There are none",
+		"reliability": "No images"} {
 		if !strings.Contains(page.section(t, id).content, want) {
 			t.Errorf("section %s does not say %q", id, want)
 		}
@@ -300,7 +321,8 @@ func TestNullMetrics(t *testing.T) {
 func TestPlainLossHasNoKappa(t *testing.T) {
 	dir, _ := fixture{classes: 3, plain: true}.write(t)
 	text := write(t, dir)
-	if strings.Contains(text, `id="kappa"`) || strings.Contains(text, "κ estimator") || strings.Contains(text, ">switch<") {
+	if strings.Contains(text, `id="kappa"`) || strings.Contains(text, "κ estimator") ||
+		strings.Contains(text, ">switch<") {
 		t.Error("a run without κ and without a switch shows one")
 	}
 }
@@ -322,7 +344,8 @@ func TestThumbnails(t *testing.T) {
 	dir, _ := fixture{classes: 3}.write(t)
 	mistakes := parse(t, write(t, dir)).section(t, "mistakes")
 	wrong := len(mistakes.named("li"))
-	if wrong == 0 || len(mistakes.named("img")) != 0 || !strings.Contains(mistakes.content, fmt.Sprintf("%d of %d images cannot be shown", wrong, wrong)) {
+	if wrong == 0 || len(mistakes.named("img")) != 0 ||
+		!strings.Contains(mistakes.content, fmt.Sprintf("%d of %d images cannot be shown", wrong, wrong)) {
 		t.Errorf("without image files: %q", mistakes.content)
 	}
 	draw(t, dir, n)
@@ -368,7 +391,8 @@ func TestManyClassesAreCut(t *testing.T) {
 	text := write(t, dir)
 	page := parse(t, text)
 	classes := page.section(t, "classes")
-	if rows := classes.rows(); len(rows) != 1000 || !strings.Contains(classes.content, "Of 1,500 classes these are the 1,000 least accurate") {
+	if rows := classes.rows(); len(rows) != 1000 ||
+		!strings.Contains(classes.content, "Of 1,500 classes these are the 1,000 least accurate") {
 		t.Errorf("%d rows: %q", len(rows), classes.content[:300])
 	}
 	wrong := 0
@@ -418,12 +442,14 @@ func TestSaveLeavesTheSameBytes(t *testing.T) {
 }
 
 func TestUnfinishedAndDamagedRuns(t *testing.T) {
-	for name, want := range map[string]string{"config.yaml": "config.yaml", "environment.json": "environment.json", "metrics.json": "metrics.json", "predictions.csv": "predictions.csv"} {
+	for name, want := range map[string]string{"config.yaml": "config.yaml", "environment.json": "environment.json",
+		"metrics.json": "metrics.json", "predictions.csv": "predictions.csv"} {
 		dir, _ := fixture{classes: 2}.write(t)
 		if err := os.Remove(filepath.Join(dir, name)); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := report.Load(dir); err == nil || fault.Of(err) != fault.Data || !strings.Contains(err.Error(), want) {
+		if _, err := report.Load(dir); err == nil || fault.Of(err) != fault.Data ||
+			!strings.Contains(err.Error(), want) {
 			t.Errorf("without %s: %v", name, err)
 		}
 	}
@@ -435,14 +461,16 @@ func TestUnfinishedAndDamagedRuns(t *testing.T) {
 		{"environment.json", "[]", "environment.json"},
 		{"history.jsonl", "{\"epoch\":1}\n{\n", "after 1 epochs"},
 		{"predictions.csv", "path,label\n", "header"},
-		{"predictions.csv", "path,label,predicted,confidence\na,class 0,class 1,0.5\nb,class 0,cat,0.5\n", `label "class 0" or "cat" of b is no class`},
+		{"predictions.csv", "path,label,predicted,confidence\na,class 0,class 1,0.5\nb,class 0,cat,0.5\n",
+			`label "class 0" or "cat" of b is no class`},
 		{"predictions.csv", "path,label,predicted,confidence\na,class 0,class 1,NaN\n", "line 2: confidence"},
 		{"kappa.csv", "epoch,phase,class,kappa,std_err,samples,bins,skipped,shrunk\n1,mla,class 0,Inf,,1,1,false,false\n", "line 2: kappa"},
 		{"skipped.csv", "set,path,reason\na\n", "skipped.csv"},
 	} {
 		dir, _ := fixture{classes: 2}.write(t)
 		put(t, dir, x.file, x.text)
-		if _, err := report.Load(dir); err == nil || fault.Of(err) != fault.Data || !strings.Contains(err.Error(), x.names) || !strings.Contains(err.Error(), x.file) {
+		if _, err := report.Load(dir); err == nil || fault.Of(err) != fault.Data ||
+			!strings.Contains(err.Error(), x.names) || !strings.Contains(err.Error(), x.file) {
 			t.Errorf("%s with %q: %v, want it to name %q", x.file, x.text, err, x.names)
 		}
 	}
@@ -462,7 +490,8 @@ func FuzzRun(f *testing.F) {
 	f.Add([]byte(jsonOf(f, m)), []byte(`{"epoch":-9000000000000000000,"loss":1e300,"lr":-1e-300}{"epoch":9000000000000000000,"phase":"x","loss":1e-320}`),
 		[]byte("epoch,phase,class,kappa,std_err,samples,bins,skipped,shrunk\n9000000000000000000,x,class 1,1e200,,,,,\n"), read("predictions.csv"))
 	f.Add([]byte(`{"per_class":[{"label":"class 0","train_count":-5,"accuracy":1e300,"samples":-1}],"groups":{"many":{"classes":-7,"accuracy":9},"few":{"classes":1000000000000000,"accuracy":0.5}}}`),
-		[]byte(`{"epoch":1,"loss":null}`), read("kappa.csv")[:60], []byte("path,label,predicted,confidence\n/dev/zero,class 0,class 0,0\n"))
+		[]byte(`{"epoch":1,"loss":null}`), read("kappa.csv")[:60],
+		[]byte("path,label,predicted,confidence\n/dev/zero,class 0,class 0,0\n"))
 	f.Fuzz(func(t *testing.T, metrics, history, kappa, predictions []byte) {
 		dir := t.TempDir()
 		for name, text := range map[string][]byte{"config.yaml": []byte("loss: ce\n"), "environment.json": []byte("{}"),
@@ -501,13 +530,15 @@ func TestOneMetricMore(t *testing.T) {
 	rows := metric.Rows
 	defer func() { metric.Rows = rows }()
 	metric.Rows = append(slices.Clone(rows), metric.Row{
-		Key: "surprise", Title: "Surprise", Help: "top-1 by another name", Better: metric.Lower, Calibrated: true, Tables: metric.Page,
-		Field: func(*metric.Scores) *metric.Number { return new(metric.Number(0.125)) },
-		Of:    func(*metric.Sample) float64 { return 0.125 },
+		Key: "surprise", Title: "Surprise", Help: "top-1 by another name", Better: metric.Lower, Calibrated: true,
+		Tables: metric.Page,
+		Field:  func(*metric.Scores) *metric.Number { return new(metric.Number(0.125)) },
+		Of:     func(*metric.Sample) float64 { return 0.125 },
 	})
 	dir, _ := fixture{classes: 3, temperature: []float64{0.5}}.write(t)
 	lines := parse(t, write(t, dir)).section(t, "results").rows()
-	if want := []string{"Surprise", "0.1250 →", "0.1250", "top-1 by another name"}; !slices.Equal(lines[len(lines)-1], want) {
+	if want := []string{"Surprise", "0.1250 →", "0.1250", "top-1 by another name"}; !slices.Equal(lines[len(lines)-1],
+		want) {
 		t.Errorf("the last line is %q, want %q", lines[len(lines)-1], want)
 	}
 	sweep, _ := sweepFixture{experiment: ablation, calibrated: true}.write(t)

@@ -35,7 +35,8 @@ const ablation = `{name: Ablation <of> parts, grid: [{loss: [ce, la]}, {loss: cv
 
 func (f sweepFixture) write(t testing.TB) (string, *sweep.Summary) {
 	t.Helper()
-	x, _, err := sweep.Parse([]byte(f.experiment), nil, []string{"loss", "gamma", "tau", "kappa", "lr", "switch", "epochs"})
+	x, _, err := sweep.Parse([]byte(f.experiment), nil, []string{"loss", "gamma", "tau", "kappa", "lr", "switch",
+		"epochs"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -57,7 +58,8 @@ func (f sweepFixture) write(t testing.TB) (string, *sweep.Summary) {
 	}
 	head := func(i int, seed uint64) sweep.Head {
 		c := plan.Configurations[i]
-		h := sweep.Head{ID: fmt.Sprint(i, "-", seed), Settings: c.Settings, Seed: seed, Seconds: sweep.Seconds{Train: 1.5}}
+		h := sweep.Head{ID: fmt.Sprint(i, "-", seed), Settings: c.Settings, Seed: seed,
+			Seconds: sweep.Seconds{Train: 1.5}}
 		if f.failed != nil && f.failed(c.Name, seed) {
 			h.Error = "training diverged, in epoch 3"
 			return h
@@ -77,7 +79,8 @@ func (f sweepFixture) write(t testing.TB) (string, *sweep.Summary) {
 		}
 		m := metric.Measure(logits, nil, labels, names, counts)
 		if f.calibrated {
-			m.Calibration = &metric.Calibration{Method: "temperature", Temperature: []float64{1.5}, Before: metric.Uncalibrated{Scores: metric.Scores{ECE: 0.25, NLL: 2}, Groups: m.Groups}}
+			m.Calibration = &metric.Calibration{Method: "temperature", Temperature: []float64{1.5},
+				Before: metric.Uncalibrated{Scores: metric.Scores{ECE: 0.25, NLL: 2}, Groups: m.Groups}}
 		}
 		h.Metrics = &m
 		if x.Selection != sweep.SelectNone {
@@ -138,13 +141,16 @@ func TestSweepTable(t *testing.T) {
 	elements := page.section(t, "results").named("tbody")[0].named("tr")
 	for i, c := range s.Configurations {
 		row := rows[i]
-		if !strings.HasPrefix(row[0], c.Configuration) || strings.Contains(row[0], "baseline") != c.Baseline || strings.Contains(row[0], "*") != c.Selected {
+		if !strings.HasPrefix(row[0], c.Configuration) || strings.Contains(row[0], "baseline") != c.Baseline ||
+			strings.Contains(row[0], "*") != c.Selected {
 			t.Errorf("row %d is %q, want that of %+v", i, row[0], c)
 		}
-		if class := elements[i].attr["class"]; (class == "selected") != c.Selected || (class == "baseline") != (c.Baseline && !c.Selected) {
+		if class := elements[i].attr["class"]; (class == "selected") != c.Selected ||
+			(class == "baseline") != (c.Baseline && !c.Selected) {
 			t.Errorf("%s is marked %q", c.Configuration, class)
 		}
-		for title, name := range map[string]string{"Balanced accuracy": "balanced_accuracy", "Many": "many", "Few": "few", "ECE": "ece", "ECE few": "ece_few", "ECE before": "ece_before", "NLL": "nll"} {
+		for title, name := range map[string]string{"Balanced accuracy": "balanced_accuracy", "Many": "many",
+			"Few": "few", "ECE": "ece", "ECE few": "ece_few", "ECE before": "ece_before", "NLL": "nll"} {
 			want := ""
 			if v := c.Metrics[name]; !math.IsNaN(v.Mean) {
 				want = fmt.Sprintf("%.4f", v.Mean)
@@ -161,7 +167,8 @@ func TestSweepTable(t *testing.T) {
 		}
 		want := ""
 		if d := c.Difference; d != nil {
-			want = strings.NewReplacer("-0.0000", "0.0000", "+0.0000", "0.0000").Replace(fmt.Sprintf("%+.4f", d.Difference))
+			want = strings.NewReplacer("-0.0000", "0.0000", "+0.0000", "0.0000").Replace(fmt.Sprintf("%+.4f",
+				d.Difference))
 			want += strings.NewReplacer("-0.0000", "0.0000").Replace(fmt.Sprintf(" [%.4f, %.4f]", d.Low, d.High))
 			want = strings.ReplaceAll(want, "-", "−")
 		}
@@ -173,8 +180,11 @@ func TestSweepTable(t *testing.T) {
 		t.Errorf("failures: %q", text)
 	}
 	ran := page.section(t, "run").content
-	for _, want := range []string{"cifar/train", "cifar/test", "models/vit.onnx", "training on 2 views of each image; judged as they are", "temperature, fitted on out-of-fold logits of the training images, 5 folds",
-		"22 of 11 configurations, 3 failed", "0, 1", "ce, la, cvs", "slope, none", "out-of-fold predictions on the training images, the best of each loss", "{loss: [ce, la]}"} {
+	for _, want := range []string{"cifar/train", "cifar/test", "models/vit.onnx",
+		"training on 2 views of each image; judged as they are",
+		"temperature, fitted on out-of-fold logits of the training images, 5 folds",
+		"22 of 11 configurations, 3 failed", "0, 1", "ce, la, cvs", "slope, none",
+		"out-of-fold predictions on the training images, the best of each loss", "{loss: [ce, la]}"} {
 		if !strings.Contains(ran, want) {
 			t.Errorf("what was run does not say %q: %q", want, ran)
 		}
@@ -206,7 +216,8 @@ func TestSweepCharts(t *testing.T) {
 	for _, c := range page.section(t, "curves").named("figcaption") {
 		captions = append(captions, c.content)
 	}
-	if want := []string{"gamma of cvs kappa=slope", "gamma of cvs kappa=none", "lr of cvs"}; !slices.Equal(slices.Sorted(slices.Values(captions)), slices.Sorted(slices.Values(want))) {
+	if want := []string{"gamma of cvs kappa=slope", "gamma of cvs kappa=none",
+		"lr of cvs"}; !slices.Equal(slices.Sorted(slices.Values(captions)), slices.Sorted(slices.Values(want))) {
 		t.Errorf("curves %q, want %q", captions, want)
 	}
 	for _, svg := range page.named("svg") {
@@ -227,13 +238,15 @@ func TestSweepCharts(t *testing.T) {
 
 // A switch is a fraction of the epochs or an epoch; on an axis they are one.
 func TestSweepCurveOfTheSwitch(t *testing.T) {
-	dir, _ := sweepFixture{experiment: `{grid: [{loss: cvs, switch: [0, 0.2, 0.5, 20]}]}`, shared: "epochs: 20, "}.write(t)
+	dir, _ := sweepFixture{experiment: `{grid: [{loss: cvs, switch: [0, 0.2, 0.5, 20]}]}`,
+		shared: "epochs: 20, "}.write(t)
 	page := parse(t, writeSweep(t, dir))
 	var texts []string
 	for _, e := range page.section(t, "curves").named("text") {
 		texts = append(texts, e.content)
 	}
-	if !slices.Contains(texts, "switch (fraction of the epochs)") || !slices.Contains(texts, "1") || slices.Contains(texts, "20") || slices.Contains(texts, "-0") {
+	if !slices.Contains(texts, "switch (fraction of the epochs)") || !slices.Contains(texts, "1") ||
+		slices.Contains(texts, "20") || slices.Contains(texts, "-0") {
 		t.Errorf("the axis of the switch says %q", texts)
 	}
 }
@@ -245,7 +258,8 @@ func TestSweepWithoutBaseline(t *testing.T) {
 	if got := page.named("h1")[0].content; got != "Sweep "+filepath.Base(dir) {
 		t.Errorf("title %q", got)
 	}
-	if strings.Contains(page.section(t, "comparison").content, "difference") || strings.Contains(page.section(t, "results").content, "Difference") {
+	if strings.Contains(page.section(t, "comparison").content, "difference") ||
+		strings.Contains(page.section(t, "results").content, "Difference") {
 		t.Error("without a baseline there is a difference")
 	}
 	if strings.Contains(text, `id="curves"`) || strings.Contains(text, `id="failures"`) {
@@ -258,7 +272,8 @@ func TestSweepOfManyConfigurations(t *testing.T) {
 	for i := range 220 {
 		values = append(values, strconv.FormatFloat(float64(i)/220, 'g', 4, 64))
 	}
-	dir, _ := sweepFixture{experiment: `{grid: [{loss: ce}, {loss: la, tau: [` + strings.Join(values, ", ") + `]}], baseline: {loss: ce}}`,
+	dir, _ := sweepFixture{experiment: `{grid: [{loss: ce}, {loss: la, tau: [` + strings.Join(values, ", ") +
+		`]}], baseline: {loss: ce}}`,
 		quality: func(s sweep.Settings) float64 {
 			if s["loss"] == "ce" {
 				return 0.2 // ranks last, and is shown
@@ -275,7 +290,8 @@ func TestSweepOfManyConfigurations(t *testing.T) {
 		t.Errorf("%d rows", rows)
 	}
 	comparison := page.section(t, "comparison")
-	if len(comparison.named("svg")) != 4 || len(comparison.named("details")) != 3 || !strings.Contains(comparison.content, "Of 221 configurations 151 are drawn") {
+	if len(comparison.named("svg")) != 4 || len(comparison.named("details")) != 3 ||
+		!strings.Contains(comparison.content, "Of 221 configurations 151 are drawn") {
 		t.Errorf("%d plots: %q", len(comparison.named("svg")), comparison.content[:400])
 	}
 	if !slices.ContainsFunc(comparison.named("text"), func(e *element) bool { return e.content == "ce (baseline)" }) {
@@ -306,7 +322,8 @@ func TestSaveSweep(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if got, err := os.ReadFile(filepath.Join(dir, run.ReportFile.Name)); err != nil || string(got) != writeSweep(t, dir) {
+	if got, err := os.ReadFile(filepath.Join(dir, run.ReportFile.Name)); err != nil ||
+		string(got) != writeSweep(t, dir) {
 		t.Errorf("%s is another page (%v)", run.ReportFile.Name, err)
 	}
 }
@@ -317,7 +334,8 @@ func TestUnfinishedAndDamagedSweeps(t *testing.T) {
 		if err := os.Remove(filepath.Join(dir, name)); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := report.LoadSweep(dir); err == nil || fault.Of(err) != fault.Data || !strings.Contains(err.Error(), name) {
+		if _, err := report.LoadSweep(dir); err == nil || fault.Of(err) != fault.Data ||
+			!strings.Contains(err.Error(), name) {
 			t.Errorf("without %s: %v", name, err)
 		}
 	}
@@ -354,7 +372,8 @@ func TestUnfinishedAndDamagedSweeps(t *testing.T) {
 			t.Fatal(err)
 		}
 		put(t, dir, x.file, x.edit(string(text)))
-		if _, err := report.LoadSweep(dir); err == nil || fault.Of(err) != fault.Data || !strings.Contains(err.Error(), x.names) || !strings.Contains(err.Error(), x.file) {
+		if _, err := report.LoadSweep(dir); err == nil || fault.Of(err) != fault.Data ||
+			!strings.Contains(err.Error(), x.names) || !strings.Contains(err.Error(), x.file) {
 			t.Errorf("%s: %v, want it to name %q", x.file, err, x.names)
 		}
 	}
@@ -373,7 +392,8 @@ func FuzzSweep(f *testing.F) {
 	}
 	f.Add(files[0], files[1], files[2])
 	f.Add([]byte("a: &a [{b: *a}]\nseeds: [{"), files[1], files[2])
-	f.Add([]byte("grid: [[1], {x: [y, {z: 1}]}]\nepochs: 0\n"), []byte(strings.ReplaceAll(string(files[1]), "0.", "1e8")), files[2])
+	f.Add([]byte("grid: [[1], {x: [y, {z: 1}]}]\nepochs: 0\n"), []byte(strings.ReplaceAll(string(files[1]), "0.",
+		"1e8")), files[2])
 	f.Fuzz(func(t *testing.T, config, summary, heads []byte) {
 		dir := t.TempDir()
 		for name, text := range map[string][]byte{"sweep.yaml": config, "summary.csv": summary, "heads.csv": heads} {

@@ -69,8 +69,9 @@ func (s *Sweep) comparisons() []comparison {
 	from := 1
 	for i := range figures {
 		part := rows[i*len(rows)/figures : (i+1)*len(rows)/figures]
-		list = append(list, comparison{From: from, To: from + len(part) - 1, Difference: s.differenceChart(part, rows), Details: s.detailChart(part, rows)})
-		from += len(part)
+		to := from + len(part)
+		list = append(list, comparison{from, to - 1, s.differenceChart(part, rows), s.detailChart(part, rows)})
+		from = to
 	}
 	return list
 }
@@ -104,38 +105,6 @@ func rowPlot(x string, rows []*configuration, named bool) *plot.Plot {
 // rowAt is where row i is: the first is at the top.
 func rowAt(i int, rows []*configuration) float64 { return float64(len(rows) - i) }
 
-// rowMark is a value in a row, with an interval where low and high are not NaN. A value beyond the axis is written at
-// its edge.
-type rowMark struct {
-	row, value, low, high float64
-	glyph                 draw.GlyphStyle
-}
-
-type rowMarks []rowMark
-
-func (m rowMarks) Plot(c draw.Canvas, p *plot.Plot) {
-	x, y := p.Transforms(&c)
-	for _, v := range m {
-		at := vg.Point{Y: y(v.row)}
-		style := p.X.Tick.Label
-		style.Color, style.YAlign = muted, draw.YCenter
-		switch {
-		case v.value < p.X.Min:
-			style.XAlign = draw.XLeft
-			c.FillText(style, vg.Point{X: c.Min.X + 2, Y: at.Y}, "← "+signed(v.value))
-		case v.value > p.X.Max:
-			style.XAlign = draw.XRight
-			c.FillText(style, vg.Point{X: c.Max.X - 2, Y: at.Y}, signed(v.value)+" →")
-		default:
-			if from, to := max(v.low, p.X.Min), min(v.high, p.X.Max); from < to {
-				c.StrokeLine2(draw.LineStyle{Color: v.glyph.Color, Width: 1.1}, x(from), at.Y, x(to), at.Y)
-			}
-			at.X = x(v.value)
-			c.DrawGlyphNoClip(v.glyph, at)
-		}
-	}
-}
-
 // glyph marks the baseline and what was selected by its shape.
 func (c *configuration) glyph() draw.GlyphStyle {
 	g := dot(ink, 2.8)
@@ -152,30 +121,30 @@ func (c *configuration) glyph() draw.GlyphStyle {
 // one, and beside it the balanced accuracy of each seed with mean and deviation. The axes fit all rows, of which part
 // is drawn.
 func (s *Sweep) differenceChart(part, rows []*configuration) template.HTML {
-	differences, accuracies := rowPlot("difference of balanced accuracy", part, true), rowPlot("balanced accuracy", part, s.baseline() == nil)
+	differences := rowPlot("difference of balanced accuracy", part, true)
+	accuracies := rowPlot("balanced accuracy", part, s.baseline() == nil)
 	var allDifferences, allAccuracies [][3]float64
 	for _, c := range rows {
-		allDifferences = append(allDifferences, [3]float64{c.difference.Low, c.difference.Difference, c.difference.High})
-		b := c.balanced()
+		b, d := c.balanced(), c.difference
+		allDifferences = append(allDifferences, [3]float64{d.Low, d.Difference, d.High})
 		allAccuracies = append(allAccuracies, [3]float64{b.Mean - orZero(b.Std), b.Mean, b.Mean + orZero(b.Std)})
 	}
 	fence(&differences.X, allDifferences, 0)
 	fence(&accuracies.X, allAccuracies)
 
-	var forest, means rowMarks
-	var seeds marks
+	var forest, means, seeds marks
 	for i, c := range part {
 		at := rowAt(i, part)
-		if drawable(c.difference.Difference) {
-			forest = append(forest, rowMark{at, c.difference.Difference, c.difference.Low, c.difference.High, c.glyph()})
+		if d := c.difference; drawable(d.Difference) {
+			forest = append(forest, mark{d.Difference, at, c.glyph(), d.Low, d.High})
 		} else if c.Baseline {
-			forest = append(forest, rowMark{at, 0, math.NaN(), math.NaN(), c.glyph()})
+			forest = append(forest, mark{x: 0, y: at, style: c.glyph()})
 		}
 		b := c.balanced()
-		means = append(means, rowMark{at, b.Mean, b.Mean - b.Std, b.Mean + b.Std, c.glyph()})
+		means = append(means, mark{b.Mean, at, c.glyph(), b.Mean - b.Std, b.Mean + b.Std})
 		for _, v := range c.accuracies {
 			if v >= accuracies.X.Min && v <= accuracies.X.Max {
-				seeds = append(seeds, mark{v, at, dot(muted, 1.3)})
+				seeds = append(seeds, mark{x: v, y: at, style: dot(muted, 1.3)})
 			}
 		}
 	}
@@ -187,7 +156,8 @@ func (s *Sweep) differenceChart(part, rows []*configuration) template.HTML {
 	}
 	differences.Add(vertical(differences, 0), forest)
 	accuracies.Add(vertical(accuracies, b.balanced().Mean))
-	return beside("Difference of each configuration’s balanced accuracy from the baseline with its 95 % interval, and balanced accuracy of each seed", 900, height, differences, accuracies)
+	return beside("Difference of each configuration’s balanced accuracy from the baseline with its 95 % interval, "+
+		"and balanced accuracy of each seed", 900, height, differences, accuracies)
 }
 
 // detailChart is the groups' accuracies and errors of calibration. The axes fit all rows, of which part is drawn.
@@ -197,8 +167,8 @@ func (s *Sweep) detailChart(part, rows []*configuration) template.HTML {
 	before := draw.GlyphStyle{Color: ink, Radius: 2.6, Shape: draw.RingGlyph{}}
 	addSeries(accuracies, part, rows, append(groupSeries(""), series{balanced, all}))
 	addSeries(errors, part, rows, append(groupSeries("ece_"), series{"ece_before", before}, series{"ece", all}))
-	return beside("Accuracy and calibration error of each configuration, overall and for the classes with many, medium and few training images",
-		900, chartHeight+rowHeight*vg.Length(len(part)), accuracies, errors)
+	return beside("Accuracy and calibration error of each configuration, overall and for the classes with many, "+
+		"medium and few training images", 900, chartHeight+rowHeight*vg.Length(len(part)), accuracies, errors)
 }
 
 // series is a metric and how it is marked.
@@ -210,7 +180,8 @@ type series struct {
 func groupSeries(prefix string) []series {
 	var list []series
 	for _, g := range calib.Shots() {
-		list = append(list, series{prefix + g.String(), draw.GlyphStyle{Color: groupRoles[g], Radius: 2.6, Shape: groupShapes[g]}})
+		glyph := draw.GlyphStyle{Color: groupRoles[g], Radius: 2.6, Shape: groupShapes[g]}
+		list = append(list, series{prefix + g.String(), glyph})
 	}
 	return list
 }
@@ -227,7 +198,7 @@ func addSeries(p *plot.Plot, part, rows []*configuration, list []series) {
 		var dots marks
 		for i, c := range part {
 			if v := c.Metrics[x.metric].Mean; drawable(v) {
-				dots = append(dots, mark{v, rowAt(i, part), x.glyph})
+				dots = append(dots, mark{x: v, y: rowAt(i, part), style: x.glyph})
 			}
 		}
 		p.Add(dots)

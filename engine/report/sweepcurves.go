@@ -154,7 +154,7 @@ func (s *Sweep) curve(v varying, alike []varying, description string) template.H
 		x, sd := at(p.value), orZero(b.Std)
 		points = append(points, plotter.XY{X: x, Y: b.Mean})
 		if len(v.points) <= mostDots {
-			dots = append(dots, mark{x, b.Mean, dot(ink, 2.4)})
+			dots = append(dots, mark{x: x, y: b.Mean, style: dot(ink, 2.4)})
 		}
 		above.Add(segment(x, b.Mean-sd, x, b.Mean+sd, line(ink, 1, nil)))
 	}

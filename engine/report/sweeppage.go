@@ -18,11 +18,19 @@ import (
 type sweepPage struct {
 	frame
 
-	Columns []sweepColumn
-	Rows    []sweepRow
-	Lines   int    // configurations, of which Rows may be a part
-	Base    string // the baseline
-	Chosen  string // on what the selected ones were chosen, if any
+	Varied  []run.Entry // of some settings all values
+	Heads   int
+	Failed  int
+	Seeds   []string
+	Seconds metric.Number
+
+	Columns   []sweepColumn
+	Rows      []sweepRow
+	Lines     int    // configurations, of which Rows may be a part
+	Base      string // the baseline
+	Selection string // what the selected ones are chosen on, if any
+	By        string // settings; of the configurations that agree in them one is selected
+	Chosen    bool   // there are some
 
 	Figures    []comparison
 	Drawn      int // configurations in the figures
@@ -50,9 +58,17 @@ type sweepCell struct{ Text, Around, Sort string }
 
 func (s *Sweep) page() *sweepPage {
 	p := &sweepPage{
-		frame: newFrame(cmp.Or(s.config.Text("name"), "Sweep "+filepath.Base(string(s.dir))), s.whatRan(), s.config),
-		Lines: len(s.configurations), Figures: s.comparisons(),
+		frame: newFrame(cmp.Or(s.config.Text("name"), "Sweep "+filepath.Base(string(s.dir))), s.config),
+		Lines: len(s.configurations), Figures: s.comparisons(), Heads: len(s.summary.Heads), Failed: len(s.failures),
 	}
+	for _, x := range [][2]string{{"loss", "Losses"}, {"kappa", "κ estimators"}, {"epochs", "Epochs"}} {
+		values := cmp.Or(strings.Join(s.values(x[0]), ", "), "the default of the loss")
+		p.Varied = append(p.Varied, run.Entry{Key: x[1], Text: values})
+	}
+	for _, c := range s.configurations {
+		p.Seconds += metric.Number(orZero(c.Seconds))
+	}
+	p.Seeds, _ = cut(s.seeds, 20)
 	if n := len(p.Figures); n > 0 {
 		p.Drawn = p.Figures[n-1].To
 	}
@@ -62,10 +78,12 @@ func (s *Sweep) page() *sweepPage {
 	if b := s.baseline(); b != nil {
 		p.Base = b.Configuration
 	}
-	if slices.ContainsFunc(s.configurations, func(c *configuration) bool { return c.Selected }) {
-		p.Chosen = selections[s.config.Text("selection")]
+	p.Selection = selections[s.config.Text("selection")]
+	p.By = strings.Trim(s.config.Text("select-by"), "[]")
+	for _, c := range s.configurations {
+		p.Chosen = p.Chosen || c.Selected && p.Selection != ""
+		p.Calibrated = p.Calibrated || drawable(c.Metrics["ece_before"].Mean)
 	}
-	p.Calibrated = slices.ContainsFunc(s.configurations, func(c *configuration) bool { return drawable(c.Metrics["ece_before"].Mean) })
 	p.Columns, p.Rows = s.table()
 	p.Curves, p.MoreCurves = s.curves()
 	p.Failures, p.MoreFailures = cut(s.failures, shownNotes)
@@ -73,62 +91,8 @@ func (s *Sweep) page() *sweepPage {
 }
 
 // selections says on what the values of the key selection choose.
-var selections = map[string]string{"val": "the validation images", "cv": "out-of-fold predictions on the training images"}
-
-// whatRan is the experiment in short.
-func (s *Sweep) whatRan() []run.Entry {
-	c := s.config
-	var list []run.Entry
-	add := func(key, form string, a ...any) {
-		list = append(list, run.Entry{Key: key, Text: fmt.Sprintf(form, a...)})
-	}
-	add("Training images", "%s", source(c.Text("train")))
-	if v := c.Text("imbalance"); v != "" {
-		add("Imbalance", "%s, seed %s", v, c.Text("imbalance-seed"))
-	}
-	if v := c.Text("val"); v != "" {
-		add("Validation images", "%s", source(v))
-	}
-	add("Measured on", "%s", source(c.Text("test")))
-	add("Backbone", "%s, feature %s", source(c.Text("backbone")), c.Text("feature"))
-	if v, tta := c.Text("views"), c.Text("tta"); v != "" && tta != "" {
-		add("Views", "%s", views(v, tta))
-	}
-	if v := c.Text("calibration"); v != "" && v != "none" {
-		on := "out-of-fold logits of the training images, " + c.Text("folds") + " folds"
-		if c.Text("val") != "" {
-			on = "the validation images"
-		}
-		add("Calibration", "%s, fitted on %s", v, on)
-	}
-	add("Heads", "%s of %s, %s", thousands(len(s.summary.Heads)), count(len(s.configurations), "configuration", "configurations"), failed(len(s.failures)))
-	seeds, _ := cut(s.seeds, 20)
-	add("Seeds", "%s", strings.Join(seeds, ", "))
-	for _, x := range []struct{ key, name string }{{"loss", "Losses"}, {"kappa", "κ estimators"}, {"epochs", "Epochs"}} {
-		values := s.values(x.key)
-		if len(values) == 0 {
-			values = []string{"the default of the loss"}
-		}
-		add(x.name, "%s", strings.Join(values, ", "))
-	}
-	if b := s.baseline(); b != nil {
-		add("Baseline", "%s", b.Configuration)
-	}
-	if on := selections[c.Text("selection")]; on != "" {
-		by := ""
-		if keys := c.Text("select-by"); keys != "" {
-			by = ", the best of each " + strings.Trim(keys, "[]")
-		}
-		add("Selection", "by balanced accuracy on %s%s; never on the images measured on", on, by)
-	} else {
-		add("Selection", "none")
-	}
-	total := 0.0
-	for _, c := range s.configurations {
-		total += orZero(c.Seconds)
-	}
-	add("Time", "%s, the sum over heads that are trained side by side", seconds(metric.Number(total)))
-	return list
+var selections = map[string]string{
+	"val": "the validation images", "cv": "out-of-fold predictions on the training images",
 }
 
 // values are those that a key takes, in order, up to a line's worth.
@@ -146,13 +110,6 @@ func (s *Sweep) values(key string) []string {
 	return values
 }
 
-func failed(n int) string {
-	if n == 0 {
-		return "none failed"
-	}
-	return thousands(n) + " failed"
-}
-
 // table is the summary. Columns that no configuration fills are left out; of very many configurations the most accurate
 // are kept, in the order of the grid.
 func (s *Sweep) table() ([]sweepColumn, []sweepRow) {
@@ -161,7 +118,8 @@ func (s *Sweep) table() ([]sweepColumn, []sweepRow) {
 		cell func(*configuration) sweepCell
 	}
 	of := func(m metric.Column) column {
-		return column{sweepColumn{m.Title, m.Help}, func(c *configuration) sweepCell { return spreadCell(c.Metrics[m.Key]) }}
+		cell := func(c *configuration) sweepCell { return spreadCell(c.Metrics[m.Key]) }
+		return column{sweepColumn{m.Title, m.Help}, cell}
 	}
 	var columns, others []column
 	all := slices.DeleteFunc(metric.Columns(), func(m metric.Column) bool { return m.Tables < metric.Page })
@@ -177,7 +135,8 @@ func (s *Sweep) table() ([]sweepColumn, []sweepRow) {
 		}
 	}
 	columns = slices.Concat(columns, []column{
-		{sweepColumn{"Difference [95 %]", "of balanced accuracy from the baseline, paired by image"}, (*configuration).differenceCell},
+		{sweepColumn{"Difference [95 %]", "of balanced accuracy from the baseline, paired by image"},
+			(*configuration).differenceCell},
 		{sweepColumn{"±\u00a0seeds", "standard deviation of the difference over seeds"},
 			func(c *configuration) sweepCell { return valueCell(c.difference.SeedStd, 4) }},
 	}, others, []column{

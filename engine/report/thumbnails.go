@@ -46,7 +46,8 @@ func (r *Run) mistakes() []mistake {
 	list := make([]mistake, len(wrong))
 	par.For(context.Background(), len(wrong), 0, func(i int) { // which never ends
 		p, m := wrong[i], &list[i]
-		*m = mistake{Label: p.Label, Predicted: p.Predicted, Confidence: metric.Number(p.Confidence).Text(3), Name: filepath.Base(p.Path)}
+		*m = mistake{Label: p.Label, Predicted: p.Predicted, Name: filepath.Base(p.Path)}
+		m.Confidence = metric.Number(p.Confidence).Text(3)
 		data, err := open(p.Path)
 		if err == nil {
 			m.Image, err = thumbnail(data)

@@ -18,7 +18,9 @@ import (
 //go:embed card.md
 var cardText string
 
-var cardTemplate = template.Must(template.New("card").Funcs(template.FuncMap{"cell": cell, "share": metric.Share.Text, "decimal": metric.Decimal.Text}).Parse(cardText))
+var cardTemplate = template.Must(template.New("card").Funcs(template.FuncMap{
+	"cell": cell, "share": metric.Share.Text, "decimal": metric.Decimal.Text,
+}).Parse(cardText))
 
 // card is what a model card is made from.
 type card struct {
@@ -26,7 +28,7 @@ type card struct {
 	Config  Config
 	Env     Environment
 	Metrics *metric.Metrics
-	Rows    []cardRow
+	Rows    []metric.Row
 
 	Backbone     models.Backbone // what the registry knows of it
 	Known        bool            // whether it does
@@ -41,8 +43,6 @@ type card struct {
 	Worst        []metric.ClassMetrics // the classes with the lowest accuracy
 	HasModel     bool
 }
-
-type cardRow struct{ Title, Value, Help string }
 
 type cardGroup struct {
 	calib.Shot
@@ -65,18 +65,11 @@ func (d Folder) WriteCard(c Config, env Environment, m metric.Metrics) error {
 
 func newCard(name string, c Config, env Environment, m *metric.Metrics, hasModel bool) *card {
 	d := &card{
-		Name: name, Config: c, Env: env, Metrics: m, HasModel: hasModel,
+		Name: name, Config: c, Env: env, Metrics: m, Rows: metric.Headline(), HasModel: hasModel,
 		BackboneFile: filepath.Base(env.Backbone.Name), Train: filepath.Base(c.Text("train")),
 		Largest: m.PerClass[0], Smallest: m.PerClass[0], Views: len(env.TTA),
 	}
 	d.Backbone, _, d.Known = models.Recognize(env.Backbone.Name, env.Backbone.SHA256)
-	for _, r := range metric.Headline() {
-		row := cardRow{r.Title, r.Format.Text(*r.Field(&m.Scores)), r.Says(m)}
-		if r.Lead {
-			row.Value = "**" + row.Value + "**"
-		}
-		d.Rows = append(d.Rows, row)
-	}
 	for _, g := range calib.Shots() {
 		d.Groups = append(d.Groups, cardGroup{Shot: g, GroupMetrics: m.Groups[g]})
 	}

@@ -117,7 +117,8 @@ func entries(node *yaml.Node) (Config, error) {
 // shown is a scalar's text. What is none is in YAML's flow style, a list's elements a line each.
 func shown(value *yaml.Node) (string, error) {
 	lines := []*yaml.Node{value}
-	if value.Kind == yaml.SequenceNode && slices.ContainsFunc(value.Content, func(n *yaml.Node) bool { return n.Kind != yaml.ScalarNode }) {
+	complex := func(n *yaml.Node) bool { return n.Kind != yaml.ScalarNode }
+	if value.Kind == yaml.SequenceNode && slices.ContainsFunc(value.Content, complex) {
 		lines = value.Content
 	}
 	var text []string

@@ -11,50 +11,39 @@ import (
 
 // Environment is what a run ran with, beyond its configuration: the content of environment.json.
 type Environment struct {
-	Vitft    string        `json:"vitft"`
-	Go       string        `json:"go"`
-	OS       string        `json:"os"`
-	Arch     string        `json:"arch"`
-	Cores    int           `json:"cores"`
-	Runtime  Library       `json:"runtime_library"`
-	Provider Provider      `json:"provider"`
-	Backbone Backbone      `json:"backbone"`
-	Store    Store         `json:"feature_store"` // of the plain view; those of others differ in the view
-	TTA      []vision.View `json:"tta,omitempty"` // the views whose mean is judged; absent for the plain one alone
-}
-
-// Library is the ONNX Runtime that ran.
-type Library struct {
-	Path    string `json:"path"`
-	Version string `json:"version"`
-	API     int    `json:"api"`
-	Source  string `json:"source"`
-}
-
-// Provider is where the backbone ran.
-type Provider struct {
-	Asked string `json:"asked"`
-	Ran   string `json:"ran"`
-	Note  string `json:"note,omitempty"` // why auto did not take CUDA
-}
-
-// Backbone is what made the features.
-type Backbone struct {
-	Name       string         `json:"name"`
-	SHA256     string         `json:"sha256"`
-	Feature    vision.Feature `json:"feature"`
-	Preprocess vit.Preprocess `json:"preprocess"`
-}
-
-// Store is where the features are kept.
-type Store struct {
-	Key    string          `json:"key"`    // the store's folder under the cache
-	Fields json.RawMessage `json:"fields"` // the store's key
+	Vitft   string `json:"vitft"`
+	Go      string `json:"go"`
+	OS      string `json:"os"`
+	Arch    string `json:"arch"`
+	Cores   int    `json:"cores"`
+	Runtime struct {
+		Path    string `json:"path"`
+		Version string `json:"version"`
+		API     int    `json:"api"`
+		Source  string `json:"source"`
+	} `json:"runtime_library"`
+	Provider struct {
+		Asked string `json:"asked"`
+		Ran   string `json:"ran"`
+		Note  string `json:"note,omitempty"` // why auto did not take CUDA
+	} `json:"provider"`
+	Backbone struct {
+		Name       string         `json:"name"`
+		SHA256     string         `json:"sha256"`
+		Feature    vision.Feature `json:"feature"`
+		Preprocess vit.Preprocess `json:"preprocess"`
+	} `json:"backbone"`
+	Store struct {
+		Key    string          `json:"key"`    // the store's folder under the cache
+		Fields json.RawMessage `json:"fields"` // the store's key
+	} `json:"feature_store"` // of the plain view; those of others differ in the view
+	TTA []vision.View `json:"tta,omitempty"` // the views whose mean is judged; absent for the plain one alone
 }
 
 // Here is the environment as far as the program itself decides it.
 func Here() Environment {
-	return Environment{Vitft: Version(), Go: runtime.Version(), OS: runtime.GOOS, Arch: runtime.GOARCH, Cores: runtime.NumCPU()}
+	return Environment{Vitft: Version(), Go: runtime.Version(), OS: runtime.GOOS, Arch: runtime.GOARCH,
+		Cores: runtime.NumCPU()}
 }
 
 // Version is the version of this module, or "devel" with the commit it was built from, as far as the build recorded

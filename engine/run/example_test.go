@@ -28,7 +28,8 @@ func Example() {
 	defer lock.Close()
 	env := run.Here()
 	env.Backbone.Feature.Dim = 1
-	h := &head.Head{Classes: 2, Dim: 1, W: []float32{1, -1}, B: []float32{0, 0}, Mean: []float32{0}, InvStd: []float32{1}}
+	h := &head.Head{Classes: 2, Dim: 1, W: []float32{1, -1}, B: []float32{0, 0}, Mean: []float32{0},
+		InvStd: []float32{1}}
 	for _, err := range []error{
 		run.EnvironmentFile.Write(dir, env),
 		run.HeadFile.Write(dir, run.Head{Head: h}),
@@ -44,7 +45,7 @@ func Example() {
 		fmt.Println(err)
 		return
 	}
-	fmt.Println(r.Classes, r.Counts, r.Head.Head.W)
+	fmt.Println(r.Classes, r.Counts, r.Head.W)
 	_, err = run.PredictionsFile.Read(dir)
 	fmt.Println(err != nil, run.PredictionsFile.Holds)
 	// Output:

@@ -2,6 +2,7 @@ package run
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/csv"
 	"encoding/gob"
 	"encoding/json"
@@ -27,7 +28,7 @@ var (
 	SkippedFile     = declare("skipped.csv", Run|Cleared, "images that were left out", encodeSkipped, decodeSkipped)
 	HistoryFile     = declare("history.jsonl", Run|Cleared, "a line an epoch", encodeHistory, decodeHistory)
 	KappaFile       = declare("kappa.csv", Run|Cleared, "κ of every class in every epoch", encodeKappa, decodeKappa)
-	CheckpointFile  = declare("checkpoint/state.gob", Run, "what training goes on from", encodeCheckpoint, decodeCheckpoint)
+	CheckpointFile  = declare("checkpoint/state.gob", Run, "to go on training from", encodeCheckpoint, decodeCheckpoint)
 	HeadFile        = declare("head.safetensors", Run|Required, "the head and its calibration", Head.encode, decodeHead)
 	LabelsFile      = declare("labels.txt", Run, "the classes in their order", toLines, fromLines)
 	PredictionsFile = declare("predictions.csv", Run|Required, "a line an image", Predictions.encode, decodePredictions)
@@ -35,14 +36,15 @@ var (
 	ModelFile       = declare("model.onnx", Run, "the whole classifier", toBytes, fromBytes)
 	CardFile        = declare("README.md", Run, "the model card", toBytes, fromBytes)
 	ReportFile      = declare("report.html", Run|Sweep|Cleared, "everything for people", toBytes, fromBytes)
-	MetricsFile     = declare("metrics.json", Run|Required, "all metrics: the run is finished", toJSON[metric.Metrics], decodeMetrics)
+	MetricsFile     = declare("metrics.json", Run|Required, "all metrics, last", toJSON[metric.Metrics], decodeMetrics)
 )
 
 // The files of a sweep: one for each head as it is finished, the tables last.
 var (
-	SweepFile       = declare("sweep.yaml", Sweep|Required, "experiment and shared settings", Config.encode, decodeConfig)
-	HeadsFile       = declare("heads.csv", Sweep|Required|Cleared, "a line a head", encodeHeads, decodeHeads)
-	SummaryFile     = declare("summary.csv", Sweep|Required|Cleared, "a line a configuration", encodeSummary, sweep.ReadCSV)
+	SweepFile   = declare("sweep.yaml", Sweep|Required, "experiment and settings", Config.encode, decodeConfig)
+	HeadsFile   = declare("heads.csv", Sweep|Required|Cleared, "a line a head", encodeHeads, decodeHeads)
+	SummaryFile = declare("summary.csv", Sweep|Required|Cleared, "a line a configuration",
+		encodeSummary, sweep.ReadCSV)
 	SummaryTextFile = declare("summary.md", Sweep|Cleared, "the same for people", toBytes, fromBytes)
 	headFiles       = declare("heads/*.json", Sweep, "a head each", toJSON[sweep.Head], fromJSON[sweep.Head])
 )
@@ -57,8 +59,8 @@ func SweepHeadFile(id string) Typed[sweep.Head] {
 // Files are all of them.
 var Files []File
 
-// File is a file of a run's or a sweep's folder. It is written whole, beside its place, and renamed into it; history and
-// κ also grow.
+// File is a file of a run's or a sweep's folder. It is written whole, beside its place, and renamed into it; history
+// and κ also grow.
 type File struct {
 	Name  string // within the folder
 	Is    Trait
@@ -97,7 +99,8 @@ type Typed[T any] struct {
 	decode func([]byte) (T, error)
 }
 
-func declare[T any](name string, is Trait, holds string, encode func(T) ([]byte, error), decode func([]byte) (T, error)) Typed[T] {
+func declare[T any](name string, is Trait, holds string,
+	encode func(T) ([]byte, error), decode func([]byte) (T, error)) Typed[T] {
 	f := File{name, is, holds}
 	Files = append(Files, f)
 	return Typed[T]{f, encode, decode}
@@ -122,7 +125,7 @@ func (f Typed[T]) Read(dir Folder) (content T, err error) {
 	case errors.Is(err, fs.ErrNotExist) && f.Is&Required == 0:
 		return content, nil
 	case errors.Is(err, fs.ErrNotExist):
-		return content, dir.Complete(f.File)
+		return content, cmp.Or(dir.Complete(f.File), err)
 	case err != nil:
 		return content, err
 	}
@@ -132,7 +135,7 @@ func (f Typed[T]) Read(dir Folder) (content T, err error) {
 	return content, err
 }
 
-// read and write are the only ways to the content of a file, but for appending.
+// read, write and append are the only ways to the content of a file.
 func (d Folder) read(name string) ([]byte, error) { return os.ReadFile(File{Name: name}.Path(d)) }
 
 func (d Folder) write(name string, content []byte) error {
@@ -140,6 +143,15 @@ func (d Folder) write(name string, content []byte) error {
 		_, err := w.Write(content)
 		return err
 	})
+}
+
+func (d Folder) append(name string, content []byte) error {
+	f, err := os.OpenFile(File{Name: name}.Path(d), os.O_APPEND|os.O_WRONLY, 0)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(content)
+	return errors.Join(err, f.Close())
 }
 
 func toBytes(b []byte) ([]byte, error)   { return b, nil }

@@ -31,11 +31,13 @@ type options struct {
 func (o *options) Fields() []setting.Field {
 	any := setting.AtLeast(0)
 	return []setting.Field{
-		setting.Text("train", &o.Train, "", nil, ""), setting.Text("val", &o.Val, "", nil, ""), setting.Text("kappa", &o.Kappa, "", nil, ""),
+		setting.Text("train", &o.Train, "", nil, ""), setting.Text("val", &o.Val, "", nil, ""), setting.Text("kappa",
+			&o.Kappa, "", nil, ""),
 		setting.Text("ort-lib", &o.Library, "", nil, "").Here(),
 		setting.Number("epochs", &o.Epochs, 30, any, ""), setting.Number("threads", &o.Threads, 0, any, ""),
 		setting.Number("lr", &o.LR, 0.02, any, ""), setting.Optional("switch", &o.Switch, 0.2, any, ""),
-		setting.Number("seed", &o.Seed, 0, any, ""), setting.Flag("nesterov", &o.Nesterov, ""), setting.List("tag", &o.Tags, ""),
+		setting.Number("seed", &o.Seed, 0, any, ""), setting.Flag("nesterov", &o.Nesterov, ""), setting.List("tag",
+			&o.Tags, ""),
 	}
 }
 
@@ -55,21 +57,27 @@ var (
 	paths       = []string{"/p/0.png", "/p/1.png", "/p,2.png", "idx#3"}
 	logits      = []float32{3, 0, 0, 0, 1, 0.5, 0, 4, 0, 2, 0, 1}
 	scaling     = calib.Scaling{Temperature: []float64{0.7674497269628627}}
-	environment = Environment{
-		Vitft: "v1", Go: "go1.26", Runtime: Library{Path: "/lib/ort.so", Version: "1.30.0", API: 30, Source: "cache"},
-		Provider: Provider{Asked: "auto", Ran: "cpu", Note: "no GPU"},
-		Backbone: Backbone{Name: "/secret/place/vit.onnx", SHA256: "abc", Feature: vision.Feature{Tensor: "embedding", Pooling: "cls", Dim: 2},
-			Preprocess: vit.Preprocess{Width: 28, Height: 28, Resize: "shortest", ResizeTo: 28, Interpolation: "bicubic"}},
-		Store: Store{Key: "0123", Fields: json.RawMessage(`{"backbone":"abc","dim":2}`)}, TTA: vision.Views(2),
-	}
+	environment = func() (e Environment) {
+		e.Vitft, e.Go, e.TTA = "v1", "go1.26", vision.Views(2)
+		e.Runtime.Path, e.Runtime.Version, e.Runtime.API = "/lib/ort.so", "1.30.0", 30
+		e.Provider.Asked, e.Provider.Ran, e.Provider.Note = "auto", "cpu", "no GPU"
+		e.Backbone.Name, e.Backbone.SHA256 = "/secret/place/vit.onnx", "abc"
+		e.Backbone.Feature = vision.Feature{Tensor: "embedding", Pooling: "cls", Dim: 2}
+		e.Backbone.Preprocess = vit.Preprocess{Width: 28, Height: 28, Resize: "shortest", ResizeTo: 28,
+			Interpolation: "bicubic"}
+		e.Store.Key, e.Store.Fields = "0123", json.RawMessage(`{"backbone":"abc","dim":2}`)
+		return e
+	}()
 	trained = Head{
-		Head: &head.Head{Classes: 3, Dim: 2, W: []float32{1, 2, 3, 4, 5, 6}, B: []float32{0.1, -0, 0.3}, Mean: []float32{1, 1}, InvStd: []float32{2, 2},
+		Head: &head.Head{Classes: 3, Dim: 2, W: []float32{1, 2, 3, 4, 5, 6}, B: []float32{0.1, -0, 0.3},
+			Mean: []float32{1, 1}, InvStd: []float32{2, 2},
 			Transform: []float32{1, 0, 0, 1}, Normalize: true},
 		Scaling: scaling,
 	}
 	epochs = []head.Epoch{
 		{Number: 1, Phase: "mla", Loss: 1.5, LR: 0.02, Train: head.Accuracy{Top1: new(0.5)},
-			Kappa: []calib.Kappa{{Value: 1, StdErr: 0.1, Samples: 9, Bins: 3, Shrunk: true}, {Value: 0.25, StdErr: math.NaN(), Skipped: true}, {Value: 2}}},
+			Kappa: []calib.Kappa{{Value: 1, StdErr: 0.1, Samples: 9, Bins: 3, Shrunk: true}, {Value: 0.25,
+				StdErr: math.NaN(), Skipped: true}, {Value: 2}}},
 		{Number: 2, Phase: "cla", Loss: 1.25, LR: 0.01, Val: &head.Accuracy{Few: new(0.25)}},
 		{Number: 3, Phase: "cla", Loss: 1, Kappa: []calib.Kappa{{Value: 1}, {Value: 1}, {Value: 1}}},
 	}
@@ -80,7 +88,8 @@ func measured() metric.Metrics {
 	scaling.Probabilities(logits, len(classes), p)
 	m := metric.Measure(logits, p, labels, classes, counts)
 	before := metric.Measure(logits, nil, labels, classes, counts)
-	m.Calibration = &metric.Calibration{Method: "temperature", FittedOn: "val", Temperature: scaling.Temperature, Before: before.Uncalibrated()}
+	m.Calibration = &metric.Calibration{Method: "temperature", FittedOn: "val", Temperature: scaling.Temperature,
+		Before: before.Uncalibrated()}
 	m.Split, m.Loss, m.Epochs, m.SwitchEpoch, m.Seconds.Encode = "train", "cvs", 3, 1, metric.Number(math.NaN())
 	return m
 }
@@ -102,15 +111,16 @@ func finished(t testing.TB) Folder {
 	lock, err := d.Create(c, event.Events{})
 	must(t, err)
 	defer lock.Close()
-	h, err := d.OpenHistory(classes, nil)
-	must(t, err)
+	must(t, d.BeginHistory(classes))
 	for _, e := range epochs {
-		must(t, h.Add(e))
+		must(t, d.AddEpoch(classes, e))
 	}
-	must(t, h.Close(),
+	must(t,
 		EnvironmentFile.Write(d, environment),
 		SkippedFile.Write(d, []Skipped{{"test", "/p/bad.jpg", "unexpected EOF"}}),
-		CheckpointFile.Write(d, &Checkpoint{Key: "0123", Samples: 4, Seconds: 2.5, State: head.State{Epoch: 3, Params: []float32{float32(math.NaN()), -0}, History: epochs}}),
+		CheckpointFile.Write(d, &Checkpoint{Key: "0123", Samples: 4, Seconds: 2.5, State: head.State{Epoch: 3,
+			Params:  []head.Tensor{{Name: "weight", Shape: []int{2}, Values: []float32{float32(math.NaN()), -0}}},
+			History: epochs}}),
 		HeadFile.Write(d, trained),
 		LabelsFile.Write(d, classes),
 		PredictionsFile.Write(d, Predict(paths, labels, logits, classes, scaling)),
@@ -142,7 +152,8 @@ func swept(t testing.TB) (Folder, *sweep.Summary) {
 	must(t, err)
 	m := measured()
 	s := sweep.Summarize(x, plan, func(i int, seed uint64) sweep.Head {
-		h := sweep.Head{ID: string(rune('a' + i)), Settings: plan.Configurations[i].Settings, Seed: seed, Metrics: &m, Predicted: []int{0, 1, 1, i}}
+		h := sweep.Head{ID: string(rune('a' + i)), Settings: plan.Configurations[i].Settings, Seed: seed, Metrics: &m,
+			Predicted: []int{0, 1, 1, i}}
 		if i == 1 && seed == 1 {
 			h = sweep.Head{ID: "b1", Seed: 1, Error: "diverged"}
 		}

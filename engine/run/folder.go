@@ -27,11 +27,13 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/vitft/vitft/calib"
 	"github.com/vitft/vitft/engine/event"
 	"github.com/vitft/vitft/engine/fault"
 	"github.com/vitft/vitft/engine/internal/atomicfile"
 	"github.com/vitft/vitft/engine/metric"
 	"github.com/vitft/vitft/engine/sweep"
+	"github.com/vitft/vitft/head"
 )
 
 // Folder is the path of a run's or a sweep's folder.
@@ -70,7 +72,7 @@ func (d Folder) CreateSweep(c Config) (lock io.Closer, err error) {
 func (d Folder) Lock() (io.Closer, error) {
 	lock, err := atomicfile.Lock(string(d))
 	if errors.Is(err, atomicfile.ErrLocked) {
-		return nil, fmt.Errorf("out: another run is writing to %s at this moment; wait for its end, or choose another folder", d)
+		return nil, fmt.Errorf("out: another run is writing to %s; wait for its end, or choose another folder", d)
 	}
 	return lock, err
 }
@@ -149,9 +151,10 @@ type Finished struct {
 	Folder
 	Environment Environment
 	Metrics     metric.Metrics
-	Head
-	Classes []string
-	Counts  []int // training images of the classes
+	Head        *head.Head
+	Scaling     calib.Scaling
+	Classes     []string
+	Counts      []int // training images of the classes
 }
 
 // Open reads a finished run. Files that do not fit together are refused.
@@ -161,12 +164,14 @@ func Open(dir string) (*Finished, error) {
 		return nil, err
 	}
 	var errs [3]error
+	var h Head
 	r.Metrics, errs[0] = MetricsFile.Read(r.Folder)
 	r.Environment, errs[1] = EnvironmentFile.Read(r.Folder)
-	r.Head, errs[2] = HeadFile.Read(r.Folder)
+	h, errs[2] = HeadFile.Read(r.Folder)
 	if err := errors.Join(errs[:]...); err != nil {
 		return nil, err
 	}
+	r.Head, r.Scaling = h.Head, h.Scaling
 	for _, class := range r.Metrics.PerClass {
 		r.Classes, r.Counts = append(r.Classes, class.Label), append(r.Counts, class.TrainCount)
 	}
@@ -178,7 +183,7 @@ func Open(dir string) (*Finished, error) {
 		return fault.Data.Errorf("%s is of another run than %s: its %s is %v, not %v; train the run anew",
 			HeadFile.Path(r.Folder), other.Name, what, ofHead, ofOther)
 	}
-	switch h, dim := r.Head.Head, int(r.Environment.Backbone.Feature.Dim); {
+	switch h, dim := r.Head, int(r.Environment.Backbone.Feature.Dim); {
 	case h.Classes != len(r.Classes):
 		return nil, misfit("number of classes", h.Classes, MetricsFile.File, len(r.Classes))
 	case h.Dim != dim:
@@ -208,7 +213,8 @@ func OpenSweep(dir string) (*sweep.Summary, Config, error) {
 	}
 	for _, h := range s.Heads {
 		if !known[h.Configuration] {
-			return nil, nil, HeadsFile.Damaged(d, fmt.Errorf("%q is no configuration of %s", h.Configuration, SummaryFile.Name))
+			err := fmt.Errorf("%q is no configuration of %s", h.Configuration, SummaryFile.Name)
+			return nil, nil, HeadsFile.Damaged(d, err)
 		}
 	}
 	return s, c, nil

@@ -52,7 +52,9 @@ func decodeHead(content []byte) (c Head, err error) {
 		return c, fmt.Errorf("it is no head of ours (format %q, not %q)", f.Metadata["format"], headFormat)
 	}
 	h := &head.Head{Normalize: f.Metadata["normalize"] == "true"}
-	into := map[string]*[]float32{"weight": &h.W, "bias": &h.B, "mean": &h.Mean, "inv_std": &h.InvStd, "transform": &h.Transform}
+	into := map[string]*[]float32{
+		"weight": &h.W, "bias": &h.B, "mean": &h.Mean, "inv_std": &h.InvStd, "transform": &h.Transform,
+	}
 	for _, t := range f.Tensors {
 		if values := into[t.Name]; values != nil {
 			*values, err = safetensors.Values[float32](t)

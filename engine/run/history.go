@@ -7,71 +7,35 @@ import (
 	"fmt"
 	"io"
 	"math"
-	"os"
-	"strconv"
 
 	"github.com/vitft/vitft/calib"
 	"github.com/vitft/vitft/engine/internal/csvtable"
+	"github.com/vitft/vitft/engine/sweep"
 	"github.com/vitft/vitft/head"
 )
 
-// History is history.jsonl and kappa.csv of a run under way, which grow by an epoch at a time.
-type History struct {
-	classes       []string
-	epochs, kappa *os.File
+// BeginHistory begins history.jsonl and kappa.csv anew with the epochs that are done, so that they agree with the state
+// that training goes on from, whatever an interrupted run has left.
+func (d Folder) BeginHistory(classes []string, done ...head.Epoch) error {
+	return errors.Join(HistoryFile.Write(d, done), KappaFile.Write(d, kappaRows(classes, done...)))
 }
 
-// OpenHistory begins both files anew with the epochs that are done, so that they agree with the state that training
-// goes on from, whatever an interrupted run has left.
-func (d Folder) OpenHistory(classes []string, done []head.Epoch) (*History, error) {
-	h := &History{classes: classes}
-	var kappa []KappaRow
-	for _, e := range done {
-		kappa = append(kappa, h.rows(e)...)
-	}
-	err := errors.Join(HistoryFile.Write(d, done), KappaFile.Write(d, kappa))
-	if err == nil {
-		h.epochs, err = os.OpenFile(HistoryFile.Path(d), os.O_APPEND|os.O_WRONLY, 0)
-	}
-	if err == nil {
-		h.kappa, err = os.OpenFile(KappaFile.Path(d), os.O_APPEND|os.O_WRONLY, 0)
-	}
-	if err != nil {
-		return nil, errors.Join(err, h.Close())
-	}
-	return h, nil
-}
-
-// Add adds an epoch.
-func (h *History) Add(e head.Epoch) error {
+// AddEpoch adds an epoch to both.
+func (d Folder) AddEpoch(classes []string, e head.Epoch) error {
 	line, err := encodeHistory([]head.Epoch{e})
 	if err != nil {
 		return err
 	}
-	rows, err := toCSV(kappaCells(h.rows(e)))
-	if err != nil {
-		return err
-	}
-	_, err = h.epochs.Write(line)
-	_, kappaErr := h.kappa.Write(rows)
-	return errors.Join(err, kappaErr)
+	rows, err := toCSV(kappaCells(kappaRows(classes, e)))
+	return errors.Join(err, d.append(HistoryFile.Name, line), d.append(KappaFile.Name, rows))
 }
 
-// Close closes what is open.
-func (h *History) Close() error {
-	var errs []error
-	for _, f := range []*os.File{h.epochs, h.kappa} {
-		if f != nil {
-			errs = append(errs, f.Close())
-		}
-	}
-	return errors.Join(errs...)
-}
-
-func (h *History) rows(e head.Epoch) []KappaRow {
+func kappaRows(classes []string, epochs ...head.Epoch) []KappaRow {
 	var rows []KappaRow
-	for k, v := range e.Kappa {
-		rows = append(rows, KappaRow{e.Number, e.Phase, h.classes[k], v})
+	for _, e := range epochs {
+		for k, v := range e.Kappa {
+			rows = append(rows, KappaRow{e.Number, e.Phase, classes[k], v})
+		}
 	}
 	return rows
 }
@@ -114,8 +78,11 @@ var kappaColumns = []string{"epoch", "phase", "class", "kappa", "std_err", "samp
 func kappaCells(rows []KappaRow) [][]string {
 	var cells [][]string
 	for _, r := range rows {
-		cells = append(cells, []string{strconv.Itoa(r.Epoch), string(r.Phase), r.Class, format(r.Value), format(r.StdErr),
-			strconv.Itoa(r.Samples), strconv.Itoa(r.Bins), strconv.FormatBool(r.Skipped), strconv.FormatBool(r.Shrunk)})
+		var row []string
+		for _, v := range []any{r.Epoch, r.Phase, r.Class, r.Value, r.StdErr, r.Samples, r.Bins, r.Skipped, r.Shrunk} {
+			row = append(row, sweep.Format(v))
+		}
+		cells = append(cells, row)
 	}
 	return cells
 }
@@ -126,20 +93,12 @@ func encodeKappa(rows []KappaRow) ([]byte, error) {
 
 func decodeKappa(text []byte) (rows []KappaRow, err error) {
 	err = csvtable.Read(text, kappaColumns, nil, func(r *csvtable.Row) {
-		v := calib.Kappa{Value: r.Number("kappa"), StdErr: r.Number("std_err"), Samples: r.Whole("samples"), Bins: r.Whole("bins"),
-			Skipped: r.Text("skipped") == "true", Shrunk: r.Text("shrunk") == "true"}
+		v := calib.Kappa{Value: r.Number("kappa"), StdErr: r.Number("std_err"), Samples: r.Whole("samples"),
+			Bins: r.Whole("bins"), Skipped: r.Text("skipped") == "true", Shrunk: r.Text("shrunk") == "true"}
 		if math.IsNaN(v.Value) || math.IsInf(v.Value, 0) {
 			r.Fault("kappa %q is no finite number", r.Text("kappa"))
 		}
 		rows = append(rows, KappaRow{r.Whole("epoch"), head.Phase(r.Text("phase")), r.Text("class"), v})
 	})
 	return rows, err
-}
-
-// format writes the shortest text that reads back as v; nothing for NaN.
-func format(v float64) string {
-	if math.IsNaN(v) {
-		return ""
-	}
-	return strconv.FormatFloat(v, 'g', -1, 64)
 }

@@ -78,7 +78,7 @@ func decodePredictions(text []byte) (p Predictions, err error) {
 			}
 			return float32(v)
 		}
-		row := Prediction{Path: r.Text("path"), Label: r.Text("label"), Predicted: r.Text("predicted"), Confidence: read("confidence")}
+		row := Prediction{r.Text("path"), r.Text("label"), r.Text("predicted"), read("confidence"), 0}
 		if p.Calibrated {
 			row.Before = read(before)
 		}

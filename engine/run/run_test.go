@@ -1,6 +1,7 @@
 package run
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"math"
@@ -14,6 +15,7 @@ import (
 	"github.com/vitft/vitft/engine/event"
 	"github.com/vitft/vitft/engine/fault"
 	"github.com/vitft/vitft/engine/internal/atomicfile"
+	"github.com/vitft/vitft/engine/safetensors"
 	"github.com/vitft/vitft/engine/setting"
 	"github.com/vitft/vitft/head"
 	"github.com/vitft/vitft/internal/testkit"
@@ -45,11 +47,16 @@ func TestEveryFileReadsBack(t *testing.T) {
 		t.Errorf("history %+v (%v)", done, err)
 	}
 	reads(t, KappaFile, d, []KappaRow{
-		{1, "mla", classes[0], epochs[0].Kappa[0]}, {1, "mla", classes[1], epochs[0].Kappa[1]}, {1, "mla", classes[2], epochs[0].Kappa[2]},
-		{3, "cla", classes[0], epochs[2].Kappa[0]}, {3, "cla", classes[1], epochs[2].Kappa[1]}, {3, "cla", classes[2], epochs[2].Kappa[2]},
+		{1, "mla", classes[0], epochs[0].Kappa[0]},
+		{1, "mla", classes[1], epochs[0].Kappa[1]},
+		{1, "mla", classes[2], epochs[0].Kappa[2]},
+		{3, "cla", classes[0], epochs[2].Kappa[0]},
+		{3, "cla", classes[1], epochs[2].Kappa[1]},
+		{3, "cla", classes[2], epochs[2].Kappa[2]},
 	})
 	c, err := CheckpointFile.Read(d)
-	if err != nil || c.Key != "0123" || c.Seconds != 2.5 || len(c.State.History) != 3 || !math.IsNaN(float64(c.State.Params[0])) {
+	if err != nil || c.Key != "0123" || c.Seconds != 2.5 || len(c.State.History) != 3 ||
+		!math.IsNaN(float64(c.State.Values("weight")[0])) {
 		t.Errorf("checkpoint %+v (%v)", c, err)
 	}
 	for _, f := range Files {
@@ -63,7 +70,8 @@ func TestEveryFileReadsBack(t *testing.T) {
 func TestForms(t *testing.T) {
 	d := finished(t)
 	for name, want := range map[string]string{
-		"config.yaml": "train: /secret/place/photos\nkappa: slope\nepochs: 3\nthreads: 0\nlr: 0\nseed: 0\nnesterov: false\n",
+		"config.yaml": "train: /secret/place/photos\nkappa: slope\nepochs: 3\nthreads: 0\nlr: 0\nseed: 0\n" +
+			"nesterov: false\n",
 		"history.jsonl": `{"epoch":1,"phase":"mla","loss":1.5,"lr":0.02,"seconds":0,"train":{"top1":0.5,"balanced_accuracy":null,"many":null,"medium":null,"few":null}}
 {"epoch":2,"phase":"cla","loss":1.25,"lr":0.01,"seconds":0,"train":{"top1":null,"balanced_accuracy":null,"many":null,"medium":null,"few":null},"val":{"top1":null,"balanced_accuracy":null,"many":null,"medium":null,"few":0.25}}
 {"epoch":3,"phase":"cla","loss":1,"lr":0,"seconds":0,"train":{"top1":null,"balanced_accuracy":null,"many":null,"medium":null,"few":null}}
@@ -108,8 +116,10 @@ idx#3,rare,a|b <i>,0.7431974,0.66524094
 
 // What cannot be told apart in YAML comes back all the same.
 func TestConfigIsExact(t *testing.T) {
-	for _, text := range []string{"yes", "null", "~", "0.1", "1e3", "2026-01-01", "a: b", "#x", " lead", "two\nlines", "slope:by=label,bins=3", "日本", `C:\photos`, "'"} {
-		o := options{Train: text, Epochs: 1e6, LR: 0.1 + 0.2, Switch: new(0.0), Seed: math.MaxUint64, Nesterov: true, Tags: []string{"1", text}, Library: "/lib"}
+	for _, text := range []string{"yes", "null", "~", "0.1", "1e3", "2026-01-01", "a: b", "#x", " lead", "two\nlines",
+		"slope:by=label,bins=3", "日本", `C:\photos`, "'"} {
+		o := options{Train: text, Epochs: 1e6, LR: 0.1 + 0.2, Switch: new(0.0), Seed: math.MaxUint64, Nesterov: true,
+			Tags: []string{"1", text}, Library: "/lib"}
 		d := Folder(t.TempDir())
 		must(t, ConfigFile.Write(d, configOf(t, o)))
 		c, err := ConfigFile.Read(d)
@@ -158,7 +168,9 @@ selection: none
 func TestCreateKeepsWhatWasTrained(t *testing.T) {
 	d := finished(t)
 	var notes []string
-	ev := event.Events{Note: func(_ event.Level, message string, kv ...any) { notes = append(notes, fmt.Sprint(message, kv)) }}
+	ev := event.Events{Note: func(_ event.Level, message string, kv ...any) {
+		notes = append(notes, fmt.Sprint(message, kv))
+	}}
 	for i := 1; i <= 2; i++ {
 		lock, err := d.Create(configOf(t, options{Seed: uint64(i)}), ev)
 		must(t, err)
@@ -206,7 +218,8 @@ func TestCreateRefuses(t *testing.T) {
 		func(d Folder) error { _, err := d.CreateSweep(nil); return err },
 	} {
 		for path, want := range map[string]string{foreign: "is not empty", file: "cannot be used"} {
-			if err := create(Folder(path)); err == nil || fault.Of(err) != fault.Config || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), path) {
+			if err := create(Folder(path)); err == nil || fault.Of(err) != fault.Config ||
+				!strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), path) {
 				t.Errorf("%s: %v", path, err)
 			}
 		}
@@ -228,13 +241,14 @@ func TestFailedWrites(t *testing.T) {
 	})
 	defer restore()
 	before := testkit.ReadFile(t, MetricsFile.Path(d))
-	if err := MetricsFile.Write(d, measured()); !errors.Is(err, boom) || !strings.Contains(err.Error(), "metrics.json") {
+	if err := MetricsFile.Write(d, measured()); !errors.Is(err, boom) ||
+		!strings.Contains(err.Error(), "metrics.json") {
 		t.Errorf("%v", err)
 	}
 	if !slices.Equal(before, testkit.ReadFile(t, MetricsFile.Path(d))) {
 		t.Error("metrics.json has changed")
 	}
-	if _, err := d.OpenHistory(classes, nil); !errors.Is(err, boom) {
+	if err := d.BeginHistory(classes); !errors.Is(err, boom) {
 		t.Errorf("history: %v", err)
 	}
 	if _, err := d.Create(nil, event.Events{}); !errors.Is(err, boom) {
@@ -248,15 +262,20 @@ func TestHistoryBeginsAnew(t *testing.T) {
 	whole := testkit.ReadFile(t, HistoryFile.Path(d))
 	kappa := testkit.ReadFile(t, KappaFile.Path(d))
 	testkit.WriteFile(t, HistoryFile.Path(d), whole[:len(whole)-7])
-	h, err := d.OpenHistory(classes, epochs[:2])
-	must(t, err, h.Add(epochs[2]), h.Close())
-	if !slices.Equal(testkit.ReadFile(t, HistoryFile.Path(d)), whole) || !slices.Equal(testkit.ReadFile(t, KappaFile.Path(d)), kappa) {
+	must(t, d.BeginHistory(classes, epochs[:2]...), d.AddEpoch(classes, epochs[2]))
+	if !slices.Equal(testkit.ReadFile(t, HistoryFile.Path(d)), whole) ||
+		!slices.Equal(testkit.ReadFile(t, KappaFile.Path(d)), kappa) {
 		t.Error("a resumed history differs from one in one go")
 	}
-	if err := h.Add(epochs[2]); err == nil {
-		t.Error("a closed history takes epochs")
+	if err := Folder(t.TempDir()).AddEpoch(classes, epochs[2]); err == nil ||
+		!strings.Contains(err.Error(), "history.jsonl") {
+		t.Errorf("an epoch of no history: %v", err)
 	}
-	if _, err := d.OpenHistory(classes, []head.Epoch{{Loss: math.NaN()}}); err == nil || !strings.Contains(err.Error(), "history.jsonl") {
+	if err := d.AddEpoch(classes, head.Epoch{Loss: math.NaN()}); err == nil {
+		t.Error("NaN is added to history")
+	}
+	if err := d.BeginHistory(classes, head.Epoch{Loss: math.NaN()}); err == nil ||
+		!strings.Contains(err.Error(), "history.jsonl") {
 		t.Errorf("NaN in history: %v", err)
 	}
 }
@@ -265,8 +284,9 @@ func TestOpen(t *testing.T) {
 	d := finished(t)
 	r, err := Open(string(d))
 	must(t, err)
-	if !slices.Equal(r.Classes, classes) || !slices.Equal(r.Counts, counts) || r.Metrics.Loss != "cvs" || r.Scaling.Temperature[0] != scaling.Temperature[0] ||
-		r.Environment.Backbone.Feature.Dim != 2 || r.Head.Head.Dim != 2 || r.Folder != d {
+	if !slices.Equal(r.Classes, classes) || !slices.Equal(r.Counts, counts) || r.Metrics.Loss != "cvs" ||
+		r.Scaling.Temperature[0] != scaling.Temperature[0] ||
+		r.Environment.Backbone.Feature.Dim != 2 || r.Head.Dim != 2 || r.Folder != d {
 		t.Errorf("%+v", r)
 	}
 	m := measured()
@@ -275,7 +295,8 @@ func TestOpen(t *testing.T) {
 	misfits := []string{"number of classes is 3, not 2"}
 	check := func() {
 		t.Helper()
-		if _, err := Open(string(d)); err == nil || fault.Of(err) != fault.Data || !strings.Contains(err.Error(), misfits[0]) || !strings.Contains(err.Error(), "head.safetensors") {
+		if _, err := Open(string(d)); err == nil || fault.Of(err) != fault.Data ||
+			!strings.Contains(err.Error(), misfits[0]) || !strings.Contains(err.Error(), "head.safetensors") {
 			t.Errorf("%v, want %q", err, misfits[0])
 		}
 	}
@@ -299,27 +320,33 @@ func TestOpenSweep(t *testing.T) {
 	if fmt.Sprint(got.CSV()) != fmt.Sprint(want.CSV()) || c.Text("name") != "trial" || got.Failed() != 1 {
 		t.Errorf("%v", got.CSV())
 	}
-	if len(got.Heads) != 4 || got.Heads[3].Error != "diverged" || got.Heads[0].Scores["top1"] != float64(measured().Top1) || got.Heads[1].Seed != 1 {
+	if len(got.Heads) != 4 || got.Heads[3].Error != "diverged" ||
+		got.Heads[0].Scores["top1"] != float64(measured().Top1) || got.Heads[1].Seed != 1 {
 		t.Errorf("heads %+v", got.Heads)
 	}
 	for _, x := range []struct{ file, text, names string }{
-		{"summary.csv", "a,b\n", "no configuration"}, {"heads.csv", "id\n", "no configuration"}, {"heads.csv", "id,configuration,seed,status,error\na,other,0,done,\n", "\"other\" is no configuration of summary.csv"}, {"sweep.yaml", "- a\n", "keys"},
+		{"summary.csv", "a,b\n", "no configuration"}, {"heads.csv", "id\n", "no configuration"}, {"heads.csv",
+			"id,configuration,seed,status,error\na,other,0,done,\n", "\"other\" is no configuration of summary.csv"},
+		{"sweep.yaml", "- a\n", "keys"},
 	} {
 		d, _ := swept(t)
 		testkit.WriteFile(t, filepath.Join(string(d), x.file), []byte(x.text))
-		if _, _, err := OpenSweep(string(d)); err == nil || fault.Of(err) != fault.Data || !strings.Contains(err.Error(), x.file) || !strings.Contains(err.Error(), x.names) {
+		if _, _, err := OpenSweep(string(d)); err == nil || fault.Of(err) != fault.Data ||
+			!strings.Contains(err.Error(), x.file) || !strings.Contains(err.Error(), x.names) {
 			t.Errorf("%s with %q: %v", x.file, x.text, err)
 		}
 	}
 	must(t, os.Remove(SummaryFile.Path(d)), os.Remove(HeadsFile.Path(d)))
-	if _, _, err := OpenSweep(string(d)); err == nil || fault.Of(err) != fault.Data || !strings.Contains(err.Error(), "no summary.csv, heads.csv") {
+	if _, _, err := OpenSweep(string(d)); err == nil || fault.Of(err) != fault.Data ||
+		!strings.Contains(err.Error(), "no summary.csv, heads.csv") {
 		t.Errorf("%v", err)
 	}
 }
 
 func TestMissingAndDamagedFiles(t *testing.T) {
 	empty := Folder(t.TempDir())
-	if _, err := Open(string(empty)); err == nil || fault.Of(err) != fault.Data || !strings.Contains(err.Error(), "no finished run: it has no metrics.json, environment.json") {
+	if _, err := Open(string(empty)); err == nil || fault.Of(err) != fault.Data ||
+		!strings.Contains(err.Error(), "no finished run: it has no metrics.json, environment.json") {
 		t.Errorf("%v", err)
 	}
 	if _, err := MetricsFile.Read(empty); err == nil || fault.Of(err) != fault.Data {
@@ -341,15 +368,18 @@ func TestMissingAndDamagedFiles(t *testing.T) {
 	add("checkpoint/state.gob", func(d Folder) error { _, err := CheckpointFile.Read(d); return err })
 	const kappa = "epoch,phase,class,kappa,std_err,samples,bins,skipped,shrunk\n"
 	for _, x := range []struct{ file, text, names string }{
-		{"config.yaml", "", "empty"}, {"config.yaml", "- a\n", "keys"}, {"config.yaml", "a: [\n", "yaml"}, {"config.yaml", "a: &a [{b: *a}]", "a: "},
+		{"config.yaml", "", "empty"}, {"config.yaml", "- a\n", "keys"}, {"config.yaml", "a: [\n", "yaml"},
+		{"config.yaml", "a: &a [{b: *a}]", "a: "},
 		{"environment.json", "[]", "array"},
 		{"metrics.json", "{", "JSON"}, {"metrics.json", "{}", "no classes"},
 		{"history.jsonl", "{\"epoch\":1}\n{\n", "after 1 epochs"},
-		{"kappa.csv", "epoch\n", "header"}, {"kappa.csv", kappa + "1,mla,a,Inf,,1,1,false,false\n", `line 2: kappa "Inf"`},
+		{"kappa.csv", "epoch\n", "header"}, {"kappa.csv", kappa + "1,mla,a,Inf,,1,1,false,false\n",
+			`line 2: kappa "Inf"`},
 		{"kappa.csv", kappa + "1,mla,a,1,x,1,1,false,false\n", "line 2"},
 		{"predictions.csv", "path,label\n", "header"},
 		{"predictions.csv", "path,label,predicted,confidence\na,b,c,NaN\n", `line 2: confidence "NaN"`},
-		{"predictions.csv", "path,label,predicted,confidence,confidence_before\na,b,c,0.5,2\n", `confidence_before "2"`},
+		{"predictions.csv", "path,label,predicted,confidence,confidence_before\na,b,c,0.5,2\n",
+			`confidence_before "2"`},
 		{"skipped.csv", "set,path,reason\na\n", "fields"},
 		{"head.safetensors", "x", "too short"},
 		{"checkpoint/state.gob", "x", "without --resume"},
@@ -357,13 +387,16 @@ func TestMissingAndDamagedFiles(t *testing.T) {
 		d := finished(t)
 		testkit.WriteFile(t, filepath.Join(string(d), x.file), []byte(x.text))
 		err := read[x.file](d)
-		if err == nil || fault.Of(err) != fault.Data || !strings.Contains(err.Error(), x.names) || !strings.Contains(err.Error(), filepath.Join(string(d), x.file)) {
+		if err == nil || fault.Of(err) != fault.Data || !strings.Contains(err.Error(), x.names) ||
+			!strings.Contains(err.Error(), filepath.Join(string(d), x.file)) {
 			t.Errorf("%s with %q: %v, want it to name %q", x.file, x.text, err, x.names)
 		}
 	}
 	for what, h := range map[string]Head{
-		"weights":     {&head.Head{Classes: 3, Dim: 1, W: []float32{1, 2, 3}, B: []float32{1, 2, 3}, Mean: []float32{1}, InvStd: []float32{1}, Transform: []float32{}}, scaling},
-		"temperature": {&head.Head{Classes: 3, Dim: 1, W: []float32{1, 2, 3}, B: []float32{1, 2, 3}, Mean: []float32{1}, InvStd: []float32{1}}, scaling},
+		"weights": {&head.Head{Classes: 3, Dim: 1, W: []float32{1, 2, 3}, B: []float32{1, 2, 3}, Mean: []float32{1},
+			InvStd: []float32{1}, Transform: []float32{}}, scaling},
+		"temperature": {&head.Head{Classes: 3, Dim: 1, W: []float32{1, 2, 3}, B: []float32{1, 2, 3}, Mean: []float32{1},
+			InvStd: []float32{1}}, scaling},
 	} {
 		if what == "temperature" {
 			h.Scaling.Temperature = []float64{1, 2}
@@ -381,11 +414,39 @@ func TestMissingAndDamagedFiles(t *testing.T) {
 	}
 }
 
+// A head that lacks a tensor is refused, whichever it is.
+func TestHeadWithoutATensor(t *testing.T) {
+	h := Head{Head: &head.Head{Classes: 2, Dim: 3, W: make([]float32, 6), B: make([]float32, 2),
+		Mean: make([]float32, 3), InvStd: make([]float32, 3)}}
+	h.Scaling.Temperature = []float64{1.25, 0.8}
+	whole := Folder(t.TempDir())
+	must(t, HeadFile.Write(whole, h))
+	back, err := HeadFile.Read(whole)
+	if err != nil || !reflect.DeepEqual(back, h) {
+		t.Fatalf("read back %+v, %v", back, err)
+	}
+	for _, name := range []string{"weight", "bias", "mean", "inv_std"} {
+		f, err := safetensors.Read(HeadFile.Path(whole))
+		must(t, err)
+		f.Tensors = slices.DeleteFunc(f.Tensors, func(t safetensors.Tensor) bool { return t.Name == name })
+		var b bytes.Buffer
+		_, err = f.WriteTo(&b)
+		must(t, err)
+		d := Folder(t.TempDir())
+		path := testkit.WriteFile(t, HeadFile.Path(d), b.Bytes())
+		if _, err := HeadFile.Read(d); err == nil || fault.Of(err) != fault.Data ||
+			!strings.Contains(err.Error(), path) {
+			t.Errorf("a head without %s: %v, want a data error", name, err)
+		}
+	}
+}
+
 // A file more is a row with its two forms: it is written, read, cleared, missed and found damaged like the others.
 func TestOneFileMore(t *testing.T) {
 	files := Files
 	defer func() { Files = files }()
-	notes := declare("notes.txt", Run|Required|Cleared, "what came to mind", toLines, func(text []byte) ([]string, error) {
+	notes := declare("notes.txt", Run|Required|Cleared, "what came to mind", toLines, func(text []byte) ([]string,
+		error) {
 		if strings.HasPrefix(string(text), "!") {
 			return nil, errors.New("it shouts")
 		}
@@ -413,12 +474,14 @@ func TestPredictions(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "eval.csv")
 	p := Predict(paths, labels, logits, classes, trained.Scaling)
 	must(t, p.WriteFile(path))
-	if text := string(testkit.ReadFile(t, path)); !strings.HasPrefix(text, "path,label,predicted,confidence,confidence_before\n") {
+	if text := string(testkit.ReadFile(t, path)); !strings.HasPrefix(text,
+		"path,label,predicted,confidence,confidence_before\n") {
 		t.Errorf("%s", text)
 	}
 	p = Predict(paths, labels, logits, classes, Head{}.Scaling)
 	must(t, p.WriteFile(path))
-	if text := string(testkit.ReadFile(t, path)); !strings.Contains(text, "confidence\n/p/0.png,a|b <i>,a|b <i>,0.909443\n") {
+	if text := string(testkit.ReadFile(t, path)); !strings.Contains(text,
+		"confidence\n/p/0.png,a|b <i>,a|b <i>,0.909443\n") {
 		t.Errorf("%s", text)
 	}
 }
@@ -427,9 +490,12 @@ func TestCard(t *testing.T) {
 	d := finished(t)
 	text := string(testkit.ReadFile(t, string(d), "README.md"))
 	for _, want := range []string{
-		"# run\n", "355 training images of 3 classes", "300 of the most frequent (a\\|b &lt;i>), 5 of the rarest (rare)", "these are the training images",
-		"| Balanced accuracy | **50.0 %** |", "| ECE | 0.", "here rare |", "`temperature`, fitted on val images", "Loss `cvs`, 3 epochs, second phase from epoch 1", "from `photos`",
-		"fewer than 20 training images (few) | 1 | 5 | 0.0 % |", "- 1 classes have fewer than 20 training images;", "`vit.onnx`. Its licence is not known", "looks at 2 views",
+		"# run\n", "355 training images of 3 classes",
+		"300 of the most frequent (a\\|b &lt;i>), 5 of the rarest (rare)", "these are the training images",
+		"| Balanced accuracy | **50.0 %** |", "| ECE | 0.", "here rare |", "`temperature`, fitted on val images",
+		"Loss `cvs`, 3 epochs, second phase from epoch 1", "from `photos`",
+		"fewer than 20 training images (few) | 1 | 5 | 0.0 % |", "- 1 classes have fewer than 20 training images;",
+		"`vit.onnx`. Its licence is not known", "looks at 2 views",
 		"[batch, 3, 28, 28]", "vitft predict --model model.onnx",
 	} {
 		if !strings.Contains(text, want) {

@@ -215,11 +215,13 @@ func TestWriteRefuses(t *testing.T) {
 	for name, f := range map[string]*File{
 		"duplicate":     {Tensors: []Tensor{ok, ok}},
 		"reserved name": {Tensors: []Tensor{New("__metadata__", []int{1}, []uint8{1})}},
-		"shape":         {Tensors: []Tensor{New("a", []int{2}, []float32{1})}},
-		"negative":      {Tensors: []Tensor{New("a", []int{-1, -1}, []float32{1})}},
-		"dtype":         {Tensors: []Tensor{{Name: "a", DType: "F4", Shape: []int{1}, Data: []byte{1}}}},
-		"name bytes":    {Tensors: []Tensor{New("\xff", []int{1}, []uint8{1})}},
-		"metadata":      {Metadata: map[string]string{"k": "\xff"}, Tensors: []Tensor{ok}},
+		"reserved too": {Metadata: map[string]string{"k": "v"},
+			Tensors: []Tensor{New("__metadata__", []int{1}, []uint8{1})}},
+		"shape":      {Tensors: []Tensor{New("a", []int{2}, []float32{1})}},
+		"negative":   {Tensors: []Tensor{New("a", []int{-1, -1}, []float32{1})}},
+		"dtype":      {Tensors: []Tensor{{Name: "a", DType: "F4", Shape: []int{1}, Data: []byte{1}}}},
+		"name bytes": {Tensors: []Tensor{New("\xff", []int{1}, []uint8{1})}},
+		"metadata":   {Metadata: map[string]string{"k": "\xff"}, Tensors: []Tensor{ok}},
 	} {
 		path := filepath.Join(t.TempDir(), "f")
 		if err := f.Write(path); !errors.Is(err, ErrFormat) {

@@ -121,58 +121,43 @@ func plain(v any) any {
 	return v
 }
 
-// decode takes a number exactly as it is written, or not at all.
+// decode takes a number exactly as it is written, or not at all; one of YAML or JSON by its shortest text.
 func decode[T number](value any) (T, error) {
-	bad := fmt.Errorf("%v is no %s", value, map[string]string{
-		"duration": "time with its unit, as in 1m30s", "float": "number", "uint": "whole number from 0", "int": "whole number"}[typeName[T]()])
+	s, err := text[string](value)
+	if f, is := value.(float64); is {
+		s = strconv.FormatFloat(f, 'f', -1, 64)
+	}
 	var v any
-	var err error
-	if s, is := value.(string); is {
-		switch any(*new(T)).(type) {
-		case time.Duration:
-			v, err = time.ParseDuration(s)
-		case float64:
-			v, err = strconv.ParseFloat(s, 64)
-		case uint64:
-			v, err = strconv.ParseUint(s, 10, 64)
-		case int64:
-			v, err = strconv.ParseInt(s, 10, 64)
-		default:
-			v, err = strconv.Atoi(s)
-		}
-		if errors.Is(err, strconv.ErrRange) {
-			return 0, fmt.Errorf("%s is too large", s)
-		} else if err != nil {
-			return 0, bad
-		}
-		return v.(T), nil
-	}
-	if typeName[T]() == "duration" {
-		if d, is := value.(time.Duration); is {
-			return T(d), nil
-		}
-		return 0, bad
-	}
-	// A number of YAML or JSON: what does not come back the same cannot be taken.
-	switch n := value.(type) {
-	case int:
-		if v := T(n); int(v) == n && (v < 0) == (n < 0) {
-			return v, nil
-		}
-	case int64:
-		if v := T(n); int64(v) == n && (v < 0) == (n < 0) {
-			return v, nil
-		}
-	case uint64:
-		if v := T(n); uint64(v) == n && v >= 0 {
-			return v, nil
-		}
-	case float64:
-		if v := T(n); float64(v) == n && (v < 0) == (n < 0) && math.Abs(n) < 1<<63 || math.IsNaN(n) || typeName[T]() == "float" {
-			return v, nil
+	kind := typeName[T]()
+	switch {
+	case err != nil: // it is no text either
+	case kind == "duration":
+		v, err = time.ParseDuration(s)
+	case kind == "float":
+		v, err = strconv.ParseFloat(s, 64)
+	case kind == "uint":
+		v, err = strconv.ParseUint(s, 10, 64)
+	default:
+		var n int64
+		n, err = strconv.ParseInt(s, 10, 64)
+		v = n
+		if _, is := any(*new(T)).(int); is {
+			v = int(n)
 		}
 	}
-	return 0, bad
+	switch {
+	case errors.Is(err, strconv.ErrRange):
+		return 0, fmt.Errorf("%s is too large", s)
+	case err != nil:
+		return 0, fmt.Errorf("%v is no %s", value, words[kind])
+	}
+	return v.(T), nil
+}
+
+// words say what is written for a type.
+var words = map[string]string{
+	"duration": "time with its unit, as in 1m30s", "float": "number", "uint": "whole number from 0",
+	"int": "whole number",
 }
 
 // text takes a string, or a number that stands for its own text; true and lists are no texts.

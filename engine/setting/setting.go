@@ -11,9 +11,9 @@
 //		}
 //	}
 //
-// Flags, environment, configuration files, axes of a sweep, the comparison of a run that is resumed and the table in the
-// documentation are made from that list. [Field.Set] takes a value exactly as it is written or refuses it by its key;
-// [Fill] writes the defaults out; [Check] finds everything that is wrong.
+// Flags, environment, configuration files, axes of a sweep, the comparison of a run that is resumed and the table in
+// the documentation are made from that list. [Field.Set] takes a value exactly as it is written or refuses it by its
+// key; [Fill] writes the defaults out; [Check] finds everything that is wrong.
 //
 // # Caveats
 //
@@ -51,7 +51,8 @@ type Field struct {
 	check func() error
 }
 
-// Set sets the variable to a value that was written by hand or by [Field.Value]: text, or what YAML and JSON make of it.
+// Set sets the variable to a value that was written by hand or by [Field.Value]: text, or what YAML and JSON make of
+// it.
 func (f Field) Set(value any) error {
 	if err := f.set(value); err != nil {
 		return fault.Config.Errorf("%s: %w", f.Key, err)
@@ -131,7 +132,8 @@ func Set(fields []Field, values map[string]any) error {
 	for key, value := range values {
 		f, ok := Find(fields, key)
 		if !ok {
-			faults = append(faults, fault.Config.Errorf("%s is no setting here; known are %s", key, strings.Join(Keys(fields), ", ")))
+			faults = append(faults,
+				fault.Config.Errorf("%s is no setting here; known are %s", key, strings.Join(Keys(fields), ", ")))
 		} else if err := f.Set(value); err != nil {
 			faults = append(faults, err)
 		}
@@ -268,7 +270,8 @@ func List(key string, p *[]string, help string) Field {
 }
 
 // variable binds a variable whose zero value means that it is not set.
-func variable[T comparable](key, kind, help string, p *T, standard T, decode func(any) (T, error), check func(T) error) Field {
+func variable[T comparable](key, kind, help string, p *T, standard T, decode func(any) (T, error),
+	check func(T) error) Field {
 	var zero T
 	f := Field{Key: key, Help: help, Type: kind,
 		set: func(value any) error {

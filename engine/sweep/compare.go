@@ -5,6 +5,8 @@ import (
 	"math"
 
 	"gonum.org/v1/gonum/stat"
+
+	"github.com/vitft/vitft/engine/metric"
 )
 
 // Comparison is how much better one configuration is than another.
@@ -78,9 +80,8 @@ func Compare(a, b [][]int, labels []int, classes int) Comparison {
 
 // MarshalJSON writes NaN as null.
 func (c Comparison) MarshalJSON() ([]byte, error) {
-	return json.Marshal(map[string]any{
-		"difference": null(c.Difference), "low": null(c.Low), "high": null(c.High), "seed_std": null(c.SeedStd), "seeds": c.Seeds,
-	})
+	return json.Marshal(map[string]any{"difference": metric.Number(c.Difference), "low": metric.Number(c.Low),
+		"high": metric.Number(c.High), "seed_std": metric.Number(c.SeedStd), "seeds": c.Seeds})
 }
 
 // Spread is a mean over seeds with its standard deviation (n − 1). Both are NaN without values, Std also for a single
@@ -89,7 +90,7 @@ type Spread struct{ Mean, Std float64 }
 
 // MarshalJSON writes NaN as null.
 func (s Spread) MarshalJSON() ([]byte, error) {
-	return json.Marshal(map[string]any{"mean": null(s.Mean), "std": null(s.Std)})
+	return json.Marshal(map[string]any{"mean": metric.Number(s.Mean), "std": metric.Number(s.Std)})
 }
 
 func spread(values []float64) Spread {
@@ -98,13 +99,6 @@ func spread(values []float64) Spread {
 	}
 	mean, std := stat.MeanStdDev(values, nil)
 	return Spread{mean, std}
-}
-
-func null(v float64) *float64 {
-	if math.IsNaN(v) || math.IsInf(v, 0) {
-		return nil
-	}
-	return &v
 }
 
 func right(predicted, label int) float64 {

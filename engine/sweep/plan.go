@@ -145,12 +145,13 @@ func (x Experiment) markBaseline(p *Plan, resolve Resolve) error {
 	}
 	switch len(names) {
 	case 0:
-		return fault.Config.Errorf("baseline: no configuration of the grid has %s; add it to the grid", describe(x.Baseline))
+		return fault.Config.Errorf("baseline: no configuration has %s; add it to the grid", describe(x.Baseline))
 	case 1:
 		p.Configurations[found].Baseline = true
 		return nil
 	}
-	return fault.Config.Errorf("baseline: %s is said of %d configurations (%s); name more of its settings", describe(x.Baseline), len(names), strings.Join(names, "; "))
+	return fault.Config.Errorf("baseline: %s is said of %d configurations (%s); name more of its settings",
+		describe(x.Baseline), len(names), strings.Join(names, "; "))
 }
 
 // text prints the settings of some keys, unambiguously.

@@ -16,10 +16,11 @@ import (
 // ReadCSV reads the configurations that CSV has written, settings as texts. A metric that has no column is NaN.
 func ReadCSV(text []byte) (*Summary, error) {
 	s := &Summary{}
-	names := map[string]bool{}
+	names, columns := map[string]bool{}, metric.Columns()
 	err := csvtable.Read(text, []string{"configuration", "seconds"}, func(header []string) error {
 		end := slices.Index(header, lineColumns[0])
-		if end < 1 || len(header) < end+len(lineColumns) || !slices.Equal(header[end:end+len(lineColumns)], lineColumns) {
+		if end < 1 || len(header) < end+len(lineColumns) ||
+			!slices.Equal(header[end:end+len(lineColumns)], lineColumns) {
 			return fmt.Errorf("its header is not configuration, …, %s", strings.Join(lineColumns, ", "))
 		}
 		s.Keys = header[1:end]
@@ -27,8 +28,9 @@ func ReadCSV(text []byte) (*Summary, error) {
 	}, func(r *csvtable.Row) {
 		l := Line{
 			Configuration: r.Text("configuration"), Settings: Settings{}, Metrics: map[string]Spread{},
-			Seeds: r.Whole("seeds"), Failed: r.Whole("failed"), Selection: spreadOf(r, "selection"), Seconds: number(r, "seconds"),
+			Seeds: r.Whole("seeds"), Failed: r.Whole("failed"),
 			Baseline: r.Text("baseline") == yes(true), Selected: r.Text("selected") == yes(true),
+			Selection: spreadOf(r, "selection"), Seconds: number(r, "seconds"),
 		}
 		if names[l.Configuration] {
 			r.Fault("configuration %q is there twice", l.Configuration)
@@ -37,10 +39,11 @@ func ReadCSV(text []byte) (*Summary, error) {
 		for _, key := range s.Keys {
 			l.Settings[key] = r.Text(key)
 		}
-		if d := number(r, lineColumns[4]); !math.IsNaN(d) {
-			l.Difference = &Comparison{d, number(r, lineColumns[5]), number(r, lineColumns[6]), number(r, lineColumns[7]), 0}
+		if d := number(r, "difference"); !math.IsNaN(d) {
+			low, high := number(r, "difference_low"), number(r, "difference_high")
+			l.Difference = &Comparison{d, low, high, number(r, "difference_seed_std"), 0}
 		}
-		for _, c := range metric.Columns() {
+		for _, c := range columns {
 			l.Metrics[c.Key] = spreadOf(r, c.Key)
 		}
 		s.Configurations = append(s.Configurations, l)
@@ -52,21 +55,22 @@ func ReadCSV(text []byte) (*Summary, error) {
 }
 
 // ReadHeads reads the heads that HeadsCSV has written, as far as they are in it: without predictions and settings.
-func ReadHeads(text []byte) ([]Row, error) {
-	var heads []Row
+func ReadHeads(text []byte) ([]HeadRow, error) {
+	var heads []HeadRow
+	columns := metric.Columns()
 	err := csvtable.Read(text, []string{"id", "configuration", "seed", "status", "error"}, nil, func(r *csvtable.Row) {
 		seed, err := strconv.ParseUint(r.Text("seed"), 10, 64)
 		if err != nil {
 			r.Fault("seed %q is no whole number from 0", r.Text("seed"))
 		}
-		h := Row{Head: Head{ID: r.Text("id"), Seed: seed}, Configuration: r.Text("configuration"), Scores: map[string]float64{}}
+		h := HeadRow{Head{ID: r.Text("id"), Seed: seed}, r.Text("configuration"), map[string]float64{}}
 		if r.Text("status") == failed {
 			h.Error = cmp.Or(r.Text("error"), failed)
 		}
 		if v := number(r, "selection"); !math.IsNaN(v) {
 			h.Selection = &v
 		}
-		for _, c := range metric.Columns() {
+		for _, c := range columns {
 			h.Scores[c.Key] = number(r, c.Key)
 		}
 		heads = append(heads, h)

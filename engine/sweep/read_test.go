@@ -40,7 +40,8 @@ func TestTablesReadBack(t *testing.T) {
 	for i, h := range back.Heads {
 		want := s.Heads[i]
 		if h.ID != want.ID || h.Seed != want.Seed || h.Error != want.Error || h.Configuration != want.Configuration ||
-			(h.Head.Selection == nil) != (want.Head.Selection == nil) || fmt.Sprint(h.Scores) != fmt.Sprint(want.Scores) {
+			(h.Head.Selection == nil) != (want.Head.Selection == nil) ||
+			fmt.Sprint(h.Scores) != fmt.Sprint(want.Scores) {
 			t.Errorf("head %d came back as %+v, want %+v", i, h, want)
 		}
 	}
@@ -76,9 +77,12 @@ func TestDamagedTables(t *testing.T) {
 		rows  [][]string
 		names string
 	}{
-		{nil, "empty"}, {[][]string{{"a"}}, "no configuration"}, {lines()[:1], "no configurations"}, {append(lines(), lines()[1]), "is there twice"},
-		{[][]string{{"configuration", "seconds", "seeds"}}, "header is not configuration"}, {[][]string{{"configuration", "configuration"}}, "has configuration twice"},
-		{set(lines(), "seeds", "two"), `line 2: seeds "two" is no whole number`}, {set(lines(), "ece", "much"), `line 2: ece "much" is no number`},
+		{nil, "empty"}, {[][]string{{"a"}}, "no configuration"}, {lines()[:1], "no configurations"}, {append(lines(),
+			lines()[1]), "is there twice"},
+		{[][]string{{"configuration", "seconds", "seeds"}}, "header is not configuration"},
+		{[][]string{{"configuration", "configuration"}}, "has configuration twice"},
+		{set(lines(), "seeds", "two"), `line 2: seeds "two" is no whole number`}, {set(lines(), "ece", "much"),
+			`line 2: ece "much" is no number`},
 	} {
 		if _, err := ReadCSV(csvOf(t, x.rows)); err == nil || !strings.Contains(err.Error(), x.names) {
 			t.Errorf("%v: %v, want %q", x.rows, err, x.names)
@@ -88,7 +92,8 @@ func TestDamagedTables(t *testing.T) {
 		rows  [][]string
 		names string
 	}{
-		{nil, "empty"}, {[][]string{{"id"}}, "no configuration"}, {set(heads(), "seed", "-1"), `line 2: seed "-1"`}, {set(heads(), "selection", "good"), `selection "good" is no number`},
+		{nil, "empty"}, {[][]string{{"id"}}, "no configuration"}, {set(heads(), "seed", "-1"), `line 2: seed "-1"`},
+		{set(heads(), "selection", "good"), `selection "good" is no number`},
 	} {
 		if _, err := ReadHeads(csvOf(t, x.rows)); err == nil || !strings.Contains(err.Error(), x.names) {
 			t.Errorf("%v: %v, want %q", x.rows, err, x.names)
@@ -115,7 +120,8 @@ func TestOneMetricMore(t *testing.T) {
 	if !strings.Contains(s.Markdown(), "| surprise |") || !strings.Contains(s.Text(), "surprise") {
 		t.Errorf("%s\n%s", s.Markdown(), s.Text())
 	}
-	if back, err := ReadCSV(csvOf(t, s.CSV())); err != nil || back.Configurations[0].Metrics["surprise"] != s.Configurations[0].Metrics["surprise"] {
+	if back, err := ReadCSV(csvOf(t, s.CSV())); err != nil ||
+		back.Configurations[0].Metrics["surprise"] != s.Configurations[0].Metrics["surprise"] {
 		t.Errorf("it does not come back: %v", err)
 	}
 }

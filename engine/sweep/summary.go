@@ -11,7 +11,7 @@ type Summary struct {
 	Name           string    `json:"name"`
 	Keys           []string  `json:"keys"` // the settings in which configurations differ
 	Selection      Selection `json:"selection"`
-	Heads          []Row     `json:"-"`
+	Heads          []HeadRow `json:"-"`
 	Configurations []Line    `json:"configurations"` // in the order of the grid
 }
 
@@ -29,8 +29,8 @@ type Line struct {
 	Seconds       float64           `json:"seconds"`    // of all seeds
 }
 
-// Row is one head.
-type Row struct {
+// HeadRow is one head in heads.csv.
+type HeadRow struct {
 	Head
 	Configuration string
 	Scores        map[string]float64
@@ -41,7 +41,8 @@ type Row struct {
 //
 // Of each group of configurations the one with the best mean selection score is selected, the first of equals; one that
 // failed with any seed cannot be.
-func Summarize(x Experiment, p *Plan, head func(configuration int, seed uint64) Head, labels []int, classes int) *Summary {
+func Summarize(x Experiment, p *Plan, head func(configuration int, seed uint64) Head,
+	labels []int, classes int) *Summary {
 	s := &Summary{Name: x.Name, Keys: p.Keys, Selection: x.Selection}
 	columns := metric.Columns()
 	predicted := make([]map[uint64][]int, len(p.Configurations))
@@ -51,12 +52,13 @@ func Summarize(x Experiment, p *Plan, head func(configuration int, seed uint64) 
 		if c.Baseline {
 			baseline = i
 		}
-		line := Line{Configuration: c.Name, Settings: c.Settings, Seeds: len(c.Seeds), Baseline: c.Baseline, Metrics: map[string]Spread{}}
+		line := Line{Configuration: c.Name, Settings: c.Settings, Seeds: len(c.Seeds), Baseline: c.Baseline}
+		line.Metrics = map[string]Spread{}
 		values := map[string][]float64{}
 		var selection []float64
 		for _, seed := range c.Seeds {
 			h := head(i, seed)
-			s.Heads = append(s.Heads, Row{h, c.Name, h.scores(columns)})
+			s.Heads = append(s.Heads, HeadRow{h, c.Name, h.scores(columns)})
 			line.Seconds += h.Seconds.total()
 			if h.Error != "" {
 				line.Failed++
@@ -78,11 +80,10 @@ func Summarize(x Experiment, p *Plan, head func(configuration int, seed uint64) 
 		line.Selection = spread(selection)
 		s.Configurations = append(s.Configurations, line)
 	}
-	if baseline >= 0 {
-		for i := range s.Configurations {
-			if i != baseline {
-				s.Configurations[i].Difference = compareCommon(p.Configurations[i].Seeds, predicted[i], predicted[baseline], labels, classes)
-			}
+	for i, c := range p.Configurations {
+		if baseline >= 0 && i != baseline {
+			difference := compareCommon(c.Seeds, predicted[i], predicted[baseline], labels, classes)
+			s.Configurations[i].Difference = difference
 		}
 	}
 	s.markSelected(p)

@@ -30,7 +30,8 @@ func TestCompareAgainstNumpy(t *testing.T) {
 		t.Fatal(err)
 	}
 	got := Compare(want.A, want.B, want.Labels, 5)
-	if !near(got.Difference, want.Difference) || !near(got.Low, want.Low) || !near(got.High, want.High) || !near(got.SeedStd, want.SeedStd) || got.Seeds != 3 {
+	if !near(got.Difference, want.Difference) || !near(got.Low, want.Low) || !near(got.High, want.High) ||
+		!near(got.SeedStd, want.SeedStd) || got.Seeds != 3 {
 		t.Errorf("got %+v, numpy says %+v", got, want)
 	}
 	swapped := Compare(want.B, want.A, want.Labels, 5)
@@ -48,7 +49,8 @@ func TestCompareByHand(t *testing.T) {
 	if !near(got.Difference, (0.5-1)/2) || !near(got.High-got.Low, 2*1.96*se) || !math.IsNaN(got.SeedStd) {
 		t.Errorf("%+v, want difference −0.25 and standard error %v", got, se)
 	}
-	if got := Compare([][]int{{0, 1}}, [][]int{{0, 0}}, []int{0, 1}, 2); !near(got.Difference, 0.5) || !math.IsNaN(got.Low) {
+	if got := Compare([][]int{{0, 1}}, [][]int{{0, 0}}, []int{0, 1}, 2); !near(got.Difference, 0.5) ||
+		!math.IsNaN(got.Low) {
 		t.Errorf("one image a class: %+v, want a difference without an interval", got)
 	}
 }
@@ -98,7 +100,8 @@ func trained(p *Plan, right map[string][]int, score map[string]float64) (func(in
 	labels := []int{0, 0, 1, 1}
 	return func(i int, seed uint64) Head {
 		c := p.Configurations[i]
-		h := Head{ID: fmt.Sprintf("%s/%d", c.Name, seed), Settings: c.Settings, Seed: seed, Seconds: Seconds{Train: 1, Evaluate: 0.5}}
+		h := Head{ID: fmt.Sprintf("%s/%d", c.Name, seed), Settings: c.Settings, Seed: seed, Seconds: Seconds{Train: 1,
+			Evaluate: 0.5}}
 		n := right[c.Name][seed]
 		if n < 0 {
 			h.Error = "training diverged, in epoch 3"
@@ -137,12 +140,14 @@ func trial(t *testing.T) *Summary {
 func TestSummarize(t *testing.T) {
 	s := trial(t)
 	line := func(name string) Line {
-		return s.Configurations[slices.IndexFunc(s.Configurations, func(l Line) bool { return l.Configuration == name })]
+		return s.Configurations[slices.IndexFunc(s.Configurations,
+			func(l Line) bool { return l.Configuration == name })]
 	}
 	if got := line("ce").Metrics["balanced_accuracy"]; !near(got.Mean, 0.625) || !near(got.Std, 0.125*math.Sqrt2) {
 		t.Errorf("ce: %+v, want 0.625 ± 0.1768", got)
 	}
-	if got := line("la").Metrics; !near(got["ece_before_few"].Mean, 0.4) || !near(got["ece_few"].Mean, 0.2) || !math.IsNaN(got["many"].Mean) {
+	if got := line("la").Metrics; !near(got["ece_before_few"].Mean, 0.4) || !near(got["ece_few"].Mean, 0.2) ||
+		!math.IsNaN(got["many"].Mean) {
 		t.Errorf("la: %+v", got)
 	}
 	if d := line("la").Difference; d == nil || !near(d.Difference, 0.125) || d.Seeds != 2 {
@@ -210,7 +215,8 @@ func TestTables(t *testing.T) {
 		}
 	}
 	markdown := s.Markdown()
-	for _, want := range []string{"# trial\n", "| la * | 0.7500 ± 0.0000 | +0.1250 [", "| ce (baseline) | 0.6250 ± 0.1768 |", "1 of 2", "ECE before", "out-of-fold"} {
+	for _, want := range []string{"# trial\n", "| la * | 0.7500 ± 0.0000 | +0.1250 [",
+		"| ce (baseline) | 0.6250 ± 0.1768 |", "1 of 2", "ECE before", "out-of-fold"} {
 		if !strings.Contains(markdown, want) {
 			t.Errorf("summary.md lacks %q:\n%s", want, markdown)
 		}
@@ -232,7 +238,8 @@ func TestTablesOfOneSeed(t *testing.T) {
 	p := plan(t, grid)
 	heads, labels := trained(p, map[string][]int{"ce": {2}, "la": {3}}, nil)
 	s := Summarize(parse(t, grid), p, heads, labels, 2)
-	if got := s.Markdown(); strings.Contains(got, "difference") || strings.Contains(got, "selected") || !strings.Contains(got, "| la | 0.7500 | ") {
+	if got := s.Markdown(); strings.Contains(got, "difference") || strings.Contains(got, "selected") ||
+		!strings.Contains(got, "| la | 0.7500 | ") {
 		t.Errorf("summary.md:\n%s", got)
 	}
 }

@@ -5,7 +5,8 @@
 //
 // [Parse] reads an [Experiment]; its [Experiment.Plan] lists the distinct configurations with their seeds, as the
 // caller resolves them. For each pair of configuration and seed the caller trains a head and keeps it as a [Head] (one
-// JSON file each); [Summarize] makes of all heads a [Summary], which prints itself as text, Markdown and CSV.
+// JSON file each); [Summarize] makes of all heads a [Summary], which prints itself as text, Markdown and CSV; [ReadCSV]
+// and [ReadHeads] read that back.
 //
 // # Statistics
 //
@@ -89,7 +90,7 @@ func Parse(text []byte, base, grid []string) (Experiment, map[string]any, error)
 			x.Baseline = map[string]any{}
 			for _, axis := range p.block(value, "baseline") {
 				if len(axis.Values) > 1 {
-					p.fault(value, "baseline: %s has %d values; the baseline is one configuration", axis.Key, len(axis.Values))
+					p.fault(value, "baseline: %s has %d values; it is one configuration", axis.Key, len(axis.Values))
 				}
 				x.Baseline[axis.Key] = axis.Values[0]
 			}
@@ -116,14 +117,14 @@ func Parse(text []byte, base, grid []string) (Experiment, map[string]any, error)
 		}
 	})
 	if x.Grid == nil && p.faults == nil {
-		p.faults = append(p.faults, fault.Config.Errorf("there is no grid: give grid: a list of blocks, such as [{loss: [ce, la, cvs]}]"))
+		p.add("there is no grid: give grid: a list of blocks, such as [{loss: [ce, la, cvs]}]")
 	}
 	if n := x.heads(); n > maxHeads {
-		p.faults = append(p.faults, fault.Config.Errorf("the grid has more than %d heads; make it smaller", maxHeads))
+		p.add("the grid has more than %d heads; make it smaller", maxHeads)
 	}
 	for i, b := range x.Grid {
 		if len(x.Seeds) > 0 && slices.ContainsFunc(b, func(a Axis) bool { return a.Key == "seed" }) {
-			p.faults = append(p.faults, fault.Config.Errorf("grid, block %d: it has seed, and the experiment has seeds; give one of them", i+1))
+			p.add("grid, block %d: it has seed, and the experiment has seeds; give one of them", i+1)
 		}
 	}
 	return x, shared, errors.Join(p.faults...)
@@ -135,14 +136,18 @@ type parser struct {
 	faults []error
 }
 
+func (p *parser) add(format string, a ...any) {
+	p.faults = append(p.faults, fault.Config.Errorf(format, a...))
+}
+
 func (p *parser) fault(at *yaml.Node, format string, a ...any) {
-	p.faults = append(p.faults, fault.Config.Errorf("line %d: %s", at.Line, fmt.Sprintf(format, a...)))
+	p.add("line %d: %s", at.Line, fmt.Sprintf(format, a...))
 }
 
 func (p *parser) decode(n *yaml.Node, key string, into any) {
 	if err := n.Decode(into); err != nil {
 		text := strings.TrimPrefix(strings.Join(strings.Fields(err.Error()), " "), "yaml: unmarshal errors: ")
-		p.faults = append(p.faults, fault.Config.Errorf("%s: %s", key, text))
+		p.add("%s: %s", key, text)
 	}
 }
 
@@ -280,18 +285,14 @@ func (b Block) points() []map[string]any {
 	return points
 }
 
-// Format prints a setting's value as tables show it.
+// Format prints a value as tables show it: of a number the shortest text that reads back as it, nothing for NaN.
 func Format(v any) string {
-	if f, ok := v.(float64); ok {
-		return formatFloat(f)
+	f, ok := v.(float64)
+	switch {
+	case ok && math.IsNaN(f):
+		return ""
+	case ok:
+		return strconv.FormatFloat(f, 'g', -1, 64)
 	}
 	return fmt.Sprint(v)
-}
-
-// formatFloat writes the shortest text that reads back as v; nothing for NaN.
-func formatFloat(v float64) string {
-	if math.IsNaN(v) {
-		return ""
-	}
-	return strconv.FormatFloat(v, 'g', -1, 64)
 }

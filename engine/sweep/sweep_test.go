@@ -130,8 +130,9 @@ func TestParseFaults(t *testing.T) {
 		"grid: [{seed: 1}]\nseeds: [0]":     {"block 1", "seeds"},
 		"grid: [{loss: ce}]\nselection: t":  {"none, val, cv"},
 		"grid: [{loss: ce}]\nselect-by: [x": {"not YAML"},
-		"grid: [{loss: ce}]\nselect-by: [test]\nbaseline: {loss: [ce, la]}":                             {"select-by", `"test"`, "baseline: loss has 2 values"},
-		"grid: [{loss: ce}]\nbaseline: ce":                                                              {"baseline"},
+		"grid: [{loss: ce}]\nselect-by: [test]\nbaseline: {loss: [ce, la]}": {"select-by",
+			`"test"`, "baseline: loss has 2 values"},
+		"grid: [{loss: ce}]\nbaseline: ce": {"baseline"},
 		"grid: [{lr: &a [1,2,3,4,5,6,7,8,9,0], tau: *a, epochs: *a, loss: *a, head: *a, kappa: [1,2]}]": {"more than 100000 heads"},
 	} {
 		_, _, err := Parse([]byte(text), baseKeys, gridKeys)
@@ -185,14 +186,16 @@ select-by: [loss]
 // Seeds may be an axis of a block instead, and defaults to the shared one.
 func TestPlanSeeds(t *testing.T) {
 	p := plan(t, `{grid: [{loss: ce, seed: [3, 4, 3]}, {loss: [ce, la]}]}`)
-	if len(p.Configurations) != 2 || !slices.Equal(p.Configurations[0].Seeds, []uint64{3, 4, 0}) || !slices.Equal(p.Configurations[1].Seeds, []uint64{0}) {
+	if len(p.Configurations) != 2 || !slices.Equal(p.Configurations[0].Seeds, []uint64{3, 4, 0}) ||
+		!slices.Equal(p.Configurations[1].Seeds, []uint64{0}) {
 		t.Errorf("%+v", p.Configurations)
 	}
 }
 
 func TestPlanFaults(t *testing.T) {
 	for text, wants := range map[string][]string{
-		`grid: [{loss: ce}, {loss: la, epochs: many}]`:            {"grid, block 2", "{epochs: many, loss: la}", "epochs: many"},
+		`grid: [{loss: ce}, {loss: la, epochs: many}]`: {"grid, block 2", "{epochs: many, loss: la}",
+			"epochs: many"},
 		`{grid: [{loss: ce}], baseline: {loss: la}}`:              {"baseline", "no configuration", "{loss: la}"},
 		`{grid: [{loss: la, tau: [1, 2]}], baseline: {loss: la}}`: {"baseline", "2 configurations", "la; la tau=2"},
 		`{grid: [{loss: ce}], baseline: {epochs: x}}`:             {"baseline", "epochs"},

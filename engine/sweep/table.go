@@ -34,11 +34,11 @@ func (s *Summary) HeadsCSV() [][]string {
 			status = failed
 		}
 		if h.Selection != nil {
-			selection = formatFloat(*h.Selection)
+			selection = Format(*h.Selection)
 		}
 		row = append(row, strconv.FormatUint(h.Seed, 10), status)
 		for _, c := range columns {
-			row = append(row, formatFloat(h.Scores[c.Key]))
+			row = append(row, Format(h.Scores[c.Key]))
 		}
 		rows = append(rows, append(row, selection, seconds(h.Seconds.total()), h.Error))
 	}
@@ -60,15 +60,15 @@ func (s *Summary) CSV() [][]string {
 	for _, line := range s.Configurations {
 		row := append([]string{line.Configuration}, s.settings(line)...)
 		row = append(row, strconv.Itoa(line.Seeds), strconv.Itoa(line.Failed), yes(line.Baseline), yes(line.Selected))
+		difference := []string{"", "", "", ""}
 		if d := line.Difference; d != nil {
-			row = append(row, formatFloat(d.Difference), formatFloat(d.Low), formatFloat(d.High), formatFloat(d.SeedStd))
-		} else {
-			row = append(row, "", "", "", "")
+			difference = []string{Format(d.Difference), Format(d.Low), Format(d.High), Format(d.SeedStd)}
 		}
+		row = append(row, difference...)
 		for _, c := range columns {
-			row = append(row, formatFloat(line.Metrics[c.Key].Mean), formatFloat(line.Metrics[c.Key].Std))
+			row = append(row, Format(line.Metrics[c.Key].Mean), Format(line.Metrics[c.Key].Std))
 		}
-		row = append(row, formatFloat(line.Selection.Mean), formatFloat(line.Selection.Std), seconds(line.Seconds))
+		row = append(row, Format(line.Selection.Mean), Format(line.Selection.Std), seconds(line.Seconds))
 		rows = append(rows, row)
 	}
 	return rows
@@ -100,16 +100,11 @@ func (s *Summary) Text() string {
 	}
 	var b strings.Builder
 	for _, row := range rows {
-		var line strings.Builder
-		for i, cell := range row {
-			pad := strings.Repeat(" ", widths[i]-utf8.RuneCountInString(cell))
-			if i == 0 {
-				line.WriteString(cell + pad)
-			} else {
-				line.WriteString("  " + pad + cell)
-			}
+		line := fmt.Sprintf("%-*s", widths[0], row[0])
+		for i, cell := range row[1:] {
+			line += fmt.Sprintf("  %*s", widths[i+1], cell)
 		}
-		b.WriteString(strings.TrimRight(line.String(), " ") + "\n")
+		b.WriteString(strings.TrimRight(line, " ") + "\n")
 	}
 	return b.String() + "\n" + strings.Join(s.legend(), "\n") + "\n"
 }
@@ -122,14 +117,14 @@ func (s *Summary) table(size metric.Table) [][]string {
 	}
 	var first, columns []column
 	for _, c := range metric.Columns() {
-		switch {
-		case c.Tables < size:
-		case c.Lead:
-			first = append(first, column{c.Short, func(l Line) string { return l.Metrics[c.Key].text() }})
-		case size == metric.Terminal:
-			columns = append(columns, column{c.Short, func(l Line) string { return Spread{l.Metrics[c.Key].Mean, math.NaN()}.text() }})
-		default:
-			columns = append(columns, column{c.Short, func(l Line) string { return l.Metrics[c.Key].text() }})
+		one := column{c.Short, func(l Line) string { return l.Metrics[c.Key].text() }}
+		if c.Lead && c.Tables >= size {
+			first = append(first, one)
+		} else if c.Tables >= size {
+			if size == metric.Terminal {
+				one.cell = func(l Line) string { return Spread{l.Metrics[c.Key].Mean, math.NaN()}.text() }
+			}
+			columns = append(columns, one)
 		}
 	}
 	columns = slices.Concat(first, []column{
@@ -165,7 +160,7 @@ func (s *Summary) table(size metric.Table) [][]string {
 		for _, line := range s.Configurations {
 			cells = append(cells, c.cell(line))
 		}
-		if !slices.ContainsFunc(cells, func(cell string) bool { return cell != "" }) {
+		if strings.Join(cells, "") == "" {
 			continue
 		}
 		rows[0] = append(rows[0], c.title)
@@ -181,7 +176,8 @@ func (s *Summary) legend() []string {
 	lines := []string{"Test set; mean ± standard deviation (n − 1) over seeds."}
 	any := func(has func(Line) bool) bool { return slices.ContainsFunc(s.Configurations, has) }
 	if any(func(l Line) bool { return l.Difference != nil }) {
-		lines = append(lines, "difference: of balanced accuracy from the baseline, paired by image; the interval is for the test images drawn, ± seeds is over the seeds.")
+		lines = append(lines, "difference: of balanced accuracy from the baseline, paired by image; "+
+			"the interval is for the test images drawn, ± seeds is over the seeds.")
 	}
 	if any(func(l Line) bool { return l.Selected }) {
 		on := "the validation set"

@@ -3,18 +3,24 @@ package testkit
 
 import (
 	"bytes"
+	"cmp"
+	"encoding/csv"
 	"fmt"
 	"image"
 	"image/color"
 	"image/jpeg"
 	"image/png"
+	"io/fs"
+	"maps"
 	"math"
 	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"testing"
+	"time"
 )
 
 // Root is the folder of the checkout.
@@ -45,21 +51,23 @@ func Model(t testing.TB) string {
 }
 
 // Unpacked is a path in the folder with caltech101 and cifar100, from VITFT_DATA or unpacked once for a checkout, into
-// its folder .vitft.
+// its folder .vitft/photos.
 func Unpacked(t testing.TB, name ...string) string {
 	t.Helper()
 	dir := os.Getenv("VITFT_DATA")
 	if dir == "" {
 		script := Shared(t, "unpack")
-		dir = filepath.Join(Root(), ".vitft", "data")
-		if _, err := os.Stat(filepath.Join(dir, "complete")); err != nil {
+		dir = filepath.Join(Root(), ".vitft", "photos")
+		if _, err := os.Stat(dir); err != nil {
 			part := fmt.Sprintf("%s.%d", dir, os.Getpid()) // tests of several packages may unpack at once
 			if out, err := exec.Command(script, part).CombinedOutput(); err != nil {
 				t.Fatalf("%s: %v\n%s", script, err, out)
 			}
-			WriteFile(t, filepath.Join(part, "complete"), nil)
 			if err := os.Rename(part, dir); err != nil { // another was first
 				os.RemoveAll(part)
+				if _, err := os.Stat(dir); err != nil {
+					t.Fatal(err)
+				}
 			}
 		}
 	}
@@ -142,4 +150,91 @@ func PNG(t testing.TB, img image.Image) []byte {
 		t.Fatal(err)
 	}
 	return b.Bytes()
+}
+
+// Manifest writes a manifest of some images of a data set, which is a folder of class folders or a .csv manifest beside
+// its images, and returns its path: of the k-th of the first classes, in the order of their names, the first most(k).
+func Manifest(t testing.TB, source string, classes int, most func(k int) int) string {
+	t.Helper()
+	images := map[string][]string{} // by class, in their order
+	if filepath.Ext(source) == ".csv" {
+		rows, err := csv.NewReader(bytes.NewReader(ReadFile(t, source))).ReadAll()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, row := range rows[1:] {
+			images[row[1]] = append(images[row[1]], filepath.Join(filepath.Dir(source), row[0]))
+		}
+	} else {
+		files, err := filepath.Glob(filepath.Join(source, "*", "*"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, file := range files {
+			class := filepath.Base(filepath.Dir(file))
+			images[class] = append(images[class], file)
+		}
+	}
+	if len(images) < classes {
+		t.Fatalf("%s has %d classes of %d", source, len(images), classes)
+	}
+	rows := [][]string{{"path", "label"}}
+	for k, class := range slices.Sorted(maps.Keys(images))[:classes] {
+		for _, file := range images[class][:min(most(k), len(images[class]))] {
+			path, err := filepath.Abs(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			rows = append(rows, []string{path, class})
+		}
+	}
+	var b bytes.Buffer
+	if err := csv.NewWriter(&b).WriteAll(rows); err != nil {
+		t.Fatal(err)
+	}
+	return WriteFile(t, filepath.Join(t.TempDir(), "some.csv"), b.Bytes())
+}
+
+// Age gives the files below a folder a time of modification of an hour ago: fresh ones are not trusted to stay as they
+// are.
+func Age(t testing.TB, dir string) {
+	t.Helper()
+	ago := time.Now().Add(-time.Hour)
+	err := filepath.WalkDir(dir, func(path string, _ fs.DirEntry, err error) error {
+		return cmp.Or(err, os.Chtimes(path, ago, ago))
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// Spoil overwrites the files below a folder with as many zeros, so that size and time of modification stay what they
+// are: who reads one notices, who does not cannot. What it returns puts the content back.
+func Spoil(t testing.TB, dir string) (restore func()) {
+	t.Helper()
+	was := map[string][]byte{}
+	overwrite := func(path string, content []byte) error {
+		info, err := os.Stat(path)
+		if err != nil {
+			return err
+		}
+		return cmp.Or(os.WriteFile(path, content, 0o644), os.Chtimes(path, info.ModTime(), info.ModTime()))
+	}
+	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		was[path] = ReadFile(t, path)
+		return overwrite(path, make([]byte, len(was[path])))
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return func() {
+		for path, content := range was {
+			if err := overwrite(path, content); err != nil {
+				t.Error(err)
+			}
+		}
+	}
 }

@@ -84,7 +84,8 @@ func (b *Builder) Reduce(op, x, out string, keep bool, axes ...int64) string {
 	if since := b.Opset(); since < 13 || since < 18 && op != "ReduceSum" {
 		return b.Node(op, []string{x}, out, IntsAttr("axes", axes...), keepdims)
 	}
-	return b.Node(op, []string{x, b.Int64s(fmt.Sprint("axes", axes), []int64{int64(len(axes))}, axes...)}, out, keepdims)
+	return b.Node(op, []string{x, b.Int64s(fmt.Sprint("axes", axes), []int64{int64(len(axes))}, axes...)}, out,
+		keepdims)
 }
 
 // Floats adds a float32 weight of some dimensions, none for a scalar, and returns its name. A weight that is there

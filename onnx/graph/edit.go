@@ -64,7 +64,8 @@ func (m *Model) Cut(inputs, outputs []Value) (*Model, error) {
 	c.SetOutputs(outputs...)
 	c.Prune()
 	if n, name := c.Unsorted(); n != nil {
-		return nil, fmt.Errorf("%w: cut: %s %q needs %q too; make it an input", ErrModel, n.GetOpType(), n.GetName(), name)
+		return nil, fmt.Errorf("%w: cut: %s %q needs %q too; make it an input", ErrModel, n.GetOpType(), n.GetName(),
+			name)
 	}
 	x := c.Index()
 	for _, v := range outputs {

@@ -55,7 +55,8 @@ func TestKind(t *testing.T) {
 func TestPrune(t *testing.T) {
 	m := chain()
 	own := func(name string) *onnxpb.FunctionProto {
-		return &onnxpb.FunctionProto{Name: &name, Domain: proto.String("own"), Node: []*Node{{OpType: proto.String("Abs")}}}
+		return &onnxpb.FunctionProto{Name: &name, Domain: proto.String("own"),
+			Node: []*Node{{OpType: proto.String("Abs")}}}
 	}
 	outer := own("Outer") // uses Inner
 	outer.Node[0].OpType, outer.Node[0].Domain = proto.String("Inner"), proto.String("own")
@@ -197,15 +198,18 @@ func branching() *Model {
 		return &Graph{
 			Input:       []*onnxpb.ValueInfoProto{Declare(Value{"given", "float32", nil})},
 			Initializer: []*Tensor{{Name: proto.String("inner")}},
-			Node:        []*Node{{OpType: proto.String("Sum"), Input: []string{"a", "inner", "given"}, Output: []string{out}}},
-			Output:      []*onnxpb.ValueInfoProto{Declare(Value{out, "float32", nil}), Declare(Value{"b", "float32", nil})},
+			Node: []*Node{{OpType: proto.String("Sum"), Input: []string{"a", "inner", "given"},
+				Output: []string{out}}},
+			Output: []*onnxpb.ValueInfoProto{Declare(Value{out, "float32", nil}),
+				Declare(Value{"b", "float32", nil})},
 		}
 	}
 	n := &Node{OpType: proto.String("If"), Input: []string{"y"}, Output: []string{"chosen", "second"},
 		Attribute: []*Attribute{
 			{Name: proto.String("then_branch"), G: branch("then")},
 			{Name: proto.String("others"), Graphs: []*Graph{branch("else")}},
-			{Name: proto.String("tensors"), T: &Tensor{Name: proto.String("t")}, Tensors: []*Tensor{{Name: proto.String("ts")}}},
+			{Name: proto.String("tensors"), T: &Tensor{Name: proto.String("t")},
+				Tensors: []*Tensor{{Name: proto.String("ts")}}},
 		}}
 	m.Graph().Node = append(m.Graph().Node, n)
 	return m
@@ -258,7 +262,8 @@ func TestBuilder(t *testing.T) {
 	constant := &Tensor{Dims: []int64{1}, DataType: proto.Int32(7), Int64Data: []int64{3}}
 	b.Node("Constant", nil, "c", TensorAttr("value", constant), FloatAttr("f", 0.5), StringAttr("s", "text"))
 	n = m.Graph().Node[5]
-	if Attr(n, "value").GetT().Int64Data[0] != 3 || Attr(n, "f").GetF() != 0.5 || string(Attr(n, "s").GetS()) != "text" {
+	if Attr(n, "value").GetT().Int64Data[0] != 3 || Attr(n, "f").GetF() != 0.5 ||
+		string(Attr(n, "s").GetS()) != "text" {
 		t.Errorf("node %v", n)
 	}
 	b.Cast("y", "half", "float16")
@@ -274,7 +279,8 @@ func TestBuilder(t *testing.T) {
 	if other := b.Floats("pi", nil, 3); other != "new/float/pi2" || b.Floats("pi", nil, 3) != other {
 		t.Errorf("another one is %s", other)
 	}
-	if got := m.Index().Weight[w]; TypeOf(got) != "float32" || !slices.Equal(got.RawData, []byte{0xdb, 0x0f, 0x49, 0x40}) {
+	if got := m.Index().Weight[w]; TypeOf(got) != "float32" ||
+		!slices.Equal(got.RawData, []byte{0xdb, 0x0f, 0x49, 0x40}) {
 		t.Errorf("π is %v", got)
 	}
 	two := b.Int64s("n", []int64{2}, 1, -1)
@@ -304,7 +310,8 @@ func TestReduce(t *testing.T) {
 			if tt.inputs == 2 {
 				axes = m.Index().Weight[n.Input[1]].GetInt64Data()
 			}
-			if len(n.Input) != tt.inputs || !slices.Equal(axes, []int64{1, -1}) || AttrInt(n, "keepdims", 1) != keepdims {
+			if len(n.Input) != tt.inputs || !slices.Equal(axes, []int64{1, -1}) ||
+				AttrInt(n, "keepdims", 1) != keepdims {
 				t.Errorf("%s in operator set %d: %v", tt.op, tt.opset, n)
 			}
 		}
@@ -452,7 +459,8 @@ func TestReadSignature(t *testing.T) {
 	}
 	want := Signature{
 		Inputs: m.Inputs(), Outputs: m.Outputs(), Metadata: map[string]string{"key": "value"},
-		Ops: map[string]bool{"MatMul": true, "Relu": true, "Neg": true, "Add": true, "If": true, "Sum": true, "Inside": true},
+		Ops: map[string]bool{"MatMul": true, "Relu": true, "Neg": true, "Add": true, "If": true, "Sum": true,
+			"Inside": true},
 	}
 	if !reflect.DeepEqual(sig, want) || len(sig.Inputs) != 1 {
 		t.Errorf("%+v, want %+v", sig, want)

@@ -195,7 +195,8 @@ func (m *Model) extent(t *Tensor) (place, error) {
 	}
 	info, err := os.Stat(m.file(loc))
 	if errors.Is(err, fs.ErrNotExist) {
-		return loc, fmt.Errorf("%w: %s is missing: it holds the weights and belongs beside the model", ErrModel, loc.path)
+		return loc, fmt.Errorf("%w: %s is missing: it holds the weights and belongs beside the model", ErrModel,
+			loc.path)
 	}
 	if err != nil {
 		return loc, fmt.Errorf("external data of tensor %q: %w", t.GetName(), err)
@@ -205,8 +206,9 @@ func (m *Model) extent(t *Tensor) (place, error) {
 		loc.length = size - loc.offset
 	}
 	if loc.length < 0 || loc.offset > size || loc.length > size-loc.offset {
-		return loc, fmt.Errorf("%w: %s has %d bytes, but tensor %q reaches to byte %d: the file is cut short or belongs to "+
-			"another model", ErrModel, loc.path, size, t.GetName(), loc.offset+max(loc.length, 0))
+		return loc, fmt.Errorf("%w: %s has %d bytes, but tensor %q reaches to byte %d: the file is cut short or "+
+			"belongs "+
+			"to another model", ErrModel, loc.path, size, t.GetName(), loc.offset+max(loc.length, 0))
 	}
 	return loc, nil
 }

@@ -151,7 +151,8 @@ func TestExternalData(t *testing.T) {
 	dir := t.TempDir()
 	copyFile(t, dir, "external.onnx")
 	path := filepath.Join(dir, "external.onnx")
-	if _, err := Read(path); !errors.Is(err, ErrModel) || !strings.Contains(err.Error(), "external.onnx.data is missing") {
+	if _, err := Read(path); !errors.Is(err, ErrModel) ||
+		!strings.Contains(err.Error(), "external.onnx.data is missing") {
 		t.Errorf("missing data: %v", err)
 	}
 	if err := os.WriteFile(path+".data", make([]byte, 100), 0o600); err != nil {

@@ -81,7 +81,8 @@ func (m *Model) Sort() error {
 	}
 	m.proto.Graph.Node = sorted
 	if n, name := m.Unsorted(); n != nil {
-		return fmt.Errorf("%w: %s %q reads %q, which nothing gives, or it itself", ErrModel, n.GetOpType(), n.GetName(), name)
+		return fmt.Errorf("%w: %s %q reads %q, which nothing gives, or it itself", ErrModel, n.GetOpType(), n.GetName(),
+			name)
 	}
 	return nil
 }

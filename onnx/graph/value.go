@@ -159,7 +159,8 @@ func ReadSignature(model []byte) (Signature, error) {
 	note := func(n *Node) {
 		s.Ops[n.GetOpType()] = true
 		for _, name := range n.Input {
-			s.Float16 = s.Float16 || n.GetOpType() != "Cast" && weights[name] != nil && TypeOf(weights[name]) == "float16"
+			s.Float16 = s.Float16 || n.GetOpType() != "Cast" && weights[name] != nil &&
+				TypeOf(weights[name]) == "float16"
 		}
 	}
 	eachNode(m.proto.GetGraph().GetNode(), note)

@@ -95,11 +95,11 @@ type shapeRule func(s *inference, n *graph.Node, x []int64) []int64
 type intsRule func(s *inference, n *graph.Node) []int64
 
 var keeping = []string{"Identity", "Cast", "CastLike", "Dropout", "Relu", "LeakyRelu", "Elu", "Selu", "Sigmoid",
-	"HardSigmoid", "HardSwish", "Tanh", "Erf", "Gelu", "FastGelu", "BiasGelu", "QuickGelu", "Softplus", "Softsign", "Mish",
-	"Swish", "Exp", "Log", "Sqrt", "Reciprocal", "Neg", "Abs", "Floor", "Ceil", "Round", "Sin", "Cos", "Clip", "Softmax",
-	"LogSoftmax", "Not", "Sign", "QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear", "BiasAdd", "LRN", "Trilu",
-	"CumSum", "ThresholdedRelu", "Celu", "IsNaN", "IsInf", "RotaryEmbedding", "ScatterND", "ScatterElements",
-	"RandomUniformLike", "RandomNormalLike", "Bernoulli"}
+	"HardSigmoid", "HardSwish", "Tanh", "Erf", "Gelu", "FastGelu", "BiasGelu", "QuickGelu", "Softplus", "Softsign",
+	"Mish", "Swish", "Exp", "Log", "Sqrt", "Reciprocal", "Neg", "Abs", "Floor", "Ceil", "Round", "Sin", "Cos", "Clip",
+	"Softmax", "LogSoftmax", "Not", "Sign", "QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear", "BiasAdd",
+	"LRN", "Trilu", "CumSum", "ThresholdedRelu", "Celu", "IsNaN", "IsInf", "RotaryEmbedding", "ScatterND",
+	"ScatterElements", "RandomUniformLike", "RandomNormalLike", "Bernoulli"}
 
 // rules has the rule of each operator, in whatever domain it is.
 var rules = func() map[string]rule {
@@ -121,7 +121,8 @@ var rules = func() map[string]rule {
 		"Concat": {concat, concatInts}, "Split": {shape: split},
 		"Gather": {gather, known(gatherInts)}, "GatherElements": {shape: second}, "TopK": {shape: topK},
 
-		"Gemm": {shape: gemm}, "FusedGemm": {shape: gemm}, "MatMulNBits": {shape: packedMatmul}, "Einsum": {shape: einsum},
+		"Gemm": {shape: gemm}, "FusedGemm": {shape: gemm}, "MatMulNBits": {shape: packedMatmul},
+		"Einsum":    {shape: einsum},
 		"Attention": {shape: attention}, "MultiHeadAttention": {shape: attention},
 		"MaxPool": {shape: positions(unknown)}, "AveragePool": {shape: positions(unknown)},
 		"GlobalMaxPool": {shape: positions(1)}, "GlobalAveragePool": {shape: positions(1)},

@@ -152,7 +152,8 @@ func attention(s *inference, n *graph.Node, x []int64) []int64 {
 		}
 		return out
 	}
-	packed := n.GetOpType() == "Attention" && n.GetDomain() == "com.microsoft" && graph.Attr(n, "qkv_hidden_sizes") == nil
+	packed := n.GetOpType() == "Attention" && n.GetDomain() == "com.microsoft" &&
+		graph.Attr(n, "qkv_hidden_sizes") == nil
 	if w := s.in(n, 1); packed && len(w) == 2 && w[1] > 0 {
 		out[2] = w[1] / 3
 	}

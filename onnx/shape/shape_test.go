@@ -255,7 +255,8 @@ func TestSeveralOutputs(t *testing.T) {
 func TestIntegers(t *testing.T) {
 	i, list := graph.IntAttr, graph.IntsAttr
 	seven := graph.TensorAttr("value", &graph.Tensor{Dims: []int64{1}, DataType: proto.Int32(7), Int64Data: []int64{7}})
-	half := graph.TensorAttr("value", &graph.Tensor{Dims: []int64{1}, DataType: proto.Int32(1), FloatData: []float32{0.5}})
+	half := graph.TensorAttr("value",
+		&graph.Tensor{Dims: []int64{1}, DataType: proto.Int32(1), FloatData: []float32{0.5}})
 	tests := []struct {
 		op    string
 		attrs []*graph.Attribute

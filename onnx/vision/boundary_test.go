@@ -57,10 +57,11 @@ func TestBoundary(t *testing.T) {
 		{"pooled.onnx", FeatureChoice{},
 			"Identity pixel_values → original/pixel_values\nIdentity original/embedding → embedding\n"},
 		{"nhwc.onnx", FeatureChoice{}, "Transpose pixel_values → image\nIdentity original/embedding → embedding\n"},
-		{"float16.onnx", FeatureChoice{}, "Cast pixel_values → image\nCast original/embedding → 1\nIdentity 1 → embedding\n"},
+		{"float16.onnx", FeatureChoice{},
+			"Cast pixel_values → image\nCast original/embedding → 1\nIdentity 1 → embedding\n"},
 		{"uint8.onnx", FeatureChoice{},
-			"Mul pixel_values float/255 → 1\nRound 1 → 2\nClip 2 float/0 float/255 → 3\nCast 3 → image\n" +
-				"Identity original/embedding → embedding\n"},
+			"Mul pixel_values float/255 → 1\nRound 1 → 2\nClip 2 float/0 float/255 → 3\nCast 3 → image\nIdentity " +
+				"original/embedding → embedding\n"},
 		{"pooled.onnx", FeatureChoice{Pooling: PoolMean}, "Identity pixel_values → original/pixel_values\n" +
 			"Slice last_hidden_state int/patches int/end int/token_axis → 1\nReduceMean 1 → embedding\n"},
 		{"opset18.onnx", FeatureChoice{Pooling: PoolCLSMean}, "Identity pixel_values → original/pixel_values\n" +
@@ -68,7 +69,8 @@ func TestBoundary(t *testing.T) {
 			"ReduceMean 3 int/axes[1] → 2\nConcat 1 2 → embedding\n"},
 		{"pooled.onnx", FeatureChoice{Tensor: "patch"},
 			"Identity pixel_values → original/pixel_values\nCast patch → 1\nReduceMean 1 → embedding\n"},
-		{"map_nhwc.onnx", FeatureChoice{}, "Identity pixel_values → original/pixel_values\nReduceMean map → embedding\n"},
+		{"map_nhwc.onnx", FeatureChoice{},
+			"Identity pixel_values → original/pixel_values\nReduceMean map → embedding\n"},
 	} {
 		m := backbone(t, tt.file, tt.want)
 		if got := added(m, "vitft/"); got != tt.says {
@@ -97,11 +99,9 @@ func TestAppendHead(t *testing.T) {
 		Normalize: true, Scale: 16, Temperature: []float32{1, 2},
 	}
 	const whole = "Sub embedding float/mean → Sub\nMul Sub float/inv_std → Mul\nGemm Mul float/transform → " +
-		"transformed\n%s" +
-		"Max norm float/epsilon → positive_norm\nDiv transformed positive_norm → Div\n" +
-		"Gemm Div float/weight float/bias → logits\nArgMax logits → predicted\n" +
-		"Gather float/temperature predicted → own_temperature\nDiv logits own_temperature → tempered\n" +
-		"Softmax tempered → probabilities\n"
+		"transformed\n%sMax norm float/epsilon → positive_norm\nDiv transformed positive_norm → Div\nGemm Div " +
+		"float/weight float/bias → logits\nArgMax logits → predicted\nGather float/temperature predicted → " +
+		"own_temperature\nDiv logits own_temperature → tempered\nSoftmax tempered → probabilities\n"
 	for _, tt := range []struct {
 		file  string
 		head  Head
@@ -113,7 +113,8 @@ func TestAppendHead(t *testing.T) {
 		{"pooled.onnx", Head{Classes: 2, Weight: ones(16)}, 1,
 			"Gemm embedding float/weight → logits\nSoftmax logits → probabilities\n"},
 		{"pooled.onnx", Head{Classes: 2, Weight: ones(16), Temperature: []float32{3}}, 1,
-			"Gemm embedding float/weight → logits\nDiv logits float/temperature → tempered\nSoftmax tempered → probabilities\n"},
+			"Gemm embedding float/weight → logits\nDiv logits float/temperature → tempered\nSoftmax tempered → " +
+				"probabilities\n"},
 	} {
 		m := backbone(t, tt.file, FeatureChoice{})
 		if err := AppendHead(m, tt.head); err != nil {
@@ -169,8 +170,9 @@ func TestEnlarge(t *testing.T) {
 func TestViewModel(t *testing.T) {
 	m := backbone(t, "batch2.onnx", FeatureChoice{})
 	for v, says := range map[View]string{
-		{}:           "Identity pixel_values → viewed_pixels\n",
-		{Flip: true}: "Slice pixel_values int/last int/before_first int/across int/back → 1\nIdentity 1 → viewed_pixels\n",
+		{}: "Identity pixel_values → viewed_pixels\n",
+		{Flip: true}: "Slice pixel_values int/last int/before_first int/across int/back → 1\nIdentity 1 → " +
+			"viewed_pixels\n",
 		{Zoom: 2, DY: 1}: "MatMul pixel_values float/columns 2 0 false → 2\nMatMul float/rows 2 1 2 → 1\n" +
 			"Identity 1 → viewed_pixels\n",
 	} {
@@ -191,7 +193,8 @@ func TestViewModel(t *testing.T) {
 			t.Errorf("%+v is accepted", v)
 		}
 	}
-	if _, err := ViewModel(read(t, "gemm.onnx"), View{}); err == nil || !strings.Contains(err.Error(), "not a backbone") {
+	if _, err := ViewModel(read(t, "gemm.onnx"), View{}); err == nil ||
+		!strings.Contains(err.Error(), "not a backbone") {
 		t.Errorf("a model that is no backbone: %v", err)
 	}
 }
@@ -239,7 +242,8 @@ func TestSingle(t *testing.T) {
 
 func TestFreeBatch(t *testing.T) {
 	m := backbone(t, "batch2.onnx", FeatureChoice{})
-	if _, err := Average(m, Views(2)); !errors.Is(err, graph.ErrModel) || !strings.Contains(err.Error(), "batches of 2") {
+	if _, err := Average(m, Views(2)); !errors.Is(err, graph.ErrModel) ||
+		!strings.Contains(err.Error(), "batches of 2") {
 		t.Errorf("a fixed batch: %v", err)
 	}
 	free, err := FreeBatch(m)

@@ -28,7 +28,8 @@ func (f *finder) lastClassifier(outs []graph.Value) (string, Pooling) {
 		end, err := f.classifierEnd(v.Name, true)
 		if err == nil {
 			layer := strings.TrimSpace(end.node.GetOpType() + " " + end.node.GetName())
-			f.reason("output %s is class scores; the feature is %s, the input of its last layer (%s)", v.Name, end.input, layer)
+			f.reason("output %s is class scores; the feature is %s, the input of its last layer (%s)", v.Name,
+				end.input, layer)
 			return end.input, PoolLogits
 		}
 		why = append(why, fmt.Sprintf("output %s %v", v.Name, err))
@@ -59,7 +60,8 @@ func (f *facts) classifierEnd(output string, join bool) (end classifierEnd, err 
 		case "Softmax", "LogSoftmax", "Sigmoid":
 			end.activated = true
 			t = first(n)
-		case "Identity", "Cast", "Dropout", "Squeeze", "Reshape", "Flatten", "Clip", "QuantizeLinear", "DequantizeLinear":
+		case "Identity", "Cast", "Dropout", "Squeeze", "Reshape", "Flatten", "Clip", "QuantizeLinear",
+			"DequantizeLinear":
 			t = first(n)
 		case "Add", "Sub", "Mul", "Div":
 			scaled := f.quantised(n)

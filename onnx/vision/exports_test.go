@@ -111,7 +111,8 @@ func TestExports(t *testing.T) {
 		dim     int64
 	}{
 		"the CLS token of a traced PyTorch model": {func(s *sketch) {
-			s.do("Gather", "output", []string{s.tokens("norm", "cls_token", 1), s.scalar("zero_", 0)}, graph.IntAttr("axis", 1))
+			s.do("Gather", "output", []string{s.tokens("norm", "cls_token", 1), s.scalar("zero_", 0)},
+				graph.IntAttr("axis", 1))
 			s.gives("output", 2)
 		}, "output", PoolOutput, 0, 8},
 		"its tokens": {func(s *sketch) {
@@ -145,13 +146,15 @@ func TestExports(t *testing.T) {
 			s.gives("83", 2)
 		}, "80", PoolCLS, 1, 8},
 		"a feature map, channels last": {func(s *sketch) {
-			s.do("Conv", "patch", []string{PixelValues, s.weight("patch.w", 8, 3, 4, 4)}, graph.IntsAttr("strides", 4, 4))
+			s.do("Conv", "patch", []string{PixelValues, s.weight("patch.w", 8, 3, 4, 4)},
+				graph.IntsAttr("strides", 4, 4))
 			s.do("Transpose", "last", []string{"patch"}, graph.IntsAttr("perm", 0, 2, 3, 1))
 			s.do("LayerNormalization", "output", []string{"last", s.weight("norm.w", 8), s.weight("norm.b", 8)})
 			s.gives("output", 4)
 		}, "output", PoolMean, 0, 8},
 		"a feature map of a convolution": {func(s *sketch) {
-			s.do("Conv", "patch", []string{PixelValues, s.weight("patch.w", 8, 3, 4, 4)}, graph.IntsAttr("strides", 4, 4))
+			s.do("Conv", "patch", []string{PixelValues, s.weight("patch.w", 8, 3, 4, 4)},
+				graph.IntsAttr("strides", 4, 4))
 			s.do("Relu", "output", []string{"patch"})
 			s.gives("output", 4)
 		}, "output", PoolMean, 0, 8},
@@ -166,7 +169,8 @@ func TestExports(t *testing.T) {
 			s.gives("output", 2)
 		}, "norm", PoolCLS, 2, 8},
 		"a classifier quantised dynamically": {func(s *sketch) {
-			s.do("Gather", "cls", []string{s.tokens("norm", "cls_token", 1), s.scalar("zero_", 0)}, graph.IntAttr("axis", 1))
+			s.do("Gather", "cls", []string{s.tokens("norm", "cls_token", 1), s.scalar("zero_", 0)},
+				graph.IntAttr("axis", 1))
 			s.Nodes("DynamicQuantizeLinear", []string{"cls"}, []string{"q", "scale", "zero_point"})
 			s.Raw("head.w", "int8", []int64{8, 5}, make([]byte, 40))
 			s.do("MatMulInteger", "product", []string{"q", "head.w", "zero_point"})
@@ -177,7 +181,8 @@ func TestExports(t *testing.T) {
 			s.gives("output", 2)
 		}, "cls", PoolLogits, 0, 8},
 		"a classifier of quantised operators": {func(s *sketch) {
-			s.do("Gather", "cls", []string{s.tokens("norm", "cls_token", 1), s.scalar("zero_", 0)}, graph.IntAttr("axis", 1))
+			s.do("Gather", "cls", []string{s.tokens("norm", "cls_token", 1), s.scalar("zero_", 0)},
+				graph.IntAttr("axis", 1))
 			s.do("QuantizeLinear", "q", []string{"cls", s.weight("scale"), s.scalar("point", 0)})
 			s.do("QGemm", "product", []string{"q", "scale", "point", s.weight("head.w", 8, 5), "scale", "point",
 				s.weight("head.b", 5), "scale", "point"})
@@ -185,44 +190,51 @@ func TestExports(t *testing.T) {
 			s.gives("output", 2)
 		}, "cls", PoolLogits, 0, 8},
 		"a classifier of quantised operators, its bias apart": {func(s *sketch) {
-			s.do("Gather", "cls", []string{s.tokens("norm", "cls_token", 1), s.scalar("zero_", 0)}, graph.IntAttr("axis", 1))
+			s.do("Gather", "cls", []string{s.tokens("norm", "cls_token", 1), s.scalar("zero_", 0)},
+				graph.IntAttr("axis", 1))
 			s.do("QuantizeLinear", "q", []string{"cls", s.weight("scale"), s.scalar("point", 0)})
 			s.do("QLinearMatMul", "product", []string{"q", "scale", "point", s.weight("head.w", 8, 5), "scale", "point",
 				"scale", "point"})
-			s.do("QLinearAdd", "sum", []string{s.weight("head.b", 5), "scale", "point", "product", "scale", "point", "scale",
-				"point"})
+			s.do("QLinearAdd", "sum",
+				[]string{s.weight("head.b", 5), "scale", "point", "product", "scale", "point", "scale",
+					"point"})
 			s.do("DequantizeLinear", "output", []string{"sum", "scale", "point"})
 			s.gives("output", 2)
 		}, "cls", PoolLogits, 0, 8},
 		"a classifier that is a convolution of one pixel": {func(s *sketch) {
-			s.do("Conv", "patch", []string{PixelValues, s.weight("patch.w", 8, 3, 4, 4)}, graph.IntsAttr("strides", 4, 4))
+			s.do("Conv", "patch", []string{PixelValues, s.weight("patch.w", 8, 3, 4, 4)},
+				graph.IntsAttr("strides", 4, 4))
 			s.do("GlobalAveragePool", "pooled", []string{"patch"})
 			s.do("Conv", "scores", []string{"pooled", s.weight("head.w", 5, 8, 1, 1)})
 			s.do("Flatten", "logits", []string{"scores"})
 			s.gives("logits", 2)
 		}, "pooled", PoolMean, 0, 8},
 		"a classifier whose bias is put first": {func(s *sketch) {
-			s.do("Gather", "cls", []string{s.tokens("norm", "cls_token", 1), s.scalar("zero_", 0)}, graph.IntAttr("axis", 1))
+			s.do("Gather", "cls", []string{s.tokens("norm", "cls_token", 1), s.scalar("zero_", 0)},
+				graph.IntAttr("axis", 1))
 			s.do("MatMul", "product", []string{"cls", s.weight("head.w", 8, 5)})
 			s.do("Add", "sum", []string{s.weight("head.b", 5), "product"})
 			s.do("Sigmoid", "output", []string{"sum"})
 			s.gives("output", 2)
 		}, "cls", PoolLogits, 0, 8},
 		"a feature map that a scale for each channel makes": {func(s *sketch) {
-			s.do("Conv", "patch", []string{PixelValues, s.weight("patch.w", 8, 3, 4, 4)}, graph.IntsAttr("strides", 4, 4))
+			s.do("Conv", "patch", []string{PixelValues, s.weight("patch.w", 8, 3, 4, 4)},
+				graph.IntsAttr("strides", 4, 4))
 			s.do("Reshape", "map", []string{"patch", s.integers("wanted", -1, 4, 8, 4)})
 			s.do("Mul", "scaled", []string{"map", s.weight("scale", 4)})
 			s.do("Relu", "output", []string{"scaled"})
 			s.gives("output", 4)
 		}, "output", PoolMean, 0, 4},
 		"a feature map that only its shape tells of": {func(s *sketch) {
-			s.do("Conv", "patch", []string{PixelValues, s.weight("patch.w", 8, 3, 4, 4)}, graph.IntsAttr("strides", 4, 4))
+			s.do("Conv", "patch", []string{PixelValues, s.weight("patch.w", 8, 3, 4, 4)},
+				graph.IntsAttr("strides", 4, 4))
 			s.do("Reshape", "map", []string{"patch", s.integers("wanted", -1, 4, 4, 8)})
 			s.do("Add", "output", []string{"map", s.weight("bias", 1)})
 			s.gives("output", 4)
 		}, "output", PoolMean, 0, 8},
 		"a feature map whose channels were moved to the front": {func(s *sketch) {
-			s.do("Conv", "patch", []string{PixelValues, s.weight("patch.w", 8, 3, 4, 4)}, graph.IntsAttr("strides", 4, 4))
+			s.do("Conv", "patch", []string{PixelValues, s.weight("patch.w", 8, 3, 4, 4)},
+				graph.IntsAttr("strides", 4, 4))
 			s.do("Transpose", "last", []string{"patch"}, graph.IntsAttr("perm", 0, 2, 3, 1))
 			s.do("LayerNormalization", "norm", []string{"last", s.weight("norm.w", 8), s.weight("norm.b", 8)})
 			s.do("Transpose", "output", []string{"norm"}, graph.IntsAttr("perm", 0, 3, 1, 2))
@@ -315,7 +327,8 @@ func TestOperatorsOfOthers(t *testing.T) {
 	if _, err := Inspect(m, FeatureChoice{}); err == nil || !strings.Contains(err.Error(), "Conv of org.pytorch.aten") {
 		t.Error(err)
 	}
-	m.Proto().Functions = []*onnxpb.FunctionProto{{Name: proto.String("Conv"), Domain: proto.String("org.pytorch.aten")}}
+	m.Proto().Functions = []*onnxpb.FunctionProto{{Name: proto.String("Conv"),
+		Domain: proto.String("org.pytorch.aten")}}
 	if _, err := Inspect(m, FeatureChoice{}); err != nil {
 		t.Error("a function of the model's own:", err)
 	}
@@ -331,8 +344,9 @@ func TestNotTheSameEachTime(t *testing.T) {
 			return s.do("Add", "output", []string{x, "noise"})
 		}, "draws random numbers"},
 		"training": {func(s *sketch, x string) string {
-			return s.do("BatchNormalization", "output", []string{x, s.weight("w", 16), s.weight("b", 16), s.weight("m", 16),
-				s.weight("v", 16)}, graph.IntAttr("training_mode", 1))
+			return s.do("BatchNormalization", "output",
+				[]string{x, s.weight("w", 16), s.weight("b", 16), s.weight("m", 16),
+					s.weight("v", 16)}, graph.IntAttr("training_mode", 1))
 		}, "model.eval()"},
 		"neither": {func(s *sketch, x string) string {
 			s.do("RandomUniformLike", "noise", []string{x})
@@ -365,7 +379,8 @@ func TestNoClassifier(t *testing.T) {
 			slices.Reverse(s.Graph().Initializer)
 		},
 		"no dense layer": func(s *sketch) {
-			s.do("ReduceMean", "logits", []string{PixelValues}, graph.IntsAttr("axes", 2, 3), graph.IntAttr("keepdims", 0))
+			s.do("ReduceMean", "logits", []string{PixelValues}, graph.IntsAttr("axes", 2, 3),
+				graph.IntAttr("keepdims", 0))
 		},
 		"joins several branches": func(s *sketch) {
 			s.do("Flatten", "flat", []string{PixelValues})

@@ -36,8 +36,8 @@ func (f *finder) chooseTensor() (string, Pooling) {
 		fits := func(v graph.Value) bool { return isTokens(v) || want == PoolMean && len(v.Shape) == 4 }
 		v, ok := pick(outs, fits, tokenNames)
 		if !ok {
-			f.problem("pooling %s needs tokens [B,N,D], and no output has them; the outputs are %s: name the tensor inside the "+
-				"graph, or another pooling", want, describe(outs))
+			f.problem("pooling %s needs tokens [B,N,D], and no output has them; the outputs are %s: name the tensor "+
+				"inside the graph, or another pooling", want, describe(outs))
 			return "", ""
 		}
 		f.reason("output %s holds the tokens that pooling %s needs", v.Name, want)
@@ -51,8 +51,8 @@ func (f *finder) autoTensor(outs []graph.Value, want Pooling) (string, Pooling) 
 	tokens, hasTokens := pick(outs, isTokens, tokenNames)
 	if v, ok := named(outs, isVector, pooledNames); ok {
 		if want == PoolAuto && hasTokens && f.endsInTanh(v.Name) {
-			f.reason("output %s is BERT's pooler, a dense layer and a tanh that image encoders leave untrained; the tokens are "+
-				"used instead", v.Name)
+			f.reason("output %s is BERT's pooler, a dense layer and a tanh that image encoders leave untrained; the "+
+				"tokens are used instead", v.Name)
 		} else {
 			f.reason("output %s is a pooled embedding by name and shape %v", v.Name, v.Shape)
 			return v.Name, PoolOutput
@@ -66,7 +66,8 @@ func (f *finder) autoTensor(outs []graph.Value, want Pooling) (string, Pooling) 
 			classifiers = append(classifiers, v)
 		case want == PoolAuto && hasTokens && f.endsInTanh(v.Name):
 		default:
-			f.reason("output %s has the shape of an embedding, %v, and is not named or built like a classifier", v.Name, v.Shape)
+			f.reason("output %s has the shape of an embedding, %v, and is not named or built like a classifier", v.Name,
+				v.Shape)
 			return v.Name, PoolOutput
 		}
 	}
@@ -207,8 +208,9 @@ func (f *finder) choosePooling(ft Feature, im ImageInput) Feature {
 		return ft
 	}
 	if ft.Dim < 1 {
-		f.problem("the length of the feature, the last dimension of %s %v, cannot be inferred; run onnx.shape_inference on "+
-			"the model", ft.Tensor, s)
+		f.problem("the length of the feature, the last dimension of %s %v, cannot be inferred; run "+
+			"onnx.shape_inference "+
+			"on the model", ft.Tensor, s)
 	}
 	if s[0] > 0 && im.Batch > 0 && s[0] != im.Batch {
 		f.problem("%s has shape %v for a batch of %d: it is not one feature per image", ft.Tensor, s, im.Batch)
@@ -268,7 +270,8 @@ func (f *facts) prefixTokens(n int64, im ImageInput) (prefix int64, cls bool, wh
 		if cls {
 			return prefix, true, fmt.Sprintf("the constant token %s is put before the patches: a CLS token", name)
 		}
-		return prefix, false, fmt.Sprintf("the constant tokens %s are put before the patches: registers, no CLS token", name)
+		return prefix, false, fmt.Sprintf("the constant tokens %s are put before the patches: registers, no CLS token",
+			name)
 	}
 	if isSquare(n) {
 		return 0, false, fmt.Sprintf("%d tokens, a square: no CLS token", n)

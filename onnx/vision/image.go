@@ -44,7 +44,8 @@ func (f *finder) chooseImage(tensor string) ImageInput {
 		return im
 	}
 	if v.Type == "uint8" {
-		f.reason("the model takes bytes and normalises them itself: give it pixels in [0,1], mean 0 and standard deviation 1")
+		f.reason("the model takes bytes and normalises them itself: give it pixels in [0,1], mean 0 and standard " +
+			"deviation 1")
 	}
 	if im.Layout == "NHWC" {
 		f.reason("the model takes images channels last; a transposition is put before it")
@@ -83,7 +84,8 @@ func (f *finder) chooseSize(im ImageInput) (width, height int64) {
 		for prefix := int64(0); prefix <= 2; prefix++ { // none, CLS, CLS and distillation
 			if grid := p.constant[1] - prefix; isSquare(grid) {
 				side := patch * int64(math.Sqrt(float64(grid)))
-				f.reason("image size %d follows from the position embedding %v and patches of %d px", side, p.constant, patch)
+				f.reason("image size %d follows from the position embedding %v and patches of %d px", side, p.constant,
+					patch)
 				return side, side
 			}
 		}

@@ -13,10 +13,11 @@ import (
 type Pooling string
 
 const (
-	PoolAuto    Pooling = "auto"         // the first of the others that fits; the zero value "" means the same
-	PoolOutput  Pooling = "pooled"       // a tensor [B,D] as it is
-	PoolCLS     Pooling = "cls"          // the first token of [B,N,D]
-	PoolMean    Pooling = "mean"         // the mean over the patch tokens of [B,N,D], or over the positions of [B,D,h,w]
+	PoolAuto   Pooling = "auto"   // the first of the others that fits; the zero value "" means the same
+	PoolOutput Pooling = "pooled" // a tensor [B,D] as it is
+	PoolCLS    Pooling = "cls"    // the first token of [B,N,D]
+	// the mean over the patch tokens of [B,N,D], or over the positions of [B,D,h,w]
+	PoolMean    Pooling = "mean"
 	PoolCLSMean Pooling = "cls+mean"     // both, one after the other: [B,2D]
 	PoolLogits  Pooling = "logits-input" // what the classifier's last matrix product takes
 )
@@ -93,8 +94,9 @@ func Backbone(m *graph.Model, want FeatureChoice) (*graph.Model, Inspection, err
 	}
 	if backbone.BehindLinks() {
 		if err := backbone.Inline(); err != nil {
-			return nil, f.result, fmt.Errorf("%w (its external data is behind symbolic links, which ONNX Runtime does not "+
-				"follow: copy the files themselves into one folder)", err)
+			return nil, f.result,
+				fmt.Errorf("%w (its external data is behind symbolic links, which ONNX Runtime does not "+
+					"follow: copy the files themselves into one folder)", err)
 		}
 	}
 	return backbone, f.result, nil

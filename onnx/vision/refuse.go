@@ -23,7 +23,8 @@ func (f *finder) refuseUnsupported() {
 		f.problem("it has %d inputs: not an image encoder", len(f.inputs))
 	}
 	if n, name := f.model.Unsorted(); n != nil {
-		f.problem("node %s %q reads %q, which nothing before it gives: the graph is damaged, or not sorted as ONNX demands",
+		f.problem("node %s %q reads %q, which nothing before it gives: the graph is damaged, or not sorted as ONNX "+
+			"demands",
 			n.GetOpType(), n.GetName(), name)
 		return
 	}
@@ -32,7 +33,8 @@ func (f *finder) refuseUnsupported() {
 			return fn.GetDomain() == n.GetDomain() && fn.GetName() == n.GetOpType()
 		}
 		if !knownDomain(n.GetDomain()) && !slices.ContainsFunc(f.model.Proto().Functions, own) {
-			f.problem("it uses the operator %s of %s, which ONNX Runtime does not have: export it with standard operators only",
+			f.problem("it uses the operator %s of %s, which ONNX Runtime does not have: export it with standard "+
+				"operators only",
 				n.GetOpType(), n.GetDomain())
 			return
 		}
@@ -43,7 +45,8 @@ func (f *finder) refuseUnsupported() {
 	})
 	graph.EachTensor(f.model.Graph(), func(t *graph.Tensor) { found = found || graph.TypeOf(t) == bfloat16 })
 	if found {
-		f.problem("it computes in bfloat16, which ONNX Runtime's CPU provider does not: export it in float32 or float16")
+		f.problem("it computes in bfloat16, which ONNX Runtime's CPU provider does not: export it in float32 or " +
+			"float16")
 	}
 }
 
@@ -60,8 +63,9 @@ func (f *finder) refuseOtherSize(im ImageInput) {
 	}
 	for _, p := range f.positions() {
 		if len(p.computed) == 3 && p.computed[1] > 1 && p.constant[1] > 1 && p.computed[1] != p.constant[1] {
-			f.problem("it declares images of any size, but its position embedding has %d tokens (%s %q), and images of %d×%d "+
-				"make %d: give the size that it was exported for, or export it with interpolation of positions",
+			f.problem("it declares images of any size, but its position embedding has %d tokens (%s %q), and "+
+				"images of "+
+				"%d×%d make %d: give the size that it was exported for, or export it with interpolation of positions",
 				p.constant[1], p.node.GetOpType(), p.node.GetName(), im.Width, im.Height, p.computed[1])
 			return
 		}
@@ -75,12 +79,14 @@ func (f *finder) refuseRandom(tensor string) {
 	for _, n := range slices.Backward(nodes) {
 		switch op := n.GetOpType(); op {
 		case "RandomUniform", "RandomUniformLike", "RandomNormal", "RandomNormalLike", "Bernoulli", "Multinomial":
-			f.problem("it draws random numbers (%s %q), so an image would have another feature each time: export it in "+
+			f.problem("it draws random numbers (%s %q), so an image would have another feature each time: "+
+				"export it in "+
 				"evaluation mode, model.eval(), and without random masks", op, n.GetName())
 			return
 		case "BatchNormalization":
 			if graph.AttrInt(n, "training_mode", 0) != 0 {
-				f.problem("it was exported while training (%s %q normalises by the batch): export it in evaluation mode, "+
+				f.problem("it was exported while training (%s %q normalises by the batch): export it in "+
+					"evaluation mode, "+
 					"model.eval()", op, n.GetName())
 				return
 			}

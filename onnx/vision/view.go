@@ -91,8 +91,8 @@ func Average(m *graph.Model, views []View) (*graph.Model, error) {
 		return nil, err
 	}
 	if in[0] != graph.Unknown {
-		return nil, fmt.Errorf("%w: several views of an image make a larger batch, and the model takes batches of %d only; "+
-			"export it with a dynamic batch", graph.ErrModel, in[0])
+		return nil, fmt.Errorf("%w: several views of an image make a larger batch, and the model takes batches of %d "+
+			"only; export it with a dynamic batch", graph.ErrModel, in[0])
 	}
 	for _, v := range views {
 		if err := v.check(); err != nil {
@@ -183,8 +183,8 @@ func look(b *graph.Builder, v View, height, width int64) string {
 	y := b.Fresh()
 	switch {
 	case v.zoom() > 1:
-		// Enlarging with ONNX Runtime's own Resize, cubic, takes longer than a small ViT. It is separable: two products with
-		// constant matrices, which are quick everywhere and give the same bits in every batch.
+		// Enlarging with ONNX Runtime's own Resize, cubic, takes longer than a small ViT. It is separable: two products
+		// with constant matrices, which are quick everywhere and give the same bits in every batch.
 		across, down := fmt.Sprintf("columns %v %v %v", v.Zoom, v.DX, v.Flip), fmt.Sprintf("rows %v %v", v.Zoom, v.DY)
 		columns := enlarge(int(width), v.Zoom, v.DX, v.Flip, true)
 		rows := enlarge(int(height), v.Zoom, v.DY, false, false)
@@ -195,7 +195,8 @@ func look(b *graph.Builder, v View, height, width int64) string {
 	case v.Flip:
 		one := []int64{1}
 		last, end := b.Int64s("last", one, width-1), b.Int64s("before_first", one, -width-1)
-		return b.Node("Slice", []string{PixelValues, last, end, b.Int64s("across", one, 3), b.Int64s("back", one, -1)}, y)
+		return b.Node("Slice", []string{PixelValues, last, end, b.Int64s("across", one, 3), b.Int64s("back", one, -1)},
+			y)
 	}
 	return PixelValues
 }

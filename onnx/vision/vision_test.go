@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/vitft/vitft/internal/testkit"
 	"github.com/vitft/vitft/onnx/graph"
 )
 
@@ -18,19 +19,6 @@ func read(t testing.TB, name string) *graph.Model {
 		t.Fatal(err)
 	}
 	return m
-}
-
-// sharedModel returns the real ViT-Tiny, or skips the test.
-func sharedModel(t testing.TB) string {
-	dir := os.Getenv("VITFT_SHARED")
-	if dir == "" {
-		dir = "../../../shared"
-	}
-	path := filepath.Join(dir, "models", "vit_tiny_patch16_224.onnx")
-	if _, err := os.Stat(path); err != nil {
-		t.Skipf("the shared ViT-Tiny is not here: %v", err)
-	}
-	return path
 }
 
 func TestInspect(t *testing.T) {
@@ -44,15 +32,19 @@ func TestInspect(t *testing.T) {
 		size    int64
 	}{
 		{file: "pooled.onnx", tensor: "embedding", pooling: PoolOutput, dim: 8, batch: -1, size: 16},
-		{file: "pooled.onnx", want: FeatureChoice{Pooling: PoolCLS}, tensor: "last_hidden_state", pooling: PoolCLS, dim: 8,
+		{file: "pooled.onnx", want: FeatureChoice{Pooling: PoolCLS}, tensor: "last_hidden_state", pooling: PoolCLS,
+			dim:   8,
 			batch: -1, size: 16},
-		{file: "pooled.onnx", want: FeatureChoice{Pooling: PoolCLSMean}, tensor: "last_hidden_state", pooling: PoolCLSMean,
-			dim: 16, batch: -1, size: 16},
+		{file: "pooled.onnx", want: FeatureChoice{Pooling: PoolCLSMean}, tensor: "last_hidden_state",
+			pooling: PoolCLSMean,
+			dim:     16, batch: -1, size: 16},
 		{file: "pooled.onnx", want: FeatureChoice{Tensor: "x1", Pooling: PoolMean}, tensor: "x1", pooling: PoolMean,
 			dim: 8, batch: -1, size: 16},
-		{file: "pooled.onnx", want: FeatureChoice{Tensor: "patch"}, tensor: "patch", pooling: PoolMean, dim: 8, batch: -1,
-			size: 16},
-		{file: "pooled.onnx", want: FeatureChoice{Pooling: PoolLogits}, tensor: "embedding", pooling: PoolLogits, dim: 8,
+		{file: "pooled.onnx", want: FeatureChoice{Tensor: "patch"}, tensor: "patch", pooling: PoolMean, dim: 8,
+			batch: -1,
+			size:  16},
+		{file: "pooled.onnx", want: FeatureChoice{Pooling: PoolLogits}, tensor: "embedding", pooling: PoolLogits,
+			dim:   8,
 			batch: -1, size: 16},
 		{file: "opset11.onnx", tensor: "last_hidden_state", pooling: PoolMean, dim: 8, batch: -1, size: 16},
 		{file: "opset18.onnx", tensor: "last_hidden_state", pooling: PoolCLS, dim: 8, batch: -1, size: 16},
@@ -60,8 +52,9 @@ func TestInspect(t *testing.T) {
 		{file: "gemm.onnx", tensor: "cls_token", pooling: PoolLogits, dim: 8, batch: -1, size: 16},
 		{file: "matmul_softmax.onnx", tensor: "cls_token", pooling: PoolLogits, dim: 8, batch: -1, size: 16},
 		{file: "tanh_pooler.onnx", tensor: "last_hidden_state", pooling: PoolCLS, dim: 8, batch: -1, size: 16},
-		{file: "tanh_pooler.onnx", want: FeatureChoice{Pooling: PoolOutput}, tensor: "pooler_output", pooling: PoolOutput,
-			dim: 8, batch: -1, size: 16},
+		{file: "tanh_pooler.onnx", want: FeatureChoice{Pooling: PoolOutput}, tensor: "pooler_output",
+			pooling: PoolOutput,
+			dim:     8, batch: -1, size: 16},
 		{file: "float16.onnx", tensor: "embedding", pooling: PoolOutput, dim: 8, batch: -1, size: 16},
 		{file: "batch1.onnx", tensor: "embedding", pooling: PoolOutput, dim: 8, batch: 1, size: 16},
 		{file: "batch2.onnx", tensor: "embedding", pooling: PoolOutput, dim: 8, batch: 2, size: 16},
@@ -149,7 +142,8 @@ func TestBackboneIsMinimal(t *testing.T) {
 		!slices.Equal(sig.Inputs[0].Shape, []int64{-1, 3, 16, 16}) {
 		t.Errorf("inputs %v", sig.Inputs)
 	}
-	if len(sig.Outputs) != 1 || sig.Outputs[0].Name != Embedding || !slices.Equal(sig.Outputs[0].Shape, []int64{-1, 6}) {
+	if len(sig.Outputs) != 1 || sig.Outputs[0].Name != Embedding ||
+		!slices.Equal(sig.Outputs[0].Shape, []int64{-1, 6}) {
 		t.Errorf("outputs %v", sig.Outputs)
 	}
 	for _, w := range cut.Graph().Initializer {
@@ -250,7 +244,7 @@ func TestViewsHaveTextOfTheirOwn(t *testing.T) {
 }
 
 func TestSharedModel(t *testing.T) {
-	m, err := graph.Read(sharedModel(t))
+	m, err := graph.Read(testkit.Model(t))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -43,8 +43,9 @@ func TestHalf(t *testing.T) {
 			for _, c := range []struct {
 				x    float32
 				want uint16
-			}{{middle, even}, {math.Nextafter32(middle, float32(x)), bits}, {math.Nextafter32(middle, float32(next)), bits +
-				1}} {
+			}{{middle, even}, {math.Nextafter32(middle, float32(x)), bits},
+				{math.Nextafter32(middle, float32(next)), bits +
+					1}} {
 				if got, ok := half(c.x); !ok || got != sign|c.want {
 					t.Fatalf("half(%v) = %#x, want %#x", c.x, got, sign|c.want)
 				}
@@ -93,7 +94,8 @@ func TestQuantise(t *testing.T) {
 
 // A model without large float32 weights has nothing to store otherwise.
 func TestNothingToStoreOtherwise(t *testing.T) {
-	for name, convert := range map[string]func(*graph.Model) (int, error){"half": HalfWeights, "int8": QuantizeWeights} {
+	for name, convert := range map[string]func(*graph.Model) (int, error){"half": HalfWeights,
+		"int8": QuantizeWeights} {
 		if n, err := convert(read(t, "float16.onnx")); n != 0 || !errors.Is(err, graph.ErrModel) {
 			t.Errorf("%s: %d, %v", name, n, err)
 		}

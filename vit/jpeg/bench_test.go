@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"testing"
 	"time"
+
+	"github.com/vitft/vitft/internal/testkit"
 )
 
 // BenchmarkDecode decodes photos to RGB by turns with this package and with image/jpeg and ConvertYCbCr, and reports
@@ -60,7 +62,7 @@ func decodeStandard(pix, data []byte) ([]byte, error) {
 }
 
 func sanityPhotos(b *testing.B) (files [][]byte) {
-	names, err := filepath.Glob(filepath.Join(shared(b, "data", "imagenet_sanity20"), "*.JPEG"))
+	names, err := filepath.Glob(filepath.Join(testkit.Shared(b, "data", "imagenet_sanity20"), "*.JPEG"))
 	if err != nil {
 		b.Fatal(err)
 	}

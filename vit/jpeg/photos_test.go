@@ -15,27 +15,15 @@ import (
 	"slices"
 	"sync"
 	"testing"
-)
 
-// shared is a path in the folder with the project's shared data, beside the checkout or where VITFT_SHARED says.
-func shared(t testing.TB, elem ...string) string {
-	t.Helper()
-	dir := os.Getenv("VITFT_SHARED")
-	if dir == "" {
-		dir = filepath.Join("..", "..", "..", "shared")
-	}
-	name := filepath.Join(append([]string{dir}, elem...)...)
-	if _, err := os.Stat(name); err != nil {
-		t.Skipf("real photos are missing: %v (set VITFT_SHARED to the folder that has them)", err)
-	}
-	return name
-}
+	"github.com/vitft/vitft/internal/testkit"
+)
 
 // photoDigests are digests of what Pillow sees in real photos; hash_photos.py explains.
 type photoDigests struct{ Photos, Folders map[string]string }
 
 func TestPhotosEqualPillow(t *testing.T) {
-	dir := shared(t, "data", "imagenet_sanity20")
+	dir := testkit.Shared(t, "data", "imagenet_sanity20")
 	var want photoDigests
 	if err := readJSON("photos.json", &want); err != nil || len(want.Photos) != 20 {
 		t.Fatalf("%d photos: %v", len(want.Photos), err)
@@ -56,7 +44,7 @@ func TestCaltech101EqualsPillow(t *testing.T) {
 	if testing.Short() {
 		t.Skip("many photos")
 	}
-	archive := shared(t, "data", "caltech101.tar.zst")
+	archive := testkit.Shared(t, "data", "caltech101.tar.zst")
 	var want photoDigests
 	if err := readJSON("photos.json", &want); err != nil || len(want.Folders) != 202 {
 		t.Fatalf("%d folders: %v", len(want.Folders), err)

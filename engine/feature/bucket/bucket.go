@@ -78,16 +78,3 @@ func Content(o Object) ([]byte, error) {
 	}
 	return content, nil
 }
-
-// stopping is a Writer that fails once ctx has ended.
-type stopping struct {
-	ctx context.Context
-	w   io.Writer
-}
-
-func (s stopping) Write(p []byte) (int, error) {
-	if err := s.ctx.Err(); err != nil {
-		return 0, err
-	}
-	return s.w.Write(p)
-}

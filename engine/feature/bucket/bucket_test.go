@@ -71,8 +71,7 @@ func TestDirFaults(t *testing.T) {
 			return nil
 		})
 		err := bucket.Dir(dir).Publish(t.Context(), "x", func(w io.Writer) error {
-			_,
-				err := io.WriteString(w, "x")
+			_, err := io.WriteString(w, "x")
 			return err
 		})
 		restore()

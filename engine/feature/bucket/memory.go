@@ -32,11 +32,14 @@ func (m *Memory) List(ctx context.Context, prefix string) ([]string, error) {
 func (m *Memory) Open(ctx context.Context, name string) (Object, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	content, there := m.objects[name]
-	if err := errors.Join(ctx.Err(), m.check(name, there)); err != nil {
+	content, err := m.find(ctx, name)
+	if err != nil {
 		return nil, err
 	}
-	return remembered{bytes.NewReader(content)}, nil
+	return struct {
+		*bytes.Reader
+		io.Closer
+	}{bytes.NewReader(content), io.NopCloser(nil)}, nil
 }
 
 // Publish keeps what fill writes.
@@ -45,7 +48,7 @@ func (m *Memory) Publish(ctx context.Context, name string, fill func(io.Writer) 
 		return err
 	}
 	var b bytes.Buffer
-	if err := fill(stopping{ctx, &b}); err != nil {
+	if err := errors.Join(fill(&b), ctx.Err()); err != nil {
 		return err
 	}
 	m.mu.Lock()
@@ -56,9 +59,6 @@ func (m *Memory) Publish(ctx context.Context, name string, fill func(io.Writer) 
 	if m.objects == nil {
 		m.objects = map[string][]byte{}
 	}
-	if err := ctx.Err(); err != nil {
-		return err
-	}
 	m.objects[name] = b.Bytes()
 	return nil
 }
@@ -67,8 +67,8 @@ func (m *Memory) Publish(ctx context.Context, name string, fill func(io.Writer) 
 func (m *Memory) SetAside(ctx context.Context, name string) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	content, there := m.objects[name]
-	if err := errors.Join(ctx.Err(), m.check(name, there)); err != nil {
+	content, err := m.find(ctx, name)
+	if err != nil {
 		return err
 	}
 	delete(m.objects, name)
@@ -82,16 +82,11 @@ func (m *Memory) Tidy(ctx context.Context, folder string) ([]string, error) { re
 // Where says that it is nowhere in particular.
 func (m *Memory) Where(name string) string { return "memory:" + name }
 
-func (m *Memory) check(name string, there bool) error {
-	if err := CheckName(name); err != nil {
-		return err
+func (m *Memory) find(ctx context.Context, name string) ([]byte, error) {
+	content, there := m.objects[name]
+	err := errors.Join(ctx.Err(), CheckName(name))
+	if err == nil && !there {
+		err = fmt.Errorf("%s: %w", name, fs.ErrNotExist)
 	}
-	if !there {
-		return fmt.Errorf("%s: %w", name, fs.ErrNotExist)
-	}
-	return nil
+	return content, err
 }
-
-type remembered struct{ *bytes.Reader }
-
-func (remembered) Close() error { return nil }

@@ -12,13 +12,14 @@ import (
 func TestRead(t *testing.T) {
 	var names []string
 	var sum float64
-	err := csvtable.Read([]byte("n,name,x\n1,\"a, b\",0.5\n2,c,\n3,d,1e999\n"), []string{"name", "n"}, nil, func(r *csvtable.Row) {
-		names = append(names, r.Text("name")+r.Text("other"))
-		if x := r.Number("x"); r.Whole("n") == 2 != math.IsNaN(x) || r.Whole("n") == 3 != math.IsInf(x, 1) {
-			t.Errorf("row %d has x %v", r.Whole("n"), x)
-		}
-		sum += float64(r.Whole("n"))
-	})
+	err := csvtable.Read([]byte("n,name,x\n1,\"a, b\",0.5\n2,c,\n3,d,1e999\n"), []string{"name", "n"}, nil,
+		func(r *csvtable.Row) {
+			names = append(names, r.Text("name")+r.Text("other"))
+			if x := r.Number("x"); r.Whole("n") == 2 != math.IsNaN(x) || r.Whole("n") == 3 != math.IsInf(x, 1) {
+				t.Errorf("row %d has x %v", r.Whole("n"), x)
+			}
+			sum += float64(r.Whole("n"))
+		})
 	if err != nil || strings.Join(names, ";") != "a, b;c;d" || sum != 6 {
 		t.Errorf("%q, %v: %v", names, sum, err)
 	}
@@ -26,7 +27,8 @@ func TestRead(t *testing.T) {
 
 func TestFaults(t *testing.T) {
 	for text, want := range map[string]string{
-		"": "empty", "\"": "quote", "a,a\n": "has a twice", "b\n": "has no a", "a\n1\n1,2\n": "line 3", "a\nno\n": "refused",
+		"": "empty", "\"": "quote", "a,a\n": "has a twice", "b\n": "has no a", "a\n1\n1,2\n": "line 3",
+		"a\nno\n":              "refused",
 		"a,x\n1,0\none,much\n": "line 3: a \"one\" is no whole number\nx \"much\" is no number",
 	} {
 		check := func(header []string) error {

@@ -1,0 +1,135 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"time"
+
+	"github.com/vitft/vitft/calib"
+	"github.com/vitft/vitft/engine/artifact"
+	"github.com/vitft/vitft/engine/feature"
+	"github.com/vitft/vitft/engine/metric"
+	"github.com/vitft/vitft/engine/report"
+	"github.com/vitft/vitft/engine/run"
+	"github.com/vitft/vitft/onnx/graph"
+	"github.com/vitft/vitft/onnx/vision"
+)
+
+// checkedImages is how many images of the evaluated set the exported model has to classify as training did; tie and
+// uncertain are how far it may be from what training saw: with another batch on CUDA features differ in the last bits,
+// and a sharp softmax enlarges that. Export is stricter.
+const (
+	checkedImages = 8
+	tie           = 1e-3
+	uncertain     = 1e-2
+)
+
+// outcome is a trained head, measured, and the classifier that is made of it.
+type outcome struct {
+	*trained
+	set     *feature.Set // that it was measured on
+	logits  []float32    // [n, C]
+	metrics metric.Metrics
+	model   []byte // model.onnx; nil if there is none
+}
+
+// measure measures a head on the test set, else the validation set, else the training set.
+func (t *training) measure(ctx context.Context, trained *trained) (*outcome, error) {
+	begin := time.Now()
+	set := t.sets.Evaluated()
+	logits, err := t.logits(ctx, trained.head, set, t.gemm)
+	if err != nil {
+		return nil, err
+	}
+	m := trained.fit.Measure(logits, set.Data.Labels(), set.Data.Classes, t.sets.Train.Data.Counts())
+	m.Split, m.Loss, m.Epochs = set.Name, t.Training.Loss, t.Training.Epochs
+	m.SwitchEpoch, m.Seed = t.Training.SwitchEpoch(), t.Training.Seed
+	for _, s := range t.sets.All() {
+		m.Seconds.Encode += metric.Number(s.Seconds)
+	}
+	m.Seconds.Train, m.Seconds.Evaluate = metric.Number(trained.seconds), metric.Number(time.Since(begin).Seconds())
+	return &outcome{trained: trained, set: set, logits: logits, metrics: m}, nil
+}
+
+// export makes the content of model.onnx and runs it on some of the images that the head was measured on.
+func (t *training) export(ctx context.Context, o *outcome) (err error) {
+	t.events.Info("exporting", "model", run.ModelFile.Path(t.dir))
+	h, scaling := o.head, o.fit.Scaling
+	var temperature []float32
+	for _, v := range scaling.Temperature {
+		temperature = append(temperature, float32(v))
+	}
+	o.model, err = artifact.Build(artifact.Parts{
+		Backbone: t.backbone.Model, Views: vision.Views(t.views.Test), Labels: o.set.Data.Classes,
+		Preprocess: t.backbone.Preprocess,
+		Head: vision.Head{
+			Classes: h.Classes, Weight: h.W, Bias: h.B, Mean: h.Mean, InvStd: h.InvStd, Transform: h.Transform,
+			Normalize: h.Normalize, Temperature: temperature,
+		},
+	})
+	if errors.Is(err, graph.ErrModel) { // more than an ONNX file can hold; the rest of the run is good
+		t.events.Warn("there is no model.onnx", "reason", err)
+		return nil
+	} else if err != nil {
+		return fmt.Errorf("export the model: %w", err)
+	}
+	a, err := t.agreement(ctx, o.model, o.set, checkedImages, o.logits, scaling)
+	if err == nil {
+		err = a.Within(tie, uncertain)
+	}
+	if err != nil {
+		return fmt.Errorf("check the exported model: %w", err)
+	}
+	return nil
+}
+
+// write writes what a finished run leaves, metrics.json last.
+func (t *training) write(o *outcome) error {
+	steps := []func() error{
+		func() error { return run.HeadFile.Write(t.dir, run.Head{Head: o.head, Scaling: o.fit.Scaling}) },
+		func() error { return run.LabelsFile.Write(t.dir, o.set.Data.Classes) },
+		func() error { return run.PredictionsFile.Write(t.dir, predictions(o.set, o.logits, o.fit.Scaling)) },
+		func() error { return run.WarningsFile.Write(t.dir, t.warnings) },
+		func() error { return run.ModelFile.Write(t.dir, o.model) },
+		func() error { return t.dir.WriteCard(t.config, t.env, o.metrics) },
+		func() error { return t.report(o) },
+		func() error { return run.MetricsFile.Write(t.dir, o.metrics) },
+	}
+	for _, step := range steps {
+		if err := step(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// report writes report.html from the other files and the metrics to come, with pictures from the copies of images.
+func (t *training) report(o *outcome) error {
+	r, err := report.LoadWith(string(t.dir), o.metrics)
+	if err != nil {
+		return fmt.Errorf("write the report: %w", err)
+	}
+	at := make(map[string]int, len(o.set.Data.Items))
+	for i, item := range o.set.Data.Items {
+		at[item.Path] = i
+	}
+	r.Open = func(path string) ([]byte, error) {
+		i, ok := at[path]
+		if !ok {
+			return nil, fmt.Errorf("%s is no image of the set: %w", path, fs.ErrNotExist)
+		}
+		return t.features.Bytes(o.set.Scan.IDs[i], o.set.Data.Items[i])
+	}
+	return r.Save()
+}
+
+// predictions are the rows of predictions.csv.
+func predictions(set *feature.Set, logits []float32, scaling calib.Scaling) run.Predictions {
+	paths := make([]string, len(set.Data.Items))
+	for i, item := range set.Data.Items {
+		paths[i] = item.Path
+	}
+	return run.Predict(paths, set.Data.Labels(), logits, set.Data.Classes, scaling)
+}
