@@ -140,10 +140,7 @@ func (s Settings) WithDefaults() Settings {
 // Validate reports everything that is wrong with s, defaults filled in, each by its key.
 func (s Settings) Validate() error {
 	s = s.WithDefaults()
-	if err := setting.Check(s.Fields()); err != nil {
-		return err // how settings go together can be told once each is right
-	}
-	var errs []error
+	errs := []error{setting.Check(s.Fields())}
 	refuse := func(bad bool, format string, args ...any) {
 		if bad {
 			errs = append(errs, fault.Config.Errorf(format, args...))
@@ -154,10 +151,10 @@ func (s Settings) Validate() error {
 	refuse(s.Experts > 1 && s.Subspace == 1 && s.Start == "mean",
 		"subspace: %d experts that start alike and see the same; give each less than 1", s.Experts)
 	refuse(s.Diversity > 0 && s.Experts == 1, "diversity: %g of a single expert", s.Diversity)
-	refuse(s.Warmup > s.Epochs, "warmup: %d epochs do not fit into %d", s.Warmup, s.Epochs)
+	refuse(s.Epochs > 0 && s.Warmup > s.Epochs, "warmup: %d epochs do not fit into %d", s.Warmup, s.Epochs)
 	refuse(*s.Switch >= 1 && *s.Switch != math.Trunc(*s.Switch),
 		"switch: %g is neither a whole epoch nor a fraction below 1", *s.Switch)
-	refuse(s.TwoPhase() && *s.Switch > float64(s.Epochs) && *s.Switch >= 1,
+	refuse(s.Epochs > 0 && s.TwoPhase() && *s.Switch > float64(s.Epochs) && *s.Switch >= 1,
 		"switch: at epoch %g of %d the late phase would never begin; %d is the latest", *s.Switch, s.Epochs, s.Epochs)
 	return errors.Join(errs...)
 }
