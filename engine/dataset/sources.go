@@ -46,11 +46,13 @@ func (s *Sources) Fields() []setting.Field {
 		return is, nil
 	}
 	return []setting.Field{
-		setting.Path("train", &s.Train, "", "training images: folder of class folders, .csv or .jsonl manifest, or IDX file"),
+		setting.Path("train", &s.Train, "",
+			"training images: folder of class folders, .csv or .jsonl manifest, or IDX file"),
 		setting.PathOr("val", &s.Val, "", orFraction,
 			"validation images, or a fraction such as 0.1 to hold out of each class"),
 		setting.Path("test", &s.Test, "", "test images"),
-		setting.Text("imbalance", &s.Imbalance, "", func(text string) error { _, err := ParseImbalance(text); return err },
+		setting.Text("imbalance", &s.Imbalance, "",
+			func(text string) error { _, err := ParseImbalance(text); return err },
 			"make the training set long-tailed: exp:RATIO or step:RATIO"),
 		setting.Number("imbalance-seed", &s.ImbalanceSeed, 0, setting.AtLeast(0), "which images --imbalance keeps"),
 	}

@@ -139,8 +139,8 @@ func (s *Set) judge(total int, most float64, ev event.Events) error {
 	if n := len(s.Unreadable); n > 0 {
 		first := s.Unreadable[0]
 		if float64(n) > most*float64(total) {
-			return fault.Data.Errorf("%s: %d of %d images cannot be read, more than the share of %g that max-unreadable "+
-				"allows; mend or remove them, or allow more; the first is %s: %s",
+			return fault.Data.Errorf("%s: %d of %d images cannot be read, more than the share of %g that "+
+				"max-unreadable allows; mend or remove them, or allow more; the first is %s: %s",
 				s.Name, n, total, most, first.Path, first.Reason)
 		}
 		ev.Warn("unreadable images are skipped", "set", s.Name, "images", n, "of", total,

@@ -247,7 +247,8 @@ func FuzzParse(f *testing.F) {
 		}
 		for i := 0; err == nil && i < len(x.Tensors); i++ {
 			want := file.Tensors[i]
-			if got := x.Tensors[i]; got.Name != want.Name || !bytes.Equal(data[x.Offsets[i]:][:len(want.Data)], want.Data) {
+			if got := x.Tensors[i]; got.Name != want.Name || !bytes.Equal(data[x.Offsets[i]:][:len(want.Data)],
+				want.Data) {
 				t.Fatalf("tensor %d is %q at %d, want %q", i, got.Name, x.Offsets[i], want.Name)
 			}
 		}

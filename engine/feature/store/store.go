@@ -163,7 +163,8 @@ func (s *Store) Has(id ID) bool {
 func (s *Store) Gather(ctx context.Context, ids []ID, dst []float32) error {
 	d := s.key.Dim
 	if len(dst) != len(ids)*d {
-		return fmt.Errorf("gathering %d features of %d values: destination has room for %d values", len(ids), d, len(dst))
+		return fmt.Errorf("gathering %d features of %d values: destination has room for %d values", len(ids),
+			d, len(dst))
 	}
 	bad, err := s.Verify(ctx, ids)
 	if err != nil {

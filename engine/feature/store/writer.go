@@ -111,7 +111,8 @@ func (w *Writer) Flush(ctx context.Context) error {
 		Tensors: []safetensors.Tensor{features, ids},
 	}
 	name := s.name(newBlockName())
-	if err := s.bucket.Publish(ctx, name, func(to io.Writer) error { _, err := f.WriteTo(to); return err }); err != nil {
+	if err := s.bucket.Publish(ctx, name,
+		func(to io.Writer) error { _, err := f.WriteTo(to); return err }); err != nil {
 		return s.explain(fmt.Errorf("publishing %d features: %w", n, err))
 	}
 	// Readers are served from what was published, verified like any other.

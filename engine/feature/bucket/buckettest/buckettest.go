@@ -174,7 +174,8 @@ func (s *suite) names() {
 		s.refuses(s.Context(), name, bucket.ErrName)
 	}
 	s.has("")
-	for _, name := range []string{"Ä b,c=d", "20261122T221544.160375651Z-1d27c309.safetensors", strings.Repeat("x", 200)} {
+	for _, name := range []string{"Ä b,c=d", "20261122T221544.160375651Z-1d27c309.safetensors",
+		strings.Repeat("x", 200)} {
 		s.put(name, name)
 	}
 }
