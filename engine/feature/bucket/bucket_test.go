@@ -20,8 +20,7 @@ import (
 
 func TestDir(t *testing.T) {
 	buckettest.Run(t, func(t *testing.T) bucket.Bucket {
-		return bucket.Dir(filepath.Join(t.TempDir(), "made",
-			"later"))
+		return bucket.Dir(filepath.Join(t.TempDir(), "made", "later"))
 	})
 }
 
