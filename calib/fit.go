@@ -1,9 +1,10 @@
 package calib
 
 import (
-	"cmp"
 	"math"
 	"slices"
+
+	"gonum.org/v1/gonum/stat"
 )
 
 // A Line is accuracy = Slope·confidence + Intercept, fitted to bins.
@@ -20,14 +21,14 @@ type Line struct {
 // FitOrigin fits a line through the origin by least squares weighted by count: a = Σ w c acc / Σ w c². It reports
 // false when no bin has a confidence other than 0.
 func FitOrigin(bins []Bin) (Line, bool) {
-	line, _, ok := leastSquares(bins, counts(bins), false)
+	line, _, ok := fitLine(bins, false, false)
 	return line, ok
 }
 
 // FitLine fits slope and intercept by least squares weighted by count. It reports false when fewer than two
 // confidences differ.
 func FitLine(bins []Bin) (Line, bool) {
-	line, _, ok := leastSquares(bins, counts(bins), true)
+	line, _, ok := fitLine(bins, true, false)
 	return line, ok
 }
 
@@ -35,7 +36,7 @@ func FitLine(bins []Bin) (Line, bool) {
 // Huber's weights min(1, 1.345 s/|r|), where s = 1.4826 times the weighted median of the |r| (Huber, 1964; the
 // constants give 95 % efficiency under normal errors).
 func FitHuber(bins []Bin, intercept bool) (Line, bool) {
-	line, _, ok := huber(bins, intercept)
+	line, _, ok := fitLine(bins, intercept, true)
 	return line, ok
 }
 
@@ -58,16 +59,11 @@ func FitBox(bins []Bin, ridge, aLow, aHigh, bLow, bHigh float64) Line {
 		y1 += b.Accuracy
 		cy += b.Confidence * b.Accuracy
 	}
-	filled := int(n)
+	filled := n
 	n = max(n, 1)
 	// The objective is haa a² + 2 hab a b + hbb b² − 2 ga a − 2 gb b + const.
-	haa, hab, hbb := c2/n+ridge, c1/n, ridge
-	if filled > 0 {
-		hbb++
-	}
+	haa, hab, hbb := c2/n+ridge, c1/n, min(filled, 1)+ridge
 	ga, gb := cy/n+ridge, y1/n
-	value := func(a, b float64) float64 { return haa*a*a + 2*hab*a*b + hbb*b*b - 2*ga*a - 2*gb*b }
-
 	det := haa*hbb - hab*hab
 	a, b := (ga*hbb-gb*hab)/det, (gb*haa-ga*hab)/det
 	// The standard error is that of the unconstrained slope, which is linear in the accuracies; at a bound it is
@@ -76,11 +72,10 @@ func FitBox(bins []Bin, ridge, aLow, aHigh, bLow, bHigh float64) Line {
 	for i, bin := range bins {
 		influence[i] = (bin.Confidence*hbb - hab) / (n * det)
 	}
-	spread := stdErr(bins, influence, laplace)
 	if !(a >= aLow && a <= aHigh && b >= bLow && b <= bHigh) {
 		best := math.Inf(1)
 		try := func(x, y float64) {
-			if v := value(x, y); v < best {
+			if v := haa*x*x + 2*hab*x*y + hbb*y*y - 2*ga*x - 2*gb*y; v < best {
 				best, a, b = v, x, y
 			}
 		}
@@ -91,7 +86,7 @@ func FitBox(bins []Bin, ridge, aLow, aHigh, bLow, bHigh float64) Line {
 			try(clamp((ga-hab*y)/haa, aLow, aHigh), y)
 		}
 	}
-	return Line{Slope: a, Intercept: b, StdErr: spread, Bins: filled}
+	return Line{Slope: a, Intercept: b, StdErr: stdErr(bins, influence, laplace), Bins: int(filled)}
 }
 
 // leastSquares fits with one weight a bin. influence is the slope's derivative by each bin's accuracy.
@@ -129,20 +124,28 @@ func leastSquares(bins []Bin, w []float64, intercept bool) (line Line, influence
 	return line, influence, true
 }
 
-func huber(bins []Bin, intercept bool) (line Line, influence []float64, ok bool) {
-	w := counts(bins)
-	line, influence, ok = leastSquares(bins, w, intercept)
+// fitLine is leastSquares weighted by count, or with Huber's weights too.
+func fitLine(bins []Bin, intercept, robust bool) (line Line, influence []float64, ok bool) {
+	counts, w, r := make([]float64, len(bins)), make([]float64, len(bins)), make([]float64, len(bins))
+	for i, b := range bins {
+		counts[i] = float64(b.Count)
+	}
+	line, influence, ok = leastSquares(bins, counts, intercept)
 	for range 50 {
-		if !ok {
-			break
-		}
-		s := 1.4826 * medianResidual(bins, line)
-		if s < 1e-12 { // more than half of the samples lie on the line
+		if !ok || !robust {
 			break
 		}
 		for i, b := range bins {
-			r := math.Abs(b.Accuracy - line.Slope*b.Confidence - line.Intercept)
-			w[i] = float64(b.Count) * min(1, 1.345*s/max(r, 1e-300))
+			r[i] = math.Abs(b.Accuracy - line.Slope*b.Confidence - line.Intercept)
+		}
+		sorted, samples := slices.Clone(r), slices.Clone(counts)
+		stat.SortWeighted(sorted, samples)
+		s := 1.4826 * stat.Quantile(0.5, stat.Empirical, sorted, samples)
+		if s < 1e-12 { // more than half of the samples lie on the line
+			break
+		}
+		for i, n := range counts {
+			w[i] = n * min(1, 1.345*s/max(r[i], 1e-300))
 		}
 		last := line.Slope
 		line, influence, ok = leastSquares(bins, w, intercept)
@@ -169,38 +172,6 @@ func stdErr(bins []Bin, influence []float64, hit func(Bin) float64) float64 {
 func laplace(b Bin) float64 {
 	n := float64(b.Count)
 	return (b.Accuracy*n + 1) / (n + 2)
-}
-
-func counts(bins []Bin) []float64 {
-	w := make([]float64, len(bins))
-	for i, b := range bins {
-		w[i] = float64(b.Count)
-	}
-	return w
-}
-
-// medianResidual is the median over samples, each with its bin's residual.
-func medianResidual(bins []Bin, line Line) float64 {
-	type residual struct {
-		r float64
-		n int
-	}
-	var rs []residual
-	total := 0
-	for _, b := range bins {
-		if b.Count > 0 {
-			rs = append(rs, residual{math.Abs(b.Accuracy - line.Slope*b.Confidence - line.Intercept), b.Count})
-			total += b.Count
-		}
-	}
-	slices.SortFunc(rs, func(a, b residual) int { return cmp.Compare(a.r, b.r) })
-	seen := 0
-	for _, r := range rs {
-		if seen += r.n; 2*seen >= total {
-			return r.r
-		}
-	}
-	return 0
 }
 
 func clamp(x, low, high float64) float64 { return min(max(x, low), high) }

@@ -3,6 +3,8 @@ package calib
 import (
 	"math"
 	"slices"
+
+	"github.com/vitft/vitft/internal/vec"
 )
 
 // Kappa is one class's estimate.
@@ -29,34 +31,24 @@ type Sample struct {
 // NewSample makes a Sample of one row of raw logits, [C]: what training would have kept of it under a loss with
 // these β and Δ (nil: 1 and 0), LogSum included.
 func NewSample(logits []float32, label int, beta, delta []float64) Sample {
-	best, fitted, top := 0, 0, math.Inf(-1)
-	adjusted := func(k int) float64 {
-		z := float64(logits[k])
-		if beta != nil {
-			z *= beta[k]
-		}
-		if delta != nil {
-			z += delta[k]
-		}
-		return z
-	}
-	for k, z := range logits {
-		if z > logits[best] {
-			best = k
-		}
-		if a := adjusted(k); a > top {
-			fitted, top = k, a
-		}
-	}
-	s := Sample{Label: int32(label), Predicted: int32(best), True: logits[label], Top: logits[best],
-		Fitted: int32(fitted)}
-	raw, seen := 0.0, 0.0
+	best := vec.Argmax(logits)
+	s := Sample{Label: int32(label), Predicted: int32(best), True: logits[label], Top: logits[best]}
+	raw, seen := 0.0, make([]float64, len(logits))
 	for k, z := range logits {
 		raw += math.Exp(float64(z - s.Top))
-		seen += math.Exp(adjusted(k) - top)
+		seen[k] = float64(z)
+		if beta != nil {
+			seen[k] *= beta[k]
+		}
+		if delta != nil {
+			seen[k] += delta[k]
+		}
 	}
-	s.LogSum = s.Top + float32(math.Log(raw))
-	s.Confidence = float32(1 / seen)
+	fitted, sum := vec.Argmax(seen), 0.0
+	for _, z := range seen {
+		sum += math.Exp(z - seen[fitted])
+	}
+	s.LogSum, s.Fitted, s.Confidence = s.Top+float32(math.Log(raw)), int32(fitted), float32(1/sum)
 	return s
 }
 
@@ -97,29 +89,18 @@ type Estimator interface {
 type One struct{}
 
 func (One) Estimate(e Epoch) ([]Kappa, error) {
-	kappa := make([]Kappa, len(e.Counts))
-	for y := range kappa {
-		kappa[y] = Kappa{Value: 1, Skipped: true}
-	}
-	return kappa, nil
+	return slices.Repeat([]Kappa{{Value: 1, Skipped: true}}, len(e.Counts)), nil
 }
 
 func (One) Softmax(bool) bool { return false }
+func (One) Folds() int        { return 0 }
 
-func (One) Folds() int { return 0 }
-
-// bankSize is how many samples a class's bank holds in the reference code.
-const bankSize = 1000
-
-// banks returns, for each class, its last min(bankSize, N_y) samples of the epoch. Every sample is seen once in an
-// epoch, so this is what a first-in first-out bank would hold at its end.
+// banks returns, for each class, its last min(1000, N_y) samples of the epoch. Every sample is seen once in an epoch,
+// so this is what a first-in first-out bank of the reference code's size would hold at its end.
 func banks(e Epoch) [][]Sample {
 	banks := make([][]Sample, len(e.Counts))
-	for y, n := range e.Counts {
-		banks[y] = make([]Sample, 0, min(n, bankSize))
-	}
 	for _, s := range slices.Backward(e.Samples) {
-		if b := banks[s.Label]; len(b) < bankSize {
+		if b := banks[s.Label]; len(b) < 1000 {
 			banks[s.Label] = append(b, s)
 		}
 	}

@@ -1,6 +1,9 @@
 package calib
 
-import "math"
+import (
+	"cmp"
+	"math"
+)
 
 // ViT is the estimator of the reference code's ViT trainer. A class's samples are those that bear its label (its
 // bank, at most 1000); κ* reads the raw logit of the label in 20 bins between the class's least and greatest, κ⁺ the
@@ -15,15 +18,11 @@ type ViT struct {
 }
 
 func (v ViT) Estimate(e Epoch) ([]Kappa, error) {
-	least := v.Min
-	if least == 0 {
-		least = 0.1
-	}
-	kappa := make([]Kappa, len(e.Counts))
+	least := cmp.Or(v.Min, defaultMin)
+	kappa, _ := One{}.Estimate(e)
 	low, high := math.Inf(1), math.Inf(-1)
 	for y, bank := range banks(e) {
 		if len(bank) == 0 {
-			kappa[y] = Kappa{Value: 1, Skipped: true}
 			continue
 		}
 		var s series
@@ -53,14 +52,12 @@ func (v ViT) Estimate(e Epoch) ([]Kappa, error) {
 }
 
 func (ViT) Softmax(late bool) bool { return late }
+func (ViT) Folds() int             { return 0 }
 
-func (ViT) Folds() int { return 0 }
-
-// DDC is the estimator of the reference code's current CIFAR trainer. A class's samples are those of the banks
-// (1000 a label) that are predicted as it; the confidence is the softmax probability of the prediction in both
-// phases, in 20 bins on [0, 1]; the line is [FitOrigin]; κ is the reciprocal 1/a, clamped to [Min, Max] and smoothed
-// with what was before, from 1 on. Fewer than 10 samples or 2 filled bins count as κ = 1, and κ* is 1 for the first
-// Warmup epochs.
+// DDC is the estimator of the reference code's current CIFAR trainer. A class's samples are those of the banks (1000 a
+// label) that are predicted as it; the confidence is the softmax probability of the prediction in both phases, in 20
+// bins on [0, 1]; the line is [FitOrigin]; κ is the reciprocal 1/a, clamped to [Min, Max] and smoothed with what was
+// before, from 1 on. Fewer than 10 samples or 2 filled bins count as κ = 1, and κ* is 1 for the first Warmup epochs.
 //
 // It differs from the reference in one way: a confidence on an inner bin edge belongs to the upper bin, not the lower
 // one.
@@ -71,18 +68,8 @@ type DDC struct {
 }
 
 func (d DDC) Estimate(e Epoch) ([]Kappa, error) {
-	if d.Min == 0 {
-		d.Min = 0.1
-	}
-	if d.Max == 0 {
-		d.Max = 1
-	}
-	if d.Warmup == 0 {
-		d.Warmup = 5
-	}
-	if d.Decay == 0 {
-		d.Decay = 0.9
-	}
+	d.Min, d.Max = cmp.Or(d.Min, defaultMin), cmp.Or(d.Max, 1)
+	d.Warmup, d.Decay = cmp.Or(d.Warmup, 5), cmp.Or(d.Decay, 0.9)
 	if !e.Late && e.Number < d.Warmup {
 		return One{}.Estimate(e)
 	}
@@ -111,8 +98,7 @@ func (d DDC) Estimate(e Epoch) ([]Kappa, error) {
 }
 
 func (DDC) Softmax(bool) bool { return true }
-
-func (DDC) Folds() int { return 0 }
+func (DDC) Folds() int        { return 0 }
 
 // smooth is the exponential moving average from 1: decay·old + (1 − decay)·new. Its standard error takes epochs as
 // saying the same, for they are of the same samples.

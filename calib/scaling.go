@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 
 	"github.com/vitft/vitft/internal/vec"
 )
@@ -19,16 +20,12 @@ type Scaling struct {
 // Probabilities writes the calibrated class probabilities of logits to probs; both are [n, classes] and may be the
 // same slice.
 func (s Scaling) Probabilities(logits []float32, classes int, probs []float32) {
-	switch len(s.Temperature) {
-	case 0:
-		Softmax(logits, classes, 1, probs)
-	case 1:
-		Softmax(logits, classes, s.Temperature[0], probs)
-	default:
-		for ; len(logits) >= classes && classes > 0; logits, probs = logits[classes:], probs[classes:] {
-			row := logits[:classes]
-			Softmax(row, classes, s.Temperature[vec.Argmax(row)], probs[:classes])
+	for ; len(logits) >= classes && classes > 0; logits, probs = logits[classes:], probs[classes:] {
+		row, t := logits[:classes], 1.0
+		if n := len(s.Temperature); n > 0 {
+			t = s.Temperature[vec.Argmax(row)%n]
 		}
+		Softmax(row, classes, t, probs[:classes])
 	}
 }
 
@@ -42,7 +39,7 @@ func FitTemperature(logits []float32, classes int, labels []int, weights []float
 	if err != nil {
 		return Scaling{}, fmt.Errorf("fitting a temperature: %w", err)
 	}
-	return Scaling{[]float64{temperature(t.solve(t.all(), 0, 0, 1))}}, nil
+	return Scaling{[]float64{temperature(t.solve(indices(len(labels)), 0, 0, 1))}}, nil
 }
 
 // FitClasswise finds one temperature for each predicted class, as [FitTemperature] does from the samples predicted as
@@ -55,7 +52,7 @@ func FitClasswise(logits []float32, classes int, labels []int, weights []float64
 	if err != nil {
 		return Scaling{}, fmt.Errorf("fitting class-wise temperatures: %w", err)
 	}
-	global := t.solve(t.all(), 0, 0, 1)
+	global := t.solve(indices(len(labels)), 0, 0, 1)
 	predicted := make([][]int, classes)
 	for i := range labels {
 		k := vec.Argmax(t.row(i))
@@ -102,7 +99,7 @@ type tempering struct {
 	logits  []float32
 	classes int
 	labels  []int
-	weights []float64 // nil: 1
+	weights []float64
 	p       []float64 // scratch: a row's probabilities
 }
 
@@ -123,42 +120,30 @@ func newTempering(logits []float32, classes int, labels []int, weights []float64
 			return nil, fmt.Errorf("sample %d: label %d of %d classes", i, y, classes)
 		}
 	}
-	if weights != nil {
-		if len(weights) != len(labels) {
-			return nil, fmt.Errorf("%d weights for %d samples", len(weights), len(labels))
+	if weights == nil {
+		weights = slices.Repeat([]float64{1}, len(labels))
+	}
+	if len(weights) != len(labels) {
+		return nil, fmt.Errorf("%d weights for %d samples", len(weights), len(labels))
+	}
+	for i, w := range weights {
+		if !fromZero(w) {
+			return nil, fmt.Errorf("sample %d: weight %g", i, w)
 		}
-		sum := 0.0
-		for i, w := range weights {
-			if !(w >= 0) || math.IsInf(w, 0) {
-				return nil, fmt.Errorf("sample %d: weight %g", i, w)
-			}
-			sum += w
-		}
-		if sum == 0 {
-			return nil, errors.New("all weights are 0")
-		}
+	}
+	if slices.Max(weights) == 0 {
+		return nil, errors.New("all weights are 0")
 	}
 	return &tempering{logits, classes, labels, weights, make([]float64, classes)}, nil
 }
 
 func (t *tempering) row(i int) []float32 { return t.logits[i*t.classes : (i+1)*t.classes] }
 
-func (t *tempering) all() []int {
-	all := make([]int, len(t.labels))
-	for i := range all {
-		all[i] = i
-	}
-	return all
-}
-
 // moments returns, over samples at s, the NLL's derivative Σ w (E z − z_y), its second derivative Σ w Var z, both
 // by s, and Σ w² Var z.
 func (t *tempering) moments(samples []int, s float64) (gradient, information, square float64) {
 	for _, i := range samples {
-		z, w := t.row(i), 1.0
-		if t.weights != nil {
-			w = t.weights[i]
-		}
+		z, w := t.row(i), t.weights[i]
 		for k, v := range z {
 			t.p[k] = s * float64(v)
 		}

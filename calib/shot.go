@@ -17,18 +17,16 @@ const (
 	Few
 )
 
-// fewest is the smallest number of training images of a group's classes.
-var fewest = [...]int{Many: 101, Medium: 20, Few: 0}
-
 // Shots lists all groups, most frequent first.
 func Shots() []Shot { return []Shot{Many, Medium, Few} }
 
 // ShotOf returns the group of a class with n training images.
 func ShotOf(n int) Shot {
-	for _, g := range Shots() {
-		if n >= fewest[g] {
-			return g
-		}
+	switch {
+	case n > 100:
+		return Many
+	case n >= 20:
+		return Medium
 	}
 	return Few
 }

@@ -1,6 +1,7 @@
 package calib
 
 import (
+	"cmp"
 	"math"
 	"slices"
 )
@@ -62,15 +63,7 @@ func (s Slope) Estimate(e Epoch) ([]Kappa, error) {
 	if s.Group == "" || s.Group == OneVsRest && !e.Late {
 		s.Group = ByPrediction
 	}
-	if s.Bins == 0 {
-		s.Bins = 20
-	}
-	if s.Min == 0 {
-		s.Min = defaultMin
-	}
-	if s.Max == 0 {
-		s.Max = defaultMax
-	}
+	s.Bins, s.Min, s.Max = cmp.Or(s.Bins, 20), cmp.Or(s.Min, defaultMin), cmp.Or(s.Max, defaultMax)
 	if !e.Late && e.Number < s.Warmup {
 		return One{}.Estimate(e)
 	}
@@ -94,8 +87,8 @@ func (s Slope) Estimate(e Epoch) ([]Kappa, error) {
 		}
 	}
 	targets := slices.Repeat([]target{global}, len(classes))
-	if s.Toward != Global && len(e.Group) > 0 {
-		members := make([][]int, slices.Max(e.Group)+1)
+	if s.Toward != Global {
+		members := map[int][]int{}
 		for y, g := range e.Group {
 			members[g] = append(members[g], y)
 		}
@@ -130,11 +123,7 @@ type fit struct {
 
 func (s Slope) fit(c series, samples int, late bool) fit {
 	f := fit{bins: c.bins(s.Bins, !late, s.EqualCount), samples: samples}
-	if s.Huber {
-		f.line, f.influence, f.ok = huber(f.bins, s.Intercept)
-	} else {
-		f.line, f.influence, f.ok = leastSquares(f.bins, counts(f.bins), s.Intercept)
-	}
+	f.line, f.influence, f.ok = fitLine(f.bins, s.Intercept, s.Huber)
 	f.ok = f.ok && samples > 0
 	return f
 }
@@ -204,8 +193,7 @@ func (t target) shrink(f fit, amount float64) Kappa {
 }
 
 func (s Slope) Softmax(late bool) bool { return late && s.Raw && s.Group != OneVsRest && !s.FullPass }
-
-func (s Slope) Folds() int { return s.CrossFit }
+func (s Slope) Folds() int             { return s.CrossFit }
 
 // collect sorts the epoch's samples, or those of a full pass, by class.
 func (s Slope) collect(e Epoch) ([]series, error) {
@@ -258,8 +246,8 @@ func (s Slope) add(classes []series, o Sample, late bool) {
 	classes[class].add(confidence, hit)
 }
 
-// softmax replaces logits by probabilities and returns the log of their sum before.
-func softmax(row []float64) float64 {
+// softmax replaces logits by probabilities.
+func softmax(row []float64) {
 	top, sum := slices.Max(row), 0.0
 	for k, z := range row {
 		row[k] = math.Exp(z - top)
@@ -268,5 +256,4 @@ func softmax(row []float64) float64 {
 	for k := range row {
 		row[k] /= sum
 	}
-	return top + math.Log(sum)
 }

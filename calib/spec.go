@@ -2,7 +2,6 @@ package calib
 
 import (
 	"cmp"
-	"errors"
 	"fmt"
 	"math"
 	"slices"
@@ -27,37 +26,28 @@ func Names() []string { return []string{"slope", "vit", "ddc", "none"} }
 // estimator is its specification, less what is default.
 func New(spec string) (Estimator, error) {
 	name, text, given := strings.Cut(spec, ":")
-	var e Estimator
-	var err error
-	switch name {
-	case "slope":
-		var s Slope
-		if err = parse(text, given, s.options()); err == nil {
-			err = bounds(cmp.Or(s.Min, defaultMin), cmp.Or(s.Max, defaultMax))
-		}
-		e = s
-	case "vit":
-		var v ViT
-		if err = parse(text, given, v.options()); err == nil {
-			err = bounds(v.Min, 1)
-		}
-		e = v
-	case "ddc":
-		var d DDC
-		if err = parse(text, given, d.options()); err == nil {
-			err = bounds(cmp.Or(d.Min, 0.1), cmp.Or(d.Max, 1))
-		}
-		e = d
-	case "none":
-		err = parse(text, given, nil)
-		e = One{}
-	default:
+	var s Slope
+	var v ViT
+	var d DDC
+	all := map[string][]option{"slope": s.options(), "vit": v.options(), "ddc": d.options(), "none": nil}
+	options, known := all[name]
+	if !known {
 		return nil, fmt.Errorf("unknown κ estimator %q: choose one of %s", name, strings.Join(Names(), ", "))
+	}
+	var err error
+	if given {
+		err = parse(text, options)
+	}
+	for _, b := range [][2]float64{{cmp.Or(s.Min, defaultMin), cmp.Or(s.Max, defaultMax)}, {v.Min, 1},
+		{cmp.Or(d.Min, defaultMin), cmp.Or(d.Max, 1)}} {
+		if err == nil && b[0] > b[1] {
+			err = fmt.Errorf("min %g is above max %g", b[0], b[1])
+		}
 	}
 	if err != nil {
 		return nil, fmt.Errorf("κ estimator %q: %w", spec, err)
 	}
-	return e, nil
+	return map[string]Estimator{"slope": s, "vit": v, "ddc": d, "none": One{}}[name], nil
 }
 
 func (s Slope) String() string { return format("slope", s.options()) }
@@ -77,66 +67,53 @@ func (s *Slope) options() []option {
 		positive("min", &s.Min, defaultMin),
 		positive("max", &s.Max, defaultMax),
 		share("ema", &s.Decay, 0),
-		whole("warmup", &s.Warmup, 0, 0, math.MaxInt),
-		shrinkage("shrink", &s.Shrink),
+		whole("warmup", &s.Warmup, 0, 0, math.MaxInt32),
+		number("shrink", "auto|none|SAMPLES", "auto, none, or a number of samples", &s.Shrink, math.NaN(), fromZero),
 		choice("toward", &s.Toward, Group, Global),
 		whole("crossfit", &s.CrossFit, 0, 2, 100),
 	}
 }
 
-func (v *ViT) options() []option { return []option{positive("min", &v.Min, 0.1)} }
+func (v *ViT) options() []option { return []option{positive("min", &v.Min, defaultMin)} }
 
 func (d *DDC) options() []option {
 	return []option{
-		positive("min", &d.Min, 0.1),
+		positive("min", &d.Min, defaultMin),
 		positive("max", &d.Max, 1),
 		share("ema", &d.Decay, 0.9),
-		whole("warmup", &d.Warmup, 5, 0, math.MaxInt),
+		whole("warmup", &d.Warmup, 5, 0, math.MaxInt32),
 	}
-}
-
-func bounds(least, most float64) error {
-	if least > most {
-		return fmt.Errorf("min %g is above max %g", least, most)
-	}
-	return nil
 }
 
 // An option is one field of an estimator as text.
 type option struct {
-	name, allowed string             // allowed: what stands after "=", empty for a flag
-	set           func(string) error // an error says what is allowed
-	get           func() string      // empty: default
+	name, usage string // usage: what stands after "=", empty for a flag
+	allowed     string // what to write instead of what set refuses
+	set         func(string) bool
+	get         func() string // empty: default
 }
 
-// parse sets options from text; given says that there was a colon before it.
-func parse(text string, given bool, options []option) error {
-	if !given {
-		return nil
-	}
+func parse(text string, options []option) error {
 	var usage, seen []string
 	for _, o := range options {
-		usage = append(usage, strings.TrimSuffix(o.name+"="+o.allowed, "="))
+		usage = append(usage, strings.TrimSuffix(o.name+"="+o.usage, "="))
 	}
 	for item := range strings.SplitSeq(text, ",") {
 		name, value, valued := strings.Cut(item, "=")
 		i := slices.IndexFunc(options, func(o option) bool { return o.name == name })
 		switch {
-		case i < 0 && len(options) == 0:
+		case len(options) == 0:
 			return fmt.Errorf("it takes no options, but got %q", item)
 		case i < 0:
 			return fmt.Errorf("unknown option %q: choose from %s", item, strings.Join(usage, ", "))
 		case slices.Contains(seen, name):
 			return fmt.Errorf("option %q is given twice", name)
-		case valued && options[i].allowed == "":
-			return fmt.Errorf("option %q takes no value", name)
-		case !valued && options[i].allowed != "":
-			return fmt.Errorf("option %q needs a value: %s", name, usage[i])
+		case valued != (options[i].usage != ""):
+			return fmt.Errorf("option %q: write %s", item, usage[i])
+		case !options[i].set(value):
+			return fmt.Errorf("option %q: %s", item, options[i].allowed)
 		}
 		seen = append(seen, name)
-		if err := options[i].set(value); err != nil {
-			return fmt.Errorf("option %q: %w", item, err)
-		}
 	}
 	return nil
 }
@@ -144,29 +121,19 @@ func parse(text string, given bool, options []option) error {
 func format(name string, options []option) string {
 	var items []string
 	for _, o := range options {
-		switch value := o.get(); {
-		case value == "":
-		case o.allowed == "":
-			items = append(items, o.name)
-		default:
+		if value := o.get(); value != "" && o.usage != "" {
 			items = append(items, o.name+"="+value)
+		} else if value != "" {
+			items = append(items, o.name)
 		}
 	}
-	if len(items) == 0 {
-		return name
-	}
-	return name + ":" + strings.Join(items, ",")
+	return strings.TrimSuffix(name+":"+strings.Join(items, ","), ":")
 }
 
 func flag(name string, field *bool) option {
-	return option{name, "",
-		func(string) error { *field = true; return nil },
-		func() string {
-			if *field {
-				return name
-			}
-			return ""
-		}}
+	return option{name, "", "",
+		func(string) bool { *field = true; return true },
+		func() string { return strings.TrimPrefix(fmt.Sprint(*field), "false") }}
 }
 
 // choice takes one of the values, of which the first is the default.
@@ -175,15 +142,12 @@ func choice[T ~string](name string, field *T, values ...T) option {
 	for _, v := range values {
 		texts = append(texts, string(v))
 	}
-	return option{name, strings.Join(texts, "|"),
-		func(text string) error {
-			if !slices.Contains(texts, text) {
-				return fmt.Errorf("choose one of %s", strings.Join(texts, ", "))
-			}
+	return option{name, strings.Join(texts, "|"), "choose one of " + strings.Join(texts, ", "),
+		func(text string) bool {
 			if *field = T(text); *field == values[0] {
 				*field = ""
 			}
-			return nil
+			return slices.Contains(values, T(text))
 		},
 		func() string {
 			if *field == values[0] {
@@ -193,85 +157,51 @@ func choice[T ~string](name string, field *T, values ...T) option {
 		}}
 }
 
-// The numbers below keep a field at 0 where the text names the default, and where the default is not 0 write 0 as −1,
-// as the fields have it.
-
 func whole(name string, field *int, standard, least, most int) option {
-	allowed := fmt.Sprintf("a whole number from %d to %d", least, most)
-	if most == math.MaxInt {
-		allowed = fmt.Sprintf("a whole number, at least %d", least)
-	}
-	return number(name+"=N", allowed, field, standard, strconv.Atoi, strconv.Itoa,
-		func(n int) bool { return n >= least && n <= most || n == standard })
+	return number(name, "N", fmt.Sprintf("a whole number from %d to %d", least, most), field, standard,
+		func(x float64) bool { return x == math.Trunc(x) && x >= float64(least) && x <= float64(most) })
 }
 
 func positive(name string, field *float64, standard float64) option {
-	return number(name+"=X", "a number above 0", field, standard, parseFloat, formatFloat,
-		func(x float64) bool { return x > 0 && !math.IsInf(x, 0) })
+	return number(name, "X", "a number above 0", field, standard, func(x float64) bool { return x > 0 && fromZero(x) })
 }
 
 func share(name string, field *float64, standard float64) option {
-	return number(name+"=X", "a number from 0 to below 1", field, standard, parseFloat, formatFloat,
+	return number(name, "X", "a number from 0 to below 1", field, standard,
 		func(x float64) bool { return x >= 0 && x < 1 })
 }
 
-func number[T int | float64](usage, allowed string, field *T, standard T,
-	parse func(string) (T, error), text func(T) string, ok func(T) bool) option {
-	name, value, _ := strings.Cut(usage, "=")
-	return option{name, value,
-		func(text string) error {
-			x, err := parse(text)
-			if err != nil || !ok(x) {
-				return errors.New(allowed)
-			}
-			*field = encode(x, standard)
-			return nil
-		},
-		func() string {
-			if *field == 0 || *field == standard {
-				return ""
-			}
-			return text(max(*field, 0))
-		}}
-}
+func fromZero(x float64) bool { return x >= 0 && !math.IsInf(x, 0) }
 
-func parseFloat(text string) (float64, error) { return strconv.ParseFloat(text, 64) }
-
-func formatFloat(x float64) string { return strconv.FormatFloat(x, 'g', -1, 64) }
-
-func encode[T int | float64](x, standard T) T {
-	switch x {
-	case standard:
-		return 0
-	case 0:
-		return -1
-	}
-	return x
-}
-
-func shrinkage(name string, field *float64) option {
-	return option{name, "auto|none|SAMPLES",
-		func(text string) error {
-			m, err := parseFloat(text)
-			switch {
-			case text == "auto":
+// number keeps a field at 0 where the text names the default, and where that is not 0 writes 0 as −1, as the fields
+// have it. In usage the words for 0 and −1 may come before that for a number.
+func number[T int | float64](name, usage, allowed string, field *T, standard T, ok func(x float64) bool) option {
+	words := strings.Split(usage, "|")
+	words = words[:len(words)-1]
+	return option{name, usage, allowed,
+		func(text string) bool {
+			x, err := strconv.ParseFloat(text, 64)
+			switch i := slices.Index(words, text); {
+			case i >= 0:
+				*field = T(-i)
+			case err == nil && x == float64(standard):
 				*field = 0
-			case text == "none" || err == nil && m == 0:
+			case err != nil || !ok(x):
+				return false
+			case x == 0:
 				*field = -1
-			case err == nil && m > 0 && !math.IsInf(m, 0):
-				*field = m
 			default:
-				return errors.New("auto, none, or a number of samples")
+				*field = T(x)
 			}
-			return nil
+			return true
 		},
 		func() string {
 			switch {
-			case *field == 0:
+			case *field == 0 || *field == standard:
 				return ""
-			case *field < 0:
-				return "none"
+			case *field < 0 && len(words) > 1:
+				return words[1]
 			}
-			return formatFloat(*field)
+			return fmt.Sprint(max(*field, 0))
 		}}
 }

@@ -71,7 +71,7 @@ func TestPostHoc(t *testing.T) {
 // Class-aware sampling draws classes equally often, and the samples of a class too; an empty class never.
 func TestBalancedOrder(t *testing.T) {
 	d := tail(50, 0, 12, 3)
-	s := sampler{labels: d.Y, classes: d.Classes, views: 1}
+	s := Loop{Labels: d.Y, Classes: d.Classes}
 	order := s.order(2, true)
 	if len(order) != len(d.Y) || !slices.Equal(order, s.order(2, true)) || slices.Equal(order, s.order(3, true)) {
 		t.Fatalf("%d draws", len(order))

@@ -3,7 +3,82 @@ package head
 import (
 	"math"
 	"math/rand/v2"
+	"slices"
 )
+
+// start sets an expert's parameters.
+func (l *Linear) start(e int) {
+	p := l.one(l.expert, e)
+	for k := range p.s {
+		p.s[k] = 1
+		if l.head.Normalize {
+			p.s[k] = float32(l.set.Scale)
+		}
+	}
+	switch {
+	case l.set.Start == "mean":
+		l.startAtMeans(e)
+	case l.head.Normalize || l.set.Experts > 1:
+		// A cosine is undefined at 0, so "zero" is a random direction a row; and experts must not start alike.
+		rng := rand.New(rand.NewPCG(l.set.Seed, startStream-uint64(e)))
+		for i := range p.w {
+			p.w[i] = float32(rng.NormFloat64() / math.Sqrt(float64(l.data.Dim)))
+		}
+	}
+	mask(l.masks[e], p.w)
+}
+
+// startAtMeans starts each class at the mean of its prepared features, all views; a class without samples at the mean
+// of all. For a linear head that is the nearest-class-mean rule under a spherical Gaussian of the pooled within-class
+// variance v a dimension, softened by the dimension: w = μ/(v D), b = −|μ|²/(2 v D). All of it is in the features that
+// the e-th expert sees.
+func (l *Linear) startAtMeans(e int) {
+	data, dim := l.flat, l.data.Dim
+	p, means, apart := l.one(l.expert, e), l.means(), make([]float64, dim)
+	mask(l.masks[e], means)
+	if l.head.Normalize {
+		for i, v := range means {
+			p.w[i] = float32(v)
+		}
+		normalize(p.w, dim, nil)
+		return
+	}
+	within := 0.0 // = v D
+	for i, y := range data.Y {
+		for d, v := range data.X[i*dim : (i+1)*dim] {
+			apart[d] = float64(v) - means[y*dim+d]
+		}
+		mask(l.masks[e], apart)
+		for _, v := range apart {
+			within += v * v
+		}
+	}
+	nearestMean(p, means, max(within/float64(len(data.Y)), 1e-12))
+}
+
+// means are the class means of prepared features, [C, D], that of all samples for an empty class.
+func (l *Linear) means() []float64 {
+	means, all := classMeans(l.flat), sampleMean(l.flat)
+	for y, n := range l.counts {
+		if n == 0 {
+			copy(means[y*l.data.Dim:(y+1)*l.data.Dim], all)
+		}
+	}
+	return means
+}
+
+// nearestMean sets a linear head to the rule of the nearest mean: w = μ/v, b = −|μ|²/(2v).
+func nearestMean(p expert, means []float64, v float64) {
+	dim := len(p.w) / len(p.b)
+	for y := range p.b {
+		square := 0.0
+		for d, m := range means[y*dim : (y+1)*dim] {
+			square += m * m
+			p.w[y*dim+d] = float32(m / v)
+		}
+		p.b[y] = float32(-square / (2 * v))
+	}
+}
 
 // subspaces draws which features each expert gets to see (the random subspaces of Ho, TPAMI 1998): Settings.Subspace
 // of them, the others of weight 0. Linear experts that saw the same would become the same.
@@ -22,14 +97,11 @@ func subspaces(s Settings, dim int) [][]float32 {
 	return masks
 }
 
-// mask sets to 0 what of w, [C, D], is outside of an expert's subspace.
-func (l *Linear) mask(w []float32, e int) {
-	if l.masks[e] == nil {
-		return
-	}
-	for ; len(w) > 0; w = w[l.data.Dim:] {
-		for d, m := range l.masks[e] {
-			w[d] *= m
+// mask sets to 0 what of rows, [n, D], is outside of a subspace; nil: nothing is.
+func mask[T float32 | float64](subspace []float32, rows []T) {
+	for ; subspace != nil && len(rows) > 0; rows = rows[len(subspace):] {
+		for d, m := range subspace {
+			rows[d] *= T(m)
 		}
 	}
 }
@@ -44,13 +116,14 @@ func (l *Linear) mask(w []float32, e int) {
 func (l *Linear) diverge(n int, z []float32) float64 {
 	const share = 0.05
 	classes, experts := l.data.Classes, l.set.Experts
-	prior := priors(l.counts)
-	inverse, most := make([]float32, classes), 0.0
-	for _, p := range prior {
-		most = max(most, share*float64(classes)*p+1-share)
+	l.push = grow(l.push, len(z))
+	sharp, inverse := priors(l.counts), make([]float32, classes)
+	for k, p := range sharp {
+		sharp[k] = share*float64(classes)*p + 1 - share
 	}
-	for k, p := range prior {
-		inverse[k] = float32(most / (share*float64(classes)*p + 1 - share))
+	most := slices.Max(sharp)
+	for k, t := range sharp {
+		inverse[k] = float32(most / t)
 	}
 	lambda := l.set.Diversity / float64(experts-1) / float64(n)
 	values := make([]float64, n)
@@ -59,18 +132,17 @@ func (l *Linear) diverge(n int, z []float32) float64 {
 		p, lp := make([]float32, experts*classes), make([]float32, experts*classes)
 		for i := from; i < to; i++ {
 			for e := range experts {
-				at := e * classes
-				top := float32(math.Inf(-1))
+				p, lp := p[e*classes:(e+1)*classes], lp[e*classes:(e+1)*classes]
 				for k, v := range z[(e*n+i)*classes : (e*n+i+1)*classes] {
-					lp[at+k] = v * inverse[k]
-					top = max(top, lp[at+k])
+					lp[k] = v * inverse[k]
 				}
-				copy(p[at:at+classes], lp[at:at+classes])
-				sum := expAll(p[at:at+classes], top)
+				copy(p, lp)
+				top := slices.Max(lp)
+				sum := expAll(p, top)
 				lse := top + float32(math.Log(float64(sum)))
-				for k := range classes {
-					p[at+k] /= sum
-					lp[at+k] -= lse
+				for k := range p {
+					p[k] /= sum
+					lp[k] -= lse
 				}
 			}
 			for a := range experts {

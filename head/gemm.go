@@ -1,11 +1,15 @@
 package head
 
 import (
+	"context"
 	"fmt"
+	"math"
 	"sync"
 
 	"gonum.org/v1/gonum/blas"
 	"gonum.org/v1/gonum/blas/gonum"
+
+	"github.com/vitft/vitft/internal/par"
 )
 
 // Gemm is the one matrix product that training needs. It must give the same bits for the same shapes and operands, and
@@ -26,10 +30,7 @@ func (Blas) Mul(transA, transB bool, m, n, k int, a, b, c []float32) error {
 		return fmt.Errorf("matrix product %d×%d×%d: operands of %d, %d and %d values are too short",
 			m, k, n, len(a), len(b), len(c))
 	}
-	if m == 0 || n == 0 {
-		return nil
-	}
-	if k == 0 {
+	if m*n*k == 0 {
 		clear(c[:m*n])
 		return nil
 	}
@@ -76,15 +77,39 @@ func transposed(a []float32, rows, cols int) *[]float32 {
 // parallel splits [0, n) among so many goroutines in pieces of at least grain. Every index is handled alone, so the
 // split never shows in the result.
 func parallel(workers, n, grain int, do func(from, to int)) {
-	workers = min(workers, (n+grain-1)/grain)
-	if workers <= 1 {
+	if workers = min(workers, (n+grain-1)/grain); workers <= 1 {
 		do(0, n)
 		return
 	}
-	var wg sync.WaitGroup
-	for w := 1; w < workers; w++ {
-		wg.Go(func() { do(w*n/workers, (w+1)*n/workers) })
+	_ = par.For(context.Background(), workers, workers, func(w int) { do(w*n/workers, (w+1)*n/workers) })
+}
+
+// normalize scales rows of dim numbers to Euclidean length 1, and writes what they were divided by to lengths, unless
+// that is nil; rows of zeros stay.
+func normalize(rows []float32, dim int, lengths []float32) {
+	for i := 0; len(rows) >= dim; i, rows = i+1, rows[dim:] {
+		n := max(norm(rows[:dim]), 1e-12)
+		gonum.Implementation{}.Sscal(dim, 1/n, rows, 1)
+		if lengths != nil {
+			lengths[i] = n
+		}
 	}
-	do(0, n/workers)
-	wg.Wait()
+}
+
+func norm(v []float32) float32 { return float32(math.Sqrt(float64(dot(v, v)))) }
+
+// dot is v·w in four sums. gonum's, in assembly, adds up in an order that depends on where in memory the operands are.
+func dot(v, w []float32) float32 {
+	w = w[:len(v)]
+	var a, b, c, d float32
+	for ; len(v) >= 4; v, w = v[4:], w[4:] {
+		a += v[0] * w[0]
+		b += v[1] * w[1]
+		c += v[2] * w[2]
+		d += v[3] * w[3]
+	}
+	for i, x := range v {
+		a += x * w[i]
+	}
+	return (a + b) + (c + d)
 }

@@ -19,27 +19,15 @@ type batch struct {
 	lengths []float32 // [n], of its rows before they were scaled to 1
 	unit    []float32 // [C, D], W of a cosine head with rows of length 1
 	norms   []float32 // [C], what they were divided by
-	along   []float32 // [C]
 	push    []float32 // [Experts, n, C], the gradient of the diversity
 	noise   *rand.Rand
 	scales  bool // only S is trained
 }
 
-// room makes room for n rows.
-func (l *Linear) room(n int) {
-	classes, dim := l.data.Classes, l.data.Dim
-	l.n, l.x = n, grow(l.x, n*dim)
-	if l.unit == nil {
-		l.unit, l.norms, l.along = make([]float32, classes*dim), make([]float32, classes), make([]float32, classes)
-	}
-	if l.set.Diversity > 0 {
-		l.push = grow(l.push, l.set.Experts*n*classes)
-	}
-}
-
 // gather takes the prepared rows of a batch to l.x, and adds noise if there is to be some.
 func (l *Linear) gather(ctx context.Context, rows []int) error {
 	dim := l.data.Dim
+	l.n, l.x = len(rows), grow(l.x, len(rows)*dim)
 	if err := l.train.Features(ctx, rows, l.x); err != nil {
 		return err
 	}
@@ -50,10 +38,8 @@ func (l *Linear) gather(ctx context.Context, rows []int) error {
 		if err := h.prepare(l.set.Gemm, l.workers, l.x, l.clean); err != nil {
 			return err
 		}
-		for i := 0; l.head.Normalize && i < l.n; i++ {
-			row := l.clean[i*dim : (i+1)*dim]
-			l.lengths[i] = norm(row)
-			normalize(row, dim)
+		if l.head.Normalize {
+			normalize(l.clean, dim, l.lengths)
 		}
 		copy(l.x, l.clean)
 	}
@@ -90,14 +76,8 @@ func (l *Linear) effective(p expert) []float32 {
 	}
 	dim := l.data.Dim
 	parallel(l.workers, l.data.Classes, 64, func(from, to int) {
-		for k := from; k < to; k++ {
-			row := p.w[k*dim : (k+1)*dim]
-			l.norms[k] = max(norm(row), 1e-12)
-			f := 1 / l.norms[k]
-			for d, v := range row {
-				l.unit[k*dim+d] = v * f
-			}
-		}
+		copy(l.unit[from*dim:to*dim], p.w[from*dim:to*dim])
+		normalize(l.unit[from*dim:to*dim], dim, l.norms[from:to])
 	})
 	return l.unit
 }
@@ -111,7 +91,7 @@ func (l *Linear) backward(e int, dz []float32, g expert, dx []float32) error {
 	if err := l.set.Gemm.Mul(true, false, classes, dim, l.n, dz, l.x, g.w); err != nil {
 		return fmt.Errorf("multiplying gradients with a batch of features: %w", err)
 	}
-	effective := l.unit
+	effective, along := l.unit, make([]float32, classes)
 	if !l.head.Normalize || l.set.Experts > 1 {
 		effective = l.effective(p)
 	}
@@ -125,18 +105,25 @@ func (l *Linear) backward(e int, dz []float32, g expert, dx []float32) error {
 		}
 	}
 	if dx != nil {
-		if err := l.below(dz, p.s, effective, dx); err != nil {
-			return err
+		part := make([]float32, len(dx))
+		for i := range dz {
+			dz[i] *= p.s[i%classes]
+		}
+		if err := l.set.Gemm.Mul(false, false, l.n, dim, classes, dz, effective, part); err != nil {
+			return fmt.Errorf("multiplying gradients with the head: %w", err)
+		}
+		for i, v := range part {
+			dx[i] += v
 		}
 	}
 	parallel(l.workers, classes, 64, func(from, to int) {
 		var blas gonum.Implementation
 		for k := from; k < to; k++ {
 			row, unit := g.w[k*dim:(k+1)*dim], effective[k*dim:(k+1)*dim]
-			l.along[k] = dot(row, unit)
+			along[k] = dot(row, unit)
 			f := p.s[k]
 			if l.head.Normalize {
-				blas.Saxpy(dim, -l.along[k], unit, 1, row, 1)
+				blas.Saxpy(dim, -along[k], unit, 1, row, 1)
 				f /= l.norms[k]
 			}
 			blas.Sscal(dim, f, row, 1)
@@ -144,18 +131,17 @@ func (l *Linear) backward(e int, dz []float32, g expert, dx []float32) error {
 	})
 	switch {
 	case l.scales:
-		// Trained is the scale relative to the start: S = Scale·f.
-		unit := float32(1)
+		unit := 1.0 // trained is the scale relative to the start: S = Scale·f
 		if l.head.Normalize {
-			unit = float32(l.set.Scale * l.set.Scale)
+			unit = l.set.Scale * l.set.Scale
 		}
 		for k := range g.s {
-			g.s[k] = unit * (l.along[k] + p.b[k]*g.b[k])
+			g.s[k] = float32(unit) * (along[k] + p.b[k]*g.b[k])
 		}
 		return nil
 	case l.set.LearnScale && l.head.Normalize:
 		total := 0.0
-		for _, v := range l.along {
+		for _, v := range along {
 			total += float64(v)
 		}
 		for k := range g.s {
@@ -165,22 +151,7 @@ func (l *Linear) backward(e int, dz []float32, g expert, dx []float32) error {
 	for k, s := range p.s {
 		g.b[k] *= s
 	}
-	l.mask(g.w, e)
-	return nil
-}
-
-// below adds the gradient with respect to the prepared rows to dx.
-func (l *Linear) below(dz, scale, effective, dx []float32) error {
-	scaled, part := make([]float32, len(dz)), make([]float32, len(dx))
-	for i, v := range dz {
-		scaled[i] = v * scale[i%len(scale)]
-	}
-	if err := l.set.Gemm.Mul(false, false, l.n, l.data.Dim, l.data.Classes, scaled, effective, part); err != nil {
-		return fmt.Errorf("multiplying gradients with the head: %w", err)
-	}
-	for i, v := range part {
-		dx[i] += v
-	}
+	mask(l.masks[e], g.w)
 	return nil
 }
 
@@ -189,7 +160,7 @@ func (l *Linear) below(dz, scale, effective, dx []float32) error {
 func (l *Linear) unprepare(dx []float32) error {
 	dim := l.data.Dim
 	for i := 0; l.head.Normalize && i < len(dx)/dim; i++ {
-		if l.lengths[i] > 0 {
+		if l.lengths[i] > 1e-12 {
 			row, unit := dx[i*dim:(i+1)*dim], l.clean[i*dim:(i+1)*dim]
 			along := dot(row, unit)
 			for d, v := range unit {

@@ -30,10 +30,7 @@ package head
 
 import (
 	"fmt"
-	"math"
 	"runtime"
-
-	"gonum.org/v1/gonum/blas/gonum"
 )
 
 // Head is a trained classifier over D features and C classes. With x' = Transform · ((x − Mean)·InvStd), scaled to
@@ -117,36 +114,9 @@ func (h *Head) prepare(g Gemm, workers int, x, out []float32) error {
 			}
 		}
 		if h.Normalize {
-			parallel(workers, n, 64, func(from, to int) { normalize(out[from*h.Dim:to*h.Dim], h.Dim) })
+			parallel(workers, n, 64, func(from, to int) { normalize(out[from*h.Dim:to*h.Dim], h.Dim, nil) })
 		}
 		x, out = x[size:], out[size:]
 	}
 	return nil
-}
-
-// normalize scales rows of length dim to Euclidean length 1; rows of zeros stay.
-func normalize(rows []float32, dim int) {
-	for ; len(rows) >= dim; rows = rows[dim:] {
-		if n := norm(rows[:dim]); n > 0 {
-			gonum.Implementation{}.Sscal(dim, 1/n, rows, 1)
-		}
-	}
-}
-
-func norm(v []float32) float32 { return float32(math.Sqrt(float64(dot(v, v)))) }
-
-// dot is v·w in four sums. gonum's, in assembly, adds up in an order that depends on where in memory the operands are.
-func dot(v, w []float32) float32 {
-	w = w[:len(v)]
-	var a, b, c, d float32
-	for ; len(v) >= 4; v, w = v[4:], w[4:] {
-		a += v[0] * w[0]
-		b += v[1] * w[1]
-		c += v[2] * w[2]
-		d += v[3] * w[3]
-	}
-	for i, x := range v {
-		a += x * w[i]
-	}
-	return (a + b) + (c + d)
 }

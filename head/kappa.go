@@ -4,27 +4,25 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"slices"
 
 	"github.com/vitft/vitft/calib"
 	"github.com/vitft/vitft/engine/fault"
 )
 
 // estimates says whether κ is estimated at the end of each epoch: cross-fitted κ is there from the start.
-func (r *run) estimates() bool { return r.method.kappa && r.set.Kappa.Folds() < 2 }
+func (r *run) estimates() bool { return r.set.method.kappa && r.set.Kappa.Folds() < 2 }
 
 // kappa is what the loss uses now: 1 before the first fit, nil if it uses none.
-func (r *run) kappa(late bool) ([]calib.Kappa, error) {
-	if !r.method.kappa {
-		return nil, nil
+func (r *run) kappa(late bool) []calib.Kappa {
+	kappa := *r.state.kappa(late)
+	switch {
+	case !r.set.method.kappa:
+		return nil
+	case kappa == nil:
+		return slices.Repeat([]calib.Kappa{{Value: 1, Skipped: true}}, r.Classes)
 	}
-	kappa := r.state.Early
-	if late {
-		kappa = r.state.Late
-	}
-	if kappa == nil {
-		return calib.One{}.Estimate(calib.Epoch{Counts: r.counts})
-	}
-	return kappa, nil
+	return kappa
 }
 
 // estimate fits κ for the epoch to come, after one with the given loss. The last early epoch therefore already fits κ⁺.
@@ -32,16 +30,10 @@ func (r *run) estimate(ctx context.Context, loss Adjustment) error {
 	if !r.estimates() || r.state.Epoch == r.set.Epochs {
 		return nil
 	}
-	late := r.schedule.phase(r.state.Epoch) == PhaseCLA
-	previous := &r.state.Early
-	if late {
-		previous = &r.state.Late
-	}
+	late := r.set.phase(r.state.Epoch) == PhaseCLA
 	pass := func(visit func(logits []float32, labels []int)) error { return r.pass(ctx, visit) }
-	e := calib.Epoch{Number: r.state.Epoch, Late: late, Samples: r.seen, Previous: *previous, Pass: pass}
-	var err error
-	*previous, err = r.fitKappa(e, loss)
-	return err
+	return r.fitKappa(calib.Epoch{Number: r.state.Epoch, Late: late, Samples: r.seen, Previous: *r.state.kappa(late),
+		Pass: pass}, loss)
 }
 
 // crossfit sets κ for the whole training, where the estimator wants it cross-fitted: K models are trained by the same
@@ -50,29 +42,23 @@ func (r *run) estimate(ctx context.Context, loss Adjustment) error {
 // the state that a training resumes from.
 func (r *run) crossfit(ctx context.Context) error {
 	folds := r.set.Kappa.Folds()
-	if !r.method.kappa || folds < 2 {
+	if !r.set.method.kappa || folds < 2 {
 		return nil
 	}
 	if r.OutOfFold == nil {
 		return fault.Config.Errorf("kappa: %v: this model cannot be cross-fitted", r.set.Kappa)
 	}
-	s := r.set
+	s, at := r.set.Settings, []int{r.set.t0, r.set.Epochs}
 	s.Kappa = calib.One{}
-	t0 := r.schedule.t0
-	at := []int{t0, s.Epochs}
 	logits, err := r.OutOfFold(ctx, s, folds, at)
 	if err != nil {
 		return fmt.Errorf("cross-fitting κ: %w", err)
 	}
-	for i, kappa := range []*[]calib.Kappa{&r.state.Early, &r.state.Late} {
-		late := i == 1
-		if !late && t0 == 0 || late && t0 == s.Epochs {
+	for i, late := range []bool{false, true} {
+		if !late && r.set.t0 == 0 || late && r.set.t0 == s.Epochs {
 			continue // there is no such phase
 		}
-		loss, err := NewAdjustment(s, late, r.counts, nil)
-		if err != nil {
-			return err
-		}
+		loss := r.set.adjustment(late, r.counts, nil)
 		samples := make([]calib.Sample, len(r.Labels))
 		for j, y := range r.Labels {
 			samples[j] = calib.NewSample(logits[i][j*r.Classes:(j+1)*r.Classes], y, loss.Beta, loss.Delta)
@@ -81,7 +67,7 @@ func (r *run) crossfit(ctx context.Context) error {
 			visit(logits[i], r.Labels)
 			return nil
 		}
-		*kappa, err = r.fitKappa(calib.Epoch{Number: at[i], Late: late, Samples: samples, Pass: pass}, loss)
+		err = r.fitKappa(calib.Epoch{Number: at[i], Late: late, Samples: samples, Pass: pass}, loss)
 		if err != nil {
 			return err
 		}
@@ -89,23 +75,23 @@ func (r *run) crossfit(ctx context.Context) error {
 	return nil
 }
 
-// fitKappa asks the estimator and checks its answer.
-func (r *run) fitKappa(e calib.Epoch, loss Adjustment) ([]calib.Kappa, error) {
+// fitKappa asks the estimator, checks its answer and keeps it for the phase.
+func (r *run) fitKappa(e calib.Epoch, loss Adjustment) error {
 	e.Counts, e.Beta, e.Delta = r.counts, loss.Beta, loss.Delta
 	for _, n := range r.counts {
 		e.Group = append(e.Group, int(calib.ShotOf(n)))
 	}
 	kappa, err := r.set.Kappa.Estimate(e)
-	if err != nil {
-		return nil, fmt.Errorf("estimating κ after epoch %d: %w", e.Number, err)
-	}
 	for y, k := range kappa {
-		if !(k.Value > 0) || math.IsInf(k.Value, 0) {
-			return nil, fmt.Errorf("estimating κ after epoch %d: class %d got %g; κ must be above 0",
-				e.Number, y, k.Value)
+		if err == nil && (!(k.Value > 0) || math.IsInf(k.Value, 0)) {
+			err = fmt.Errorf("class %d got %g; κ must be above 0", y, k.Value)
 		}
 	}
-	return kappa, nil
+	if err != nil {
+		return fmt.Errorf("estimating κ after epoch %d: %w", e.Number, err)
+	}
+	*r.state.kappa(e.Late) = kappa
+	return nil
 }
 
 // pass hands the raw logits of the training set, view 0, to visit, in order.

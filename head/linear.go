@@ -11,8 +11,7 @@ import (
 // bias [C] and scale [C], on top of features that are prepared as Settings.Features says. With LearnScale the scales of
 // all classes are one number, and each has the gradient of that.
 type Linear struct {
-	set     Settings // with defaults
-	method  method
+	set     schedule
 	data    Data
 	counts  []int
 	train   Source // of prepared rows
@@ -48,7 +47,7 @@ func NewLinear(data Data, s Settings, train, held Source) (*Linear, error) {
 // Begin implements Trainable.
 func (l *Linear) Begin(epoch int, phase Phase) {
 	l.noise = rand.New(rand.NewPCG(l.set.Seed, noiseStream|uint64(epoch)))
-	l.scales = l.method.stage(phase == PhaseCLA).scales
+	l.scales = l.set.stage(phase == PhaseCLA).scales
 }
 
 // Params implements Trainable: weight, bias and scale.
@@ -63,18 +62,16 @@ func (l *Linear) Params() []Param {
 
 // Forward implements Trainable; what is its own is the diversity of the experts.
 func (l *Linear) Forward(ctx context.Context, rows []int, z []float32) (float64, error) {
-	n := len(rows)
-	l.room(n)
 	if err := l.gather(ctx, rows); err != nil {
 		return 0, err
 	}
 	for e := range l.set.Experts {
-		if err := l.logits(e, l.of(z, e, n)); err != nil {
+		if err := l.logits(e, l.of(z, e)); err != nil {
 			return 0, err
 		}
 	}
 	if l.set.Diversity > 0 {
-		return l.diverge(n, z), nil
+		return l.diverge(l.n, z), nil
 	}
 	return 0, nil
 }
@@ -98,7 +95,7 @@ func (l *Linear) BackwardFeatures(_ context.Context, dz []float32, grad [][]floa
 	clear(dx)
 	for e := range l.set.Experts {
 		g := expert{w: grad[0], b: grad[1], s: grad[2]}
-		if err := l.backward(e, l.of(dz, e, l.n), l.one(g, e), dx); err != nil {
+		if err := l.backward(e, l.of(dz, e), l.one(g, e), dx); err != nil {
 			return err
 		}
 	}
@@ -133,39 +130,35 @@ func (l *Linear) Predict(ctx context.Context, held bool, from, to int, z []float
 func (l *Linear) Head() *Head {
 	h := l.prepared.head
 	h.W, h.B = make([]float32, h.Classes*h.Dim), make([]float32, h.Classes)
-	row := make([]float32, h.Dim)
 	for e := range l.set.Experts {
 		p := l.one(l.expert, e)
+		w := l.effective(p)
 		for k, s := range p.s {
-			copy(row, p.w[k*h.Dim:(k+1)*h.Dim])
-			if h.Normalize {
-				normalize(row, h.Dim)
-			}
 			s /= float32(l.set.Experts)
-			for d, v := range row {
+			for d, v := range w[k*h.Dim : (k+1)*h.Dim] {
 				h.W[k*h.Dim+d] += s * v
 			}
 			h.B[k] += s * p.b[k]
 		}
 	}
-	if l.method.after != nil {
-		l.method.after(&h, priors(l.counts), *l.set.Tau)
+	if l.set.after != nil {
+		l.set.after(&h, priors(l.counts), *l.set.Tau)
 	}
 	return &h
 }
 
 // newLinear is NewLinear on data that has been checked and prepared, for settings with their defaults.
 func newLinear(data Data, s Settings, p *prepared, workers int) *Linear {
-	rows := s.Experts * data.Classes
-	l := &Linear{set: s, data: data, counts: data.Counts(), prepared: p, workers: workers,
+	rows, classes := s.Experts*data.Classes, data.Classes
+	l := &Linear{set: s.schedule(), data: data, counts: data.Counts(), prepared: p, workers: workers,
 		masks: subspaces(s, data.Dim),
-		train: Data{X: p.rows, Dim: data.Dim}, held: Data{X: p.val, Dim: data.Dim},
-		expert: expert{make([]float32, rows*data.Dim), make([]float32, rows), make([]float32, rows)}}
-	l.method, _ = findMethod(s.Loss)
+		train: p.flat, held: Data{X: p.val, Dim: data.Dim},
+		expert: expert{make([]float32, rows*data.Dim), make([]float32, rows), make([]float32, rows)},
+		batch:  batch{unit: make([]float32, classes*data.Dim), norms: make([]float32, classes)}}
 	for e := range s.Experts {
 		l.start(e)
 	}
-	l.Begin(0, s.schedule().phase(0))
+	l.Begin(0, l.set.phase(0))
 	return l
 }
 
@@ -183,6 +176,7 @@ func (l *Linear) one(all expert, e int) expert {
 }
 
 // of returns the e-th expert's part of z, [Experts, n, C].
-func (l *Linear) of(z []float32, e, n int) []float32 {
-	return z[e*n*l.data.Classes : (e+1)*n*l.data.Classes]
+func (l *Linear) of(z []float32, e int) []float32 {
+	size := l.n * l.data.Classes
+	return z[e*size : (e+1)*size]
 }

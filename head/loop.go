@@ -4,9 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
-	"math"
 	"runtime"
-	"slices"
 	"time"
 
 	"github.com/vitft/vitft/calib"
@@ -87,25 +85,21 @@ func (*DivergedError) Kind() string { return string(fault.Config) }
 
 // solver finds its parameters at once, by the closed form that its settings name.
 type solver interface {
-	solve(ctx context.Context) error
+	solve(ctx context.Context, loss *batchLoss) error
 }
 
 // run is one training under way. Everything that changes from epoch to epoch, and matters to the next, is in state,
 // which shares the parameters' values with the model.
 type run struct {
 	Loop
-	set      Settings // with defaults
-	method   method
-	schedule schedule
-	counts   []int
-	sampler  sampler
-	model    Trainable
-	state    *State
+	set    schedule
+	counts []int
+	model  Trainable
+	state  *State
 
-	z      []float32
-	grad   [][]float32 // of each Param
-	labels []int
-	seen   []calib.Sample // of the epoch, in training order
+	z    []float32
+	grad [][]float32    // of each Param
+	seen []calib.Sample // of the epoch, in training order
 }
 
 // begin sets the state to the start, or to the one to resume from.
@@ -121,33 +115,31 @@ func (l Loop) begin(ctx context.Context, m Trainable) (*run, error) {
 		return nil, fmt.Errorf("labels: %w", err)
 	}
 	l.Views = max(l.Views, 1)
-	if l.workers == 0 {
-		l.workers = runtime.GOMAXPROCS(0)
+	l.workers = cmp.Or(l.workers, runtime.GOMAXPROCS(0))
+	r := &run{Loop: l, set: l.Settings.schedule(), model: m, state: new(State),
+		counts: Data{Y: l.Labels, Classes: l.Classes}.Counts(), seen: make([]calib.Sample, len(l.Labels))}
+	if _, ok := m.(solver); !ok && r.set.solve != nil {
+		return nil, fault.Config.Errorf("loss: %s is a closed form of the linear head alone", r.set.Loss)
 	}
-	s := l.Settings.WithDefaults()
-	r := &run{Loop: l, set: s, schedule: s.schedule(), model: m, counts: Data{Y: l.Labels, Classes: l.Classes}.Counts(),
-		sampler: sampler{seed: s.Seed, labels: l.Labels, classes: l.Classes, views: l.Views}}
-	r.method, _ = findMethod(s.Loss)
-	if _, ok := m.(solver); !ok && r.method.solve != nil {
-		return nil, fault.Config.Errorf("loss: %s is a closed form of the linear head alone", s.Loss)
-	}
-	batch := min(s.Batch, len(l.Labels))
-	r.seen = make([]calib.Sample, len(l.Labels))
-	r.labels, r.z = make([]int, batch), make([]float32, s.Experts*batch*l.Classes)
 	for _, p := range m.Params() {
-		if !slices.Contains([]string{"", "sgd", "adamw"}, p.Optimizer) {
+		t := Tensor{Name: p.Name, Shape: p.Shape, Values: p.Values, First: make([]float32, len(p.Values))}
+		switch cmp.Or(p.Optimizer, r.set.Optimizer) {
+		case "sgd":
+		case "adamw":
+			t.Second = make([]float32, len(p.Values))
+		default:
 			return nil, fault.Config.Errorf("param %s: optimizer %q is neither sgd nor adamw", p.Name, p.Optimizer)
 		}
+		r.state.Params = append(r.state.Params, t)
 		r.grad = append(r.grad, make([]float32, len(p.Values)))
 	}
-	r.state = newState(m.Params(), s.Optimizer)
-	if s.Resume == nil {
+	if r.set.Resume == nil {
 		return r, r.crossfit(ctx)
 	}
-	if err := s.Resume.check(r.state, l.Classes, s.Epochs); err != nil {
+	if err := r.set.Resume.check(r.state, l.Classes, r.set.Epochs); err != nil {
 		return nil, fmt.Errorf("resuming: %w", err)
 	}
-	r.restore(s.Resume)
+	r.restore(r.set.Resume)
 	return r, nil
 }
 
@@ -165,78 +157,82 @@ func (r *run) restore(to *State) {
 func (r *run) advance(ctx context.Context, epoch int) error {
 	for r.state.Epoch < epoch {
 		last := r.state.Clone()
-		do := r.epoch
-		if r.method.solve != nil {
-			do = r.solve
-		}
-		if err := do(ctx); err != nil {
+		if err := r.epoch(ctx); err != nil {
 			r.restore(last)
 			return err
 		}
-		r.report()
 	}
 	return nil
 }
 
-// epoch trains for one epoch and estimates κ for the next.
+// epoch trains for one epoch, in which a closed form is solved, and estimates κ for the next.
 func (r *run) epoch(ctx context.Context) error {
-	began := time.Now()
-	n, e, s := len(r.Labels), r.state.Epoch, r.set
-	phase := r.schedule.phase(e)
+	began, phase := time.Now(), r.set.phase(r.state.Epoch)
 	late := phase == PhaseCLA
-	stage := r.method.stage(late)
-	if late && e == r.schedule.t0 && (*s.Restart > 0 || stage.scales) {
-		r.state.forget() // the late phase is a new problem: the momentum of the old one only misleads
+	record := Epoch{Number: r.state.Epoch + 1, Phase: phase, Kappa: r.kappa(late)}
+	loss := r.set.adjustment(late, r.counts, record.Kappa)
+	do := r.descend
+	if r.set.solve != nil {
+		do = r.solve
 	}
-	kappa, err := r.kappa(late)
-	if err != nil {
+	if err := do(ctx, loss, &record); err != nil {
 		return err
 	}
-	adjustment, err := NewAdjustment(s, late, r.counts, kappa)
-	if err != nil {
+	for _, t := range r.state.Params { // the last update's loss has not been seen yet
+		if notFinite(t.Values) >= 0 {
+			return &DivergedError{Epoch: record.Number, Phase: record.Phase, LR: record.LR}
+		}
+	}
+	r.state.Epoch++
+	if err := r.estimate(ctx, loss); err != nil {
 		return err
 	}
-	loss := newBatchLoss(adjustment, r.estimates() && s.Kappa.Softmax(r.schedule.phase(e+1) == PhaseCLA))
+	return r.record(ctx, record, began)
+}
 
-	rows := r.sampler.order(e, stage.balanced)
-	r.model.Begin(e, phase)
+// descend takes an epoch's steps along the gradient.
+func (r *run) descend(ctx context.Context, adjustment Adjustment, record *Epoch) error {
+	n, e, late := len(r.Labels), r.state.Epoch, record.Phase == PhaseCLA
+	stage := r.set.stage(late)
+	if late && e == r.set.t0 && (*r.set.Restart > 0 || stage.scales) {
+		// The late phase is a new problem: the momentum of the old one only misleads.
+		r.state.Steps = 0
+		for _, t := range r.state.Params {
+			clear(t.First)
+			clear(t.Second)
+		}
+	}
+	loss := newBatchLoss(adjustment, r.estimates() && r.set.Kappa.Softmax(r.set.phase(e+1) == PhaseCLA))
+	rows := r.order(e, stage.balanced)
+	r.model.Begin(e, record.Phase)
 	params := r.model.Params()
-	record := Epoch{Number: e + 1, Phase: phase, Kappa: kappa}
-	for from := 0; from < n; from += s.Batch {
+	record.LR = r.set.rate(float64(e))
+	for from := 0; from < n; from += r.set.Batch {
 		if err := ctx.Err(); err != nil {
 			return fmt.Errorf("training the head, epoch %d: %w", e+1, err)
 		}
-		to := min(from+s.Batch, n)
-		lr := r.schedule.rate(float64(e) + float64(from)/float64(n))
-		if from == 0 {
-			record.LR = lr
-		}
+		to := min(from+r.set.Batch, n)
+		lr := r.set.rate(float64(e) + float64(from)/float64(n))
 		mean, err := r.gradient(ctx, rows[from:to], loss, r.seen[from:to])
 		if err != nil {
 			return err
 		}
-		if math.IsNaN(mean) || math.IsInf(mean, 0) {
-			return &DivergedError{Epoch: e + 1, Phase: phase, LR: lr}
+		if mean-mean != 0 { // NaN or infinite
+			return &DivergedError{Epoch: e + 1, Phase: record.Phase, LR: lr}
 		}
 		record.Loss += mean * float64(to-from) / float64(n)
 		r.state.Steps++
 		r.update(params, lr)
 	}
-	if !r.state.finite() { // the last update's loss has not been seen yet
-		return &DivergedError{Epoch: e + 1, Phase: phase, LR: record.LR}
-	}
-	r.state.Epoch++
-	if err := r.estimate(ctx, adjustment); err != nil {
-		return err
-	}
-	return r.record(ctx, record, began)
+	return nil
 }
 
 // gradient leaves the gradient of the loss over a batch of rows in r.grad and returns the loss, the mean over the
 // experts. seen gets a sample of each row; of several experts each sees its share.
 func (r *run) gradient(ctx context.Context, rows []int, loss *batchLoss, seen []calib.Sample) (float64, error) {
 	size, experts := len(rows)*r.Classes, r.set.Experts
-	z, labels := r.z[:experts*size], r.labels[:len(rows)]
+	z, labels := grow(r.z, experts*size), make([]int, len(rows))
+	r.z = z
 	for i, row := range rows {
 		labels[i] = r.Labels[row/r.Views]
 	}
@@ -275,33 +271,20 @@ func (r *run) update(params []Param, lr float64) {
 	}
 }
 
-// solve lets the model find its parameters without epochs, as one epoch of which it records the cross-entropy and
-// accuracy on the training set.
-func (r *run) solve(ctx context.Context) error {
-	began := time.Now()
+// solve lets the model find its parameters at once; what is recorded is the cross-entropy and accuracy on the training
+// set.
+func (r *run) solve(ctx context.Context, own Adjustment, record *Epoch) error {
 	if err := ctx.Err(); err != nil {
 		return fmt.Errorf("solving for the head: %w", err)
 	}
-	if err := r.model.(solver).solve(ctx); err != nil {
+	if err := r.model.(solver).solve(ctx, newBatchLoss(own, false)); err != nil {
 		return err
 	}
-	if !r.state.finite() {
-		return &DivergedError{Epoch: 1, Phase: PhaseTrain}
-	}
-	plain, err := NewAdjustment(Settings{Loss: "ce"}, false, r.counts, nil)
-	if err != nil {
-		return err
-	}
-	loss, record, at := newBatchLoss(plain, false), Epoch{Number: 1, Phase: PhaseTrain}, 0
-	err = r.pass(ctx, func(z []float32, labels []int) {
+	loss, at := newBatchLoss(Settings{Loss: "ce"}.schedule().adjustment(false, r.counts, nil), false), 0
+	return r.pass(ctx, func(z []float32, labels []int) {
 		seen := r.seen[at : at+len(labels)]
 		mean := loss.gradient(r.workers, z, labels, func(i int, s calib.Sample) { seen[i] = s })
 		record.Loss += mean * float64(len(labels)) / float64(len(r.Labels))
 		at += len(labels)
 	})
-	if err != nil {
-		return err
-	}
-	r.state.Epoch = 1
-	return r.record(ctx, record, began)
 }

@@ -92,7 +92,7 @@ func TestGradient(t *testing.T) {
 					if experts > 1 {
 						s.Diversity, s.Subspace = 0.3, 1
 					}
-					if m, _ := findMethod(loss); m.solve != nil {
+					if m := findMethod(loss); m.solve != nil {
 						continue
 					}
 					t.Run(fmt.Sprint(loss, "/", kind, "/late=", late, "/", experts),
@@ -141,7 +141,7 @@ func checkGradient(t *testing.T, s Settings, late bool) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	l.scales = l.method.stage(late).scales
+	l.scales = l.set.method.stage(late).scales
 	scales := l.scales
 	if scales {
 		l.s[classes-1] *= 1.5 // they may differ by then
@@ -158,7 +158,7 @@ func checkGradient(t *testing.T, s Settings, late bool) {
 	var x, params []float64
 	var labels []int
 	for _, j := range batch {
-		for _, v := range l.rows[j*dim : (j+1)*dim] {
+		for _, v := range l.flat.X[j*dim : (j+1)*dim] {
 			x = append(x, float64(v))
 		}
 		labels = append(labels, d.Y[j])
@@ -232,12 +232,12 @@ func checkGradient(t *testing.T, s Settings, late bool) {
 		return
 	}
 	hw := l.Head()
-	if l.method.after != nil {
+	if l.set.method.after != nil {
 		return
 	}
 	for i, j := range batch {
 		z := make([]float32, classes)
-		if err := hw.multiply(Blas{}, l.rows[j*dim:(j+1)*dim], z); err != nil {
+		if err := hw.multiply(Blas{}, l.flat.X[j*dim:(j+1)*dim], z); err != nil {
 			t.Fatal(err)
 		}
 		o, want := seen[i], calib.NewSample(z, d.Y[j], a.Beta, a.Delta)

@@ -91,12 +91,14 @@ func Losses() []string {
 	return names
 }
 
-func findMethod(name string) (method, bool) {
-	i := slices.IndexFunc(methods, func(m method) bool { return m.name == name })
-	if i < 0 {
-		return method{}, false
+// findMethod returns one without a name if there is none of that name.
+func findMethod(name string) method {
+	for _, m := range methods {
+		if m.name == name {
+			return m
+		}
 	}
-	return methods[i], true
+	return method{}
 }
 
 // stage returns what holds in a phase.
@@ -118,11 +120,10 @@ type terms struct {
 	tau, gamma, rho, margin float64
 }
 
-// effectiveNumber is b of (1−b)/(1−b^N_y), the inverse effective number of samples (Cui et al., CVPR 2019).
-const effectiveNumber = 0.9999
-
+// classBalanced is the inverse effective number of samples, (1−b)/(1−b^N_y) (Cui et al., CVPR 2019).
 func classBalanced(t terms) float64 {
-	return (1 - effectiveNumber) / (1 - math.Pow(effectiveNumber, t.count))
+	const b = 0.9999
+	return (1 - b) / (1 - math.Pow(b, t.count))
 }
 func reweighted(t terms) float64       { return math.Pow(t.prior, -t.rho) }
 func balancedWeight(t terms) float64   { return 1 / t.count }
@@ -136,24 +137,27 @@ func labelMargin(t terms) float64      { return t.margin * math.Pow(t.rarest, 0.
 // NewAdjustment returns the loss's α, β, Δ and margin in a phase. Tau, Gamma, Rho, Focus, Margin and Scale come from
 // s; kappa is κ for each class, nil for κ ≡ 1. An empty class counts as one sample, so that its log prior is finite.
 func NewAdjustment(s Settings, late bool, counts []int, kappa []calib.Kappa) (Adjustment, error) {
-	s = s.WithDefaults()
-	m, ok := findMethod(s.Loss)
-	if !ok {
-		return Adjustment{}, fault.Config.Errorf("loss: %q is none of %s", s.Loss, strings.Join(Losses(), ", "))
+	c := s.schedule()
+	if c.name == "" {
+		return Adjustment{}, fault.Config.Errorf("loss: %q is none of %s", c.Loss, strings.Join(Losses(), ", "))
 	}
-	f := m.stage(late)
-	most, least := 1.0, math.Inf(1)
-	for _, n := range counts {
-		most, least = max(most, float64(n)), min(least, float64(max(n, 1)))
+	if len(counts) == 0 {
+		return Adjustment{}, nil
 	}
+	return c.adjustment(late, counts, kappa), nil
+}
+
+func (c schedule) adjustment(late bool, counts []int, kappa []calib.Kappa) Adjustment {
+	f := c.stage(late)
+	most, least := float64(max(slices.Max(counts), 1)), float64(max(slices.Min(counts), 1))
 	a := Adjustment{}
 	if f.focal {
-		a.Focus = *s.Focus
+		a.Focus = *c.Focus
 	}
 	for y, prior := range priors(counts) {
 		count := float64(max(counts[y], 1))
 		t := terms{prior: prior, ratio: count / most, rarest: least / count, count: count, kappa: 1,
-			tau: *s.Tau, gamma: *s.Gamma, rho: *s.Rho, margin: *s.Margin * s.Scale}
+			tau: *c.Tau, gamma: *c.Gamma, rho: *c.Rho, margin: *c.Margin * c.Scale}
 		if kappa != nil {
 			t.kappa = kappa[y].Value
 		}
@@ -168,18 +172,18 @@ func NewAdjustment(s Settings, late bool, counts []int, kappa []calib.Kappa) (Ad
 		a.Delta = append(a.Delta, value(f.delta, 0))
 		a.Margin = append(a.Margin, value(f.margin, 0))
 	}
-	return a, nil
+	return a
 }
 
 // priors returns π; an empty class counts as one sample.
 func priors(counts []int) []float64 {
-	total := 0.0
-	for _, n := range counts {
-		total += float64(max(n, 1))
-	}
-	p := make([]float64, len(counts))
+	p, total := make([]float64, len(counts)), 0.0
 	for y, n := range counts {
-		p[y] = float64(max(n, 1)) / total
+		p[y] = float64(max(n, 1))
+		total += p[y]
+	}
+	for y := range p {
+		p[y] /= total
 	}
 	return p
 }

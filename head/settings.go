@@ -72,7 +72,7 @@ type Events struct {
 // Fields declares the settings of training, each by its key, with its default and what it takes. Some defaults depend
 // on the loss, the head or the optimizer: list anew after setting one of those.
 func (s *Settings) Fields() []setting.Field {
-	m, _ := findMethod(cmp.Or(s.Loss, "cvs"))
+	m := findMethod(cmp.Or(s.Loss, "cvs"))
 	kind := cmp.Or(m.head, "cosine")
 	rate := cmp.Or(m.lr, 0.02)
 	switch {
@@ -91,8 +91,7 @@ func (s *Settings) Fields() []setting.Field {
 		setting.OneOf("head", &s.Head, kind, []string{"cosine", "linear"}, "head"),
 		setting.Number("scale", &s.Scale, cmp.Or(m.scale, 16), positive, "scale of the cosine head's logits"),
 		setting.Flag("learn-scale", &s.LearnScale, "train that scale too"),
-		setting.OneOf("start", &s.Start, "mean", []string{"mean", "zero"},
-			"start at the class means or at zero"),
+		setting.OneOf("start", &s.Start, "mean", []string{"mean", "zero"}, "start at the class means or at zero"),
 		setting.OneOf("feature-scaling", &s.Features, "whiten", []string{"whiten", "standardize", "center", "raw"},
 			"features before the head"),
 		setting.Number("shrinkage", &s.Shrinkage, 0.5, setting.Within(0, 1, false).Or(1, "the identity alone"),
@@ -128,7 +127,7 @@ func (s *Settings) Fields() []setting.Field {
 
 // WithDefaults returns s with every default filled in; a closed form has one epoch, no warm-up and one expert.
 func (s Settings) WithDefaults() Settings {
-	if m, _ := findMethod(s.Loss); m.solve != nil {
+	if m := findMethod(s.Loss); m.solve != nil {
 		s.Epochs, s.Warmup, s.Experts = 1, 0, 1
 	}
 	setting.Fill(s.Fields())
@@ -152,19 +151,19 @@ func (s Settings) Validate() error {
 	refuse(s.Experts > 1 && s.Subspace == 1 && s.Start == "mean",
 		"subspace: %d experts that start alike and see the same; give each less than 1", s.Experts)
 	refuse(s.Diversity > 0 && s.Experts == 1, "diversity: %g of a single expert", s.Diversity)
-	refuse(s.Warmup > s.Epochs, "warmup: %d epochs do not fit into %d", s.Warmup, s.Epochs)
+	refuse(s.Epochs > 0 && s.Warmup > s.Epochs, "warmup: %d epochs do not fit into %d", s.Warmup, s.Epochs)
 	refuse(*s.Switch >= 1 && *s.Switch != math.Trunc(*s.Switch),
 		"switch: %g is neither a whole epoch nor a fraction below 1", *s.Switch)
-	refuse(s.TwoPhase() && *s.Switch > float64(s.Epochs) && *s.Switch >= 1,
+	refuse(s.Epochs > 0 && s.TwoPhase() && *s.Switch > float64(s.Epochs) && *s.Switch >= 1,
 		"switch: at epoch %g of %d the late phase would never begin; %d is the latest", *s.Switch, s.Epochs, s.Epochs)
 	return errors.Join(errs...)
 }
 
 // TwoPhase says whether the loss switches at T0.
-func (s Settings) TwoPhase() bool { return s.WithDefaults().schedule().twoPhase }
+func (s Settings) TwoPhase() bool { return s.schedule().late != nil }
 
 // SwitchEpoch is T0: the number of epochs before the late phase. It is 0 for a loss of one phase.
-func (s Settings) SwitchEpoch() int { return s.WithDefaults().schedule().t0 }
+func (s Settings) SwitchEpoch() int { return s.schedule().t0 }
 
 // PhaseOf returns the phase of an epoch, counted from 0.
-func (s Settings) PhaseOf(epoch int) Phase { return s.WithDefaults().schedule().phase(epoch) }
+func (s Settings) PhaseOf(epoch int) Phase { return s.schedule().phase(epoch) }

@@ -182,7 +182,7 @@ func TestRate(t *testing.T) {
 		{"switched while warming up", Settings{Switch: new(1.0), Warmup: 2}, 1, 0.5},
 	} {
 		c.s.LR, c.s.Epochs = 1, 10
-		if got := c.s.WithDefaults().schedule().rate(c.time); math.Abs(got-c.want) > 1e-6 {
+		if got := c.s.schedule().rate(c.time); math.Abs(got-c.want) > 1e-6 {
 			t.Errorf("%s: rate %g, want %g", c.name, got, c.want)
 		}
 	}
@@ -235,7 +235,7 @@ func TestWarnings(t *testing.T) {
 		{"flat but high", s, history([]float64{2, 1, 3, 2}, 0.9), ""},
 		{"one phase", Settings{Loss: "la", Epochs: 6}, history([]float64{2, 1, 3, 9}, 0.1), ""},
 	} {
-		got := strings.Join(warnings(c.s.WithDefaults().schedule(), c.h), "; ")
+		got := strings.Join(warnings(c.s.schedule(), c.h), "; ")
 		if c.want == "" && got != "" || !strings.Contains(got, c.want) {
 			t.Errorf("%s: warned %q, want %q", c.name, got, c.want)
 		}

@@ -2,6 +2,7 @@ package head
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math"
 
@@ -12,17 +13,11 @@ import (
 )
 
 // solve implements solver.
-func (l *Linear) solve(ctx context.Context) error {
-	own, err := NewAdjustment(l.set, false, l.counts, nil)
-	if err != nil {
-		return err
-	}
-	return l.method.solve(ctx, l, newBatchLoss(own, false))
-}
+func (l *Linear) solve(ctx context.Context, loss *batchLoss) error { return l.set.solve(ctx, l, loss) }
 
 // solveNCM leaves the head at the class means.
 func solveNCM(_ context.Context, l *Linear, _ *batchLoss) error {
-	l.startAtMeans(l.one(l.expert, 0), nil)
+	l.startAtMeans(0)
 	return nil
 }
 
@@ -32,25 +27,26 @@ func solveLDA(_ context.Context, l *Linear, _ *batchLoss) error {
 	if l.within <= 0 {
 		return fault.Data.Errorf("lda: every class is a point, there is no covariance")
 	}
-	nearestMean(l.one(l.expert, 0), l.means(l.flat()), l.within)
+	nearestMean(l.one(l.expert, 0), l.means(), l.within)
 	return nil
 }
 
 // solveLogReg minimises Σ_i α_{y_i} ℓ_i / Σ_i α_{y_i} + WeightDecay/2 |W|² over all views by L-BFGS (Liu and Nocedal,
 // 1989), from 0. It works on features of unit variance, so that what counts as converged is the same for all.
 func solveLogReg(ctx context.Context, l *Linear, loss *batchLoss) error {
-	data := l.flat()
-	f := &regression{l: l, data: data, loss: loss, grad: make([]float64, data.Classes*(data.Dim+1))}
-	f.total, f.unit = f.loss.weight(data.Y), math.Sqrt(float64(data.Dim))/max(l.length, 1e-12)
-	near := 1 / float64(data.Classes) // what the gradient is of the order of at 0
+	near := 1 / float64(l.data.Classes) // what the gradient is of the order of at 0
+	f := &regression{Linear: l, loss: loss, unit: math.Sqrt(float64(l.data.Dim)) / max(l.length, 1e-12),
+		grad: make([]float64, l.data.Classes*(l.data.Dim+1))}
 	best, err := optimize.Minimize(optimize.Problem{
 		Func: func(x []float64) float64 { return f.at(x).value },
 		Grad: func(grad, x []float64) { copy(grad, f.at(x).grad) },
+		Status: func() (optimize.Status, error) {
+			return optimize.NotTerminated, errors.Join(f.err, ctx.Err())
+		},
 	}, make([]float64, len(f.grad)), &optimize.Settings{
 		GradientThreshold: 1e-5 * near,
 		Converger:         &optimize.FunctionConverge{Relative: 1e-9, Iterations: 20},
 		MajorIterations:   1000,
-		Recorder:          stopWith{ctx},
 	}, &optimize.LBFGS{})
 	switch {
 	case f.err != nil:
@@ -61,16 +57,12 @@ func solveLogReg(ctx context.Context, l *Linear, loss *batchLoss) error {
 		// Near the optimum float32 has no more digits for the line search to go by, and that is near enough.
 		return fmt.Errorf("logistic regression: %w; use more weight decay than %g", err, *l.set.WeightDecay)
 	}
-	p := l.one(l.expert, 0)
-	for i, v := range best.X[:len(p.w)] {
-		p.w[i] = float32(f.unit * v)
-	}
-	for k, v := range best.X[len(p.w):] {
-		p.b[k] = float32(v)
-	}
+	p, h := l.one(l.expert, 0), f.headAt(best.X)
+	copy(p.w, h.W)
+	copy(p.b, h.B)
 	for k := range p.s {
 		p.s[k] = 1
-		if row := p.w[k*data.Dim : (k+1)*data.Dim]; l.head.Normalize { // z = S (w/|w|·x + b)
+		if row := p.w[k*h.Dim : (k+1)*h.Dim]; l.head.Normalize { // z = S (w/|w|·x + b)
 			p.s[k] = max(norm(row), 1e-12)
 			p.b[k] /= p.s[k]
 		}
@@ -78,28 +70,30 @@ func solveLogReg(ctx context.Context, l *Linear, loss *batchLoss) error {
 	return nil
 }
 
-// stopWith ends an optimisation with a context.
-type stopWith struct{ ctx context.Context }
-
-func (s stopWith) Init() error { return s.ctx.Err() }
-
-func (s stopWith) Record(*optimize.Location, optimize.Operation, *optimize.Stats) error {
-	return s.ctx.Err()
-}
-
 // regression is the objective of logistic regression in the parameters W/unit, [C, D], and b, [C], with what it was at
 // the last point.
 type regression struct {
-	l     *Linear
-	data  Data
-	loss  *batchLoss
-	total float64 // Σ α
-	unit  float64 // 1/standard deviation of the features
+	*Linear
+	loss *batchLoss
+	unit float64 // 1/standard deviation of the features
 
 	x     []float64
 	value float64
 	grad  []float64
 	err   error
+}
+
+// headAt is the head of parameters x.
+func (f *regression) headAt(x []float64) *Head {
+	classes, dim := f.flat.Classes, f.flat.Dim
+	h := &Head{Classes: classes, Dim: dim, W: make([]float32, classes*dim), B: make([]float32, classes)}
+	for i, v := range x[:len(h.W)] {
+		h.W[i] = float32(f.unit * v)
+	}
+	for k, v := range x[len(h.W):] {
+		h.B[k] = float32(v)
+	}
+	return h
 }
 
 // at computes value and gradient at x, unless it has just done so.
@@ -108,28 +102,22 @@ func (f *regression) at(x []float64) *regression {
 		return f
 	}
 	f.x = append(f.x[:0], x...)
-	dim, classes, n := f.data.Dim, f.data.Classes, len(f.data.Y)
-	h := &Head{Classes: classes, Dim: dim, W: make([]float32, classes*dim), B: make([]float32, classes)}
-	for i, v := range x[:len(h.W)] {
-		h.W[i] = float32(f.unit * v)
-	}
-	for k, v := range x[len(h.W):] {
-		h.B[k] = float32(v)
-	}
-	decay := *f.l.set.WeightDecay * f.unit * f.unit
+	h, n := f.headAt(x), len(f.flat.Y)
+	dim, classes, total := h.Dim, h.Classes, f.loss.weight(f.flat.Y)
+	decay := *f.set.WeightDecay * f.unit * f.unit
 	clear(f.grad)
 	f.value = decay / 2 * floats.Dot(x[:len(h.W)], x[:len(h.W)])
 	floats.AddScaled(f.grad[:len(h.W)], decay, x[:len(h.W)])
 	z, part := make([]float32, min(n, rowsAtOnce)*classes), make([]float32, len(h.W))
 	for from := 0; from < n; from += rowsAtOnce {
 		to := min(from+rowsAtOnce, n)
-		rows, labels, z := f.data.X[from*dim:to*dim], f.data.Y[from:to], z[:(to-from)*classes]
-		if f.err = h.multiply(f.l.set.Gemm, rows, z); f.err != nil {
+		rows, labels, z := f.flat.X[from*dim:to*dim], f.flat.Y[from:to], z[:(to-from)*classes]
+		if f.err = h.multiply(f.set.Gemm, rows, z); f.err != nil {
 			return f
 		}
-		share := f.loss.weight(labels) / f.total
-		f.value += share * f.loss.gradient(f.l.workers, z, labels, nil)
-		if f.err = f.l.set.Gemm.Mul(true, false, classes, dim, to-from, z, rows, part); f.err != nil {
+		share := f.loss.weight(labels) / total
+		f.value += share * f.loss.gradient(f.workers, z, labels, nil)
+		if f.err = f.set.Gemm.Mul(true, false, classes, dim, to-from, z, rows, part); f.err != nil {
 			return f
 		}
 		for i, v := range part {

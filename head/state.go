@@ -1,12 +1,17 @@
 package head
 
 import (
+	"cmp"
+	"context"
 	"encoding/json"
+	"fmt"
 	"math"
 	"slices"
+	"time"
 
 	"github.com/vitft/vitft/calib"
 	"github.com/vitft/vitft/engine/fault"
+	"github.com/vitft/vitft/internal/vec"
 )
 
 // State is everything that training needs to continue after an epoch to the bit-identical model: plain values, for the
@@ -41,31 +46,25 @@ func (s *State) Values(name string) []float32 {
 	return nil
 }
 
+// kappa is where κ of a phase is kept.
+func (s *State) kappa(late bool) *[]calib.Kappa {
+	if late {
+		return &s.Late
+	}
+	return &s.Early
+}
+
 // Clone returns a copy that shares nothing with s.
 func (s *State) Clone() *State {
 	c := *s
-	c.Params = slices.Clone(s.Params)
-	for i := range c.Params {
-		t := &c.Params[i]
-		t.Shape, t.Values = slices.Clone(t.Shape), slices.Clone(t.Values)
-		t.First, t.Second = slices.Clone(t.First), slices.Clone(t.Second)
+	c.Params = nil
+	for _, t := range s.Params {
+		c.Params = append(c.Params, Tensor{t.Name, slices.Clone(t.Shape), slices.Clone(t.Values),
+			slices.Clone(t.First), slices.Clone(t.Second)})
 	}
 	c.Early, c.Late = slices.Clone(s.Early), slices.Clone(s.Late)
 	c.History = slices.Clone(s.History)
 	return &c
-}
-
-// newState is the state before the first epoch, with the parameters' own values.
-func newState(params []Param, optimizer string) *State {
-	s := new(State)
-	for _, p := range params {
-		t := Tensor{Name: p.Name, Shape: p.Shape, Values: p.Values, First: make([]float32, len(p.Values))}
-		if p.Optimizer == "adamw" || p.Optimizer == "" && optimizer == "adamw" {
-			t.Second = make([]float32, len(p.Values))
-		}
-		s.Params = append(s.Params, t)
-	}
-	return s
 }
 
 // check says what keeps a training that would start as fresh from going on from s.
@@ -79,43 +78,22 @@ func (s *State) check(fresh *State, classes, epochs int) error {
 		return fault.Data.Errorf("the state is after epoch %d of %d with %d epochs of history",
 			s.Epoch, epochs, len(s.History))
 	}
-	for i, want := range fresh.Params {
-		if i >= len(s.Params) || s.Params[i].Name != want.Name {
-			return fault.Data.Errorf("the state has no %s, %d, in its place", want.Name, want.Shape)
+	for i := range max(len(s.Params), len(fresh.Params)) {
+		if is, want := describe(s.Params, i), describe(fresh.Params, i); is != want {
+			return fault.Data.Errorf("the state has %s where %s is trained here", is, want)
 		}
-		switch t := s.Params[i]; {
-		case !slices.Equal(t.Shape, want.Shape) || len(t.Values) != len(want.Values):
-			return fault.Data.Errorf("%s is %d with %d values in the state, and %d here",
-				t.Name, t.Shape, len(t.Values), want.Shape)
-		case len(t.First) != len(want.First) || len(t.Second) != len(want.Second):
-			return fault.Data.Errorf("%s, %d, has %d and %d moments in the state, and %d and %d with this optimizer",
-				t.Name, t.Shape, len(t.First), len(t.Second), len(want.First), len(want.Second))
-		}
-	}
-	if extra := s.Params[len(fresh.Params):]; len(extra) > 0 {
-		return fault.Data.Errorf("the state has %s, %d, which is not trained here", extra[0].Name, extra[0].Shape)
 	}
 	return nil
 }
 
-// forget lets the optimizer begin anew.
-func (s *State) forget() {
-	s.Steps = 0
-	for _, t := range s.Params {
-		clear(t.First)
-		clear(t.Second)
+// describe says all of the i-th tensor but its numbers.
+func describe(params []Tensor, i int) string {
+	if i >= len(params) {
+		return "nothing"
 	}
-}
-
-func (s *State) finite() bool {
-	for _, t := range s.Params {
-		for _, x := range t.Values {
-			if !(math.Abs(float64(x)) <= math.MaxFloat32) { // NaN compares false
-				return false
-			}
-		}
-	}
-	return true
+	t := params[i]
+	return fmt.Sprintf("%s, %d, of %d values with %d first and %d second moments of its optimizer",
+		t.Name, t.Shape, len(t.Values), len(t.First), len(t.Second))
 }
 
 // Epoch is the record of one epoch.
@@ -172,4 +150,58 @@ func accuracy(labels []int, predicted func(i int) int, trained []int) Accuracy {
 	}
 	return Accuracy{Top1: known(hits / float64(len(labels))), Balanced: known(calib.Mean(classes, nil)),
 		Many: group(calib.Many), Medium: group(calib.Medium), Few: group(calib.Few)}
+}
+
+// record completes the record of the epoch just done, adds it to the history and reports it.
+func (r *run) record(ctx context.Context, e Epoch, began time.Time) error {
+	labels := make([]int, len(r.seen))
+	for i, o := range r.seen {
+		labels[i] = int(o.Label)
+	}
+	e.Train = accuracy(labels, func(i int) int { return int(r.seen[i].Predicted) }, r.counts)
+	if r.Held != nil {
+		z := make([]float32, len(r.Held)*r.Classes)
+		if err := r.model.Predict(ctx, true, 0, len(r.Held), z); err != nil {
+			return fmt.Errorf("measuring on validation data: %w", err)
+		}
+		e.Val = new(accuracy(r.Held, func(i int) int { return vec.Argmax(z[i*r.Classes : (i+1)*r.Classes]) }, r.counts))
+	}
+	e.Seconds = time.Since(began).Seconds()
+	r.state.History = append(r.state.History, e)
+	if r.set.Events.Warn != nil {
+		for _, message := range warnings(r.set, r.state.History) {
+			r.set.Events.Warn(message)
+		}
+	}
+	if r.set.Events.Epoch != nil {
+		r.set.Events.Epoch(e, r.state)
+	}
+	return nil
+}
+
+// warnings reads the signs of failure that the paper lists off the history; each shows at one epoch only.
+func warnings(s schedule, history []Epoch) []string {
+	var found []string
+	t0, done := s.t0, len(history)
+	late := done - t0
+	if s.late == nil || late < 1 {
+		return nil
+	}
+	// The two phases' losses differ in kind, so what counts is the late phase against its own first epoch.
+	now, first := history[done-1].Loss, history[t0].Loss
+	if late > 1 && now > 1.5*first && !(history[done-2].Loss > 1.5*first) {
+		found = append(found, fmt.Sprintf("epoch %d: the loss rose from %.3g to %.3g after the switch at epoch %d: "+
+			"gamma, rho or the learning rate may be too high", done, first, now, t0))
+	}
+	// Half of the late phase is long enough for few-shot classes to move, if they ever will.
+	if half := (s.Epochs - t0 + 1) / 2; late == half && t0 > 0 && half > 1 {
+		few := func(e Epoch) *float64 { return cmp.Or(e.Val, &e.Train).Few } // held out, where there is such a set
+		before, now := few(history[t0-1]), few(history[done-1])
+		if before != nil && now != nil && *now < 0.5 && *now <= *before+0.005 {
+			found = append(found, fmt.Sprintf("epoch %d: few-shot accuracy stays at %.1f %% since the switch at epoch "+
+				"%d: κ may not be estimable for classes this small; try another estimator or more shrinkage",
+				done, 100**now, t0))
+		}
+	}
+	return found
 }

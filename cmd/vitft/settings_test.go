@@ -171,11 +171,12 @@ func TestSettingsAreDocumented(t *testing.T) {
 // settingsTable is docs/settings.md.
 func settingsTable(a *app, root *cobra.Command) string {
 	var b strings.Builder
-	b.WriteString("# Settings\n\nEvery flag is also a key of a YAML file for `--config` and, as `VITFT_…` in " +
-		"capitals with underscores, an environment variable. A flag wins over the environment, the environment over " +
-		"the file, the file over the default. A value is taken exactly as it is written or refused by its key. A file " +
-		"may hold the keys of any command; one that belongs to none is refused. This page is written by " +
-		"`go test ./cmd/vitft -run Documented -update`.\n")
+	b.WriteString("# Settings\n\n" +
+		"Every flag is also a key of a YAML file for `--config` and, as `VITFT_…` in capitals with underscores, " +
+		"an environment variable. A flag wins over the environment, the environment over the file, the file over " +
+		"the default. A value is taken exactly as it is written or refused by its key. A file may hold the keys " +
+		"of any command; one that belongs to none is refused. This page is written by `go test ./cmd/vitft -run " +
+		"Documented -update`.\n")
 	seen := map[string]bool{}
 	for _, c := range append([]*cobra.Command{root}, root.Commands()...) {
 		fields := a.fields[c]

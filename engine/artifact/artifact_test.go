@@ -10,15 +10,35 @@ import (
 	"github.com/vitft/vitft/engine/artifact"
 	"github.com/vitft/vitft/engine/fault"
 	"github.com/vitft/vitft/internal/testkit"
-	"github.com/vitft/vitft/internal/testkit/trained"
+	"github.com/vitft/vitft/models"
 	"github.com/vitft/vitft/onnx/graph"
 	"github.com/vitft/vitft/onnx/vision"
+	"github.com/vitft/vitft/vit"
 )
+
+// embedded is the embedded backbone, cut off at its feature, and its preprocessing.
+func embedded() (*graph.Model, vit.Preprocess, error) {
+	known := models.Default()
+	p, err := vit.ParsePreprocess(known.Preprocess)
+	if err != nil {
+		return nil, p, err
+	}
+	text, err := known.Bytes()
+	if err != nil {
+		return nil, p, err
+	}
+	m, err := graph.Parse(text)
+	if err != nil {
+		return nil, p, err
+	}
+	cut, _, err := vision.Backbone(m, vision.FeatureChoice{Width: p.Width, Height: p.Height})
+	return cut, p, err
+}
 
 // parts are those of a classifier whose weights are counted up.
 func parts(t testing.TB, views int, labels ...string) artifact.Parts {
 	t.Helper()
-	cut, p, err := trained.Backbone()
+	cut, p, err := embedded()
 	if err != nil {
 		t.Fatal(err)
 	}

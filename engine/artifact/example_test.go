@@ -5,7 +5,6 @@ import (
 	"log"
 
 	"github.com/vitft/vitft/engine/artifact"
-	"github.com/vitft/vitft/internal/testkit/trained"
 	"github.com/vitft/vitft/onnx/graph"
 	"github.com/vitft/vitft/onnx/vision"
 	"github.com/vitft/vitft/vit"
@@ -13,7 +12,7 @@ import (
 
 // A backbone and the weights of a head become one file.
 func ExampleBuild() {
-	backbone, preprocess, err := trained.Backbone() // a cut graph.Model and a vit.Preprocess
+	backbone, preprocess, err := embedded() // a cut graph.Model and a vit.Preprocess
 	if err != nil {
 		log.Fatal(err)
 	}

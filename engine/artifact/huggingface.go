@@ -1,9 +1,9 @@
 package artifact
 
 import (
-	"bytes"
 	"encoding/json"
-	"strconv"
+	"fmt"
+	"strings"
 
 	"github.com/vitft/vitft/vit"
 )
@@ -21,7 +21,7 @@ type File struct {
 // A centre crop lies one pixel further left or up there where half of an odd rest rounds to an odd number; see package
 // vit.
 func HuggingFace(labels []string, p vit.Preprocess, dim int) ([]File, error) {
-	names, err := labelMaps(labels)
+	id2label, label2id, err := labelMaps(labels)
 	if err != nil {
 		return nil, err
 	}
@@ -36,40 +36,31 @@ func HuggingFace(labels []string, p vit.Preprocess, dim int) ([]File, error) {
 		Label2ID      json.RawMessage `json:"label2id"`
 	}{
 		[]string{"ViTForImageClassification"}, "vit", "single_label_classification",
-		max(p.Width, p.Height), 3, dim, names[0], names[1],
+		max(p.Width, p.Height), 3, dim, id2label, label2id,
 	}
 	files := []File{{Name: "config.json"}, {Name: "preprocessor_config.json"}}
 	for i, v := range []any{config, newProcessor(p)} {
-		if files[i].Content, err = indented(v); err != nil {
+		text, err := json.MarshalIndent(v, "", "  ")
+		if err != nil {
 			return nil, err
 		}
+		files[i].Content = append(text, '\n')
 	}
 	return files, nil
 }
 
-// labelMaps are id2label and label2id in the order of the ids, which a Go map would not keep.
-func labelMaps(labels []string) (maps [2]json.RawMessage, err error) {
-	var text [2]bytes.Buffer
+// labelMaps are the objects id2label and label2id in the order of the ids, which a Go map would not keep.
+func labelMaps(labels []string) (id2label, label2id json.RawMessage, err error) {
+	there, back := make([]string, len(labels)), make([]string, len(labels))
 	for i, label := range labels {
 		name, err := json.Marshal(label)
 		if err != nil {
-			return maps, err
+			return nil, nil, err
 		}
-		separator := byte(',')
-		if i == 0 {
-			separator = '{'
-		}
-		id := strconv.Itoa(i)
-		for k, pair := range [2][2]string{{`"` + id + `"`, string(name)}, {string(name), id}} {
-			text[k].WriteByte(separator)
-			text[k].WriteString(pair[0] + ":" + pair[1])
-		}
+		there[i], back[i] = fmt.Sprintf(`"%d":%s`, i, name), fmt.Sprintf(`%s:%d`, name, i)
 	}
-	for k := range maps {
-		text[k].WriteByte('}')
-		maps[k] = text[k].Bytes()
-	}
-	return maps, nil
+	object := func(members []string) json.RawMessage { return []byte("{" + strings.Join(members, ",") + "}") }
+	return object(there), object(back), nil
 }
 
 // processor is the content of preprocessor_config.json.
@@ -116,12 +107,3 @@ func newProcessor(p vit.Preprocess) processor {
 }
 
 var pillowNumber = map[string]int{"nearest": 0, "lanczos": 1, "bilinear": 2, "bicubic": 3, "box": 4, "hamming": 5}
-
-func indented(v any) ([]byte, error) {
-	var b bytes.Buffer
-	e := json.NewEncoder(&b)
-	e.SetEscapeHTML(false)
-	e.SetIndent("", "  ")
-	err := e.Encode(v)
-	return b.Bytes(), err
-}

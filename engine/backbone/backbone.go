@@ -28,6 +28,7 @@ import (
 	"github.com/vitft/vitft/engine/event"
 	"github.com/vitft/vitft/engine/fault"
 	"github.com/vitft/vitft/engine/feature/store"
+	"github.com/vitft/vitft/engine/setting"
 	"github.com/vitft/vitft/onnx"
 	"github.com/vitft/vitft/onnx/graph"
 	"github.com/vitft/vitft/onnx/vision"
@@ -49,7 +50,7 @@ type Backbone struct {
 
 // Open finds a backbone, loads the runtime library and makes the backbone ready to run.
 func Open(o Options, d device.Options, ev event.Events) (*Backbone, error) {
-	if err := errors.Join(complete(o.Fields()), complete(d.Fields())); err != nil {
+	if err := errors.Join(setting.Complete(o.Fields()), setting.Complete(d.Fields())); err != nil {
 		return nil, err
 	}
 	model, sum, err := read(o.Name)
@@ -60,15 +61,14 @@ func Open(o Options, d device.Options, ev event.Events) (*Backbone, error) {
 	if err != nil {
 		return nil, err
 	}
-	choice := featureChoice(o.Feature)
-	choice.Width, choice.Height = pre.Width, pre.Height
-	cut, inspection, err := vision.Backbone(model, choice)
+	cut, inspection, err := vision.Backbone(model, o.choice(pre))
 	if err != nil {
 		return nil, fmt.Errorf("backbone %s: %w", o.Name, withSizes(err, source, pre, inspection.Image))
 	}
 	b := &Backbone{Name: o.Name, SHA256: sum, Model: cut, Inspection: inspection, Preprocess: pre.Resolved(), device: d}
-	ev.Info("backbone", "file", o.Name, "feature", inspection.Feature.Tensor, "pooling", inspection.Feature.Pooling,
-		"dim", inspection.Feature.Dim, "why", strings.Join(inspection.Reasons, "; "))
+	f := inspection.Feature
+	ev.Info("backbone", "file", o.Name, "feature", f.Tensor, "pooling", f.Pooling, "dim", f.Dim,
+		"why", strings.Join(inspection.Reasons, "; "))
 	note := ev.Info
 	if strings.HasPrefix(source, guessed) {
 		note = ev.Warn
@@ -76,7 +76,6 @@ func Open(o Options, d device.Options, ev event.Events) (*Backbone, error) {
 	note("preprocessing", "from", source, "resize", b.Preprocess.Resize,
 		"size", fmt.Sprintf("%d×%d", pre.Width, pre.Height), "interpolation", b.Preprocess.Interpolation,
 		"mean", b.Preprocess.Mean, "std", b.Preprocess.Std)
-	f := inspection.Feature
 	b.key = store.Key{
 		Backbone: sum, Preprocess: b.Preprocess.Key(), Precision: inspection.Image.Type,
 		Feature: fmt.Sprintf("%s/%s", f.Tensor, f.Pooling),
@@ -84,10 +83,7 @@ func Open(o Options, d device.Options, ev event.Events) (*Backbone, error) {
 	if f.Prefix > 1 && f.Pooling != vision.PoolCLS { // a mean that leaves out registers
 		b.key.Feature += fmt.Sprintf(" after %d tokens", f.Prefix)
 	}
-	if err := b.start(ev); err != nil {
-		return nil, err
-	}
-	return b, nil
+	return b.start(ev)
 }
 
 // Exported is what a run has recorded about the model.onnx that it exported.
@@ -100,7 +96,7 @@ type Exported struct {
 // OpenModel makes the front part of an exported model ready to run, up to the embedding of one view. Its nodes are
 // those of the original backbone, whose features these are.
 func OpenModel(path string, x Exported, d device.Options, ev event.Events) (*Backbone, error) {
-	if err := complete(d.Fields()); err != nil {
+	if err := setting.Complete(d.Fields()); err != nil {
 		return nil, err
 	}
 	model, err := graph.Read(path)
@@ -108,11 +104,9 @@ func OpenModel(path string, x Exported, d device.Options, ev event.Events) (*Bac
 		return nil, err
 	}
 	if x.SHA256 != "" {
-		sum, err := model.Hash()
-		if err != nil {
+		if sum, err := model.Hash(); err != nil {
 			return nil, err
-		}
-		if sum != x.SHA256 {
+		} else if sum != x.SHA256 {
 			return nil, fault.Data.Errorf("%s is not the file that its run has written: "+
 				"its SHA-256 is %s, not %s; copy it anew or run again", path, sum, x.SHA256)
 		}
@@ -124,10 +118,7 @@ func OpenModel(path string, x Exported, d device.Options, ev event.Events) (*Bac
 	}
 	b := &Backbone{Name: path, SHA256: x.Key.Backbone, Model: cut, Inspection: inspection, Preprocess: x.Preprocess,
 		device: d, key: x.Key}
-	if err := b.start(ev); err != nil {
-		return nil, err
-	}
-	return b, nil
+	return b.start(ev)
 }
 
 // Key is what the features of the plain view depend on.
@@ -147,33 +138,37 @@ func (b *Backbone) View(v vision.View) (*onnx.Session, error) {
 	if err != nil {
 		return nil, err
 	}
-	return onnx.NewSession(text, b.options(""))
+	return onnx.NewSession(text, b.beside().Session(""))
 }
 
 // Close ends the session.
 func (b *Backbone) Close() error { return b.Session.Close() }
 
 // start loads the runtime and opens the session.
-func (b *Backbone) start(ev event.Events) error {
+func (b *Backbone) start(ev event.Events) (_ *Backbone, err error) {
 	if err := b.device.Load(ev); err != nil {
-		return err
+		return nil, err
 	}
-	text, err := b.Model.Bytes()
-	if err != nil {
-		return err
-	}
-	if b.Session, err = onnx.NewEncoder(text, b.device.Session(b.Model.Dir())); err != nil {
-		return fmt.Errorf("backbone %s: %w", b.Name, err)
+	if b.Session, err = encoder(b.Model, b.device); err != nil {
+		return nil, fmt.Errorf("backbone %s: %w", b.Name, err)
 	}
 	if err := b.freeBatch(ev); err != nil {
-		return errors.Join(err, b.Close())
+		return nil, errors.Join(err, b.Close())
 	}
+	provider := []any{"runs on", b.Session.Provider()}
 	if note := b.Session.Note(); note != "" {
-		ev.Info("provider", "runs on", b.Session.Provider(), "why", note)
-	} else {
-		ev.Info("provider", "runs on", b.Session.Provider())
+		provider = append(provider, "why", note)
 	}
-	return nil
+	ev.Info("provider", provider...)
+	return b, nil
+}
+
+func encoder(m *graph.Model, d device.Options) (*onnx.Encoder, error) {
+	text, err := m.Bytes()
+	if err != nil {
+		return nil, err
+	}
+	return onnx.NewEncoder(text, d.Session(m.Dir()))
 }
 
 // freeBatch lets a model with a fixed batch take any number of images, if its nodes turn out to give the same features
@@ -183,19 +178,15 @@ func (b *Backbone) freeBatch(ev event.Events) error {
 	if batch < 1 {
 		return nil
 	}
-	images := 2
-	if batch == images {
-		images++
-	}
 	free, err := vision.FreeBatch(b.Model)
 	if err != nil {
 		return err
 	}
-	text, err := free.Bytes()
-	if err != nil {
-		return err
+	images := 2
+	if batch == images {
+		images++
 	}
-	session, err := onnx.NewEncoder(text, b.options(free.Dir()))
+	session, err := encoder(free, b.beside())
 	if err == nil {
 		if err = agree(b.Session, session, images, 3*b.Preprocess.Width*b.Preprocess.Height); err == nil {
 			b.Model, session, b.Session = free, b.Session, session
@@ -208,11 +199,11 @@ func (b *Backbone) freeBatch(ev event.Events) error {
 	return nil
 }
 
-// options are those of another session beside the first, where that runs.
-func (b *Backbone) options(dir string) onnx.SessionOptions {
-	o := b.device
-	o.Provider = b.Session.Provider()
-	return o.Session(dir)
+// beside are the options of another session beside the first, where that runs.
+func (b *Backbone) beside() device.Options {
+	d := b.device
+	d.Provider = b.Session.Provider()
+	return d
 }
 
 // agree says where two models differ on n images of the given size.

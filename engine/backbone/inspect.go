@@ -1,6 +1,7 @@
 package backbone
 
 import (
+	"github.com/vitft/vitft/engine/setting"
 	"github.com/vitft/vitft/onnx/vision"
 	"github.com/vitft/vitft/vit"
 )
@@ -16,7 +17,7 @@ type Report struct {
 // Inspect says what Open would do with a backbone, without running it. When the backbone cannot serve, the report is
 // filled as far as possible and the error says why.
 func Inspect(o Options) (*Report, error) {
-	if err := complete(o.Fields()); err != nil {
+	if err := setting.Complete(o.Fields()); err != nil {
 		return nil, err
 	}
 	model, sum, err := read(o.Name)
@@ -29,11 +30,8 @@ func Inspect(o Options) (*Report, error) {
 		pre = pre.Resolved()
 		r.Preprocess, r.PreprocessFrom = &pre, from
 	}
-	choice := featureChoice(o.Feature)
-	choice.Width, choice.Height = pre.Width, pre.Height
 	var unfit error
-	r.Inspection, unfit = vision.Inspect(model, choice)
-	if unfit != nil {
+	if r.Inspection, unfit = vision.Inspect(model, o.choice(pre)); unfit != nil {
 		return r, withSizes(unfit, from, pre, r.Image)
 	}
 	return r, err

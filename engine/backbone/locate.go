@@ -16,13 +16,12 @@ import (
 func locate(backbone string) (models.Pulled, error) {
 	if isName(backbone) {
 		p, err := new(models.Hub).Find(backbone)
-		switch {
-		case errors.Is(err, models.ErrSetting):
-			return p, fault.Config.Errorf("backbone: %w", err)
-		case err != nil:
-			return p, fault.Data.Errorf("backbone: %w", err)
+		if errors.Is(err, models.ErrSetting) {
+			err = fault.Config.Errorf("backbone: %w", err)
+		} else if err != nil {
+			err = fault.Data.Errorf("backbone: %w", err)
 		}
-		return p, nil
+		return p, err
 	}
 	info, err := os.Stat(backbone)
 	if errors.Is(err, fs.ErrNotExist) {

@@ -7,6 +7,7 @@ import (
 	"github.com/vitft/vitft/engine/setting"
 	"github.com/vitft/vitft/models"
 	"github.com/vitft/vitft/onnx/vision"
+	"github.com/vitft/vitft/vit"
 )
 
 // Options say which backbone, and which of its features. The zero value is the embedded one.
@@ -37,21 +38,12 @@ func (o *Options) Fields() []setting.Field {
 	}
 }
 
-// complete fills in what is not set, and checks.
-func complete(fields []setting.Field) error {
-	setting.Fill(fields)
-	return setting.Check(fields)
-}
-
-// featureChoice reads --feature: a pooling, a tensor's name, or TENSOR:POOLING.
-func featureChoice(feature string) vision.FeatureChoice {
-	if p, err := vision.ParsePooling(feature); err == nil {
-		return vision.FeatureChoice{Pooling: p}
+// choice reads --feature, a pooling, a tensor's name, or TENSOR:POOLING, for images of the size that is prepared.
+func (o Options) choice(pre vit.Preprocess) vision.FeatureChoice {
+	c := vision.FeatureChoice{Tensor: o.Feature, Width: pre.Width, Height: pre.Height}
+	at := strings.LastIndexByte(o.Feature, ':')
+	if p, err := vision.ParsePooling(o.Feature[at+1:]); err == nil {
+		c.Tensor, c.Pooling = o.Feature[:max(0, at)], p
 	}
-	if i := strings.LastIndexByte(feature, ':'); i >= 0 {
-		if p, err := vision.ParsePooling(feature[i+1:]); err == nil {
-			return vision.FeatureChoice{Tensor: feature[:i], Pooling: p}
-		}
-	}
-	return vision.FeatureChoice{Tensor: feature}
+	return c
 }

@@ -1,6 +1,7 @@
 package backbone
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"os"
@@ -15,9 +16,6 @@ import (
 
 // PreprocessKey is the metadata under which a model carries its preprocessing.
 const PreprocessKey = "vitft.preprocess"
-
-// fallbackSize is the image size of a model that takes any and names none.
-const fallbackSize = 224
 
 // guessed is the source of a preprocessing that nothing confirms.
 const guessed = "a guess: the model says nothing; give --preprocess if it was trained otherwise"
@@ -52,11 +50,7 @@ func knownPreprocess(o Options, m *graph.Model, sum string) (vit.Preprocess, str
 	if err != nil {
 		return vit.Preprocess{}, "", err
 	}
-	if at.Config != "" {
-		p, err := readPreprocess(at.Config)
-		return p, at.Config, err
-	}
-	if path := otherConfig(at.Path); path != "" {
+	if path := cmp.Or(at.Config, otherConfig(at.Path)); path != "" {
 		p, err := readPreprocess(path)
 		return p, path, err
 	}
@@ -64,10 +58,10 @@ func knownPreprocess(o Options, m *graph.Model, sum string) (vit.Preprocess, str
 		p, err := vit.ParsePreprocess(b.Preprocess)
 		return p, fmt.Sprintf("the registry's %s (%s)", b.Name, how), err
 	}
-	in, _ := vision.Inspect(m, featureChoice(o.Feature)) // what is wrong with it is said later
+	in, _ := vision.Inspect(m, o.choice(vit.Preprocess{})) // what is wrong with it is said later
 	width, height := int(in.Image.Width), int(in.Image.Height)
 	if width <= 0 || height <= 0 {
-		width, height = fallbackSize, fallbackSize
+		width, height = 224, 224 // it takes any and names none
 	}
 	p := vit.DefaultPreprocess(width, height)
 	if in.Image.Type == "uint8" { // bytes: the model normalises
@@ -80,20 +74,14 @@ func knownPreprocess(o Options, m *graph.Model, sum string) (vit.Preprocess, str
 // transformers 5 writes it into processor_config.json for models of images and text, timm (and transformers for timm's
 // models) into config.json. It returns "" if neither has it.
 func otherConfig(model string) string {
-	if model == "" {
+	if model == "" { // embedded
 		return ""
 	}
 	for _, name := range []string{"processor_config.json", "config.json"} {
 		path := filepath.Join(filepath.Dir(model), name)
-		text, err := os.ReadFile(path)
-		if err != nil {
-			continue
-		}
-		var has struct {
-			ImageProcessor json.RawMessage `json:"image_processor"`
-			PretrainedCfg  json.RawMessage `json:"pretrained_cfg"`
-		}
-		if json.Unmarshal(text, &has) == nil && (has.ImageProcessor != nil || has.PretrainedCfg != nil) {
+		text, _ := os.ReadFile(path)
+		var has map[string]json.RawMessage
+		if json.Unmarshal(text, &has) == nil && (has["image_processor"] != nil || has["pretrained_cfg"] != nil) {
 			return path
 		}
 	}
@@ -107,13 +95,12 @@ func readPreprocess(path string) (vit.Preprocess, error) {
 		return vit.Preprocess{}, fault.Data.Errorf("preprocess: %w", err)
 	}
 	p, ours := vit.ParsePreprocess(text)
-	if ours == nil {
-		return p, nil
-	}
-	p, theirs := vit.ParseHF(text)
-	if theirs != nil {
-		return p, fault.Data.Errorf("preprocess: %s is neither ours (%w) nor a Hugging Face image processor (%w)",
-			path, ours, theirs)
+	if ours != nil {
+		var theirs error
+		if p, theirs = vit.ParseHF(text); theirs != nil {
+			return p, fault.Data.Errorf("preprocess: %s is neither ours (%w) nor a Hugging Face image processor (%w)",
+				path, ours, theirs)
+		}
 	}
 	return p, nil
 }

@@ -26,7 +26,7 @@ const together = 64
 func (c *Classifier) Agreement(ctx context.Context, n int, image func(i int) (name string, encoded []byte, err error),
 	labels []int, probabilities []float32) (Agreement, error) {
 	a := Agreement{Images: n}
-	classes := len(c.labels)
+	classes := len(c.says.Labels)
 	for at := 0; at < n; at += together {
 		var names []string
 		var encoded [][]byte
@@ -61,9 +61,10 @@ func (a *Agreement) add(name string, label int, probabilities []float32, p Predi
 	for k, v := range probabilities {
 		worst = max(worst, math.Abs(float64(v-p.Probabilities[k])))
 	}
-	if worst > a.Largest {
-		a.Largest, a.from = worst, name
+	if worst > a.Largest || math.IsNaN(worst) {
+		a.from = name
 	}
+	a.Largest = max(a.Largest, worst) // NaN stays
 	a.Mean += worst / float64(a.Images)
 }
 
@@ -73,7 +74,8 @@ func (a Agreement) Within(margin, difference float64) error {
 	switch {
 	case a.Same < a.Images && a.Margin >= margin:
 		return fault.Data.Errorf("%d of %d images get another label than from the run, and not for a tie: "+
-			"it was surer of its own by %.4f, %g is allowed, of %s", a.Images-a.Same, a.Images, a.Margin, margin, a.marginOf)
+			"it was surer of its own by %.4f, %g is allowed, of %s",
+			a.Images-a.Same, a.Images, a.Margin, margin, a.marginOf)
 	case !(a.Largest <= difference):
 		return fault.Data.Errorf("a probability is off by %.2g, more than %g, on %s", a.Largest, difference, a.from)
 	}

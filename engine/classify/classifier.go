@@ -21,7 +21,6 @@ package classify
 import (
 	"context"
 	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"image"
@@ -50,12 +49,11 @@ var ErrClosed = errors.New("the classifier is closed")
 //
 // A call whose context ends returns at once and does not disturb the others.
 type Classifier struct {
-	model      *onnx.ImageModel
-	preprocess vit.Preprocess
-	labels     []string
-	info       ModelInfo
-	maxPixels  int
-	queue      *queue
+	model     *onnx.ImageModel
+	says      artifact.Description // what the model says of itself
+	info      ModelInfo
+	maxPixels int
+	queue     *queue
 
 	mu     sync.RWMutex // held to change closed
 	closed bool
@@ -69,9 +67,8 @@ func Open(path string, o Options) (*Classifier, error) {
 	file, card := path, ""
 	if stat, err := os.Stat(path); err == nil && stat.IsDir() {
 		file = filepath.Join(path, artifact.ModelFile)
-		if text, err := os.ReadFile(filepath.Join(path, artifact.CardFile)); err == nil {
-			card = string(text)
-		}
+		text, _ := os.ReadFile(filepath.Join(path, artifact.CardFile)) // there may be none
+		card = string(text)
 	}
 	model, err := os.ReadFile(file)
 	switch {
@@ -103,7 +100,7 @@ func (c *Classifier) Classify(ctx context.Context, img image.Image) (Prediction,
 			err := fmt.Errorf("%d×%d pixels; the limit is %d in all", w, h, c.maxPixels)
 			return &vit.ImageError{Reason: vit.ReasonTooLarge, Err: err}
 		}
-		return c.preprocess.GoImage(img, pixels)
+		return c.says.Preprocess.GoImage(img, pixels)
 	})
 }
 
@@ -116,65 +113,40 @@ func (c *Classifier) ClassifyBytes(ctx context.Context, encoded []byte) (Predict
 // ClassifyBatch classifies several encoded images and returns as many results in their order. An error beside it says
 // that there are none: the context has ended, or the Classifier is closed.
 func (c *Classifier) ClassifyBatch(ctx context.Context, encoded [][]byte) ([]Classified, error) {
-	if err := c.begin(); err != nil {
-		return nil, err
-	}
-	defer c.calls.Done()
-	results, waiting := make([]Classified, len(encoded)), make([]*request, len(encoded))
-	err := par.For(ctx, len(encoded), 0, func(i int) {
-		waiting[i], results[i].Err = c.queue.submit(ctx, c.decode(encoded[i]))
-	})
-	if err != nil {
-		return nil, err
-	}
-	for i, r := range waiting {
-		if r != nil {
-			results[i].Prediction, results[i].Err = c.predicted(r.wait())
-		}
-	}
-	if err := ctx.Err(); err != nil {
-		return nil, err
-	}
-	return results, nil
+	return c.several(ctx, len(encoded), func(i int) preparation { return c.decode(encoded[i]) })
 }
 
 // ClassifyPixels runs the model on n images that are preprocessed already, [n,3,H,W], and returns n predictions.
 func (c *Classifier) ClassifyPixels(ctx context.Context, pixels []float32, n int) ([]Prediction, error) {
-	size := c.preprocess.Size()
+	size := c.says.Preprocess.Size()
 	if n < 0 || len(pixels) != n*size {
 		return nil, fault.Config.Errorf("%d pixel values for %d images of 3×%d×%d, which have %d",
-			len(pixels), n, c.preprocess.Height, c.preprocess.Width, max(n, 0)*size)
+			len(pixels), n, c.says.Preprocess.Height, c.says.Preprocess.Width, max(n, 0)*size)
 	}
-	if err := c.begin(); err != nil {
-		return nil, err
-	}
-	defer c.calls.Done()
-	waiting := make([]*request, n)
-	for i := range waiting {
-		var err error
-		waiting[i], err = c.queue.submit(ctx, func(dst []float32) error {
+	results, err := c.several(ctx, n, func(i int) preparation {
+		return func(dst []float32) error {
 			copy(dst, pixels[i*size:])
 			return nil
-		})
-		if err != nil {
-			return nil, err
 		}
+	})
+	if err != nil {
+		return nil, err
 	}
 	predictions := make([]Prediction, n)
-	for i, r := range waiting {
-		var err error
-		if predictions[i], err = c.predicted(r.wait()); err != nil {
-			return nil, err
+	for i, r := range results {
+		if r.Err != nil {
+			return nil, r.Err
 		}
+		predictions[i] = r.Prediction
 	}
 	return predictions, nil
 }
 
 // Labels are the class names in the order of the model's outputs.
-func (c *Classifier) Labels() []string { return slices.Clone(c.labels) }
+func (c *Classifier) Labels() []string { return slices.Clone(c.says.Labels) }
 
 // Preprocess is how images become the model's input.
-func (c *Classifier) Preprocess() vit.Preprocess { return c.preprocess }
+func (c *Classifier) Preprocess() vit.Preprocess { return c.says.Preprocess }
 
 // Info says what is run.
 func (c *Classifier) Info() ModelInfo { return c.info }
@@ -194,8 +166,7 @@ func (c *Classifier) Close() error {
 
 // load makes a Classifier of a model whose external weights, if it has any, lie in dir.
 func load(model []byte, dir string, o Options) (*Classifier, error) {
-	setting.Fill(o.Fields())
-	if err := setting.Check(o.Fields()); err != nil {
+	if err := setting.Complete(o.Fields()); err != nil {
 		return nil, err
 	}
 	sig, err := graph.ReadSignature(model)
@@ -213,9 +184,8 @@ func load(model []byte, dir string, o Options) (*Classifier, error) {
 	if err != nil {
 		return nil, err
 	}
-	sum := sha256.Sum256(model)
-	c := &Classifier{model: m, preprocess: d.Preprocess, labels: d.Labels, maxPixels: o.MaxPixels, info: ModelInfo{
-		Name: "model", SHA256: hex.EncodeToString(sum[:]), Metadata: sig.Metadata,
+	c := &Classifier{model: m, says: d, maxPixels: o.MaxPixels, info: ModelInfo{
+		Name: "model", SHA256: fmt.Sprintf("%x", sha256.Sum256(model)), Metadata: sig.Metadata,
 		Classes: len(d.Labels), Dim: d.Dim, Width: d.Preprocess.Width, Height: d.Preprocess.Height,
 		Provider: m.Provider(), Note: m.Note(), OneByOne: m.OneByOne(),
 	}}
@@ -227,11 +197,20 @@ func load(model []byte, dir string, o Options) (*Classifier, error) {
 	if c.info.OneByOne { // a batch would only make the first of it wait for the last
 		o.MaxBatch = 1
 	}
-	c.queue = newQueue(m, d.Preprocess.Size(), o)
+	c.queue = newQueue(m, d, o)
 	return c, nil
 }
 
-func (c *Classifier) one(ctx context.Context, prepare func(pixels []float32) error) (Prediction, error) {
+// preparation writes the pixels of an image, or says what is wrong with it.
+type preparation func(pixels []float32) error
+
+// decode prepares an encoded image.
+func (c *Classifier) decode(encoded []byte) preparation {
+	return func(pixels []float32) error { return c.says.Preprocess.BytesWithin(c.maxPixels, encoded, pixels) }
+}
+
+// one classifies an image, which is prepared in the caller's goroutine.
+func (c *Classifier) one(ctx context.Context, prepare preparation) (Prediction, error) {
 	if err := c.begin(); err != nil {
 		return Prediction{}, err
 	}
@@ -240,12 +219,29 @@ func (c *Classifier) one(ctx context.Context, prepare func(pixels []float32) err
 	if err != nil {
 		return Prediction{}, err
 	}
-	return c.predicted(r.wait())
+	return r.wait()
 }
 
-// decode is how an encoded image becomes pixels.
-func (c *Classifier) decode(encoded []byte) func(pixels []float32) error {
-	return func(pixels []float32) error { return c.preprocess.BytesWithin(c.maxPixels, encoded, pixels) }
+// several classifies n images, which are prepared in parallel.
+func (c *Classifier) several(ctx context.Context, n int, prepare func(i int) preparation) ([]Classified, error) {
+	if err := c.begin(); err != nil {
+		return nil, err
+	}
+	defer c.calls.Done()
+	results, waiting := make([]Classified, n), make([]*request, n)
+	err := par.For(ctx, n, 0, func(i int) { waiting[i], results[i].Err = c.queue.submit(ctx, prepare(i)) })
+	if err != nil {
+		return nil, err
+	}
+	for i, r := range waiting {
+		if r != nil {
+			results[i].Prediction, results[i].Err = r.wait()
+		}
+	}
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	return results, nil
 }
 
 // begin counts a call; the caller ends it with c.calls.Done.

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"io/fs"
 	"iter"
 	"os"
 	"path/filepath"
@@ -22,51 +23,44 @@ func (c *Classifier) ClassifyFiles(
 ) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	type file struct {
-		path  string
-		p     Prediction
-		err   error
-		ready chan struct{}
-	}
-	files := make(chan *file, 2*c.queue.batch+runtime.GOMAXPROCS(0)) // what is under way
+	files := make(chan chan func() error, 2*c.queue.batch+runtime.GOMAXPROCS(0)) // what is under way
 	go func() {
 		defer close(files)
 		for path, err := range paths {
-			f := &file{path: path, err: err, ready: make(chan struct{})}
+			ready := make(chan func() error, 1)
 			select {
-			case files <- f:
+			case files <- ready:
 			case <-ctx.Done():
 				return
 			}
 			go func() {
-				defer close(f.ready)
-				if f.err != nil {
-					return
-				}
 				var encoded []byte
-				if encoded, f.err = os.ReadFile(f.path); f.err == nil {
-					f.p, f.err = c.ClassifyBytes(ctx, encoded)
+				var p Prediction
+				if err == nil {
+					encoded, err = os.ReadFile(path)
 				}
+				if err == nil {
+					p, err = c.ClassifyBytes(ctx, encoded)
+				}
+				ready <- func() error { return done(path, p, err) }
 			}()
 		}
 	}()
 	for {
-		var f *file
-		var more bool
 		select { // paths may keep us waiting
-		case f, more = <-files:
+		case ready, more := <-files:
+			if !more {
+				return ctx.Err()
+			}
+			pass := <-ready
+			if err := ctx.Err(); err != nil {
+				return err
+			}
+			if err := pass(); err != nil {
+				return err
+			}
 		case <-ctx.Done():
 			return ctx.Err()
-		}
-		if !more {
-			return ctx.Err()
-		}
-		<-f.ready
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-		if err := done(f.path, f.p, f.err); err != nil {
-			return err
 		}
 	}
 }
@@ -96,34 +90,24 @@ func ImageFiles(paths []string, list io.Reader) iter.Seq2[string, error] {
 }
 
 func imagesAt(path string, yield func(string, error) bool) bool {
-	info, err := os.Stat(path)
-	if err != nil {
+	if info, err := os.Stat(path); err != nil || !info.IsDir() {
 		return yield(path, err)
 	}
-	if info.IsDir() {
-		return imagesIn(path, yield)
-	}
-	return yield(path, nil)
-}
-
-func imagesIn(dir string, yield func(string, error) bool) bool {
-	entries, err := os.ReadDir(dir) // sorted
-	if err != nil {
-		return yield(dir, err)
-	}
-	for _, e := range entries {
-		path, name := filepath.Join(dir, e.Name()), e.Name()
+	more := true
+	root := path + string(filepath.Separator) // also where path is a link
+	filepath.WalkDir(root, func(at string, e fs.DirEntry, err error) error {
 		switch {
-		case strings.HasPrefix(name, "."):
-		case e.IsDir():
-			if !imagesIn(path, yield) {
-				return false
-			}
-		case dataset.IsImage(name):
-			if !yield(path, nil) {
-				return false
-			}
+		case err != nil:
+			more = yield(filepath.Clean(at), err)
+		case at != root && strings.HasPrefix(e.Name(), ".") && e.IsDir():
+			return fs.SkipDir
+		case !e.IsDir() && !strings.HasPrefix(e.Name(), ".") && dataset.IsImage(e.Name()):
+			more = yield(at, nil)
 		}
-	}
-	return true
+		if !more {
+			return fs.SkipAll
+		}
+		return nil
+	})
+	return more
 }

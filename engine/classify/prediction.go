@@ -3,8 +3,6 @@ package classify
 import (
 	"cmp"
 	"slices"
-
-	"github.com/vitft/vitft/internal/vec"
 )
 
 // Prediction is what a model says of one image.
@@ -42,15 +40,4 @@ func (p Prediction) Top(k int) []Score {
 		top[i] = Score{p.labels[order[i]], p.Probabilities[order[i]]}
 	}
 	return top
-}
-
-func (c *Classifier) predicted(a answer, err error) (Prediction, error) {
-	if err != nil {
-		return Prediction{}, err
-	}
-	best := vec.Argmax(a.logits) // of the logits: probabilities that differ in the last bit may tie
-	return Prediction{
-		Label: c.labels[best], Class: best, Confidence: a.probabilities[best],
-		Probabilities: a.probabilities, Logits: a.logits, Embedding: a.embedding, labels: c.labels,
-	}, nil
 }

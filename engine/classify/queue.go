@@ -8,7 +8,9 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/vitft/vitft/engine/artifact"
 	"github.com/vitft/vitft/engine/fault"
+	"github.com/vitft/vitft/internal/vec"
 	"github.com/vitft/vitft/onnx"
 	"github.com/vitft/vitft/onnx/vision"
 )
@@ -19,10 +21,9 @@ import (
 type queue struct {
 	model    *onnx.ImageModel
 	size     int // of an image, in values
+	labels   []string
 	batch    int
 	delay    time.Duration
-	widths   []int  // of the outputs' rows
-	which    [3]int // of the outputs: probabilities, logits and embedding, or -1
 	onBatch  func(images int, took time.Duration)
 	requests chan *request
 
@@ -37,35 +38,18 @@ type request struct {
 	ctx    context.Context
 	pixels []float32
 	since  time.Time
-	done   chan answer
-}
-
-// answer holds what the model says of one image, or err.
-type answer struct {
-	probabilities, logits []float32 // [C]
-	embedding             []float32 // [D]; nil if the model does not give it
-	err                   error
+	done   chan Classified
 }
 
 var errNotFinite = fault.Data.Errorf("the model gives logits that are not finite for this image")
 
-func newQueue(model *onnx.ImageModel, size int, o Options) *queue {
+func newQueue(model *onnx.ImageModel, d artifact.Description, o Options) *queue {
 	buffers := 2*o.MaxBatch + runtime.GOMAXPROCS(0)
 	q := &queue{
-		model: model, size: size, batch: o.MaxBatch, delay: *o.MaxDelay, onBatch: o.OnBatch, which: [3]int{-1, -1, -1},
+		model: model, size: d.Preprocess.Size(), labels: d.Labels,
+		batch: o.MaxBatch, delay: *o.MaxDelay, onBatch: o.OnBatch,
 		requests: make(chan *request, buffers), buffers: make(chan []float32, buffers),
 		decoders: make(chan struct{}, runtime.GOMAXPROCS(0)), ended: make(chan struct{}),
-	}
-	for i, v := range model.Outputs() {
-		q.widths = append(q.widths, int(v.Shape[1]))
-		switch v.Name {
-		case vision.Probabilities:
-			q.which[0] = i
-		case vision.Logits:
-			q.which[1] = i
-		case vision.Embedding:
-			q.which[2] = i
-		}
 	}
 	for range buffers {
 		q.buffers <- nil
@@ -81,7 +65,7 @@ func (q *queue) close() {
 }
 
 // submit prepares an image and queues it.
-func (q *queue) submit(ctx context.Context, prepare func(pixels []float32) error) (_ *request, err error) {
+func (q *queue) submit(ctx context.Context, prepare preparation) (*request, error) {
 	q.preparing.Add(1)
 	defer q.preparing.Add(-1) // after it is queued, so that it is never overlooked
 	var pixels []float32
@@ -96,38 +80,34 @@ func (q *queue) submit(ctx context.Context, prepare func(pixels []float32) error
 			q.buffers <- pixels
 		}
 	}()
+	select {
+	case q.decoders <- struct{}{}:
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	defer func() { <-q.decoders }()
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
 	if pixels == nil {
 		pixels = make([]float32, q.size)
 	}
-	if err := q.prepare(ctx, prepare, pixels); err != nil {
+	if err := prepare(pixels); err != nil {
 		return nil, err
 	}
-	r := &request{ctx: ctx, pixels: pixels, since: time.Now(), done: make(chan answer, 1)}
+	r := &request{ctx: ctx, pixels: pixels, since: time.Now(), done: make(chan Classified, 1)}
 	queued = true
 	q.requests <- r // has room for all buffers
 	return r, nil
 }
 
-func (q *queue) prepare(ctx context.Context, prepare func(pixels []float32) error, pixels []float32) error {
-	select {
-	case q.decoders <- struct{}{}:
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-	defer func() { <-q.decoders }()
-	if err := ctx.Err(); err != nil {
-		return err
-	}
-	return prepare(pixels)
-}
-
 // wait returns the answer, or the context's error as soon as it ends.
-func (r *request) wait() (answer, error) {
+func (r *request) wait() (Prediction, error) {
 	select {
-	case a := <-r.done:
-		return a, a.err
+	case c := <-r.done:
+		return c.Prediction, c.Err
 	case <-r.ctx.Done():
-		return answer{}, r.ctx.Err()
+		return Prediction{}, r.ctx.Err()
 	}
 }
 
@@ -135,15 +115,16 @@ func (r *request) wait() (answer, error) {
 func (q *queue) run() {
 	defer close(q.ended)
 	pixels := make([]float32, q.batch*q.size)
-	outputs := make([][]float32, len(q.widths))
-	for i, w := range q.widths {
-		outputs[i] = make([]float32, q.batch*w)
+	var outputs [][]float32
+	for _, v := range q.model.Outputs() {
+		outputs = append(outputs, make([]float32, q.batch*int(v.Shape[1])))
 	}
 	batch := make([]*request, 0, q.batch)
 	for first := range q.requests {
 		batch = q.gather(append(batch[:0], first))
-		batch = q.take(batch, pixels)
-		q.answer(batch, pixels, outputs)
+		if batch = q.take(batch, pixels); len(batch) > 0 {
+			q.answer(batch, pixels, outputs)
+		}
 	}
 }
 
@@ -151,31 +132,27 @@ func (q *queue) run() {
 func (q *queue) gather(batch []*request) []*request {
 	var timeout <-chan time.Time
 	for len(batch) < q.batch {
+		var r *request
+		var open bool
 		select {
-		case r, ok := <-q.requests:
-			if !ok {
-				return batch
-			}
-			batch = append(batch, r)
-			continue
+		case r, open = <-q.requests:
 		default:
-		}
-		left := q.delay - time.Since(batch[0].since)
-		if left <= 0 || q.preparing.Load() == 0 {
-			return batch
-		}
-		if timeout == nil {
-			timeout = time.After(left)
-		}
-		select {
-		case r, ok := <-q.requests:
-			if !ok {
+			left := q.delay - time.Since(batch[0].since)
+			if left <= 0 || q.preparing.Load() == 0 {
 				return batch
 			}
-			batch = append(batch, r)
-		case <-timeout:
+			if timeout == nil {
+				timeout = time.After(left)
+			}
+			select {
+			case r, open = <-q.requests:
+			case <-timeout:
+			}
+		}
+		if !open { // closed, or its time is up
 			return batch
 		}
+		batch = append(batch, r)
 	}
 	return batch
 }
@@ -195,32 +172,34 @@ func (q *queue) take(batch []*request, pixels []float32) []*request {
 }
 
 func (q *queue) answer(batch []*request, pixels []float32, outputs [][]float32) {
-	if len(batch) == 0 {
-		return
-	}
 	// A batch is run to its end, whoever gives up meanwhile: it belongs to all.
 	begin := time.Now()
 	err := q.model.Run(context.Background(), pixels, len(batch), outputs...)
 	if q.onBatch != nil {
 		q.onBatch(len(batch), time.Since(begin))
 	}
+	outs := q.model.Outputs()
 	for i, r := range batch {
-		a := answer{err: err}
-		if err == nil {
-			row := func(k int) []float32 {
-				at := q.which[k]
-				if at < 0 {
-					return nil
-				}
-				w := q.widths[at]
-				return slices.Clone(outputs[at][i*w : (i+1)*w])
-			}
-			a.probabilities, a.logits, a.embedding = row(0), row(1), row(2)
-			if slices.ContainsFunc(a.logits, notFinite) {
-				a = answer{err: errNotFinite}
-			}
+		if err != nil {
+			r.done <- Classified{Err: err}
+			continue
 		}
-		r.done <- a
+		rows := map[string][]float32{}
+		for k, v := range outs {
+			w := int(v.Shape[1])
+			rows[v.Name] = slices.Clone(outputs[k][i*w : (i+1)*w])
+		}
+		p := Prediction{
+			Probabilities: rows[vision.Probabilities], Logits: rows[vision.Logits], Embedding: rows[vision.Embedding],
+			labels: q.labels,
+		}
+		if slices.ContainsFunc(p.Logits, notFinite) {
+			r.done <- Classified{Err: errNotFinite}
+			continue
+		}
+		p.Class = vec.Argmax(p.Logits) // of the logits: probabilities that differ in the last bit may tie
+		p.Label, p.Confidence = q.labels[p.Class], p.Probabilities[p.Class]
+		r.done <- Classified{Prediction: p}
 	}
 }
 

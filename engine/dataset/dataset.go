@@ -125,7 +125,7 @@ type Item struct {
 	Path  string // of the file; FILE#INDEX for an image in an IDX file
 	Class int    // index into Classes
 
-	idx   *idxImages // nil: Path is a file
+	idx   *idxData // nil: Path is a file
 	index int
 }
 
@@ -149,21 +149,22 @@ const largestFile = 2 << 30
 // stat refuses what cannot be an image: a pipe, which might never end, or a huge file.
 func (it Item) stat() (fs.FileInfo, error) {
 	if it.idx != nil {
-		return it.idx.file, nil
+		return it.idx.info, nil
 	}
 	info, err := os.Stat(it.Path)
 	switch {
 	case err != nil:
 		return nil, err
 	case info.IsDir():
-		return nil, &fs.PathError{Op: "read", Path: it.Path, Err: errors.New("is a folder")}
+		err = errors.New("is a folder")
 	case !info.Mode().IsRegular():
-		return nil, &fs.PathError{Op: "read", Path: it.Path, Err: errors.New("is no regular file")}
+		err = errors.New("is no regular file")
 	case info.Size() > largestFile:
-		return nil, &fs.PathError{Op: "read", Path: it.Path,
-			Err: fmt.Errorf("is no image: it has more than %d GB", largestFile>>30)}
+		err = fmt.Errorf("is no image: it has more than %d GB", largestFile>>30)
+	default:
+		return info, nil
 	}
-	return info, nil
+	return nil, &fs.PathError{Op: "read", Path: it.Path, Err: err}
 }
 
 // Options are the settings of Open.
@@ -175,11 +176,12 @@ type Options struct {
 
 // Open reads the list of a source's images, not the images.
 func Open(source string, o Options) (*Dataset, []Finding, error) {
-	r, err := read(source, o.Classes == nil)
+	r := &reading{source: source}
+	d, err := r.dataset(o.Classes)
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, in(source, err)
 	}
-	return r.dataset(source, o.Classes)
+	return d, r.findings, nil
 }
 
 // Counts is the number of items of each class.
@@ -215,7 +217,6 @@ func (d *Dataset) Select(indices []int) *Dataset {
 	return &Dataset{Name: d.Name, Classes: d.Classes, Items: items}
 }
 
-// byClass is the indices of each class's items.
 func (d *Dataset) byClass() [][]int {
 	out := make([][]int, len(d.Classes))
 	for i, it := range d.Items {

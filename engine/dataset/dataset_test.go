@@ -1,10 +1,8 @@
 package dataset
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -256,23 +254,19 @@ func FuzzCSV(f *testing.F) {
 	for _, s := range []string{"path,label\na,b\n", "\ufefflabel,path,x\r\n\"a\",\"b\nc\",\n", "path\n", "\"", ",,\n"} {
 		f.Add([]byte(s))
 	}
-	f.Fuzz(func(t *testing.T, data []byte) { fuzzManifest(t, data, parseCSV) })
+	f.Fuzz(func(t *testing.T, data []byte) { fuzzManifest(t, "m.csv", data) })
 }
 
 func FuzzJSONL(f *testing.F) {
 	for _, s := range []string{`{"path":"a","label":"b"}`, "{\"path\":\"a\",\"label\":1}\n\n{}", "[]", "null", "{"} {
 		f.Add([]byte(s))
 	}
-	f.Fuzz(func(t *testing.T, data []byte) { fuzzManifest(t, data, parseJSONL) })
+	f.Fuzz(func(t *testing.T, data []byte) { fuzzManifest(t, "m.jsonl", data) })
 }
 
 // fuzzManifest reads any bytes as a manifest: an error, or a data set that holds together.
-func fuzzManifest(t *testing.T, data []byte, parse func(io.Reader) ([]sample, error)) {
-	samples, err := parse(skipBOM(bytes.NewReader(data)))
-	if err != nil {
-		return
-	}
-	d, _, err := (&reading{samples: samples}).dataset("m", nil)
+func fuzzManifest(t *testing.T, name string, data []byte) {
+	d, _, err := Open(put(t, t.TempDir(), name, data), Options{})
 	if err != nil {
 		if fault.Of(err) != fault.Data {
 			t.Fatalf("error %v is not one of data", err)

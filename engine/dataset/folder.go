@@ -20,50 +20,36 @@ func IsImage(name string) bool {
 }
 
 // readFolder reads a folder of class folders, or of IDX files.
-func readFolder(root string, training bool) (*reading, error) {
-	entries, err := os.ReadDir(root)
+func (r *reading) readFolder(training bool) error {
+	files, folders, err := list(r.source)
 	if err != nil {
-		return nil, &SourceError{Source: root, Err: err}
+		return err
 	}
-	f := folder{reading: &reading{classes: []string{}}}
-	var idx []string
-	for _, e := range entries {
-		path := filepath.Join(root, e.Name())
-		switch info := follow(path, e); {
-		case hidden(e.Name()):
-		case info != nil && info.IsDir():
-			f.classes = append(f.classes, e.Name())
-		case isIDXImages(e.Name()):
-			idx = append(idx, e.Name())
-		default:
-			f.ignored = append(f.ignored, path)
+	if len(folders) == 0 {
+		if idx := slices.DeleteFunc(slices.Clone(files), func(s string) bool { return !isIDXImages(s) }); len(idx) > 0 {
+			return r.readIDXFolder(idx, training)
+		}
+		return fmt.Errorf("no class folders in it (%d files): "+
+			"put the images of each class into a folder of the class's name", len(files))
+	}
+	f := folder{reading: r}
+	for _, name := range files {
+		f.ignored = append(f.ignored, filepath.Join(r.source, name))
+	}
+	infos := map[string]fs.FileInfo{}
+	for _, class := range folders {
+		infos[class.Name()] = class
+	}
+	r.classes = sortedLabels(infos)
+	for _, class := range r.classes {
+		if err := f.walk(filepath.Join(r.source, class), class, []fs.FileInfo{infos[class]}); err != nil {
+			return err
 		}
 	}
-	if len(f.classes) == 0 {
-		if len(idx) > 0 {
-			return readIDXFolder(root, idx, training)
-		}
-		return nil, &SourceError{Source: root, Err: fmt.Errorf(
-			"no class folders in it (%d files): put the images of each class into a folder of the class's name", len(f.ignored))}
-	}
-	for _, name := range idx {
-		f.ignored = append(f.ignored, filepath.Join(root, name))
-	}
-	sortLabels(f.classes)
-	for _, class := range f.classes {
-		info, err := os.Stat(filepath.Join(root, class))
-		if err != nil {
-			return nil, &SourceError{Source: root, Err: err}
-		}
-		if err := f.walk(filepath.Join(root, class), class, []fs.FileInfo{info}); err != nil {
-			return nil, &SourceError{Source: root, Err: err}
-		}
-	}
-	f.find(IgnoredFiles, f.ignored, "%d files in %s are in no class folder or no images by their extension: %s",
-		len(f.ignored), root, listed(f.ignored))
-	f.find(SkippedLink, f.loops, "%d links in %s lead back to a folder above them: %s", len(f.loops), root,
-		listed(f.loops))
-	return f.reading, nil
+	r.find(IgnoredFiles, f.ignored, "%d files in %s are in no class folder or no images by their extension",
+		len(f.ignored), r.source)
+	r.find(SkippedLink, f.loops, "%d links in %s lead back to a folder above them", len(f.loops), r.source)
+	return nil
 }
 
 // folder collects while walking.
@@ -75,50 +61,43 @@ type folder struct {
 // walk adds the images in dir: its own by name, then those of its folders. above is dir and the folders that it was
 // reached through.
 func (f *folder) walk(dir, class string, above []fs.FileInfo) error {
-	entries, err := os.ReadDir(dir)
+	files, folders, err := list(dir)
 	if err != nil {
 		return err
 	}
-	type sub struct {
-		path string
-		info fs.FileInfo
-	}
-	var subs []sub
-	for _, e := range entries {
-		path := filepath.Join(dir, e.Name())
-		switch info := follow(path, e); {
-		case hidden(e.Name()):
-		case info != nil && info.IsDir():
-			if slices.ContainsFunc(above, func(a fs.FileInfo) bool { return os.SameFile(a, info) }) {
-				f.loops = append(f.loops, path)
-			} else {
-				subs = append(subs, sub{path, info})
-			}
-		case IsImage(e.Name()):
+	for _, name := range files {
+		if path := filepath.Join(dir, name); IsImage(name) {
 			f.samples = append(f.samples, sample{Item: Item{Path: path}, label: class})
-		default:
+		} else {
 			f.ignored = append(f.ignored, path)
 		}
 	}
-	for _, s := range subs {
-		if err := f.walk(s.path, class, append(slices.Clip(above), s.info)); err != nil {
+	for _, sub := range folders {
+		path := filepath.Join(dir, sub.Name())
+		if slices.ContainsFunc(above, func(a fs.FileInfo) bool { return os.SameFile(a, sub) }) {
+			f.loops = append(f.loops, path)
+		} else if err := f.walk(path, class, append(slices.Clip(above), sub)); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// follow is what a folder or link leads to; nil for a file, which needs no look, and for a link to nowhere, which will
-// be found unreadable.
-func follow(path string, e fs.DirEntry) fs.FileInfo {
-	if e.Type()&fs.ModeSymlink == 0 && !e.IsDir() {
-		return nil
+// list is what is in a folder and not hidden: the names of files, and folders. A link is what it leads to; one to
+// nowhere counts as a file, which will be found unreadable.
+func list(dir string) (files []string, folders []fs.FileInfo, err error) {
+	entries, err := os.ReadDir(dir)
+	for _, e := range entries {
+		if strings.HasPrefix(e.Name(), ".") {
+			continue
+		}
+		if e.IsDir() || e.Type()&fs.ModeSymlink != 0 { // a file needs no look
+			if info, err := os.Stat(filepath.Join(dir, e.Name())); err == nil && info.IsDir() {
+				folders = append(folders, info)
+				continue
+			}
+		}
+		files = append(files, e.Name())
 	}
-	info, err := os.Stat(path)
-	if err != nil {
-		return nil
-	}
-	return info
+	return files, folders, err
 }
-
-func hidden(name string) bool { return strings.HasPrefix(name, ".") }

@@ -16,99 +16,78 @@ import (
 	"strings"
 )
 
-// The IDX format (http://yann.lecun.com/exdb/mnist/): two zero bytes, the element type, the number of dimensions, each
-// dimension as a big-endian uint32, then the elements.
-const (
-	idxImageMagic = 0x00000803 // unsigned bytes, [n, rows, columns]
-	idxLabelMagic = 0x00000801 // unsigned bytes, [n]
-)
-
 // isIDXImages reports whether a file name is that of an IDX file of images.
 func isIDXImages(name string) bool {
 	name = strings.TrimSuffix(strings.ToLower(name), ".gz")
 	return strings.HasSuffix(name, "idx3-ubyte") && strings.Contains(name, "images")
 }
 
-// idxImages is the content of an IDX file of images.
-type idxImages struct {
-	count, rows, columns int
-	pixels               []byte
-	file                 fs.FileInfo // before it was read
+// idxData is an IDX file of unsigned bytes: images [n, rows, columns], or labels [n].
+type idxData struct {
+	shape []int
+	data  []byte
+	info  fs.FileInfo // before it was read
 }
 
 // pgm is image i as binary PGM: a header and the pixels.
-func (x *idxImages) pgm(i int) []byte {
-	size := x.rows * x.columns
-	out := fmt.Appendf(make([]byte, 0, size+24), "P5\n%d %d\n255\n", x.columns, x.rows)
-	return append(out, x.pixels[i*size:(i+1)*size]...)
+func (x *idxData) pgm(i int) []byte {
+	size := x.shape[1] * x.shape[2]
+	out := fmt.Appendf(make([]byte, 0, size+24), "P5\n%d %d\n255\n", x.shape[2], x.shape[1])
+	return append(out, x.data[i*size:(i+1)*size]...)
 }
 
-// readIDXFolder chooses one of the images files in dir.
-func readIDXFolder(dir string, names []string, training bool) (*reading, error) {
-	chosen := names
-	if len(names) > 1 {
-		chosen = slices.DeleteFunc(slices.Clone(names), func(name string) bool {
-			name = strings.ToLower(name)
-			if training {
-				return !strings.Contains(name, "train")
-			}
-			return !strings.Contains(name, "t10k") && !strings.Contains(name, "test")
-		})
+// readIDXFolder chooses one of the images files in a folder.
+func (r *reading) readIDXFolder(names []string, training bool) error {
+	marks := []string{"t10k", "test"}
+	if training {
+		marks = []string{"train"}
 	}
+	chosen := slices.DeleteFunc(slices.Clone(names), func(name string) bool {
+		return len(names) > 1 &&
+			!slices.ContainsFunc(marks, func(m string) bool { return strings.Contains(strings.ToLower(name), m) })
+	})
 	if len(chosen) != 1 {
-		return nil, &SourceError{Source: dir, Err: fmt.Errorf("several IDX files (%s): name the one to use",
-			strings.Join(names, ", "))}
-	}
-	r, err := readIDX(filepath.Join(dir, chosen[0]))
-	if err != nil {
-		return nil, err
+		return fmt.Errorf("several IDX files (%s): name the one to use", strings.Join(names, ", "))
 	}
 	if len(names) > 1 {
-		r.find(ChosenFile, chosen, "of the IDX files in %s, %s is used", dir, chosen[0])
+		r.find(ChosenFile, chosen, "of the IDX files in %s one is used", r.source)
 	}
-	return r, nil
+	return r.readIDX(filepath.Join(r.source, chosen[0]))
 }
 
 // readIDX reads a file of images and the file of labels beside it.
-func readIDX(path string) (*reading, error) {
+func (r *reading) readIDX(path string) error {
 	labelPath, err := labelsFile(path)
 	if err != nil {
-		return nil, &SourceError{Source: path, Err: err}
+		return in(path, err)
 	}
-	info, err := os.Stat(path)
+	images, err := readIDXFile(path, 3)
 	if err != nil {
-		return nil, &SourceError{Source: path, Err: err}
+		return in(path, err)
 	}
-	images, err := readIDXFile(path, parseIDXImages)
+	labels, err := readIDXFile(labelPath, 1)
 	if err != nil {
-		return nil, &SourceError{Source: path, Err: err}
+		return in(labelPath, err)
 	}
-	images.file = info
-	labels, err := readIDXFile(labelPath, parseIDXLabels)
-	if err != nil {
-		return nil, &SourceError{Source: labelPath, Err: err}
+	if len(labels.data) != images.shape[0] {
+		return in(path, fmt.Errorf("%d images, but %d labels in %s", images.shape[0], len(labels.data),
+			filepath.Base(labelPath)))
 	}
-	if len(labels) != images.count {
-		return nil, &SourceError{Source: path, Err: fmt.Errorf("%d images, but %d labels in %s", images.count, len(labels),
-			filepath.Base(labelPath))}
+	if r.classes, err = classNames(filepath.Dir(path)); err != nil {
+		return err
 	}
-	names, err := classNames(filepath.Dir(path))
-	if err != nil {
-		return nil, err
-	}
-	r := &reading{classes: names, samples: make([]sample, len(labels))}
-	for i, l := range labels {
+	for i, l := range labels.data {
 		label := strconv.Itoa(int(l))
-		if names != nil {
-			if int(l) >= len(names) {
-				return nil, &SourceError{Source: labelPath,
-					Err: fmt.Errorf("label %d has no line in the file of class names, which has %d", l, len(names))}
+		if r.classes != nil {
+			if int(l) >= len(r.classes) {
+				return in(labelPath, fmt.Errorf("label %d has no line in the file of class names, which has %d", l,
+					len(r.classes)))
 			}
-			label = names[l]
+			label = r.classes[l]
 		}
-		r.samples[i] = sample{Item: Item{Path: fmt.Sprintf("%s#%d", path, i), idx: images, index: i}, label: label}
+		r.samples = append(r.samples, sample{Item{Path: fmt.Sprint(path, "#", i), idx: images, index: i}, label, 0})
 	}
-	return r, nil
+	return nil
 }
 
 // labelsFile finds the labels that belong to a file of images, compressed or not, whatever the images are.
@@ -132,102 +111,78 @@ func classNames(dir string) ([]string, error) {
 		if errors.Is(err, fs.ErrNotExist) {
 			continue
 		}
-		if err != nil {
-			return nil, &SourceError{Source: path, Err: err}
-		}
 		text := strings.TrimRight(strings.TrimPrefix(string(data), "\ufeff"), "\r\n \t")
 		names := strings.Split(text, "\n")
-		for i := range names {
+		for i := 0; i < len(names) && err == nil; i++ {
 			names[i] = strings.TrimSpace(names[i])
 			if names[i] == "" {
-				return nil, &SourceError{Source: path, Line: i + 1, Err: errors.New("empty class name")}
-			}
-			if slices.Contains(names[:i], names[i]) {
-				return nil, &SourceError{Source: path, Line: i + 1, Err: fmt.Errorf("class name %q appears twice", names[i])}
+				err = &SourceError{Line: i + 1, Err: errors.New("empty class name")}
+			} else if slices.Contains(names[:i], names[i]) {
+				err = &SourceError{Line: i + 1, Err: fmt.Errorf("class name %q appears twice", names[i])}
 			}
 		}
-		return names, nil
+		return names, in(path, err)
 	}
 	return nil, nil
 }
 
-func readIDXFile[T any](path string, parse func(io.Reader) (T, error)) (T, error) {
+func readIDXFile(path string, dims int) (*idxData, error) {
 	f, err := os.Open(path)
-	if err != nil {
-		var none T
-		return none, err
-	}
-	defer f.Close()
-	return decompress(f, parse)
-}
-
-// decompress parses r, through gzip if its first bytes say so.
-func decompress[T any](r io.Reader, parse func(io.Reader) (T, error)) (T, error) {
-	var none T
-	b := bufio.NewReaderSize(r, 1<<16)
-	magic, err := b.Peek(2)
-	if err != nil {
-		return none, fmt.Errorf("too short for an IDX file: %w", err)
-	}
-	if !bytes.Equal(magic, []byte{0x1f, 0x8b}) {
-		return parse(b)
-	}
-	z, err := gzip.NewReader(b)
-	if err != nil {
-		return none, err
-	}
-	return parse(z)
-}
-
-func parseIDXImages(r io.Reader) (*idxImages, error) {
-	dims, err := parseIDXHeader(r, idxImageMagic, 3)
 	if err != nil {
 		return nil, err
 	}
-	x := &idxImages{count: dims[0], rows: dims[1], columns: dims[2]}
-	const largest = 1 << 14 // pixels a side; with it the size below fits int64
-	if x.rows < 1 || x.columns < 1 || x.rows > largest || x.columns > largest {
-		return nil, fmt.Errorf("images of %d×%d pixels", x.columns, x.rows)
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return nil, err
 	}
-	x.pixels, err = readExactly(r, int64(x.count)*int64(x.rows)*int64(x.columns))
+	x, err := parseIDX(f, dims)
+	x.info = info
 	return x, err
 }
 
-func parseIDXLabels(r io.Reader) ([]byte, error) {
-	dims, err := parseIDXHeader(r, idxLabelMagic, 1)
+// parseIDX reads an IDX file (http://yann.lecun.com/exdb/mnist/), through gzip if its first bytes say so: two zero
+// bytes, the element type, the number of dimensions, each dimension as a big-endian uint32, then the elements. It takes
+// no memory on the word of a header alone.
+func parseIDX(from io.Reader, dims int) (*idxData, error) {
+	x := new(idxData)
+	b := bufio.NewReaderSize(from, 1<<16)
+	magic, err := b.Peek(2)
 	if err != nil {
-		return nil, err
+		return x, fmt.Errorf("too short for an IDX file: %w", err)
 	}
-	return readExactly(r, int64(dims[0]))
-}
-
-func parseIDXHeader(r io.Reader, magic uint32, dims int) ([]int, error) {
+	from = b
+	if bytes.Equal(magic, []byte{0x1f, 0x8b}) {
+		if from, err = gzip.NewReader(b); err != nil {
+			return x, err
+		}
+	}
 	header := make([]uint32, 1+dims)
-	if err := binary.Read(r, binary.BigEndian, header); err != nil {
-		return nil, fmt.Errorf("IDX header cut short: %w", err)
+	if err := binary.Read(from, binary.BigEndian, header); err != nil {
+		return x, fmt.Errorf("IDX header cut short: %w", err)
 	}
-	if header[0] != magic {
-		return nil, fmt.Errorf("starts with %#08x, not with %#08x as an IDX file of unsigned bytes in %d dimensions does",
-			header[0], magic, dims)
+	const unsignedBytes = 0x00000800
+	if want := uint32(unsignedBytes + dims); header[0] != want {
+		return x, fmt.Errorf("starts with %#08x, not with %#08x as an IDX file of unsigned bytes in %d dimensions does",
+			header[0], want, dims)
 	}
-	out := make([]int, dims)
+	size := int64(1)
 	for i, n := range header[1:] {
-		out[i] = int(n)
+		const largest = 1 << 14 // pixels a side; with it the size fits int64
+		if i > 0 && (n < 1 || n > largest) {
+			return x, fmt.Errorf("images of %d×%d pixels", header[3], header[2])
+		}
+		x.shape = append(x.shape, int(n))
+		size *= int64(n)
 	}
-	return out, nil
-}
-
-// readExactly reads the rest of r, which must be n bytes. It takes no memory on the word of a header alone.
-func readExactly(r io.Reader, n int64) ([]byte, error) {
-	data, err := io.ReadAll(io.LimitReader(r, n+1))
-	if err != nil {
-		return nil, fmt.Errorf("reading %d bytes of data: %w", n, err)
+	x.data, err = io.ReadAll(io.LimitReader(from, size+1))
+	switch n := int64(len(x.data)); {
+	case err != nil:
+		err = fmt.Errorf("reading %d bytes of data: %w", size, err)
+	case n < size:
+		err = fmt.Errorf("cut short: %d of %d bytes of data", n, size)
+	case n > size:
+		err = fmt.Errorf("more than the %d bytes of data that its header says", size)
 	}
-	if int64(len(data)) < n {
-		return nil, fmt.Errorf("cut short: %d of %d bytes of data", len(data), n)
-	}
-	if int64(len(data)) > n {
-		return nil, fmt.Errorf("more than the %d bytes of data that its header says", n)
-	}
-	return data, nil
+	return x, err
 }

@@ -72,10 +72,7 @@ func (im Imbalance) Apply(d *Dataset, seed uint64) (*Dataset, []Finding) {
 		return d, nil
 	}
 	classes := d.byClass()
-	most := 0
-	for _, items := range classes {
-		most = max(most, len(items))
-	}
+	_, most := d.Extent()
 	var keep []int
 	var small []string
 	for class, n := range im.Counts(most, len(classes)) {
@@ -87,24 +84,25 @@ func (im Imbalance) Apply(d *Dataset, seed uint64) (*Dataset, []Finding) {
 		keep = append(keep, shuffled(items, "imbalance", seed, d.Classes[class])[:n]...)
 	}
 	slices.Sort(keep)
-	return d.Select(keep), appendFinding(nil, FewerThanAsked, small,
-		"imbalance %v: %d classes have fewer images than it asks for and keep all: %s", im, len(small), listed(small))
+	var found findings
+	found.find(FewerThanAsked, small, "imbalance %v: %d classes have fewer images than it asks for and keep all", im,
+		len(small))
+	return d.Select(keep), found
 }
 
 // Split holds out a fraction of each class, chosen by the seed, rounded to the nearest whole image; every class keeps
 // at least one image in the first part. Classes without an image in the second are reported. An error is of the kind
 // config.
-func (d *Dataset) Split(fraction float64, seed uint64) (train, held *Dataset, findings []Finding, err error) {
+func (d *Dataset) Split(fraction float64, seed uint64) (train, held *Dataset, _ []Finding, err error) {
 	if !(fraction > 0 && fraction < 1) {
 		return nil, nil, nil, notAFraction(fraction)
 	}
 	var first, second []int
 	var none []string
 	for class, items := range d.byClass() {
-		n := min(int(math.Round(fraction*float64(len(items)))), len(items)-1)
-		if n <= 0 {
+		n := max(0, min(int(math.Round(fraction*float64(len(items)))), len(items)-1))
+		if n == 0 {
 			none = append(none, d.Classes[class])
-			n = 0
 		}
 		order := shuffled(items, "split", seed, d.Classes[class])
 		second = append(second, order[:n]...)
@@ -112,9 +110,9 @@ func (d *Dataset) Split(fraction float64, seed uint64) (train, held *Dataset, fi
 	}
 	slices.Sort(first)
 	slices.Sort(second)
-	findings = appendFinding(nil, NotHeldOut, none,
-		"%d classes are too small to hold out an image: %s", len(none), listed(none))
-	return d.Select(first), d.Select(second), findings, nil
+	var found findings
+	found.find(NotHeldOut, none, "%d classes are too small to hold out an image", len(none))
+	return d.Select(first), d.Select(second), found, nil
 }
 
 // shuffled is a copy of items in an order that depends on the seed, the purpose and the class, and on nothing else: not

@@ -3,17 +3,14 @@ package dataset
 import (
 	"bytes"
 	"crypto/sha256"
+	"encoding/gob"
 	"encoding/hex"
-	"errors"
 	"fmt"
-	"hash/crc32"
+	"hash"
 	"io"
 	"io/fs"
-	"maps"
 	"os"
 	"path/filepath"
-	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -35,20 +32,20 @@ type Index struct {
 	sections map[string]*section
 }
 
-// section is what is known about the files below one folder: those of a set whose class folders are in it. It has a file
-// of its own, so that a run reads what it needs.
+// section is what is known about the files below one folder: those of a set whose class folders are in it. It has a
+// file of its own, so that a run reads what it needs.
 type section struct {
-	files   map[string]known // by the path below the folder
+	files   map[string]known // by the path below the folder; zero if forgotten
 	changed map[string]bool
 }
 
 type known struct {
-	size, modified int64 // modified is in nanoseconds
-	id             ID
+	Size, Modified int64 // in bytes, and in nanoseconds
+	ID             ID
 }
 
 const (
-	indexFormat = "vitft-scan-1"
+	indexFormat = "vitft-scan-2"
 	racy        = 2 * time.Second
 )
 
@@ -59,7 +56,7 @@ func OpenIndex(dir string) *Index { return &Index{dir: dir, sections: map[string
 // Forget drops what is known about an item.
 func (x *Index) Forget(it Item) {
 	x.with(it.Path, func(p *section, name string) {
-		delete(p.files, name)
+		p.files[name] = known{}
 		p.changed[name] = true
 	})
 }
@@ -72,53 +69,44 @@ func (x *Index) Save() error {
 	}
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	var errs []error
 	for folder, p := range x.sections {
 		if len(p.changed) == 0 {
 			continue
 		}
 		all := x.load(folder)
 		for name := range p.changed {
-			if k, is := p.files[name]; is {
-				all[name] = k
-			} else {
-				delete(all, name)
-			}
+			all[name] = p.files[name]
 		}
-		err := os.MkdirAll(x.dir, 0o755)
-		if err == nil {
-			err = atomicfile.Write(x.path(folder), func(w io.Writer) error {
-				_, err := w.Write(format(folder, all))
-				return err
-			})
+		if err := os.MkdirAll(x.dir, 0o755); err != nil {
+			return err
 		}
-		if err == nil {
-			p.files = all
-			clear(p.changed)
+		write := func(w io.Writer) error { return encode(w, folder, all) }
+		if err := atomicfile.Write(x.path(folder), write); err != nil {
+			return err
 		}
-		errs = append(errs, err)
+		p.files = all
+		clear(p.changed)
 	}
-	return errors.Join(errs...)
+	return nil
 }
 
 func (x *Index) find(path string, info fs.FileInfo) (id ID, found bool) {
 	x.with(path, func(p *section, name string) {
-		k, is := p.files[name]
-		if found = is && k.size == info.Size() && k.modified == info.ModTime().UnixNano(); found {
-			id = k.id
+		if k := p.files[name]; k.Size == info.Size() && k.Modified == info.ModTime().UnixNano() {
+			id = k.ID
 		}
 	})
-	return id, found
+	return id, id != (ID{})
 }
 
 // add remembers a file that looked like info at the time, when reading it had yet to begin.
 func (x *Index) add(path string, info fs.FileInfo, at time.Time, id ID) {
-	x.with(path, func(p *section, name string) {
-		if at.Sub(info.ModTime()) >= racy && !strings.ContainsRune(name, '\n') {
+	if at.Sub(info.ModTime()) >= racy {
+		x.with(path, func(p *section, name string) {
 			p.files[name] = known{info.Size(), info.ModTime().UnixNano(), id}
 			p.changed[name] = true
-		}
-	})
+		})
+	}
 }
 
 // with calls f with the section that a file belongs to and the file's name there.
@@ -149,52 +137,30 @@ func (x *Index) path(folder string) string {
 
 // load reads a section, which is empty if there is none or it is not sound.
 func (x *Index) load(folder string) map[string]known {
-	text, err := os.ReadFile(x.path(folder))
-	if err == nil {
-		if files, err := parseIndex(folder, text); err == nil {
-			return files
-		}
+	content, _ := os.ReadFile(x.path(folder))
+	files := map[string]known{}
+	at := max(0, len(content)-sha256.Size)
+	sum := checksum(folder)
+	sum.Write(content[:at])
+	if !bytes.Equal(sum.Sum(nil), content[at:]) || gob.NewDecoder(bytes.NewReader(content[:at])).Decode(&files) != nil {
+		return map[string]known{}
 	}
-	return map[string]known{}
+	return files
 }
 
-// format is a section as it is written: a line with the format and a checksum of all that follows, the folder, and a line
-// of hash, size, time and name for each file.
-func format(folder string, files map[string]known) []byte {
-	body := fmt.Appendf(nil, "%q\n", folder)
-	for _, name := range slices.Sorted(maps.Keys(files)) {
-		k := files[name]
-		body = fmt.Appendf(body, "%x %d %d %s\n", k.id, k.size, k.modified, name)
+// encode writes a section, and a checksum.
+func encode(w io.Writer, folder string, files map[string]known) error {
+	sum := checksum(folder)
+	if err := gob.NewEncoder(io.MultiWriter(w, sum)).Encode(files); err != nil {
+		return err
 	}
-	return append(fmt.Appendf(nil, "%s %08x\n", indexFormat, crc32.Checksum(body, castagnoli)), body...)
+	_, err := w.Write(sum.Sum(nil))
+	return err
 }
 
-var castagnoli = crc32.MakeTable(crc32.Castagnoli)
-
-var errIndex = errors.New("not a sound scan index")
-
-func parseIndex(folder string, text []byte) (map[string]known, error) {
-	head, body, _ := bytes.Cut(text, []byte("\n"))
-	first, lines, _ := strings.Cut(string(body), "\n")
-	if string(head) != fmt.Sprintf("%s %08x", indexFormat, crc32.Checksum(body, castagnoli)) ||
-		first != strconv.Quote(folder) {
-		return nil, errIndex
-	}
-	files := make(map[string]known, strings.Count(lines, "\n"))
-	for line := range strings.Lines(lines) {
-		var k known
-		fields := strings.SplitN(strings.TrimSuffix(line, "\n"), " ", 4)
-		if len(fields) != 4 || len(fields[0]) != 2*len(k.id) {
-			return nil, errIndex
-		}
-		_, err := hex.Decode(k.id[:], []byte(fields[0]))
-		var sizeErr, timeErr error
-		k.size, sizeErr = strconv.ParseInt(fields[1], 10, 64)
-		k.modified, timeErr = strconv.ParseInt(fields[2], 10, 64)
-		if errors.Join(err, sizeErr, timeErr) != nil {
-			return nil, errIndex
-		}
-		files[fields[3]] = k
-	}
-	return files, nil
+// checksum begins with the format and the folder: what is in another format, or of another folder, is not sound.
+func checksum(folder string) hash.Hash {
+	sum := sha256.New()
+	fmt.Fprintf(sum, "%s %q", indexFormat, folder)
+	return sum
 }

@@ -1,7 +1,9 @@
 package dataset
 
 import (
+	"bytes"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -100,10 +102,13 @@ func TestIndex(t *testing.T) {
 			t.Fatalf("a bit flipped at %d is not noticed", at)
 		}
 	}
-	for _, text := range []string{"", "x", string(good[:len(good)-1]), string(good) + "x",
-		strings.Replace(string(good), indexFormat, "vitft-scan-0", 1),
-		string(format(root+"x", nil)), lines("x"), lines(strings.Repeat("0", 64) + " 1 x name"),
-		lines(strings.Repeat("z", 64) + " 1 1 name")} {
+	var other bytes.Buffer
+	if err := encode(&other, root+"x", nil); err != nil {
+		t.Fatal(err)
+	}
+	for _, text := range []string{"", "x", string(good[:len(good)-1]), string(good) + "x", other.String(),
+		signed(root, ""), signed(root, "x"), signed(root, string(good[:len(good)/2])),
+		"vitft-scan-1 5c0b7da7\n\"" + root + "\"\n"} {
 		testkit.WriteFile(t, files[0], []byte(text))
 		expect(fmt.Sprintf("the file holds %.20q", text), 3)
 		expect("and is made anew", 0)
@@ -113,10 +118,11 @@ func TestIndex(t *testing.T) {
 	}
 }
 
-// lines is an index file with a right checksum.
-func lines(text string) string {
-	whole := string(format("/x", nil))
-	return whole[:len(whole)-len("\"/x\"\n")] + text
+// signed is a section of any content with a right checksum.
+func signed(folder, content string) string {
+	sum := checksum(folder)
+	io.WriteString(sum, content)
+	return content + string(sum.Sum(nil))
 }
 
 func must[T any](v T, err error) T {

@@ -15,128 +15,101 @@ import (
 )
 
 // readManifest reads a list of paths and labels.
-func readManifest(path string, parse func(io.Reader) ([]sample, error)) (*reading, error) {
-	f, err := os.Open(path)
+func (r *reading) readManifest(parse func(*bufio.Reader) ([]sample, error)) error {
+	f, err := os.Open(r.source)
 	if err != nil {
-		return nil, &SourceError{Source: path, Err: err}
+		return err
 	}
 	defer f.Close()
-	samples, err := parse(skipBOM(f))
-	if err != nil {
-		fault := &SourceError{Source: path, Err: err}
-		var at *lineError
-		if errors.As(err, &at) {
-			fault.Line, fault.Err = at.line, at.err
-		}
-		return nil, fault
-	}
-	dir := filepath.Dir(path)
-	for i := range samples {
-		p := filepath.FromSlash(samples[i].Path)
-		if !filepath.IsAbs(p) {
-			p = filepath.Join(dir, p)
-		}
-		samples[i].Path = filepath.Clean(p)
-	}
-	return &reading{samples: samples}, nil
-}
-
-// lineError is a fault in a line of a manifest.
-type lineError struct {
-	line int
-	err  error
-}
-
-func (e *lineError) Error() string { return fmt.Sprintf("line %d: %v", e.line, e.err) }
-func (e *lineError) Unwrap() error { return e.err }
-
-// skipBOM drops the byte order mark that spreadsheets put before UTF-8.
-func skipBOM(r io.Reader) io.Reader {
-	b := bufio.NewReader(r)
-	if mark, _ := b.Peek(3); bytes.Equal(mark, []byte("\ufeff")) {
+	b := bufio.NewReader(f)
+	if mark, _ := b.Peek(3); bytes.Equal(mark, []byte("\ufeff")) { // which spreadsheets put before UTF-8
 		b.Discard(3)
 	}
-	return b
+	if r.samples, err = parse(b); err != nil {
+		return err
+	}
+	dir := filepath.Dir(r.source)
+	for i := range r.samples {
+		s := &r.samples[i]
+		s.label = strings.TrimSpace(s.label)
+		path := strings.TrimSpace(s.Path)
+		switch {
+		case path == "":
+			return &SourceError{Line: s.line, Err: errors.New("empty path")}
+		case strings.ContainsRune(path, 0):
+			return &SourceError{Line: s.line, Err: errors.New("path holds a zero byte")}
+		}
+		if s.Path = filepath.Clean(filepath.FromSlash(path)); !filepath.IsAbs(s.Path) {
+			s.Path = filepath.Join(dir, s.Path)
+		}
+	}
+	return nil
 }
 
 // parseCSV reads RFC 4180 CSV whose header names path and label.
-func parseCSV(r io.Reader) ([]sample, error) {
-	c := csv.NewReader(r)
+func parseCSV(b *bufio.Reader) ([]sample, error) {
+	c := csv.NewReader(b)
 	c.ReuseRecord = true
 	header, err := c.Read()
 	if err == io.EOF {
 		return nil, errors.New("empty file: the first line must be path,label")
 	}
-	if err != nil {
-		return nil, csvError(err)
-	}
 	column := map[string]int{}
 	for i, name := range header {
 		name = strings.ToLower(strings.TrimSpace(name))
 		if _, twice := column[name]; twice && (name == "path" || name == "label") {
-			return nil, &lineError{1, fmt.Errorf("column %q appears twice", name)}
+			return nil, &SourceError{Line: 1, Err: fmt.Errorf("column %q appears twice", name)}
 		}
 		column[name] = i
 	}
 	path, okPath := column["path"]
 	label, okLabel := column["label"]
-	if !okPath || !okLabel {
-		return nil, &lineError{1, fmt.Errorf("the header must name the columns path and label, separated by commas; it is %q",
-			strings.Join(header, ","))}
+	if err == nil && !(okPath && okLabel) {
+		return nil, &SourceError{Line: 1, Err: fmt.Errorf("the header must name the columns path and label, "+
+			"separated by commas; it is %q", strings.Join(header, ","))}
 	}
 	var samples []sample
-	for {
-		record, err := c.Read()
-		if err == io.EOF {
-			return samples, nil
+	for err == nil {
+		var record []string
+		if record, err = c.Read(); err == nil {
+			line, _ := c.FieldPos(path)
+			samples = append(samples, sample{Item{Path: record[path]}, record[label], line})
 		}
-		if err != nil {
-			return nil, csvError(err)
-		}
-		line, _ := c.FieldPos(path)
-		s, err := newSample(record[path], record[label], line)
-		if err != nil {
-			return nil, err
-		}
-		samples = append(samples, s)
 	}
-}
-
-// csvError moves the line from the message to the lineError.
-func csvError(err error) error {
-	var p *csv.ParseError
-	if !errors.As(err, &p) {
-		return err
+	var fault *csv.ParseError
+	switch {
+	case err == io.EOF:
+		return samples, nil
+	case !errors.As(err, &fault):
+		return nil, err
+	case errors.Is(err, csv.ErrFieldCount):
+		fault.Err = errors.New("not as many fields as the header has (quote a field that holds a comma)")
 	}
-	if errors.Is(p.Err, csv.ErrFieldCount) {
-		return &lineError{p.Line, errors.New("not as many fields as the header has (quote a field that holds a comma)")}
-	}
-	return &lineError{p.Line, p.Err}
+	return nil, &SourceError{Line: fault.Line, Err: fault.Err}
 }
 
 // parseJSONL reads one object a line; empty lines are passed over.
-func parseJSONL(r io.Reader) ([]sample, error) {
-	b := bufio.NewReader(r)
+func parseJSONL(b *bufio.Reader) ([]sample, error) {
 	var samples []sample
 	for line := 1; ; line++ {
-		text, err := b.ReadBytes('\n')
-		if err != nil && err != io.EOF {
-			return nil, err
+		text, end := b.ReadBytes('\n')
+		if end != nil && end != io.EOF {
+			return nil, end
 		}
 		if len(bytes.TrimSpace(text)) > 0 {
-			s, err := parseObject(text, line)
+			path, label, err := parseObject(text)
 			if err != nil {
-				return nil, err
+				return nil, &SourceError{Line: line, Err: err}
 			}
-			samples = append(samples, s)
+			samples = append(samples, sample{Item{Path: path}, label, line})
 		}
-		if err == io.EOF {
+		if end != nil {
 			return samples, nil
 		}
 	}
 }
 
-func parseObject(text []byte, line int) (sample, error) {
+func parseObject(text []byte) (path, label string, err error) {
 	var entry struct {
 		Path  string `json:"path"`
 		Label any    `json:"label"`
@@ -144,31 +117,20 @@ func parseObject(text []byte, line int) (sample, error) {
 	d := json.NewDecoder(bytes.NewReader(text))
 	d.UseNumber()
 	if err := d.Decode(&entry); err != nil {
-		return sample{}, &lineError{line, fmt.Errorf("not a JSON object with path and label: %w", err)}
+		return "", "", fmt.Errorf("not a JSON object with path and label: %w", err)
 	}
 	if _, err := d.Token(); err != io.EOF {
-		return sample{}, &lineError{line, errors.New("more than one JSON value")}
+		return "", "", errors.New("more than one JSON value")
 	}
 	switch label := entry.Label.(type) {
+	case nil:
+		return entry.Path, "", nil
 	case string:
-		return newSample(entry.Path, label, line)
+		return entry.Path, label, nil
 	case json.Number:
 		if _, err := strconv.ParseUint(label.String(), 10, 64); err == nil {
-			return newSample(entry.Path, label.String(), line)
+			return entry.Path, label.String(), nil
 		}
-	case nil:
-		return newSample(entry.Path, "", line)
 	}
-	return sample{}, &lineError{line, fmt.Errorf("label %v is neither text nor a whole number", entry.Label)}
-}
-
-func newSample(path, label string, line int) (sample, error) {
-	path, label = strings.TrimSpace(path), strings.TrimSpace(label)
-	if path == "" {
-		return sample{}, &lineError{line, errors.New("empty path")}
-	}
-	if strings.ContainsRune(path, 0) {
-		return sample{}, &lineError{line, errors.New("path holds a zero byte")}
-	}
-	return sample{Item: Item{Path: path}, label: label, line: line}, nil
+	return "", "", fmt.Errorf("label %v is neither text nor a whole number", entry.Label)
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -16,9 +17,10 @@ import (
 
 // reading is what a source holds, before labels become classes.
 type reading struct {
-	samples  []sample
-	classes  []string // class list in order, if the source has its own; may be of more classes than there are samples of
-	findings []Finding
+	source  string
+	samples []sample
+	classes []string // class list in order, if the source has its own; may be of more classes than there are samples of
+	findings
 }
 
 type sample struct {
@@ -27,183 +29,148 @@ type sample struct {
 	line  int // in the manifest; 0 if none
 }
 
-func read(source string, training bool) (*reading, error) {
-	info, err := os.Stat(source)
-	if err != nil {
-		if errors.Is(err, fs.ErrNotExist) {
-			err = fmt.Errorf("no such file or folder: %w", fs.ErrNotExist)
-		}
-		return nil, &SourceError{Source: source, Err: err}
+// in says in which file or folder a fault is, if it does not say so itself.
+func in(source string, err error) error {
+	switch e := err.(type) {
+	case nil, *UnknownLabelError:
+		return err
+	case *SourceError:
+		e.Source = cmp.Or(e.Source, source)
+		return e
 	}
-	name := strings.ToLower(filepath.Base(source))
-	switch {
-	case info.IsDir():
-		return readFolder(source, training)
-	case filepath.Ext(name) == ".csv":
-		return readManifest(source, parseCSV)
-	case filepath.Ext(name) == ".jsonl":
-		return readManifest(source, parseJSONL)
-	case isIDXImages(name):
-		return readIDX(source)
-	}
-	return nil, &SourceError{Source: source, Err: errors.New(
-		"not a data source: give a folder of class folders, a .csv or .jsonl manifest, or an IDX file named " +
-			"…images-idx3-ubyte[.gz]")}
+	return &SourceError{Source: source, Err: err}
 }
 
-// dataset turns labels into classes.
-func (r *reading) dataset(source string, classes []string) (*Dataset, []Finding, error) {
-	if err := r.checkLabels(source); err != nil {
-		return nil, nil, err
+func (r *reading) read(training bool) error {
+	info, err := os.Stat(r.source)
+	if errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("no such file or folder: %w", fs.ErrNotExist)
+	} else if err != nil {
+		return err
 	}
-	if err := r.mergeDuplicates(source); err != nil {
-		return nil, nil, err
+	name := strings.ToLower(filepath.Base(r.source))
+	switch {
+	case info.IsDir():
+		return r.readFolder(training)
+	case filepath.Ext(name) == ".csv":
+		return r.readManifest(parseCSV)
+	case filepath.Ext(name) == ".jsonl":
+		return r.readManifest(parseJSONL)
+	case isIDXImages(name):
+		return r.readIDX(r.source)
 	}
-	if len(r.samples) == 0 {
-		return nil, nil, &SourceError{Source: source, Err: errors.New("no images")}
-	}
+	return errors.New("not a data source: give a folder of class folders, a .csv or .jsonl manifest, " +
+		"or an IDX file named …images-idx3-ubyte[.gz]")
+}
+
+// dataset reads the source and turns labels into classes: those given or, for training, those that have samples.
+func (r *reading) dataset(classes []string) (*Dataset, error) {
 	training := classes == nil
+	if err := r.read(training); err != nil {
+		return nil, err
+	}
+	if err := r.check(); err != nil {
+		return nil, err
+	}
+	counts := map[string]int{}
+	for _, s := range r.samples {
+		counts[s.label]++
+	}
 	if training {
-		classes = r.trainingClasses()
+		classes = r.classes
+	}
+	if classes == nil {
+		classes = sortedLabels(counts)
+	}
+	empty := slices.DeleteFunc(slices.Clone(classes), func(c string) bool { return counts[c] > 0 })
+	if training {
+		classes = slices.DeleteFunc(classes, func(c string) bool { return counts[c] == 0 })
 		if len(classes) < 2 {
-			return nil, nil, &SourceError{Source: source, Err: fmt.Errorf("only one class with images, %q; training needs two",
-				classes[0])}
+			return nil, fmt.Errorf("only one class with images, %q; training needs two", classes[0])
 		}
+		r.find(EmptyClass, empty, "%d classes without images are left out", len(empty))
+	} else {
+		r.find(UntestedClass, empty, "%d of %d classes have no images in %s", len(empty), len(classes), r.source)
 	}
 
 	number := make(map[string]int, len(classes))
 	for i, c := range classes {
 		number[c] = i
 	}
-	d := &Dataset{Name: filepath.Base(source), Classes: classes, Items: make([]Item, 0, len(r.samples))}
-	unknown := map[string]int{}
-	for _, s := range r.samples {
-		class, ok := number[s.label]
-		if !ok {
-			unknown[s.label]++
-			continue
+	unknown := &UnknownLabelError{Source: r.source}
+	for _, l := range sortedLabels(counts) {
+		if _, known := number[l]; !known {
+			unknown.Labels = append(unknown.Labels, LabelCount{l, counts[l]})
 		}
-		s.Class = class
-		d.Items = append(d.Items, s.Item)
 	}
-	if len(unknown) > 0 {
-		e := &UnknownLabelError{Source: source}
-		for _, l := range sortedLabels(unknown) {
-			e.Labels = append(e.Labels, LabelCount{l, unknown[l]})
-		}
-		return nil, nil, e
+	if unknown.Labels != nil {
+		return nil, unknown
 	}
-	if !training {
-		var untested []string
-		for class, n := range d.Counts() {
-			if n == 0 {
-				untested = append(untested, classes[class])
-			}
-		}
-		r.find(UntestedClass, untested, "%d of %d classes have no images in %s: %s", len(untested), len(classes), source,
-			listed(untested))
+	d := &Dataset{Name: filepath.Base(r.source), Classes: classes, Items: make([]Item, len(r.samples))}
+	for i, s := range r.samples {
+		d.Items[i] = s.Item
+		d.Items[i].Class = number[s.label]
 	}
-	return d, r.findings, nil
+	return d, nil
 }
 
-// trainingClasses are those that have samples; the others are reported.
-func (r *reading) trainingClasses() []string {
-	counts := map[string]int{}
-	for _, s := range r.samples {
-		counts[s.label]++
-	}
-	if r.classes == nil {
-		return sortedLabels(counts)
-	}
-	var classes, empty []string
-	for _, c := range r.classes {
-		if counts[c] > 0 {
-			classes = append(classes, c)
-		} else {
-			empty = append(empty, c)
-		}
-	}
-	r.find(EmptyClass, empty, "%d classes without images are left out: %s", len(empty), listed(empty))
-	return classes
-}
-
-// checkLabels refuses labels that are nothing, or no line of text.
-func (r *reading) checkLabels(source string) error {
+// check refuses labels that are nothing, or no line of text, and entries that differ in the label only; it keeps one of
+// several equal ones.
+func (r *reading) check() error {
+	first := make(map[string]sample, len(r.samples))
+	kept := r.samples[:0]
+	var repeated []string
 	for _, s := range r.samples {
 		var fault error
-		switch {
+		switch f, seen := first[s.Path]; {
 		case s.label == "":
 			fault = fmt.Errorf("empty label for %s", s.Path)
 		case !utf8.ValidString(s.label):
 			fault = fmt.Errorf("label %q of %s is not UTF-8", s.label, s.Path)
 		case strings.ContainsFunc(s.label, unicode.IsControl):
 			fault = fmt.Errorf("label %q of %s has control characters", s.label, s.Path)
-		default:
-			continue
-		}
-		return &SourceError{Source: source, Line: s.line, Err: fault}
-	}
-	return nil
-}
-
-// mergeDuplicates keeps one of several equal entries and refuses two that differ in the label only.
-func (r *reading) mergeDuplicates(source string) error {
-	first := make(map[string]sample, len(r.samples))
-	kept := r.samples[:0]
-	var repeated []string
-	for _, s := range r.samples {
-		f, seen := first[s.Path]
-		if !seen {
+		case !seen:
 			first[s.Path] = s
 			kept = append(kept, s)
-			continue
+		case f.label != s.label:
+			fault = fmt.Errorf("%s is listed as %q and, in line %d, as %q; keep one", s.Path, s.label, f.line, f.label)
+		default:
+			repeated = append(repeated, s.Path)
 		}
-		if f.label != s.label {
-			return &SourceError{Source: source, Line: s.line, Err: fmt.Errorf(
-				"%s is listed as %q and, in line %d, as %q; keep one", s.Path, s.label, f.line, f.label)}
+		if fault != nil {
+			return &SourceError{Line: s.line, Err: fault}
 		}
-		repeated = append(repeated, s.Path)
 	}
 	r.samples = kept
-	r.find(DuplicatePath, repeated, "%d repeated entries in %s count once: %s", len(repeated), source, listed(repeated))
+	if len(kept) == 0 {
+		return errors.New("no images")
+	}
+	r.find(DuplicatePath, repeated, "%d repeated entries in %s count once", len(repeated), r.source)
 	return nil
 }
 
-// find records a finding if it concerns anything.
-func (r *reading) find(kind Kind, items []string, format string, args ...any) {
-	r.findings = appendFinding(r.findings, kind, items, format, args...)
-}
+type findings []Finding
 
-func appendFinding(to []Finding, kind Kind, items []string, format string, args ...any) []Finding {
-	if len(items) == 0 {
-		return to
+// find records a finding, with the items at the end of its message, if it concerns any.
+func (f *findings) find(kind Kind, items []string, format string, args ...any) {
+	if len(items) > 0 {
+		*f = append(*f, Finding{Kind: kind, Message: fmt.Sprintf(format, args...) + ": " + listed(items), Items: items})
 	}
-	return append(to, Finding{Kind: kind, Message: fmt.Sprintf(format, args...), Items: items})
 }
 
 // sortedLabels sorts as numbers if all labels are whole numbers, else as text.
-func sortedLabels(counts map[string]int) []string {
-	labels := make([]string, 0, len(counts))
-	for l := range counts {
-		labels = append(labels, l)
-	}
-	sortLabels(labels)
-	return labels
-}
-
-func sortLabels(labels []string) {
+func sortedLabels[T any](of map[string]T) []string {
+	labels := slices.Sorted(maps.Keys(of))
 	numbers := make(map[string]uint64, len(labels))
 	for _, l := range labels {
 		n, err := strconv.ParseUint(l, 10, 64)
 		if err != nil {
-			slices.Sort(labels)
-			return
+			return labels
 		}
 		numbers[l] = n
 	}
-	slices.SortFunc(labels, func(a, b string) int {
-		return cmp.Or(cmp.Compare(numbers[a], numbers[b]), strings.Compare(a, b))
-	})
+	slices.SortStableFunc(labels, func(a, b string) int { return cmp.Compare(numbers[a], numbers[b]) })
+	return labels
 }
 
 // listed names the first few of many.

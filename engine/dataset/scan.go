@@ -39,8 +39,6 @@ type Unreadable struct {
 	Err   error
 }
 
-var errEmpty = errors.New("empty file")
-
 // Scan reads and hashes every item that the index does not know. An item that cannot be read is noted, no error; the
 // only error is that of ctx.
 func (d *Dataset) Scan(ctx context.Context, o ScanOptions) (*Scan, error) {
@@ -72,13 +70,10 @@ func (d *Dataset) Scan(ctx context.Context, o ScanOptions) (*Scan, error) {
 // Readable are the indices of the items that could be read.
 func (s *Scan) Readable() []int {
 	out := make([]int, 0, len(s.IDs))
-	bad := s.Unreadable
-	for i := range s.IDs {
-		if len(bad) > 0 && bad[0].Index == i {
-			bad = bad[1:]
-			continue
+	for i, id := range s.IDs {
+		if id != (ID{}) {
+			out = append(out, i)
 		}
-		out = append(out, i)
 	}
 	return out
 }
@@ -99,10 +94,10 @@ func CheckContent(d *Dataset, s *Scan) []Finding {
 				d.Items[i].Path, d.Classes[d.Items[i].Class], d.Items[k].Path, d.Classes[d.Items[k].Class]))
 		}
 	}
-	findings := appendFinding(nil, SameContent, same,
-		"%d images of %s are copies of another of their class: %s", len(same), d.Name, listed(same))
-	return appendFinding(findings, LabelConflict, conflicts,
-		"%d images of %s are copies of one with another label: %s", len(conflicts), d.Name, listed(conflicts))
+	var found findings
+	found.find(SameContent, same, "%d images of %s are copies of another of their class", len(same), d.Name)
+	found.find(LabelConflict, conflicts, "%d images of %s are copies of one with another label", len(conflicts), d.Name)
+	return found
 }
 
 // CheckLeak reports items of the test set whose content is in the training set.
@@ -121,9 +116,10 @@ func CheckLeak(train *Dataset, trainScan *Scan, test *Dataset, testScan *Scan) [
 	if of == train.Name {
 		of = "the part held out of " + of
 	}
-	return appendFinding(nil, Leak, leaks,
-		"%d images of %s are in the training set %s too, which flatters the result: %s", len(leaks), of, train.Name,
-		listed(leaks))
+	var found findings
+	found.find(Leak, leaks, "%d images of %s are in the training set %s too, which flatters the result", len(leaks), of,
+		train.Name)
+	return found
 }
 
 // hash is the id of an item, from the index if it is there.
@@ -154,21 +150,11 @@ func (it Item) read() (id ID, err error) {
 		return id, err
 	}
 	defer f.Close()
-	h, buffer := sha256.New(), buffers.Get().(*[1 << 17]byte)
-	defer buffers.Put(buffer)
-	for total := 0; ; {
-		n, err := f.Read(buffer[:])
-		h.Write(buffer[:n])
-		total += n
-		switch {
-		case err == io.EOF && total == 0:
-			return id, errEmpty
-		case err == io.EOF:
-			return ID(h.Sum(nil)), nil
-		case err != nil:
-			return id, err
-		}
+	h := sha256.New()
+	if n, err := io.Copy(h, f); err != nil {
+		return id, err
+	} else if n == 0 {
+		return id, errors.New("empty file")
 	}
+	return ID(h.Sum(nil)), nil
 }
-
-var buffers = sync.Pool{New: func() any { return new([1 << 17]byte) }}

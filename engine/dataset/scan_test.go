@@ -40,7 +40,7 @@ func TestScan(t *testing.T) {
 		if gone.Index != 1 || !strings.HasSuffix(gone.Path, "gone.png") || !errors.Is(gone.Err, fs.ErrNotExist) {
 			t.Errorf("unreadable %+v", gone)
 		}
-		if e := s.Unreadable[2].Err; !errors.Is(e, errEmpty) {
+		if e := s.Unreadable[2].Err; e.Error() != "empty file" {
 			t.Errorf("empty file: %v", e)
 		}
 		if got := d.Select(s.Readable()).Counts(); !slices.Equal(got, []int{1, 1}) {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io/fs"
 	"os"
+	"slices"
 	"strconv"
 
 	"github.com/vitft/vitft/engine/event"
@@ -31,37 +32,37 @@ type Part struct {
 
 // Parts lists the sets that there are.
 func (s *Sets) Parts() []Part {
-	var parts []Part
-	for _, p := range []Part{{"train", s.Train}, {"val", s.Val}, {"test", s.Test}} {
-		if p.Data != nil {
-			parts = append(parts, p)
-		}
-	}
-	return parts
+	return slices.DeleteFunc([]Part{{"train", s.Train}, {"val", s.Val}, {"test", s.Test}},
+		func(p Part) bool { return p.Data == nil })
 }
 
 // Fields declares the settings.
 func (s *Sources) Fields() []setting.Field {
 	orFraction := func(text string) (bool, error) {
-		f, is := fraction(text)
+		f, is := (&Sources{Val: text}).Holdout()
 		if is && !(f > 0 && f < 1) {
 			return true, notAFraction(f)
 		}
 		return is, nil
 	}
 	return []setting.Field{
-		setting.Path("train", &s.Train, "", "training images: folder of class folders, .csv or .jsonl manifest, or IDX file"),
+		setting.Path("train", &s.Train, "",
+			"training images: folder of class folders, .csv or .jsonl manifest, or IDX file"),
 		setting.PathOr("val", &s.Val, "", orFraction,
 			"validation images, or a fraction such as 0.1 to hold out of each class"),
 		setting.Path("test", &s.Test, "", "test images"),
-		setting.Text("imbalance", &s.Imbalance, "", func(text string) error { _, err := ParseImbalance(text); return err },
+		setting.Text("imbalance", &s.Imbalance, "",
+			func(text string) error { _, err := ParseImbalance(text); return err },
 			"make the training set long-tailed: exp:RATIO or step:RATIO"),
 		setting.Number("imbalance-seed", &s.ImbalanceSeed, 0, setting.AtLeast(0), "which images --imbalance keeps"),
 	}
 }
 
 // Holdout is Val read as a fraction, and whether it is one.
-func (s *Sources) Holdout() (float64, bool) { return fraction(s.Val) }
+func (s *Sources) Holdout() (float64, bool) {
+	f, err := strconv.ParseFloat(s.Val, 64)
+	return f, err == nil
+}
 
 // Exist refuses sources that do not exist, before anything is written.
 func (s *Sources) Exist() error {
@@ -90,12 +91,11 @@ func (s *Sources) Open(seed uint64, ev event.Events) (*Sets, error) {
 	if s.Train == "" && (holdout || s.Val+s.Test == "") {
 		return nil, fault.Config.Errorf("train, val, test: name at least one set of images")
 	}
-	var findings []Finding
+	var found []Finding
 	open := func(source string, classes []string) (set *Dataset) {
 		if source != "" && err == nil {
-			var found []Finding
 			set, found, err = Open(source, Options{Classes: classes})
-			findings = append(findings, found...)
+			Warn(found, ev)
 		}
 		return set
 	}
@@ -105,20 +105,18 @@ func (s *Sources) Open(seed uint64, ev event.Events) (*Sets, error) {
 	}
 	var classes []string
 	if sets.Train != nil {
-		var found []Finding
 		sets.Train, found = imbalance.Apply(sets.Train, s.ImbalanceSeed)
-		findings = append(findings, found...)
+		Warn(found, ev)
 		classes = sets.Train.Classes
 	}
 	if holdout {
-		var found []Finding
 		if sets.Train, sets.Val, found, err = sets.Train.Split(share, seed); err != nil {
 			return nil, fault.Config.Errorf("val: %w", err)
 		}
 		if len(sets.Val.Items) == 0 {
 			return nil, fault.Config.Errorf("val: holding out %g of each class leaves no image to validate on", share)
 		}
-		findings = append(findings, found...)
+		Warn(found, ev)
 	} else {
 		sets.Val = open(s.Val, classes)
 	}
@@ -126,7 +124,6 @@ func (s *Sources) Open(seed uint64, ev event.Events) (*Sets, error) {
 	if err != nil {
 		return nil, err
 	}
-	Warn(findings, ev)
 	if t := sets.Train; t != nil {
 		smallest, largest := t.Extent()
 		ev.Info("training images", "images", len(t.Items), "classes", len(t.Classes), "largest class", largest,
@@ -140,11 +137,6 @@ func Warn(findings []Finding, ev event.Events) {
 	for _, f := range findings {
 		ev.Warn(f.Message, "finding", string(f.Kind))
 	}
-}
-
-func fraction(text string) (float64, bool) {
-	f, err := strconv.ParseFloat(text, 64)
-	return f, err == nil
 }
 
 func notAFraction(f float64) error {

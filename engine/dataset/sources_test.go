@@ -64,7 +64,8 @@ func TestSourcesRefuse(t *testing.T) {
 		"does not have: \"c\" (1),":                   {Sources{Train: train, Test: other}, fault.Data},
 		"does not have: \"c\" (1), \"d\" (1); remove": {Sources{Train: train, Val: other}, fault.Data},
 	} {
-		if _, err := c.sources.Open(0, event.Events{}); fault.Of(err) != c.kind || !strings.Contains(err.Error(), want) {
+		if _, err := c.sources.Open(0, event.Events{}); fault.Of(err) != c.kind ||
+			!strings.Contains(err.Error(), want) {
 			t.Errorf("%+v: %v of kind %q, want %q", c.sources, err, fault.Of(err), want)
 		}
 	}

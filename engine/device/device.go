@@ -20,13 +20,18 @@ type Options struct {
 // Fields declares the settings.
 func (o *Options) Fields() []setting.Field {
 	cores := fmt.Sprintf("all %d cores", runtime.NumCPU())
+	providers := []string{string(onnx.Auto), string(onnx.CPU), string(onnx.CUDA)}
 	return []setting.Field{
-		setting.OneOf("provider", &o.Provider, string(onnx.Auto), []string{string(onnx.Auto), string(onnx.CPU), string(onnx.CUDA)},
-			"where models run"),
-		setting.Number("threads", &o.Threads, 0, setting.Between(1, 1024).Or(0, cores), "threads of the runtime (0: all cores)"),
-		setting.Text("ort-lib", &o.Library, "", nil,
-			"path of the ONNX Runtime shared library (default: searched for, see vitft doctor)").Here(),
+		setting.OneOf("provider", &o.Provider, string(onnx.Auto), providers, "where models run"),
+		setting.Number("threads", &o.Threads, 0, setting.Between(1, 1024).Or(0, cores),
+			"threads of the runtime (0: all cores)"),
+		libraryField(&o.Library),
 	}
+}
+
+func libraryField(p *string) setting.Field {
+	return setting.Text("ort-lib", p, "", nil,
+		"path of the ONNX Runtime shared library (default: searched for, see vitft doctor)").Here()
 }
 
 // Load loads the library, once for a process. Who names another than the one that is loaded is refused.

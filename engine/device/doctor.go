@@ -7,9 +7,11 @@ import (
 	"errors"
 	"fmt"
 	"os/exec"
+	"regexp"
 	"strings"
 	"time"
 
+	"github.com/vitft/vitft/engine/event"
 	"github.com/vitft/vitft/engine/fault"
 	"github.com/vitft/vitft/engine/setting"
 	"github.com/vitft/vitft/onnx"
@@ -17,15 +19,15 @@ import (
 
 // DiagnoseOptions say what Diagnose looks at.
 type DiagnoseOptions struct {
-	Library string   // to look at before the usual places
-	Child   []string // a command that takes --ort-lib PATH and --probe PROVIDER and prints what Probe says; nil: ask Probe here
+	Library string // to look at before the usual places
+
+	// Child is a command that takes --ort-lib PATH and --probe PROVIDER and prints the JSON of what Probe says. It may
+	// crash, as a broken GPU installation makes it. If nil, Probe is asked in this process.
+	Child []string
 }
 
 // Fields declares the settings.
-func (o *DiagnoseOptions) Fields() []setting.Field {
-	library, _ := setting.Find((&Options{}).Fields(), "ort-lib")
-	return []setting.Field{setting.Text("ort-lib", &o.Library, "", nil, library.Help).Here()}
-}
+func (o *DiagnoseOptions) Fields() []setting.Field { return []setting.Field{libraryField(&o.Library)} }
 
 // Diagnosis is what Diagnose found.
 type Diagnosis struct {
@@ -43,18 +45,17 @@ type Searched struct {
 }
 
 // probeTime is how long a provider may take to start.
-const probeTime = 2 * time.Minute
+var probeTime = 2 * time.Minute // tests have less
 
-// Diagnose looks for the runtime library and tries every provider, each in a process of its own, because a broken GPU
-// installation can take the process down. The result is there beside an error, which says that nothing can run.
+// Diagnose looks for the runtime library and tries every provider. The result is there beside an error, which says that
+// nothing can run.
 func Diagnose(ctx context.Context, o DiagnoseOptions) (*Diagnosis, error) {
 	d := new(Diagnosis)
 	for _, c := range onnx.Search(o.Library) {
-		s := Searched{Source: c.Source, Path: c.Path, Found: "nothing"}
-		switch {
-		case c.Library != nil:
+		s := Searched{c.Source, c.Path, "nothing"}
+		if c.Library != nil {
 			s.Found = "ONNX Runtime " + c.Library.Version
-		case c.Err != nil:
+		} else if c.Err != nil {
 			s.Found = c.Err.Error()
 		}
 		d.Searched = append(d.Searched, s)
@@ -66,75 +67,66 @@ func Diagnose(ctx context.Context, o DiagnoseOptions) (*Diagnosis, error) {
 	}
 	d.Library = &library
 	for _, p := range []onnx.Provider{onnx.CPU, onnx.CUDA} {
-		status := Probe
-		if o.Child != nil {
-			status = func(library string, p onnx.Provider) onnx.ProviderStatus {
-				return probeInChild(ctx, o.Child, library, p)
-			}
-		}
-		d.Providers = append(d.Providers, status(library.Path, p))
+		d.Providers = append(d.Providers, o.probe(ctx, library.Path, p))
 	}
 	if cpu := d.Providers[0]; !cpu.Works {
-		return d, fault.Runtime.Errorf("the library in %s does not run a model: %s %s", library.Path, cpu.Missing, cpu.Detail)
+		return d, fault.Runtime.Errorf("the library in %s does not run a model: %s %s",
+			library.Path, cpu.Missing, cpu.Detail)
 	}
 	return d, nil
 }
 
 // Probe tries a provider of a library in this process, which a broken installation can end.
 func Probe(library string, p onnx.Provider) onnx.ProviderStatus {
-	found, err := onnx.Find(library)
-	if err == nil {
-		err = onnx.Load(found)
-	}
-	if err != nil {
+	if err := (Options{Library: library}).Load(event.Events{}); err != nil {
 		return onnx.ProviderStatus{Provider: p, Missing: err.Error()}
 	}
 	return onnx.Probe(p)
 }
 
-// probeInChild asks Probe in another process.
-func probeInChild(ctx context.Context, command []string, library string, p onnx.Provider) onnx.ProviderStatus {
-	failed := func(format string, v ...any) onnx.ProviderStatus {
-		return onnx.ProviderStatus{Provider: p, Missing: fmt.Sprintf(format, v...)}
+// probe asks Probe, in another process if there is to be one.
+func (o DiagnoseOptions) probe(ctx context.Context, library string, p onnx.Provider) onnx.ProviderStatus {
+	if o.Child == nil {
+		return Probe(library, p)
 	}
 	ctx, cancel := context.WithTimeout(ctx, probeTime)
 	defer cancel()
 	var said bytes.Buffer
-	child := exec.CommandContext(ctx, command[0], append(command[1:], "--ort-lib", library, "--probe", string(p))...)
+	child := exec.CommandContext(ctx, o.Child[0], append(o.Child[1:], "--ort-lib", library, "--probe", string(p))...)
 	child.Stderr = &said
 	out, err := child.Output()
+	var answered onnx.ProviderStatus
+	status := onnx.ProviderStatus{Provider: p}
 	switch {
 	case errors.Is(ctx.Err(), context.DeadlineExceeded):
-		status := failed("it does not start within %v", probeTime)
-		status.Fix = "check that nvidia-smi answers; a library without code for the GPU may compile it first, which can take longer"
-		return status
+		status.Missing = fmt.Sprintf("it does not start within %v", probeTime)
+		status.Fix = "check that nvidia-smi answers; a library without code for the GPU may compile it first, " +
+			"which can take longer"
 	case err != nil:
-		status := failed("the process that tried it ended with %v", err)
+		status.Missing = fmt.Sprintf("the process that tried it ended with %v", err)
+		status.Detail = lastWords(said.String())
 		if p == onnx.CUDA {
 			status.Fix = "install CUDA and cuDNN whole, in the versions that the ONNX Runtime library asks for " +
 				"(scripts/runtime.sh --gpu-deps), or use the provider cpu"
 		}
-		status.Detail = lastWords(said.String())
-		return status
-	}
-	var status onnx.ProviderStatus
-	if err := json.Unmarshal(out, &status); err != nil {
-		return failed("the process that tried it answered %q", out)
+	case json.Unmarshal(out, &answered) != nil:
+		status.Missing = fmt.Sprintf("the process that tried it answered %q", out)
+	default:
+		return answered
 	}
 	return status
 }
 
+var (
+	gosAccount = regexp.MustCompile(`(?m)^\s*(PC=|goroutine |runtime stack:)`)
+	lineBreak  = regexp.MustCompile(`\s*\n\s*`)
+)
+
 // lastWords is what a process said before Go's account of its end, on one line.
 func lastWords(text string) string {
-	var lines []string
-	for line := range strings.Lines(text) {
-		line = strings.TrimSpace(line)
-		if strings.HasPrefix(line, "PC=") || strings.HasPrefix(line, "goroutine ") || strings.HasPrefix(line, "runtime stack:") {
-			break
-		}
-		if line != "" {
-			lines = append(lines, line)
-		}
+	if at := gosAccount.FindStringIndex(text); at != nil {
+		text = text[:at[0]]
 	}
+	lines := lineBreak.Split(strings.TrimSpace(text), -1)
 	return strings.Join(lines[max(0, len(lines)-5):], "; ")
 }

@@ -30,7 +30,8 @@ func part(b *testing.B, n int, name ...string) *dataset.Dataset {
 }
 
 // encodeSeconds is the time that encoding takes with an empty cache, in views after views.
-func encodeSeconds(b *testing.B, bb *backbone.Backbone, d *dataset.Dataset, views []vision.View, counts ...int) float64 {
+func encodeSeconds(b *testing.B, bb *backbone.Backbone, d *dataset.Dataset, views []vision.View,
+	counts ...int) float64 {
 	b.Helper()
 	x, err := Open(context.Background(), bb, views, Options{Cache: b.TempDir()}, event.Events{})
 	if err != nil {
@@ -98,7 +99,8 @@ func BenchmarkWarm(b *testing.B) {
 	}
 	dir := filepath.Join(b.TempDir(), "scan")
 	for name, open := range map[string]func() *dataset.Index{
-		"index": func() *dataset.Index { return dataset.OpenIndex(dir) }, "no index": func() *dataset.Index { return nil }} {
+		"index":    func() *dataset.Index { return dataset.OpenIndex(dir) },
+		"no index": func() *dataset.Index { return nil }} {
 		b.Run(name, func(b *testing.B) {
 			for range 2 {
 				x := open()

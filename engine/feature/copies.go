@@ -13,9 +13,6 @@ import (
 	"github.com/vitft/vitft/engine/internal/atomicfile"
 )
 
-// largestCopy is the size from which an image is read where it is each time.
-const largestCopy = 32 << 20
-
 // Bytes are those of an item of a set, by the id that the set has for it. They come from a copy in the cache, made when
 // they are first asked for, so that what needs a few images again (the check of an exported model, the pictures of a
 // report) opens none of the user's. That an image has changed is an error.
@@ -36,10 +33,9 @@ func (x *Extractor) Bytes(id store.ID, item dataset.Item) ([]byte, error) {
 		x.saveIndex()
 		return nil, fault.Data.Errorf("%s has changed while it was used; begin anew", item.Path)
 	}
-	if len(content) <= largestCopy { // without a copy it is read again, no more
-		if err := os.MkdirAll(filepath.Dir(path), 0o755); err == nil {
-			_ = atomicfile.Write(path, func(w io.Writer) error { _, err := w.Write(content); return err })
-		}
+	if len(content) <= 32<<20 { // without a copy it is read again, no more
+		_ = os.MkdirAll(filepath.Dir(path), 0o755)
+		_ = atomicfile.Write(path, func(w io.Writer) error { _, err := w.Write(content); return err })
 	}
 	return content, nil
 }

@@ -1,6 +1,7 @@
 package feature
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"fmt"
@@ -11,6 +12,7 @@ import (
 	"github.com/vitft/vitft/engine/dataset"
 	"github.com/vitft/vitft/engine/event"
 	"github.com/vitft/vitft/engine/feature/store"
+	"github.com/vitft/vitft/onnx"
 	"github.com/vitft/vitft/vit"
 )
 
@@ -31,20 +33,19 @@ func (x *Extractor) Ensure(ctx context.Context, name string, d *dataset.Dataset,
 	for _, u := range scan.Unreadable {
 		j.unreadable[u.Index] = u.Err
 	}
-	var begin time.Time
-	round := 0
-	for ; ; round++ { // one that encodes, more only if images change at this moment
-		if err := x.verify(ctx, scan.IDs, n); err != nil {
-			return nil, err
+	for round := 0; ; round++ { // one that encodes, more only if images change at this moment
+		for _, v := range x.views[:n] { // without what turns out to be damaged
+			bad, err := v.store.Verify(ctx, scan.IDs)
+			if err != nil {
+				return nil, err
+			}
+			x.warn(bad)
 		}
 		missing, images := j.missing()
 		if images == 0 {
 			break
 		}
-		if round == 0 {
-			begin = time.Now()
-		}
-		if round == mostRounds {
+		if round == 10 {
 			return nil, fmt.Errorf("encode %s images: some change again and again while they are read, as does %s; "+
 				"try again when nothing writes to them", name, d.Items[slices.Collect(maps.Values(missing))[0][0]].Path)
 		}
@@ -54,14 +55,8 @@ func (x *Extractor) Ensure(ctx context.Context, name string, d *dataset.Dataset,
 		x.saveIndex()
 	}
 	set := j.set()
-	if round > 0 {
-		set.Seconds = time.Since(begin).Seconds()
-	}
 	return set, set.judge(len(d.Items), *x.options.MaxUnreadable, x.events)
 }
-
-// mostRounds is how often images that change are encoded anew.
-const mostRounds = 10
 
 // job is one call of Ensure. The ids of its scan are corrected when images turn out to have changed.
 type job struct {
@@ -73,6 +68,7 @@ type job struct {
 	unreadable  map[int]error      // by item
 	undecodable map[store.ID]error // by content
 	encoded     int
+	seconds     float64
 }
 
 // missing are the images to encode, one for each content, by the views that they lack, and how many.
@@ -102,89 +98,93 @@ func (j *job) fault(item int) error {
 
 // encode encodes images into the stores of the views that they lack.
 func (j *job) encode(ctx context.Context, missing map[viewSet][]int, images int) error {
+	defer func(begin time.Time) { j.seconds += time.Since(begin).Seconds() }(time.Now())
 	done := 0
+	progress := func() {
+		done++
+		j.events.Report(event.Encode, j.name, done, images)
+	}
 	for _, lacks := range slices.Sorted(maps.Keys(missing)) {
-		items := missing[lacks]
-		w, err := j.writers(ctx, lacks)
-		if err != nil {
-			return err
-		}
-		ids := make([]store.ID, len(items)) // of the bytes that are decoded; zero of what cannot be read
-		load := func(k int) ([]byte, error) {
-			content, err := j.data.Items[items[k]].Bytes()
-			if err == nil {
-				ids[k] = sha256.Sum256(content)
-			}
-			return content, err
-		}
-		encoder := vit.Encoder{Model: j.model(lacks), Preprocess: j.backbone.Preprocess, Batch: j.options.Batch}
-		err = encoder.Encode(ctx, len(items), load, func(k int, features []float32, fault error) error {
-			done++
-			j.events.Report(event.Encode, j.name, done, images)
-			return j.keep(ctx, w, items[k], ids[k], features, fault)
-		})
-		// What is encoded is kept, whatever stopped the rest.
-		if closeErr := w.close(context.WithoutCancel(ctx)); err == nil {
-			err = closeErr
-		}
-		if err != nil {
+		if err := j.encodeViews(ctx, j.in(lacks), missing[lacks], progress); err != nil {
 			return fmt.Errorf("encode %s images: %w", j.name, err)
 		}
 	}
 	return nil
 }
 
-// keep files the features of an item under the content that they are of, or why there are none.
-func (j *job) keep(ctx context.Context, w writers, item int, id store.ID, features []float32, fault error) error {
+func (j *job) encodeViews(ctx context.Context, views []view, items []int, progress func()) (err error) {
+	library, _ := onnx.Loaded()
+	writers := make([]*store.Writer, len(views))
+	for k, v := range views {
+		if writers[k], err = v.store.Writer(ctx, store.WriterOptions{Library: library.Version}); err != nil {
+			return err
+		}
+		defer func() { // What is encoded is kept, whatever stopped the rest.
+			err = cmp.Or(err, writers[k].Close(context.WithoutCancel(ctx)))
+		}()
+	}
+	ids := make([]store.ID, len(items)) // of the bytes that are decoded; zero of what cannot be read
+	load := func(k int) ([]byte, error) {
+		content, err := j.data.Items[items[k]].Bytes()
+		if err == nil {
+			ids[k] = sha256.Sum256(content)
+		}
+		return content, err
+	}
+	model := viewModel{j.backbone, views}
+	encoder := vit.Encoder{Model: model, Preprocess: model.Preprocess, Batch: j.options.Batch}
+	return encoder.Encode(ctx, len(items), load, func(k int, features []float32, fault error) error {
+		progress()
+		return j.keep(ctx, writers, items[k], ids[k], features, fault)
+	})
+}
+
+// keep files the features of an item, one view after the other, under the content that they are of, or why there are
+// none.
+func (j *job) keep(
+	ctx context.Context, to []*store.Writer, item int, id store.ID, features []float32, fault error) error {
 	if id == (store.ID{}) {
 		j.unreadable[item] = fault
 		return nil
 	}
+	path := j.data.Items[item].Path
 	if id != j.scan.IDs[item] {
 		j.scan.IDs[item] = id
 		j.index.Forget(j.data.Items[item])
-		j.events.Warn("an image has changed since it was scanned; it is used as it is now",
-			"path", j.data.Items[item].Path)
+		j.events.Warn("an image has changed since it was scanned; it is used as it is now", "path", path)
 	}
 	if fault != nil {
 		j.undecodable[id] = fault
 		return nil
 	}
 	j.encoded++
-	return w.append(ctx, id, j.data.Items[item].Path, features)
+	for dim := j.Dim(); len(to) > 0; to, features = to[1:], features[dim:] {
+		if err := to[0].Append(ctx, id, path, features[:dim]); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // set is the result: first of what could not be used is what could not be read.
 func (j *job) set() *Set {
-	s := &Set{Name: j.name, Encoded: j.encoded}
+	s := &Set{Name: j.name, Scan: new(dataset.Scan), Encoded: j.encoded, Seconds: j.seconds}
 	var kept []int
 	var undecodable []Unreadable
-	ids := make([]store.ID, 0, len(j.scan.IDs))
 	for i, id := range j.scan.IDs {
-		switch err := j.fault(i); {
+		path, err := j.data.Items[i].Path, j.fault(i)
+		switch {
 		case err == nil:
-			kept, ids = append(kept, i), append(ids, id)
+			kept, s.Scan.IDs = append(kept, i), append(s.Scan.IDs, id)
 		case id == (store.ID{}):
-			s.Unreadable = append(s.Unreadable, Unreadable{j.data.Items[i].Path, err.Error()})
+			s.Unreadable = append(s.Unreadable, Unreadable{path, err.Error()})
 		default:
-			undecodable = append(undecodable, Unreadable{j.data.Items[i].Path, err.Error()})
+			undecodable = append(undecodable, Unreadable{path, err.Error()})
 		}
 	}
 	s.Unreadable = append(s.Unreadable, undecodable...)
-	s.Data, s.Scan = j.data.Select(kept), &dataset.Scan{IDs: ids}
+	s.Data = j.data.Select(kept)
 	return s
-}
-
-// verify takes damaged blocks with features of the images in the first n views out of use, so that those are missing.
-func (x *Extractor) verify(ctx context.Context, ids []store.ID, n int) error {
-	for _, v := range x.views[:n] {
-		bad, err := v.store.Verify(ctx, ids)
-		if err != nil {
-			return err
-		}
-		x.warn(bad)
-	}
-	return nil
 }
 
 // saveIndex keeps what the scan has found. Where that cannot be written images are read again, no more.

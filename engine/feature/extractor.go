@@ -61,8 +61,7 @@ const (
 // Open opens the feature stores of the views, of which the first is the plain one, for a backbone that outlives x.
 func Open(ctx context.Context, b *backbone.Backbone, views []vision.View, o Options, ev event.Events) (
 	*Extractor, error) {
-	setting.Fill(o.Fields())
-	if err := setting.Check(o.Fields()); err != nil {
+	if err := setting.Complete(o.Fields()); err != nil {
 		return nil, err
 	}
 	if len(views) == 0 || views[0] != (vision.View{}) {
@@ -72,12 +71,11 @@ func Open(ctx context.Context, b *backbone.Backbone, views []vision.View, o Opti
 	for _, folder := range []string{indexFolder, copiesFolder} { // what killed processes have left there
 		_, _ = atomicfile.Clean(filepath.Join(o.Cache, folder))
 	}
-	for _, v := range views {
-		opened, err := x.open(ctx, v)
-		if err != nil {
+	x.views = make([]view, len(views))
+	for k, v := range views {
+		if err := x.open(ctx, v, &x.views[k]); err != nil {
 			return nil, errors.Join(err, x.Close())
 		}
-		x.views = append(x.views, opened)
 	}
 	return x, nil
 }
@@ -94,36 +92,30 @@ func (x *Extractor) Gather(ctx context.Context, ids []store.ID, k int, dst []flo
 }
 
 // Close closes the stores.
-func (x *Extractor) Close() error {
-	var errs []error
+func (x *Extractor) Close() (err error) {
 	for _, v := range x.views {
-		errs = append(errs, v.close())
+		err = errors.Join(err, v.close())
 	}
-	return errors.Join(errs...)
+	return err
 }
 
 // open opens the store of a view and makes what draws it.
-func (x *Extractor) open(ctx context.Context, v vision.View) (opened view, err error) {
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, opened.close())
-		}
-	}()
+func (x *Extractor) open(ctx context.Context, v vision.View, into *view) (err error) {
 	key := x.backbone.Key()
 	if v != (vision.View{}) {
 		key.View = v.String()
-		if opened.session, err = x.backbone.View(v); err != nil {
-			return opened, err
+		if into.session, err = x.backbone.View(v); err != nil {
+			return err
 		}
 	}
-	s, report, err := store.Open(ctx, bucket.Dir(filepath.Join(x.options.Cache, storeFolder)), key)
-	if err != nil {
-		return opened, err
+	folder := bucket.Dir(filepath.Join(x.options.Cache, storeFolder))
+	var report store.Report
+	if into.store, report, err = store.Open(ctx, folder, key); err != nil {
+		return err
 	}
-	opened.store = s
 	x.warn(report.Bad)
-	x.events.Info("feature store", "folder", s.Where(), "view", v.String(), "features", report.Features)
-	return opened, nil
+	x.events.Info("feature store", "folder", into.store.Where(), "view", v.String(), "features", report.Features)
+	return nil
 }
 
 func (x *Extractor) warn(bad []store.BadBlock) {

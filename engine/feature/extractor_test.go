@@ -98,7 +98,8 @@ func TestEnsure(t *testing.T) {
 		x := openWith(t, grown, 3, event.Events{})
 		set := ensure(t, x, d, step.views)
 		if set.Encoded != step.encoded || (set.Seconds > 0) != (step.encoded > 0) || len(set.Data.Items) != 9 {
-			t.Errorf("%d views: %d images are encoded in %v s, want %d", step.views, set.Encoded, set.Seconds, step.encoded)
+			t.Errorf("%d views: %d images are encoded in %v s, want %d", step.views, set.Encoded, set.Seconds,
+				step.encoded)
 		}
 		if !slices.Equal(mean(t, x, set, step.views), mean(t, cold, together, step.views)) {
 			t.Errorf("%d views: other features", step.views)
@@ -136,7 +137,8 @@ func TestWarmRunOpensNoImage(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	for _, x := range []*Extractor{first, openWith(t, cache, 1, event.Events{})} { // another set of the run, another run
+	// another set of the run, another run
+	for _, x := range []*Extractor{first, openWith(t, cache, 1, event.Events{})} {
 		again := ensure(t, x, d, 1)
 		if again.Encoded != 0 || !slices.Equal(again.Scan.IDs, set.Scan.IDs) {
 			t.Errorf("%d images are encoded", again.Encoded)
@@ -247,7 +249,8 @@ func TestUnreadable(t *testing.T) {
 	}}
 	half := 0.5
 	open := func(most *float64) *Extractor {
-		x, err := Open(t.Context(), openBackbone(t, ""), vision.Views(1), Options{Cache: t.TempDir(), MaxUnreadable: most}, ev)
+		x, err := Open(t.Context(), openBackbone(t, ""), vision.Views(1),
+			Options{Cache: t.TempDir(), MaxUnreadable: most}, ev)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -269,7 +272,8 @@ func TestUnreadable(t *testing.T) {
 		!strings.Contains(err.Error(), "no image can be read") {
 		t.Errorf("nothing is left: %v", err)
 	}
-	if _, err := EnsureAll(t.Context(), open(new(1.0)), &dataset.Sets{Train: d.Select([]int{0, 3, 5})}, Needed{Train: 1},
+	if _, err := EnsureAll(t.Context(), open(new(1.0)), &dataset.Sets{Train: d.Select([]int{0, 3, 5})},
+		Needed{Train: 1},
 		event.Events{}); fault.Of(err) != fault.Data || !strings.Contains(err.Error(), `class "class-b"`) {
 		t.Errorf("no image of a class is left: %v", err)
 	}

@@ -21,6 +21,7 @@ package feature
 
 import (
 	"context"
+	"slices"
 
 	"github.com/vitft/vitft/engine/dataset"
 	"github.com/vitft/vitft/engine/event"
@@ -56,9 +57,6 @@ type Unreadable struct{ Path, Reason string }
 func Interleaved(ctx context.Context, s Source, ids []store.ID, n int) ([]float32, error) {
 	dim := s.Dim()
 	rows := make([]float32, len(ids)*n*dim)
-	if n == 1 {
-		return rows, s.Gather(ctx, ids, 0, rows)
-	}
 	const together = 512
 	buffer := make([]float32, min(together, len(ids))*dim)
 	for k := range n {
@@ -106,27 +104,17 @@ type Sets struct{ Train, Val, Test *Set }
 // images. On an error the sets that are there are returned beside it.
 func EnsureAll(ctx context.Context, s Source, d *dataset.Sets, n Needed, ev event.Events) (*Sets, error) {
 	sets := new(Sets)
-	for _, part := range []struct {
-		name  string
-		data  *dataset.Dataset
-		views int
-		into  **Set
-	}{
-		{"train", d.Train, n.Train, &sets.Train}, {"val", d.Val, n.Val, &sets.Val}, {"test", d.Test, n.Test, &sets.Test},
-	} {
-		if part.data == nil {
-			continue
-		}
-		var err error
-		if *part.into, err = s.Ensure(ctx, part.name, part.data, part.views); err != nil {
+	into := map[string]**Set{"train": &sets.Train, "val": &sets.Val, "test": &sets.Test}
+	views := map[string]int{"train": n.Train, "val": n.Val, "test": n.Test}
+	for _, part := range d.Parts() {
+		set, err := s.Ensure(ctx, part.Name, part.Data, views[part.Name])
+		if *into[part.Name] = set; err != nil {
 			return sets, err
 		}
 	}
-	for k, images := range sets.Train.Data.Counts() {
-		if images == 0 {
-			return sets, fault.Data.Errorf("train: no image of class %q can be read; "+
-				"remove the class or mend its images", d.Train.Classes[k])
-		}
+	if k := slices.Index(sets.Train.Data.Counts(), 0); k >= 0 {
+		return sets, fault.Data.Errorf("train: no image of class %q can be read; remove the class or mend its images",
+			d.Train.Classes[k])
 	}
 	dataset.Warn(dataset.CheckContent(sets.Train.Data, sets.Train.Scan), ev)
 	for _, other := range sets.All()[1:] {
@@ -137,13 +125,7 @@ func EnsureAll(ctx context.Context, s Source, d *dataset.Sets, n Needed, ev even
 
 // All lists the sets that there are.
 func (s *Sets) All() []*Set {
-	var sets []*Set
-	for _, set := range []*Set{s.Train, s.Val, s.Test} {
-		if set != nil {
-			sets = append(sets, set)
-		}
-	}
-	return sets
+	return slices.DeleteFunc([]*Set{s.Train, s.Val, s.Test}, func(set *Set) bool { return set == nil })
 }
 
 // Evaluated is the set that a run is judged by: test, else val, else train.
@@ -157,8 +139,8 @@ func (s *Set) judge(total int, most float64, ev event.Events) error {
 	if n := len(s.Unreadable); n > 0 {
 		first := s.Unreadable[0]
 		if float64(n) > most*float64(total) {
-			return fault.Data.Errorf("%s: %d of %d images cannot be read, more than the share of %g that max-unreadable "+
-				"allows; mend or remove them, or allow more; the first is %s: %s",
+			return fault.Data.Errorf("%s: %d of %d images cannot be read, more than the share of %g that "+
+				"max-unreadable allows; mend or remove them, or allow more; the first is %s: %s",
 				s.Name, n, total, most, first.Path, first.Reason)
 		}
 		ev.Warn("unreadable images are skipped", "set", s.Name, "images", n, "of", total,

@@ -28,6 +28,7 @@
 package safetensors
 
 import (
+	"cmp"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -35,6 +36,7 @@ import (
 	"math"
 	"math/bits"
 	"os"
+	"reflect"
 	"slices"
 	"strings"
 	"unsafe"
@@ -72,20 +74,13 @@ const (
 	C64    DType = "C64"
 )
 
-// Size is the number of bytes of one element, 0 for an unknown type.
-func (d DType) Size() int {
-	switch d {
-	case Bool, U8, I8, F8E5M2, F8E4M3:
-		return 1
-	case U16, I16, F16, BF16:
-		return 2
-	case U32, I32, F32:
-		return 4
-	case U64, I64, F64, C64:
-		return 8
-	}
-	return 0
+var sizes = map[DType]int{
+	Bool: 1, U8: 1, I8: 1, F8E5M2: 1, F8E4M3: 1, U16: 2, I16: 2, F16: 2, BF16: 2,
+	U32: 4, I32: 4, F32: 4, U64: 8, I64: 8, F64: 8, C64: 8,
 }
+
+// Size is the number of bytes of one element, 0 for an unknown type.
+func (d DType) Size() int { return sizes[d] }
 
 // Tensor is a named array, row-major.
 type Tensor struct {
@@ -126,10 +121,8 @@ func Values[T Element](t Tensor) ([]T, error) {
 		return unsafe.Slice((*T)(p), n), nil
 	}
 	values := make([]T, n)
-	if _, err := binary.Decode(t.Data, binary.LittleEndian, values); err != nil {
-		return nil, fmt.Errorf("%w: tensor %q: %w", ErrFormat, t.Name, err)
-	}
-	return values, nil
+	_, err := binary.Decode(t.Data, binary.LittleEndian, values)
+	return values, err
 }
 
 // File is the content of a safetensors file.
@@ -140,10 +133,8 @@ type File struct {
 
 // Tensor finds a tensor by name.
 func (f *File) Tensor(name string) (Tensor, error) {
-	for _, t := range f.Tensors {
-		if t.Name == name {
-			return t, nil
-		}
+	if i := slices.IndexFunc(f.Tensors, func(t Tensor) bool { return t.Name == name }); i >= 0 {
+		return f.Tensors[i], nil
 	}
 	return Tensor{}, fmt.Errorf("%w: no tensor %q", ErrFormat, name)
 }
@@ -163,10 +154,7 @@ func Read(path string) (*File, error) {
 
 // Write replaces the file at path atomically: temporary file, sync, rename.
 func (f *File) Write(path string) error {
-	return atomicfile.Write(path, func(w io.Writer) error {
-		_, err := f.WriteTo(w)
-		return err
-	})
+	return atomicfile.Write(path, func(w io.Writer) error { _, err := f.WriteTo(w); return err })
 }
 
 // WriteTo writes the file to w; the bytes depend on the content only, not on the order of f.Tensors. Tensors that make
@@ -174,14 +162,11 @@ func (f *File) Write(path string) error {
 func (f *File) WriteTo(w io.Writer) (int64, error) {
 	tensors := slices.Clone(f.Tensors)
 	slices.SortStableFunc(tensors, func(a, b Tensor) int {
-		if d := b.DType.Size() - a.DType.Size(); d != 0 {
-			return d
-		}
-		return strings.Compare(a.Name, b.Name)
+		return cmp.Or(cmp.Compare(b.DType.Size(), a.DType.Size()), strings.Compare(a.Name, b.Name))
 	})
 	header, err := formatHeader(f.Metadata, tensors)
 	if err != nil {
-		return 0, err
+		return 0, fmt.Errorf("%w: %w", ErrFormat, err)
 	}
 	n, err := w.Write(header)
 	written := int64(n)
@@ -213,27 +198,8 @@ func byteSize(d DType, shape []int) (int, error) {
 
 var littleEndian = binary.NativeEndian.Uint16([]byte{1, 0}) == 1
 
+// dtypeOf is the first letter and the bits of a type: uint8 is U8.
 func dtypeOf[T Element]() DType {
-	switch any(*new(T)).(type) {
-	case uint8:
-		return U8
-	case int8:
-		return I8
-	case uint16:
-		return U16
-	case int16:
-		return I16
-	case uint32:
-		return U32
-	case int32:
-		return I32
-	case float32:
-		return F32
-	case uint64:
-		return U64
-	case int64:
-		return I64
-	default:
-		return F64
-	}
+	t := reflect.TypeFor[T]()
+	return DType(fmt.Sprintf("%s%d", strings.ToUpper(t.Name()[:1]), t.Bits()))
 }

@@ -215,11 +215,13 @@ func TestWriteRefuses(t *testing.T) {
 	for name, f := range map[string]*File{
 		"duplicate":     {Tensors: []Tensor{ok, ok}},
 		"reserved name": {Tensors: []Tensor{New("__metadata__", []int{1}, []uint8{1})}},
-		"shape":         {Tensors: []Tensor{New("a", []int{2}, []float32{1})}},
-		"negative":      {Tensors: []Tensor{New("a", []int{-1, -1}, []float32{1})}},
-		"dtype":         {Tensors: []Tensor{{Name: "a", DType: "F4", Shape: []int{1}, Data: []byte{1}}}},
-		"name bytes":    {Tensors: []Tensor{New("\xff", []int{1}, []uint8{1})}},
-		"metadata":      {Metadata: map[string]string{"k": "\xff"}, Tensors: []Tensor{ok}},
+		"reserved too": {Metadata: map[string]string{"k": "v"},
+			Tensors: []Tensor{New("__metadata__", []int{1}, []uint8{1})}},
+		"shape":      {Tensors: []Tensor{New("a", []int{2}, []float32{1})}},
+		"negative":   {Tensors: []Tensor{New("a", []int{-1, -1}, []float32{1})}},
+		"dtype":      {Tensors: []Tensor{{Name: "a", DType: "F4", Shape: []int{1}, Data: []byte{1}}}},
+		"name bytes": {Tensors: []Tensor{New("\xff", []int{1}, []uint8{1})}},
+		"metadata":   {Metadata: map[string]string{"k": "\xff"}, Tensors: []Tensor{ok}},
 	} {
 		path := filepath.Join(t.TempDir(), "f")
 		if err := f.Write(path); !errors.Is(err, ErrFormat) {
@@ -245,7 +247,8 @@ func FuzzParse(f *testing.F) {
 		}
 		for i := 0; err == nil && i < len(x.Tensors); i++ {
 			want := file.Tensors[i]
-			if got := x.Tensors[i]; got.Name != want.Name || !bytes.Equal(data[x.Offsets[i]:][:len(want.Data)], want.Data) {
+			if got := x.Tensors[i]; got.Name != want.Name || !bytes.Equal(data[x.Offsets[i]:][:len(want.Data)],
+				want.Data) {
 				t.Fatalf("tensor %d is %q at %d, want %q", i, got.Name, x.Offsets[i], want.Name)
 			}
 		}

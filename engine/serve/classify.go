@@ -36,15 +36,15 @@ type refused struct {
 }
 
 func (s *Server) classify(w http.ResponseWriter, r *http.Request) error {
+	var err error
 	m, top := s.models[0], 5
 	query := r.URL.Query()
 	if name := query.Get("model"); name != "" {
-		if m = s.model(name); m == nil {
-			return s.noModel(name)
+		if m, err = s.model(name); err != nil {
+			return err
 		}
 	}
 	if text := query.Get("top"); text != "" {
-		var err error
 		if top, err = strconv.Atoi(text); err != nil || top < 1 {
 			return badRequest("top=%s is no number of classes to list", text)
 		}
@@ -88,14 +88,6 @@ func (s *Server) classify(w http.ResponseWriter, r *http.Request) error {
 	return answer(w, status, body)
 }
 
-func (s *Server) noModel(name string) error {
-	names := make([]string, len(s.models))
-	for i, m := range s.models {
-		names[i] = m.name
-	}
-	return &failure{http.StatusNotFound, fmt.Sprintf("no model %q here; there is %s", name, strings.Join(names, ", "))}
-}
-
 // upload is an image that a request brings.
 type upload struct {
 	Name string `json:"name"`
@@ -108,30 +100,24 @@ func (u *upload) UnmarshalJSON(text []byte) error {
 		Name string `json:"name"`
 		Data string `json:"data"`
 	}
+	into := any(&fields)
 	if text[0] == '"' {
-		if err := json.Unmarshal(text, &fields.Data); err != nil {
-			return err
-		}
-	} else {
-		d := json.NewDecoder(bytes.NewReader(text))
-		d.DisallowUnknownFields()
-		if err := d.Decode(&fields); err != nil {
-			return err
-		}
+		into = &fields.Data
 	}
-	if strings.HasPrefix(fields.Data, "data:") {
-		_, data, ok := strings.Cut(fields.Data, ";base64,")
-		if !ok {
-			return errors.New("a data: URL that is not base64")
-		}
-		fields.Data = data
-	}
-	data, err := base64.StdEncoding.DecodeString(fields.Data)
-	if err != nil {
+	d := json.NewDecoder(bytes.NewReader(text))
+	d.DisallowUnknownFields()
+	if err := d.Decode(into); err != nil {
 		return err
 	}
-	*u = upload{fields.Name, data}
-	return nil
+	if url, is := strings.CutPrefix(fields.Data, "data:"); is {
+		if _, fields.Data, is = strings.Cut(url, ";base64,"); !is {
+			return errors.New("a data: URL that is not base64")
+		}
+	}
+	var err error
+	u.Name = fields.Name
+	u.Data, err = base64.StdEncoding.DecodeString(fields.Data)
+	return err
 }
 
 // uploads reads the images of a request's body: the files of a form, the images of a JSON object, or else the body

@@ -48,9 +48,8 @@ func TestMain(m *testing.M) {
 		panic(err)
 	}
 	folders.dir, folders.made = dir, map[string]string{}
-	code := ort.Run(m)
+	ort.Main(m)
 	os.RemoveAll(dir)
-	os.Exit(code)
 }
 
 // start is a server on the models, or on the run of stripes if none is named.

@@ -3,6 +3,7 @@ package serve
 import (
 	"encoding/json"
 	"net/http"
+	"slices"
 	"strconv"
 
 	"github.com/vitft/vitft/engine/classify"
@@ -29,6 +30,8 @@ type tensorInfo struct {
 	Name     string  `json:"name"`
 	Datatype string  `json:"datatype"`
 	Shape    []int64 `json:"shape"`
+
+	values func(classify.Prediction) []float32 // of an FP32 output
 }
 
 type inferRequest struct {
@@ -65,9 +68,9 @@ func (s *Server) inferServer(w http.ResponseWriter, _ *http.Request) error {
 
 // asked is the model that a request's path names.
 func (s *Server) asked(r *http.Request) (*model, error) {
-	m := s.model(r.PathValue("model"))
-	if m == nil {
-		return nil, s.noModel(r.PathValue("model"))
+	m, err := s.model(r.PathValue("model"))
+	if err != nil {
+		return nil, err
 	}
 	if v := r.PathValue("version"); v != "" && v != onlyVersion {
 		return nil, &failure{http.StatusNotFound, "no version " + v + " of " + m.name + "; there is " + onlyVersion}
@@ -75,40 +78,47 @@ func (s *Server) asked(r *http.Request) (*model, error) {
 	return m, nil
 }
 
-func (s *Server) inferReady(w http.ResponseWriter, r *http.Request) error {
-	m, err := s.asked(r)
-	if err != nil {
-		return err
+// about answers a question about the model that a request's path names.
+func (s *Server) about(tell func(w http.ResponseWriter, m *model, g *generation) error) handler {
+	return func(w http.ResponseWriter, r *http.Request) error {
+		m, err := s.asked(r)
+		if err != nil {
+			return err
+		}
+		g, done := m.use()
+		defer done()
+		return tell(w, m, g)
 	}
+}
+
+func inferReady(w http.ResponseWriter, m *model, _ *generation) error {
 	return answer(w, http.StatusOK, map[string]any{"name": m.name, "ready": true})
 }
 
-func (s *Server) inferModel(w http.ResponseWriter, r *http.Request) error {
-	m, err := s.asked(r)
-	if err != nil {
-		return err
-	}
-	g, done := m.use()
-	defer done()
+func inferModel(w http.ResponseWriter, m *model, g *generation) error {
 	info := g.Info()
 	return answer(w, http.StatusOK, map[string]any{
 		"name": m.name, "versions": []string{onlyVersion}, "platform": "onnx_onnxv1",
 		"inputs": []tensorInfo{ // one or the other
-			{imageInput, "BYTES", []int64{-1}},
-			{pixelsInput, "FP32", []int64{-1, 3, int64(info.Height), int64(info.Width)}},
+			{Name: imageInput, Datatype: "BYTES", Shape: []int64{-1}},
+			{Name: pixelsInput, Datatype: "FP32", Shape: []int64{-1, 3, int64(info.Height), int64(info.Width)}},
 		},
 		"outputs": outputsOf(info),
 	})
 }
 
 func outputsOf(info classify.ModelInfo) []tensorInfo {
+	floats := func(name string, width int, values func(classify.Prediction) []float32) tensorInfo {
+		return tensorInfo{name, "FP32", []int64{-1, int64(width)}, values}
+	}
 	outputs := []tensorInfo{
-		{vision.Probabilities, "FP32", []int64{-1, int64(info.Classes)}},
-		{vision.Logits, "FP32", []int64{-1, int64(info.Classes)}},
-		{labelOutput, "BYTES", []int64{-1}},
+		floats(vision.Probabilities, info.Classes, func(p classify.Prediction) []float32 { return p.Probabilities }),
+		floats(vision.Logits, info.Classes, func(p classify.Prediction) []float32 { return p.Logits }),
+		{Name: labelOutput, Datatype: "BYTES", Shape: []int64{-1}},
 	}
 	if info.Dim > 0 {
-		outputs = append(outputs, tensorInfo{vision.Embedding, "FP32", []int64{-1, int64(info.Dim)}})
+		embedding := func(p classify.Prediction) []float32 { return p.Embedding }
+		outputs = append(outputs, floats(vision.Embedding, info.Dim, embedding))
 	}
 	return outputs
 }
@@ -158,13 +168,13 @@ func (s *Server) infer(w http.ResponseWriter, r *http.Request) error {
 	reply := inferAnswer{Model: m.name, Version: onlyVersion, ID: ask.ID}
 	var binary [][]byte
 	for _, out := range wanted {
-		t, raw, err := outputTensor(out, predictions)
+		t, err := outputTensor(out, predictions)
 		if err != nil {
 			return err
 		}
 		reply.Outputs = append(reply.Outputs, t)
-		if raw != nil {
-			binary = append(binary, raw)
+		if t.raw != nil {
+			binary = append(binary, t.raw)
 		}
 	}
 	if binary == nil {
@@ -252,26 +262,20 @@ type output struct {
 // wanted picks outputs in the order asked for; all if none is named.
 func (ask inferRequest) wanted(all []tensorInfo) ([]output, error) {
 	if len(ask.Outputs) == 0 {
-		outputs := make([]output, len(all))
-		for i, info := range all {
-			outputs[i] = output{info, ask.Parameters.BinaryOutput}
-		}
-		return outputs, nil
-	}
-	var outputs []output
-next:
-	for _, want := range ask.Outputs {
-		binary := ask.Parameters.BinaryOutput
-		if want.Parameters.Binary != nil {
-			binary = *want.Parameters.Binary
-		}
 		for _, info := range all {
-			if info.Name == want.Name {
-				outputs = append(outputs, output{info, binary})
-				continue next
-			}
+			ask.Outputs = append(ask.Outputs, wantedOutput{Name: info.Name})
 		}
-		return nil, badRequest("no output %q", want.Name)
+	}
+	outputs := make([]output, len(ask.Outputs))
+	for i, want := range ask.Outputs {
+		k := slices.IndexFunc(all, func(info tensorInfo) bool { return info.Name == want.Name })
+		if k < 0 {
+			return nil, badRequest("no output %q", want.Name)
+		}
+		outputs[i] = output{all[k], ask.Parameters.BinaryOutput}
+		if binary := want.Parameters.Binary; binary != nil {
+			outputs[i].binary = *binary
+		}
 	}
 	return outputs, nil
 }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promauto"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 )
 
@@ -28,45 +29,35 @@ type metrics struct {
 }
 
 func newMetrics(s *Server) *metrics {
-	counter := func(name, help string, labels ...string) *prometheus.CounterVec {
-		return prometheus.NewCounterVec(prometheus.CounterOpts{Name: name, Help: help}, labels)
-	}
-	gauge := func(name, help string, labels ...string) *prometheus.GaugeVec {
-		return prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: name, Help: help}, labels)
-	}
-	now := func(name, help string, value func() float64) prometheus.GaugeFunc {
-		return prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, value)
-	}
-	histogram := func(name, help string, buckets ...float64) prometheus.HistogramOpts {
-		return prometheus.HistogramOpts{Name: name, Help: help, Buckets: buckets}
-	}
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(collectors.NewGoCollector(),
+		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	auto := promauto.With(registry)
+	auto.NewGaugeFunc(prometheus.GaugeOpts{Name: "vitft_waiting_images", Help: "Images accepted and not yet answered."},
+		func() float64 { return float64(s.waiting.Load()) })
+	auto.NewGaugeFunc(prometheus.GaugeOpts{Name: "vitft_queue_images", Help: "Images that may be accepted at a time."},
+		func() float64 { return float64(s.options.Queue) })
 	latency := []float64{.002, .005, .01, .02, .05, .1, .2, .5, 1, 2, 5, 10, 20, 60}
-	m := &metrics{
-		registry: prometheus.NewRegistry(),
-		requests: counter("vitft_http_requests_total",
-			"Requests answered, by route and status; 499 is a client that went away.", "route", "code"),
-		seconds: prometheus.NewHistogramVec(histogram("vitft_http_request_seconds",
-			"Time from a request's header to its answer.", latency...), []string{"route"}),
-		imageCount: counter("vitft_images_total",
-			"Images classified, and images that could not be.", "model", "outcome"),
-		batches: prometheus.NewHistogram(histogram("vitft_batch_images",
-			"Images in a run of a model.", 1, 2, 4, 8, 12, 16, 24, 32, 64, 128)),
-		runs:    prometheus.NewHistogram(histogram("vitft_batch_seconds", "Time of a run of a model.", latency...)),
-		reloads: counter("vitft_reloads_total", "Reloads of a model.", "model", "outcome"),
-		loadedAt: gauge("vitft_model_loaded_timestamp_seconds",
-			"When the model was loaded, in seconds since 1970.", "model"),
-		info: gauge("vitft_model_info",
-			"1 for the file and the provider that answer.", "model", "sha256", "provider"),
+	return &metrics{
+		registry: registry,
+		requests: auto.NewCounterVec(prometheus.CounterOpts{Name: "vitft_http_requests_total",
+			Help: "Requests answered, by route and status; 499 is a client that went away."},
+			[]string{"route", "code"}),
+		seconds: auto.NewHistogramVec(prometheus.HistogramOpts{Name: "vitft_http_request_seconds",
+			Help: "Time from a request's header to its answer.", Buckets: latency}, []string{"route"}),
+		imageCount: auto.NewCounterVec(prometheus.CounterOpts{Name: "vitft_images_total",
+			Help: "Images classified, and images that could not be."}, []string{"model", "outcome"}),
+		batches: auto.NewHistogram(prometheus.HistogramOpts{Name: "vitft_batch_images",
+			Help: "Images in a run of a model.", Buckets: []float64{1, 2, 4, 8, 12, 16, 24, 32, 64, 128}}),
+		runs: auto.NewHistogram(prometheus.HistogramOpts{Name: "vitft_batch_seconds",
+			Help: "Time of a run of a model.", Buckets: latency}),
+		reloads: auto.NewCounterVec(prometheus.CounterOpts{Name: "vitft_reloads_total",
+			Help: "Reloads of a model."}, []string{"model", "outcome"}),
+		loadedAt: auto.NewGaugeVec(prometheus.GaugeOpts{Name: "vitft_model_loaded_timestamp_seconds",
+			Help: "When the model was loaded, in seconds since 1970."}, []string{"model"}),
+		info: auto.NewGaugeVec(prometheus.GaugeOpts{Name: "vitft_model_info",
+			Help: "1 for the file and the provider that answer."}, []string{"model", "sha256", "provider"}),
 	}
-	m.registry.MustRegister(
-		m.requests, m.seconds, m.imageCount, m.batches, m.runs, m.reloads, m.loadedAt, m.info,
-		now("vitft_waiting_images", "Images accepted and not yet answered.",
-			func() float64 { return float64(s.waiting.Load()) }),
-		now("vitft_queue_images", "Images that may be accepted at a time.",
-			func() float64 { return float64(s.options.Queue) }),
-		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
-	)
-	return m
 }
 
 func (m *metrics) show(w http.ResponseWriter, r *http.Request) error {

@@ -12,7 +12,7 @@ import (
 // model is a place for a classifier, which can be exchanged while requests use it.
 type model struct {
 	name, path string
-	reloading  sync.Mutex
+	loading    sync.Mutex
 
 	mu      sync.Mutex
 	current *generation
@@ -25,24 +25,24 @@ type generation struct {
 	users  sync.WaitGroup
 }
 
-func openModel(name, path string, o classify.Options) (*model, error) {
-	opened := &model{name: name, path: path}
-	var err error
-	opened.current, err = opened.load(o)
-	return opened, err
-}
-
-// load opens the classifier and runs it once, so that no request has to wait for what a first run prepares.
-func (m *model) load(o classify.Options) (*generation, error) {
+// load opens the classifier, puts it in place, and closes the one before when its last user is done. It is run once
+// first, so that no request has to wait for what a first run prepares.
+func (m *model) load(o classify.Options) error {
+	m.loading.Lock()
+	defer m.loading.Unlock()
 	c, err := classify.Open(m.path, o)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	if _, err := c.ClassifyPixels(context.Background(), make([]float32, c.Preprocess().Size()), 1); err != nil {
 		c.Close()
-		return nil, fmt.Errorf("%s does not run: %w", m.path, err)
+		return fmt.Errorf("%s does not run: %w", m.path, err)
 	}
-	return &generation{Classifier: c, loaded: time.Now()}, nil
+	m.mu.Lock()
+	old := m.current
+	m.current = &generation{Classifier: c, loaded: time.Now()}
+	m.mu.Unlock()
+	return old.end()
 }
 
 // use returns the classifier of the moment; it stays open until done is called.
@@ -53,28 +53,17 @@ func (m *model) use() (g *generation, done func()) {
 	return m.current, m.current.users.Done
 }
 
-// reload puts a new classifier in place and closes the old one when its last user is done.
-func (m *model) reload(o classify.Options) error {
-	m.reloading.Lock()
-	defer m.reloading.Unlock()
-	g, err := m.load(o)
-	if err != nil {
-		return err
-	}
-	m.mu.Lock()
-	old := m.current
-	m.current = g
-	m.mu.Unlock()
-	return old.end()
-}
-
 func (m *model) close() error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.current.end()
 }
 
+// end waits for the users of a classifier, if there is one, and closes it.
 func (g *generation) end() error {
+	if g == nil {
+		return nil
+	}
 	g.users.Wait()
 	return g.Close()
 }

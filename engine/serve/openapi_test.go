@@ -211,6 +211,9 @@ func TestOpenAPIAnswers(t *testing.T) {
 			if answer.StatusCode != x.want || !strings.Contains(text, x.has) {
 				t.Fatalf("%d %s\nwant %d with %s", answer.StatusCode, text, x.want, x.has)
 			}
+			if x.has == "larger than 100000 bytes" && !answer.Close {
+				t.Error("the connection goes on, with the rest of the body in it")
+			}
 			if x.want >= 400 {
 				var fault struct{ Error string }
 				if err := json.Unmarshal([]byte(text), &fault); err != nil || fault.Error == "" {

@@ -83,8 +83,7 @@ func (o Options) Listen() (net.Listener, error) {
 
 // check fills in the defaults and reports everything that is wrong.
 func (o *Options) check() error {
-	setting.Fill(o.Fields())
-	if err := setting.Check(o.Fields()); err != nil {
+	if err := setting.Complete(o.Fields()); err != nil {
 		return err
 	}
 	if (o.Cert == "") != (o.Key == "") {

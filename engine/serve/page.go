@@ -20,26 +20,25 @@ const policy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src
 	"connect-src 'self'; form-action 'none'; base-uri 'none'; frame-ancestors 'none'"
 
 // page serves a file of the page.
-func (s *Server) page(name string) func(http.ResponseWriter, *http.Request) error {
-	return func(w http.ResponseWriter, _ *http.Request) error {
+func page(name string) handler {
+	return func(w http.ResponseWriter, r *http.Request) error {
 		w.Header().Set("Content-Security-Policy", policy)
 		w.Header().Set("Referrer-Policy", "no-referrer")
-		return sendFile(w, "web/"+name)
+		return file("web/"+name)(w, r)
 	}
 }
 
-func (s *Server) openAPI(w http.ResponseWriter, _ *http.Request) error {
-	return sendFile(w, "openapi.json")
-}
-
-func sendFile(w http.ResponseWriter, name string) error {
-	text, err := files.ReadFile(name)
-	if err != nil {
-		return err
+// file serves a file that is in the program.
+func file(name string) handler {
+	return func(w http.ResponseWriter, _ *http.Request) error {
+		text, err := files.ReadFile(name)
+		if err != nil {
+			return err
+		}
+		w.Header().Set("Content-Type", mime.TypeByExtension(path.Ext(name)))
+		w.Header().Set("Cache-Control", "no-cache") // the next version of the program has another
+		return send(w, http.StatusOK, text)
 	}
-	w.Header().Set("Content-Type", mime.TypeByExtension(path.Ext(name)))
-	w.Header().Set("Cache-Control", "no-cache") // the next version of the program has another
-	return send(w, http.StatusOK, text)
 }
 
 // modelAnswer describes a model.
@@ -73,13 +72,7 @@ func (s *Server) listModels(w http.ResponseWriter, _ *http.Request) error {
 	return answer(w, http.StatusOK, map[string]any{"models": all})
 }
 
-func (s *Server) showModel(w http.ResponseWriter, r *http.Request) error {
-	m, err := s.asked(r)
-	if err != nil {
-		return err
-	}
-	g, done := m.use()
-	defer done()
+func (s *Server) showModel(w http.ResponseWriter, m *model, g *generation) error {
 	return answer(w, http.StatusOK, struct {
 		modelAnswer
 		Labels []string `json:"labels"`
@@ -89,33 +82,20 @@ func (s *Server) showModel(w http.ResponseWriter, r *http.Request) error {
 
 // showCard answers with the model card as a piece of HTML. Raw HTML in the card is left out, so that a card is safe to
 // show.
-func (s *Server) showCard(w http.ResponseWriter, r *http.Request) error {
-	m, err := s.asked(r)
-	if err != nil {
-		return err
-	}
-	g, done := m.use()
+func showCard(w http.ResponseWriter, m *model, g *generation) error {
 	card := []byte(g.Info().Card)
-	done()
 	if len(card) == 0 {
 		return &failure{http.StatusNotFound, m.name + " has no model card; a run folder has one"}
 	}
 	var html bytes.Buffer
+	rest, begins := bytes.CutPrefix(card, []byte("---\n"))
+	if _, body, ends := bytes.Cut(rest, []byte("\n---\n")); begins && ends { // without the YAML before the text
+		card = body
+	}
 	markdown := goldmark.New(goldmark.WithExtensions(extension.GFM))
-	if err := markdown.Convert(withoutFrontMatter(card), &html); err != nil {
+	if err := markdown.Convert(card, &html); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
 	return send(w, http.StatusOK, html.Bytes())
-}
-
-// withoutFrontMatter drops the YAML between two lines of --- that a card begins with.
-func withoutFrontMatter(card []byte) []byte {
-	const line = "---\n"
-	if rest, ok := bytes.CutPrefix(card, []byte(line)); ok {
-		if _, body, ok := bytes.Cut(rest, []byte("\n"+line)); ok {
-			return body
-		}
-	}
-	return card
 }

@@ -17,11 +17,14 @@ import (
 	"github.com/vitft/vitft/engine/fault"
 )
 
+// handler answers a request, or says why not; wrap makes an answer of that.
+type handler func(http.ResponseWriter, *http.Request) error
+
 // route is one way to ask.
 type route struct {
 	pattern string // of http.ServeMux
 	public  bool   // asks for no token
-	handle  func(http.ResponseWriter, *http.Request) error
+	handle  handler
 }
 
 func (s *Server) routes() http.Handler {
@@ -45,33 +48,31 @@ func (s *Server) routes() http.Handler {
 }
 
 func (s *Server) table() []route {
-	page := func(pattern, file string) route { return route{pattern, true, s.page(file)} }
 	return []route{
-		page("GET /{$}", "index.html"),
-		page("GET /app.js", "app.js"),
-		page("GET /style.css", "style.css"),
-		{"GET /openapi.json", false, s.openAPI},
+		{"GET /{$}", true, page("index.html")},
+		{"GET /app.js", true, page("app.js")},
+		{"GET /style.css", true, page("style.css")},
+		{"GET /openapi.json", false, file("openapi.json")},
 		{"GET /healthz", true, s.live},
 		{"GET /readyz", true, s.ready},
 		{"GET /metrics", false, s.metrics.show},
 		{"GET /v1/models", false, s.listModels},
-		{"GET /v1/models/{model}", false, s.showModel},
-		{"GET /v1/models/{model}/card", false, s.showCard},
+		{"GET /v1/models/{model}", false, s.about(s.showModel)},
+		{"GET /v1/models/{model}/card", false, s.about(showCard)},
 		{"POST /v1/classify", false, s.classify},
 		{"GET /v2", false, s.inferServer},
 		{"GET /v2/health/live", true, s.live},
 		{"GET /v2/health/ready", true, s.ready},
-		{"GET /v2/models/{model}", false, s.inferModel},
-		{"GET /v2/models/{model}/ready", false, s.inferReady},
+		{"GET /v2/models/{model}", false, s.about(inferModel)},
+		{"GET /v2/models/{model}/ready", false, s.about(inferReady)},
 		{"POST /v2/models/{model}/infer", false, s.infer},
-		{"GET /v2/models/{model}/versions/{version}", false, s.inferModel},
-		{"GET /v2/models/{model}/versions/{version}/ready", false, s.inferReady},
+		{"GET /v2/models/{model}/versions/{version}", false, s.about(inferModel)},
+		{"GET /v2/models/{model}/versions/{version}/ready", false, s.about(inferReady)},
 		{"POST /v2/models/{model}/versions/{version}/infer", false, s.infer},
 	}
 }
 
-// wrap does for every route what is the same for all: the token, the time limit, counting, and making an answer of an
-// error.
+// wrap does for every route what is the same for all: counting, and making an answer of an error.
 func (s *Server) wrap(rt route) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		begin := time.Now()
@@ -89,28 +90,31 @@ func (s *Server) wrap(rt route) http.Handler {
 					"bytes", t.bytes, "seconds", took.Seconds(), "from", r.RemoteAddr)
 			}
 		}()
-		if s.draining.Load() {
-			w.Header().Set("Connection", "close")
-		}
-		w.Header().Set("X-Content-Type-Options", "nosniff")
-		if !rt.public && !s.allowed(r) {
-			w.Header().Set("WWW-Authenticate", "Bearer")
-			s.fail(t, r, &failure{http.StatusUnauthorized, "this server asks for a token: Authorization: Bearer TOKEN"})
-			return
-		}
-		if e := r.Header.Get("Content-Encoding"); e != "" && e != "identity" {
-			text := "Content-Encoding " + e + " is not taken; images are compressed already"
-			s.fail(t, r, &failure{http.StatusUnsupportedMediaType, text})
-			return
-		}
-		ctx, cancel := context.WithTimeout(r.Context(), s.options.Timeout)
-		defer cancel()
-		r = r.WithContext(ctx)
-		r.Body = http.MaxBytesReader(w, r.Body, s.options.MaxBody)
-		if err := rt.handle(t, r); err != nil {
+		if err := s.admit(rt, t, r); err != nil {
 			s.fail(t, r, err)
 		}
 	})
+}
+
+// admit has a request answered if it has the token, within the limits of time and size.
+func (s *Server) admit(rt route, t *tally, r *http.Request) error {
+	if s.draining.Load() {
+		t.Header().Set("Connection", "close")
+	}
+	t.Header().Set("X-Content-Type-Options", "nosniff")
+	if !rt.public && !s.allowed(r) {
+		t.Header().Set("WWW-Authenticate", "Bearer")
+		return &failure{http.StatusUnauthorized, "this server asks for a token: Authorization: Bearer TOKEN"}
+	}
+	if e := r.Header.Get("Content-Encoding"); e != "" && e != "identity" {
+		text := "Content-Encoding " + e + " is not taken; images are compressed already"
+		return &failure{http.StatusUnsupportedMediaType, text}
+	}
+	ctx, cancel := context.WithTimeout(r.Context(), s.options.Timeout)
+	defer cancel()
+	r = r.WithContext(ctx)
+	r.Body = http.MaxBytesReader(t.ResponseWriter, r.Body, s.options.MaxBody) // which it tells to close
+	return rt.handle(t, r)
 }
 
 func (s *Server) allowed(r *http.Request) bool {
@@ -134,9 +138,6 @@ func badRequest(format string, a ...any) error {
 	return &failure{http.StatusBadRequest, fmt.Sprintf(format, a...)}
 }
 
-// clientGone is the status for the metrics of an answer that nobody waits for.
-const clientGone = 499
-
 // fail answers with an error: with the status of its kind, except for what only HTTP knows.
 func (s *Server) fail(w http.ResponseWriter, r *http.Request, err error) {
 	status, text := fault.Of(err).Consequence().Status, err.Error()
@@ -149,7 +150,7 @@ func (s *Server) fail(w http.ResponseWriter, r *http.Request, err error) {
 	} else if errors.Is(err, context.DeadlineExceeded) {
 		text = fmt.Sprintf("not answered within %v", s.options.Timeout)
 	} else if errors.Is(err, context.Canceled) {
-		status = clientGone
+		status = 499 // for the metrics: nobody waits for the answer
 	}
 	switch status {
 	case http.StatusTooManyRequests, http.StatusServiceUnavailable:
@@ -201,9 +202,6 @@ type place struct {
 	images int64
 }
 
-var errFull = &failure{http.StatusTooManyRequests,
-	"too many images are waiting; try again after the seconds that Retry-After says"}
-
 // enter takes a place for a request of one image, so that refusing costs no reading; the caller leaves it.
 func (s *Server) enter() (*place, error) {
 	p := &place{s: s}
@@ -216,7 +214,8 @@ func (p *place) grow(images int) error {
 	for {
 		now := p.s.waiting.Load()
 		if now+more > int64(p.s.options.Queue) {
-			return errFull
+			return &failure{http.StatusTooManyRequests,
+				"too many images are waiting; try again after the seconds that Retry-After says"}
 		}
 		if p.s.waiting.CompareAndSwap(now, now+more) {
 			p.images += more

@@ -9,7 +9,6 @@ import (
 	"net"
 	"net/http"
 	"strings"
-	"sync/atomic"
 	"time"
 
 	"github.com/vitft/vitft/engine/fault"
@@ -31,7 +30,8 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	stop := context.AfterFunc(ctx, func() { stopped <- s.stop(server) })
 	var err error
 	if s.options.Cert != "" {
-		server.TLSConfig = &tls.Config{GetCertificate: s.cert.get, MinVersion: tls.VersionTLS12}
+		current := func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return s.cert.Load(), nil }
+		server.TLSConfig = &tls.Config{GetCertificate: current, MinVersion: tls.VersionTLS12}
 		err = server.ServeTLS(l, "", "")
 	} else {
 		err = server.Serve(l)
@@ -63,20 +63,16 @@ func (n notes) Write(text []byte) (int, error) {
 	return len(text), nil
 }
 
-// certificate is a TLS certificate that can be exchanged.
-type certificate struct {
-	current atomic.Pointer[tls.Certificate]
-}
-
-func (c *certificate) load(cert, key string) error {
-	pair, err := tls.LoadX509KeyPair(cert, key)
-	if err != nil {
-		return fault.Config.Errorf("tls-cert, tls-key: TLS certificate %s with key %s: %w", cert, key, err)
+// loadCertificate reads the TLS certificate, if there is to be one, and puts it in the place of the one before.
+func (s *Server) loadCertificate() error {
+	if s.options.Cert == "" {
+		return nil
 	}
-	c.current.Store(&pair)
+	pair, err := tls.LoadX509KeyPair(s.options.Cert, s.options.Key)
+	if err != nil {
+		return fault.Config.Errorf("tls-cert, tls-key: TLS certificate %s with key %s: %w",
+			s.options.Cert, s.options.Key, err)
+	}
+	s.cert.Store(&pair)
 	return nil
-}
-
-func (c *certificate) get(*tls.ClientHelloInfo) (*tls.Certificate, error) {
-	return c.current.Load(), nil
 }

@@ -22,6 +22,7 @@
 package serve
 
 import (
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net/http"
@@ -38,7 +39,7 @@ import (
 type Server struct {
 	options Options
 	models  []*model // in the order of Options.Models
-	cert    certificate
+	cert    atomic.Pointer[tls.Certificate]
 	metrics *metrics
 	handler http.Handler
 
@@ -57,10 +58,8 @@ func New(o Options) (*Server, error) {
 	s := &Server{options: o}
 	s.metrics = newMetrics(s)
 	s.options.Classifier.Events, s.options.Classifier.OnBatch = o.Events, s.metrics.batch
-	if o.Cert != "" {
-		if err := s.cert.load(o.Cert, o.Key); err != nil {
-			return nil, err
-		}
+	if err := s.loadCertificate(); err != nil {
+		return nil, err
 	}
 	for _, text := range o.Models {
 		if err := s.add(text); err != nil {
@@ -77,12 +76,9 @@ func (s *Server) Handler() http.Handler { return s.handler }
 // Reload loads models and the TLS certificate anew from their files while the old ones go on answering. What cannot be
 // loaded is left as it was and named in the error.
 func (s *Server) Reload() error {
-	var faults []error
-	if s.options.Cert != "" {
-		faults = append(faults, s.cert.load(s.options.Cert, s.options.Key))
-	}
+	faults := []error{s.loadCertificate()}
 	for _, m := range s.models {
-		err := m.reload(s.options.Classifier)
+		err := m.load(s.options.Classifier)
 		s.metrics.reloaded(m, err)
 		if err != nil {
 			err = fmt.Errorf("model %s is kept as it was: %w", m.name, err)
@@ -114,24 +110,27 @@ func (s *Server) add(text string) error {
 		return fault.Config.Errorf("model: %q cannot be part of a URL; give the model a name, as in NAME=%s",
 			name, path)
 	}
-	if s.model(name) != nil {
+	if _, err := s.model(name); err == nil {
 		return fault.Config.Errorf("model: two are called %s; name them, as in NAME=%s", name, path)
 	}
-	opened, err := openModel(name, path, s.options.Classifier)
-	if err != nil {
+	m := &model{name: name, path: path}
+	if err := m.load(s.options.Classifier); err != nil {
 		return err
 	}
-	s.models = append(s.models, opened)
-	s.metrics.loaded(opened)
+	s.models = append(s.models, m)
+	s.metrics.loaded(m)
 	return nil
 }
 
-// model is the model of that name, nil if there is none.
-func (s *Server) model(name string) *model {
-	for _, m := range s.models {
+// model is the model of that name.
+func (s *Server) model(name string) (*model, error) {
+	names := make([]string, len(s.models))
+	for i, m := range s.models {
 		if m.name == name {
-			return m
+			return m, nil
 		}
+		names[i] = m.name
 	}
-	return nil
+	text := fmt.Sprintf("no model %q here; there is %s", name, strings.Join(names, ", "))
+	return nil, &failure{http.StatusNotFound, text}
 }

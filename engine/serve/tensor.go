@@ -9,7 +9,6 @@ import (
 	"strconv"
 
 	"github.com/vitft/vitft/engine/classify"
-	"github.com/vitft/vitft/onnx/vision"
 )
 
 // tensor is a tensor of the inference protocol. Its data are JSON, or raw: FP32 as little-endian floats, BYTES as
@@ -23,53 +22,50 @@ type tensor struct {
 	raw        []byte
 }
 
-// outputTensor fills an output; raw is its data if it is to be sent as binary.
-func outputTensor(out output, predictions []classify.Prediction) (t tensor, raw []byte, err error) {
+// outputTensor fills an output. Only what is to be sent as binary has raw data.
+func outputTensor(out output, predictions []classify.Prediction) (t tensor, err error) {
 	shape := append([]int64{int64(len(predictions))}, out.Shape[1:]...)
 	t = tensor{Name: out.Name, Datatype: out.Datatype, Shape: shape}
 	var data any
-	if out.Name == labelOutput {
+	var raw []byte
+	if out.values == nil {
 		labels := make([]string, len(predictions))
 		for i, p := range predictions {
 			labels[i] = p.Label
+			raw = append(binary.LittleEndian.AppendUint32(raw, uint32(len(p.Label))), p.Label...)
 		}
-		data, raw = labels, packStrings(labels)
+		data = labels
 	} else {
 		values := make([]float32, 0, len(predictions)*int(out.Shape[1]))
 		for _, p := range predictions {
-			switch out.Name {
-			case vision.Probabilities:
-				values = append(values, p.Probabilities...)
-			case vision.Logits:
-				values = append(values, p.Logits...)
-			case vision.Embedding:
-				values = append(values, p.Embedding...)
-			}
+			values = append(values, out.values(p)...)
 		}
-		data, raw = values, packFloats(values)
+		if raw, err = binary.Append(nil, binary.LittleEndian, values); err != nil {
+			return t, err
+		}
+		data = values
 	}
 	if out.binary {
 		n := len(raw)
-		t.Parameters = &parameters{BinarySize: &n}
-		return t, raw, nil
+		t.Parameters, t.raw = &parameters{BinarySize: &n}, raw
+		return t, nil
 	}
 	t.Data, err = json.Marshal(data)
-	return t, nil, err
+	return t, err
 }
 
-// images checks name, type and rank and says how many images there are.
+// ranks are those of the inputs by name and type.
+var ranks = map[[2]string]int{{imageInput, "BYTES"}: 1, {pixelsInput, "FP32"}: 4}
+
+// images checks name, type and rank and says how many images there are. Encoded images may stand in a column.
 func (t tensor) images() (int, error) {
-	var rankFits bool
-	switch {
-	case t.Name == imageInput && t.Datatype == "BYTES":
-		rankFits = len(t.Shape) == 1 || len(t.Shape) == 2 && t.Shape[1] == 1
-	case t.Name == pixelsInput && t.Datatype == "FP32":
-		rankFits = len(t.Shape) == 4
-	default:
+	rank, known := ranks[[2]string{t.Name, t.Datatype}]
+	if !known {
 		return 0, badRequest("input %q of type %s; send %s (BYTES) or %s (FP32)",
 			t.Name, t.Datatype, imageInput, pixelsInput)
 	}
-	if !rankFits || t.Shape[0] < 1 || t.Shape[0] > math.MaxInt32 {
+	column := rank == 1 && len(t.Shape) == 2 && t.Shape[1] == 1
+	if len(t.Shape) != rank && !column || t.Shape[0] < 1 || t.Shape[0] > math.MaxInt32 {
 		return 0, badRequest("input %s has the shape %v", t.Name, t.Shape)
 	}
 	return int(t.Shape[0]), nil
@@ -86,10 +82,8 @@ func (t tensor) pixels(height, width int64) ([]float32, error) {
 			return nil, badRequest("input %s has %d bytes, its shape %v needs %d", t.Name, len(t.raw), t.Shape, 4*n)
 		}
 		values := make([]float32, n)
-		for i := range values {
-			values[i] = math.Float32frombits(binary.LittleEndian.Uint32(t.raw[4*i:]))
-		}
-		return values, nil
+		_, err := binary.Decode(t.raw, binary.LittleEndian, values)
+		return values, err
 	}
 	values, err := parseFloats(t.Data, n)
 	if err != nil {
@@ -120,33 +114,26 @@ func (t tensor) encoded() (elements [][]byte, err error) {
 // flat makes one list of nested ones of strings, [["a"],["b"]].
 func flat(text json.RawMessage) json.RawMessage {
 	var nested [][]json.RawMessage
-	if json.Unmarshal(text, &nested) != nil {
-		return text
+	if json.Unmarshal(text, &nested) == nil {
+		if joined, err := json.Marshal(slices.Concat(nested...)); err == nil {
+			return joined
+		}
 	}
-	joined, err := json.Marshal(slices.Concat(nested...))
-	if err != nil {
-		return text
-	}
-	return joined
+	return text
 }
 
 // parseFloats reads the numbers of a JSON list, nested or not, in order. It stops at more than most.
 func parseFloats(text json.RawMessage, most int) ([]float32, error) {
 	values := make([]float32, 0, min(most, len(text)/2+1))
-	for len(text) > 0 && len(values) <= most {
-		text = bytes.TrimLeft(text, "[], \t\r\n")
-		end := bytes.IndexAny(text, "[], \t\r\n")
-		if end < 0 {
-			end = len(text)
-		}
-		if end == 0 {
-			continue
-		}
-		v, err := strconv.ParseFloat(string(text[:end]), 32)
+	between := func(r rune) bool { return r == ',' || r <= ' ' || r == '[' || r == ']' }
+	for number := range bytes.FieldsFuncSeq(text, between) {
+		v, err := strconv.ParseFloat(string(number), 32)
 		if err != nil {
-			return nil, badRequest("data: %.20s is no 32-bit number", text[:end])
+			return nil, badRequest("data: %.20s is no 32-bit number", number)
 		}
-		values, text = append(values, float32(v)), text[end:]
+		if values = append(values, float32(v)); len(values) > most {
+			break
+		}
 	}
 	return values, nil
 }
@@ -160,19 +147,4 @@ func unpackBytes(raw []byte) (elements [][]byte, err error) {
 		elements, raw = append(elements, raw[4:n:n]), raw[n:]
 	}
 	return elements, nil
-}
-
-func packFloats(values []float32) []byte {
-	raw := make([]byte, 0, 4*len(values))
-	for _, v := range values {
-		raw = binary.LittleEndian.AppendUint32(raw, math.Float32bits(v))
-	}
-	return raw
-}
-
-func packStrings(values []string) (raw []byte) {
-	for _, v := range values {
-		raw = append(binary.LittleEndian.AppendUint32(raw, uint32(len(v))), v...)
-	}
-	return raw
 }

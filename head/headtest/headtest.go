@@ -35,16 +35,20 @@ func TestTrainable(t *testing.T, loop head.Loop, fresh func() head.Trainable) {
 		}
 		names[q.Name] = true
 		if !q.Frozen {
-			p.move(q.Values, p.normal(size), 0.1)
+			h := float32(0.1 * length(q.Values))
+			for k, v := range p.normal(size) {
+				q.Values[k] += h * v
+			}
 		}
 		copy(other.Params()[i].Values, q.Values)
 	}
-	if a, size := p.at(m); size == 0 || a != first(p.at(other)) {
+	loss, size, grad := p.at(m)
+	again, _, gradAgain := p.at(other)
+	if size == 0 || loss != again {
 		t.Error("equal parameters give other logits, or all are 0")
 	}
-	grad, again := p.backward(m), p.backward(other)
 	for i, q := range m.Params() {
-		if !slices.Equal(grad[i], again[i]) {
+		if !slices.Equal(grad[i], gradAgain[i]) {
 			t.Errorf("param %s: equal parameters give another gradient", q.Name)
 		}
 		if !q.Frozen {
@@ -63,8 +67,8 @@ type probe struct {
 	toward []float32
 }
 
-// at returns the loss, and how large its terms are.
-func (p *probe) at(m head.Trainable) (loss, size float64) {
+// at returns the loss, how large its terms are, and its gradient.
+func (p *probe) at(m head.Trainable) (loss, size float64, grad [][]float32) {
 	p.Helper()
 	m.Begin(0, p.phase)
 	z := make([]float32, len(p.toward))
@@ -76,63 +80,53 @@ func (p *probe) at(m head.Trainable) (loss, size float64) {
 		term := float64(p.toward[i]) * float64(v)
 		loss, size = loss+term, size+math.Abs(term)
 	}
-	return loss, size
-}
-
-func first(loss, _ float64) float64 { return loss }
-
-// backward returns the gradient of that loss.
-func (p *probe) backward(m head.Trainable) [][]float32 {
-	p.Helper()
-	p.at(m)
-	var grad [][]float32
 	for _, q := range m.Params() {
 		grad = append(grad, make([]float32, len(q.Values)))
 	}
 	if err := m.Backward(p.Context(), slices.Clone(p.toward), grad); err != nil {
 		p.Fatal(err)
 	}
-	return grad
+	return loss, size, grad
 }
 
 // differences compares a gradient with differences along some directions.
 func (p *probe) differences(m head.Trainable, q head.Param, grad []float32) {
 	p.Helper()
-	start := slices.Clone(q.Values)
+	start, scale := slices.Clone(q.Values), length(q.Values)
 	for range 3 {
 		way, along, square := p.normal(len(start)), 0.0, 0.0
 		for k, g := range grad {
 			along += float64(g) * float64(way[k])
 			square += float64(g) * float64(g)
 		}
+		moved := func(h float64) (loss, size float64, _ [][]float32) {
+			for k, v := range way {
+				q.Values[k] = start[k] + float32(h)*v
+			}
+			return p.at(m)
+		}
 		near, got := false, 0.0
 		for _, step := range []float64{0.1, 0.03, 0.01, 0.003} { // float32 has too few digits for one that suits all
-			h := p.move(q.Values, way, step)
-			up, _ := p.at(m)
-			copy(q.Values, start)
-			p.move(q.Values, way, -step)
-			down, size := p.at(m)
-			copy(q.Values, start)
+			h := step * scale
+			up, _, _ := moved(h)
+			down, size, _ := moved(-h)
 			got = (up - down) / (2 * h)
 			near = near || math.Abs(got-along) <= 1e-2*(math.Abs(along)+math.Sqrt(square))+1e-7*size/h
 		}
+		copy(q.Values, start)
 		if !near {
 			p.Errorf("param %s: the loss changes by %.5g along a direction, its gradient says %.5g", q.Name, got, along)
 		}
 	}
 }
 
-// move adds a step along way, relative to the size of values, and returns its length in ways.
-func (p *probe) move(values, way []float32, step float64) float64 {
+// length is the root mean square of values, or 0.1 where they are smaller.
+func length(values []float32) float64 {
 	square := 0.0
 	for _, v := range values {
 		square += float64(v) * float64(v) / float64(len(values))
 	}
-	h := float32(step * max(math.Sqrt(square), 0.1))
-	for i, v := range way {
-		values[i] += h * v
-	}
-	return float64(h)
+	return max(math.Sqrt(square), 0.1)
 }
 
 func (p *probe) normal(n int) []float32 {
@@ -146,27 +140,27 @@ func (p *probe) normal(n int) []float32 {
 // resume trains from every state of a training to its end.
 func resume(t *testing.T, loop head.Loop, fresh func() head.Trainable) {
 	t.Helper()
+	run := func() *head.State {
+		state, err := loop.Run(t.Context(), fresh())
+		if err != nil {
+			t.Fatal(err)
+		}
+		return state
+	}
 	var written bytes.Buffer
 	loop.Settings.Events = head.Events{Epoch: func(_ head.Epoch, s *head.State) {
 		if err := gob.NewEncoder(&written).Encode(s); err != nil {
 			t.Fatal(err)
 		}
 	}}
-	whole, err := loop.Run(t.Context(), fresh())
-	if err != nil {
-		t.Fatal(err)
-	}
+	whole := run()
 	loop.Settings.Events = head.Events{}
 	for range whole.Epoch {
 		loop.Settings.Resume = new(head.State)
 		if err := gob.NewDecoder(&written).Decode(loop.Settings.Resume); err != nil {
 			t.Fatal(err)
 		}
-		again, err := loop.Run(t.Context(), fresh())
-		if err != nil {
-			t.Fatal(err)
-		}
-		for i, q := range again.Params {
+		for i, q := range run().Params {
 			if !slices.Equal(q.Values, whole.Params[i].Values) {
 				t.Errorf("param %s: resumed after epoch %d it ends otherwise", q.Name, loop.Settings.Resume.Epoch)
 			}

@@ -33,10 +33,7 @@ func Root() string {
 // says. A test that needs it is skipped without, aloud.
 func Shared(t testing.TB, name ...string) string {
 	t.Helper()
-	dir := os.Getenv("VITFT_SHARED")
-	if dir == "" {
-		dir = filepath.Join(Root(), "..", "shared")
-	}
+	dir := cmp.Or(os.Getenv("VITFT_SHARED"), filepath.Join(Root(), "..", "shared"))
 	path := filepath.Join(append([]string{dir}, name...)...)
 	if _, err := os.Stat(path); err != nil {
 		t.Skipf("real data are missing: %v (set VITFT_SHARED to the folder that has them)", err)

@@ -96,13 +96,10 @@ type intsRule func(s *inference, n *graph.Node) []int64
 
 var keeping = []string{"Identity", "Cast", "CastLike", "Dropout", "Relu", "LeakyRelu", "Elu", "Selu", "Sigmoid",
 	"HardSigmoid", "HardSwish", "Tanh", "Erf", "Gelu", "FastGelu", "BiasGelu", "QuickGelu", "Softplus", "Softsign",
-	"Mish",
-	"Swish", "Exp", "Log", "Sqrt", "Reciprocal", "Neg", "Abs", "Floor", "Ceil", "Round", "Sin", "Cos", "Clip",
-	"Softmax",
-	"LogSoftmax", "Not", "Sign", "QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear", "BiasAdd", "LRN",
-	"Trilu",
-	"CumSum", "ThresholdedRelu", "Celu", "IsNaN", "IsInf", "RotaryEmbedding", "ScatterND", "ScatterElements",
-	"RandomUniformLike", "RandomNormalLike", "Bernoulli"}
+	"Mish", "Swish", "Exp", "Log", "Sqrt", "Reciprocal", "Neg", "Abs", "Floor", "Ceil", "Round", "Sin", "Cos", "Clip",
+	"Softmax", "LogSoftmax", "Not", "Sign", "QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear", "BiasAdd",
+	"LRN", "Trilu", "CumSum", "ThresholdedRelu", "Celu", "IsNaN", "IsInf", "RotaryEmbedding", "ScatterND",
+	"ScatterElements", "RandomUniformLike", "RandomNormalLike", "Bernoulli"}
 
 // rules has the rule of each operator, in whatever domain it is.
 var rules = func() map[string]rule {

@@ -19,7 +19,9 @@ import (
 )
 
 func TestDir(t *testing.T) {
-	buckettest.Run(t, func(t *testing.T) bucket.Bucket { return bucket.Dir(filepath.Join(t.TempDir(), "made", "later")) })
+	buckettest.Run(t, func(t *testing.T) bucket.Bucket {
+		return bucket.Dir(filepath.Join(t.TempDir(), "made", "later"))
+	})
 }
 
 func TestMemory(t *testing.T) {

@@ -2,6 +2,7 @@ package bucket
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"io"
@@ -38,11 +39,8 @@ func (d Dir) List(ctx context.Context, prefix string) ([]string, error) {
 		}
 		return err
 	})
-	if err != nil {
-		return nil, err
-	}
 	slices.Sort(names)
-	return names, ctx.Err()
+	return names, cmp.Or(err, ctx.Err())
 }
 
 // Open opens a file.
@@ -61,7 +59,7 @@ func (d Dir) Open(ctx context.Context, name string) (Object, error) {
 	if err != nil {
 		return nil, errors.Join(err, f.Close())
 	}
-	return &file{File: f, size: info.Size()}, nil
+	return &file{ReaderAt: f, size: info.Size()}, nil
 }
 
 // Publish makes a file, and the folders that it lies in.
@@ -73,12 +71,7 @@ func (d Dir) Publish(ctx context.Context, name string, fill func(io.Writer) erro
 	if err := os.MkdirAll(filepath.Dir(target), 0o755); err != nil {
 		return err
 	}
-	return atomicfile.Create(target, func(w io.Writer) error {
-		if err := fill(w); err != nil {
-			return err
-		}
-		return ctx.Err()
-	})
+	return atomicfile.Create(target, func(w io.Writer) error { return cmp.Or(fill(w), ctx.Err()) })
 }
 
 // SetAside renames a file.
@@ -91,56 +84,45 @@ func (d Dir) SetAside(ctx context.Context, name string) error {
 
 // Tidy removes temporary files whose writers are gone.
 func (d Dir) Tidy(ctx context.Context, folder string) ([]string, error) {
-	if err := ctx.Err(); err != nil {
-		return nil, err
-	}
 	removed, err := atomicfile.Clean(d.Where(folder))
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
+		err = nil
 	}
-	return removed, err
+	return removed, errors.Join(err, ctx.Err())
 }
 
 // Where is the path of a file.
 func (d Dir) Where(name string) string { return filepath.Join(string(d), filepath.FromSlash(name)) }
 
-// file is an open file, or one that is mapped, which needs no open file any more. One goroutine at a time maps or
-// closes.
+// file is an open file or, once it is mapped, memory, which needs no open file. One goroutine at a time maps or closes.
 type file struct {
-	*os.File
-	size   int64
-	data   mmap.MMap
-	mapped bool
+	io.ReaderAt
+	size int64
+	data mmap.MMap
 }
 
 func (f *file) Size() int64 { return f.size }
 
-func (f *file) ReadAt(p []byte, at int64) (int, error) {
-	if f.mapped {
-		return bytes.NewReader(f.data).ReadAt(p, at)
-	}
-	return f.File.ReadAt(p, at)
-}
-
 func (f *file) Map() (_ []byte, err error) {
-	if f.mapped {
+	open, is := f.ReaderAt.(*os.File)
+	if !is {
 		return f.data, nil
 	}
 	if f.size > 0 { // nothing cannot be mapped
-		if f.data, err = mmap.Map(f.File, mmap.RDONLY, 0); err != nil {
-			return nil, &fs.PathError{Op: "map", Path: f.Name(), Err: err}
+		if f.data, err = mmap.Map(open, mmap.RDONLY, 0); err != nil {
+			return nil, &fs.PathError{Op: "map", Path: open.Name(), Err: err}
 		}
 	}
-	f.mapped = true
-	return f.data, f.File.Close()
+	f.ReaderAt = bytes.NewReader(f.data)
+	return f.data, open.Close()
 }
 
 func (f *file) Close() error {
-	switch {
-	case !f.mapped:
-		return f.File.Close()
-	case f.data != nil:
-		return f.data.Unmap()
+	if open, is := f.ReaderAt.(*os.File); is {
+		return open.Close()
 	}
-	return nil
+	if f.data == nil {
+		return nil
+	}
+	return f.data.Unmap()
 }

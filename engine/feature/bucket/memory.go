@@ -32,8 +32,8 @@ func (m *Memory) List(ctx context.Context, prefix string) ([]string, error) {
 func (m *Memory) Open(ctx context.Context, name string) (Object, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	content, there := m.objects[name]
-	if err := errors.Join(ctx.Err(), m.check(name, there)); err != nil {
+	content, err := m.find(ctx, name)
+	if err != nil {
 		return nil, err
 	}
 	return struct {
@@ -67,8 +67,8 @@ func (m *Memory) Publish(ctx context.Context, name string, fill func(io.Writer) 
 func (m *Memory) SetAside(ctx context.Context, name string) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	content, there := m.objects[name]
-	if err := errors.Join(ctx.Err(), m.check(name, there)); err != nil {
+	content, err := m.find(ctx, name)
+	if err != nil {
 		return err
 	}
 	delete(m.objects, name)
@@ -82,12 +82,11 @@ func (m *Memory) Tidy(ctx context.Context, folder string) ([]string, error) { re
 // Where says that it is nowhere in particular.
 func (m *Memory) Where(name string) string { return "memory:" + name }
 
-func (m *Memory) check(name string, there bool) error {
-	if err := CheckName(name); err != nil {
-		return err
+func (m *Memory) find(ctx context.Context, name string) ([]byte, error) {
+	content, there := m.objects[name]
+	err := errors.Join(ctx.Err(), CheckName(name))
+	if err == nil && !there {
+		err = fmt.Errorf("%s: %w", name, fs.ErrNotExist)
 	}
-	if !there {
-		return fmt.Errorf("%s: %w", name, fs.ErrNotExist)
-	}
-	return nil
+	return content, err
 }

@@ -46,20 +46,20 @@ type content struct {
 }
 
 // openBlock reads the header of a block and its ids. The error wraps errCorrupt if the content is at fault.
-func openBlock(ctx context.Context, in bucket.Bucket, name string, key Key) (_ *block, err error) {
+func openBlock(ctx context.Context, in bucket.Bucket, name string, key Key) (*block, error) {
 	o, err := in.Open(ctx, name)
 	if err != nil {
 		return nil, err
 	}
 	defer o.Close()
 	x, err := safetensors.ReadIndex(o, o.Size())
-	switch {
-	case errors.Is(err, safetensors.ErrFormat):
-		return nil, fmt.Errorf("%w: %w", errCorrupt, err)
-	case err != nil:
+	if err != nil && !errors.Is(err, safetensors.ErrFormat) {
 		return nil, err
 	}
-	_, at, err := layout(x.Metadata, x.Tensors, key)
+	var at int
+	if err == nil {
+		_, at, err = layout(x.Metadata, x.Tensors, key)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", errCorrupt, err)
 	}
@@ -110,22 +110,21 @@ func parse(data []byte, key Key) ([]ID, []float32, error) {
 
 // layout checks what a block's header says and finds the tensors of features and ids.
 func layout(metadata map[string]string, tensors []safetensors.Tensor, key Key) (features, ids int, err error) {
-	if got := metadata[metaFormat]; got != format {
-		return 0, 0, fmt.Errorf("format %q, not %q", got, format)
-	}
-	if got, want := metadata[metaKey], key.fullHash(); got != want {
-		return 0, 0, fmt.Errorf("made for key %q, not %q", got, want)
-	}
 	find := func(name string, kind safetensors.DType, width int) int {
 		return slices.IndexFunc(tensors, func(t safetensors.Tensor) bool {
 			return t.Name == name && t.DType == kind && len(t.Shape) == 2 && t.Shape[1] == width
 		})
 	}
 	features, ids = find(tensorFeatures, safetensors.F32, key.Dim), find(tensorIDs, safetensors.U8, len(ID{}))
-	if len(tensors) != 2 || features < 0 || ids < 0 || tensors[features].Shape[0] != tensors[ids].Shape[0] {
-		return 0, 0, fmt.Errorf("tensors are not features [n, %d] and ids [n, %d]", key.Dim, len(ID{}))
+	switch hash := key.fullHash(); {
+	case metadata[metaFormat] != format:
+		err = fmt.Errorf("format %q, not %q", metadata[metaFormat], format)
+	case metadata[metaKey] != hash:
+		err = fmt.Errorf("made for key %q, not %q", metadata[metaKey], hash)
+	case len(tensors) != 2 || features < 0 || ids < 0 || tensors[features].Shape[0] != tensors[ids].Shape[0]:
+		err = fmt.Errorf("tensors are not features [n, %d] and ids [n, %d]", key.Dim, len(ID{}))
 	}
-	return features, ids, nil
+	return features, ids, err
 }
 
 func idsOf(raw []byte) []ID {

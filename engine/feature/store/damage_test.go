@@ -114,7 +114,8 @@ func FuzzBlock(f *testing.F) {
 			t.Fatalf("%d ids, %d values", len(ids), len(features))
 		}
 		m := new(bucket.Memory)
-		if err := m.Publish(t.Context(), "b", func(w io.Writer) error { _, err := w.Write(data); return err }); err != nil {
+		if err := m.Publish(t.Context(), "b",
+			func(w io.Writer) error { _, err := w.Write(data); return err }); err != nil {
 			t.Fatal(err)
 		}
 		if b, faulty := openBlock(t.Context(), m, "b", testKey(dim)); err == nil &&

@@ -9,7 +9,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"strconv"
+	"reflect"
 	"strings"
 
 	"github.com/vitft/vitft/engine/fault"
@@ -19,10 +19,8 @@ import (
 // format names the layout of blocks and keys; it is part of every key's hash, so that another layout is another folder.
 const format = "vitft-features-1"
 
-// keyFile holds the key in a store's folder.
-const keyFile = "key.json"
+const keyFile = "key.json" // holds the key in a store's folder
 
-// errKeyFile says that a key.json is not readable as one.
 var errKeyFile = errors.New("not a feature-store key")
 
 // Key is everything that features depend on. Stores with different keys share nothing.
@@ -40,7 +38,7 @@ type Key struct {
 func (k Key) Validate() error {
 	var faults []string
 	for _, f := range k.fields() {
-		if f.value == "" && f.name != "view" {
+		if f.value == "" && !f.optional {
 			faults = append(faults, f.name+" is empty")
 		}
 	}
@@ -72,18 +70,18 @@ func (k Key) CheckCompatibility(want Key) error {
 	return nil
 }
 
-type field struct{ name, value string }
+// field is one of a key, by its name in key.json.
+type field struct {
+	name, value string
+	optional    bool
+}
 
-func (k Key) fields() []field {
-	return []field{
-		{"backbone", k.Backbone},
-		{"preprocess", k.Preprocess},
-		{"feature", k.Feature},
-		{"precision", k.Precision},
-		{"provider", k.Provider},
-		{"dim", strconv.Itoa(k.Dim)},
-		{"view", k.View},
+func (k Key) fields() (all []field) {
+	for f, v := range reflect.ValueOf(k).Fields() {
+		name, option, _ := strings.Cut(f.Tag.Get("json"), ",")
+		all = append(all, field{name, fmt.Sprint(v), option == "omitempty"})
 	}
+	return all
 }
 
 // fullHash is the SHA-256 of the format's name and the fields, a line each, with the length in bytes before each value
@@ -92,10 +90,9 @@ func (k Key) fullHash() string {
 	h := sha256.New()
 	fmt.Fprintln(h, format)
 	for _, f := range k.fields() {
-		if f.name == "view" && f.value == "" {
-			continue
+		if f.value != "" || !f.optional {
+			fmt.Fprintf(h, "%s %d:%s\n", f.name, len(f.value), f.value)
 		}
-		fmt.Fprintf(h, "%s %d:%s\n", f.name, len(f.value), f.value)
 	}
 	return hex.EncodeToString(h.Sum(nil))
 }
@@ -103,20 +100,19 @@ func (k Key) fullHash() string {
 // checkKey compares the key.json that is there with the key, or writes it.
 func (s *Store) checkKey(ctx context.Context) error {
 	found, err := readKey(ctx, s.bucket, s.name(keyFile))
-	switch {
-	case err == nil:
+	if err == nil {
 		if err := found.CheckCompatibility(s.key); err != nil {
-			return fault.Data.Errorf("opening %s: %w (was the folder renamed? remove it to start anew)", s.Where(), err)
+			return fault.Data.Errorf("%s: %w (was the folder renamed? remove it to start anew)", s.Where(), err)
 		}
 		return nil
-	case errors.Is(err, errKeyFile): // every block carries the key's hash, so a lost file loses nothing
-		if err := s.bucket.SetAside(ctx, s.name(keyFile)); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return s.explain(err)
-		}
-	case !errors.Is(err, fs.ErrNotExist):
-		return fmt.Errorf("opening feature store: %w", err)
 	}
-	return s.explain(s.publishKey(ctx))
+	if errors.Is(err, errKeyFile) { // every block carries the key's hash, so a lost file loses nothing
+		err = s.explain(s.bucket.SetAside(ctx, s.name(keyFile)))
+	}
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return s.publishKey(ctx)
 }
 
 // keyJSON is the content of key.json.
@@ -131,8 +127,8 @@ func readKey(ctx context.Context, in bucket.Bucket, name string) (Key, error) {
 		return Key{}, err
 	}
 	defer o.Close()
-	text := make([]byte, min(o.Size(), 1<<20))
-	if _, err := o.ReadAt(text, 0); err != nil && err != io.EOF {
+	text, err := bucket.Content(o)
+	if err != nil {
 		return Key{}, err
 	}
 	var k keyJSON
@@ -154,5 +150,5 @@ func (s *Store) publishKey(ctx context.Context) error {
 	if errors.Is(err, fs.ErrExist) {
 		return nil
 	}
-	return err
+	return s.explain(err)
 }

@@ -219,7 +219,7 @@ func TestKilledAtRandom(t *testing.T) {
 		time.Sleep(time.Duration(round) * time.Millisecond)
 		kill(t, cmd)
 		s, report := mustOpen(t, dir, testKey(childDim))
-		if len(report.Bad) != 0 || s.Len() < before+2*childSize {
+		if len(report.Bad) != 0 || s.Len() < min(n, before+2*childSize) {
 			t.Fatalf("round %d: %d features after %d; report %+v", round, s.Len(), before, report)
 		}
 		check(t, s, s.Len())

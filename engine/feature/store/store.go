@@ -46,16 +46,12 @@ import (
 	"github.com/vitft/vitft/internal/par"
 )
 
-// Errors of opening a store.
+// Errors of opening and using a store.
 var (
 	// ErrKey is wrapped when a Key is incomplete.
 	ErrKey = errors.New("incomplete feature-store key")
 	// ErrIncompatible is wrapped when the folder belongs to another Key.
 	ErrIncompatible = errors.New("feature store was made by something else")
-)
-
-// Errors of using a store.
-var (
 	// ErrReadOnly is wrapped when the folder cannot be written to.
 	ErrReadOnly = errors.New("feature store is read-only")
 	// ErrMissing is wrapped by Gather when a feature is not in the store.
@@ -101,36 +97,35 @@ type BadBlock struct {
 // Open opens the store of key in b, beginning it where there is none. Blocks that can be seen to be damaged are set
 // aside, those that cannot be read are passed over; both are in the report and are no error.
 func Open(ctx context.Context, b bucket.Bucket, key Key) (*Store, Report, error) {
-	var report Report
+	s := &Store{key: key, bucket: b, index: map[ID]place{}}
 	if err := key.Validate(); err != nil {
-		return nil, report, err
+		return nil, Report{}, err
 	}
-	s := &Store{key: key, bucket: b}
-	if err := s.checkKey(ctx); err != nil {
-		return nil, report, err
-	}
-	// In a folder that only may be read there is nothing to tidy.
-	var err error
-	if report.Removed, err = b.Tidy(ctx, key.Hash()); err != nil && !readOnly(err) {
-		return nil, report, fmt.Errorf("opening feature store: %w", err)
-	}
-	names, err := b.List(ctx, s.name(""))
+	report, err := s.open(ctx)
 	if err != nil {
 		return nil, report, fmt.Errorf("opening feature store: %w", err)
+	}
+	return s, report, nil
+}
+
+func (s *Store) open(ctx context.Context) (report Report, err error) {
+	if err := s.checkKey(ctx); err != nil {
+		return report, err
+	}
+	// In a folder that only may be read there is nothing to tidy.
+	if report.Removed, err = s.bucket.Tidy(ctx, s.key.Hash()); err != nil && !readOnly(err) {
+		return report, err
+	}
+	names, err := s.bucket.List(ctx, s.name(""))
+	if err != nil {
+		return report, err
 	}
 	names = slices.DeleteFunc(names, func(name string) bool { return !strings.HasSuffix(name, blockSuffix) })
 	blocks, faults := make([]*block, len(names)), make([]error, len(names))
-	err = par.For(ctx, len(names), 0, func(i int) { blocks[i], faults[i] = openBlock(ctx, b, names[i], key) })
+	err = par.For(ctx, len(names), 0, func(i int) { blocks[i], faults[i] = openBlock(ctx, s.bucket, names[i], s.key) })
 	if err != nil {
-		return nil, report, fmt.Errorf("opening feature store: %w", err)
+		return report, err
 	}
-	rows := 0
-	for _, found := range blocks {
-		if found != nil {
-			rows += len(found.ids)
-		}
-	}
-	s.index = make(map[ID]place, rows)
 	for i, found := range blocks {
 		if faults[i] != nil {
 			report.Bad = append(report.Bad, s.setAside(ctx, names[i], faults[i]))
@@ -139,7 +134,7 @@ func Open(ctx context.Context, b bucket.Bucket, key Key) (*Store, Report, error)
 		s.add(found)
 	}
 	report.Blocks, report.Features = len(s.blocks), len(s.index)
-	return s, report, nil
+	return report, nil
 }
 
 // Key is what the store was opened with.
@@ -168,7 +163,8 @@ func (s *Store) Has(id ID) bool {
 func (s *Store) Gather(ctx context.Context, ids []ID, dst []float32) error {
 	d := s.key.Dim
 	if len(dst) != len(ids)*d {
-		return fmt.Errorf("gathering %d features of %d values: destination has room for %d values", len(ids), d, len(dst))
+		return fmt.Errorf("gathering %d features of %d values: destination has room for %d values", len(ids),
+			d, len(dst))
 	}
 	bad, err := s.Verify(ctx, ids)
 	if err != nil {
@@ -211,7 +207,6 @@ func (s *Store) Close() error {
 	return errors.Join(errs...)
 }
 
-// name is that of an object of the store in the bucket.
 func (s *Store) name(of string) string { return s.key.Hash() + "/" + of }
 
 // add makes a block's features visible; of two for one image the first stays.

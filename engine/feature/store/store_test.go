@@ -179,7 +179,8 @@ func TestReadersDuringWrite(t *testing.T) {
 					if !s.Has(testID(i)) {
 						continue
 					}
-					if err := s.Gather(t.Context(), []ID{testID(i)}, row); err != nil || !slices.Equal(row, testFeature(i, dim)) {
+					if err := s.Gather(t.Context(), []ID{testID(i)}, row); err != nil ||
+						!slices.Equal(row, testFeature(i, dim)) {
 						t.Error("wrong feature while writing: ", err)
 						return
 					}
@@ -213,7 +214,8 @@ func TestFirstWins(t *testing.T) {
 	for range 5 {
 		s, report := mustOpen(t, dir, testKey(1))
 		row := []float32{9}
-		if err := s.Gather(t.Context(), []ID{testID(0)}, row); err != nil || report.Blocks != 2 || report.Features != 1 ||
+		if err := s.Gather(t.Context(), []ID{testID(0)}, row); err != nil || report.Blocks != 2 ||
+			report.Features != 1 ||
 			row[0] != 0 {
 			t.Fatalf("report %+v, feature %v, %v; want the first", report, row, err)
 		}
@@ -424,7 +426,8 @@ func TestCacheIsAFile(t *testing.T) {
 	if err := os.WriteFile(path, nil, 0o644); err != nil {
 		t.Fatal(err)
 	}
-	if _, _, err := Open(t.Context(), bucket.Dir(path), testKey(2)); err == nil || !strings.Contains(err.Error(), path) {
+	if _, _, err := Open(t.Context(), bucket.Dir(path), testKey(2)); err == nil ||
+		!strings.Contains(err.Error(), path) {
 		t.Errorf("error %v", err)
 	}
 }

@@ -20,7 +20,8 @@ func (s *Store) Verify(ctx context.Context, ids []ID) ([]BadBlock, error) {
 			return bad, err
 		}
 		contents, faults := make([]*content, len(unread)), make([]error, len(unread))
-		err = par.For(ctx, len(unread), 0, func(i int) { contents[i], faults[i] = unread[i].verify(ctx, s.bucket, s.key) })
+		err = par.For(ctx, len(unread), 0,
+			func(i int) { contents[i], faults[i] = unread[i].verify(ctx, s.bucket, s.key) })
 		if ctx.Err() != nil {
 			faults = make([]error, len(unread)) // of which that may be the cause
 		}
@@ -61,23 +62,18 @@ func (s *Store) use(blocks []*block, contents []*content, faults []error) error 
 	if s.closed {
 		errs = append(errs, ErrClosed)
 	}
-	lost := false
-	for i, c := range contents {
-		lost = lost || faults[i] != nil
-		if c == nil {
-			continue
-		}
-		if s.closed || blocks[i].content != nil || !slices.Contains(s.blocks, blocks[i]) {
+	lost := map[*block]bool{}
+	for i, b := range blocks {
+		switch c := contents[i]; {
+		case c == nil:
+			lost[b] = faults[i] != nil && b.content == nil
+		case s.closed || b.content != nil || !slices.Contains(s.blocks, b):
 			errs = append(errs, c.object.Close())
-		} else {
-			blocks[i].content = c
+		default:
+			b.content = c
 		}
 	}
-	if lost && !s.closed {
-		kept := slices.DeleteFunc(s.blocks, func(b *block) bool {
-			i := slices.Index(blocks, b)
-			return i >= 0 && faults[i] != nil && b.content == nil
-		})
+	if kept := slices.DeleteFunc(s.blocks, func(b *block) bool { return lost[b] }); len(kept) < len(s.blocks) {
 		s.blocks = nil
 		clear(s.index)
 		for _, b := range kept {

@@ -2,11 +2,10 @@ package store
 
 import (
 	"context"
-	"crypto/rand"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"time"
 	"unsafe"
 
@@ -61,7 +60,7 @@ func (s *Store) Writer(ctx context.Context, o WriterOptions) (*Writer, error) {
 	}
 	// Writing what is there anyway is the one sure test on every file system.
 	if err := s.publishKey(ctx); err != nil {
-		return nil, s.explain(err)
+		return nil, err
 	}
 	return &Writer{store: s, options: o, pending: map[ID]struct{}{}}, nil
 }
@@ -112,7 +111,8 @@ func (w *Writer) Flush(ctx context.Context) error {
 		Tensors: []safetensors.Tensor{features, ids},
 	}
 	name := s.name(newBlockName())
-	if err := s.bucket.Publish(ctx, name, func(to io.Writer) error { _, err := f.WriteTo(to); return err }); err != nil {
+	if err := s.bucket.Publish(ctx, name,
+		func(to io.Writer) error { _, err := f.WriteTo(to); return err }); err != nil {
 		return s.explain(fmt.Errorf("publishing %d features: %w", n, err))
 	}
 	// Readers are served from what was published, verified like any other.
@@ -139,7 +139,6 @@ func (w *Writer) Close(ctx context.Context) error { return w.Flush(ctx) }
 
 // newBlockName sorts by time of publication and is unique among processes.
 func newBlockName() string {
-	var random [4]byte
-	rand.Read(random[:]) // never fails (crypto/rand)
-	return time.Now().UTC().Format("20060102T150405.000000000Z") + "-" + hex.EncodeToString(random[:]) + blockSuffix
+	at := time.Now().UTC().Format("20060102T150405.000000000Z")
+	return fmt.Sprintf("%s-%08x%s", at, rand.Uint32(), blockSuffix)
 }

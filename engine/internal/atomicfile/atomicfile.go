@@ -13,7 +13,6 @@ package atomicfile
 import (
 	"bufio"
 	"crypto/rand"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -51,13 +50,6 @@ func SetFailpoint(f func(step Step, target string) error) (restore func()) {
 	return func() { failpoint.Store(old) }
 }
 
-func reach(s Step, target string) error {
-	if f := failpoint.Load(); f != nil {
-		return (*f)(s, target)
-	}
-	return nil
-}
-
 // Write replaces the file at path, or creates it, with what fill writes. After an error the file at path is as it was
 // before; only when the last step, the sync of the folder, fails is it the new one, perhaps not yet durable.
 func Write(path string, fill func(io.Writer) error) error { return write(path, fill, rename) }
@@ -68,48 +60,42 @@ func Create(path string, fill func(io.Writer) error) error { return write(path, 
 
 func write(path string, fill func(io.Writer) error, publish func(*os.File, string) error) (err error) {
 	dir := filepath.Dir(path)
-	if err := reach(StepCreate, path); err != nil {
-		return fmt.Errorf("writing %s: %w", path, err)
-	}
-	f, err := createTemp(dir)
-	if err != nil {
-		return fmt.Errorf("writing %s: %w", path, err)
-	}
+	var f *os.File
 	defer func() {
 		if err != nil {
-			// The name may be gone already, and the first error says more.
-			_ = f.Close()
-			_ = os.Remove(f.Name())
+			if f != nil { // The name may be gone already, and the first error says more.
+				_ = f.Close()
+				_ = os.Remove(f.Name())
+			}
 			err = fmt.Errorf("writing %s: %w", path, err)
 		}
 	}()
-
-	if err := reach(StepWrite, path); err != nil {
-		return err
+	for _, step := range []struct {
+		Step
+		do func() error
+	}{
+		{StepCreate, func() (err error) { f, err = createTemp(dir); return err }},
+		{StepWrite, func() error {
+			w := bufio.NewWriterSize(f, 1<<16)
+			if err := fill(w); err != nil {
+				return err
+			}
+			return w.Flush()
+		}},
+		{StepSync, func() error { return f.Sync() }},
+		{StepRename, func() error { return publish(f, path) }},
+		{StepSyncDir, func() error { return syncDir(dir) }},
+	} {
+		if fail := failpoint.Load(); fail != nil {
+			if err := (*fail)(step.Step, path); err != nil {
+				return err
+			}
+		}
+		if err := step.do(); err != nil {
+			return err
+		}
 	}
-	w := bufio.NewWriterSize(f, 1<<16)
-	if err := fill(w); err != nil {
-		return err
-	}
-	if err := w.Flush(); err != nil {
-		return err
-	}
-	if err := reach(StepSync, path); err != nil {
-		return err
-	}
-	if err := f.Sync(); err != nil {
-		return err
-	}
-	if err := reach(StepRename, path); err != nil {
-		return err
-	}
-	if err := publish(f, path); err != nil {
-		return err
-	}
-	if err := reach(StepSyncDir, path); err != nil {
-		return err
-	}
-	return syncDir(dir)
+	return nil
 }
 
 // Lock locks a file or folder that is there until it is closed or the process ends; ErrLocked if somebody else has.
@@ -128,9 +114,7 @@ func Lock(path string) (io.Closer, error) {
 // createTemp creates and locks a temporary file in dir.
 func createTemp(dir string) (*os.File, error) {
 	for {
-		var id [8]byte
-		rand.Read(id[:]) // never fails (crypto/rand)
-		name := filepath.Join(dir, tempPrefix+hex.EncodeToString(id[:]))
+		name := filepath.Join(dir, tempPrefix+rand.Text())
 		f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o644)
 		if errors.Is(err, fs.ErrNotExist) {
 			return nil, fmt.Errorf("there is no folder %s: %w", dir, fs.ErrNotExist)
@@ -140,7 +124,7 @@ func createTemp(dir string) (*os.File, error) {
 		}
 		// Between creation and lock a Clean in another process may have taken the file for an abandoned one: then
 		// start over with another name. Without locks on this file system nothing is ever cleaned.
-		if err := lock(f); !errors.Is(err, ErrLocked) && stillNamed(f) {
+		if err := lock(f); !errors.Is(err, ErrLocked) && named(f, name) {
 			return f, nil
 		}
 		f.Close()
@@ -150,29 +134,22 @@ func createTemp(dir string) (*os.File, error) {
 // link publishes f under a name that is free. A killed process may leave the temporary name beside the final one.
 func link(f *os.File, path string) error {
 	err := os.Link(f.Name(), path)
-	if err == nil {
+	switch _, free := os.Lstat(path); {
+	case err == nil || named(f, path): // or a lost answer of a file server
 		return errors.Join(f.Close(), os.Remove(f.Name()))
-	}
-	there, statErr := os.Lstat(path)
-	if own, err := f.Stat(); err == nil && statErr == nil && os.SameFile(own, there) {
-		return errors.Join(f.Close(), os.Remove(f.Name())) // a lost answer of a file server
-	}
-	if statErr == nil {
+	case free == nil:
 		return &fs.PathError{Op: "create", Path: path, Err: fs.ErrExist}
-	}
-	if errors.Is(err, fs.ErrNotExist) {
+	case errors.Is(err, fs.ErrNotExist):
 		return err
 	}
 	return rename(f, path) // no hard links here
 }
 
-func stillNamed(f *os.File) bool {
+// named reports whether a file is the open one.
+func named(f *os.File, path string) bool {
 	open, err := f.Stat()
-	if err != nil {
-		return false
-	}
-	named, err := os.Lstat(f.Name())
-	return err == nil && os.SameFile(open, named)
+	there, missing := os.Lstat(path)
+	return err == nil && missing == nil && os.SameFile(open, there)
 }
 
 // Clean removes the temporary files in dir whose writers are gone and returns their names. Those of living writers
@@ -184,21 +161,18 @@ func Clean(dir string) (removed []string, err error) {
 	}
 	var errs []error
 	for _, e := range entries {
-		if !IsTemp(e.Name()) || !e.Type().IsRegular() {
+		if !strings.HasPrefix(e.Name(), tempPrefix) || !e.Type().IsRegular() {
 			continue
 		}
-		gone, err := removeAbandoned(filepath.Join(dir, e.Name()))
-		if err != nil {
+		switch gone, err := removeAbandoned(filepath.Join(dir, e.Name())); {
+		case err != nil:
 			errs = append(errs, fmt.Errorf("removing abandoned temporary file: %w", err))
-		} else if gone {
+		case gone:
 			removed = append(removed, e.Name())
 		}
 	}
 	return removed, errors.Join(errs...)
 }
-
-// IsTemp reports whether name, without its folder, is that of a temporary file.
-func IsTemp(name string) bool { return strings.HasPrefix(name, tempPrefix) }
 
 func removeAbandoned(path string) (bool, error) {
 	f, err := os.Open(path)
@@ -209,12 +183,9 @@ func removeAbandoned(path string) (bool, error) {
 		return false, err
 	}
 	defer f.Close()
-	if lock(f) != nil {
-		return false, nil // alive, or no way to tell
-	}
-	// The lock may have been won just after the writer renamed the file and let go: only a file that still bears the
-	// temporary name is abandoned.
-	if !stillNamed(f) {
+	// Without the lock the writer is alive, or there is no way to tell. It may be won just after the writer renamed the
+	// file and let go: only a file that still bears the temporary name is abandoned.
+	if lock(f) != nil || !named(f, path) {
 		return false, nil
 	}
 	return true, os.Remove(path)

@@ -113,6 +113,57 @@ func TestMissingFolder(t *testing.T) {
 	}
 }
 
+// A lock is one's own until it is closed, and what publishes finds its own file under the target's name.
+func TestLock(t *testing.T) {
+	dir := t.TempDir()
+	if _, err := Lock(filepath.Join(dir, "none")); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("locked what is not there: %v", err)
+	}
+	for range 2 {
+		l, err := Lock(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := Lock(dir); !errors.Is(err, ErrLocked) {
+			t.Errorf("locked twice: %v", err)
+		}
+		if err := l.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+func TestLinkAnswerLost(t *testing.T) {
+	dir := t.TempDir()
+	f, err := createTemp(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	target := filepath.Join(dir, "f")
+	if err := errors.Join(os.Link(f.Name(), target), link(f, target)); err != nil {
+		t.Error(err)
+	}
+	if got := names(t, dir); len(got) != 1 || got[0] != "f" {
+		t.Errorf("folder holds %v", got)
+	}
+	if f, err = createTemp(dir); err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if err := link(f, filepath.Join(dir, "none", "f")); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("no folder: %v", err)
+	}
+	if err := rename(f, filepath.Join(dir, "none", "f")); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("no folder: %v", err)
+	}
+	if _, err := Clean(filepath.Join(dir, "none")); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("cleaned what is not there: %v", err)
+	}
+	if err := syncDir(filepath.Join(dir, "none")); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("synced what is not there: %v", err)
+	}
+}
+
 func TestCleanKeepsLiving(t *testing.T) {
 	dir := t.TempDir()
 	dead := filepath.Join(dir, tempPrefix+"dead")

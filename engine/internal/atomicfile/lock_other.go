@@ -4,8 +4,7 @@ package atomicfile
 
 import "os"
 
-// lock does nothing: on Windows a file that its writer holds open cannot be
-// removed, which protects it as a lock would.
+// lock does nothing: on Windows a file that its writer holds open cannot be removed, which protects it as a lock would.
 func lock(*os.File) error { return nil }
 
 // rename publishes f; Windows does not rename an open file.

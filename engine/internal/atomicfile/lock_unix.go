@@ -9,19 +9,16 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// lock takes an exclusive lock that lasts until f is closed or the process
-// ends; ErrLocked if another open file holds it.
+// lock takes an exclusive lock until f is closed or the process ends; ErrLocked if another open file holds it.
 func lock(f *os.File) error {
-	for {
-		err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
-		if errors.Is(err, unix.EINTR) {
-			continue
-		}
-		if errors.Is(err, unix.EWOULDBLOCK) {
-			return ErrLocked
-		}
-		return err
+	err := error(unix.EINTR)
+	for errors.Is(err, unix.EINTR) {
+		err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
 	}
+	if errors.Is(err, unix.EWOULDBLOCK) {
+		return ErrLocked
+	}
+	return err
 }
 
 // rename publishes f while it is still open, and so still locked.

@@ -1,4 +1,4 @@
-package main
+package gpu_test
 
 import (
 	"bufio"
@@ -17,12 +17,13 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/vitft/vitft/internal/testkit"
 	"github.com/vitft/vitft/onnx"
 )
 
 // doctor checks that vitft doctor finds the provider working, and puts its answer into the report.
-func (b *bench) doctor(ctx context.Context) error {
-	out, err := exec.CommandContext(ctx, b.vitft, "doctor", "--json").Output()
+func (b *bench) doctor() error {
+	out, err := exec.CommandContext(b.ctx, b.vitft, "doctor", "--json").Output()
 	b.printf("`vitft doctor --json`:\n\n```json\n%s\n```\n\n", bytes.TrimSpace(out))
 	if err != nil {
 		return err
@@ -47,8 +48,8 @@ type command struct {
 	log    bytes.Buffer   // what was read of that
 }
 
-func (b *bench) start(ctx context.Context, arguments ...string) (*command, error) {
-	c := &command{Cmd: exec.CommandContext(ctx, b.vitft,
+func (b *bench) start(arguments ...string) (*command, error) {
+	c := &command{Cmd: exec.CommandContext(b.ctx, b.vitft,
 		append(arguments, "--provider", string(b.provider), "--log-format", "json")...)}
 	c.Stdout = &c.out
 	stderr, err := c.StderrPipe()
@@ -84,13 +85,10 @@ func (c *command) end() (int, error) {
 var encoded = regexp.MustCompile(`(\d+) encoded now, (\d+) from the store`)
 
 // interrupt checks that Ctrl-C ends an encoding with exit code 130, and that the same command goes on where it was.
-func (b *bench) interrupt(ctx context.Context, s *subject, p *pictures) error {
-	manifest, err := p.manifest(b.images)
-	if err != nil {
-		return err
-	}
-	arguments := []string{"encode", "--backbone", s.file, "--train", manifest, "--cache", b.path("interrupted")}
-	c, err := b.start(ctx, append(arguments, "--batch", "1")...)
+func (b *bench) interrupt(s *subject, p *pictures) error {
+	arguments := []string{"encode", "--backbone", s.file, "--train", b.manifest(p, b.images),
+		"--cache", b.path("interrupted")}
+	c, err := b.start(append(arguments, "--batch", "1")...)
 	if err != nil {
 		return err
 	}
@@ -105,7 +103,7 @@ func (b *bench) interrupt(ctx context.Context, s *subject, p *pictures) error {
 	if err != nil || code != 130 {
 		return fmt.Errorf("exit code %d (%w) in place of 130: %s", code, err, c.log.String())
 	}
-	if c, err = b.start(ctx, append(arguments, "--batch", "64")...); err != nil {
+	if c, err = b.start(append(arguments, "--batch", "64")...); err != nil {
 		return err
 	}
 	if code, err := c.end(); err != nil || code != 0 {
@@ -125,12 +123,9 @@ func (b *bench) interrupt(ctx context.Context, s *subject, p *pictures) error {
 }
 
 // serve checks that the server answers with a label, runs on the provider, and ends in order.
-func (b *bench) serve(ctx context.Context, s *subject, p *pictures) (err error) {
-	file := b.path("classifier.onnx")
-	if err := os.WriteFile(file, s.classifier, 0o600); err != nil {
-		return err
-	}
-	c, err := b.start(ctx, "serve", "--model", "m="+file, "--addr", "127.0.0.1:0")
+func (b *bench) serve(s *subject, p *pictures) (err error) {
+	file := testkit.WriteFile(b, b.path("classifier.onnx"), s.classifier)
+	c, err := b.start("serve", "--model", "m="+file, "--addr", "127.0.0.1:0")
 	if err != nil {
 		return err
 	}
@@ -145,14 +140,14 @@ func (b *bench) serve(ctx context.Context, s *subject, p *pictures) (err error) 
 	}
 	url, _ := line["url"].(string)
 	var model struct{ Provider string }
-	if err := answer(ctx, http.MethodGet, url+"/v1/models/m", nil, &model); err != nil {
+	if err := answer(b.ctx, http.MethodGet, url+"/v1/models/m", nil, &model); err != nil {
 		return err
 	}
 	if model.Provider != string(b.provider) {
 		return fmt.Errorf("it runs on %q", model.Provider)
 	}
 	var classified struct{ Results []struct{ Label string } }
-	if err := answer(ctx, http.MethodPost, url+"/v1/classify", p.encoded[0], &classified); err != nil {
+	if err := answer(b.ctx, http.MethodPost, url+"/v1/classify", p.encoded[0], &classified); err != nil {
 		return err
 	}
 	if len(classified.Results) != 1 || !strings.HasPrefix(classified.Results[0].Label, "class ") {

@@ -1,8 +1,6 @@
-package main
+package gpu_test
 
 import (
-	"context"
-	"errors"
 	"fmt"
 	"math"
 	"math/rand/v2"
@@ -13,15 +11,10 @@ import (
 )
 
 // products measures single matrix products both ways. The last column is what vitft would choose.
-func (b *bench) products(ctx context.Context) error {
-	cpu, other, err := b.gemms()
-	if err != nil {
-		return err
-	}
-	defer cpu.Close()
-	defer other.Close()
+func (b *bench) products() {
+	cpu, other := b.gemm(onnx.CPU), b.gemm(b.provider)
 	pays := other.OnDevice
-	other.OnDevice = func(m, n, k int) bool { return true }
+	other.OnDevice = always
 	b.printf("## Matrix products\n\n| op(A)·op(B), m×k · k×n | cpu, ms | %s, ms | times | vitft takes "+
 		"|\n|---|---|---|---|---|\n", b.provider)
 	shapes := []struct {
@@ -44,7 +37,7 @@ func (b *bench) products(ctx context.Context) error {
 	for _, s := range shapes {
 		x, y := normals(1, s.m*s.k), normals(2, s.k*s.n)
 		want, got := make([]float32, s.m*s.n), make([]float32, s.m*s.n)
-		onCPU, onOther, err := b.inTurns(ctx, func(p onnx.Provider) ([]float64, error) {
+		onCPU, onOther := b.inTurns(func(p onnx.Provider) ([]float64, error) {
 			g, c := cpu, want
 			if p != onnx.CPU {
 				g, c = other, got
@@ -53,9 +46,6 @@ func (b *bench) products(ctx context.Context) error {
 				func() error { return g.Mul(s.transA, s.transB, s.m, s.n, s.k, x, y, c) })
 			return []float64{ms}, err
 		})
-		if err != nil {
-			return err
-		}
 		if b.provider != onnx.CPU {
 			worst = max(worst, relative(want, got))
 		}
@@ -69,19 +59,17 @@ func (b *bench) products(ctx context.Context) error {
 	b.printf("\n")
 	b.check(fmt.Sprintf("products: largest difference %.2g of the largest value", worst), atMost(worst, bound))
 	b.printf("\n")
-	return nil
 }
 
-// gemms are the products on the CPU and on the other provider.
-func (b *bench) gemms() (cpu, other *onnx.Gemm, err error) {
-	if cpu, err = onnx.NewGemm(0, onnx.CPU); err != nil {
-		return nil, nil, err
-	}
-	if other, err = onnx.NewGemm(0, b.provider); err != nil {
-		return nil, nil, errors.Join(err, cpu.Close())
-	}
-	return cpu, other, nil
+// gemm are the products on a provider, until the end of the measurement.
+func (b *bench) gemm(p onnx.Provider) *onnx.Gemm {
+	g, err := onnx.NewGemm(0, p)
+	b.must(err)
+	b.Cleanup(func() { g.Close() })
+	return g
 }
+
+func always(m, n, k int) bool { return true }
 
 // milliseconds is how long one call takes, the mean over so many seconds.
 func milliseconds(seconds float64, call func() error) (float64, error) {
@@ -99,20 +87,17 @@ func milliseconds(seconds float64, call func() error) (float64, error) {
 }
 
 // training trains heads with the product on either provider and compares the weights.
-func (b *bench) training(ctx context.Context) error {
-	cpu, every, err := b.gemms()
-	if err != nil {
-		return err
+func (b *bench) training() {
+	every := b.gemm(b.provider)
+	every.OnDevice = always
+	ways := []struct {
+		where string
+		gemm  *onnx.Gemm
+	}{
+		{"cpu", b.gemm(onnx.CPU)},
+		{string(b.provider) + ", every one", every},
+		{string(b.provider) + ", as vitft chooses", b.gemm(b.provider)},
 	}
-	defer cpu.Close()
-	defer every.Close()
-	every.OnDevice = func(m, n, k int) bool { return true }
-	_, chosen, err := b.gemms()
-	if err != nil {
-		return err
-	}
-	defer chosen.Close()
-
 	b.printf("## Head training, loss cvs\n\n| features, classes | product on | seconds an epoch | seconds in all | " +
 		"difference of the weights |\n|---|---|---|---|---|\n")
 	sets := []struct {
@@ -132,15 +117,11 @@ func (b *bench) training(ctx context.Context) error {
 	for _, s := range sets {
 		data := randomData(s.dim, s.classes, s.first, s.last)
 		var want []float32
-		for _, x := range []struct {
-			where string
-			gemm  *onnx.Gemm
-		}{{"cpu", cpu}, {string(b.provider) + ", every one", every},
-			{string(b.provider) + ", as vitft chooses", chosen}} {
+		for _, x := range ways {
 			begin := time.Now()
-			result, err := head.Train(ctx, data, head.Settings{Loss: "cvs", Epochs: s.epochs, Gemm: x.gemm, Seed: 1})
+			result, err := head.Train(b.ctx, data, head.Settings{Loss: "cvs", Epochs: s.epochs, Gemm: x.gemm, Seed: 1})
 			if err != nil {
-				return fmt.Errorf("%s on %s: %w", s.name, x.where, err)
+				b.Fatalf("head training: %s on %s: %v", s.name, x.where, err)
 			}
 			all := time.Since(begin).Seconds()
 			var epochs []float64
@@ -159,7 +140,6 @@ func (b *bench) training(ctx context.Context) error {
 	b.check(fmt.Sprintf("trained weights: largest difference %.2g of the largest weight (at most %g)", worst, bound),
 		atMost(worst, bound))
 	b.memory("after training")
-	return nil
 }
 
 // randomData is features in clusters, one for each class.
@@ -168,10 +148,7 @@ func randomData(dim, classes, first, last int) head.Data {
 	r := rand.New(rand.NewPCG(6, 7))
 	centres := normals(8, classes*dim)
 	for k := range classes {
-		share := 0.0
-		if classes > 1 {
-			share = float64(k) / float64(classes-1)
-		}
+		share := float64(k) / float64(classes-1)
 		for range int(float64(first) * math.Pow(float64(last)/float64(first), share)) {
 			d.Y = append(d.Y, k)
 			for _, c := range centres[k*dim : (k+1)*dim] {

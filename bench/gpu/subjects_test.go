@@ -1,21 +1,21 @@
-package main
+package gpu_test
 
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"image"
 	"image/color"
 	"image/jpeg"
 	"math"
 	"math/rand/v2"
-	"os"
 	"path/filepath"
-	"runtime"
 	"strings"
-	"sync"
 
 	"github.com/vitft/vitft/engine/artifact"
+	"github.com/vitft/vitft/internal/par"
+	"github.com/vitft/vitft/internal/testkit"
 	"github.com/vitft/vitft/onnx/graph"
 	"github.com/vitft/vitft/onnx/vision"
 	"github.com/vitft/vitft/vit"
@@ -31,65 +31,53 @@ type subject struct {
 }
 
 // subjects are the ViT-Tiny, if there is one, and a ViT-B/16 with random weights, last.
-func (b *bench) subjects() ([]*subject, error) {
+func (b *bench) subjects() []*subject {
 	var all []*subject
 	if b.tiny != "" {
-		s, err := newSubject("ViT-Tiny/16 ("+filepath.Base(b.tiny)+")", b.tiny, 100)
-		if err != nil {
-			return nil, err
-		}
-		all = append(all, s)
+		all = append(all, b.subject("ViT-Tiny/16 ("+filepath.Base(b.tiny)+")", b.tiny, 100))
 	}
 	name, shape := "ViT-B/16, random weights", vitB16
 	if b.quick {
 		name, shape = "small ViT, random weights", small
 	}
-	preprocess, err := json.Marshal(vit.DefaultPreprocess(shape.image, shape.image))
-	if err != nil {
-		return nil, err
-	}
-	model, err := randomViT(shape, string(preprocess))
-	if err != nil {
-		return nil, err
-	}
-	file := b.path("random.onnx")
-	if err := os.WriteFile(file, model, 0o600); err != nil {
-		return nil, err
-	}
-	s, err := newSubject(name, file, 1000)
-	return append(all, s), err
+	return append(all, b.subject(name, b.randomViT(shape), 1000))
 }
 
-func newSubject(name, file string, classes int) (*subject, error) {
+// randomViT writes a vision transformer with random weights into a file.
+func (b *bench) randomViT(shape vitShape) string {
+	preprocess, err := json.Marshal(vit.DefaultPreprocess(int(shape.image), int(shape.image)))
+	b.must(err)
+	model, err := randomViT(shape, string(preprocess))
+	b.must(err)
+	return testkit.WriteFile(b, b.path("random.onnx"), model)
+}
+
+func (b *bench) subject(name, file string, classes int) *subject {
 	m, err := graph.Read(file)
-	if err != nil {
-		return nil, err
-	}
+	b.must(err)
 	cut, inspection, err := vision.Backbone(m, vision.FeatureChoice{})
-	if err != nil {
-		return nil, err
-	}
+	b.must(err)
 	s := &subject{name: name, file: file,
 		preprocess: vit.DefaultPreprocess(int(inspection.Image.Width), int(inspection.Image.Height))}
-	if text, ok := m.Metadata("vitft.preprocess"); ok {
-		if s.preprocess, err = vit.ParsePreprocess([]byte(text)); err != nil {
-			return nil, err
-		}
+	if text, ok := m.Metadata(artifact.PreprocessKey); ok {
+		s.preprocess, err = vit.ParsePreprocess([]byte(text))
+		b.must(err)
 	}
-	if s.backbone, err = cut.Bytes(); err != nil {
-		return nil, err
-	}
-	head := vision.Head{Classes: classes, Weight: make([]float32, classes*int(inspection.Feature.Dim))}
-	r := rand.New(rand.NewPCG(3, 4))
+	s.backbone, err = cut.Bytes()
+	b.must(err)
+	dim := int(inspection.Feature.Dim)
+	head := vision.Head{Classes: classes, Weight: normals(3, classes*dim)}
 	for i := range head.Weight {
-		head.Weight[i] = float32(r.NormFloat64() / math.Sqrt(float64(inspection.Feature.Dim)))
+		head.Weight[i] /= float32(math.Sqrt(float64(dim)))
 	}
 	labels := make([]string, classes)
 	for k := range labels {
 		labels[k] = fmt.Sprint("class ", k)
 	}
-	s.classifier, err = artifact.Build(artifact.Parts{Backbone: cut, Head: head, Labels: labels, Preprocess: s.preprocess})
-	return s, err
+	s.classifier, err = artifact.Build(artifact.Parts{
+		Backbone: cut, Head: head, Labels: labels, Preprocess: s.preprocess})
+	b.must(err)
+	return s
 }
 
 // pictures are JPEG files of 320×240 pixels, all different, with a manifest for any number of them.
@@ -98,60 +86,37 @@ type pictures struct {
 	encoded [][]byte
 }
 
-func (b *bench) makePictures() (*pictures, error) {
+func (b *bench) makePictures() *pictures {
 	p := &pictures{dir: b.path("pictures"), encoded: make([][]byte, b.images)}
-	if err := os.Mkdir(p.dir, 0o700); err != nil {
-		return nil, err
-	}
 	errs := make([]error, b.images)
-	var wg sync.WaitGroup
-	next := make(chan int)
-	for range runtime.GOMAXPROCS(0) {
-		wg.Go(func() {
-			for i := range next {
-				p.encoded[i], errs[i] = picture(uint64(i))
-				if errs[i] == nil {
-					errs[i] = os.WriteFile(filepath.Join(p.dir, p.name(i)), p.encoded[i], 0o600)
-				}
-			}
-		})
+	b.must(par.For(b.ctx, b.images, 0, func(i int) { p.encoded[i], errs[i] = picture(uint64(i)) }))
+	b.must(errors.Join(errs...))
+	for i, text := range p.encoded {
+		testkit.WriteFile(b, filepath.Join(p.dir, p.name(i)), text)
 	}
-	for i := range b.images {
-		next <- i
-	}
-	close(next)
-	wg.Wait()
-	for _, err := range errs {
-		if err != nil {
-			return nil, err
-		}
-	}
-	return p, nil
+	return p
 }
 
 func (p *pictures) name(i int) string { return fmt.Sprintf("%05d.jpg", i) }
 
 // manifest lists the first n pictures.
-func (p *pictures) manifest(n int) (string, error) {
+func (b *bench) manifest(p *pictures, n int) string {
 	var text strings.Builder
 	text.WriteString("path,label\n")
 	for i := range n {
 		fmt.Fprintf(&text, "%s,%d\n", p.name(i), i%2)
 	}
-	path := filepath.Join(p.dir, fmt.Sprintf("%d.csv", n))
-	return path, os.WriteFile(path, []byte(text.String()), 0o600)
+	return testkit.WriteFile(b, filepath.Join(p.dir, fmt.Sprintf("%d.csv", n)), []byte(text.String()))
 }
 
 // tensor is the first n pictures as the model takes them.
-func (p *pictures) tensor(s *subject, n int) ([]float32, error) {
+func (b *bench) tensor(p *pictures, s *subject, n int) []float32 {
 	size := s.preprocess.Size()
 	pixels := make([]float32, n*size)
 	for i := range n {
-		if err := s.preprocess.Bytes(p.encoded[i%len(p.encoded)], pixels[i*size:(i+1)*size]); err != nil {
-			return nil, err
-		}
+		b.must(s.preprocess.Bytes(p.encoded[i%len(p.encoded)], pixels[i*size:(i+1)*size]))
 	}
-	return pixels, nil
+	return pixels
 }
 
 // picture draws waves in three colours with some noise, which compress about as photos do.

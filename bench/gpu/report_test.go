@@ -1,21 +1,18 @@
-package main
+package gpu_test
 
 import (
 	"bytes"
-	"context"
-	"encoding/json"
+	"fmt"
 	"math"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
 
-	"github.com/vitft/vitft/internal/testkit"
 	"github.com/vitft/vitft/internal/testkit/ort"
 	"github.com/vitft/vitft/onnx"
 	"github.com/vitft/vitft/onnx/graph"
 	"github.com/vitft/vitft/onnx/vision"
-	"github.com/vitft/vitft/vit"
 )
 
 // load loads the runtime library, or skips the test.
@@ -36,11 +33,8 @@ func TestRun(t *testing.T) {
 		t.Skipf("cannot build vitft: %v: %s", err, out)
 	}
 	var report bytes.Buffer
-	o := options{provider: onnx.CPU, vitft: vitft, seconds: 0.05, rounds: 1, images: 250, quick: true}
-	err := measure(context.Background(), o, &report)
-	if err != nil {
-		t.Fatalf("%v\n%s", err, report.String())
-	}
+	measure(&bench{TB: t, ctx: t.Context(), out: &report, dir: t.TempDir(), options: options{
+		provider: onnx.CPU, vitft: vitft, seconds: 0.05, rounds: 1, images: 250, quick: true}})
 	for _, want := range []string{"vitft doctor: passed", "engine.Encode", "Classifier, 64 goroutines, JPEGs",
 		"its gradient", "as vitft chooses", "Ctrl-C during vitft encode: passed", "vitft serve: passed"} {
 		if !strings.Contains(report.String(), want) {
@@ -52,16 +46,27 @@ func TestRun(t *testing.T) {
 	}
 }
 
+// failing is a test that only remembers what failed.
+type failing struct {
+	testing.TB
+	failed []string
+}
+
+func (f *failing) Errorf(format string, v ...any) {
+	f.failed = append(f.failed, fmt.Sprintf(format, v...))
+}
+
 // TestRunFails checks that what fails is said and counts.
 func TestRunFails(t *testing.T) {
 	var out bytes.Buffer
-	b := &bench{out: &out}
+	f := &failing{TB: t}
+	b := &bench{TB: f, out: &out}
 	b.check("good", atMost(0.5, bound*1000))
 	b.check("large", atMost(0.5, bound))
 	b.check("not a number", atMost(relative([]float32{1, 2}, []float32{1, float32(math.NaN())}), bound))
-	if len(b.failed) != 2 || !strings.Contains(b.failed[0].Error(), "FAILED: large: 0.5 is more than 0.001") ||
+	if len(f.failed) != 2 || f.failed[0] != "FAILED: large: 0.5 is more than 0.001" ||
 		strings.Count(out.String(), "passed") != 1 {
-		t.Errorf("%v\n%s", b.failed, out.String())
+		t.Errorf("%q\n%s", f.failed, out.String())
 	}
 }
 
@@ -69,15 +74,8 @@ func TestRunFails(t *testing.T) {
 func TestRandomViT(t *testing.T) {
 	load(t)
 	s := vitShape{image: 16, patch: 8, dim: 24, heads: 3, layers: 2, mlp: 32}
-	text, err := json.Marshal(vit.DefaultPreprocess(s.image, s.image))
-	if err != nil {
-		t.Fatal(err)
-	}
-	model, err := randomViT(s, string(text))
-	if err != nil {
-		t.Fatal(err)
-	}
-	file := testkit.WriteFile(t, filepath.Join(t.TempDir(), "vit.onnx"), model)
+	b := &bench{TB: t, ctx: t.Context(), dir: t.TempDir()}
+	file := b.randomViT(s)
 	m, err := graph.Read(file)
 	if err != nil {
 		t.Fatal(err)
@@ -86,11 +84,7 @@ func TestRandomViT(t *testing.T) {
 	if err != nil || in.Feature.Dim != 24 || in.Feature.Tensor != "embedding" || in.Image.Width != 16 {
 		t.Fatalf("%+v, %v", in, err)
 	}
-	subject, err := newSubject("test", file, 5)
-	if err != nil {
-		t.Fatal(err)
-	}
-	e, err := onnx.NewEncoder(subject.backbone, onnx.SessionOptions{Provider: onnx.CPU})
+	e, err := onnx.NewEncoder(b.subject("test", file, 5).backbone, onnx.SessionOptions{Provider: onnx.CPU})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -99,12 +93,12 @@ func TestRandomViT(t *testing.T) {
 	size := 3 * 16 * 16
 	pixels := normals(1, n*size)
 	all, one := make([]float32, n*24), make([]float32, 24)
-	if err := e.Run(context.Background(), pixels, n, all); err != nil {
+	if err := e.Run(t.Context(), pixels, n, all); err != nil {
 		t.Fatal(err)
 	}
 	for i := range n {
 		row := all[i*24 : (i+1)*24]
-		if err := e.Run(context.Background(), pixels[i*size:(i+1)*size], 1, one); err != nil {
+		if err := e.Run(t.Context(), pixels[i*size:(i+1)*size], 1, one); err != nil {
 			t.Fatal(err)
 		}
 		if d := relative(row, one); !(d < 1e-5) {
