@@ -437,7 +437,7 @@ func TestSessionErrors(t *testing.T) {
 		"negative":    {Shape: []int64{-1, 3, 16, 16}, Data: make([]float32, 5)},
 	} {
 		err := s.Run(t.Context(), []Tensor{in}, out)
-		if err == nil || !contains(err, "pixel_values", "embedding [1 8]") {
+		if err == nil || !contains(err, "pixel_values", "[embedding] of shapes [[1 8]]") {
 			t.Errorf("%s: %v", name, err)
 		}
 	}

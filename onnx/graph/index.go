@@ -38,8 +38,7 @@ func (m *Model) Index() *Index {
 	return x
 }
 
-// Unsorted returns the first node that reads a tensor which nothing before it gives, and that tensor; nil if all are in
-// topological order, as ONNX demands.
+// Unsorted returns the first node that reads a tensor which nothing before it gives, and that tensor; nil if sorted.
 func (m *Model) Unsorted() (n *Node, tensor string) {
 	weights := m.Index().Weight
 	known := set(declared(m.proto.Graph.Input))

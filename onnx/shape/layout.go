@@ -78,8 +78,7 @@ func concat(s *inference, n *graph.Node, x []int64) []int64 {
 	return out
 }
 
-// axes returns the axes of a node, an attribute in older operator sets and an input in newer ones, of a tensor of some
-// rank and, if they are added, as many more.
+// axes returns a node's axes, an attribute or in newer operator sets an input. Where added, they count to the rank.
 func (s *inference) axes(n *graph.Node, rank int, added bool) (axes []int64, ok bool) {
 	if a := graph.Attr(n, "axes"); a != nil {
 		axes = a.Ints

@@ -90,11 +90,6 @@ func Average(m *graph.Model, views []View) (*graph.Model, error) {
 		return nil, fmt.Errorf("%w: several views of an image make a larger batch, and the model takes batches of %d "+
 			"only; export it with a dynamic batch", graph.ErrModel, in[0])
 	}
-	for _, v := range views {
-		if err := v.check(); err != nil {
-			return nil, err
-		}
-	}
 	out := m.Copy()
 	g := out.Graph()
 	b := graph.NewBuilder(out, viewsPrefix)
@@ -103,6 +98,9 @@ func Average(m *graph.Model, views []View) (*graph.Model, error) {
 	g.Node = nil
 	all := make([]string, len(views))
 	for i, v := range views {
+		if err := v.check(); err != nil {
+			return nil, err
+		}
 		all[i] = look(b, v, in[2], in[3])
 	}
 	b.Node("Concat", all, moved(PixelValues), graph.IntAttr("axis", 0))
