@@ -90,7 +90,7 @@ func TestRandomViT(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	e, err := onnx.NewEncoder(subject.backbone, onnx.SessionOptions{Provider: onnx.CPU})
+	e, err := onnx.NewFeatureModel(subject.backbone, onnx.SessionOptions{Provider: onnx.CPU})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -27,11 +27,11 @@ const bound = 1e-3
 // speed measures one model.
 func (b *bench) speed(ctx context.Context, s *subject, p *pictures) error {
 	b.printf("## %s\n\n", s.name)
-	models := map[onnx.Provider]*onnx.Encoder{}
+	models := map[onnx.Provider]*onnx.FeatureModel{}
 	starts := map[onnx.Provider]float64{}
 	for _, provider := range []onnx.Provider{onnx.CPU, b.provider} {
 		begin := time.Now()
-		m, err := onnx.NewEncoder(s.backbone, onnx.SessionOptions{Provider: provider})
+		m, err := onnx.NewFeatureModel(s.backbone, onnx.SessionOptions{Provider: provider})
 		if err != nil {
 			return err
 		}
@@ -92,7 +92,7 @@ func (b *bench) speed(ctx context.Context, s *subject, p *pictures) error {
 }
 
 // bare measures session runs on batches that are ready.
-func (b *bench) bare(ctx context.Context, p *pictures, s *subject, models map[onnx.Provider]*onnx.Encoder) error {
+func (b *bench) bare(ctx context.Context, p *pictures, s *subject, models map[onnx.Provider]*onnx.FeatureModel) error {
 	const mostOnCPU = 64 // a larger batch only takes longer there
 	batches := []int{1, 16, 64, 256}
 	if b.quick {
@@ -125,7 +125,7 @@ func (b *bench) bare(ctx context.Context, p *pictures, s *subject, models map[on
 }
 
 // same checks that both providers give the same features, in batches and alone, and the same probabilities.
-func (b *bench) same(ctx context.Context, s *subject, p *pictures, models map[onnx.Provider]*onnx.Encoder) error {
+func (b *bench) same(ctx context.Context, s *subject, p *pictures, models map[onnx.Provider]*onnx.FeatureModel) error {
 	const n = 32
 	pixels, err := p.tensor(s, n)
 	if err != nil {
@@ -188,8 +188,8 @@ func difference(a, b []float32) float64 {
 }
 
 // bareRate is the images a second that a model does for so long, so many runs at a time.
-func bareRate(ctx context.Context, m *onnx.Encoder, pixels []float32, batch, flights int, seconds float64) (float64,
-	error) {
+func bareRate(ctx context.Context, m *onnx.FeatureModel, pixels []float32, batch, flights int,
+	seconds float64) (float64, error) {
 	var images atomic.Int64
 	errs := make([]error, flights)
 	warm := make([]float32, batch*m.Dim())

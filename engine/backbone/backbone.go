@@ -41,7 +41,7 @@ type Backbone struct {
 	Model      *graph.Model // cut at the feature
 	Inspection vision.Inspection
 	Preprocess vit.Preprocess
-	Session    *onnx.Encoder // of Model
+	Session    *onnx.FeatureModel // of Model
 
 	device device.Options
 	key    store.Key
@@ -162,7 +162,7 @@ func (b *Backbone) start(ev event.Events) error {
 	if err != nil {
 		return err
 	}
-	if b.Session, err = onnx.NewEncoder(text, b.device.Session(b.Model.Dir())); err != nil {
+	if b.Session, err = onnx.NewFeatureModel(text, b.device.Session(b.Model.Dir())); err != nil {
 		return fmt.Errorf("backbone %s: %w", b.Name, err)
 	}
 	if err := b.freeBatch(ev); err != nil {
@@ -195,7 +195,7 @@ func (b *Backbone) freeBatch(ev event.Events) error {
 	if err != nil {
 		return err
 	}
-	session, err := onnx.NewEncoder(text, b.options(free.Dir()))
+	session, err := onnx.NewFeatureModel(text, b.options(free.Dir()))
 	if err == nil {
 		if err = agree(b.Session, session, images, 3*b.Preprocess.Width*b.Preprocess.Height); err == nil {
 			b.Model, session, b.Session = free, b.Session, session
@@ -216,7 +216,7 @@ func (b *Backbone) options(dir string) onnx.SessionOptions {
 }
 
 // agree says where two models differ on n images of the given size.
-func agree(a, b *onnx.Encoder, n, size int) error {
+func agree(a, b *onnx.FeatureModel, n, size int) error {
 	pixels := make([]float32, n*size)
 	for i := range pixels {
 		pixels[i] = float32(math.Sin(0.37 * float64(i)))

@@ -56,7 +56,7 @@ func (x *Extractor) model(s viewSet) vit.Model {
 
 // viewModel gives the features of several views of each image, one after the other, as one.
 type viewModel struct {
-	model *onnx.Encoder
+	model *onnx.FeatureModel
 	views []*onnx.Session
 	image []int64 // 3, H, W
 }

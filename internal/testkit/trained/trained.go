@@ -123,7 +123,7 @@ func encode(cut *graph.Model, p vit.Preprocess, classes int) (features []float32
 	if err != nil {
 		return nil, 0, err
 	}
-	encoder, err := onnx.NewEncoder(text, onnx.SessionOptions{Provider: onnx.CPU})
+	encoder, err := onnx.NewFeatureModel(text, onnx.SessionOptions{Provider: onnx.CPU})
 	if err != nil {
 		return nil, 0, err
 	}
