@@ -1,7 +1,7 @@
 package onnx
 
 import (
-	"fmt"
+	"cmp"
 	"regexp"
 	"slices"
 	"strings"
@@ -25,10 +25,10 @@ func appendCUDA(options *ort.SessionOptions) error {
 	if err == nil {
 		err = options.AppendExecutionProviderCUDA(cuda)
 	}
-	if err != nil {
-		return cudaError(err, missing)
+	if err == nil {
+		return nil
 	}
-	return nil
+	return cudaError(err, missing)
 }
 
 const gpuBuild = "get a GPU build of ONNX Runtime with `scripts/runtime.sh --gpu FOLDER` and set " + LibraryEnv +
@@ -36,8 +36,7 @@ const gpuBuild = "get a GPU build of ONNX Runtime with `scripts/runtime.sh --gpu
 
 const driverFix = "install the NVIDIA driver; in a container, start it with the GPU (--gpus all)"
 
-// faults are what ONNX Runtime and CUDA say of a machine that cannot run CUDA, the first that fits first. Texts are in
-// lower case.
+// faults are what ONNX Runtime and CUDA say, in lower case, of a machine that cannot run CUDA. The first fit wins.
 var faults = []struct {
 	said         []string // any of these
 	missing, fix string
@@ -75,41 +74,27 @@ var missingLibrary = regexp.MustCompile(`(lib[\w+-]+\.so[.\d]*): cannot open sha
 
 // cudaError tells what is missing, from what ONNX Runtime said; missing are libraries that are known not to be there.
 func cudaError(err error, missing []string) *ProviderError {
-	if e := cudaFault(err, missing); e != nil {
-		return e
-	}
 	const fix = "check nvidia-smi, or use the provider cpu"
-	return &ProviderError{Provider: CUDA, Missing: "CUDA does not start", Fix: fix, Err: err}
+	return cmp.Or(cudaFault(err, missing), &ProviderError{CUDA, "CUDA does not start", fix, err})
 }
 
 // cudaFault is cudaError for what is the machine's fault beyond doubt, and nil for the rest.
 func cudaFault(err error, missing []string) *ProviderError {
-	e := &ProviderError{Provider: CUDA, Err: err}
-	if lib := missingLibrary.FindStringSubmatch(err.Error()); lib != nil {
-		if strings.HasPrefix(lib[1], "libonnxruntime") {
-			e.Missing, e.Fix = lib[1]+" is not beside the library", gpuBuild
-			return e
-		}
-		if len(missing) == 0 { // something that a library needs in its turn
-			missing = []string{lib[1]}
-		}
-		e.Missing, e.Fix = listed(missing)+" missing", nvidia.cure(missing)
-		return e
-	}
 	low := strings.ToLower(err.Error())
-	if slices.Contains(missing, driver) && strings.Contains(low, "driver version is insufficient") {
-		e.Missing, e.Fix = listed(missing)+" missing", nvidia.cure(missing)
-		return e
+	lib := missingLibrary.FindStringSubmatch(err.Error())
+	switch {
+	case lib != nil && strings.HasPrefix(lib[1], "libonnxruntime"):
+		return &ProviderError{CUDA, lib[1] + " is not beside the library", gpuBuild, err}
+	case lib != nil && len(missing) == 0: // something that a library needs in its turn
+		missing = lib[1:]
+		fallthrough
+	case lib != nil, slices.Contains(missing, driver) && strings.Contains(low, "driver version is insufficient"):
+		return &ProviderError{CUDA, listed(missing) + " missing", nvidia.cure(missing), err}
 	}
 	for _, f := range faults {
-		if !slices.ContainsFunc(f.said, func(s string) bool { return strings.Contains(low, s) }) {
-			continue
+		if slices.ContainsFunc(f.said, func(s string) bool { return strings.Contains(low, s) }) {
+			return &ProviderError{CUDA, f.missing, cmp.Or(f.fix, nvidia.cure([]string{cudnn})), err}
 		}
-		e.Missing, e.Fix = f.missing, f.fix
-		if f.fix == "" {
-			e.Fix = nvidia.cure([]string{cudnn})
-		}
-		return e
 	}
 	return nil
 }
@@ -120,5 +105,5 @@ func listed(names []string) string {
 	if last == 0 {
 		return names[0] + " is"
 	}
-	return fmt.Sprintf("%s and %s are", strings.Join(names[:last], ", "), names[last])
+	return strings.Join(names[:last], ", ") + " and " + names[last] + " are"
 }

@@ -42,7 +42,7 @@ func encode(ctx context.Context, path string) ([]float32, error) {
 	if err != nil {
 		return nil, err
 	}
-	encoder, err := onnx.NewEncoder(data, onnx.SessionOptions{Provider: onnx.CPU})
+	encoder, err := onnx.NewFeatureModel(data, onnx.SessionOptions{Provider: onnx.CPU})
 	if err != nil {
 		return nil, err
 	}
@@ -62,8 +62,8 @@ func multiply() ([]float32, error) {
 	return c, gemm.Mul(false, false, 2, 2, 2, []float32{1, 2, 3, 4}, []float32{5, 6, 7, 8}, c)
 }
 
-// ExampleNewEncoder and ExampleNewGemm need the runtime library, and a program without it says so.
-func ExampleNewEncoder() {
+// ExampleNewFeatureModel and ExampleNewGemm need the runtime library, and a program without it says so.
+func ExampleNewFeatureModel() {
 	lib, err := onnx.Find("")
 	if err == nil {
 		err = onnx.Load(lib)

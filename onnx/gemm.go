@@ -43,8 +43,7 @@ type gemmKey struct {
 	transA, transB bool
 }
 
-// NewGemm returns a matrix product that uses so many threads (0 = GOMAXPROCS) on a provider. [Load] must have been
-// called.
+// NewGemm returns a matrix product on a provider that uses so many threads, 0 = GOMAXPROCS. [Load] comes first.
 func NewGemm(threads int, provider Provider) (*Gemm, error) {
 	if threads <= 0 {
 		threads = runtime.GOMAXPROCS(0)
@@ -83,17 +82,13 @@ func (g *Gemm) Mul(transA, transB bool, m, n, k int, a, b, c []float32) error {
 		return fmt.Errorf("matrix product: %d×%d by %d×%d needs %d, %d and %d values, got %d, %d and %d",
 			m, k, k, n, m*k, k*n, m*n, len(a), len(b), len(c))
 	}
-	if m == 0 || n == 0 {
+	if m == 0 || n == 0 || k == 0 {
+		clear(c[:m*n]) // empty sums
 		return nil
 	}
-	if k == 0 { // an empty sum
-		clear(c[:m*n])
-		return nil
-	}
-	provider, threads, parts := CPU, 1, 1
-	if g.provider == CUDA && g.OnDevice(m, n, k) {
-		provider = CUDA
-	} else {
+	provider, threads, parts := CUDA, 1, 1
+	if g.provider != CUDA || !g.OnDevice(m, n, k) {
+		provider = CPU
 		threads, parts = g.share(m, n, k)
 	}
 	s, err := g.session(provider, transA, transB)
@@ -102,21 +97,24 @@ func (g *Gemm) Mul(transA, transB bool, m, n, k int, a, b, c []float32) error {
 	}
 	g.busy.Add(int32(threads))
 	defer g.busy.Add(-int32(threads))
-	if threads == 1 {
+	if parts == 1 {
 		return mul(s, transA, transB, m, n, k, a, b, c)
 	}
 	part := func(p int) error {
 		from, to := p*m/parts, (p+1)*m/parts
-		if !transA {
-			return mul(s, transA, transB, to-from, n, k, a[from*k:], b, c[from*n:])
+		rows := a[from*k : m*k]
+		if transA { // its columns [from, to)
+			buffer := columns.Get().(*[]float32)
+			defer columns.Put(buffer)
+			*buffer = (*buffer)[:0]
+			for at := range k {
+				*buffer = append(*buffer, a[at*m+from:at*m+to]...)
+			}
+			rows = *buffer
 		}
-		buffer := columns.Get().(*[]float32)
-		defer columns.Put(buffer)
-		*buffer = cut(*buffer, a[:m*k], m, from, to)
-		return mul(s, transA, transB, to-from, n, k, *buffer, b, c[from*n:])
+		return mul(s, transA, transB, to-from, n, k, rows, b, c[from*n:])
 	}
-	// Parts go to whoever is ready: a goroutine that the machine starts late finds nothing left, and nobody waits for
-	// it.
+	// Parts go to whoever is ready: nobody waits for a goroutine that the machine starts late, and finds nothing left.
 	var next atomic.Int32
 	var done sync.WaitGroup
 	done.Add(parts)
@@ -136,8 +134,7 @@ func (g *Gemm) Mul(transA, transB bool, m, n, k int, a, b, c []float32) error {
 }
 
 // share is how many threads a product is worth and can have, and in how many parts. ONNX Runtime takes other ways, and
-// gives other bits, where a matrix has one row or one column: a part never has one row, and a C of one column is not
-// shared out.
+// gives other bits, where a matrix has one row or one column: no part has one row, and no C of one column is shared.
 func (g *Gemm) share(m, n, k int) (threads, parts int) {
 	const (
 		fewestRows = 16
@@ -153,36 +150,27 @@ func (g *Gemm) share(m, n, k int) (threads, parts int) {
 
 // mul is one product of one thread.
 func mul(s *Session, transA, transB bool, m, n, k int, a, b, c []float32) error {
-	err := s.Run(context.Background(),
-		[]Tensor{{Shape: dims(m, k, transA), Data: a}, {Shape: dims(k, n, transB), Data: b}},
-		[]Tensor{{Shape: dims(m, n, false), Data: c}})
+	rows, cols, inner := int64(m), int64(n), int64(k)
+	err := s.Run(context.Background(), []Tensor{{dims(rows, inner, transA), a}, {dims(inner, cols, transB), b}},
+		[]Tensor{{dims(rows, cols, false), c}})
 	if err != nil {
 		return fmt.Errorf("matrix product: %w", err)
 	}
 	return nil
 }
 
-// columns are buffers for cut.
+// columns are buffers for the parts of a transposed A.
 var columns = sync.Pool{New: func() any { return new([]float32) }}
-
-// cut copies the columns [from, to) of a, whose rows have the given width, to a buffer that it grows as needed.
-func cut(buffer, a []float32, width, from, to int) []float32 {
-	buffer = buffer[:0]
-	for ; len(a) >= width; a = a[width:] {
-		buffer = append(buffer, a[from:to]...)
-	}
-	return buffer
-}
 
 // Close frees the sessions, after the products in progress.
 func (g *Gemm) Close() error {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	var errs []error
+	var err error
 	for _, s := range g.sessions {
-		errs = append(errs, s.Close())
+		err = errors.Join(err, s.Close())
 	}
-	return errors.Join(errs...)
+	return err
 }
 
 func (g *Gemm) session(p Provider, transA, transB bool) (*Session, error) {
@@ -205,28 +193,24 @@ func (g *Gemm) session(p Provider, transA, transB bool) (*Session, error) {
 	return s, err
 }
 
-func dims(rows, cols int, transposed bool) []int64 {
+// dims are the dimensions of a matrix as it is stored.
+func dims[T any](rows, cols T, transposed bool) []T {
 	if transposed {
-		rows, cols = cols, rows
+		return []T{cols, rows}
 	}
-	return []int64{int64(rows), int64(cols)}
+	return []T{rows, cols}
 }
 
 // gemmModel is a model of a single Gemm node with matrices of any size.
 func gemmModel(transA, transB bool) ([]byte, error) {
 	m := graph.New("gemm", 13)
-	flag := func(name string, on bool) *graph.Attribute {
-		return graph.IntAttr(name, map[bool]int64{true: 1}[on])
-	}
-	graph.NewBuilder(m, "").Node("Gemm", []string{"a", "b"}, "c", flag("transA", transA), flag("transB", transB))
-	matrix := func(name, rows, cols string, transposed bool) *onnxpb.ValueInfoProto {
-		if transposed {
-			rows, cols = cols, rows
-		}
-		return graph.Declare(graph.Value{Name: name, Type: "float32", Shape: []int64{-1, -1}}, rows, cols)
+	graph.NewBuilder(m, "").Node("Gemm", []string{"a", "b"}, "c", graph.FlagAttr("transA", transA),
+		graph.FlagAttr("transB", transB))
+	matrix := func(name string, symbols []string) *onnxpb.ValueInfoProto {
+		return graph.Declare(graph.Value{Name: name, Type: "float32", Shape: []int64{-1, -1}}, symbols...)
 	}
 	g := m.Graph()
-	g.Input = []*onnxpb.ValueInfoProto{matrix("a", "m", "k", transA), matrix("b", "k", "n", transB)}
-	g.Output = []*onnxpb.ValueInfoProto{matrix("c", "m", "n", false)}
+	g.Input = []*onnxpb.ValueInfoProto{matrix("a", dims("m", "k", transA)), matrix("b", dims("k", "n", transB))}
+	g.Output = []*onnxpb.ValueInfoProto{matrix("c", dims("m", "n", false))}
 	return m.Bytes()
 }

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"regexp"
 	"runtime"
 	"slices"
 	"strconv"
@@ -16,8 +17,7 @@ import (
 	ort "github.com/yalue/onnxruntime_go"
 )
 
-// MinAPI is the level of the ONNX Runtime C API that this package needs. Version 1.N of the library offers the levels
-// up to N, so any later library will do.
+// MinAPI is the level of the ONNX Runtime C API that this package needs. Version 1.N of the library offers 1 to N.
 const MinAPI = 24
 
 // LibraryEnv names the environment variable that holds the path of the library, or of the folder it is in.
@@ -47,29 +47,26 @@ type Candidate struct {
 //  4. vitft/lib in the user's cache folder, where `make setup` puts it
 //  5. the system's library folders
 //
-// What is named by 1 or 2 is taken or refused; the search does not go on past it. The error, which wraps [ErrRuntime],
-// lists every place that was tried.
+// What 1 or 2 names is taken or refused, with no further search. The error wraps [ErrRuntime] and lists every place.
 func Find(explicit string) (Library, error) {
 	tried := Search(explicit)
 	if last := tried[len(tried)-1]; last.Library != nil {
 		return *last.Library, nil
 	}
-	var b strings.Builder
-	fmt.Fprintf(&b, "no ONNX Runtime library with API level %d or later (version 1.%d or later); tried:", MinAPI,
-		MinAPI)
+	var list strings.Builder
 	for _, c := range tried {
-		fmt.Fprintf(&b, "\n  %s", c.Source)
+		where := c.Source
 		if c.Path != "" {
-			fmt.Fprintf(&b, " (%s)", c.Path)
+			where += " (" + c.Path + ")"
 		}
-		fmt.Fprintf(&b, ": %v", cmp.Or(c.Err, errors.New("none")))
+		fmt.Fprintf(&list, "\n  %s: %v", where, cmp.Or(c.Err, errors.New("none")))
 	}
-	fmt.Fprintf(&b, "\nrun `make setup` in the repository, or set %s to the path of %s", LibraryEnv, libraryName())
-	return Library{}, fmt.Errorf("%w: %s", ErrRuntime, b.String())
+	return Library{}, fmt.Errorf("%w: no ONNX Runtime library with API level %d or later (version 1.%[2]d or later); "+
+		"tried:%s\nrun `make setup` in the repository, or set %s to the path of %s", ErrRuntime, MinAPI, list.String(),
+		LibraryEnv, libraryName())
 }
 
-// Search looks through the places that [Find] documents and returns what it met on the way, up to and including the
-// first usable library.
+// Search looks through the places that [Find] documents and returns what it met up to the first usable library.
 func Search(explicit string) []Candidate {
 	if explicit != "" {
 		return []Candidate{named("given path", explicit)}
@@ -78,34 +75,24 @@ func Search(explicit string) []Candidate {
 		return []Candidate{named(LibraryEnv, path)}
 	}
 	tried := []Candidate{{Source: LibraryEnv, Err: errors.New("not set")}}
-	for _, p := range places() {
-		c := inFolder(p.source, p.dir)
-		tried = append(tried, c)
-		if c.Library != nil {
-			break
+	look := func(source string, dirs ...string) {
+		for _, dir := range dirs {
+			if tried[len(tried)-1].Library == nil {
+				tried = append(tried, inFolder(source, dir))
+			}
 		}
 	}
-	return tried
-}
-
-type place struct{ source, dir string }
-
-func places() []place {
-	var ps []place
 	if exe, err := os.Executable(); err == nil {
 		if real, err := filepath.EvalSymlinks(exe); err == nil {
 			exe = real
 		}
-		const beside = "next to the program"
-		ps = append(ps, place{beside, filepath.Dir(exe)}, place{beside, filepath.Join(filepath.Dir(exe), "lib")})
+		look("next to the program", filepath.Dir(exe), filepath.Join(filepath.Dir(exe), "lib"))
 	}
 	if cache, err := os.UserCacheDir(); err == nil {
-		ps = append(ps, place{"cache folder", filepath.Join(cache, "vitft", "lib")})
+		look("cache folder", filepath.Join(cache, "vitft", "lib"))
 	}
-	for _, dir := range systemFolders() {
-		ps = append(ps, place{"system", dir})
-	}
-	return ps
+	look("system", systemFolders()...)
+	return tried
 }
 
 func systemFolders() []string {
@@ -136,11 +123,8 @@ func named(source, path string) Candidate {
 
 func inFolder(source, dir string) Candidate {
 	entries, err := os.ReadDir(dir)
-	if err != nil {
-		if errors.Is(err, fs.ErrNotExist) {
-			err = nil
-		}
-		return Candidate{Source: source, Path: dir, Err: err}
+	if errors.Is(err, fs.ErrNotExist) {
+		err = nil
 	}
 	var best string
 	for _, e := range entries {
@@ -149,7 +133,7 @@ func inFolder(source, dir string) Candidate {
 		}
 	}
 	if best == "" {
-		return Candidate{Source: source, Path: dir}
+		return Candidate{Source: source, Path: dir, Err: err}
 	}
 	return examine(source, filepath.Join(dir, best))
 }
@@ -160,11 +144,9 @@ func examine(source, path string) Candidate {
 		c.Path = abs
 	}
 	version, err := probe(c.Path)
-	if err != nil {
-		c.Err = err
-		return c
+	if c.Err = err; err == nil {
+		c.Library = &Library{Path: c.Path, Version: version, API: apiLevel(version), Source: source}
 	}
-	c.Library = &Library{Path: c.Path, Version: version, API: apiLevel(version), Source: source}
 	return c
 }
 
@@ -175,27 +157,18 @@ func libraryName() string {
 	return "libonnxruntime.so"
 }
 
-// libraryVersion returns the numbers in a library's file name, none for the plain name. It accepts libonnxruntime.so,
-// libonnxruntime.so.1.30.0, libonnxruntime.dylib and libonnxruntime.1.30.0.dylib, and none of the provider libraries
-// beside them.
+// libraryVersion returns the numbers in a library's file name, none for the plain name; false if it is no such name.
 func libraryVersion(name string) (version []int, ok bool) {
-	rest, ok := strings.CutPrefix(name, "libonnxruntime")
-	if !ok {
+	pattern := `^libonnxruntime\.so((\.\d+)*)$`
+	if runtime.GOOS == "darwin" {
+		pattern = `^libonnxruntime((\.\d+)*)\.dylib$`
+	}
+	found := regexp.MustCompile(pattern).FindStringSubmatch(name)
+	if found == nil {
 		return nil, false
 	}
-	if runtime.GOOS == "darwin" {
-		rest, ok = strings.CutSuffix(rest, ".dylib")
-	} else {
-		rest, ok = strings.CutPrefix(rest, ".so")
-	}
-	if !ok || rest == "" {
-		return nil, ok
-	}
-	for _, s := range strings.Split(strings.TrimPrefix(rest, "."), ".") {
-		n, err := strconv.Atoi(s)
-		if err != nil {
-			return nil, false
-		}
+	for _, s := range strings.Split(found[1], ".")[1:] {
+		n, _ := strconv.Atoi(s)
 		version = append(version, n)
 	}
 	return version, true
@@ -220,18 +193,18 @@ func apiLevel(version string) int {
 
 var loaded struct {
 	sync.Mutex
-	lib *Library
+	lib Library // the zero value before Load
 }
 
-// Load loads the library into the process. Loading the same one again does nothing; a process cannot change to another
-// one.
+// Load loads the library into the process, which cannot change to another one. Loading it again does nothing.
 func Load(lib Library) error {
 	loaded.Lock()
 	defer loaded.Unlock()
-	if loaded.lib != nil {
-		if loaded.lib.Path == lib.Path {
-			return nil
-		}
+	switch loaded.lib.Path {
+	case "":
+	case lib.Path:
+		return nil
+	default:
 		return fmt.Errorf("%w: load %s: this process already uses %s; start a new one to change the library",
 			ErrRuntime, lib.Path, loaded.lib.Path)
 	}
@@ -240,7 +213,7 @@ func Load(lib Library) error {
 	if err := ort.InitializeEnvironment(ort.WithLogLevelFatal()); err != nil {
 		return fmt.Errorf("%w: load %s: %v", ErrRuntime, lib.Path, err)
 	}
-	loaded.lib = &lib
+	loaded.lib = lib
 	return nil
 }
 
@@ -248,8 +221,5 @@ func Load(lib Library) error {
 func Loaded() (Library, bool) {
 	loaded.Lock()
 	defer loaded.Unlock()
-	if loaded.lib == nil {
-		return Library{}, false
-	}
-	return *loaded.lib, true
+	return loaded.lib, loaded.lib.Path != ""
 }

@@ -45,8 +45,7 @@ var nvidia nvidiaLibraries
 
 type nvidiaLibraries struct {
 	sync.Mutex
-	tried   bool
-	dir     string   // of the ONNX Runtime library
+	dir     string   // of the ONNX Runtime library; "" until that is loaded
 	major   string   // of CUDA, such as "13"; "" if unknown
 	missing []string // needed and not to be had
 	paths   map[string]string
@@ -59,10 +58,9 @@ func (l *nvidiaLibraries) load() []string {
 	l.Lock()
 	defer l.Unlock()
 	lib, ok := Loaded()
-	if l.tried || !ok || runtime.GOOS != "linux" {
+	if l.dir != "" || !ok || runtime.GOOS != "linux" {
 		return l.missing
 	}
-	l.tried = true
 	l.dir = filepath.Dir(lib.Path)
 	l.loadFor(filepath.Join(l.dir, providerLibrary))
 	return l.missing
@@ -74,8 +72,8 @@ func (l *nvidiaLibraries) loadFor(provider string) {
 	if err != nil {
 		return // ONNX Runtime says it
 	}
+	defer f.Close()
 	names, err := f.ImportedLibraries()
-	f.Close()
 	if err != nil {
 		return
 	}
@@ -85,27 +83,18 @@ func (l *nvidiaLibraries) loadFor(provider string) {
 			l.major = major
 		}
 	}
-	if !slices.Contains(names, driver) {
-		names = append(names, driver) // the CUDA runtime loads it
-	}
 	optional := !slices.Contains(names, cudnn)
-	if optional {
-		names = append(names, cudnn)
+	for _, name := range []string{driver, cudnn} { // the CUDA runtime loads the driver
+		if !slices.Contains(names, name) {
+			names = append(names, name)
+		}
 	}
 	l.paths = map[string]string{}
-	for todo := names; ; {
-		var failed []string
-		for _, name := range todo {
-			if !l.open(name) {
-				failed = append(failed, name)
-			}
-		}
-		if len(failed) == 0 || len(failed) == len(todo) {
-			l.missing = failed
-			break
-		}
-		todo = failed // one of them may need another
+	for before := len(names) + 1; len(names) < before; { // again while it helps: one of them may need another
+		before = len(names)
+		names = slices.DeleteFunc(names, l.open)
 	}
+	l.missing = names
 	if optional && slices.Equal(l.missing, []string{cudnn}) {
 		l.missing = nil // not every model needs it
 	}
@@ -128,10 +117,8 @@ func (l *nvidiaLibraries) open(name string) bool {
 		}
 	}
 	for _, path := range paths {
-		if filepath.IsAbs(path) {
-			if _, err := os.Stat(path); err != nil {
-				continue
-			}
+		if _, err := os.Stat(path); err != nil && filepath.IsAbs(path) {
+			continue
 		}
 		// With all its symbols: what does not fit the others is refused here, and does not end the process later.
 		if handle, err := dlopen(path, C.RTLD_NOW|C.RTLD_LOCAL); err == nil {
@@ -173,11 +160,10 @@ func (l *nvidiaLibraries) cure(names []string) string {
 		}
 	}
 	if len(packages) > 0 {
-		target := " --target " + l.dir
-		if strings.HasSuffix(filepath.ToSlash(l.dir), "site-packages/onnxruntime/capi") {
-			target = ""
+		if !strings.HasSuffix(filepath.ToSlash(l.dir), "site-packages/onnxruntime/capi") {
+			packages = append([]string{"--target", l.dir}, packages...)
 		}
-		cures = append(cures, "pip install"+target+" "+strings.Join(packages, " "))
+		cures = append(cures, "pip install "+strings.Join(packages, " "))
 	} else if !slices.Equal(names, []string{driver}) {
 		cures = append(cures, "install the CUDA libraries of the versions in these names and add their folder to "+
 			"LD_LIBRARY_PATH")
@@ -200,11 +186,13 @@ func (l *nvidiaLibraries) pip(name string) string {
 		return ""
 	case base == "cudnn":
 		return "nvidia-cudnn-cu" + l.major + "==9.*"
-	case l.major == "12":
+	}
+	version := "==" + l.major + ".*"
+	if base == "curand" || base == "cufft" { // they count otherwise
+		version = ""
+	}
+	if l.major == "12" {
 		base += "-cu12"
 	}
-	if base == "curand" || base == "cufft" || base == "curand-cu12" || base == "cufft-cu12" { // they count otherwise
-		return "nvidia-" + base
-	}
-	return "nvidia-" + base + "==" + l.major + ".*"
+	return "nvidia-" + base + version
 }

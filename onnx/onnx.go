@@ -1,6 +1,5 @@
 // Package onnx runs ONNX models on ONNX Runtime: it finds and loads the shared library, chooses the execution provider,
-// runs sessions and multiplies matrices. It is the only package that needs cgo; nothing of ONNX Runtime is needed to
-// build it.
+// runs sessions and multiplies matrices. It alone needs cgo; nothing of ONNX Runtime is needed to build it.
 //
 // # Basics
 //
@@ -8,17 +7,17 @@
 //
 //	lib, err := onnx.Find("")     // or a path given by the user
 //	err = onnx.Load(lib)
-//	enc, err := onnx.NewEncoder(model, onnx.SessionOptions{})
-//	err = enc.Run(ctx, pixels, n, features)
+//	m, err := onnx.NewFeatureModel(model, onnx.SessionOptions{})
+//	err = m.Run(ctx, pixels, n, features)
 //
-// [Session] runs any model with float32 inputs and outputs, [Encoder] one that maps images to feature vectors (what
-// [github.com/vitft/vitft/onnx/vision] cuts out of a model file), and [Gemm] multiplies matrices. All three may be
+// [Session] runs any model with float32 inputs and outputs, [FeatureModel] one that maps images to feature vectors, as
+// [github.com/vitft/vitft/onnx/vision] cuts it out of a model file, and [Gemm] multiplies matrices. All three may be
 // shared between goroutines, stop within one graph node when their context ends, and may be closed while in use.
 //
 // # Determinism
 //
 // On the CPU the feature of an image has the same bits whatever the batch it is encoded in, its place there and the
-// number of threads; see [Encoder]. A matrix product has the same bits for the same number of threads; see [Gemm].
+// number of threads; see [ImageModel]. A matrix product has the same bits for the same number of threads; see [Gemm].
 // Another processor, provider or version of the library may give other bits.
 //
 // # Caveats
@@ -31,8 +30,7 @@
 // The libraries of NVIDIA's that it needs are looked for in more places than the loader knows; see docs/gpu.md.
 package onnx
 
-// ErrRuntime means that the runtime library or the execution provider cannot be used on this machine. Its kind is
-// "runtime".
+// ErrRuntime means that this machine cannot use the runtime library or the execution provider. Its kind is "runtime".
 var ErrRuntime error = &sentinel{"onnx runtime not usable", "runtime"}
 
 // sentinel is an error with what a caller can do about it: see to the machine, to the data or to a setting.

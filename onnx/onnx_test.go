@@ -56,10 +56,10 @@ func backbone(t testing.TB, m *graph.Model, c vision.FeatureChoice) ([]byte, *gr
 	return data, cut
 }
 
-func newEncoder(t testing.TB, model []byte, o SessionOptions) *Encoder {
+func newFeatureModel(t testing.TB, model []byte, o SessionOptions) *FeatureModel {
 	t.Helper()
 	needRuntime(t)
-	e, err := NewEncoder(model, o)
+	e, err := NewFeatureModel(model, o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -104,7 +104,7 @@ func TestFixtures(t *testing.T) {
 					t.Fatal(err)
 				}
 				model, cut := backbone(t, m, vision.FeatureChoice{Pooling: vision.Pooling(pooling)})
-				e := newEncoder(t, model, SessionOptions{Provider: CPU, ExternalDataDir: cut.Dir()})
+				e := newFeatureModel(t, model, SessionOptions{Provider: CPU, ExternalDataDir: cut.Dir()})
 				pixels := fixturePixels(len(want))
 				if file == "uint8.onnx" { // values in [0,1] are what such a model takes
 					for i, v := range pixels {
@@ -161,7 +161,7 @@ func checkInvariance(t *testing.T, model []byte, image, total int, batches []int
 	pixels := randoms(1, total*image)
 	var want []float32
 	for _, threads := range []int{1, 2} {
-		e := newEncoder(t, model, SessionOptions{Provider: CPU, Threads: threads})
+		e := newFeatureModel(t, model, SessionOptions{Provider: CPU, Threads: threads})
 		if want == nil {
 			want = make([]float32, total*e.Dim())
 			if err := e.Run(t.Context(), pixels, total, want); err != nil {
@@ -198,7 +198,8 @@ func TestLogitsOnly(t *testing.T) {
 		t.Fatal("no backbone")
 	}
 	pixels := randoms(2, 3*224*224)
-	a, b := newEncoder(t, whole, SessionOptions{Provider: CPU}), newEncoder(t, behind, SessionOptions{Provider: CPU})
+	a := newFeatureModel(t, whole, SessionOptions{Provider: CPU})
+	b := newFeatureModel(t, behind, SessionOptions{Provider: CPU})
 	fa, fb := make([]float32, a.Dim()), make([]float32, b.Dim())
 	if err := errors.Join(a.Run(t.Context(), pixels, 1, fa), b.Run(t.Context(), pixels, 1, fb)); err != nil {
 		t.Fatal(err)
@@ -329,7 +330,7 @@ func headInFloat64(h vision.Head, embedding []float32) (logits, probabilities []
 
 func TestCancel(t *testing.T) {
 	model, _ := backbone(t, sharedModel(t), vision.FeatureChoice{})
-	e := newEncoder(t, model, SessionOptions{Provider: CPU})
+	e := newFeatureModel(t, model, SessionOptions{Provider: CPU})
 	const n = 64
 	pixels, features := randoms(3, n*3*224*224), make([]float32, n*e.Dim())
 
@@ -356,7 +357,7 @@ func TestCancelOneOfMany(t *testing.T) {
 		t.Fatal(err)
 	}
 	model, _ := backbone(t, m, vision.FeatureChoice{})
-	e := newEncoder(t, model, SessionOptions{Provider: CPU, Threads: 1})
+	e := newFeatureModel(t, model, SessionOptions{Provider: CPU, Threads: 1})
 	want := make([]float32, 8)
 	if err := e.Run(t.Context(), fixturePixels(1), 1, want); err != nil {
 		t.Fatal(err)
@@ -391,7 +392,7 @@ func TestCloseInFlight(t *testing.T) {
 		t.Fatal(err)
 	}
 	model, _ := backbone(t, m, vision.FeatureChoice{})
-	e := newEncoder(t, model, SessionOptions{Provider: CPU})
+	e := newFeatureModel(t, model, SessionOptions{Provider: CPU})
 	var wg sync.WaitGroup
 	started := make(chan struct{}, 4)
 	for range 4 {
@@ -436,7 +437,7 @@ func TestSessionErrors(t *testing.T) {
 		"negative":    {Shape: []int64{-1, 3, 16, 16}, Data: make([]float32, 5)},
 	} {
 		err := s.Run(t.Context(), []Tensor{in}, out)
-		if err == nil || !contains(err, "pixel_values", "embedding [1 8]") {
+		if err == nil || !contains(err, "pixel_values", "[embedding] of shapes [[1 8]]") {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
@@ -454,7 +455,7 @@ func TestSessionErrors(t *testing.T) {
 		!contains(err, "input_ids is int64") {
 		t.Errorf("int64 input: %v", err)
 	}
-	if _, err := NewEncoder(raw, SessionOptions{Provider: CPU}); !errors.Is(err, graph.ErrModel) {
+	if _, err := NewFeatureModel(raw, SessionOptions{Provider: CPU}); !errors.Is(err, graph.ErrModel) {
 		t.Errorf("two inputs: %v", err)
 	}
 }

@@ -36,8 +36,7 @@ import (
 	"unsafe"
 )
 
-// probe loads a shared library far enough to read its version and to see that it offers MinAPI. A library that does
-// stays loaded: it is about to be used.
+// probe loads a shared library to read its version and see that it offers MinAPI. One that does stays loaded, for use.
 func probe(path string) (version string, err error) {
 	if err := checkFile(path); err != nil {
 		return "", err
@@ -95,9 +94,8 @@ func checkFile(path string) error {
 		return unreadable(err)
 	}
 	defer f.Close()
-	want := map[string]elf.Machine{"amd64": elf.EM_X86_64, "arm64": elf.EM_AARCH64}
-	if m, known := want[runtime.GOARCH]; known && f.Machine != m {
-		return fmt.Errorf("built for %s, this program for %s", machine(f.Machine.String()), runtime.GOARCH)
+	if err := checkMachine(f.Machine.String()); err != nil {
+		return err
 	}
 	info, err := os.Stat(path)
 	if err != nil {
@@ -120,11 +118,7 @@ func checkMachO(path string) error {
 		return unreadable(err)
 	}
 	defer f.Close()
-	want := map[string]macho.Cpu{"amd64": macho.CpuAmd64, "arm64": macho.CpuArm64}
-	if f.Cpu != want[runtime.GOARCH] {
-		return fmt.Errorf("built for %s, this program for %s", machine(f.Cpu.String()), runtime.GOARCH)
-	}
-	return nil
+	return checkMachine(f.Cpu.String())
 }
 
 func unreadable(err error) error {
@@ -134,8 +128,12 @@ func unreadable(err error) error {
 	return fmt.Errorf("not a shared library, or corrupt: %w", err)
 }
 
-// machine turns the debug packages' names into Go's.
-func machine(name string) string {
+// checkMachine compares a processor, as the debug packages name it, with this program's if that has a library at all.
+func checkMachine(name string) error {
 	name = strings.ToLower(strings.TrimPrefix(strings.TrimPrefix(name, "EM_"), "Cpu"))
-	return cmp.Or(map[string]string{"x86_64": "amd64", "aarch64": "arm64"}[name], name)
+	name = cmp.Or(map[string]string{"x86_64": "amd64", "aarch64": "arm64"}[name], name)
+	if known := runtime.GOARCH == "amd64" || runtime.GOARCH == "arm64"; known && name != runtime.GOARCH {
+		return fmt.Errorf("built for %s, this program for %s", name, runtime.GOARCH)
+	}
+	return nil
 }

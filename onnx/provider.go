@@ -1,6 +1,7 @@
 package onnx
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -20,10 +21,7 @@ const (
 
 // ParseProvider returns the provider of that name.
 func ParseProvider(name string) (Provider, error) {
-	switch p := Provider(name); p {
-	case "":
-		return Auto, nil
-	case Auto, CPU, CUDA:
+	if p := cmp.Or(Provider(name), Auto); slices.Contains([]Provider{Auto, CPU, CUDA}, p) {
 		return p, nil
 	}
 	return "", &sentinel{fmt.Sprintf("unknown provider %q; it must be auto, cpu or cuda", name), "config"}
@@ -64,18 +62,23 @@ func Probe(p Provider) ProviderStatus {
 	if p == CUDA {
 		status.Libraries = nvidia.found()
 	}
-	if err == nil {
-		return status
-	}
-	status.Detail = err.Error()
 	if pe, ok := errors.AsType[*ProviderError](err); ok {
 		status.Missing, status.Fix, status.Detail = pe.Missing, pe.Fix, pe.Err.Error()
+	} else if err != nil {
+		status.Detail = err.Error()
 	}
 	return status
 }
 
 func probeProvider(p Provider) error {
-	model, err := probeModel()
+	// An image of one pixel, (r, g, b), is mapped to 2 (r + 2g + 3b).
+	small := graph.New("probe", 13)
+	b := graph.NewBuilder(small, "probe")
+	x := b.Node("Conv", []string{"pixel_values", b.Floats("kernel", []int64{1, 3, 1, 1}, 1, 2, 3)}, "")
+	b.Node("Gemm", []string{b.Node("Flatten", []string{x}, ""), b.Floats("two", []int64{1, 1}, 2)}, "embedding")
+	small.SetInputs(graph.Value{Name: "pixel_values", Type: "float32", Shape: []int64{-1, 3, 1, 1}})
+	small.SetOutputs(graph.Value{Name: "embedding", Type: "float32", Shape: []int64{-1, 1}})
+	model, err := small.Bytes()
 	if err != nil {
 		return err
 	}
@@ -92,16 +95,4 @@ func probeProvider(p Provider) error {
 		return fmt.Errorf("%w: provider %s computed %v in place of %v", ErrRuntime, p, out, want)
 	}
 	return nil
-}
-
-// probeModel maps an image of one pixel, (r, g, b), to 2 (r + 2g + 3b).
-func probeModel() ([]byte, error) {
-	m := graph.New("probe", 13)
-	b := graph.NewBuilder(m, "probe")
-	x := b.Node("Conv", []string{"pixel_values", b.Floats("kernel", []int64{1, 3, 1, 1}, 1, 2, 3)}, "")
-	x = b.Node("Flatten", []string{x}, "")
-	b.Node("Gemm", []string{x, b.Floats("two", []int64{1, 1}, 2)}, "embedding")
-	m.SetInputs(graph.Value{Name: "pixel_values", Type: "float32", Shape: []int64{graph.Unknown, 3, 1, 1}})
-	m.SetOutputs(graph.Value{Name: "embedding", Type: "float32", Shape: []int64{graph.Unknown, 1}})
-	return m.Bytes()
 }

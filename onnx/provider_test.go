@@ -110,21 +110,21 @@ func TestProvidersWithoutCUDA(t *testing.T) {
 		t.Fatal(err)
 	}
 	model, _ := backbone(t, m, vision.FeatureChoice{})
-	if _, err := NewEncoder(model, SessionOptions{Provider: CUDA}); !errors.Is(err, ErrRuntime) ||
+	if _, err := NewFeatureModel(model, SessionOptions{Provider: CUDA}); !errors.Is(err, ErrRuntime) ||
 		!contains(err, "cuda") {
 		t.Errorf("cuda: %v", err)
 	}
 	if _, err := NewGemm(1, CUDA); !errors.Is(err, ErrRuntime) {
 		t.Errorf("cuda product: %v", err)
 	}
-	e := newEncoder(t, model, SessionOptions{})
+	e := newFeatureModel(t, model, SessionOptions{})
 	if e.Provider() != "cpu" || !strings.HasPrefix(e.Note(), "cuda not used: ") {
 		t.Errorf("auto took %q, %q", e.Provider(), e.Note())
 	}
-	if e := newEncoder(t, model, SessionOptions{Provider: CPU}); e.Note() != "" {
+	if e := newFeatureModel(t, model, SessionOptions{Provider: CPU}); e.Note() != "" {
 		t.Errorf("cpu: %q", e.Note())
 	}
-	if _, err := NewEncoder(model, SessionOptions{Provider: "tpu"}); err == nil || !contains(err, "tpu") {
+	if _, err := NewFeatureModel(model, SessionOptions{Provider: "tpu"}); err == nil || !contains(err, "tpu") {
 		t.Errorf("tpu: %v", err)
 	}
 }

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"runtime"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 
@@ -89,42 +88,30 @@ func (s *Session) open(model []byte, o SessionOptions, p Provider, try func(*Ses
 		return err
 	}
 	in, out := graph.Names(s.inputs), graph.Names(s.outputs)
-	create := func() (err error) {
+	s.provider = p
+	if p == CPU {
 		s.session, err = ort.NewDynamicAdvancedSessionWithONNXData(model, in, out, options)
-		return err
-	}
-	if p == CUDA {
-		err = keepSignals(func() error {
+	} else {
+		err = keepSignals(func() (err error) {
 			if err := appendCUDA(options); err != nil {
 				return err
 			}
-			if err := create(); err != nil {
-				// CUDA, cuDNN, cuBLAS; else the model is at fault
-				if strings.Contains(strings.ToLower(err.Error()), "cud") {
-					return cudaError(err, nvidia.load())
+			s.session, err = ort.NewDynamicAdvancedSessionWithONNXData(model, in, out, options)
+			if err != nil && strings.Contains(strings.ToLower(err.Error()), "cud") { // CUDA, cuDNN: not the model
+				return cudaError(err, nvidia.load())
+			}
+			if err == nil && try != nil {
+				if err = try(s); err != nil {
+					return errors.Join(cudaError(err, nvidia.load()), s.Close())
 				}
-				return err
 			}
-			s.provider = CUDA
-			if try == nil {
-				return nil
-			}
-			if err := try(s); err != nil {
-				return errors.Join(cudaError(err, nvidia.load()), s.Close())
-			}
-			return nil
-		})
-	} else {
-		err = create()
-	}
-	if err != nil {
-		if errors.Is(err, ErrRuntime) {
 			return err
-		}
+		})
+	}
+	if err != nil && !errors.Is(err, ErrRuntime) {
 		return fmt.Errorf("%w: ONNX Runtime refuses it: %v", graph.ErrModel, err)
 	}
-	s.provider = p
-	return nil
+	return err
 }
 
 func configure(options *ort.SessionOptions, o SessionOptions) error {
@@ -133,19 +120,18 @@ func configure(options *ort.SessionOptions, o SessionOptions) error {
 		// ONNX Runtime's own default pins threads to the machine's cores, whatever share of them a container may use.
 		threads = runtime.GOMAXPROCS(0)
 	}
-	if err := options.SetIntraOpNumThreads(threads); err != nil {
-		return fmt.Errorf("%w: %d threads: %v", ErrRuntime, threads, err)
+	err := options.SetIntraOpNumThreads(threads)
+	if err == nil {
+		// Threads that wait for work by spinning take the cores that decode the next images: with both cores of a
+		// machine in use, BenchmarkSession and BenchmarkGemm ran 1.1 to 2 times as fast without.
+		err = options.AddSessionConfigEntry("session.intra_op.allow_spinning", "0")
 	}
-	// Threads that wait for work by spinning take the cores that decode the next images: with both cores of a machine
-	// in use, BenchmarkSession and BenchmarkGemm ran 1.1 to 2 times as fast without.
-	if err := options.AddSessionConfigEntry("session.intra_op.allow_spinning", "0"); err != nil {
-		return fmt.Errorf("%w: %v", ErrRuntime, err)
-	}
-	if o.ExternalDataDir != "" {
+	if err == nil && o.ExternalDataDir != "" {
 		const key = "session.model_external_initializers_file_folder_path"
-		if err := options.AddSessionConfigEntry(key, o.ExternalDataDir); err != nil {
-			return fmt.Errorf("%w: external data in %s: %v", ErrRuntime, o.ExternalDataDir, err)
-		}
+		err = options.AddSessionConfigEntry(key, o.ExternalDataDir)
+	}
+	if err != nil {
+		return fmt.Errorf("%w: session options %+v: %v", ErrRuntime, o, err)
 	}
 	return nil
 }
@@ -174,25 +160,49 @@ func (s *Session) Run(ctx context.Context, inputs, outputs []Tensor) error {
 	if s.provider == CUDA {
 		defer repairSignals()
 	}
+	err := s.run(ctx, inputs, outputs)
+	if err == nil {
+		return nil
+	}
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	if fault := cudaFault(err, nil); fault != nil && s.provider == CUDA {
+		err = fault
+	}
+	shapes := func(ts []Tensor) (list [][]int64) {
+		for _, t := range ts {
+			list = append(list, t.Shape)
+		}
+		return list
+	}
+	return fmt.Errorf("run model on %s, inputs %v of shapes %v, outputs %v of shapes %v: %w", s.provider,
+		graph.Names(s.inputs), shapes(inputs), graph.Names(s.outputs), shapes(outputs), err)
+}
+
+func (s *Session) run(ctx context.Context, inputs, outputs []Tensor) error {
 	// ONNX Runtime keeps the addresses of the data between calls, so the collector must leave it in place.
 	var pin runtime.Pinner
 	defer pin.Unpin()
-	in, err := tensors(&pin, inputs)
-	defer destroy(in)
-	if err != nil {
-		return s.failed(err, inputs, outputs)
+	values := make([]ort.Value, 0, len(inputs)+len(outputs))
+	for _, t := range slices.Concat(inputs, outputs) {
+		if len(t.Data) > 0 {
+			pin.Pin(&t.Data[0])
+		}
+		v, err := ort.NewTensor(ort.Shape(t.Shape), t.Data)
+		if err != nil {
+			return err
+		}
+		defer v.Destroy()
+		values = append(values, v)
 	}
-	out, err := tensors(&pin, outputs)
-	defer destroy(out)
-	if err != nil {
-		return s.failed(err, inputs, outputs)
-	}
+	in, out := values[:len(inputs)], values[len(inputs):]
 	if ctx.Done() == nil {
-		return s.failed(s.session.Run(in, out), inputs, outputs)
+		return s.session.Run(in, out)
 	}
 	options, err := ort.NewRunOptions()
 	if err != nil {
-		return s.failed(err, inputs, outputs)
+		return err
 	}
 	defer options.Destroy()
 	ended := make(chan struct{})
@@ -204,10 +214,7 @@ func (s *Session) Run(ctx context.Context, inputs, outputs []Tensor) error {
 	if !stop() {
 		<-ended
 	}
-	if err != nil && ctx.Err() != nil {
-		return ctx.Err()
-	}
-	return s.failed(err, inputs, outputs)
+	return err
 }
 
 // Close waits for the runs in progress and frees the session. Later runs fail with [ErrClosed].
@@ -224,50 +231,4 @@ func (s *Session) Close() error {
 	s.session = nil
 	trim()
 	return err
-}
-
-// failed adds what was run, and the shapes, to an error, and what to do if the machine is at fault.
-func (s *Session) failed(err error, inputs, outputs []Tensor) error {
-	if err == nil {
-		return nil
-	}
-	if s.provider == CUDA {
-		if fault := cudaFault(err, nil); fault != nil {
-			err = fault
-		}
-	}
-	var b strings.Builder
-	list := func(what string, values []graph.Value, ts []Tensor) {
-		for i, t := range ts {
-			name := "#" + strconv.Itoa(i)
-			if i < len(values) {
-				name = values[i].Name
-			}
-			fmt.Fprintf(&b, ", %s %s %v", what, name, t.Shape)
-		}
-	}
-	list("input", s.inputs, inputs)
-	list("output", s.outputs, outputs)
-	return fmt.Errorf("run model on %s%s: %w", s.provider, b.String(), err)
-}
-
-func tensors(pin *runtime.Pinner, ts []Tensor) ([]ort.Value, error) {
-	values := make([]ort.Value, 0, len(ts))
-	for _, t := range ts {
-		if len(t.Data) > 0 {
-			pin.Pin(&t.Data[0])
-		}
-		v, err := ort.NewTensor(ort.Shape(t.Shape), t.Data)
-		if err != nil {
-			return values, err
-		}
-		values = append(values, v)
-	}
-	return values, nil
-}
-
-func destroy(values []ort.Value) {
-	for _, v := range values {
-		v.Destroy()
-	}
 }

@@ -87,7 +87,7 @@ func TestViews(t *testing.T) {
 			}
 			model, cut := backbone(t, fixture(t, file), vision.FeatureChoice{Width: size, Height: size})
 			options := SessionOptions{Provider: CPU, ExternalDataDir: cut.Dir()}
-			plain := newEncoder(t, model, options)
+			plain := newFeatureModel(t, model, options)
 			pixels := fixturePixels(n)
 			mean := make([]float64, n*dim)
 			for _, v := range views {
@@ -116,7 +116,7 @@ func TestViews(t *testing.T) {
 				}
 			}
 			averaged, err := vision.Average(cut, views)
-			e := newEncoder(t, serialised(t, averaged, err), options)
+			e := newFeatureModel(t, serialised(t, averaged, err), options)
 			got := make([]float32, n*dim)
 			if err := e.Run(t.Context(), pixels, n, got); err != nil {
 				t.Fatal(err)
@@ -143,7 +143,7 @@ func TestSingleUndoesAverage(t *testing.T) {
 	for name, m := range models {
 		t.Run(name, func(t *testing.T) {
 			model, cut := backbone(t, m, vision.FeatureChoice{})
-			want := newEncoder(t, model, SessionOptions{Provider: CPU})
+			want := newFeatureModel(t, model, SessionOptions{Provider: CPU})
 			twice, err := vision.Average(cut, vision.Views(2))
 			if err != nil {
 				t.Fatal(err)
@@ -170,7 +170,7 @@ func TestSingleUndoesAverage(t *testing.T) {
 				if vision.Single(back) != back {
 					t.Error("there is more to undo than was done")
 				}
-				got := newEncoder(t, serialised(t, back, nil), SessionOptions{Provider: CPU})
+				got := newFeatureModel(t, serialised(t, back, nil), SessionOptions{Provider: CPU})
 				pixels := randoms(1, 2*want.pixels)
 				a, b := make([]float32, 2*dim), make([]float32, 2*dim)
 				if err := errors.Join(want.Run(t.Context(), pixels, 2, a),
@@ -218,7 +218,7 @@ func BenchmarkViews(b *testing.B) {
 	const n = 16
 	pixels := randoms(1, n*3*224*224)
 	b.Run("backbone", func(b *testing.B) {
-		e := newEncoder(b, model, SessionOptions{Provider: CPU})
+		e := newFeatureModel(b, model, SessionOptions{Provider: CPU})
 		out := make([]float32, n*e.Dim())
 		for b.Loop() {
 			if err := e.Run(b.Context(), pixels, n, out); err != nil {

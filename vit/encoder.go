@@ -9,7 +9,7 @@ import (
 	"sync/atomic"
 )
 
-// Model is a backbone that turns normalised pixels into feature vectors. onnx.Encoder is one.
+// Model is a backbone that turns normalised pixels into feature vectors. onnx.FeatureModel is one.
 type Model interface {
 	// Dim is D, the length of a feature vector.
 	Dim() int

@@ -84,7 +84,7 @@ func TestRandomViT(t *testing.T) {
 	if err != nil || in.Feature.Dim != 24 || in.Feature.Tensor != "embedding" || in.Image.Width != 16 {
 		t.Fatalf("%+v, %v", in, err)
 	}
-	e, err := onnx.NewEncoder(b.subject("test", file, 5).backbone, onnx.SessionOptions{Provider: onnx.CPU})
+	e, err := onnx.NewFeatureModel(b.subject("test", file, 5).backbone, onnx.SessionOptions{Provider: onnx.CPU})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -26,17 +26,17 @@ const bound = 1e-3
 type measured struct {
 	*subject
 	*pictures
-	models map[onnx.Provider]*onnx.Encoder
+	models map[onnx.Provider]*onnx.FeatureModel
 }
 
 // speed measures one model.
 func (b *bench) speed(s *subject, p *pictures) {
 	b.printf("## %s\n\n", s.name)
-	m := measured{s, p, map[onnx.Provider]*onnx.Encoder{}}
+	m := measured{s, p, map[onnx.Provider]*onnx.FeatureModel{}}
 	starts := map[onnx.Provider]float64{}
 	for _, provider := range []onnx.Provider{onnx.CPU, b.provider} {
 		begin := time.Now()
-		e, err := onnx.NewEncoder(s.backbone, onnx.SessionOptions{Provider: provider})
+		e, err := onnx.NewFeatureModel(s.backbone, onnx.SessionOptions{Provider: provider})
 		b.must(err)
 		defer e.Close()
 		m.models[provider], starts[provider] = e, time.Since(begin).Seconds()
@@ -165,7 +165,7 @@ func difference(a, b []float32) float64 {
 }
 
 // bareRate is the images a second that a model does for so long, so many runs at a time.
-func (b *bench) bareRate(m *onnx.Encoder, pixels []float32, batch, flights int, seconds float64) (float64, error) {
+func (b *bench) bareRate(m *onnx.FeatureModel, pixels []float32, batch, flights int, seconds float64) (float64, error) {
 	var images atomic.Int64
 	err := m.Run(b.ctx, pixels, batch, make([]float32, batch*m.Dim())) // the first is slower
 	if err != nil {

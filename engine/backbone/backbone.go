@@ -42,7 +42,7 @@ type Backbone struct {
 	Model      *graph.Model // cut at the feature
 	Inspection vision.Inspection
 	Preprocess vit.Preprocess
-	Session    *onnx.Encoder // of Model
+	Session    *onnx.FeatureModel // of Model
 
 	device device.Options
 	key    store.Key
@@ -163,12 +163,12 @@ func (b *Backbone) start(ev event.Events) (_ *Backbone, err error) {
 	return b, nil
 }
 
-func encoder(m *graph.Model, d device.Options) (*onnx.Encoder, error) {
+func encoder(m *graph.Model, d device.Options) (*onnx.FeatureModel, error) {
 	text, err := m.Bytes()
 	if err != nil {
 		return nil, err
 	}
-	return onnx.NewEncoder(text, d.Session(m.Dir()))
+	return onnx.NewFeatureModel(text, d.Session(m.Dir()))
 }
 
 // freeBatch lets a model with a fixed batch take any number of images, if its nodes turn out to give the same features
@@ -207,7 +207,7 @@ func (b *Backbone) beside() device.Options {
 }
 
 // agree says where two models differ on n images of the given size.
-func agree(a, b *onnx.Encoder, n, size int) error {
+func agree(a, b *onnx.FeatureModel, n, size int) error {
 	pixels := make([]float32, n*size)
 	for i := range pixels {
 		pixels[i] = float32(math.Sin(0.37 * float64(i)))

@@ -24,15 +24,15 @@ func NewBuilder(m *Model, name string) *Builder {
 	if name == "" {
 		return &Builder{m: m}
 	}
-	taken := func(prefix string) bool {
-		has := func(s string) bool { return strings.HasPrefix(s, prefix) }
-		return slices.ContainsFunc(m.proto.Graph.Initializer, func(t *Tensor) bool { return has(t.GetName()) }) ||
-			slices.ContainsFunc(m.proto.Graph.Node, func(n *Node) bool {
-				return has(n.GetName()) || slices.ContainsFunc(n.Output, has)
-			})
+	var taken []string
+	for _, t := range m.proto.Graph.Initializer {
+		taken = append(taken, t.GetName())
+	}
+	for _, n := range m.proto.Graph.Node {
+		taken = append(append(taken, n.GetName()), n.Output...)
 	}
 	prefix := name + "/"
-	for i := 2; taken(prefix); i++ {
+	for i := 2; slices.ContainsFunc(taken, func(s string) bool { return strings.HasPrefix(s, prefix) }); i++ {
 		prefix = fmt.Sprintf("%s%d/", name, i)
 	}
 	return &Builder{m: m, prefix: prefix}
@@ -77,15 +77,12 @@ func (b *Builder) Cast(x, out, elem string) string {
 // Reduce adds a reduction of x over some axes, such as ReduceMean. Axes are an attribute up to operator set 17 and an
 // input from 18 on, for ReduceSum from 13 on. If keep, the axes stay, with one element.
 func (b *Builder) Reduce(op, x, out string, keep bool, axes ...int64) string {
-	keepdims := IntAttr("keepdims", 0)
-	if keep {
-		keepdims = IntAttr("keepdims", 1)
-	}
+	keepdims := FlagAttr("keepdims", keep)
 	if since := b.Opset(); since < 13 || since < 18 && op != "ReduceSum" {
 		return b.Node(op, []string{x}, out, IntsAttr("axes", axes...), keepdims)
 	}
-	return b.Node(op, []string{x, b.Int64s(fmt.Sprint("axes", axes), []int64{int64(len(axes))}, axes...)}, out,
-		keepdims)
+	input := b.Int64s(fmt.Sprint("axes", axes), []int64{int64(len(axes))}, axes...)
+	return b.Node(op, []string{x, input}, out, keepdims)
 }
 
 // Floats adds a float32 weight of some dimensions, none for a scalar, and returns its name. A weight that is there
@@ -100,8 +97,7 @@ func (b *Builder) Floats(name string, dims []int64, v ...float32) string {
 
 // Int64s adds a weight of integers, as Floats does.
 func (b *Builder) Int64s(name string, dims []int64, v ...int64) string {
-	t := &Tensor{Dims: dims, DataType: proto.Int32(elemType("int64")), Int64Data: v}
-	return b.Weight("int/"+name, t)
+	return b.Weight("int/"+name, &Tensor{Dims: dims, DataType: proto.Int32(elemType("int64")), Int64Data: v})
 }
 
 // Raw adds a weight of any element type, as [Value] names it, of little-endian bytes.
@@ -109,8 +105,7 @@ func (b *Builder) Raw(name, elem string, dims []int64, raw []byte) string {
 	return b.Weight(name, &Tensor{Dims: dims, DataType: proto.Int32(elemType(elem)), RawData: raw})
 }
 
-// Weight adds a weight under a name of the builder's own, which it returns, and which is numbered if there is another
-// weight of that name.
+// Weight adds a weight under a name of the builder's own, numbered if another weight has it, and returns that name.
 func (b *Builder) Weight(name string, t *Tensor) string {
 	g := b.m.proto.Graph
 	t.Name = proto.String(b.Name(name))
@@ -118,9 +113,8 @@ func (b *Builder) Weight(name string, t *Tensor) string {
 		at := slices.IndexFunc(g.Initializer, func(have *Tensor) bool { return have.GetName() == t.GetName() })
 		if at < 0 {
 			g.Initializer = append(slices.Clip(g.Initializer), t)
-			return t.GetName()
 		}
-		if proto.Equal(g.Initializer[at], t) {
+		if at < 0 || proto.Equal(g.Initializer[at], t) {
 			return t.GetName()
 		}
 		t.Name = proto.String(b.Name(fmt.Sprint(name, i)))

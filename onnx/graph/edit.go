@@ -1,6 +1,7 @@
 package graph
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 
@@ -22,24 +23,19 @@ func (m *Model) Copy() *Model {
 	g := &Graph{
 		Name: old.Name, Input: slices.Clone(old.Input), Output: slices.Clone(old.Output),
 		Initializer: slices.Clone(old.Initializer), SparseInitializer: slices.Clone(old.SparseInitializer),
-	}
-	for _, n := range old.Node {
-		g.Node = append(g.Node, copyNode(n))
+		Node: each(old.Node, copyNode),
 	}
 	return m.With(g)
 }
 
-// With returns a model of another graph that is like m otherwise: in its operator sets, functions and metadata, and in
-// where its external data is.
+// With returns a model of another graph with m's operator sets, functions, metadata and place of external data.
 func (m *Model) With(g *Graph) *Model {
 	old := m.proto
 	p := &onnxpb.ModelProto{
 		IrVersion:   proto.Int64(max(old.GetIrVersion(), 4)), // 4: weights need not be inputs
 		OpsetImport: old.OpsetImport, Functions: old.Functions, Graph: g, DocString: old.DocString, Domain: old.Domain,
 		ProducerName: old.ProducerName, ProducerVersion: old.ProducerVersion, ModelVersion: old.ModelVersion,
-	}
-	for _, prop := range old.MetadataProps {
-		p.MetadataProps = append(p.MetadataProps, proto.CloneOf(prop))
+		MetadataProps: each(old.MetadataProps, proto.CloneOf),
 	}
 	return &Model{proto: p, dir: m.dir}
 }
@@ -49,10 +45,7 @@ func (m *Model) With(g *Graph) *Model {
 // [ErrModel], names what the outputs need beside the inputs.
 func (m *Model) Cut(inputs, outputs []Value) (*Model, error) {
 	c := m.Copy()
-	given := map[string]bool{}
-	for _, v := range inputs {
-		given[v.Name] = true
-	}
+	given := set(Names(inputs))
 	for _, n := range c.proto.Graph.Node {
 		for i, o := range n.Output {
 			if given[o] {
@@ -79,11 +72,7 @@ func (m *Model) Cut(inputs, outputs []Value) (*Model, error) {
 // Prune drops every node, weight and function that the outputs do not need. Nodes must be in topological order.
 func (m *Model) Prune() {
 	g := m.proto.Graph
-	var names []string
-	for _, o := range g.Output {
-		names = append(names, o.GetName())
-	}
-	nodes, needed := m.Needed(names...)
+	nodes, needed := m.Needed(declared(g.Output)...)
 	g.Node = nodes
 	g.Initializer = slices.DeleteFunc(slices.Clone(g.Initializer), func(t *Tensor) bool { return !needed[t.GetName()] })
 	g.SparseInitializer = slices.DeleteFunc(slices.Clone(g.SparseInitializer), func(t *onnxpb.SparseTensorProto) bool {
@@ -92,11 +81,9 @@ func (m *Model) Prune() {
 	used := map[*onnxpb.FunctionProto]bool{}
 	var use func(n *Node)
 	use = func(n *Node) {
-		for _, fn := range m.proto.Functions {
-			if fn.GetDomain() == n.GetDomain() && fn.GetName() == n.GetOpType() && !used[fn] {
-				used[fn] = true
-				eachNode(fn.Node, use)
-			}
+		if fn := m.Function(n); fn != nil && !used[fn] {
+			used[fn] = true
+			eachNode(fn.Node, use)
 		}
 	}
 	eachNode(nodes, use)
@@ -105,13 +92,20 @@ func (m *Model) Prune() {
 	})
 }
 
+// Function returns the function of the model that a node calls, nil where it is an operator.
+func (m *Model) Function(n *Node) *onnxpb.FunctionProto {
+	for _, fn := range m.proto.Functions {
+		if fn.GetDomain() == n.GetDomain() && fn.GetName() == n.GetOpType() {
+			return fn
+		}
+	}
+	return nil
+}
+
 // Needed returns the nodes that some tensors are computed by, in the order of the graph, which must be topological, and
 // all the tensors that this takes: weights, inputs and the tensors themselves included.
 func (m *Model) Needed(tensors ...string) ([]*Node, map[string]bool) {
-	needed := map[string]bool{}
-	for _, name := range tensors {
-		needed[name] = true
-	}
+	needed := set(tensors)
 	var nodes []*Node
 	for _, n := range slices.Backward(m.proto.Graph.Node) { // consumers stand after producers
 		if !slices.ContainsFunc(n.Output, func(o string) bool { return needed[o] }) {
@@ -129,39 +123,30 @@ func (m *Model) Needed(tensors ...string) ([]*Node, map[string]bool) {
 }
 
 // Rename gives tensors other names, from old to new, wherever they are mentioned, in subgraphs too.
-func (m *Model) Rename(to map[string]string) { rename(m.proto.Graph, to) }
-
-func rename(g *Graph, to map[string]string) {
-	swap := func(list []string) {
-		for i, name := range list {
-			if now, ok := to[name]; ok {
-				list[i] = now
+func (m *Model) Rename(to map[string]string) {
+	eachGraph(m.proto.Graph, func(g *Graph) {
+		for _, n := range g.Node {
+			for _, list := range [][]string{n.Input, n.Output} {
+				for i, name := range list {
+					list[i] = cmp.Or(to[name], name)
+				}
 			}
 		}
-	}
-	for _, n := range g.Node {
-		swap(n.Input)
-		swap(n.Output)
-		for _, a := range n.Attribute {
-			for _, sub := range Subgraphs(a) {
-				rename(sub, to)
+		for _, list := range [][]*onnxpb.ValueInfoProto{g.Input, g.Output, g.ValueInfo} {
+			for i, v := range list {
+				if now := to[v.GetName()]; now != "" {
+					list[i] = proto.CloneOf(v) // another model may have it too
+					list[i].Name = &now
+				}
 			}
 		}
-	}
-	for _, list := range [][]*onnxpb.ValueInfoProto{g.Input, g.Output, g.ValueInfo} {
-		for i, v := range list {
-			if now, ok := to[v.GetName()]; ok {
-				list[i] = proto.CloneOf(v) // another model may have it too
-				list[i].Name = &now
+		for i, t := range g.Initializer {
+			if now := to[t.GetName()]; now != "" {
+				g.Initializer[i] = proto.CloneOf(t)
+				g.Initializer[i].Name = &now
 			}
 		}
-	}
-	for i, t := range g.Initializer {
-		if now, ok := to[t.GetName()]; ok {
-			g.Initializer[i] = proto.CloneOf(t)
-			g.Initializer[i].Name = &now
-		}
-	}
+	})
 }
 
 // copyNode copies a node so that its inputs and outputs can be renamed. Attributes are shared, except for subgraphs.
@@ -172,7 +157,7 @@ func copyNode(n *Node) *Node {
 		Input: slices.Clone(n.Input), Output: slices.Clone(n.Output), Attribute: n.Attribute,
 		MetadataProps: n.MetadataProps, DeviceConfigurations: n.DeviceConfigurations,
 	}
-	if slices.ContainsFunc(n.Attribute, func(a *Attribute) bool { return len(Subgraphs(a)) > 0 }) {
+	if len(subgraphs(n)) > 0 {
 		c.Attribute = proto.CloneOf(n).Attribute
 	}
 	return c

@@ -28,20 +28,21 @@ func (m *Model) Dir() string {
 
 // Inline loads all external data into the model, which can then be serialised as one file.
 func (m *Model) Inline() error {
-	whole := &Model{proto: proto.CloneOf(m.proto), path: m.path, dir: m.dir} // tensors may be shared
+	whole := m.Clone() // tensors may be shared
 	tensors := whole.external()
+	places := make([]place, len(tensors))
 	total := int64(proto.Size(m.proto))
-	for _, t := range tensors {
-		loc, err := m.extent(t)
-		if err != nil {
+	for i, t := range tensors {
+		var err error
+		if places[i], err = m.extent(t); err != nil {
 			return err
 		}
-		if total += loc.length; total > maxFile {
+		if total += places[i].length; total > maxFile {
 			return fmt.Errorf("%w: with its external data it has more than 2 GB, too much for one ONNX file", ErrModel)
 		}
 	}
-	for _, t := range tensors {
-		if err := whole.load(t); err != nil {
+	for i, t := range tensors {
+		if err := m.load(t, places[i]); err != nil {
 			return err
 		}
 	}
@@ -58,11 +59,8 @@ func (m *Model) BehindLinks() bool {
 	}
 	for _, t := range m.external() {
 		loc, _ := location(t) // what is wrong with it others say
-		real, err := filepath.EvalSymlinks(m.file(loc))
-		if err != nil {
-			continue
-		}
-		if rel, err := filepath.Rel(dir, real); err != nil || !filepath.IsLocal(rel) {
+		real, missing := filepath.EvalSymlinks(m.file(loc))
+		if rel, err := filepath.Rel(dir, real); missing == nil && (err != nil || !filepath.IsLocal(rel)) {
 			return true
 		}
 	}
@@ -102,12 +100,12 @@ func (m *Model) Hash() (string, error) {
 
 func hashFile(w io.Writer, path string) error {
 	f, err := os.Open(path)
+	if err == nil {
+		defer f.Close()
+		_, err = io.Copy(w, f)
+	}
 	if err != nil {
 		return fmt.Errorf("identify model: %w", err)
-	}
-	defer f.Close()
-	if _, err := io.Copy(w, f); err != nil {
-		return fmt.Errorf("identify model: read %s: %w", path, err)
 	}
 	return nil
 }
@@ -125,20 +123,16 @@ func location(t *Tensor) (place, error) {
 		what := fmt.Sprintf(format, args...)
 		return place{}, fmt.Errorf("%w: external data of tensor %q: %s", ErrModel, t.GetName(), what)
 	}
+	numbers := map[string]*int64{"offset": &loc.offset, "length": &loc.length}
 	for _, e := range t.ExternalData {
-		n, err := strconv.ParseInt(e.GetValue(), 10, 64)
-		switch e.GetKey() {
-		case "location":
-			loc.path, n, err = e.GetValue(), 0, nil
-		case "offset":
-			loc.offset = n
-		case "length":
-			loc.length = n
-		default:
-			continue
-		}
-		if err != nil || n < 0 {
-			return bad("%s %q is no number of bytes", e.GetKey(), e.GetValue())
+		key, value := e.GetKey(), e.GetValue()
+		if key == "location" {
+			loc.path = value
+		} else if at := numbers[key]; at != nil {
+			n, err := strconv.ParseInt(value, 10, 64)
+			if *at = n; err != nil || n < 0 {
+				return bad("%s %q is no number of bytes", key, value)
+			}
 		}
 	}
 	if loc.path == "" {
@@ -178,7 +172,7 @@ func (m *Model) resolveExternal() error {
 			m.files = append(m.files, loc.path)
 		}
 		if loc.length <= smallTensor {
-			if err := m.load(t); err != nil {
+			if err := m.load(t, loc); err != nil {
 				return err
 			}
 		}
@@ -186,8 +180,7 @@ func (m *Model) resolveExternal() error {
 	return nil
 }
 
-// extent is location with the length, after a look at the file. Symbolic links are followed: the Hugging Face cache
-// keeps its files behind them.
+// extent is location with the length, after a look at the file, which in the Hugging Face cache is behind a link.
 func (m *Model) extent(t *Tensor) (place, error) {
 	loc, err := location(t)
 	if err != nil {
@@ -207,28 +200,22 @@ func (m *Model) extent(t *Tensor) (place, error) {
 	}
 	if loc.length < 0 || loc.offset > size || loc.length > size-loc.offset {
 		return loc, fmt.Errorf("%w: %s has %d bytes, but tensor %q reaches to byte %d: the file is cut short or "+
-			"belongs "+
-			"to another model", ErrModel, loc.path, size, t.GetName(), loc.offset+max(loc.length, 0))
+			"belongs to another model", ErrModel, loc.path, size, t.GetName(), loc.offset+max(loc.length, 0))
 	}
 	return loc, nil
 }
 
-// file returns the path of the file that a place is in.
 func (m *Model) file(loc place) string { return filepath.Join(m.dir, filepath.FromSlash(loc.path)) }
 
 // load puts a tensor's external data into the tensor.
-func (m *Model) load(t *Tensor) error {
-	loc, err := m.extent(t)
-	if err != nil {
-		return err
+func (m *Model) load(t *Tensor, from place) error {
+	raw := make([]byte, from.length)
+	f, err := os.Open(m.file(from))
+	if err == nil {
+		defer f.Close()
+		_, err = f.ReadAt(raw, from.offset)
 	}
-	f, err := os.Open(m.file(loc))
 	if err != nil {
-		return fmt.Errorf("external data of tensor %q: %w", t.GetName(), err)
-	}
-	defer f.Close()
-	raw := make([]byte, loc.length)
-	if _, err := f.ReadAt(raw, loc.offset); err != nil {
 		return fmt.Errorf("external data of tensor %q: %w", t.GetName(), err)
 	}
 	t.RawData, t.ExternalData, t.DataLocation = raw, nil, nil

@@ -38,14 +38,11 @@ func (m *Model) Index() *Index {
 	return x
 }
 
-// Unsorted returns the first node that reads a tensor which nothing before it gives, and that tensor; nil if the nodes
-// are in topological order, as ONNX demands.
+// Unsorted returns the first node that reads a tensor which nothing before it gives, and that tensor; nil if sorted.
 func (m *Model) Unsorted() (n *Node, tensor string) {
 	weights := m.Index().Weight
-	known := map[string]bool{"": true}
-	for _, v := range m.proto.Graph.Input {
-		known[v.GetName()] = true
-	}
+	known := set(declared(m.proto.Graph.Input))
+	known[""] = true
 	for _, n := range m.proto.Graph.Node {
 		for _, name := range Uses(n) {
 			if !known[name] && weights[name] == nil {
@@ -87,31 +84,23 @@ func (m *Model) Sort() error {
 	return nil
 }
 
-// Uses returns the tensors that a node reads, those that its subgraphs take from outside included. An optional input
-// that is left out is "".
+// Uses returns the tensors that a node and its subgraphs read from outside; an optional input that is left out is "".
 func Uses(n *Node) []string {
 	list := slices.Clone(n.Input)
-	for _, a := range n.Attribute {
-		for _, g := range Subgraphs(a) {
-			inner := map[string]bool{}
-			for _, v := range g.Input {
-				inner[v.GetName()] = true
-			}
-			for _, t := range g.Initializer {
-				inner[t.GetName()] = true
-			}
-			var names []string
-			for _, sub := range g.Node {
-				names = append(names, Uses(sub)...)
-				for _, o := range sub.Output {
-					inner[o] = true
-				}
-			}
-			for _, v := range g.Output {
-				names = append(names, v.GetName())
-			}
-			list = append(list, slices.DeleteFunc(names, func(name string) bool { return inner[name] })...)
+	for _, g := range subgraphs(n) {
+		inner := set(declared(g.Input))
+		for _, t := range g.Initializer {
+			inner[t.GetName()] = true
 		}
+		var names []string
+		for _, sub := range g.Node {
+			names = append(names, Uses(sub)...)
+			for _, o := range sub.Output {
+				inner[o] = true
+			}
+		}
+		names = append(names, declared(g.Output)...)
+		list = append(list, slices.DeleteFunc(names, func(name string) bool { return inner[name] })...)
 	}
 	return list
 }
@@ -124,37 +113,57 @@ func Subgraphs(a *Attribute) []*Graph {
 	return append([]*Graph{a.G}, a.Graphs...)
 }
 
+// subgraphs returns the graphs that a node holds.
+func subgraphs(n *Node) (list []*Graph) {
+	for _, a := range n.Attribute {
+		list = append(list, Subgraphs(a)...)
+	}
+	return list
+}
+
 // EachTensor calls f with every constant of a graph: initialisers, and tensors in attributes, in subgraphs too.
 func EachTensor(g *Graph, f func(*Tensor)) {
-	all := func(list []*Tensor) {
+	eachGraph(g, func(g *Graph) {
+		list := slices.Clone(g.Initializer)
+		for _, n := range g.Node {
+			for _, a := range n.Attribute {
+				if a.T != nil {
+					list = append(list, a.T)
+				}
+				list = append(list, a.Tensors...)
+			}
+		}
 		for _, t := range list {
 			f(t)
 		}
-	}
-	all(g.Initializer)
-	for _, n := range g.Node {
-		for _, a := range n.Attribute {
-			if a.T != nil {
-				f(a.T)
-			}
-			all(a.Tensors)
-			for _, sub := range Subgraphs(a) {
-				EachTensor(sub, f)
-			}
-		}
-	}
+	})
 }
 
 // eachNode calls f with every node of a list, and of their subgraphs.
 func eachNode(nodes []*Node, f func(*Node)) {
-	for _, n := range nodes {
-		f(n)
-		for _, a := range n.Attribute {
-			for _, sub := range Subgraphs(a) {
-				eachNode(sub.Node, f)
-			}
+	eachGraph(&Graph{Node: nodes}, func(g *Graph) {
+		for _, n := range g.Node {
+			f(n)
+		}
+	})
+}
+
+// eachGraph calls f with a graph and those inside it.
+func eachGraph(g *Graph, f func(*Graph)) {
+	f(g)
+	for _, n := range g.Node {
+		for _, sub := range subgraphs(n) {
+			eachGraph(sub, f)
 		}
 	}
+}
+
+func set(names []string) map[string]bool {
+	has := map[string]bool{}
+	for _, name := range names {
+		has[name] = true
+	}
+	return has
 }
 
 // Input returns the i-th input of a node, "" if it has none.
@@ -186,6 +195,11 @@ func AttrInt(n *Node, name string, def int64) int64 {
 // IntAttr makes an attribute of an integer.
 func IntAttr(name string, v int64) *Attribute {
 	return &Attribute{Name: &name, Type: onnxpb.AttributeProto_INT.Enum(), I: &v}
+}
+
+// FlagAttr makes an attribute that is 1 or 0.
+func FlagAttr(name string, on bool) *Attribute {
+	return IntAttr(name, map[bool]int64{true: 1}[on])
 }
 
 // IntsAttr makes an attribute of integers.

@@ -24,14 +24,12 @@ type (
 
 // ErrModel means that a file is no model, is damaged, or is one that cannot serve what is asked of it. The message
 // gives the reason and the cure. Its kind is "data".
-var ErrModel error = &dataError{"unsuitable model"}
+var ErrModel error = dataError("unsuitable model")
 
-type dataError struct{ text string }
+type dataError string
 
-func (e *dataError) Error() string { return e.text }
-
-// Kind says what a caller can do: see to the data.
-func (e *dataError) Kind() string { return "data" }
+func (e dataError) Error() string { return string(e) }
+func (dataError) Kind() string    { return "data" }
 
 // maxFile is the size that a protobuf message, and so an ONNX file without external data, may have.
 const maxFile = math.MaxInt32
@@ -39,8 +37,7 @@ const maxFile = math.MaxInt32
 // unmarshal limits how deep graphs may be nested in If, Loop and Scan nodes.
 var unmarshal = proto.UnmarshalOptions{RecursionLimit: 128}
 
-// Model is an ONNX model in memory. Weights that the file keeps in other files (external data) stay there until
-// [Model.Inline].
+// Model is an ONNX model in memory. Weights in other files (external data) stay there until [Model.Inline].
 type Model struct {
 	proto *onnxpb.ModelProto
 	path  string   // "" when parsed from memory
@@ -49,8 +46,7 @@ type Model struct {
 	size  int64    // of the file, in bytes; 0 when it has been built upon since
 }
 
-// New returns a model with an empty graph of the given name, in a version of the core operator set, to be filled with a
-// [Builder].
+// New returns a model with an empty graph, in a version of the core operator set, to be filled with a [Builder].
 func New(name string, opset int64) *Model {
 	return &Model{proto: &onnxpb.ModelProto{
 		IrVersion:   proto.Int64(8),
@@ -76,12 +72,11 @@ func Read(path string) (*Model, error) {
 		return nil, fmt.Errorf("read model: %w", err)
 	}
 	m, err := Parse(data)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", path, err)
+	if err == nil {
+		m.path, m.dir = path, filepath.Dir(path)
+		err = m.resolveExternal()
 	}
-	m.path = path
-	m.dir = filepath.Dir(path)
-	if err := m.resolveExternal(); err != nil {
+	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
 	return m, nil
@@ -93,11 +88,10 @@ func Parse(data []byte) (*Model, error) {
 		return nil, tooLarge(int64(len(data)))
 	}
 	p := new(onnxpb.ModelProto)
-	if err := unmarshal.Unmarshal(data, p); err != nil {
-		return nil, fmt.Errorf("%w: not an ONNX file, or damaged or cut short%s", ErrModel, lookalike(data))
-	}
-	if p.Graph == nil || len(p.Graph.Node) == 0 || len(p.Graph.Output) == 0 || len(p.OpsetImport) == 0 {
-		return nil, fmt.Errorf("%w: not an ONNX file, or one without a graph%s", ErrModel, lookalike(data))
+	err := unmarshal.Unmarshal(data, p)
+	if err != nil || len(p.Graph.GetNode()) == 0 || len(p.Graph.Output) == 0 || len(p.OpsetImport) == 0 {
+		return nil, fmt.Errorf("%w: not an ONNX file, or damaged, cut short or without a graph%s", ErrModel,
+			lookalike(data))
 	}
 	return &Model{proto: p, size: int64(len(data))}, nil
 }
@@ -160,23 +154,27 @@ func CoreDomain(domain string) bool { return domain == "" || domain == "ai.onnx"
 
 // Metadata returns the value of a metadata key.
 func (m *Model) Metadata(key string) (string, bool) {
-	for _, p := range m.proto.MetadataProps {
-		if p.GetKey() == key {
-			return p.GetValue(), true
-		}
-	}
-	return "", false
+	p := m.property(key)
+	return p.GetValue(), p != nil
 }
 
 // SetMetadata sets a metadata key.
 func (m *Model) SetMetadata(key, value string) {
+	p := m.property(key)
+	if p == nil {
+		p = &onnxpb.StringStringEntryProto{Key: &key}
+		m.proto.MetadataProps = append(m.proto.MetadataProps, p)
+	}
+	p.Value = &value
+}
+
+func (m *Model) property(key string) *onnxpb.StringStringEntryProto {
 	for _, p := range m.proto.MetadataProps {
 		if p.GetKey() == key {
-			p.Value = &value
-			return
+			return p
 		}
 	}
-	m.proto.MetadataProps = append(m.proto.MetadataProps, &onnxpb.StringStringEntryProto{Key: &key, Value: &value})
+	return nil
 }
 
 // Info is what a model says of itself.

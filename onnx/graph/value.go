@@ -3,6 +3,7 @@ package graph
 import (
 	"cmp"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/vitft/vitft/onnx/graph/onnxpb"
@@ -33,12 +34,18 @@ func Elements(shape []int64) int64 {
 }
 
 // Names returns the names of the values.
-func Names(values []Value) []string {
-	var list []string
-	for _, v := range values {
-		list = append(list, v.Name)
+func Names(values []Value) []string { return each(values, func(v Value) string { return v.Name }) }
+
+func declared(list []*onnxpb.ValueInfoProto) []string {
+	return each(list, (*onnxpb.ValueInfoProto).GetName)
+}
+
+func each[A, B any](list []A, f func(A) B) []B {
+	out := make([]B, len(list))
+	for i, x := range list {
+		out[i] = f(x)
 	}
-	return list
+	return out
 }
 
 // ValueOf reads the declaration of a tensor.
@@ -48,9 +55,9 @@ func ValueOf(info *onnxpb.ValueInfoProto) Value {
 	if tt.GetShape() == nil {
 		return v
 	}
-	v.Shape = make([]int64, len(tt.Shape.Dim))
-	for i, d := range tt.Shape.Dim {
-		if v.Shape[i] = d.GetDimValue(); v.Shape[i] <= 0 { // symbolic, or left out
+	v.Shape = each(tt.Shape.Dim, (*onnxpb.TensorShapeProto_Dimension).GetDimValue)
+	for i, d := range v.Shape {
+		if d <= 0 { // symbolic, or left out
 			v.Shape[i] = Unknown
 		}
 	}
@@ -83,23 +90,12 @@ func Declare(v Value, symbols ...string) *onnxpb.ValueInfoProto {
 // Inputs returns the inputs that are no weights: up to version 3 of the format every weight is declared as an input.
 func (m *Model) Inputs() []Value {
 	weights := m.Index().Weight
-	list := []Value{}
-	for _, info := range m.proto.GetGraph().GetInput() {
-		if weights[info.GetName()] == nil {
-			list = append(list, ValueOf(info))
-		}
-	}
-	return list
+	all := each(m.proto.GetGraph().GetInput(), ValueOf)
+	return slices.DeleteFunc(all, func(v Value) bool { return weights[v.Name] != nil })
 }
 
 // Outputs returns the outputs.
-func (m *Model) Outputs() []Value {
-	list := []Value{}
-	for _, info := range m.proto.GetGraph().GetOutput() {
-		list = append(list, ValueOf(info))
-	}
-	return list
-}
+func (m *Model) Outputs() []Value { return each(m.proto.GetGraph().GetOutput(), ValueOf) }
 
 // SetInputs declares the inputs anew, as [Declare] does. The nodes stay as they are.
 func (m *Model) SetInputs(values ...Value) { m.proto.Graph.Input = declareAll(values) }
@@ -108,11 +104,7 @@ func (m *Model) SetInputs(values ...Value) { m.proto.Graph.Input = declareAll(va
 func (m *Model) SetOutputs(values ...Value) { m.proto.Graph.Output = declareAll(values) }
 
 func declareAll(values []Value) []*onnxpb.ValueInfoProto {
-	list := make([]*onnxpb.ValueInfoProto, len(values))
-	for i, v := range values {
-		list[i] = Declare(v)
-	}
-	return list
+	return each(values, func(v Value) *onnxpb.ValueInfoProto { return Declare(v) })
 }
 
 // TypeOf returns the name of a weight's element type, as [Value] has it.
@@ -140,8 +132,7 @@ type Signature struct {
 	Metadata        map[string]string
 }
 
-// ReadSignature reads the signature of a serialised model without decoding or copying its weights. The error wraps
-// [ErrModel].
+// ReadSignature reads a serialised model's signature, without decoding its weights. The error wraps [ErrModel].
 func ReadSignature(model []byte) (Signature, error) {
 	m := &Model{proto: new(onnxpb.ModelProto)}
 	text, err := without(weightData, model)
@@ -159,8 +150,7 @@ func ReadSignature(model []byte) (Signature, error) {
 	note := func(n *Node) {
 		s.Ops[n.GetOpType()] = true
 		for _, name := range n.Input {
-			s.Float16 = s.Float16 || n.GetOpType() != "Cast" && weights[name] != nil &&
-				TypeOf(weights[name]) == "float16"
+			s.Float16 = s.Float16 || n.GetOpType() != "Cast" && TypeOf(weights[name]) == "float16"
 		}
 	}
 	eachNode(m.proto.GetGraph().GetNode(), note)
@@ -173,8 +163,7 @@ func ReadSignature(model []byte) (Signature, error) {
 // fields says what to leave out of a message: a field with nil, or of the message in that field what is said there.
 type fields map[protowire.Number]fields
 
-// weightData are the elements of a model's weights and of the tensors in its attributes, by their field numbers in
-// onnx.proto: the greater part of a file.
+// weightData are the elements of weights and attributes, the greater part of a file, by their numbers in onnx.proto.
 var weightData = fields{
 	7: { // ModelProto.graph
 		5: {4: nil, 5: nil, 6: nil, 7: nil, 9: nil, 10: nil, 11: nil}, // initializer: every kind of data

@@ -6,7 +6,6 @@ import (
 	"slices"
 
 	"github.com/vitft/vitft/onnx/graph"
-	"github.com/vitft/vitft/onnx/graph/onnxpb"
 )
 
 // Limits that no image encoder comes near, so that a hostile file cannot make inference grow without bound.
@@ -30,11 +29,9 @@ type Shapes map[string][]int64
 func Infer(m *graph.Model, given ...graph.Value) Shapes {
 	s := &inference{dims: Shapes{}, ints: map[string][]int64{}}
 	g := m.Graph()
-	for _, list := range [][]*onnxpb.ValueInfoProto{g.Input, g.ValueInfo, g.Output} {
-		for _, info := range list {
-			if v := graph.ValueOf(info); v.Shape != nil {
-				s.dims[v.Name] = v.Shape
-			}
+	for _, info := range slices.Concat(g.Input, g.ValueInfo, g.Output) {
+		if v := graph.ValueOf(info); v.Shape != nil {
+			s.dims[v.Name] = v.Shape
 		}
 	}
 	for _, v := range given {
@@ -60,16 +57,14 @@ func (s Shapes) Refine(tensor string, dims []int64) {
 			dims[i] = unknown
 		}
 	}
-	old, ok := s[tensor]
-	if !ok || len(old) != len(dims) {
-		s[tensor] = dims
-		return
-	}
-	for i, d := range dims {
-		if old[i] == unknown {
-			old[i] = d
+	if old, ok := s[tensor]; ok && len(old) == len(dims) {
+		for i, d := range old {
+			if d != unknown {
+				dims[i] = d
+			}
 		}
 	}
+	s[tensor] = dims
 }
 
 // Keeps reports whether the output of an operator always has the shape of its first input.
@@ -87,8 +82,7 @@ type rule struct {
 	ints  intsRule  // nil for operators that shapes are not computed with
 }
 
-// A shapeRule returns the shape of a node's first output, nil if not even its rank is known. x is that of its first
-// input, nil likewise.
+// A shapeRule returns the shape of a node's first output; x is that of its first input. Without a known rank it is nil.
 type shapeRule func(s *inference, n *graph.Node, x []int64) []int64
 
 // An intsRule returns the elements of a node's first output, an integer tensor, nil if they are not known.
@@ -188,7 +182,7 @@ func clampAxis(k int64, n int) int64 {
 
 // tensorInts returns the values of a small integer tensor.
 func tensorInts(t *graph.Tensor) ([]int64, bool) {
-	n, ok := count(t.Dims)
+	n, ok := count(t.GetDims())
 	if !ok || t.GetDataLocation() != 0 {
 		return nil, false
 	}
@@ -224,19 +218,22 @@ func count(dims []int64) (int64, bool) {
 	return n, n <= maxInts
 }
 
-// dimensions reads a node's i-th input as a shape, with what is not known or negative as unknown; nil if not even its
-// length is known.
+// dimensions is list as a shape, where what is not known or negative is unknown.
 func (s *inference) dimensions(n *graph.Node, i int) []int64 {
-	v, ok := s.ints[graph.Input(n, i)]
-	if !ok {
-		if d := s.in(n, i); len(d) == 1 && d[0] > 0 && d[0] <= maxRank {
-			return slices.Repeat([]int64{unknown}, int(d[0]))
-		}
-		return nil
-	}
-	out := slices.Clone(v)
+	out := slices.Clone(s.list(n, i))
 	for i := range out {
 		out[i] = max(out[i], unknown)
 	}
 	return out
+}
+
+// list is values with [open] for elements that are not known, where their number is.
+func (s *inference) list(n *graph.Node, i int) []int64 {
+	if v, ok := s.ints[graph.Input(n, i)]; ok {
+		return v
+	}
+	if d := s.in(n, i); len(d) == 1 && d[0] >= 0 && d[0] <= maxInts {
+		return slices.Repeat([]int64{open}, int(d[0]))
+	}
+	return nil
 }

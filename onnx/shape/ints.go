@@ -30,23 +30,17 @@ func known(f func(s *inference, n *graph.Node, in [][]int64) []int64) intsRule {
 func same(_ *inference, _ *graph.Node, in [][]int64) []int64 { return in[0] }
 
 func constantInts(_ *inference, n *graph.Node) []int64 {
-	if a := graph.Attr(n, "value_ints"); a != nil {
-		return a.Ints
-	}
 	if a := graph.Attr(n, "value_int"); a != nil {
 		return []int64{a.GetI()}
 	}
-	return nil
+	return graph.Attr(n, "value_ints").GetInts()
 }
 
 func shapeInts(s *inference, n *graph.Node) []int64 {
 	d := s.in(n, 0)
-	if d == nil {
-		return nil
-	}
-	lo, hi := graph.AttrInt(n, "start", 0), graph.AttrInt(n, "end", math.MaxInt32)
-	lo, hi = clampAxis(lo, len(d)), clampAxis(hi, len(d))
-	if lo > hi {
+	lo := clampAxis(graph.AttrInt(n, "start", 0), len(d))
+	hi := clampAxis(graph.AttrInt(n, "end", math.MaxInt32), len(d))
+	if d == nil || lo > hi {
 		return nil
 	}
 	out := slices.Clone(d[lo:hi])
@@ -60,14 +54,10 @@ func shapeInts(s *inference, n *graph.Node) []int64 {
 
 func concatInts(s *inference, n *graph.Node) []int64 {
 	var out []int64
-	for i, name := range n.Input {
-		v, ok := s.ints[name]
-		if !ok {
-			d := s.in(n, i)
-			if len(d) != 1 || d[0] < 0 || d[0] > maxInts {
-				return nil
-			}
-			v = slices.Repeat([]int64{open}, int(d[0]))
+	for i := range n.Input {
+		v := s.list(n, i)
+		if v == nil {
+			return nil
 		}
 		out = append(out, v...)
 	}
@@ -93,11 +83,7 @@ func gatherInts(s *inference, n *graph.Node, in [][]int64) []int64 {
 }
 
 func fill(_ *inference, n *graph.Node, in [][]int64) []int64 {
-	t := graph.Attr(n, "value").GetT()
-	if t == nil {
-		return nil
-	}
-	v, ok := tensorInts(t)
+	v, ok := tensorInts(graph.Attr(n, "value").GetT())
 	size, fits := count(in[0])
 	if !ok || len(v) != 1 || !fits {
 		return nil
@@ -189,8 +175,7 @@ func arithmetic(f func(a, b int64) int64) intsRule {
 	})
 }
 
-// elementwise makes a rule of f, which is given one element of each of so many inputs. These are of one length, or of
-// one element, which is repeated.
+// elementwise makes a rule of f on an element of each of so many inputs, of one length, or of one element, repeated.
 func elementwise(inputs int, f func([]int64) int64) intsRule {
 	return known(func(_ *inference, _ *graph.Node, in [][]int64) []int64 {
 		size := 1

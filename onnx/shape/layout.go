@@ -19,14 +19,14 @@ func reshape(s *inference, n *graph.Node, x []int64) []int64 {
 				out[i] = x[i]
 			}
 		}
-		if out[i] == unknown {
-			if rest != unknown {
-				return out // two unknowns: nothing more to say
-			}
+		switch {
+		case out[i] != unknown:
+			known *= out[i]
+		case rest != unknown:
+			return out // two unknowns: nothing more to say
+		default:
 			rest = i
-			continue
 		}
-		known *= out[i]
 	}
 	if total := graph.Elements(x); x != nil && total >= 0 && rest != unknown && known > 0 && total%known == 0 {
 		out[rest] = total / known
@@ -36,18 +36,15 @@ func reshape(s *inference, n *graph.Node, x []int64) []int64 {
 
 func transpose(_ *inference, n *graph.Node, x []int64) []int64 {
 	out := slices.Clone(x)
-	a := graph.Attr(n, "perm")
-	if a == nil {
-		slices.Reverse(out)
-		return out
+	perm := indices(len(x))
+	slices.Reverse(perm)
+	if a := graph.Attr(n, "perm"); a != nil {
+		perm = a.Ints
 	}
-	if len(a.Ints) != len(x) {
+	if len(perm) != len(x) || slices.ContainsFunc(perm, func(p int64) bool { return p < 0 || p >= int64(len(x)) }) {
 		return nil
 	}
-	for i, p := range a.Ints {
-		if p < 0 || p >= int64(len(x)) {
-			return nil
-		}
+	for i, p := range perm {
 		out[i] = x[p]
 	}
 	return out
@@ -61,24 +58,19 @@ func flatten(_ *inference, n *graph.Node, x []int64) []int64 {
 	return []int64{graph.Elements(x[:axis]), graph.Elements(x[axis:])}
 }
 
-func concat(s *inference, n *graph.Node, _ []int64) []int64 {
-	out := slices.Clone(s.in(n, 0))
+func concat(s *inference, n *graph.Node, x []int64) []int64 {
+	out := slices.Clone(x)
+	axis := clampAxis(graph.AttrInt(n, "axis", 0), len(x))
 	for i := range n.Input {
 		d := s.in(n, i)
 		if d == nil || len(d) != len(out) {
 			return nil
 		}
-		if i == 0 {
-			continue
-		}
-		axis := clampAxis(graph.AttrInt(n, "axis", 0), len(out))
 		for k := range out {
 			switch {
-			case int64(k) == axis && (out[k] < 0 || d[k] < 0):
-				out[k] = unknown
-			case int64(k) == axis:
+			case i > 0 && int64(k) == axis && out[k] >= 0 && d[k] >= 0:
 				out[k] += d[k]
-			case out[k] < 0:
+			case int64(k) == axis && d[k] < 0, int64(k) != axis && out[k] < 0:
 				out[k] = d[k]
 			}
 		}
@@ -86,8 +78,7 @@ func concat(s *inference, n *graph.Node, _ []int64) []int64 {
 	return out
 }
 
-// axes returns the axes of a node, an attribute in older operator sets and an input in newer ones, of a tensor of some
-// rank and, if they are added, as many more.
+// axes returns a node's axes, an attribute or in newer operator sets an input. Where added, they count to the rank.
 func (s *inference) axes(n *graph.Node, rank int, added bool) (axes []int64, ok bool) {
 	if a := graph.Attr(n, "axes"); a != nil {
 		axes = a.Ints
@@ -138,7 +129,6 @@ func unsqueeze(s *inference, n *graph.Node, x []int64) []int64 {
 	return out
 }
 
-// pad computes the shape of a Pad node.
 func pad(s *inference, n *graph.Node, x []int64) []int64 {
 	pads, axes := s.values(n, 1), indices(len(x))
 	if list := graph.Attr(n, "pads").GetInts(); list != nil {
@@ -166,7 +156,6 @@ func pad(s *inference, n *graph.Node, x []int64) []int64 {
 	return out
 }
 
-// tile computes the shape of a Tile node.
 func tile(s *inference, n *graph.Node, x []int64) []int64 {
 	times := s.dimensions(n, 1)
 	if len(times) != len(x) {
@@ -174,10 +163,8 @@ func tile(s *inference, n *graph.Node, x []int64) []int64 {
 	}
 	out := slices.Clone(x)
 	for i, t := range times {
-		if out[i] < 0 || t < 0 {
+		if out[i] *= t; x[i] < 0 || t < 0 {
 			out[i] = unknown
-		} else {
-			out[i] *= t
 		}
 	}
 	return out

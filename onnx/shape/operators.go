@@ -43,13 +43,11 @@ func span(s *inference, n *graph.Node, _ []int64) []int64 {
 }
 
 func broadcast(s *inference, n *graph.Node, _ []int64) []int64 {
-	var list [][]int64
-	for i := range n.Input {
-		d := s.in(n, i)
-		if d == nil {
+	list := make([][]int64, len(n.Input))
+	for i := range list {
+		if list[i] = s.in(n, i); list[i] == nil {
 			return nil
 		}
-		list = append(list, d)
 	}
 	return broadcastShapes(list...)
 }
@@ -78,8 +76,7 @@ func expand(s *inference, n *graph.Node, x []int64) []int64 {
 	return nil
 }
 
-// normalised makes the rule of a normalisation over the last axis, whose size its scale has too, the input of that
-// index.
+// normalised makes the rule of a normalisation over the last axis, whose size the input of that index, its scale, has.
 func normalised(scale int) shapeRule {
 	return func(s *inference, n *graph.Node, x []int64) []int64 {
 		x = slices.Clone(x)
@@ -113,17 +110,11 @@ func matmul(s *inference, n *graph.Node, a []int64) []int64 {
 	if len(b) < 2 || len(a) == 0 {
 		return nil
 	}
-	cols := b[len(b)-1]
-	if graph.AttrInt(n, "transB", 0) != 0 {
-		cols = b[len(b)-2]
-	}
+	cols := b[len(b)-1-int(graph.AttrInt(n, "transB", 0)&1)]
 	if len(a) == 1 {
 		return append(slices.Clone(b[:len(b)-2]), cols)
 	}
-	rows := a[len(a)-2]
-	if graph.AttrInt(n, "transA", 0) != 0 {
-		rows = a[len(a)-1]
-	}
+	rows := a[len(a)-2+int(graph.AttrInt(n, "transA", 0)&1)]
 	return append(broadcastShapes(a[:len(a)-2], b[:len(b)-2]), rows, cols)
 }
 
@@ -141,20 +132,17 @@ func gemm(s *inference, n *graph.Node, x []int64) []int64 {
 // attention covers the fused operators, whose output is [B,N,D] with D that of the query, or a third of the packed
 // weights' columns; and the core operator on heads apart, [B,H,N,d], whose d is that of the values.
 func attention(s *inference, n *graph.Node, x []int64) []int64 {
-	if len(x) != 3 && len(x) != 4 {
-		return nil
-	}
-	out := slices.Clone(x)
-	if len(x) == 4 {
-		out[3] = unknown
-		if v := s.in(n, 2); len(v) == 4 {
-			out[3] = v[3]
-		}
-		return out
-	}
+	out, w, v := slices.Clone(x), s.in(n, 1), s.in(n, 2)
 	packed := n.GetOpType() == "Attention" && n.GetDomain() == "com.microsoft" &&
 		graph.Attr(n, "qkv_hidden_sizes") == nil
-	if w := s.in(n, 1); packed && len(w) == 2 && w[1] > 0 {
+	switch {
+	case len(x) == 4 && len(v) == 4:
+		out[3] = v[3]
+	case len(x) == 4:
+		out[3] = unknown
+	case len(x) != 3:
+		return nil
+	case packed && len(w) == 2 && w[1] > 0:
 		out[2] = w[1] / 3
 	}
 	return out
@@ -212,7 +200,7 @@ func reduce(s *inference, n *graph.Node, x []int64) []int64 {
 	return out
 }
 
-// resize computes the shape of a Resize node. Images are resized, not batches or channels.
+// Images are resized, not batches or channels.
 func resize(s *inference, n *graph.Node, x []int64) []int64 {
 	if sizes := s.dimensions(n, 3); sizes != nil && len(sizes) == len(x) {
 		return sizes
@@ -220,7 +208,7 @@ func resize(s *inference, n *graph.Node, x []int64) []int64 {
 	return positions(unknown)(s, n, x)
 }
 
-// einsum computes the shape of an Einsum node with an explicit output and no ellipsis.
+// einsum is for an explicit output and no ellipsis.
 func einsum(s *inference, n *graph.Node, _ []int64) []int64 {
 	equation := strings.ReplaceAll(string(graph.Attr(n, "equation").GetS()), " ", "")
 	left, right, ok := strings.Cut(equation, "->")
@@ -235,19 +223,18 @@ func einsum(s *inference, n *graph.Node, _ []int64) []int64 {
 			return nil
 		}
 		for k, label := range []rune(term) {
-			if d == nil || d[k] < 0 {
-				continue
+			if d != nil && d[k] >= 0 {
+				size[label] = max(size[label], d[k])
 			}
-			size[label] = max(size[label], d[k])
 		}
 	}
 	out := []int64{}
 	for _, label := range right {
-		if d, ok := size[label]; ok {
-			out = append(out, d)
-		} else {
-			out = append(out, unknown)
+		d, ok := size[label]
+		if !ok {
+			d = unknown
 		}
+		out = append(out, d)
 	}
 	return out
 }

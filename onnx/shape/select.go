@@ -22,10 +22,7 @@ func slice(s *inference, n *graph.Node, x []int64) []int64 {
 		}
 		return out
 	}
-	axes := s.values(n, 3) // without all of it, at least the axes that are left alone
-	if graph.Input(n, 3) == "" {
-		axes = indices(len(s.values(n, 1)))
-	}
+	axes := s.cutAxes(n) // without all of it, at least the axes that are left alone
 	if len(axes) == 0 {
 		axes = indices(len(x))
 	}
@@ -46,11 +43,7 @@ type sliceCut struct {
 
 // cuts reads a Slice node whose parameters are all known.
 func (s *inference) cuts(n *graph.Node, x []int64) ([]sliceCut, bool) {
-	lo, hi := s.values(n, 1), s.values(n, 2)
-	axes, steps := s.values(n, 3), s.values(n, 4)
-	if graph.Input(n, 3) == "" {
-		axes = indices(len(lo))
-	}
+	lo, hi, axes, steps := s.values(n, 1), s.values(n, 2), s.cutAxes(n), s.values(n, 4)
 	if graph.Input(n, 4) == "" {
 		steps = slices.Repeat([]int64{1}, len(lo))
 	}
@@ -76,6 +69,14 @@ func (s *inference) cuts(n *graph.Node, x []int64) ([]sliceCut, bool) {
 		out[i] = c
 	}
 	return out, true
+}
+
+// cutAxes returns the axes of a Slice node, nil if they are not known.
+func (s *inference) cutAxes(n *graph.Node) []int64 {
+	if graph.Input(n, 3) == "" {
+		return indices(len(s.values(n, 1)))
+	}
+	return s.values(n, 3)
 }
 
 // fromEnd counts a negative position from the end.
@@ -107,32 +108,30 @@ func split(s *inference, n *graph.Node, x []int64) []int64 {
 	if sizes == nil {
 		sizes = s.dimensions(n, 1)
 	}
+	if sizes == nil && len(n.Input) < 2 && x[axis] > 0 {
+		sizes = slices.Repeat([]int64{x[axis] / int64(len(n.Output))}, len(n.Output))
+	}
 	for i, name := range n.Output {
 		out := slices.Clone(x)
-		switch {
-		case i < len(sizes):
+		if out[axis] = unknown; i < len(sizes) {
 			out[axis] = sizes[i]
-		case len(n.Input) < 2 && x[axis] > 0:
-			out[axis] = x[axis] / int64(len(n.Output))
-		default:
-			out[axis] = unknown
 		}
 		s.dims.Refine(name, out)
 	}
 	return nil
 }
 
-// topK computes the shapes of a TopK node: values and their positions.
+// topK is of values and of their positions.
 func topK(s *inference, n *graph.Node, x []int64) []int64 {
 	axis := clampAxis(graph.AttrInt(n, "axis", -1), len(x))
 	if int(axis) >= len(x) {
 		return nil
 	}
+	k := s.dimensions(n, 1)
 	for _, name := range n.Output {
 		out := slices.Clone(x)
-		out[axis] = unknown
-		if k := s.values(n, 1); len(k) == 1 {
-			out[axis] = max(k[0], unknown)
+		if out[axis] = unknown; len(k) == 1 {
+			out[axis] = k[0]
 		}
 		s.dims.Refine(name, out)
 	}

@@ -14,11 +14,8 @@ import (
 // isClassifier reports whether an output [B,C] looks like class scores: by name, or because it is a softmax or a dense
 // layer with a bias. A projection to an embedding has none.
 func (f *facts) isClassifier(v graph.Value) bool {
-	if scores(v.Name) {
-		return true
-	}
 	end, _ := f.classifierEnd(v.Name, true)
-	return end.node != nil && end.activated
+	return scores(v.Name) || end.node != nil && end.activated
 }
 
 // lastClassifier takes the input of the last matrix product of the first output that ends in one.
@@ -38,8 +35,7 @@ func (f *finder) lastClassifier(outs []graph.Value) (string, Pooling) {
 	return "", ""
 }
 
-// classifierEnd is the end of a classifier: its last matrix product, what that takes, and whether a bias or softmax
-// follows.
+// classifierEnd is a classifier's last matrix product, what that takes, and whether a bias or softmax follows.
 type classifierEnd struct {
 	node      *graph.Node
 	input     string
@@ -57,11 +53,9 @@ func (f *facts) classifierEnd(output string, join bool) (end classifierEnd, err 
 			break
 		}
 		switch op := n.GetOpType(); op {
-		case "Softmax", "LogSoftmax", "Sigmoid":
-			end.activated = true
-			t = first(n)
-		case "Identity", "Cast", "Dropout", "Squeeze", "Reshape", "Flatten", "Clip", "QuantizeLinear",
-			"DequantizeLinear":
+		case "Softmax", "LogSoftmax", "Sigmoid", "Identity", "Cast", "Dropout", "Squeeze", "Reshape", "Flatten", "Clip",
+			"QuantizeLinear", "DequantizeLinear":
+			end.activated = end.activated || op == "Softmax" || op == "LogSoftmax" || op == "Sigmoid"
 			t = first(n)
 		case "Add", "Sub", "Mul", "Div":
 			scaled := f.quantised(n)
@@ -93,34 +87,30 @@ func (f *facts) classifierEnd(output string, join bool) (end classifierEnd, err 
 
 // denseEnd is the end of a classifier in the dense layer n, if it is one.
 func (f *facts) denseEnd(n *graph.Node, activated bool) (classifierEnd, error) {
-	end := classifierEnd{activated: activated}
-	fail := func(what string) (classifierEnd, error) {
-		return end, fmt.Errorf("ends in %s %q%s", n.GetOpType(), n.GetName(), what)
+	fail := func(what string) error { return fmt.Errorf("ends in %s %q%s", n.GetOpType(), n.GetName(), what) }
+	layer, ok := denseLayers[n.GetOpType()]
+	w, constant := f.shapes[second(n)], f.constant(graph.Input(n, layer.weights))
+	switch {
+	case !ok:
+		return classifierEnd{}, fail(", no dense layer")
+	case strings.HasSuffix(n.GetOpType(), "Conv") && constant && (len(w) != 4 || w[2] != 1 || w[3] != 1):
+		return classifierEnd{}, errors.New("ends in a convolution")
+	case !constant, layer.weights == 1 && graph.AttrInt(n, "transA", 0) != 0:
+		return classifierEnd{}, fail(" of two computed matrices")
 	}
-	weights := 1 // index of the input
-	switch op := n.GetOpType(); op {
-	case "QGemm", "QLinearMatMul":
-		weights = 3
-	case "Conv", "FusedConv":
-		if w := f.shapes[second(n)]; f.constant(second(n)) && (len(w) != 4 || w[2] != 1 || w[3] != 1) {
-			return end, errors.New("ends in a convolution")
-		}
-	case "Gemm", "FusedGemm", "MatMul", "FusedMatMul", "MatMulNBits", "DynamicQuantizeMatMul":
-	default:
-		return fail(", no dense layer")
-	}
-	if !f.constant(graph.Input(n, weights)) || weights == 1 && graph.AttrInt(n, "transA", 0) != 0 {
-		return fail(" of two computed matrices")
-	}
-	end.node, end.input = n, first(n)
-	bias := map[string]int{"Gemm": 2, "FusedGemm": 2, "QGemm": 6}[n.GetOpType()]
-	end.activated = activated || bias > 0 && graph.Input(n, bias) != ""
-	if weights == 3 {
+	end := classifierEnd{n, first(n), activated || layer.bias > 0 && graph.Input(n, layer.bias) != ""}
+	if layer.weights > 1 {
 		if end.input = f.unquantised(first(n)); end.input == first(n) {
-			return fail(", whose input is in 8 bits")
+			return end, fail(", whose input is in 8 bits")
 		}
 	}
 	return end, nil
+}
+
+// denseLayers says which inputs of a dense layer are its weights and its bias, 0 if it has none.
+var denseLayers = map[string]struct{ weights, bias int }{
+	"Gemm": {1, 2}, "FusedGemm": {1, 2}, "MatMul": {1, 0}, "FusedMatMul": {1, 0}, "MatMulNBits": {1, 0},
+	"DynamicQuantizeMatMul": {1, 0}, "Conv": {1, 0}, "FusedConv": {1, 0}, "QGemm": {3, 6}, "QLinearMatMul": {3, 0},
 }
 
 // joinedEnd is the end of a classifier in two dense layers whose results n joins.
@@ -145,13 +135,10 @@ func joins(n *graph.Node) error {
 // refineWidth completes the last dimension of the input of a dense layer, where there is one, from its weights.
 func (f *finder) refineWidth(tensor string) {
 	n := f.consumer(tensor, "Gemm", "FusedGemm", "MatMul", "FusedMatMul")
-	if n == nil {
+	if n == nil || len(f.shapes[second(n)]) != 2 {
 		return
 	}
 	w := f.shapes[second(n)]
-	if len(w) != 2 {
-		return
-	}
 	if strings.HasSuffix(n.GetOpType(), "Gemm") {
 		f.shapes.Refine(tensor, []int64{graph.Unknown, w[graph.AttrInt(n, "transB", 0)&1]})
 	} else if s := slices.Clone(f.shapes[tensor]); len(s) > 0 {

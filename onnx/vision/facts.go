@@ -1,6 +1,7 @@
 package vision
 
 import (
+	"iter"
 	"math/bits"
 	"slices"
 	"strings"
@@ -72,18 +73,27 @@ func (f *facts) consumer(tensor string, ops ...string) *graph.Node {
 	return nil
 }
 
+// back leads from node to node by their first inputs, beginning with what gives a tensor.
+func (f *facts) back(tensor string) iter.Seq[*graph.Node] {
+	return func(yield func(*graph.Node) bool) {
+		for range f.nodes() { // in a damaged graph it could go in circles
+			n := f.index.Producer[tensor]
+			if n == nil || !yield(n) {
+				return
+			}
+			tensor = first(n)
+		}
+	}
+}
+
 func first(n *graph.Node) string  { return graph.Input(n, 0) }
 func second(n *graph.Node) string { return graph.Input(n, 1) }
 
-// stem returns the convolution that images enter from an input, nil if there is none, and whether they are transposed
-// from NHWC before.
+// stem returns the convolution that images enter from an input, if any, and whether they are made NCHW of NHWC before.
 func (f *facts) stem(input string) (conv *graph.Node, transposed bool) {
 	for range 16 { // a few steps of normalisation at most
 		n := f.consumer(input, "Cast", "Identity", "Sub", "Div", "Mul", "Add", "Transpose", "Conv", "FusedConv", "Pad")
-		if n == nil {
-			break
-		}
-		if strings.HasSuffix(n.GetOpType(), "Conv") {
+		if n == nil || strings.HasSuffix(n.GetOpType(), "Conv") {
 			return n, transposed
 		}
 		transposed = transposed || slices.Equal(graph.Attr(n, "perm").GetInts(), []int64{0, 3, 1, 2})
@@ -95,15 +105,13 @@ func (f *facts) stem(input string) (conv *graph.Node, transposed bool) {
 // patch returns the size in pixels of the patches that images from an input are cut into: the stride of a stem whose
 // kernel is as large, 0 if there is none.
 func (f *facts) patch(input string) int64 {
-	stem, _ := f.stem(input)
-	if stem == nil {
-		return 0
+	if stem, _ := f.stem(input); stem != nil {
+		w := f.shapes[second(stem)]
+		if len(w) == 4 && w[2] > 1 && w[2] == w[3] && slices.Equal(graph.Attr(stem, "strides").GetInts(), w[2:]) {
+			return w[2]
+		}
 	}
-	w := f.shapes[second(stem)]
-	if len(w) != 4 || w[2] < 2 || w[2] != w[3] || !slices.Equal(graph.Attr(stem, "strides").GetInts(), w[2:]) {
-		return 0
-	}
-	return w[2]
+	return 0
 }
 
 // position is an Add node that looks like that of a position embedding [1,N,D].
@@ -129,8 +137,7 @@ func (f *facts) positions() []position {
 }
 
 // prepended returns how many constant tokens, perhaps repeated for the batch, the graph first joins in front of
-// computed ones, whether the first of them is a CLS token (one that is not named a register) and its name; 0 if there
-// are none.
+// computed ones, 0 for none, whether the first is a CLS token (one that is not named a register) and its name.
 func (f *facts) prepended() (tokens int64, cls bool, name string) {
 	for _, n := range f.nodes() {
 		axis := graph.AttrInt(n, "axis", 0)
@@ -161,12 +168,9 @@ func (f *facts) prepended() (tokens int64, cls bool, name string) {
 // channelsLast reports whether a feature map is [B,h,w,D] rather than [B,D,h,w], by the operators that made it and, if
 // they do not tell, by which two dimensions are alike.
 func (f *facts) channelsLast(tensor string, s []int64) bool {
-	for range f.nodes() {
-		n := f.index.Producer[tensor]
-		if n == nil {
-			break
-		}
-		switch n.GetOpType() {
+walk:
+	for n := range f.back(tensor) {
+		switch op := n.GetOpType(); op {
 		case "LayerNormalization", "SkipLayerNormalization", "MatMul", "FusedMatMul":
 			return true
 		case "Conv", "FusedConv", "BatchNormalization", "MaxPool", "AveragePool":
@@ -175,36 +179,31 @@ func (f *facts) channelsLast(tensor string, s []int64) bool {
 			if w := f.shapes[second(n)]; f.constant(second(n)) && len(w) == 1 && w[0] > 1 {
 				return true // one value for each element of the last dimension
 			}
-			tensor = first(n)
-			continue
 		case "Transpose":
 			if perm := graph.Attr(n, "perm").GetInts(); len(perm) == 4 {
 				return perm[3] == 1 // what was second
 			}
+			break walk
+		default:
+			if !shape.Keeps(op) {
+				break walk
+			}
 		}
-		if !shape.Keeps(n.GetOpType()) {
-			break
-		}
-		tensor = first(n)
 	}
 	return s[1] == s[2] && s[2] != s[3]
 }
 
 // tokensOf returns the tokens [B,N,D] that a vector is one of, "" if it is not.
 func (f *facts) tokensOf(vector string) string {
-	for range f.nodes() {
-		n := f.index.Producer[vector]
-		if n == nil {
-			return ""
-		}
+	for n := range f.back(vector) {
 		switch n.GetOpType() {
-		case "Gather", "Slice", "Squeeze", "Reshape", "Identity", "Dropout", "Cast":
-			vector = first(n)
+		case "Gather", "Slice", "Identity", "Dropout", "Cast":
+			if len(f.shapes[first(n)]) == 3 {
+				return first(n)
+			}
+		case "Squeeze", "Reshape":
 		default:
 			return ""
-		}
-		if len(f.shapes[vector]) == 3 && n.GetOpType() != "Squeeze" && n.GetOpType() != "Reshape" {
-			return vector
 		}
 	}
 	return ""
@@ -235,12 +234,10 @@ func (f *facts) unquantised(tensor string) string {
 
 // endsInTanh reports whether a tensor is a tanh, which BERT's pooler ends in.
 func (f *facts) endsInTanh(tensor string) bool {
-	for range f.nodes() {
-		n := f.index.Producer[tensor]
+	for n := range f.back(tensor) {
 		if op := n.GetOpType(); op != "Identity" && op != "Cast" {
 			return op == "Tanh"
 		}
-		tensor = first(n)
 	}
 	return false
 }

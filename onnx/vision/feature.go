@@ -10,62 +10,53 @@ import (
 	"github.com/vitft/vitft/onnx/graph"
 )
 
-// chooseTensor returns the tensor to make the feature of. The pooling it returns is [PoolAuto] unless settled by the
-// choice.
+// chooseTensor returns the tensor to make the feature of, and the pooling if that settles it, else [PoolAuto].
 func (f *finder) chooseTensor() (string, Pooling) {
-	want := cmp.Or(f.want.Pooling, PoolAuto)
-	if t := f.want.Tensor; t != "" {
-		if f.index.Producer[t] == nil {
-			f.problem("it has no tensor %q; its outputs are %s", t, list(f.result.Outputs))
-			return "", ""
-		}
-		f.reason("tensor %s was asked for", t)
-		if want == PoolLogits {
-			return f.lastClassifier([]graph.Value{{Name: t}})
-		}
-		return t, want
+	want, asked := cmp.Or(f.want.Pooling, PoolAuto), f.want.Tensor
+	outs := []graph.Value{{Name: asked}}
+	if asked == "" {
+		outs = f.imageOutputs()
+	} else if f.index.Producer[asked] == nil {
+		f.problem("it has no tensor %q; its outputs are %s", asked, list(f.result.Outputs))
+	} else {
+		f.reason("tensor %s was asked for", asked)
 	}
-	outs := f.imageOutputs()
-	if f.failed() {
+	switch {
+	case f.failed():
+		return "", ""
+	case want == PoolLogits:
+		return f.lastClassifier(outs)
+	case asked != "":
+		return asked, want
+	case want == PoolAuto || want == PoolOutput:
+		return f.autoTensor(outs, want)
+	}
+	v, ok := pick(outs, func(v graph.Value) bool { return isTokens(v) || want == PoolMean && isMap(v) }, tokenNames)
+	if !ok {
+		f.problem("pooling %s needs tokens [B,N,D], and no output has them; the outputs are %s: name the tensor "+
+			"inside the graph, or another pooling", want, describe(outs))
 		return "", ""
 	}
-	if want == PoolLogits {
-		return f.lastClassifier(outs)
-	}
-	if want == PoolCLS || want == PoolMean || want == PoolCLSMean {
-		fits := func(v graph.Value) bool { return isTokens(v) || want == PoolMean && len(v.Shape) == 4 }
-		v, ok := pick(outs, fits, tokenNames)
-		if !ok {
-			f.problem("pooling %s needs tokens [B,N,D], and no output has them; the outputs are %s: name the tensor "+
-				"inside the graph, or another pooling", want, describe(outs))
-			return "", ""
-		}
-		f.reason("output %s holds the tokens that pooling %s needs", v.Name, want)
-		return v.Name, want
-	}
-	return f.autoTensor(outs, want)
+	f.reason("output %s holds the tokens that pooling %s needs", v.Name, want)
+	return v.Name, want
 }
 
 // autoTensor goes by names first, then by shapes and structure.
 func (f *finder) autoTensor(outs []graph.Value, want Pooling) (string, Pooling) {
 	tokens, hasTokens := pick(outs, isTokens, tokenNames)
-	if v, ok := named(outs, isVector, pooledNames); ok {
-		if want == PoolAuto && hasTokens && f.endsInTanh(v.Name) {
-			f.reason("output %s is BERT's pooler, a dense layer and a tanh that image encoders leave untrained; the "+
-				"tokens are used instead", v.Name)
-		} else {
-			f.reason("output %s is a pooled embedding by name and shape %v", v.Name, v.Shape)
-			return v.Name, PoolOutput
-		}
+	pooler := func(v graph.Value) bool { return want == PoolAuto && hasTokens && f.endsInTanh(v.Name) }
+	if v, ok := named(outs, isVector, pooledNames); ok && !pooler(v) {
+		f.reason("output %s is a pooled embedding by name and shape %v", v.Name, v.Shape)
+		return v.Name, PoolOutput
+	} else if ok {
+		f.reason("output %s is BERT's pooler, a dense layer and a tanh that image encoders leave untrained; the "+
+			"tokens are used instead", v.Name)
 	}
 	var classifiers []graph.Value
 	for _, v := range outs {
-		switch {
-		case !isVector(v):
-		case f.isClassifier(v):
+		if isVector(v) && f.isClassifier(v) {
 			classifiers = append(classifiers, v)
-		case want == PoolAuto && hasTokens && f.endsInTanh(v.Name):
-		default:
+		} else if isVector(v) && !pooler(v) {
 			f.reason("output %s has the shape of an embedding, %v, and is not named or built like a classifier", v.Name,
 				v.Shape)
 			return v.Name, PoolOutput
@@ -83,11 +74,9 @@ func (f *finder) autoTensor(outs []graph.Value, want Pooling) (string, Pooling) 
 	if len(classifiers) > 0 {
 		return f.lastClassifier(classifiers)
 	}
-	for _, v := range outs {
-		if len(v.Shape) == 4 {
-			f.reason("output %s is a feature map %v", v.Name, v.Shape)
-			return v.Name, PoolMean
-		}
+	if i := slices.IndexFunc(outs, isMap); i >= 0 {
+		f.reason("output %s is a feature map %v", outs[i].Name, outs[i].Shape)
+		return outs[i].Name, PoolMean
 	}
 	return f.lastClassifier(outs)
 }
@@ -110,8 +99,7 @@ func plain(name string) string {
 	}, strings.ToLower(name))
 }
 
-// named returns the output that fits and whose name stands first in the list; of several such, as hidden_states.0 to
-// hidden_states.12, the last.
+// named returns the output that fits and whose name stands first in the list; of hidden_states.0 to .12 the last.
 func named(outs []graph.Value, fits func(graph.Value) bool, list []string) (graph.Value, bool) {
 	for _, name := range list {
 		for _, v := range slices.Backward(outs) {
@@ -125,18 +113,17 @@ func named(outs []graph.Value, fits func(graph.Value) bool, list []string) (grap
 
 // pick prefers a name of the list and takes the last output that fits otherwise.
 func pick(outs []graph.Value, fits func(graph.Value) bool, list []string) (graph.Value, bool) {
-	if v, ok := named(outs, fits, list); ok {
-		return v, true
-	}
-	for _, v := range slices.Backward(outs) {
-		if fits(v) {
-			return v, true
+	v, ok := named(outs, fits, list)
+	for _, last := range slices.Backward(outs) {
+		if !ok && fits(last) {
+			v, ok = last, true
 		}
 	}
-	return graph.Value{}, false
+	return v, ok
 }
 
 func isVector(v graph.Value) bool { return len(v.Shape) == 2 }
+func isMap(v graph.Value) bool    { return len(v.Shape) == 4 }
 func isTokens(v graph.Value) bool { return len(v.Shape) == 3 && !scores(v.Name) }
 
 // scores reports whether a name is one that classifiers give their output.
@@ -147,11 +134,9 @@ func scores(name string) bool {
 // imageOutputs returns the floating-point outputs that depend on one image input and nothing else.
 func (f *finder) imageOutputs() []graph.Value {
 	if !slices.ContainsFunc(f.inputs, mayBeImage) {
-		kind := ""
-		for _, v := range f.inputs {
-			if strings.Contains(v.Name, "input_ids") || strings.Contains(v.Name, "token") {
-				kind = " (a text model)"
-			}
+		kind, names := "", list(f.inputs)
+		if strings.Contains(names, "input_ids") || strings.Contains(names, "token") {
+			kind = " (a text model)"
 		}
 		f.problem("it takes no images: its inputs are %s%s, need one [B,3,H,W]", describe(f.inputs), kind)
 		return nil
@@ -204,15 +189,12 @@ func (f *finder) choosePooling(ft Feature, im ImageInput) Feature {
 	default:
 		f.problem("%s has shape %v, need [B,D], [B,N,D] or [B,D,h,w]", ft.Tensor, s)
 	}
-	if f.failed() {
-		return ft
-	}
-	if ft.Dim < 1 {
+	switch {
+	case f.failed():
+	case ft.Dim < 1:
 		f.problem("the length of the feature, the last dimension of %s %v, cannot be inferred; run "+
-			"onnx.shape_inference "+
-			"on the model", ft.Tensor, s)
-	}
-	if s[0] > 0 && im.Batch > 0 && s[0] != im.Batch {
+			"onnx.shape_inference on the model", ft.Tensor, s)
+	case s[0] > 0 && im.Batch > 0 && s[0] != im.Batch:
 		f.problem("%s has shape %v for a batch of %d: it is not one feature per image", ft.Tensor, s, im.Batch)
 	}
 	return ft
@@ -243,8 +225,7 @@ func (f *finder) poolTokens(ft Feature, im ImageInput) Feature {
 	return ft
 }
 
-// prefixTokens returns how many of n tokens stand before the patches (CLS, distillation, registers), and whether the
-// first of them is a CLS token.
+// prefixTokens returns how many of n tokens (CLS, distillation, registers) precede the patches, and whether CLS leads.
 func (f *facts) prefixTokens(n int64, im ImageInput) (prefix int64, cls bool, why string) {
 	put, cls, name := f.prepended()
 	if p := f.patch(im.Input); p > 0 && n > 0 && im.Width > 0 && im.Height > 0 {
@@ -261,22 +242,21 @@ func (f *facts) prefixTokens(n int64, im ImageInput) (prefix int64, cls bool, wh
 	}
 	if put > 0 {
 		prefix = put
-		for k := put; k <= put+16; k++ { // registers may have been put in later
+		for k := put + 16; k >= put; k-- { // registers may have been put in later
 			if isSquare(n - k) {
 				prefix = k
-				break
 			}
 		}
-		if cls {
-			return prefix, true, fmt.Sprintf("the constant token %s is put before the patches: a CLS token", name)
+		why = "the constant token " + name + " is put before the patches: a CLS token"
+		if !cls {
+			why = "the constant tokens " + name + " are put before the patches: registers, no CLS token"
 		}
-		return prefix, false, fmt.Sprintf("the constant tokens %s are put before the patches: registers, no CLS token",
-			name)
+		return prefix, cls, why
 	}
-	if isSquare(n) {
+	switch {
+	case isSquare(n):
 		return 0, false, fmt.Sprintf("%d tokens, a square: no CLS token", n)
-	}
-	if isSquare(n - 1) {
+	case isSquare(n - 1):
 		return 1, true, fmt.Sprintf("%d tokens, a square and one: a CLS token", n)
 	}
 	return 0, false, "no sign of a CLS token"

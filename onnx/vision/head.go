@@ -3,6 +3,7 @@ package vision
 import (
 	"cmp"
 	"fmt"
+	"slices"
 
 	"github.com/vitft/vitft/onnx/graph"
 )
@@ -48,10 +49,8 @@ func (h Head) check(dim int) error {
 				v.name, v.got, h.Classes, dim, v.want)
 		}
 	}
-	for _, t := range h.Temperature {
-		if !(t > 0) {
-			return fmt.Errorf("append head: temperature %v is not above 0", t)
-		}
+	if slices.ContainsFunc(h.Temperature, func(t float32) bool { return !(t > 0) }) {
+		return fmt.Errorf("append head: temperature %v is not above 0", h.Temperature)
 	}
 	return nil
 }

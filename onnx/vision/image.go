@@ -2,29 +2,27 @@ package vision
 
 import (
 	"math"
+	"slices"
 
 	"github.com/vitft/vitft/onnx/graph"
 )
 
-// chooseImage settles layout, type and batch of the image input that a tensor depends on, and its size where the file
-// fixes it.
+// chooseImage settles layout, type, batch and, where the file fixes it, size of the image input behind a tensor.
 func (f *finder) chooseImage(tensor string) ImageInput {
 	on := f.dependsOn(tensor)
-	if len(on) == 0 {
+	switch {
+	case len(on) == 0:
 		f.problem("%s depends on no input", tensor)
+	case len(on) > 1:
+		f.problem("%s depends on the inputs %s, not on the image alone; name a tensor inside the image half", tensor,
+			list(on))
+	case !mayBeImage(on[0]):
+		f.problem("%s depends on the input %s, which is no image [B,3,H,W]", tensor, describe(on))
+	}
+	if f.failed() {
 		return ImageInput{}
 	}
-	if len(on) > 1 {
-		f.problem("%s depends on the inputs %s, not on the image alone; name a tensor inside the image half",
-			tensor, list(on))
-		return ImageInput{}
-	}
-	v := on[0]
-	if !mayBeImage(v) {
-		f.problem("%s depends on the input %s %s %v, which is no image [B,3,H,W]", tensor, v.Name, v.Type, v.Shape)
-		return ImageInput{}
-	}
-	s := v.Shape
+	v, s := on[0], on[0].Shape
 	if s == nil {
 		s = []int64{graph.Unknown, graph.Unknown, graph.Unknown, graph.Unknown}
 	}
@@ -34,10 +32,8 @@ func (f *finder) chooseImage(tensor string) ImageInput {
 	if channels != 3 && (s[3] == 3 || transposed && channels == graph.Unknown) {
 		im.Layout, im.Height, im.Width, channels = "NHWC", s[1], s[2], s[3]
 	}
-	if channels == graph.Unknown && stem != nil {
-		if w := f.shapes[second(stem)]; len(w) == 4 {
-			channels = w[1]
-		}
+	if stem != nil && channels == graph.Unknown && len(f.shapes[second(stem)]) == 4 {
+		channels = f.shapes[second(stem)][1]
 	}
 	if channels != 3 && channels != graph.Unknown {
 		f.problem("it takes images of %d channels, need 3 (RGB)", channels)
@@ -55,11 +51,8 @@ func (f *finder) chooseImage(tensor string) ImageInput {
 
 // mayBeImage reports whether an input can be one of images, by rank and element type.
 func mayBeImage(v graph.Value) bool {
-	switch v.Type {
-	case "float32", "float16", "float64", "uint8":
-		return v.Shape == nil || len(v.Shape) == 4
-	}
-	return false
+	return slices.Contains([]string{"float32", "float16", "float64", "uint8"}, v.Type) &&
+		(v.Shape == nil || len(v.Shape) == 4)
 }
 
 // chooseSize settles the image size: the model's own, else the wanted one, else the one its position embedding is for.

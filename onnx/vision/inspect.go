@@ -1,6 +1,7 @@
 package vision
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -13,21 +14,18 @@ import (
 type Pooling string
 
 const (
-	PoolAuto   Pooling = "auto"   // the first of the others that fits; the zero value "" means the same
-	PoolOutput Pooling = "pooled" // a tensor [B,D] as it is
-	PoolCLS    Pooling = "cls"    // the first token of [B,N,D]
-	// the mean over the patch tokens of [B,N,D], or over the positions of [B,D,h,w]
-	PoolMean    Pooling = "mean"
+	PoolAuto    Pooling = "auto"         // the first of the others that fits; the zero value "" means the same
+	PoolOutput  Pooling = "pooled"       // a tensor [B,D] as it is
+	PoolCLS     Pooling = "cls"          // the first token of [B,N,D]
+	PoolMean    Pooling = "mean"         // over the patch tokens of [B,N,D], or the positions of [B,D,h,w]
 	PoolCLSMean Pooling = "cls+mean"     // both, one after the other: [B,2D]
 	PoolLogits  Pooling = "logits-input" // what the classifier's last matrix product takes
 )
 
 // ParsePooling returns the pooling of that name.
 func ParsePooling(name string) (Pooling, error) {
-	switch p := Pooling(name); p {
-	case "":
-		return PoolAuto, nil
-	case PoolAuto, PoolOutput, PoolCLS, PoolMean, PoolCLSMean, PoolLogits:
+	all := []Pooling{PoolAuto, PoolOutput, PoolCLS, PoolMean, PoolCLSMean, PoolLogits}
+	if p := cmp.Or(Pooling(name), PoolAuto); slices.Contains(all, p) {
 		return p, nil
 	}
 	return "", fmt.Errorf("unknown pooling %q; it must be auto, pooled, cls, mean, cls+mean or logits-input", name)
@@ -85,19 +83,17 @@ func Backbone(m *graph.Model, want FeatureChoice) (*graph.Model, Inspection, err
 	if im := f.result.Image; !f.failed() && (im.Width < 1 || im.Height < 1) {
 		f.problem("the model takes images of any size: say which width and height")
 	}
-	if err := f.err(); err != nil {
-		return nil, f.result, err
+	var backbone *graph.Model
+	err := f.err()
+	if err == nil {
+		backbone, err = cut(m, f.result.Image, f.result.Feature)
 	}
-	backbone, err := cut(m, f.result.Image, f.result.Feature)
-	if err != nil {
-		return nil, f.result, err
+	if err != nil || !backbone.BehindLinks() {
+		return backbone, f.result, err
 	}
-	if backbone.BehindLinks() {
-		if err := backbone.Inline(); err != nil {
-			return nil, f.result,
-				fmt.Errorf("%w (its external data is behind symbolic links, which ONNX Runtime does not "+
-					"follow: copy the files themselves into one folder)", err)
-		}
+	if err := backbone.Inline(); err != nil {
+		return nil, f.result, fmt.Errorf("%w (its external data is behind symbolic links, which ONNX Runtime does not "+
+			"follow: copy the files themselves into one folder)", err)
 	}
 	return backbone, f.result, nil
 }
@@ -143,14 +139,12 @@ func find(m *graph.Model, want FeatureChoice) *finder {
 // inferFor repeats the inference of shapes with what is known of the image by now. An open batch is taken to be of some
 // images: exporters compute shapes from it, and from an unknown number nothing follows.
 func (f *finder) inferFor(im ImageInput) {
-	const some = 2 // one would be squeezed away
-	batch := im.Batch
-	if batch == graph.Unknown {
-		batch = some
-	}
-	fixed := []int64{batch, 3, im.Height, im.Width}
+	fixed := []int64{im.Batch, 3, im.Height, im.Width}
 	if im.Layout == "NHWC" {
-		fixed = []int64{batch, im.Height, im.Width, 3}
+		fixed = []int64{im.Batch, im.Height, im.Width, 3}
+	}
+	if im.Batch == graph.Unknown {
+		fixed[0] = 2 // one would be squeezed away
 	}
 	f.shapes = shape.Infer(f.model, graph.Value{Name: im.Input, Shape: fixed})
 }
@@ -166,11 +160,11 @@ func (f *finder) noteKind() {
 			}
 		}
 	}
-	if attention == 0 {
+	if attention > 0 {
+		f.reason("a transformer: %d attention blocks", attention)
+	} else {
 		f.reason("no attention found: probably a convolutional network, which serves as well")
-		return
 	}
-	f.reason("a transformer: %d attention blocks", attention)
 }
 
 func (f *finder) reason(format string, args ...any) {

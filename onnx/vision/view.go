@@ -44,10 +44,7 @@ func (v View) String() string {
 	if v.Flip {
 		parts = append(parts, "flip")
 	}
-	if parts == nil {
-		return "plain"
-	}
-	return strings.Join(parts, " ")
+	return cmp.Or(strings.Join(parts, " "), "plain")
 }
 
 func (v View) zoom() float64 { return cmp.Or(v.Zoom, 1) }
@@ -82,9 +79,8 @@ func ViewModel(m *graph.Model, v View) (*graph.Model, error) {
 	return out, nil
 }
 
-// Average returns a backbone whose embedding is the mean of what m gives for the views. m, a backbone as [Backbone]
-// returns it, runs once, on a batch of all views; so its batch must be dynamic. Weights are shared. The error wraps
-// [graph.ErrModel] where m is at fault.
+// Average returns a backbone whose embedding is the mean of what m, a backbone of [Backbone]'s, gives for the views. It
+// runs once, on all views, so its batch must be dynamic. Weights are shared. An error of m's wraps [graph.ErrModel].
 func Average(m *graph.Model, views []View) (*graph.Model, error) {
 	in, embedding, err := boundary(m)
 	if err != nil {
@@ -94,11 +90,6 @@ func Average(m *graph.Model, views []View) (*graph.Model, error) {
 		return nil, fmt.Errorf("%w: several views of an image make a larger batch, and the model takes batches of %d "+
 			"only; export it with a dynamic batch", graph.ErrModel, in[0])
 	}
-	for _, v := range views {
-		if err := v.check(); err != nil {
-			return nil, err
-		}
-	}
 	out := m.Copy()
 	g := out.Graph()
 	b := graph.NewBuilder(out, viewsPrefix)
@@ -107,6 +98,9 @@ func Average(m *graph.Model, views []View) (*graph.Model, error) {
 	g.Node = nil
 	all := make([]string, len(views))
 	for i, v := range views {
+		if err := v.check(); err != nil {
+			return nil, err
+		}
 		all[i] = look(b, v, in[2], in[3])
 	}
 	b.Node("Concat", all, moved(PixelValues), graph.IntAttr("axis", 0))
@@ -119,8 +113,7 @@ func Average(m *graph.Model, views []View) (*graph.Model, error) {
 	return out, nil
 }
 
-// Single undoes [Average], also where a head has been appended: it returns the backbone that sees one view, and m
-// itself if there is nothing to undo.
+// Single undoes [Average], also under a head: it returns the backbone that sees one view, m if nothing is to be undone.
 func Single(m *graph.Model) *graph.Model {
 	var prefix string
 	for _, n := range m.Graph().Node { // of several averages the last one is the outermost

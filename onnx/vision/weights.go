@@ -75,8 +75,7 @@ func QuantizeWeights(m *graph.Model) (values int, err error) {
 	})
 }
 
-// store replaces weights of the backbone by nodes that compute them, as convert adds them; it returns false for those
-// to be left as they are.
+// store replaces weights of the backbone by nodes that compute them, which convert adds; it is false where it does not.
 func store(m *graph.Model, name string, convert func(*graph.Builder, *graph.Tensor, []float32) bool) (int, error) {
 	if err := m.Inline(); err != nil {
 		return 0, err
@@ -131,8 +130,7 @@ func quantise(v []float32, channels int, channel func(i int) int) (q []byte, sca
 	return q, scales, true
 }
 
-// half rounds to the nearest float16 (IEEE 754 binary16), ties to even; false for what is beyond its range, or no
-// number.
+// half rounds to the nearest float16 (IEEE 754 binary16), ties to even; false beyond its range, or for no number.
 func half(x float32) (uint16, bool) {
 	const largest = 65504
 	a := math.Abs(float64(x))

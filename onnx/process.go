@@ -2,6 +2,13 @@ package onnx
 
 /*
 #include <signal.h>
+#include <stdlib.h>
+#ifdef __GLIBC__
+#include <malloc.h>
+static void vitft_trim(void) { malloc_trim(0); }
+#else
+static void vitft_trim(void) {}
+#endif
 
 #define VITFT_SIGNALS 65
 
@@ -23,15 +30,11 @@ static void vitft_save_signals(void) {
 	}
 }
 
-static void vitft_restore_signals(void) {
-	for (int s = 1; s < VITFT_SIGNALS; s++)
-		if (vitft_known[s]) sigaction(s, &vitft_saved[s], NULL);
-}
-
-static void vitft_repair_signals(void) {
+static void vitft_restore_signals(int bad_only) {
 	for (int s = 1; s < VITFT_SIGNALS; s++) {
 		struct sigaction now;
-		if (vitft_known[s] && sigaction(s, NULL, &now) == 0 && vitft_bad(&now)) sigaction(s, &vitft_saved[s], NULL);
+		if (!vitft_known[s] || (bad_only && (sigaction(s, NULL, &now) != 0 || !vitft_bad(&now)))) continue;
+		sigaction(s, &vitft_saved[s], NULL);
 	}
 }
 */
@@ -51,16 +54,19 @@ func keepSignals(f func() error) error {
 	signals.Lock()
 	defer signals.Unlock()
 	C.vitft_save_signals()
-	defer C.vitft_restore_signals()
+	defer C.vitft_restore_signals(0)
 	return f()
 }
 
 // repairSignals puts back the handlers that Go would die of. What the program itself has changed since is left alone.
 // While keepSignals is at work, which can be for seconds, it does nothing: that repairs them all in the end.
 func repairSignals() {
-	if !signals.TryLock() {
-		return
+	if signals.TryLock() {
+		defer signals.Unlock()
+		C.vitft_restore_signals(1)
 	}
-	defer signals.Unlock()
-	C.vitft_repair_signals()
 }
+
+// trim gives back to the system what C has freed. glibc keeps it: a service that reloads its model grew from 240 to 510
+// MB in eleven reloads of a ViT-Tiny.
+func trim() { C.vitft_trim() }
