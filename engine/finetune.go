@@ -171,6 +171,9 @@ func (o *FinetuneOptions) resume(dir run.Folder, ev event.Events) (lock io.Close
 	}
 	*o = before
 	if !run.MetricsFile.Exists(dir) {
+		if err := dir.Unseal(); err != nil {
+			return nil, nil, err
+		}
 		return held, nil, nil
 	}
 	ev.Info("the run is finished already", "run", string(dir))

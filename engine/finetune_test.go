@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"github.com/vitft/vitft/engine"
+	"github.com/vitft/vitft/engine/classify"
 	"github.com/vitft/vitft/engine/event"
 	"github.com/vitft/vitft/engine/fault"
 	"github.com/vitft/vitft/engine/internal/atomicfile"
@@ -381,4 +382,62 @@ func TestInterruption(t *testing.T) {
 		t.Errorf("interrupted at an image: %v", err)
 	}
 	same(t, "interrupted at an image", resume(t, again.Out).Run, r.Run, run.HeadFile, run.PredictionsFile)
+}
+
+// A run that is resumed continues only what it began: the same images, labels and settings.
+func TestResumeContinuesOnlyWhatItBegan(t *testing.T) {
+	for name, x := range map[string]struct {
+		change func(o options)
+		names  string
+	}{
+		"another label": {func(o options) {
+			a, b := filepath.Join(o.Data.Train, "class-a", "000.jpg"),
+				filepath.Join(o.Data.Train, "class-b", "moved.jpg")
+			if err := os.Rename(a, b); err != nil {
+				t.Fatal(err)
+			}
+		}, "labels"},
+		"another image": {func(o options) {
+			path := filepath.Join(o.Data.Train, "class-a", "000.jpg")
+			testkit.WriteFile(t, path, testkit.ReadFile(t, o.Data.Train, "class-a", "002.jpg"))
+		}, "images"},
+		"another setting": {func(o options) {
+			path := run.ConfigFile.Path(run.Folder(o.Out))
+			text := strings.Replace(string(testkit.ReadFile(t, path)), "lr: 0.02", "lr: 0.03", 1)
+			testkit.WriteFile(t, path, []byte(text))
+		}, "lr is 0.03, was 0.02"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			o := job(t)
+			interrupt(t, o, 5)
+			x.change(o)
+			_, err := engine.Finetune(t.Context(), options{Out: o.Out, Resume: true}, event.Events{})
+			if err == nil || fault.Of(err) != fault.Data || !strings.Contains(err.Error(), x.names) {
+				t.Errorf("%v, want it refused naming %q", err, x.names)
+			}
+		})
+	}
+}
+
+// A model.onnx that is not the run's is refused before it makes a feature, so that no store takes harm.
+func TestDamagedModelPoisonsNoStore(t *testing.T) {
+	o := job(t)
+	dir := finetune(t, o).Run
+	path := run.ModelFile.Path(run.Folder(dir))
+	model := testkit.ReadFile(t, path)
+	model[len(model)/2] ^= 0x40
+	testkit.WriteFile(t, path, model)
+	e := evaluation(dir, o)
+	e.Features.Cache = t.TempDir()
+	if _, err := engine.Evaluate(t.Context(), e, event.Events{}); err == nil || fault.Of(err) != fault.Data ||
+		!strings.Contains(err.Error(), "model.onnx") {
+		t.Errorf("evaluate: %v", err)
+	}
+	if _, err := classify.Open(dir, classify.Options{Device: cpu}); err == nil || fault.Of(err) != fault.Data ||
+		!strings.Contains(err.Error(), "model.onnx is damaged") {
+		t.Errorf("classify: %v", err)
+	}
+	again := elsewhere(t, o)
+	again.Features.Cache = e.Features.Cache
+	same(t, "after a damaged model", finetune(t, again).Run, dir, run.HeadFile)
 }

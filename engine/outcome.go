@@ -85,7 +85,7 @@ func (t *training) export(ctx context.Context, o *outcome) (err error) {
 	return nil
 }
 
-// write writes what a finished run leaves, metrics.json last.
+// write writes what a finished run leaves, metrics.json and the sums of all files last.
 func (t *training) write(o *outcome) error {
 	steps := []func() error{
 		func() error { return run.HeadFile.Write(t.dir, run.Head{Head: o.head, Scaling: o.fit.Scaling}) },
@@ -96,6 +96,7 @@ func (t *training) write(o *outcome) error {
 		func() error { return t.dir.WriteCard(t.config, t.env, o.metrics) },
 		func() error { return t.report(o) },
 		func() error { return run.MetricsFile.Write(t.dir, o.metrics) },
+		t.dir.Seal,
 	}
 	for _, step := range steps {
 		if err := step(); err != nil {

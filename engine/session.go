@@ -5,8 +5,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 
 	"github.com/vitft/vitft/calib"
+	"github.com/vitft/vitft/engine/artifact"
 	"github.com/vitft/vitft/engine/backbone"
 	"github.com/vitft/vitft/engine/classify"
 	"github.com/vitft/vitft/engine/dataset"
@@ -67,7 +69,11 @@ func begin(ctx context.Context, in inputs, ev event.Events) (*dataset.Sets, *ses
 func reopen(ctx context.Context, r *run.Finished, d device.Options, f feature.Options, ev event.Events) (*session,
 	error) {
 	env := r.Environment
-	x := backbone.Exported{Preprocess: env.Backbone.Preprocess}
+	sums, err := artifact.ReadSums(string(r.Folder))
+	if err != nil {
+		return nil, err
+	}
+	x := backbone.Exported{SHA256: sums[artifact.ModelFile], Preprocess: env.Backbone.Preprocess}
 	if err := json.Unmarshal(env.Store.Fields, &x.Key); err != nil {
 		return nil, run.EnvironmentFile.Damaged(r.Folder, err)
 	}
@@ -152,6 +158,14 @@ func (s *session) agreement(ctx context.Context, model []byte, set *feature.Set,
 		return set.Data.Items[i].Path, content, err
 	}
 	return c.Agreement(ctx, n, image, labels, probabilities)
+}
+
+// identify writes which images a set has, in their order, and their labels.
+func identify(w io.Writer, set *feature.Set) {
+	fmt.Fprintf(w, "%s %q\n", set.Name, set.Data.Classes)
+	for i, y := range set.Data.Labels() {
+		fmt.Fprintf(w, "%x %d\n", set.Scan.IDs[i], y)
+	}
 }
 
 // toLearn is a set as package head learns from it: several views of every image.

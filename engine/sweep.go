@@ -122,6 +122,9 @@ func Sweep(ctx context.Context, o SweepOptions, ev event.Events) (_ *SweepResult
 	if err == nil {
 		_, err = report.Save(o.Out)
 	}
+	if err == nil {
+		err = dir.Seal()
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -182,10 +185,7 @@ func (o *SweepOptions) trainer(ctx context.Context, s *session, sets *feature.Se
 		fmt.Fprintln(hash, t.Folds)
 	}
 	for _, set := range sets.All() {
-		fmt.Fprintf(hash, "%s %q\n", set.Name, set.Data.Classes)
-		for i, y := range set.Data.Labels() {
-			fmt.Fprintf(hash, "%x %d\n", set.Scan.IDs[i], y)
-		}
+		identify(hash, set)
 	}
 	t.Identity = hex.EncodeToString(hash.Sum(nil))
 	var errs [4]error

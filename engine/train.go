@@ -2,9 +2,14 @@ package engine
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/vitft/vitft/engine/dataset"
@@ -113,7 +118,7 @@ func (t *training) train(ctx context.Context) (*trained, error) {
 // fit runs head.Train, and returns how long training took in all.
 func (t *training) fit(ctx context.Context, data head.Data, s head.Settings) (*head.Head, float64, error) {
 	begin := time.Now()
-	saved, err := t.checkpoint(len(data.Y))
+	saved, err := t.checkpoint()
 	if err != nil {
 		return nil, 0, err
 	}
@@ -127,9 +132,9 @@ func (t *training) fit(ctx context.Context, data head.Data, s head.Settings) (*h
 		return nil, 0, err
 	}
 	save := func(state *head.State) error {
-		return run.CheckpointFile.Write(t.dir, &run.Checkpoint{
-			Key: t.key(), Samples: len(data.Y), Seconds: time.Since(begin).Seconds(), State: *state,
-		})
+		c := t.identity()
+		c.Seconds, c.State = time.Since(begin).Seconds(), *state
+		return run.CheckpointFile.Write(t.dir, &c)
 	}
 	last := time.Now()
 	ctx, stop := context.WithCancelCause(ctx) // a full disk ends training too
@@ -163,15 +168,41 @@ func (t *training) fit(ctx context.Context, data head.Data, s head.Settings) (*h
 	return result.Head, time.Since(begin).Seconds(), nil
 }
 
-// checkpoint is what to continue from, nil for a fresh start.
-func (t *training) checkpoint(samples int) (*run.Checkpoint, error) {
+// identity is what a checkpoint must agree in with the run that goes on from it.
+func (t *training) identity() run.Checkpoint {
+	c := run.Checkpoint{Config: map[string]string{}}
+	for _, e := range t.config {
+		c.Config[e.Key] = e.Text
+	}
+	hash := sha256.New()
+	fmt.Fprintln(hash, t.key())
+	for _, set := range t.sets.All() {
+		identify(hash, set)
+	}
+	c.Images = hex.EncodeToString(hash.Sum(nil))
+	return c
+}
+
+// checkpoint is what to continue from, nil for a fresh start. It continues only what it began.
+func (t *training) checkpoint() (*run.Checkpoint, error) {
 	saved, err := run.CheckpointFile.Read(t.dir)
 	if err != nil || saved == nil {
 		return nil, err
 	}
-	if saved.Key != t.key() || saved.Samples != samples {
-		return nil, fault.Data.Errorf("the images, the backbone or the provider have changed since %s was "+
-			"interrupted; start the run anew without --resume", t.dir)
+	now := t.identity()
+	var other []string
+	for _, key := range slices.Sorted(maps.Keys(now.Config)) {
+		if was := saved.Config[key]; was != now.Config[key] {
+			other = append(other, fmt.Sprintf("%s is %s, was %s", key, now.Config[key], was))
+		}
+	}
+	switch {
+	case other != nil:
+		return nil, fault.Data.Errorf("the settings in %s have changed since its training was interrupted (%s); "+
+			"put them back, or start the run anew without --resume", t.dir, strings.Join(other, "; "))
+	case saved.Images != now.Images:
+		return nil, fault.Data.Errorf("the images, their labels, the backbone or the provider have changed "+
+			"since %s was interrupted; start the run anew without --resume", t.dir)
 	}
 	t.events.Info("training goes on", "after epoch", saved.State.Epoch)
 	return saved, nil

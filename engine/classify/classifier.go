@@ -79,6 +79,11 @@ func Open(path string, o Options) (*Classifier, error) {
 	case err != nil:
 		return nil, fmt.Errorf("read the model: %w", err)
 	}
+	dir, name := filepath.Split(file)
+	sums, err := artifact.ReadSums(dir)
+	if err = errors.Join(err, sums.Check(dir, name, model)); err != nil {
+		return nil, err
+	}
 	c, err := load(model, filepath.Dir(file), o)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", file, err)

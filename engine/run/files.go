@@ -14,6 +14,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/vitft/vitft/engine/artifact"
 	"github.com/vitft/vitft/engine/fault"
 	"github.com/vitft/vitft/engine/internal/atomicfile"
 	"github.com/vitft/vitft/engine/metric"
@@ -33,8 +34,8 @@ var (
 	LabelsFile      = declare("labels.txt", Run, "the classes in their order", toLines, fromLines)
 	PredictionsFile = declare("predictions.csv", Run|Required, "a line an image", Predictions.encode, decodePredictions)
 	WarningsFile    = declare("warnings.txt", Run|Cleared, "what was warned of", toLines, fromLines)
-	ModelFile       = declare("model.onnx", Run, "the whole classifier", asIs, asIs)
-	CardFile        = declare("README.md", Run, "the model card", asIs, asIs)
+	ModelFile       = declare(artifact.ModelFile, Run, "the whole classifier", asIs, asIs)
+	CardFile        = declare(artifact.CardFile, Run, "the model card", asIs, asIs)
 	ReportFile      = declare("report.html", Run|Sweep|Cleared, "everything for people", asIs, asIs)
 	MetricsFile     = declare("metrics.json", Run|Required, "all metrics, last", toJSON[metric.Metrics], decodeMetrics)
 )
@@ -106,7 +107,8 @@ func declare[T any](name string, is Trait, holds string,
 	return Typed[T]{f, encode, decode}
 }
 
-// Write writes the file; none for content with nothing to say, such as no warnings.
+// Write writes the file, and its sum in a folder that has sums; none for content with nothing to say, such as no
+// warnings.
 func (f Typed[T]) Write(dir Folder, content T) error {
 	text, err := f.encode(content)
 	if err != nil {
@@ -115,21 +117,45 @@ func (f Typed[T]) Write(dir Folder, content T) error {
 	if text == nil {
 		return nil
 	}
-	return atomicfile.Write(f.Path(dir), func(w io.Writer) error {
-		_, err := w.Write(text)
+	if err := write(f.Path(dir), text); err != nil {
 		return err
-	})
+	}
+	sums, err := artifact.ReadSums(string(dir))
+	if sums == nil {
+		return err
+	}
+	sums[f.Name] = artifact.SumOf(text)
+	return dir.writeSums(sums)
 }
 
-// Read reads the file. A missing one that is not required is the zero value.
+// write writes a file whole, and removes what killed writers have left beside it.
+func write(path string, content []byte) error {
+	err := atomicfile.Write(path, func(w io.Writer) error {
+		_, err := w.Write(content)
+		return err
+	})
+	if err == nil {
+		_, _ = atomicfile.Clean(filepath.Dir(path)) // next time, if not now
+	}
+	return err
+}
+
+// Read reads the file, and checks it in a folder that has sums. A missing one that is not required is the zero value.
 func (f Typed[T]) Read(dir Folder) (content T, err error) {
+	sums, err := artifact.ReadSums(string(dir))
+	if err != nil {
+		return content, err
+	}
 	text, err := os.ReadFile(f.Path(dir))
 	switch {
-	case errors.Is(err, fs.ErrNotExist) && f.Is&Required == 0:
+	case errors.Is(err, fs.ErrNotExist) && f.Is&Required == 0 && sums[f.Name] == "":
 		return content, nil
 	case errors.Is(err, fs.ErrNotExist):
 		return content, cmp.Or(dir.Complete(f.File), err)
 	case err != nil:
+		return content, err
+	}
+	if err := sums.Check(string(dir), f.Name, text); err != nil {
 		return content, err
 	}
 	if content, err = f.decode(text); err != nil {
@@ -205,20 +231,24 @@ func decodeHeads(text []byte) (*sweep.Summary, error) {
 
 // Checkpoint is what an interrupted training continues from: gob keeps every float bit for bit, NaN included.
 type Checkpoint struct {
-	Key     string // of the feature store: other features would not fit
-	Samples int
-	Seconds float64 // of training so far
+	Config  map[string]string // the settings, as text by key
+	Images  string            // what identifies features, images and labels
+	Seconds float64           // of training so far
 	State   head.State
 }
 
 func encodeCheckpoint(c *Checkpoint) ([]byte, error) {
 	var b bytes.Buffer
 	err := gob.NewEncoder(&b).Encode(c)
-	return b.Bytes(), err
+	return append(b.Bytes(), artifact.SumOf(b.Bytes())...), err // a training under way has no sums yet
 }
 
 func decodeCheckpoint(content []byte) (*Checkpoint, error) {
 	c := new(Checkpoint)
+	at := max(0, len(content)-len(artifact.SumOf(nil)))
+	if artifact.SumOf(content[:at]) != string(content[at:]) {
+		return nil, errors.New("its checksum does not fit; start the run anew without --resume")
+	}
 	if err := gob.NewDecoder(bytes.NewReader(content)).Decode(c); err != nil {
 		return nil, fmt.Errorf("%w; start the run anew without --resume", err)
 	}

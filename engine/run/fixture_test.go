@@ -118,7 +118,7 @@ func finished(t testing.TB) Folder {
 	must(t,
 		EnvironmentFile.Write(d, environment),
 		SkippedFile.Write(d, []Skipped{{"test", "/p/bad.jpg", "unexpected EOF"}}),
-		CheckpointFile.Write(d, &Checkpoint{Key: "0123", Samples: 4, Seconds: 2.5, State: head.State{Epoch: 3,
+		CheckpointFile.Write(d, &Checkpoint{Images: "0123", Seconds: 2.5, State: head.State{Epoch: 3,
 			Params:  []head.Tensor{{Name: "weight", Shape: []int{2}, Values: []float32{float32(math.NaN()), -0}}},
 			History: epochs}}),
 		HeadFile.Write(d, trained),

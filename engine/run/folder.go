@@ -27,6 +27,7 @@ import (
 	"strings"
 
 	"github.com/vitft/vitft/calib"
+	"github.com/vitft/vitft/engine/artifact"
 	"github.com/vitft/vitft/engine/event"
 	"github.com/vitft/vitft/engine/fault"
 	"github.com/vitft/vitft/engine/internal/atomicfile"
@@ -42,11 +43,13 @@ type Folder string
 // dir.2, …, so nothing is lost; any other folder that is not empty is refused. So is one that another run writes to:
 // close the lock when the run is done.
 func (d Folder) Create(c Config, ev event.Events) (lock io.Closer, err error) {
+	inner := filepath.Dir(CheckpointFile.Path(d))
 	lock, err = d.Lock()
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
 	}
-	if err = d.owned(ConfigFile.File, "run folder"); err == nil && (MetricsFile.Exists(d) || CheckpointFile.Exists(d)) {
+	if err = d.owned(ConfigFile.File, "run folder", inner); err == nil &&
+		(MetricsFile.Exists(d) || CheckpointFile.Exists(d)) {
 		err = d.setAside(ev)
 	}
 	if lock != nil { // a folder that was renamed took its lock along
@@ -55,16 +58,17 @@ func (d Folder) Create(c Config, ev event.Events) (lock io.Closer, err error) {
 	if err != nil {
 		return nil, err
 	}
-	return d.begin(ConfigFile, c, filepath.Dir(CheckpointFile.Path(d)))
+	return d.begin(ConfigFile, c, inner)
 }
 
 // CreateSweep makes the folder of a sweep, or readies the one that an earlier sweep has left: its heads stay, its
 // tables go. Close the lock when the sweep is done.
 func (d Folder) CreateSweep(c Config) (lock io.Closer, err error) {
-	if err := d.owned(SweepFile.File, "folder of a sweep"); err != nil {
+	inner := filepath.Dir(headFiles.Path(d))
+	if err := d.owned(SweepFile.File, "folder of a sweep", inner); err != nil {
 		return nil, err
 	}
-	return d.begin(SweepFile, c, filepath.Dir(headFiles.Path(d)))
+	return d.begin(SweepFile, c, inner)
 }
 
 // Lock keeps other runs out of the folder until it is closed or the process ends.
@@ -76,8 +80,11 @@ func (d Folder) Lock() (io.Closer, error) {
 	return lock, err
 }
 
-// owned refuses a folder that has something in it, but not the file that marks ours.
-func (d Folder) owned(mark File, kind string) error {
+// owned refuses a folder that has something in it, but not the file that marks ours. What a killed beginning leaves is
+// nothing: abandoned temporary files and the empty folder inner.
+func (d Folder) owned(mark File, kind, inner string) error {
+	_, _ = atomicfile.Clean(string(d)) // there may be no such folder
+	_ = os.Remove(inner)               // only an empty one goes
 	entries, err := os.ReadDir(string(d))
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
@@ -87,6 +94,38 @@ func (d Folder) owned(mark File, kind string) error {
 		return fault.Config.Errorf("out: %s is not empty and no %s; choose another", d, kind)
 	}
 	return nil
+}
+
+// Seal writes the sums of all files in a finished folder, by which they are checked from then on.
+func (d Folder) Seal() error {
+	sums := artifact.Sums{}
+	for _, f := range Files {
+		names, err := fs.Glob(os.DirFS(string(d)), f.Name)
+		if err != nil {
+			return err
+		}
+		for _, name := range names {
+			content, err := os.ReadFile(File{Name: name}.Path(d))
+			if err != nil {
+				return err
+			}
+			sums[name] = artifact.SumOf(content)
+		}
+	}
+	return d.writeSums(sums)
+}
+
+func (d Folder) writeSums(s artifact.Sums) error {
+	return write(filepath.Join(string(d), artifact.SumsFile), s.Bytes())
+}
+
+// Unseal lets the files of a folder change again.
+func (d Folder) Unseal() error {
+	err := os.Remove(filepath.Join(string(d), artifact.SumsFile))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return err
 }
 
 func (d Folder) setAside(ev event.Events) error {

@@ -55,7 +55,7 @@ func TestEveryFileReadsBack(t *testing.T) {
 		{3, "cla", classes[2], epochs[2].Kappa[2]},
 	})
 	c, err := CheckpointFile.Read(d)
-	if err != nil || c.Key != "0123" || c.Seconds != 2.5 || len(c.State.History) != 3 ||
+	if err != nil || c.Images != "0123" || c.Seconds != 2.5 || len(c.State.History) != 3 ||
 		!math.IsNaN(float64(c.State.Values("weight")[0])) {
 		t.Errorf("checkpoint %+v (%v)", c, err)
 	}

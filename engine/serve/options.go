@@ -104,8 +104,12 @@ func (o *Options) check() error {
 }
 
 func checkAddr(addr string) error {
-	if _, _, err := net.SplitHostPort(addr); err != nil {
+	_, port, err := net.SplitHostPort(addr)
+	if err != nil {
 		return fmt.Errorf("%w; write HOST:PORT or :PORT", err)
+	}
+	if _, err := net.LookupPort("tcp", port); err != nil {
+		return fmt.Errorf("%q is no port; write one from 0 to 65535", port)
 	}
 	return nil
 }

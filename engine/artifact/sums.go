@@ -1,0 +1,70 @@
+package artifact
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/vitft/vitft/engine/fault"
+)
+
+// SumsFile has the SHA-256 of the other files of a finished folder in the form of sha256sum, which checks them too. Its
+// last line, a comment, is the sum of the lines before.
+const SumsFile = "SHA256SUMS"
+
+// Sums are the SHA-256 of a folder's files by name, in hexadecimal.
+type Sums map[string]string
+
+// SumOf is what Sums has for a content.
+func SumOf(content []byte) string {
+	sum := sha256.Sum256(content)
+	return hex.EncodeToString(sum[:])
+}
+
+// ReadSums reads those of a folder; nil for one that has none, since it is not finished or older than sums.
+func ReadSums(dir string) (Sums, error) {
+	path := filepath.Join(dir, SumsFile)
+	text, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	} else if err != nil {
+		return nil, err
+	}
+	sums := Sums{}
+	for line := range strings.Lines(string(text)) {
+		if sum, name, ok := strings.Cut(strings.TrimSuffix(line, "\n"), "  "); ok {
+			sums[name] = sum
+		}
+	}
+	if !slices.Equal(sums.Bytes(), text) {
+		return nil, fault.Data.Errorf("%s is damaged; without it the other files cannot be checked", path)
+	}
+	return sums, nil
+}
+
+// Bytes is the content of SumsFile.
+func (s Sums) Bytes() []byte {
+	var b strings.Builder
+	for _, name := range slices.Sorted(maps.Keys(s)) {
+		fmt.Fprintf(&b, "%s  %s\n", s[name], name)
+	}
+	return []byte(b.String() + "# " + SumOf([]byte(b.String())) + "\n")
+}
+
+// Check refuses the content of the file with a name in a folder if it is not what s has for it. A file that s does not
+// know is accepted.
+func (s Sums) Check(dir, name string, content []byte) error {
+	if sum, known := s[name]; known && sum != SumOf(content) {
+		return fault.Data.Errorf("%s is damaged: it is not the file that its run has written (its SHA-256 is "+
+			"not that in %s)",
+			filepath.Join(dir, name), SumsFile)
+	}
+	return nil
+}
