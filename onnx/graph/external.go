@@ -194,6 +194,10 @@ func (m *Model) extent(t *Tensor) (place, error) {
 	if err != nil {
 		return loc, fmt.Errorf("external data of tensor %q: %w", t.GetName(), err)
 	}
+	if what := notFile(info.Mode()); what != "" {
+		return loc, fmt.Errorf("%w: %s is %s, where the file with the weights of tensor %q belongs", ErrModel,
+			m.file(loc), what, t.GetName())
+	}
 	size := info.Size()
 	if loc.length < 0 {
 		loc.length = size - loc.offset
@@ -203,6 +207,17 @@ func (m *Model) extent(t *Tensor) (place, error) {
 			"belongs to another model", ErrModel, loc.path, size, t.GetName(), loc.offset+max(loc.length, 0))
 	}
 	return loc, nil
+}
+
+// notFile names what is no file, "" for a file. To read from a pipe or a device might block, or never end.
+func notFile(mode fs.FileMode) string {
+	switch {
+	case mode.IsRegular():
+		return ""
+	case mode.IsDir():
+		return "a folder"
+	}
+	return "a pipe, socket or device"
 }
 
 func (m *Model) file(loc place) string { return filepath.Join(m.dir, filepath.FromSlash(loc.path)) }

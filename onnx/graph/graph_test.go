@@ -7,7 +7,9 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
+	"time"
 
 	"github.com/vitft/vitft/onnx/graph/onnxpb"
 	"google.golang.org/protobuf/proto"
@@ -160,6 +162,69 @@ func TestExternalData(t *testing.T) {
 	}
 	if _, err := Read(path); !errors.Is(err, ErrModel) || !strings.Contains(err.Error(), "100 bytes") {
 		t.Errorf("short data: %v", err)
+	}
+}
+
+// What is no file is refused by name before anything is read of it: a pipe would block, a device never end.
+func TestOnlyFilesAreRead(t *testing.T) {
+	dir := t.TempDir()
+	m := New("external", 17)
+	b := NewBuilder(m, "")
+	b.Weight("w", externalTensor("weights", "", ""))
+	b.Node("Add", []string{"x", "w"}, "y")
+	m.SetInputs(Value{Name: "x", Type: "float32", Shape: []int64{1}})
+	m.SetOutputs(Value{Name: "y", Type: "float32", Shape: []int64{1}})
+	text, err := m.Bytes()
+	if err != nil {
+		t.Fatal(err)
+	}
+	model, weights := filepath.Join(dir, "m.onnx"), filepath.Join(dir, "weights")
+	put := func(content []byte) func(path string) error {
+		return func(path string) error { return os.WriteFile(path, content, 0o600) }
+	}
+	link := func(target string) func(path string) error {
+		return func(path string) error { return os.Symlink(target, path) }
+	}
+	pipe := func(path string) error { return syscall.Mkfifo(path, 0o600) }
+	folder := func(path string) error { return os.Mkdir(path, 0o700) }
+	elsewhere := filepath.Join(t.TempDir(), "file")
+	err = errors.Join(put(text)(elsewhere+".onnx"), put(make([]byte, 4))(elsewhere), pipe(elsewhere+".pipe"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, x := range map[string]struct {
+		model, weights func(path string) error
+		says           string // "" if it can be read
+	}{
+		"files":            {put(text), put(make([]byte, 4)), ""},
+		"links to files":   {link(elsewhere + ".onnx"), link(elsewhere), ""},
+		"weights folder":   {put(text), folder, weights + " is a folder"},
+		"weights pipe":     {put(text), pipe, weights + " is a pipe"},
+		"weights link":     {put(text), link(elsewhere + ".pipe"), weights + " is a pipe"},
+		"weights device":   {put(text), link("/dev/zero"), weights + " is a pipe, socket or device"},
+		"model folder":     {folder, pipe, model + " is a folder"},
+		"model pipe":       {pipe, pipe, model + " is a pipe"},
+		"model device":     {link("/dev/zero"), pipe, model + " is a pipe, socket or device"},
+		"model link, pipe": {link(elsewhere + ".pipe"), pipe, model + " is a pipe"},
+	} {
+		err := errors.Join(os.RemoveAll(model), os.RemoveAll(weights), x.model(model), x.weights(weights))
+		if err != nil {
+			t.Fatal(err)
+		}
+		ended := make(chan error, 1)
+		go func() {
+			_, err := Read(model)
+			ended <- err
+		}()
+		select {
+		case err := <-ended:
+			if (err != nil) != (x.says != "") ||
+				err != nil && (!errors.Is(err, ErrModel) || !strings.Contains(err.Error(), x.says)) {
+				t.Errorf("%s: %v, want %q", name, err, x.says)
+			}
+		case <-time.After(10 * time.Second):
+			t.Fatalf("%s: still reading", name)
+		}
 	}
 }
 

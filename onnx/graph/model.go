@@ -61,8 +61,8 @@ func Read(path string) (*Model, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read model: %w", err)
 	}
-	if info.IsDir() {
-		return nil, fmt.Errorf("%w: %s is a folder; name the .onnx file in it", ErrModel, path)
+	if what := notFile(info.Mode()); what != "" {
+		return nil, fmt.Errorf("%w: %s is %s; name the .onnx file itself", ErrModel, path, what)
 	}
 	if info.Size() > maxFile {
 		return nil, fmt.Errorf("%s: %w", path, tooLarge(info.Size()))
