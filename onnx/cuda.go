@@ -34,6 +34,8 @@ func appendCUDA(options *ort.SessionOptions) error {
 const gpuBuild = "get a GPU build of ONNX Runtime with `scripts/runtime.sh --gpu FOLDER` and set " + LibraryEnv +
 	" to that folder"
 
+const cudaFix = "check nvidia-smi, or use the provider cpu"
+
 const driverFix = "install the NVIDIA driver; in a container, start it with the GPU (--gpus all)"
 
 // faults are what ONNX Runtime and CUDA say, in lower case, of a machine that cannot run CUDA. The first fit wins.
@@ -68,14 +70,14 @@ var faults = []struct {
 		"keep libraries of one CUDA version in LD_LIBRARY_PATH, or take it out and install them beside the library"},
 	{[]string{"out of memory", "failed to allocate memory", "cublas_status_alloc_failed"}, "GPU memory",
 		"end other programs on the GPU (nvidia-smi lists them), or use a smaller batch"},
+	{[]string{"cuda failure", "cuda error", "cudnn failure", "cublas failure"}, "CUDA fails", cudaFix},
 }
 
 var missingLibrary = regexp.MustCompile(`(lib[\w+-]+\.so[.\d]*): cannot open shared object file`)
 
 // cudaError tells what is missing, from what ONNX Runtime said; missing are libraries that are known not to be there.
 func cudaError(err error, missing []string) *ProviderError {
-	const fix = "check nvidia-smi, or use the provider cpu"
-	return cmp.Or(cudaFault(err, missing), &ProviderError{CUDA, "CUDA does not start", fix, err})
+	return cmp.Or(cudaFault(err, missing), &ProviderError{CUDA, "CUDA does not start", cudaFix, err})
 }
 
 // cudaFault is cudaError for what is the machine's fault beyond doubt, and nil for the rest.

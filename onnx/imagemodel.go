@@ -1,10 +1,12 @@
 package onnx
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 
 	"github.com/vitft/vitft/onnx/graph"
@@ -20,7 +22,8 @@ import (
 // time; see [ImageModel.OneByOne]. A mean over tokens may be summed in another order when the batch is one image; where
 // it is, a single image is run twice. On CUDA nothing of this is promised.
 type ImageModel struct {
-	*Session     // runs what it is given at once
+	*Session // runs what it is given at once
+	name     string
 	batch    int // what the model takes, -1 for any number
 	oneByOne bool
 	twice    bool      // a single image is run as a batch of two
@@ -79,10 +82,11 @@ func NewImageModel(model []byte, o SessionOptions) (*ImageModel, error) {
 		m.oneByOne = sig.Float16 || uses(batchVariant)
 		if uses(means) && m.batch < 1 && !m.oneByOne {
 			if m.twice, err = m.aloneDiffers(); err != nil {
-				return nil, errors.Join(err, m.Close())
+				return nil, errors.Join(m.blame(context.Background(), err), m.Close())
 			}
 		}
 	}
+	m.name = o.Name
 	return m, nil
 }
 
@@ -92,7 +96,8 @@ func (m *ImageModel) OneByOne() bool { return m.oneByOne }
 // Provider returns what the model really runs on.
 func (m *ImageModel) Provider() string { return string(m.Session.Provider()) }
 
-// Run runs n images: pixels is [n,3,H,W], each of outputs [n,·].
+// Run runs n images: pixels is [n,3,H,W], each of outputs [n,·]. What ONNX Runtime says against the model, such as that
+// its shapes do not fit or that it takes more memory than there is, comes in an error that wraps [graph.ErrModel].
 func (m *ImageModel) Run(ctx context.Context, pixels []float32, n int, outputs ...[]float32) error {
 	fits := n >= 0 && len(pixels) >= n*m.pixels && len(outputs) == len(m.widths)
 	for i, out := range outputs {
@@ -115,10 +120,20 @@ func (m *ImageModel) Run(ctx context.Context, pixels []float32, n int, outputs .
 			part[i] = outputs[i][at*w : to*w]
 		}
 		if err := m.run(ctx, &batch{to - at, pixels[at*m.pixels : to*m.pixels], part}); err != nil {
-			return fmt.Errorf("run %d images: %w", n, err)
+			return fmt.Errorf("run %d images: %w", n, m.blame(ctx, err))
 		}
 	}
 	return nil
+}
+
+// blame is the error of a run as the model's fault, if nothing else is to blame: it will fail again in the same way.
+func (m *ImageModel) blame(ctx context.Context, err error) error {
+	if errors.Is(err, ctx.Err()) || errors.Is(err, ErrRuntime) || errors.Is(err, ErrClosed) {
+		return err
+	}
+	said := strings.Join(strings.Fields(err.Error()), " ") // ONNX Runtime writes several lines
+	return fmt.Errorf("%w: %s does not run; export it anew, for a smaller batch if memory is short: %s",
+		graph.ErrModel, cmp.Or(m.name, "it"), said)
 }
 
 // run runs the model once. A batch smaller than it must be is filled up with copies of its last image.
@@ -177,7 +192,7 @@ func (m *ImageModel) aloneDiffers() (bool, error) {
 		beside.pixels[i] = float32(state>>8)/(1<<23) - 1
 	}
 	copy(alone.pixels, beside.pixels)
-	err := errors.Join(m.exactly(context.Background(), alone), m.exactly(context.Background(), beside))
+	err := cmp.Or(m.exactly(context.Background(), alone), m.exactly(context.Background(), beside))
 	differ := false
 	for i, out := range alone.outputs {
 		differ = differ || !slices.Equal(out, beside.outputs[i][:len(out)])

@@ -77,7 +77,10 @@ func TestCUDAError(t *testing.T) {
 			"GPU memory", "smaller batch"},
 		{call + "CUBLAS failure 3: CUBLAS_STATUS_ALLOC_FAILED ; GPU=0 ; expr=cublasCreate(&cublas_handle_); ", nil,
 			"GPU memory", "nvidia-smi"},
-		{call + "CUDA failure 999: unknown error ; GPU=-1", nil, "CUDA does not start", "cpu"},
+		{call + "CUDA failure 999: unknown error ; GPU=-1", nil, "CUDA fails", "cpu"},
+		{node + "CUDA error cudaErrorIllegalAddress:an illegal memory access was encountered", nil, "CUDA fails",
+			"cpu"},
+		{"what nobody has seen yet", nil, "CUDA does not start", "cpu"},
 	} {
 		err := cudaError(errors.New(x.said), x.gone)
 		if !errors.Is(err, ErrRuntime) || !strings.Contains(err.Missing, x.missing) ||

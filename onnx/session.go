@@ -15,6 +15,7 @@ import (
 
 // SessionOptions says how to run a model.
 type SessionOptions struct {
+	Name            string   // of the model, in the errors of an [ImageModel]'s runs
 	Provider        Provider // default [Auto]
 	Threads         int      // on the CPU, within one run; 0 = GOMAXPROCS
 	ExternalDataDir string   // the folder that the model's external data is in; "" when it has none

@@ -149,7 +149,7 @@ func (b *Backbone) start(ev event.Events) (_ *Backbone, err error) {
 	if err := b.device.Load(ev); err != nil {
 		return nil, err
 	}
-	if b.Session, err = encoder(b.Model, b.device); err != nil {
+	if b.Session, err = b.encoder(b.Model, b.device); err != nil {
 		return nil, fmt.Errorf("backbone %s: %w", b.Name, err)
 	}
 	if err := b.freeBatch(ev); err != nil {
@@ -163,12 +163,14 @@ func (b *Backbone) start(ev event.Events) (_ *Backbone, err error) {
 	return b, nil
 }
 
-func encoder(m *graph.Model, d device.Options) (*onnx.FeatureModel, error) {
+func (b *Backbone) encoder(m *graph.Model, d device.Options) (*onnx.FeatureModel, error) {
 	text, err := m.Bytes()
 	if err != nil {
 		return nil, err
 	}
-	return onnx.NewFeatureModel(text, d.Session(m.Dir()))
+	o := d.Session(m.Dir())
+	o.Name = b.Name
+	return onnx.NewFeatureModel(text, o)
 }
 
 // freeBatch lets a model with a fixed batch take any number of images, if its nodes turn out to give the same features
@@ -186,7 +188,7 @@ func (b *Backbone) freeBatch(ev event.Events) error {
 	if batch == images {
 		images++
 	}
-	session, err := encoder(free, b.beside())
+	session, err := b.encoder(free, b.beside())
 	if err == nil {
 		if err = agree(b.Session, session, images, 3*b.Preprocess.Width*b.Preprocess.Height); err == nil {
 			b.Model, session, b.Session = free, b.Session, session

@@ -336,3 +336,36 @@ func TestExternalWeights(t *testing.T) {
 		t.Errorf("without its weights: %v", err)
 	}
 }
+
+// A file that is no model, or one that breaks its word, is bad data under its name, when it is opened or run.
+func TestUnsoundModels(t *testing.T) {
+	ort.Need(t)
+	file := func(name string, images int64, nodes func(b *graph.Builder)) string {
+		m := graph.New(name, 17)
+		nodes(graph.NewBuilder(m, "n"))
+		m.SetInputs(graph.Value{Name: "x", Type: "float32", Shape: []int64{images, 3, 8, 8}})
+		m.SetOutputs(graph.Value{Name: "embedding", Type: "float32", Shape: []int64{images, 4}})
+		text, err := m.Bytes()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return testkit.WriteFile(t, filepath.Join(t.TempDir(), name), text)
+	}
+	flat := func(b *graph.Builder) { b.Node("Flatten", []string{"x"}, "embedding") }
+	for path, opens := range map[string]bool{
+		file("lies.onnx", -1, flat): true,
+		file("nodes.onnx", -1, func(b *graph.Builder) { b.Node("Unheard", []string{"x"}, "embedding") }): false,
+	} {
+		b, err := Open(Options{Name: path}, cpu, event.Events{})
+		if opened := err == nil; opened != opens {
+			t.Errorf("%s: %v", path, err)
+		}
+		if err == nil {
+			defer b.Close()
+			err = b.Session.Run(t.Context(), make([]float32, 2*192), 2, make([]float32, 2*4))
+		}
+		if err == nil || fault.Of(err) != fault.Data || !strings.Contains(err.Error(), path) {
+			t.Errorf("%v, want bad data that names %s", err, path)
+		}
+	}
+}
