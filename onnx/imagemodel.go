@@ -48,7 +48,11 @@ var (
 	means = []string{"ReduceMean", "ReduceSum", "GlobalAveragePool"}
 )
 
-// NewImageModel loads a serialised model from float32 [B,3,H,W] to outputs float32 [B,·]; only B may be dynamic.
+// maxRun is how many bytes the pixels and outputs of one image, or of a batch that the model fixes, may take.
+const maxRun = 512 << 20
+
+// NewImageModel loads a serialised model from float32 [B,3,H,W] to outputs float32 [B,·]; only B may be dynamic. One
+// that takes more than 512 MiB for the pixels and outputs of the batch that it fixes, or of one image, is refused.
 func NewImageModel(model []byte, o SessionOptions) (*ImageModel, error) {
 	sig, err := graph.ReadSignature(model)
 	if err != nil {
@@ -59,7 +63,7 @@ func NewImageModel(model []byte, o SessionOptions) (*ImageModel, error) {
 	if fits {
 		in := sig.Inputs[0].Shape
 		m.batch, m.image, m.pixels = int(in[0]), in[1:], int(graph.Elements(in[1:]))
-		fits = m.pixels > 0
+		fits = slices.Min(m.image) > 0
 	}
 	for _, v := range sig.Outputs {
 		if fits = fits && len(v.Shape) == 2 && v.Shape[1] > 0; fits {
@@ -69,6 +73,15 @@ func NewImageModel(model []byte, o SessionOptions) (*ImageModel, error) {
 	if !fits {
 		return nil, fmt.Errorf("%w: inputs %v, outputs %v, need one image input [B,3,H,W] and outputs [B,D]; only the "+
 			"batch may be dynamic", graph.ErrModel, sig.Inputs, sig.Outputs)
+	}
+	image, width := float64(m.image[0])*float64(m.image[1])*float64(m.image[2]), 0.0
+	for _, w := range m.widths {
+		width += float64(w)
+	}
+	if need := 4 * (image + width) * float64(max(m.batch, 1)); need > maxRun {
+		return nil, fmt.Errorf("%w: it takes %d images of %d×%d×%d and gives %.0f values for each, %.2f GB at once; "+
+			"the limit is %.2f GB: export it with a smaller batch, best a dynamic one, or for smaller images",
+			graph.ErrModel, max(m.batch, 1), m.image[0], m.image[1], m.image[2], width, need/1e9, maxRun/1e9)
 	}
 	m.Session, err = newSession(model, o, func(s *Session) error {
 		m.Session = s

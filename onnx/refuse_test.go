@@ -3,6 +3,7 @@ package onnx
 import (
 	"context"
 	"errors"
+	"math"
 	"strings"
 	"testing"
 
@@ -93,5 +94,35 @@ func TestRunIsTheModelsFault(t *testing.T) {
 	provider := &ProviderError{Provider: CUDA, Missing: "a GPU", Err: errors.New("none")}
 	if err := (&ImageModel{}).blame(t.Context(), provider); err != error(provider) {
 		t.Errorf("what the provider lacks: %v", err)
+	}
+}
+
+// A file of a few bytes can fix a batch that no memory holds; it is refused before any is taken.
+func TestRunIsBounded(t *testing.T) {
+	needRuntime(t)
+	const most = (512 << 20) / (4 * (192 + 192)) // images of 3×8×8 with as many outputs
+	for name, x := range map[string]struct {
+		shape []int64
+		width int64
+		says  string // "" if it is taken
+	}{
+		"largest":    {[]int64{most, 3, 8, 8}, 192, ""},
+		"one more":   {[]int64{most + 1, 3, 8, 8}, 192, "takes 349526 images of 3×8×8 and gives 192 values for each"},
+		"million":    {[]int64{1e6, 3, 8, 8}, 8, "0.80 GB"},
+		"every":      {[]int64{-1, 3, 8, 8}, 192, ""},
+		"wide":       {[]int64{-1, 3, 8, 8}, 1 << 40, "takes 1 images of 3×8×8 and gives 1099511627776 values"},
+		"large":      {[]int64{-1, 3, 1 << 20, 1 << 20}, 8, "13194.14 GB"},
+		"overflow":   {[]int64{math.MaxInt64, 3, 8, 8}, 8, "takes 9223372036854775807 images"},
+		"overflow 2": {[]int64{-1, 3, 1 << 32, 1 << 32}, 8, "takes 1 images of 3×4294967296×4294967296"},
+	} {
+		m, err := NewImageModel(imageModel(t, x.shape, x.width, flat), SessionOptions{Provider: CPU})
+		if err == nil {
+			defer m.Close()
+		}
+		if x.says != "" {
+			isFault(t, name, err, x.says, "0.54 GB", "smaller batch")
+		} else if err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
 	}
 }

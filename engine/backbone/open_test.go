@@ -353,7 +353,8 @@ func TestUnsoundModels(t *testing.T) {
 	}
 	flat := func(b *graph.Builder) { b.Node("Flatten", []string{"x"}, "embedding") }
 	for path, opens := range map[string]bool{
-		file("lies.onnx", -1, flat): true,
+		file("lies.onnx", -1, flat):           true,
+		file("million.onnx", 1_000_000, flat): false,
 		file("nodes.onnx", -1, func(b *graph.Builder) { b.Node("Unheard", []string{"x"}, "embedding") }): false,
 	} {
 		b, err := Open(Options{Name: path}, cpu, event.Events{})
