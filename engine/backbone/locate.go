@@ -33,7 +33,9 @@ func locate(backbone string) (models.Pulled, error) {
 	}
 	p := models.Pulled{Backbone: models.Backbone{Name: backbone}, Path: backbone}
 	beside := filepath.Join(filepath.Dir(backbone), "preprocessor_config.json")
-	if _, err := os.Stat(beside); err == nil {
+	if info, err := os.Stat(beside); err == nil && !info.Mode().IsRegular() {
+		return p, fault.Data.Errorf("backbone: %s is no regular file", beside)
+	} else if err == nil {
 		p.Config = beside
 	}
 	return p, nil

@@ -5,10 +5,13 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
+	"time"
 
 	"github.com/vitft/vitft/engine/fault"
 	"github.com/vitft/vitft/engine/setting"
+	"github.com/vitft/vitft/internal/testkit"
 	"github.com/vitft/vitft/models"
 )
 
@@ -92,5 +95,35 @@ func TestBackboneFromTheHubsCache(t *testing.T) {
 	}
 	if _, err := Inspect(Options{}); err != nil {
 		t.Errorf("the embedded backbone needs no hub: %v", err)
+	}
+}
+
+// What lies beside a model under the name of its preprocessing, but is no file, is not waited for.
+func TestPipesBesideTheModel(t *testing.T) {
+	for name, says := range map[string]string{
+		"preprocessor_config.json": "preprocessor_config.json is no regular file",
+		"config.json":              "", // may be anybody's
+		"processor_config.json":    "",
+	} {
+		dir := t.TempDir()
+		model := testkit.WriteFile(t, filepath.Join(dir, "m.onnx"),
+			testkit.ReadFile(t, "..", "..", "onnx", "vision", "testdata", "pooled.onnx"))
+		if err := syscall.Mkfifo(filepath.Join(dir, name), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		ended := make(chan error, 1)
+		go func() {
+			_, err := Inspect(Options{Name: model})
+			ended <- err
+		}()
+		select {
+		case err := <-ended:
+			if refused := err != nil; refused != (says != "") ||
+				refused && (fault.Of(err) != fault.Data || !strings.Contains(err.Error(), says)) {
+				t.Errorf("%s: %v, want %q", name, err, says)
+			}
+		case <-time.After(10 * time.Second):
+			t.Fatalf("%s: still reading", name)
+		}
 	}
 }

@@ -79,6 +79,9 @@ func otherConfig(model string) string {
 	}
 	for _, name := range []string{"processor_config.json", "config.json"} {
 		path := filepath.Join(filepath.Dir(model), name)
+		if info, err := os.Stat(path); err != nil || !info.Mode().IsRegular() { // reading a pipe might never end
+			continue
+		}
 		text, _ := os.ReadFile(path)
 		var has map[string]json.RawMessage
 		if json.Unmarshal(text, &has) == nil && (has["image_processor"] != nil || has["pretrained_cfg"] != nil) {
