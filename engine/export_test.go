@@ -207,6 +207,8 @@ func testExportRefuses(t *testing.T, o engine.ExportOptions) {
 		"no run":         {func(o *engine.ExportOptions) { o.Run = "" }, fault.Config, "run"},
 		"no file":        {func(o *engine.ExportOptions) { o.Out = "" }, fault.Config, "out"},
 		"a folder":       {func(o *engine.ExportOptions) { o.Out = empty }, fault.Config, "folder"},
+		"a run's file": {func(o *engine.ExportOptions) { o.Out = run.ModelFile.Path(run.Folder(o.Run)) }, fault.Config,
+			"finished run"},
 		"precision":      {func(o *engine.ExportOptions) { o.Precision = "int4" }, fault.Config, "int4"},
 		"near-tie":       {func(o *engine.ExportOptions) { o.NearTie = new(0.1) }, fault.Config, "near-tie"},
 		"images":         {func(o *engine.ExportOptions) { o.Images = -1 }, fault.Config, "images"},

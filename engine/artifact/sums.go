@@ -16,7 +16,7 @@ import (
 )
 
 // SumsFile has the SHA-256 of the other files of a finished folder in the form of sha256sum, which checks them too. Its
-// last line, a comment, is the sum of the lines before.
+// first line, a comment, is the sum of the lines after.
 const SumsFile = "SHA256SUMS"
 
 // Sums are the SHA-256 of a folder's files by name, in hexadecimal.
@@ -28,7 +28,7 @@ func SumOf(content []byte) string {
 	return hex.EncodeToString(sum[:])
 }
 
-// ReadSums reads those of a folder; nil for one that has none, since it is not finished or older than sums.
+// ReadSums reads those of a folder; nil for one that has none of ours, since it is not finished or older than sums.
 func ReadSums(dir string) (Sums, error) {
 	path := filepath.Join(dir, SumsFile)
 	text, err := os.ReadFile(path)
@@ -36,6 +36,8 @@ func ReadSums(dir string) (Sums, error) {
 		return nil, nil
 	} else if err != nil {
 		return nil, err
+	} else if len(text) > 0 && text[0] != '#' {
+		return nil, nil // of others: a model file may lie among downloads
 	}
 	sums := Sums{}
 	for line := range strings.Lines(string(text)) {
@@ -55,16 +57,15 @@ func (s Sums) Bytes() []byte {
 	for _, name := range slices.Sorted(maps.Keys(s)) {
 		fmt.Fprintf(&b, "%s  %s\n", s[name], name)
 	}
-	return []byte(b.String() + "# " + SumOf([]byte(b.String())) + "\n")
+	return []byte("# " + SumOf([]byte(b.String())) + "\n" + b.String())
 }
 
 // Check refuses the content of the file with a name in a folder if it is not what s has for it. A file that s does not
 // know is accepted.
 func (s Sums) Check(dir, name string, content []byte) error {
 	if sum, known := s[name]; known && sum != SumOf(content) {
-		return fault.Data.Errorf("%s is damaged: it is not the file that its run has written (its SHA-256 is "+
-			"not that in %s)",
-			filepath.Join(dir, name), SumsFile)
+		return fault.Data.Errorf("%s is damaged or changed: its SHA-256 is not that in %s; take the folder "+
+			"from a copy, or run again", filepath.Join(dir, name), SumsFile)
 	}
 	return nil
 }
