@@ -204,9 +204,9 @@ func testExportRefuses(t *testing.T, o engine.ExportOptions) {
 		kind   fault.Kind
 		names  string
 	}{
-		"no run":         {func(o *engine.ExportOptions) { o.Run = "" }, fault.Config, "run"},
-		"no file":        {func(o *engine.ExportOptions) { o.Out = "" }, fault.Config, "out"},
-		"a folder":       {func(o *engine.ExportOptions) { o.Out = empty }, fault.Config, "folder"},
+		"no run":   {func(o *engine.ExportOptions) { o.Run = "" }, fault.Config, "run"},
+		"no file":  {func(o *engine.ExportOptions) { o.Out = "" }, fault.Config, "out"},
+		"a folder": {func(o *engine.ExportOptions) { o.Out = empty }, fault.Config, "folder"},
 		"a run's file": {func(o *engine.ExportOptions) { o.Out = run.ModelFile.Path(run.Folder(o.Run)) }, fault.Config,
 			"finished run"},
 		"precision":      {func(o *engine.ExportOptions) { o.Precision = "int4" }, fault.Config, "int4"},
