@@ -128,11 +128,9 @@ func (s *Server) infer(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	p, err := s.enter()
-	if err != nil {
+	if _, err := s.enter(0); err != nil {
 		return err
 	}
-	defer p.leave()
 	ask, err := readInfer(r)
 	if err != nil {
 		return err
@@ -154,9 +152,11 @@ func (s *Server) infer(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	if err := p.grow(images); err != nil {
+	leave, err := s.enter(images)
+	if err != nil {
 		return err
 	}
+	defer leave()
 	predictions, err := predict(r, g, input, images)
 	if err != nil {
 		if r.Context().Err() == nil {

@@ -1,0 +1,35 @@
+package serve
+
+import (
+	"io"
+	"net/http"
+	"time"
+)
+
+const (
+	pace = 16 << 10 // bytes that a body must bring in a sixth of Options.Timeout, or else it ends
+)
+
+// body is a request's body on its way in. It has no place in the queue yet, so that who stalls is in nobody's way; the
+// bytes that have come are counted until the request is answered.
+type body struct {
+	io.ReadCloser
+	s         *Server
+	conn      *http.ResponseController
+	end       time.Time // when all of it must be there
+	held, due int64     // bytes that have come, and at which the deadline is moved
+	ended     bool
+}
+
+func (b *body) Read(p []byte) (int, error) {
+	if b.held >= b.due && !b.ended { // after the end it would look as if the client had hung up
+		b.due = b.held + pace
+		b.conn.SetReadDeadline(time.Now().Add(min(b.s.options.Timeout/6, time.Until(b.end))))
+	}
+	n, err := b.ReadCloser.Read(p)
+	b.held, b.ended = b.held+int64(n), b.ended || err != nil
+	if o := b.s.options; (b.s.bodies.Add(int64(n))-1)/o.MaxBody >= int64(o.Queue) {
+		return 0, &failure{http.StatusTooManyRequests, "too many large bodies are waiting; try again"}
+	}
+	return n, err
+}
