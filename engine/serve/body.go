@@ -1,13 +1,16 @@
 package serve
 
 import (
+	"encoding/json"
 	"io"
 	"net/http"
 	"time"
 )
 
 const (
-	pace = 16 << 10 // bytes that a body must bring in a sixth of Options.Timeout, or else it ends
+	pace     = 16 << 10 // bytes that a body must bring in a sixth of Options.Timeout, or else it ends
+	mostList = 1 << 16  // elements of a list in JSON, other than data
+	mostText = 1000     // bytes of a text that an answer repeats
 )
 
 // body is a request's body on its way in. It has no place in the queue yet, so that who stalls is in nobody's way; the
@@ -32,4 +35,31 @@ func (b *body) Read(p []byte) (int, error) {
 		return 0, &failure{http.StatusTooManyRequests, "too many large bodies are waiting; try again"}
 	}
 	return n, err
+}
+
+// list is a list in JSON that is counted before it is decoded: small elements take many times the room of their text.
+type list[T any] []T
+
+func (l *list[T]) UnmarshalJSON(text []byte) error {
+	depth, n := 0, 1
+	for i := 0; i < len(text); i++ {
+		switch c := text[i]; {
+		case c == '"':
+			for i++; text[i] != '"'; i++ {
+				if text[i] == '\\' {
+					i++
+				}
+			}
+		case c == '[', c == '{':
+			depth++
+		case c == ']', c == '}':
+			depth--
+		case c == ',' && depth == 1:
+			n++
+		}
+	}
+	if n > mostList {
+		return badRequest("a list of %d elements; at most %d are taken", n, mostList)
+	}
+	return json.Unmarshal(text, (*[]T)(l))
 }

@@ -2,8 +2,11 @@ package serve_test
 
 import (
 	"bytes"
+	"fmt"
 	"io"
+	"net/http"
 	"net/http/httptest"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -109,4 +112,71 @@ func TestBodiesHold(t *testing.T) {
 		}
 	}
 	eventually(t, "nothing is held", func() bool { return s.Held() == 0 })
+}
+
+// What is asked in 32 MB of small elements is counted before there is room made for them.
+func TestMemoryOfSmallElements(t *testing.T) {
+	h := start(t, serve.Options{}).Handler()
+	const image1 = `{"inputs":[{"name":"image","datatype":"BYTES","shape":[1],"data":`
+	for _, x := range []struct{ path, begin, element, end, want string }{
+		{"/v1/classify", `{"images":["A"`, `,""`, `]}`, "a list of %d elements; at most 65536 are taken"},
+		{"/v1/classify", `{"images":[null`, `,null`, `]}`, "a list of %d elements"},
+		{"/v2/models/stripes/infer", `{"inputs":[{}`, `,{}`, `]}`, "a list of %d elements"},
+		{"/v2/models/stripes/infer", `{"inputs":[],"outputs":[null`, `,null`, `]}`, "a list of %d elements"},
+		{"/v2/models/stripes/infer", `{"inputs":[{"shape":[1`, `,1`, `]}]}`, "a list of %d elements"},
+		{"/v2/models/stripes/infer", image1 + `[""`, `,""`, `]}]}`, "%d elements, its shape is [1]"},
+		{"/v2/models/stripes/infer", image1 + `[[]`, `,[]`, `]}]}`, "%d elements, its shape is [1]"},
+		{"/v2/models/stripes/infer",
+			`{"inputs":[{"name":"image","datatype":"BYTES","shape":[1],"parameters":{"binary_data_size":33554004}}]}`,
+			"\x00\x00\x00\x00", "", "input image has 2 elements, its shape is [1]"},
+	} {
+		n := (32<<20 - len(x.begin) - len(x.end)) / len(x.element)
+		if x.end == "" {
+			n = 33554004 / len(x.element)
+		}
+		want := strings.Replace(x.want, "%d", fmt.Sprint(n+1), 1)
+		body := strings.NewReader(x.begin + strings.Repeat(x.element, n) + x.end)
+		r := httptest.NewRequest("POST", x.path, body)
+		r.Header.Set("Content-Type", "application/json")
+		if x.end == "" {
+			r.Header.Set("Inference-Header-Content-Length", fmt.Sprint(len(x.begin)))
+		}
+		w := httptest.NewRecorder()
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		h.ServeHTTP(w, r)
+		runtime.ReadMemStats(&after)
+		text := w.Body.String()
+		if w.Code != http.StatusBadRequest || !strings.Contains(text, want) || len(text) > 1100 {
+			t.Errorf("%s: %d %.2000s, want 400 %s", x.begin, w.Code, text, want)
+		}
+		// The body, twice and three times while the buffer grows, and a copy of data.
+		if mb := (after.TotalAlloc - before.TotalAlloc) >> 20; mb > 180 {
+			t.Errorf("%s: %d MB were allocated for 32 MB", x.begin, mb)
+		}
+	}
+}
+
+// What a request can have repeated is short.
+func TestAnswersAreShort(t *testing.T) {
+	url := listen(t, start(t, serve.Options{}))
+	long, image := strings.Repeat("<", 50_000), string(trained.Photo(0, 1))
+	kind, body := form(t, long, image)
+	_, text := post(t, url+"/v1/classify", kind, bytes.NewReader(body))
+	if got := results(t, text); len(got) != 1 || got[0].Name != long[:1000] || got[0].Label != "across" {
+		t.Errorf("%d images, %.200s", len(got), text)
+	}
+	infer := url + "/v2/models/stripes/infer"
+	for body, want := range map[string]string{
+		`{"inputs":[{"name":"` + long + `"}]}`:                  "send image (BYTES)",
+		`{"inputs":[{}],"id":"` + long + `"}`:                   "the id has 50000 bytes; at most 1000 are taken",
+		`{"inputs":[` + strings.Repeat("7", 50_000) + `]}`:      "cannot read the request",
+		`{"inputs":[{"name":"a"},{"name":"a"},{"name":"b"}]}`:   `input \"a\" is given more than once`,
+		`{"inputs":[{"name":"image"},{"name":"pixel_values"}]}`: "2 inputs; send one, image (BYTES)",
+	} {
+		r, text := post(t, infer, "application/json", strings.NewReader(body))
+		if r.StatusCode != 400 || !strings.Contains(text, want) || len(text) > 7000 { // < is \u003c
+			t.Errorf("%.60s: %d %.2000s, want %s", body, r.StatusCode, text, want)
+		}
+	}
 }

@@ -63,7 +63,7 @@ func (s *Server) classify(w http.ResponseWriter, r *http.Request) error {
 	defer leave()
 	encoded := make([][]byte, len(uploads))
 	for i, u := range uploads {
-		encoded[i] = u.Data
+		encoded[i], uploads[i].Name = u.Data, fmt.Sprintf("%.1000s", u.Name)
 	}
 	g, done := m.use()
 	defer done()
@@ -128,7 +128,7 @@ func (s *Server) uploads(r *http.Request) (uploads []upload, err error) {
 	case "multipart/form-data":
 		uploads, err = s.files(multipart.NewReader(r.Body, parameters["boundary"]))
 	case "application/json":
-		var body struct{ Images []upload }
+		var body struct{ Images list[upload] }
 		if err = readJSON(r.Body, &body); err == nil {
 			uploads = body.Images
 		}
