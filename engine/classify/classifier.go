@@ -67,6 +67,15 @@ func Open(path string, o Options) (*Classifier, error) {
 	file, card := path, ""
 	if stat, err := os.Stat(path); err == nil && stat.IsDir() {
 		file = filepath.Join(path, artifact.ModelFile)
+	}
+	dir, name := filepath.Split(file)
+	for _, name := range []string{name, artifact.SumsFile, artifact.CardFile} {
+		stat, err := os.Stat(filepath.Join(dir, name))
+		if err == nil && stat.Mode()&(fs.ModeType&^fs.ModeDir) != 0 { // reading it might never end
+			return nil, fault.Data.Errorf("%s is a pipe, socket or device; put a file in its place", dir+name)
+		}
+	}
+	if file != path {
 		text, _ := os.ReadFile(filepath.Join(path, artifact.CardFile)) // there may be none
 		card = string(text)
 	}
@@ -79,7 +88,6 @@ func Open(path string, o Options) (*Classifier, error) {
 	case err != nil:
 		return nil, fmt.Errorf("read the model: %w", err)
 	}
-	dir, name := filepath.Split(file)
 	sums, err := artifact.ReadSums(dir)
 	if err = errors.Join(err, sums.Check(dir, name, model)); err != nil {
 		return nil, err

@@ -346,6 +346,39 @@ func TestFields(t *testing.T) {
 	}
 }
 
+// A pipe in the place of a file is refused by name, before a read of it that has no end.
+func TestOpenRefusesPipes(t *testing.T) {
+	for _, name := range []string{artifact.ModelFile, artifact.SumsFile, artifact.CardFile} {
+		dir := t.TempDir()
+		pipe := filepath.Join(dir, name)
+		if out, err := exec.Command("mkfifo", pipe).CombinedOutput(); err != nil {
+			t.Skipf("no pipes here: %v %s", err, out)
+		}
+		paths := []string{dir}
+		if name == artifact.ModelFile {
+			paths = append(paths, pipe)
+		} else {
+			testkit.WriteFile(t, filepath.Join(dir, artifact.ModelFile), []byte("a model"))
+		}
+		for _, path := range paths {
+			opened := make(chan error, 1)
+			go func() {
+				_, err := classify.Open(path, classify.Options{Device: onCPU})
+				opened <- err
+			}()
+			select {
+			case err := <-opened:
+				want := pipe + " is a pipe, socket or device"
+				if err == nil || fault.Of(err) != fault.Data || !strings.HasPrefix(err.Error(), want) {
+					t.Errorf("%s: %v, want %s", path, err, want)
+				}
+			case <-time.After(10 * time.Second):
+				t.Errorf("%s with a pipe as %s is read for ever", path, name)
+			}
+		}
+	}
+}
+
 // A program that only classifies links nothing that trains, draws or reads configuration.
 func TestDependencies(t *testing.T) {
 	out, err := exec.Command("go", "list", "-deps", ".").Output()

@@ -49,21 +49,21 @@ func (s *Server) classify(w http.ResponseWriter, r *http.Request) error {
 			return badRequest("top=%s is no number of classes to list", text)
 		}
 	}
-	p, err := s.enter()
-	if err != nil {
+	if _, err := s.enter(0); err != nil {
 		return err
 	}
-	defer p.leave()
 	uploads, err := s.uploads(r)
 	if err != nil {
 		return err
 	}
-	if err := p.grow(len(uploads)); err != nil {
+	leave, err := s.enter(len(uploads))
+	if err != nil {
 		return err
 	}
+	defer leave()
 	encoded := make([][]byte, len(uploads))
 	for i, u := range uploads {
-		encoded[i] = u.Data
+		encoded[i], uploads[i].Name = u.Data, fmt.Sprintf("%.1000s", u.Name)
 	}
 	g, done := m.use()
 	defer done()
@@ -128,7 +128,7 @@ func (s *Server) uploads(r *http.Request) (uploads []upload, err error) {
 	case "multipart/form-data":
 		uploads, err = s.files(multipart.NewReader(r.Body, parameters["boundary"]))
 	case "application/json":
-		var body struct{ Images []upload }
+		var body struct{ Images list[upload] }
 		if err = readJSON(r.Body, &body); err == nil {
 			uploads = body.Images
 		}
@@ -178,7 +178,7 @@ func (s *Server) files(form *multipart.Reader) (uploads []upload, err error) {
 // readAll reads the body in one piece if it says how long it is.
 func readAll(r *http.Request) ([]byte, error) {
 	var b bytes.Buffer
-	if n := r.ContentLength; n > 0 && n <= 1<<20 { // more is believed when it comes
+	if n := r.ContentLength; n > 0 && n <= 64<<10 { // more is believed when it comes
 		b.Grow(int(n) + bytes.MinRead)
 	}
 	_, err := b.ReadFrom(r.Body)
@@ -202,7 +202,8 @@ func malformed(err error) error {
 	var large *http.MaxBytesError
 	var timeout interface{ Timeout() bool }
 	switch {
-	case err == nil, errors.As(err, &large), errors.As(err, &timeout) && timeout.Timeout():
+	case err == nil, errors.As(err, &large), errors.As(err, &timeout) && timeout.Timeout(),
+		errors.As(err, new(*failure)):
 		return err
 	}
 	return badRequest("cannot read the request: %v", err)

@@ -7,3 +7,9 @@ func (s *Server) Patterns() (patterns []string) {
 	}
 	return patterns
 }
+
+// Occupy takes so many places in the queue, or gives them back.
+func (s *Server) Occupy(images int) { s.waiting.Add(int64(images)) }
+
+// Held is the bytes of bodies that have come for requests not yet answered.
+func (s *Server) Held() int64 { return s.bodies.Load() }

@@ -2,10 +2,41 @@ package serve
 
 import (
 	"bytes"
+	"io"
+	"net/http"
 	"net/http/httptest"
 	"strconv"
 	"testing"
+	"time"
 )
+
+// deadlines counts how often one is set.
+type deadlines struct {
+	*httptest.ResponseRecorder
+	set int
+}
+
+func (d *deadlines) SetReadDeadline(time.Time) error {
+	d.set++
+	return nil
+}
+
+// whole gives all that there is at once, and says so.
+type whole struct{}
+
+func (whole) Read(p []byte) (int, error) { return len(p), io.EOF }
+
+// Once a body has ended, net/http waits for the client to hang up: a deadline would look like that and end the request.
+func TestNoDeadlineAfterBody(t *testing.T) {
+	var d deadlines
+	b := &body{s: &Server{options: Options{Queue: 1, MaxBody: 1 << 20, Timeout: time.Minute}}}
+	b.conn, b.end, b.ReadCloser = http.NewResponseController(&d), time.Now().Add(time.Minute), io.NopCloser(whole{})
+	for range 3 {
+		if n, err := b.Read(make([]byte, pace)); d.set != 1 || n != pace || err != io.EOF {
+			t.Errorf("%d deadlines, want 1; %d bytes, %v", d.set, n, err)
+		}
+	}
+}
 
 // FuzzInfer reads inference requests: what is accepted has as many elements or values as its shape says.
 func FuzzInfer(f *testing.F) {

@@ -35,10 +35,10 @@ type tensorInfo struct {
 }
 
 type inferRequest struct {
-	ID         string         `json:"id"`
-	Parameters parameters     `json:"parameters"`
-	Inputs     []tensor       `json:"inputs"`
-	Outputs    []wantedOutput `json:"outputs"`
+	ID         string             `json:"id"`
+	Parameters parameters         `json:"parameters"`
+	Inputs     list[tensor]       `json:"inputs"`
+	Outputs    list[wantedOutput] `json:"outputs"`
 }
 
 type wantedOutput struct {
@@ -128,17 +128,20 @@ func (s *Server) infer(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	p, err := s.enter()
-	if err != nil {
+	if _, err := s.enter(0); err != nil {
 		return err
 	}
-	defer p.leave()
 	ask, err := readInfer(r)
 	if err != nil {
 		return err
 	}
-	if len(ask.Inputs) != 1 {
-		return badRequest("%d inputs; send one, %s (BYTES) or %s (FP32)", len(ask.Inputs), imageInput, pixelsInput)
+	switch n := len(ask.Inputs); {
+	case n > 1 && ask.Inputs[0].Name == ask.Inputs[1].Name:
+		return badRequest("input %.100q is given more than once; send one", ask.Inputs[0].Name)
+	case n != 1:
+		return badRequest("%d inputs; send one, %s (BYTES) or %s (FP32)", n, imageInput, pixelsInput)
+	case len(ask.ID) > mostText:
+		return badRequest("the id has %d bytes; at most %d are taken", len(ask.ID), mostText)
 	}
 	input := ask.Inputs[0]
 	images, err := input.images()
@@ -154,9 +157,11 @@ func (s *Server) infer(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	if err := p.grow(images); err != nil {
+	leave, err := s.enter(images)
+	if err != nil {
 		return err
 	}
+	defer leave()
 	predictions, err := predict(r, g, input, images)
 	if err != nil {
 		if r.Context().Err() == nil {
@@ -233,7 +238,7 @@ func readInfer(r *http.Request) (ask inferRequest, err error) {
 		text, binary = body[:n], body[n:]
 	}
 	if err := json.Unmarshal(text, &ask); err != nil {
-		return ask, badRequest("cannot read the request: %v", err)
+		return ask, malformed(err)
 	}
 	for i := range ask.Inputs {
 		t := &ask.Inputs[i]
@@ -270,7 +275,10 @@ func (ask inferRequest) wanted(all []tensorInfo) ([]output, error) {
 	for i, want := range ask.Outputs {
 		k := slices.IndexFunc(all, func(info tensorInfo) bool { return info.Name == want.Name })
 		if k < 0 {
-			return nil, badRequest("no output %q", want.Name)
+			return nil, badRequest("no output %.100q", want.Name)
+		}
+		if slices.ContainsFunc(outputs[:i], func(o output) bool { return o.Name == want.Name }) {
+			return nil, badRequest("output %q is asked for more than once", want.Name)
 		}
 		outputs[i] = output{all[k], ask.Parameters.BinaryOutput}
 		if binary := want.Parameters.Binary; binary != nil {

@@ -184,6 +184,9 @@ func TestOpenAPIAnswers(t *testing.T) {
 			413, "more than 3", false},
 		{"POST", infer, js(`{"inputs":[{` + imageInput + `,"data":["` + b64 + `"]}],"outputs":[{"name":"mood"}]}`),
 			400, `no output \"mood\"`, true},
+		{"POST", infer, js(`{"inputs":[{` + imageInput + `,"data":["` + b64 + `"]}],` +
+			`"outputs":[{"name":"label"},{"name":"logits"},{"name":"label"}]}`),
+			400, `output \"label\" is asked for more than once`, true},
 		{"POST", infer, input(imageInput + `,"parameters":{"binary_data_size":9}`), 400, "9 bytes", false},
 		{"POST", infer, js(`{`), 400, "cannot read", true},
 		{"POST", infer, js(strings.Repeat(" ", 100_001)), 413, "larger", true},

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"os"
 	"runtime/debug"
@@ -113,8 +114,15 @@ func (s *Server) admit(rt route, t *tally, r *http.Request) error {
 	ctx, cancel := context.WithTimeout(r.Context(), s.options.Timeout)
 	defer cancel()
 	r = r.WithContext(ctx)
-	r.Body = http.MaxBytesReader(t.ResponseWriter, r.Body, s.options.MaxBody) // which it tells to close
-	return rt.handle(t, r)
+	b := &body{s: s, conn: http.NewResponseController(t), end: time.Now().Add(s.options.Timeout)}
+	b.ReadCloser = http.MaxBytesReader(t.ResponseWriter, r.Body, s.options.MaxBody) // which it tells to close
+	r.Body = b
+	defer func() { s.bodies.Add(-b.held) }()
+	err := rt.handle(t, r)
+	if err != nil && b.held > 0 {
+		io.Copy(io.Discard, b) // many clients read no answer before they have sent all
+	}
+	return err
 }
 
 func (s *Server) allowed(r *http.Request) bool {
@@ -158,7 +166,7 @@ func (s *Server) fail(w http.ResponseWriter, r *http.Request, err error) {
 	case http.StatusInternalServerError:
 		s.options.Events.Warn("a request failed", "path", r.URL.Path, "error", err.Error())
 	}
-	answer(w, status, map[string]string{"error": text})
+	answer(w, status, map[string]string{"error": fmt.Sprintf("%.1000s", text)}) // it may quote the request
 }
 
 // answer writes v as JSON.
@@ -196,35 +204,21 @@ func (s *Server) ready(w http.ResponseWriter, _ *http.Request) error {
 	return answer(w, http.StatusOK, map[string]bool{"ready": true})
 }
 
-// place is a request's room among the images that are accepted.
-type place struct {
-	s      *Server
-	images int64
-}
-
-// enter takes a place for a request of one image, so that refusing costs no reading; the caller leaves it.
-func (s *Server) enter() (*place, error) {
-	p := &place{s: s}
-	return p, p.grow(1)
-}
-
-// grow makes room for so many images in all.
-func (p *place) grow(images int) error {
-	more := int64(images) - p.images
+// enter takes places in the queue for images whose bodies have arrived; none only asks whether there is one, so that
+// refusing costs no reading.
+func (s *Server) enter(images int) (leave func(), err error) {
+	n := int64(images)
 	for {
-		now := p.s.waiting.Load()
-		if now+more > int64(p.s.options.Queue) {
-			return &failure{http.StatusTooManyRequests,
+		now := s.waiting.Load()
+		if now+max(n, 1) > int64(s.options.Queue) {
+			return nil, &failure{http.StatusTooManyRequests,
 				"too many images are waiting; try again after the seconds that Retry-After says"}
 		}
-		if p.s.waiting.CompareAndSwap(now, now+more) {
-			p.images += more
-			return nil
+		if s.waiting.CompareAndSwap(now, now+n) {
+			return func() { s.waiting.Add(-n) }, nil
 		}
 	}
 }
-
-func (p *place) leave() { p.s.waiting.Add(-p.images) }
 
 // tally counts what is written.
 type tally struct {

@@ -11,9 +11,9 @@
 // [Server.Handler] is for a server of one's own. openapi.json describes every route, docs/serve.md how to run it.
 //
 // An image gets the label and the bits that [classify.Classifier] gives it: the handlers only carry it there, and
-// images of different requests share the runs of the model. At most Queue images are accepted at a time; who comes then
-// is told at once, with 429, when to try again. What has been accepted is answered, also while models are reloaded and
-// while the server stops.
+// images of different requests share the runs of the model. At most Queue images that have arrived are accepted at a
+// time; who comes then is told at once, with 429, when to try again. What has been accepted is answered, also while
+// models are reloaded and while the server stops.
 //
 // # Caveats
 //
@@ -44,6 +44,7 @@ type Server struct {
 	handler http.Handler
 
 	waiting  atomic.Int64 // images accepted and not yet answered
+	bodies   atomic.Int64 // bytes of the bodies of requests not yet answered
 	draining atomic.Bool
 }
 

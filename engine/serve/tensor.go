@@ -16,7 +16,7 @@ import (
 type tensor struct {
 	Name       string          `json:"name"`
 	Datatype   string          `json:"datatype"`
-	Shape      []int64         `json:"shape"`
+	Shape      list[int64]     `json:"shape"`
 	Parameters *parameters     `json:"parameters,omitempty"`
 	Data       json.RawMessage `json:"data,omitempty"`
 	raw        []byte
@@ -61,7 +61,7 @@ var ranks = map[[2]string]int{{imageInput, "BYTES"}: 1, {pixelsInput, "FP32"}: 4
 func (t tensor) images() (int, error) {
 	rank, known := ranks[[2]string{t.Name, t.Datatype}]
 	if !known {
-		return 0, badRequest("input %q of type %s; send %s (BYTES) or %s (FP32)",
+		return 0, badRequest("input %.100q of type %.100q; send %s (BYTES) or %s (FP32)",
 			t.Name, t.Datatype, imageInput, pixelsInput)
 	}
 	column := rank == 1 && len(t.Shape) == 2 && t.Shape[1] == 1
@@ -98,7 +98,9 @@ func (t tensor) pixels(height, width int64) ([]float32, error) {
 // encoded are the elements of a BYTES input: files, in JSON as base64.
 func (t tensor) encoded() (elements [][]byte, err error) {
 	if t.raw != nil {
-		elements, err = unpackBytes(t.raw)
+		elements, err = unpackBytes(t.raw, int(t.Shape[0]))
+	} else if n := 1 + bytes.Count(t.Data, []byte(",")); n > int(t.Shape[0]) { // base64 has none
+		err = badRequest("%d elements, its shape is %v", n, t.Shape)
 	} else if err = json.Unmarshal(flat(t.Data), &elements); err != nil { // a []byte is base64 in JSON
 		err = badRequest("data must be a list of base64 strings: %v", err)
 	}
@@ -138,8 +140,9 @@ func parseFloats(text json.RawMessage, most int) ([]float32, error) {
 	return values, nil
 }
 
-func unpackBytes(raw []byte) (elements [][]byte, err error) {
-	for len(raw) > 0 {
+// unpackBytes shares out raw elements. It stops at more than most.
+func unpackBytes(raw []byte, most int) (elements [][]byte, err error) {
+	for len(raw) > 0 && len(elements) <= most {
 		if len(raw) < 4 || uint64(binary.LittleEndian.Uint32(raw)) > uint64(len(raw)-4) {
 			return nil, badRequest("element %d is longer than the data", len(elements))
 		}
