@@ -31,7 +31,7 @@
 //
 // # Caveats
 //
-// IDX files are held in memory, uncompressed. Sets of one channel only.
+// IDX files are held in memory, uncompressed, up to 2 GiB. Sets of one channel only.
 package dataset
 
 import (
@@ -144,14 +144,24 @@ func (it Item) Bytes() ([]byte, error) {
 func (it Item) Stored() bool { return it.idx != nil }
 
 // largestFile bounds the memory that one image file can take.
-const largestFile = 2 << 30
+const largestFile = 256 << 20
 
 // stat refuses what cannot be an image: a pipe, which might never end, or a huge file.
 func (it Item) stat() (fs.FileInfo, error) {
 	if it.idx != nil {
 		return it.idx.info, nil
 	}
-	info, err := os.Stat(it.Path)
+	info, err := regular(it.Path)
+	if err == nil && info.Size() > largestFile {
+		err = &fs.PathError{Op: "read", Path: it.Path, Err: fmt.Errorf(
+			"it has %d bytes; the limit for an image file is %d MiB", info.Size(), largestFile>>20)}
+	}
+	return info, err
+}
+
+// regular refuses what is no file with an end.
+func regular(path string) (fs.FileInfo, error) {
+	info, err := os.Stat(path)
 	switch {
 	case err != nil:
 		return nil, err
@@ -159,12 +169,10 @@ func (it Item) stat() (fs.FileInfo, error) {
 		err = errors.New("is a folder")
 	case !info.Mode().IsRegular():
 		err = errors.New("is no regular file")
-	case info.Size() > largestFile:
-		err = fmt.Errorf("is no image: it has more than %d GB", largestFile>>30)
 	default:
 		return info, nil
 	}
-	return nil, &fs.PathError{Op: "read", Path: it.Path, Err: err}
+	return nil, &fs.PathError{Op: "read", Path: path, Err: err}
 }
 
 // Options are the settings of Open.

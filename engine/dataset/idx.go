@@ -127,24 +127,33 @@ func classNames(dir string) ([]string, error) {
 }
 
 func readIDXFile(path string, dims int) (*idxData, error) {
+	info, err := regular(path)
+	if err != nil {
+		return nil, err
+	}
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close()
-	info, err := f.Stat()
-	if err != nil {
-		return nil, err
-	}
-	x, err := parseIDX(f, dims)
+	x, err := parseIDX(f, info.Size(), dims)
 	x.info = info
 	return x, err
 }
 
+// largestIDX bounds the memory that an IDX file takes: its data, and perElement bytes for each image or label.
+const (
+	largestIDX = 2 << 30
+	perElement = 128
+)
+
+// deflateMost is the largest factor by which deflate can shrink.
+const deflateMost = 1032
+
 // parseIDX reads an IDX file (http://yann.lecun.com/exdb/mnist/), through gzip if its first bytes say so: two zero
 // bytes, the element type, the number of dimensions, each dimension as a big-endian uint32, then the elements. It takes
-// no memory on the word of a header alone.
-func parseIDX(from io.Reader, dims int) (*idxData, error) {
+// no memory on the word of a header alone: the file's own size must allow for what it promises.
+func parseIDX(from io.Reader, fileSize int64, dims int) (*idxData, error) {
 	x := new(idxData)
 	b := bufio.NewReaderSize(from, 1<<16)
 	magic, err := b.Peek(2)
@@ -156,6 +165,7 @@ func parseIDX(from io.Reader, dims int) (*idxData, error) {
 		if from, err = gzip.NewReader(b); err != nil {
 			return x, err
 		}
+		fileSize *= deflateMost
 	}
 	header := make([]uint32, 1+dims)
 	if err := binary.Read(from, binary.BigEndian, header); err != nil {
@@ -175,14 +185,24 @@ func parseIDX(from io.Reader, dims int) (*idxData, error) {
 		x.shape = append(x.shape, int(n))
 		size *= int64(n)
 	}
-	x.data, err = io.ReadAll(io.LimitReader(from, size+1))
-	switch n := int64(len(x.data)); {
-	case err != nil:
-		err = fmt.Errorf("reading %d bytes of data: %w", size, err)
-	case n < size:
-		err = fmt.Errorf("cut short: %d of %d bytes of data", n, size)
-	case n > size:
-		err = fmt.Errorf("more than the %d bytes of data that its header says", size)
+	switch memory := size + perElement*int64(header[1]); {
+	case memory > largestIDX:
+		return x, fmt.Errorf("its header promises %d elements of %d bytes in all, which take more memory than the "+
+			"limit of %d GiB: split it, or use image files", header[1], size, largestIDX>>30)
+	case size > fileSize:
+		return x, fmt.Errorf("cut short: its header promises %d bytes of data, and it can hold %d at most", size,
+			fileSize)
 	}
-	return x, err
+	x.data = make([]byte, size) // not resident until it is filled
+	if n, err := io.ReadFull(from, x.data); err != nil {
+		return x, fmt.Errorf("cut short: %d of %d bytes of data: %w", n, size, err)
+	}
+	switch _, err := io.ReadFull(from, make([]byte, 1)); err { // a gzip file's checksum comes with its end
+	case io.EOF:
+		return x, nil
+	case nil:
+		return x, fmt.Errorf("more than the %d bytes of data that its header says", size)
+	default:
+		return x, fmt.Errorf("after %d bytes of data: %w", size, err)
+	}
 }

@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -160,7 +161,13 @@ func TestIDXRefuses(t *testing.T) {
 		{"labels for images", labels, labels, "starts with 0x00000801"},
 		{"images for labels", images, images, "starts with 0x00000803"},
 		{"no pixels", idxFile([]int{22, 0, 3}, nil), labels, "images of 3×0"},
-		{"header lies", huge, labels, "cut short: 0 of"},
+		{"header lies", huge, labels, "take more memory than the limit of 2 GiB"},
+		{"as large as allowed", idxFile([]int{1000, 1 << 10, 1 << 10}, nil), labels,
+			"promises 1048576000 bytes of data, and it can hold 16 at most"},
+		{"very many", idxFile([]int{1 << 24, 1, 1}, nil), labels, "promises 16777216 elements"},
+		{"gzip promises much", gz(t, idxFile([]int{1000, 1 << 10, 1 << 10}, nil)), labels, "it can hold"},
+		{"gzip bomb", gz(t, idxFile([]int{22, 2, 3}, make([]byte, 64<<20))), labels, "more than the 132"},
+		{"gzip end cut", gz(t, images)[:len(gz(t, images))-4], labels, "after 132 bytes of data: unexpected EOF"},
 		{"gzip cut", gz(t, images)[:30], labels, "unexpected EOF"},
 		{"gzip damaged", append([]byte{0x1f, 0x8b}, images...), labels, "gzip"},
 	} {
@@ -170,14 +177,39 @@ func TestIDXRefuses(t *testing.T) {
 			if c.labels != nil {
 				put(t, dir, "train-labels-idx1-ubyte", c.labels)
 			}
+			before := allocated()
 			_, _, err := Open(path, Options{})
 			if fault.Of(err) != fault.Data || !strings.Contains(fmt.Sprint(err), c.want) {
 				t.Errorf("error %v, want one of data with %q", err, c.want)
+			}
+			if used := allocated() - before; used > 1<<20 {
+				t.Errorf("took %d bytes to find that out", used)
 			}
 			if c.labels == nil && !errors.Is(err, fs.ErrNotExist) {
 				t.Errorf("error %v does not wrap fs.ErrNotExist", err)
 			}
 		})
+	}
+}
+
+// allocated is how many bytes were allocated so far.
+func allocated() uint64 {
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return m.TotalAlloc
+}
+
+// The memory that a sound file takes is its data's, once.
+func TestIDXMemory(t *testing.T) {
+	dir := t.TempDir()
+	path := put(t, dir, "train-images-idx3-ubyte.gz", gz(t, idxFile([]int{64, 1 << 10, 1 << 10}, make([]byte, 64<<20))))
+	before := allocated()
+	x, err := readIDXFile(path, 3)
+	if err != nil || len(x.data) != 64<<20 {
+		t.Fatal(err)
+	}
+	if used := allocated() - before; used > 65<<20 {
+		t.Errorf("%d bytes of data took %d", len(x.data), used)
 	}
 }
 
@@ -188,7 +220,7 @@ func FuzzIDX(f *testing.F) {
 	f.Add(gz(f, images))
 	f.Add(idxFile([]int{1 << 31, 1, 1}, nil))
 	f.Fuzz(func(t *testing.T, data []byte) {
-		x, err := parseIDX(bytes.NewReader(data), 3)
+		x, err := parseIDX(bytes.NewReader(data), int64(len(data)), 3)
 		if err == nil {
 			for i := range x.shape[0] {
 				if got, size := len(x.pgm(i)), x.shape[1]*x.shape[2]; got <= size || got > size+24 {
@@ -197,7 +229,7 @@ func FuzzIDX(f *testing.F) {
 			}
 		}
 		// Whatever it holds, it is not both.
-		if _, labels := parseIDX(bytes.NewReader(data), 1); labels == nil && err == nil {
+		if _, labels := parseIDX(bytes.NewReader(data), int64(len(data)), 1); labels == nil && err == nil {
 			t.Fatal("both images and labels")
 		}
 	})

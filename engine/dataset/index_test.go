@@ -202,7 +202,8 @@ func TestScanRefuses(t *testing.T) {
 	if err != nil || len(s.Unreadable) != 2 {
 		t.Fatalf("%+v, %v", s.Unreadable, err)
 	}
-	for k, want := range []string{"more than 2 GB", "no regular file"} {
+	for k, want := range []string{"it has 268435457 bytes; the limit for an image file is 256 MiB",
+		"no regular file"} {
 		u := s.Unreadable[k]
 		if _, err := d.Items[u.Index].Bytes(); !strings.Contains(u.Err.Error(), want) || err == nil {
 			t.Errorf("%s: %v, Bytes says %v", u.Path, u.Err, err)
