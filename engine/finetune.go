@@ -99,6 +99,10 @@ func Finetune(ctx context.Context, o FinetuneOptions, ev event.Events) (_ *Finet
 		return nil, err
 	}
 	defer s.close()
+	train := images.Train
+	if err := o.Training.CheckMemory(len(train.Classes), s.features.Dim(), len(train.Items)); err != nil {
+		return nil, err
+	}
 	t.FinetuneOptions, t.session = o, s
 	if t.config, err = run.ConfigOf(o.Fields()); err != nil {
 		return nil, err

@@ -205,3 +205,16 @@ func TestZeroOptions(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// More memory than can be is refused before there is a run folder.
+func TestFinetuneRefusesHugeHeads(t *testing.T) {
+	o := job(t)
+	o.Training.Experts = 1_000_000_000
+	_, err := engine.Finetune(t.Context(), o, event.Events{})
+	if fault.Of(err) != fault.Config || !strings.HasPrefix(err.Error(), "experts: training 1000000000 of ") {
+		t.Errorf("error %v", err)
+	}
+	if _, err := os.Stat(o.Out); !os.IsNotExist(err) {
+		t.Errorf("there is a run folder: %v", err)
+	}
+}

@@ -80,21 +80,18 @@ func nearestMean(p expert, means []float64, v float64) {
 	}
 }
 
-// subspaces draws which features each expert gets to see (the random subspaces of Ho, TPAMI 1998): Settings.Subspace
-// of them, the others of weight 0. Linear experts that saw the same would become the same.
-func subspaces(s Settings, dim int) [][]float32 {
-	masks := make([][]float32, s.Experts)
+// subspace draws which features an expert gets to see (the random subspaces of Ho, TPAMI 1998): Settings.Subspace of
+// them, the others of weight 0; nil: all. Linear experts that saw the same would become the same.
+func subspace(s Settings, e, dim int) []float32 {
 	if s.Experts == 1 || s.Subspace == 1 {
-		return masks
+		return nil
 	}
-	for e := range masks {
-		masks[e] = make([]float32, dim)
-		rng := rand.New(rand.NewPCG(s.Seed, subspaceStream|uint64(e)))
-		for _, d := range rng.Perm(dim)[:max(int(math.Round(s.Subspace*float64(dim))), 1)] {
-			masks[e][d] = 1
-		}
+	seen := make([]float32, dim)
+	rng := rand.New(rand.NewPCG(s.Seed, subspaceStream|uint64(e)))
+	for _, d := range rng.Perm(dim)[:max(int(math.Round(s.Subspace*float64(dim))), 1)] {
+		seen[d] = 1
 	}
-	return masks
+	return seen
 }
 
 // mask sets to 0 what of rows, [n, D], is outside of a subspace; nil: nothing is.

@@ -3,6 +3,7 @@ package head
 import (
 	"context"
 	"errors"
+	"fmt"
 	"math/rand/v2"
 	"runtime"
 )
@@ -28,6 +29,15 @@ type Linear struct {
 // them and measured on Settings.Val; or, where a model below gives the samples of data other features each time, on
 // those of the sources train and held (nil where nothing is measured).
 func NewLinear(data Data, s Settings, train, held Source) (*Linear, error) {
+	l, err := start(context.Background(), data, s)
+	if err == nil && train != nil {
+		l.train, l.held, l.raw = train, held, true
+	}
+	return l, err
+}
+
+// start is NewLinear on data alone, until ctx ends.
+func start(ctx context.Context, data Data, s Settings) (*Linear, error) {
 	if err := check(data, s); err != nil {
 		return nil, err
 	}
@@ -37,11 +47,7 @@ func NewLinear(data Data, s Settings, train, held Source) (*Linear, error) {
 	if err != nil {
 		return nil, err
 	}
-	l := newLinear(data, s, p, workers)
-	if train != nil {
-		l.train, l.held, l.raw = train, held, true
-	}
-	return l, nil
+	return newLinear(ctx, data, s, p, workers)
 }
 
 // Begin implements Trainable.
@@ -66,7 +72,7 @@ func (l *Linear) Forward(ctx context.Context, rows []int, z []float32) (float64,
 		return 0, err
 	}
 	for e := range l.set.Experts {
-		if err := l.logits(e, l.of(z, e)); err != nil {
+		if err := errors.Join(ctx.Err(), l.logits(e, l.of(z, e))); err != nil {
 			return 0, err
 		}
 	}
@@ -83,7 +89,7 @@ func (l *Linear) Backward(ctx context.Context, dz []float32, grad [][]float32) e
 
 // BackwardFeatures is Backward that also writes the gradient with respect to the features, [n, D], as the source of
 // training gave them, to dx, unless that is nil.
-func (l *Linear) BackwardFeatures(_ context.Context, dz []float32, grad [][]float32, dx []float32) error {
+func (l *Linear) BackwardFeatures(ctx context.Context, dz []float32, grad [][]float32, dx []float32) error {
 	if dx != nil && !l.raw {
 		return errors.New("the gradient of features is of those of a source, and this head has none")
 	}
@@ -95,7 +101,7 @@ func (l *Linear) BackwardFeatures(_ context.Context, dz []float32, grad [][]floa
 	clear(dx)
 	for e := range l.set.Experts {
 		g := expert{w: grad[0], b: grad[1], s: grad[2]}
-		if err := l.backward(e, l.of(dz, e), l.one(g, e), dx); err != nil {
+		if err := errors.Join(ctx.Err(), l.backward(e, l.of(dz, e), l.one(g, e), dx)); err != nil {
 			return err
 		}
 	}
@@ -148,18 +154,22 @@ func (l *Linear) Head() *Head {
 }
 
 // newLinear is NewLinear on data that has been checked and prepared, for settings with their defaults.
-func newLinear(data Data, s Settings, p *prepared, workers int) *Linear {
+func newLinear(ctx context.Context, data Data, s Settings, p *prepared, workers int) (*Linear, error) {
 	rows, classes := s.Experts*data.Classes, data.Classes
 	l := &Linear{set: s.schedule(), data: data, counts: data.Counts(), prepared: p, workers: workers,
-		masks: subspaces(s, data.Dim),
+		masks: make([][]float32, s.Experts),
 		train: p.flat, held: Data{X: p.val, Dim: data.Dim},
 		expert: expert{make([]float32, rows*data.Dim), make([]float32, rows), make([]float32, rows)},
 		batch:  batch{unit: make([]float32, classes*data.Dim), norms: make([]float32, classes)}}
 	for e := range s.Experts {
+		if err := ctx.Err(); err != nil && e > 0 { // one is soon there
+			return nil, fmt.Errorf("starting expert %d of %d: %w", e+1, s.Experts, err)
+		}
+		l.masks[e] = subspace(s, e, data.Dim)
 		l.start(e)
 	}
 	l.Begin(0, l.set.phase(0))
-	return l
+	return l, nil
 }
 
 // expert is the parameters of an expert, or something in their shape: z_k = S_k (w_k·x' + b_k), where the rows of W are

@@ -121,7 +121,10 @@ func checkGradient(t *testing.T, s Settings, late bool) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	l := newLinear(d, s, p, 1)
+	l, err := newLinear(t.Context(), d, s, p, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
 	l.counts = counts
 	for e := range s.Experts {
 		p := l.one(l.expert, e)

@@ -159,6 +159,22 @@ func (s Settings) Validate() error {
 	return errors.Join(errs...)
 }
 
+// maxMemory bounds the bytes of a head in training.
+const maxMemory = 8 << 30
+
+// CheckMemory refuses a head that would take more than 8 GiB in training on n samples, features aside: for each expert
+// eight copies of its parameters (values, two moments and gradients, the state of the last epoch and the result's), and
+// the logits of a batch and their gradients.
+func (s Settings) CheckMemory(classes, dim, n int) error {
+	s = s.WithDefaults()
+	c, d, batch := float64(classes), float64(dim), float64(min(s.Batch, n))
+	if bytes := float64(s.Experts) * 4 * (8*c*(d+2) + d + 2*batch*c); bytes > maxMemory {
+		return fault.Config.Errorf("experts: training %d of %d classes by %d features, with head-batch %d, takes %.4g "+
+			"GiB; the limit is %d GiB", s.Experts, classes, dim, min(s.Batch, n), bytes/(1<<30), maxMemory>>30)
+	}
+	return nil
+}
+
 // TwoPhase says whether the loss switches at T0.
 func (s Settings) TwoPhase() bool { return s.schedule().late != nil }
 

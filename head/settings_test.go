@@ -1,9 +1,12 @@
 package head
 
 import (
+	"context"
+	"errors"
 	"math"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/vitft/vitft/calib"
 	"github.com/vitft/vitft/engine/fault"
@@ -239,5 +242,55 @@ func TestWarnings(t *testing.T) {
 		if c.want == "" && got != "" || !strings.Contains(got, c.want) {
 			t.Errorf("%s: warned %q, want %q", c.name, got, c.want)
 		}
+	}
+}
+
+// What a head takes is known before it is there: 4 bytes times eight copies of W, b and S, a mask, z and its gradient.
+func TestCheckMemory(t *testing.T) {
+	for _, c := range []struct {
+		experts, classes, dim, n int
+		fits                     bool
+	}{
+		{1, 21841, 1024, 1 << 24, true},   // 0.8 GB
+		{8, 21841, 1024, 1 << 24, true},   // 6.1 GB
+		{12, 21841, 1024, 1 << 24, false}, // 9.2 GB
+		{100000, 3, 192, 120, true},       // 2.2 GB
+		{1000000, 3, 192, 120, false},     // 22 GB
+		{100000, 1000, 768, 1 << 20, false},
+		{math.MaxInt, 2, 1, 2, false},
+	} {
+		err := Settings{Experts: c.experts}.CheckMemory(c.classes, c.dim, c.n)
+		if (err == nil) != c.fits || err != nil && (fault.Of(err) != fault.Config ||
+			!strings.HasPrefix(err.Error(), "experts: ")) {
+			t.Errorf("%+v: %v", c, err)
+		}
+	}
+	data := Data{X: make([]float32, 4*3), Y: []int{0, 1, 2, 2}, Dim: 3, Classes: 3}
+	s := Settings{Experts: 1_000_000_000}
+	const want = "experts: training 1000000000 of 3 classes by 3 features, with head-batch 4, takes 547.6 GiB; " +
+		"the limit is 8 GiB"
+	for name, train := range map[string]func() error{
+		"Train":     func() error { _, err := Train(t.Context(), data, s); return err },
+		"TrainAll":  func() error { _, err := TrainAll(t.Context(), data, []Settings{s}); return err },
+		"OutOfFold": func() error { _, err := OutOfFold(t.Context(), data, nil, s, 2); return err },
+	} {
+		if err := train(); fault.Of(err) != fault.Config || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v, want %q", name, err, want)
+		}
+	}
+}
+
+// A training that ends while its experts are being started ends at once.
+func TestStartEnds(t *testing.T) {
+	data := Data{X: make([]float32, 6000*8), Y: make([]int, 6000), Dim: 8, Classes: 2}
+	for i := range data.Y {
+		data.X[i*8+i%8], data.Y[i] = 1, i%2
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	began := time.Now()
+	_, err := Train(ctx, data, Settings{Experts: 100_000})
+	if took := time.Since(began); !errors.Is(err, context.DeadlineExceeded) || took > time.Second {
+		t.Errorf("%v after %v", err, took)
 	}
 }

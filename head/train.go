@@ -18,9 +18,10 @@ type Result struct {
 }
 
 // Train trains a head on data. When ctx ends or training diverges, it returns the error together with a Result that
-// is as of the last whole epoch, to save and to resume from; other errors come with no Result.
+// is as of the last whole epoch, to save and to resume from; other errors, and an end while several experts are being
+// started, come with no Result.
 func Train(ctx context.Context, data Data, s Settings) (*Result, error) {
-	l, err := NewLinear(data, s, nil, nil)
+	l, err := start(ctx, data, s)
 	if err != nil {
 		return nil, err
 	}
@@ -34,6 +35,9 @@ func check(data Data, s Settings) error {
 	}
 	if err := data.Validate(); err != nil {
 		return fmt.Errorf("training data: %w", err)
+	}
+	if err := s.CheckMemory(data.Classes, data.Dim, len(data.Y)); err != nil {
+		return err
 	}
 	if s.Val == nil {
 		return nil
@@ -122,8 +126,10 @@ func TrainAll(ctx context.Context, data Data, sets []Settings) ([]*Result, error
 	}
 	err := par.For(ctx, len(sets), workers, func(i int) {
 		s := sets[i].WithDefaults()
-		var err error
-		results[i], err = newLinear(data, s, shared[s.preparation()], 1).run(ctx)
+		l, err := newLinear(ctx, data, s, shared[s.preparation()], 1)
+		if err == nil {
+			results[i], err = l.run(ctx)
+		}
 		fail(i, err)
 	})
 	if err != nil {
@@ -187,7 +193,10 @@ func outOfFold(ctx context.Context, data Data, held []float32, s Settings, folds
 			if err != nil {
 				return err
 			}
-			l := newLinear(part, s, p, 1)
+			l, err := newLinear(ctx, part, s, p, 1)
+			if err != nil {
+				return err
+			}
 			r, err := l.loop().begin(ctx, l)
 			if err != nil {
 				return err
