@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/vitft/vitft/engine/fault"
+	"github.com/vitft/vitft/onnx/graph"
 )
 
 // handler answers a request, or says why not; wrap makes an answer of that.
@@ -159,6 +160,8 @@ func (s *Server) fail(w http.ResponseWriter, r *http.Request, err error) {
 		text = fmt.Sprintf("not answered within %v", s.options.Timeout)
 	} else if errors.Is(err, context.Canceled) {
 		status = 499 // for the metrics: nobody waits for the answer
+	} else if errors.Is(err, graph.ErrModel) {
+		status = http.StatusInternalServerError // it loaded, and does not run: no fault of the request
 	}
 	switch status {
 	case http.StatusTooManyRequests, http.StatusServiceUnavailable:
