@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -113,10 +112,7 @@ func Export(ctx context.Context, o ExportOptions, ev event.Events) (_ *ExportRes
 	}
 	for _, f := range files {
 		path := filepath.Join(dir, f.Name)
-		if err := atomicfile.Write(path, func(w io.Writer) error {
-			_, err := w.Write(f.Content)
-			return err
-		}); err != nil {
+		if err := atomicfile.WriteBytes(path, f.Content); err != nil {
 			return done, err
 		}
 		done.Files = append(done.Files, path)
@@ -132,11 +128,7 @@ func (o *ExportOptions) complete() error {
 	if err := setting.Complete(o.Fields()); err != nil {
 		return err
 	}
-	sums, err := artifact.ReadSums(filepath.Dir(o.Out))
-	if err != nil {
-		return err
-	}
-	if sums[filepath.Base(o.Out)] != "" {
+	if sums, _ := artifact.ReadSums(filepath.Dir(o.Out)); sums[filepath.Base(o.Out)] != "" {
 		return fault.Config.Errorf("out: %s belongs to a finished run; choose another file", o.Out)
 	}
 	if p, _ := artifact.LookupPrecision(o.Precision); p.Exact() && *o.NearTie > 0 {

@@ -99,12 +99,10 @@ func Finetune(ctx context.Context, o FinetuneOptions, ev event.Events) (_ *Finet
 		return nil, err
 	}
 	defer s.close()
-	train := images.Train
-	if err := o.Training.CheckMemory(len(train.Classes), s.features.Dim(), len(train.Items)); err != nil {
-		return nil, err
-	}
 	t.FinetuneOptions, t.session = o, s
-	if t.config, err = run.ConfigOf(o.Fields()); err != nil {
+	t.config, err = run.ConfigOf(o.Fields())
+	needed := o.Training.CheckMemory(len(images.Train.Classes), s.features.Dim(), len(images.Train.Items))
+	if err = errors.Join(err, needed); err != nil {
 		return nil, err
 	}
 	if !o.Resume {

@@ -138,8 +138,7 @@ func (s *session) encode(ctx context.Context, d *dataset.Sets, trainingIsJudged 
 // agreement asks the serialised model about the first most images of a set and compares its answers with the run's
 // logits [n,C] and scaling.
 func (s *session) agreement(ctx context.Context, model []byte, set *feature.Set, most int, logits []float32,
-	scaling calib.Scaling) (
-	classify.Agreement, error) {
+	scaling calib.Scaling) (classify.Agreement, error) {
 	n, classes := min(most, len(set.Data.Items)), len(set.Data.Classes)
 	d := s.device
 	d.Provider = s.backbone.Session.Provider()

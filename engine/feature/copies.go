@@ -3,7 +3,6 @@ package feature
 import (
 	"crypto/sha256"
 	"encoding/hex"
-	"io"
 	"os"
 	"path/filepath"
 
@@ -35,7 +34,7 @@ func (x *Extractor) Bytes(id store.ID, item dataset.Item) ([]byte, error) {
 	}
 	if len(content) <= 32<<20 { // without a copy it is read again, no more
 		_ = os.MkdirAll(filepath.Dir(path), 0o755)
-		_ = atomicfile.Write(path, func(w io.Writer) error { _, err := w.Write(content); return err })
+		_ = atomicfile.WriteBytes(path, content)
 	}
 	return content, nil
 }

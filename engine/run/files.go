@@ -8,7 +8,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -130,10 +129,7 @@ func (f Typed[T]) Write(dir Folder, content T) error {
 
 // write writes a file whole, and removes what killed writers have left beside it.
 func write(path string, content []byte) error {
-	err := atomicfile.Write(path, func(w io.Writer) error {
-		_, err := w.Write(content)
-		return err
-	})
+	err := atomicfile.WriteBytes(path, content)
 	if err == nil {
 		_, _ = atomicfile.Clean(filepath.Dir(path)) // next time, if not now
 	}

@@ -54,6 +54,11 @@ func SetFailpoint(f func(step Step, target string) error) (restore func()) {
 // before; only when the last step, the sync of the folder, fails is it the new one, perhaps not yet durable.
 func Write(path string, fill func(io.Writer) error) error { return write(path, fill, rename) }
 
+// WriteBytes is Write of content.
+func WriteBytes(path string, content []byte) error {
+	return Write(path, func(w io.Writer) error { _, err := w.Write(content); return err })
+}
+
 // Create is Write for a file that must not be there: else it fails with an error that wraps fs.ErrExist. Of several at
 // once one succeeds, unless the file system has no hard links.
 func Create(path string, fill func(io.Writer) error) error { return write(path, fill, link) }
