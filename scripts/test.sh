@@ -6,6 +6,15 @@ step() { printf '\n== %s (%ss)\n' "$1" "$SECONDS"; }
 tool="go tool -modfile=tools/go.mod"
 pure="./calib/... ./head/... ./vit/... ./models/... ./onnx/graph/... ./onnx/shape/... ./onnx/vision/... ./engine/dataset/... ./engine/feature/store/... ./engine/feature/bucket/... ./engine/safetensors/... ./engine/sweep/... ./engine/metric/... ./engine/run/... ./engine/setting/... ./engine/fault/... ./engine/event/..."
 
+# Before Go 1.27 a target that finds nothing may fail as its time ends (go.dev/issue/75804): with these words, no input.
+fuzz() {
+  local said
+  said=$(go test -run '^$' -fuzz "^$2\$" -fuzztime "${FUZZTIME:-3s}" -fuzzminimizetime 1x "./$1" 2>&1) ||
+    { grep -qx ' *context deadline exceeded' <<< "$said" && ! grep -qi 'failing input' <<< "$said"; } ||
+    { printf '%s\n' "$said" >&2; exit 1; }
+  tail -1 <<< "$said"
+}
+
 step 'format'
 unformatted=$(git ls-files '*.go' | xargs gofmt -l)
 [ -z "$unformatted" ] || { echo "not gofmt-ed (make fmt): $unformatted" >&2; exit 1; }
@@ -32,7 +41,7 @@ go test -race -timeout 20m -short ./models ./vit ./onnx ./engine/feature/... ./e
 step 'a short fuzz of each parser'
 for dir in $(git grep -l '^func Fuzz' -- '*_test.go' | xargs -n1 dirname | sort -u); do
   for target in $(grep -ho '^func Fuzz[A-Za-z0-9_]*' "$dir"/*_test.go | cut -d' ' -f2); do
-    go test -run '^$' -fuzz "^$target\$" -fuzztime "${FUZZTIME:-3s}" -fuzzminimizetime 1x "./$dir" | tail -1
+    fuzz "$dir" "$target"
   done
 done
 step 'done'
