@@ -63,7 +63,7 @@ func Encode(ctx context.Context, o EncodeOptions, ev event.Events) (_ EncodeResu
 		return done, err
 	}
 	defer s.close()
-	train, others := o.Views.needed(o.Data.Val == "" && o.Data.Test == "" || o.Calibration.outOfFold(o.Data.Val))
+	train, others := o.Views.needed(o.Calibration.judgesTraining(o.Data.Val, o.Data.Test))
 	for _, p := range d.Parts() {
 		views := others
 		if p.Name == "train" {

@@ -58,6 +58,9 @@ func (c *Calibration) Fields() []setting.Field {
 // outOfFold says whether training images are judged by heads of folds.
 func (c Calibration) outOfFold(val string) bool { return c.Method != metric.NoCalibration && val == "" }
 
+// judgesTraining says whether training images are judged, for lack of others or by heads of folds.
+func (c Calibration) judgesTraining(val, test string) bool { return val+test == "" || c.outOfFold(val) }
+
 // Shard is a part of every data set: the images whose position leaves remainder Index when divided by Count. The zero
 // value is everything.
 type Shard struct{ Index, Count int }

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -46,18 +47,14 @@ func (t *training) encode(ctx context.Context, images *dataset.Sets) (err error)
 	if err := run.EnvironmentFile.Write(t.dir, t.env); err != nil {
 		return err
 	}
-	judged := t.Data.Val == "" && t.Data.Test == "" || t.Calibration.outOfFold(t.Data.Val)
-	t.sets, err = t.session.encode(ctx, images, judged)
+	t.sets, err = t.session.encode(ctx, images, t.Calibration.judgesTraining(t.Data.Val, t.Data.Test))
 	var skipped []run.Skipped
 	for _, set := range t.sets.All() {
 		for _, u := range set.Unreadable {
 			skipped = append(skipped, run.Skipped{Set: set.Name, Path: u.Path, Reason: u.Reason})
 		}
 	}
-	if skipErr := run.SkippedFile.Write(t.dir, skipped); err == nil {
-		err = skipErr
-	}
-	return err
+	return cmp.Or(err, run.SkippedFile.Write(t.dir, skipped))
 }
 
 // environment is what environment.json holds.

@@ -10,6 +10,7 @@ import (
 	"gonum.org/v1/gonum/mat"
 
 	"github.com/vitft/vitft/engine/fault"
+	"github.com/vitft/vitft/internal/vec"
 )
 
 // Source has the features of rows, of which each sample has as many as it has views: row = sample·Views + view.
@@ -60,15 +61,10 @@ func (d Data) Validate() error {
 	if err := checkLabels(d.Y, d.Classes); err != nil {
 		return err
 	}
-	if i := notFinite(d.X); i >= 0 {
+	if i := vec.NotFinite(d.X); i >= 0 {
 		return fault.Data.Errorf("sample %d: feature %d is %v", i/d.row(), i%d.row(), d.X[i])
 	}
 	return nil
-}
-
-// notFinite is the index of the first value that is NaN or infinite, −1 if there is none.
-func notFinite(values []float32) int {
-	return slices.IndexFunc(values, func(v float32) bool { return v-v != 0 })
 }
 
 func checkLabels(labels []int, classes int) error {

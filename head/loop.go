@@ -9,6 +9,7 @@ import (
 
 	"github.com/vitft/vitft/calib"
 	"github.com/vitft/vitft/engine/fault"
+	"github.com/vitft/vitft/internal/vec"
 )
 
 // Param is a group of numbers that is trained.
@@ -179,7 +180,7 @@ func (r *run) epoch(ctx context.Context) error {
 		return err
 	}
 	for _, t := range r.state.Params { // the last update's loss has not been seen yet
-		if notFinite(t.Values) >= 0 {
+		if vec.NotFinite(t.Values) >= 0 {
 			return &DivergedError{Epoch: record.Number, Phase: record.Phase, LR: record.LR}
 		}
 	}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 
@@ -25,10 +26,7 @@ by more than 1e-4; with weights in float16 or int8 labels may differ where the r
 			if done == nil {
 				return err
 			}
-			if printErr := a.printf("%s", exported(done, err == nil)); err == nil {
-				err = printErr
-			}
-			return err
+			return cmp.Or(err, a.printf("%s", exported(done, err == nil)))
 		},
 	}
 	a.declare(cmd, o.Fields()...)

@@ -1,5 +1,5 @@
-// Command vitft fine-tunes pretrained vision transformers for long-tailed image classification. Each file holds one
-// command: its options and its run function; package engine does the work.
+// Command vitft fine-tunes pretrained vision transformers for long-tailed image classification. Each command has
+// a file; root, settings and progress are what they share; package engine does the work.
 package main
 
 import (

@@ -29,7 +29,7 @@ type app struct {
 	options        rootOptions
 
 	settings *viper.Viper                       // environment and file
-	file     string                             // that --config names
+	file     string                             // read last: of --config, or a sweep's experiment
 	fields   map[*cobra.Command][]setting.Field // what a command takes
 }
 

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net"
@@ -67,10 +68,7 @@ func (a *app) serve(cmd *cobra.Command, o serve.Options) error {
 	err = s.Serve(ctx, l)
 	stop()
 	<-reloading
-	if closeErr := s.Close(); err == nil {
-		err = closeErr
-	}
-	if err == nil {
+	if err = cmp.Or(err, s.Close()); err == nil {
 		a.log.Info().Msg("stopped; everything accepted was answered")
 	}
 	return err

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/vitft/vitft/engine/artifact"
 	"github.com/vitft/vitft/engine/fault"
 	"github.com/vitft/vitft/models"
 )
@@ -18,7 +19,8 @@ func modelFolder(t *testing.T, files map[string]string) string {
 		t.Fatal(err)
 	}
 	// The key is the same length, so the file stays well-formed.
-	data = []byte(strings.ReplaceAll(string(data), PreprocessKey, strings.Repeat("x", len(PreprocessKey))))
+	key := artifact.PreprocessKey
+	data = []byte(strings.ReplaceAll(string(data), key, strings.Repeat("x", len(key))))
 	dir := t.TempDir()
 	files["model.onnx"] = string(data)
 	for name, text := range files {

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/vitft/vitft/engine/artifact"
 	"github.com/vitft/vitft/engine/fault"
 	"github.com/vitft/vitft/engine/setting"
 	"github.com/vitft/vitft/internal/testkit"
@@ -66,7 +67,8 @@ func TestBackboneFromTheHubsCache(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	data = bytes.ReplaceAll(data, []byte(PreprocessKey), []byte("vitft.preproces_")) // a model that does not say itself
+	// a model that does not say itself
+	data = bytes.ReplaceAll(data, []byte(artifact.PreprocessKey), []byte("vitft.preproces_"))
 	commit := strings.Repeat("c", 40)
 	repository := filepath.Join(home, "hub", "models--onnx-community--dinov2-small")
 	for path, content := range map[string]string{

@@ -13,6 +13,7 @@ import (
 
 	"google.golang.org/protobuf/proto"
 
+	"github.com/vitft/vitft/engine/artifact"
 	"github.com/vitft/vitft/engine/device"
 	"github.com/vitft/vitft/engine/event"
 	"github.com/vitft/vitft/engine/fault"
@@ -216,7 +217,7 @@ func TestOpenRefuses(t *testing.T) {
 	sized := filepath.Join("..", "..", "onnx", "vision", "testdata", "pooled.onnx")
 	said := testkit.WriteFile(t, filepath.Join(dir, "said.onnx"),
 		bytes.Replace(testkit.ReadFile(t, modelFolder(t, map[string]string{})),
-			[]byte(strings.Repeat("x", len(PreprocessKey))), []byte(PreprocessKey), 1))
+			[]byte(strings.Repeat("x", len(artifact.PreprocessKey))), []byte(artifact.PreprocessKey), 1))
 	testkit.WriteFile(t, said, bytes.Replace(testkit.ReadFile(t, said), []byte(`"resize"`), []byte(`"resizX"`), 1))
 	for name, c := range map[string]struct {
 		options Options
@@ -236,7 +237,7 @@ func TestOpenRefuses(t *testing.T) {
 		"no preprocess":  {Options{Preprocess: bad + "x"}, cpu, fault.Data, "bad.jsonx"},
 		"library":        {Options{}, device.Options{Library: odd}, fault.Runtime, "odd.onnx"},
 		"other size":     {Options{Name: sized, ImageSize: 100}, cpu, fault.Data, "100×100"},
-		"damaged saying": {Options{Name: said}, cpu, fault.Data, PreprocessKey},
+		"damaged saying": {Options{Name: said}, cpu, fault.Data, artifact.PreprocessKey},
 	} {
 		b, err := Open(c.options, c.device, event.Events{})
 		if err == nil {

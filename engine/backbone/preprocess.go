@@ -7,15 +7,13 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/vitft/vitft/engine/artifact"
 	"github.com/vitft/vitft/engine/fault"
 	"github.com/vitft/vitft/models"
 	"github.com/vitft/vitft/onnx/graph"
 	"github.com/vitft/vitft/onnx/vision"
 	"github.com/vitft/vitft/vit"
 )
-
-// PreprocessKey is the metadata under which a model carries its preprocessing.
-const PreprocessKey = "vitft.preprocess"
 
 // guessed is the source of a preprocessing that nothing confirms.
 const guessed = "a guess: the model says nothing; give --preprocess if it was trained otherwise"
@@ -39,10 +37,10 @@ func knownPreprocess(o Options, m *graph.Model, sum string) (vit.Preprocess, str
 		p, err := readPreprocess(o.Preprocess)
 		return p, o.Preprocess, err
 	}
-	if text, ok := m.Metadata(PreprocessKey); ok {
+	if text, ok := m.Metadata(artifact.PreprocessKey); ok {
 		p, err := vit.ParsePreprocess([]byte(text))
 		if err != nil {
-			return p, "", fault.Data.Errorf("backbone %s: metadata %s: %w", o.Name, PreprocessKey, err)
+			return p, "", fault.Data.Errorf("backbone %s: metadata %s: %w", o.Name, artifact.PreprocessKey, err)
 		}
 		return p, "the model's metadata", nil
 	}

@@ -20,7 +20,6 @@ package classify
 
 import (
 	"context"
-	"crypto/sha256"
 	"errors"
 	"fmt"
 	"image"
@@ -198,7 +197,7 @@ func load(model []byte, dir string, o Options) (*Classifier, error) {
 		return nil, err
 	}
 	c := &Classifier{model: m, says: d, maxPixels: o.MaxPixels, info: ModelInfo{
-		Name: "model", SHA256: fmt.Sprintf("%x", sha256.Sum256(model)), Metadata: sig.Metadata,
+		Name: "model", SHA256: artifact.SumOf(model), Metadata: sig.Metadata,
 		Classes: len(d.Labels), Dim: d.Dim, Width: d.Preprocess.Width, Height: d.Preprocess.Height,
 		Provider: m.Provider(), Note: m.Note(), OneByOne: m.OneByOne(),
 	}}

@@ -2,7 +2,6 @@ package classify
 
 import (
 	"context"
-	"math"
 	"runtime"
 	"slices"
 	"sync/atomic"
@@ -193,7 +192,7 @@ func (q *queue) answer(batch []*request, pixels []float32, outputs [][]float32) 
 			Probabilities: rows[vision.Probabilities], Logits: rows[vision.Logits], Embedding: rows[vision.Embedding],
 			labels: q.labels,
 		}
-		if slices.ContainsFunc(p.Logits, notFinite) {
+		if vec.NotFinite(p.Logits) >= 0 {
 			r.done <- Classified{Err: errNotFinite}
 			continue
 		}
@@ -202,5 +201,3 @@ func (q *queue) answer(batch []*request, pixels []float32, outputs [][]float32) 
 		r.done <- Classified{Prediction: p}
 	}
 }
-
-func notFinite(z float32) bool { return math.IsNaN(float64(z)) || math.IsInf(float64(z), 0) }

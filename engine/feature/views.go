@@ -60,10 +60,14 @@ func (m viewModel) Dim() int { return len(m.views) * m.Session.Dim() }
 func (m viewModel) Run(ctx context.Context, pixels []float32, n int, features []float32) error {
 	dim := m.Session.Dim()
 	shape := []int64{int64(n), 3, int64(m.Preprocess.Height), int64(m.Preprocess.Width)}
-	viewed, one := make([]float32, len(pixels)), make([]float32, n*dim)
+	one := make([]float32, n*dim)
+	var viewed []float32 // the plain view takes none
 	for k, v := range m.views {
 		x := pixels
 		if v.session != nil {
+			if viewed == nil {
+				viewed = make([]float32, len(pixels))
+			}
 			x = viewed
 			in, out := onnx.Tensor{Shape: shape, Data: pixels}, onnx.Tensor{Shape: shape, Data: viewed}
 			if err := v.session.Run(ctx, []onnx.Tensor{in}, []onnx.Tensor{out}); err != nil {

@@ -238,7 +238,7 @@ type upright struct {
 func (u upright) Plot(c draw.Canvas, p *plot.Plot) {
 	x, _ := p.Transforms(&c)
 	at := x(u.x)
-	c.StrokeLine2(draw.LineStyle{Color: muted, Width: 1, Dashes: []vg.Length{3, 3}}, at, c.Min.Y, at, c.Max.Y)
+	c.StrokeLine2(line(muted, 1, []vg.Length{3, 3}), at, c.Min.Y, at, c.Max.Y)
 	style := p.X.Tick.Label
 	style.Color, style.YAlign, style.XAlign = muted, draw.YTop, draw.XLeft
 	if at > (c.Min.X+c.Max.X)/2 {

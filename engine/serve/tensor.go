@@ -32,7 +32,9 @@ func outputTensor(out output, predictions []classify.Prediction) (t tensor, err 
 		labels := make([]string, len(predictions))
 		for i, p := range predictions {
 			labels[i] = p.Label
-			raw = append(binary.LittleEndian.AppendUint32(raw, uint32(len(p.Label))), p.Label...)
+			if out.binary {
+				raw = append(binary.LittleEndian.AppendUint32(raw, uint32(len(p.Label))), p.Label...)
+			}
 		}
 		data = labels
 	} else {
@@ -40,15 +42,15 @@ func outputTensor(out output, predictions []classify.Prediction) (t tensor, err 
 		for _, p := range predictions {
 			values = append(values, out.values(p)...)
 		}
-		if raw, err = binary.Append(nil, binary.LittleEndian, values); err != nil {
-			return t, err
-		}
 		data = values
+		if out.binary {
+			raw, err = binary.Append(nil, binary.LittleEndian, values)
+		}
 	}
 	if out.binary {
 		n := len(raw)
 		t.Parameters, t.raw = &parameters{BinarySize: &n}, raw
-		return t, nil
+		return t, err
 	}
 	t.Data, err = json.Marshal(data)
 	return t, err

@@ -36,7 +36,7 @@ import (
 type Field struct {
 	Key    string
 	Help   string
-	Type   string   // of the value: string, bool, int, uint, float or duration
+	Type   string   // of the value: string, bool, int, uint, float, duration or list
 	Values []string // the only ones it takes, if not nil
 	Bare   string   // what a flag that stands alone means; "" where it needs a value
 	Local  bool     // belongs to this call or machine: no part of what reproduces a run

@@ -11,3 +11,13 @@ func Argmax[T float32 | float64](row []T) int {
 	}
 	return best
 }
+
+// NotFinite is the index of the first value that is NaN or infinite, −1 if there is none.
+func NotFinite(row []float32) int {
+	for k, v := range row {
+		if v-v != 0 {
+			return k
+		}
+	}
+	return -1
+}

@@ -20,3 +20,13 @@ func TestArgmax(t *testing.T) {
 		}
 	}
 }
+
+func TestNotFinite(t *testing.T) {
+	inf := float32(math.Inf(1))
+	nan := float32(math.NaN())
+	for want, row := range map[int][]float32{-1: {0, math.MaxFloat32, -1}, 0: {-inf, inf}, 1: {2, nan}} {
+		if got := vec.NotFinite(row); got != want {
+			t.Errorf("%v: %d, want %d", row, got, want)
+		}
+	}
+}

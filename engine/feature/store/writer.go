@@ -11,6 +11,7 @@ import (
 
 	"github.com/vitft/vitft/engine/fault"
 	"github.com/vitft/vitft/engine/safetensors"
+	"github.com/vitft/vitft/internal/vec"
 )
 
 // WriterOptions are the settings of a Writer.
@@ -73,10 +74,8 @@ func (w *Writer) Append(ctx context.Context, id ID, name string, feature []float
 	if d := w.store.key.Dim; len(feature) != d {
 		return fmt.Errorf("feature of %s has %d values, the store's have %d", name, len(feature), d)
 	}
-	for i, v := range feature {
-		if v-v != 0 { // only NaN and ±Inf
-			return &NotFiniteError{Name: name, Index: i, Value: v}
-		}
+	if i := vec.NotFinite(feature); i >= 0 {
+		return &NotFiniteError{Name: name, Index: i, Value: feature[i]}
 	}
 	if _, ok := w.pending[id]; ok || w.store.Has(id) {
 		return nil
