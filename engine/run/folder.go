@@ -77,6 +77,7 @@ func (d Folder) Lock() (io.Closer, error) {
 	if errors.Is(err, atomicfile.ErrLocked) {
 		return nil, fmt.Errorf("out: another run is writing to %s; wait for its end, or choose another folder", d)
 	}
+	_, _ = atomicfile.Clean(string(d)) // what killed writers have left, in a finished folder too
 	return lock, err
 }
 
