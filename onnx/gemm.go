@@ -63,12 +63,12 @@ func (g *Gemm) Provider() string { return string(g.provider) }
 
 // pays reports whether the device is sure to be faster: whether the copies and the call take less than half the time of
 // the threads. A thread makes 28·10⁹ multiplications a second (BenchmarkGemm on the machine of docs/performance.md).
-// The other two figures are no measurements but cautious guesses, for want of a GPU; bench/gpu measures both ways.
+// The other two are of an NVIDIA H100 (docs/gpu.md; bench/gpu measures them).
 func (g *Gemm) pays(m, n, k int) bool {
 	const (
-		multiply = 28e9   // a second and thread
-		copying  = 6e9    // bytes a second, from and to pageable memory
-		call     = 100e-6 // seconds
+		multiply = 28e9  // a second and thread
+		copying  = 10e9  // bytes a second, from and to pageable memory
+		call     = 50e-6 // seconds
 	)
 	onThreads := float64(m) * float64(n) * float64(k) / (multiply * float64(g.threads))
 	onDevice := 4*(float64(m)*float64(k)+float64(k)*float64(n)+float64(m)*float64(n))/copying + call

@@ -96,8 +96,12 @@ func (b *bench) bare(m measured) {
 				rate, err := b.bareRate(m.models[provider], pixels, batch, 1+more, b.seconds)
 				return []float64{rate}, err
 			})
-			b.printf("| bare session runs, batch %d%s | %.1f | %.1f | %.2f | | |\n", batch, what, cpu[0], other[0],
-				other[0]/cpu[0])
+			b.printf("| bare session runs, batch %d%s | ", batch, what)
+			if batch > mostOnCPU {
+				b.printf("– | %.1f | – | | |\n", other[0])
+			} else {
+				b.printf("%.1f | %.1f | %.2f | | |\n", cpu[0], other[0], other[0]/cpu[0])
+			}
 		}
 	}
 }
