@@ -56,6 +56,11 @@ func TestLearned(t *testing.T) {
 		l.Identify(&b)
 		return b.String()
 	}
+	// Classes of the very same images are learned as they are listed.
+	twins := (&Sets{Train: listed("train", classes, "cat 1", "bee 1", "ant 2", "ant 3", "ant 4")}).Learned()
+	if got, want := learned(twins.Train), "bee 1, cat 1, ant 2, ant 3, ant 4, "; got != want {
+		t.Errorf("learned %s, want %s", got, want)
+	}
 	// Another list of the same is learned in the same order, and so with other names for the classes.
 	rng := rand.New(rand.NewPCG(1, 2))
 	for range 20 {
