@@ -180,10 +180,11 @@ func (w *world) settle(t *testing.T) {
 
 // finetuned is a run, or a sweep of one head, in the terms of its world.
 type finetuned struct {
-	predicted map[string]string // of each test image, by its name
-	metrics   metric.Metrics
-	classes   map[string]int // the place of each class of the world in the run's
-	dir       string         // of a run
+	predicted  map[string]string  // of each test image, by its name
+	confidence map[string]float32 // of a run
+	metrics    metric.Metrics
+	classes    map[string]int // the place of each class of the world in the run's
+	dir        string         // of a run
 }
 
 // finetune does a run in a way.
@@ -206,7 +207,8 @@ func (w *world) finetune(t *testing.T, recipe map[string]any, v way) finetuned {
 			t.Fatal(err)
 		}
 	}
-	f := finetuned{classes: map[string]int{}, predicted: map[string]string{}, dir: o.Out}
+	f := finetuned{classes: map[string]int{}, predicted: map[string]string{}, confidence: map[string]float32{},
+		dir: o.Out}
 	sorted := slices.Sorted(slices.Values(v.names))
 	called := map[string]string{} // the world's class of each name
 	for k, class := range w.classes {
@@ -239,7 +241,7 @@ func (w *world) finetune(t *testing.T, recipe map[string]any, v way) finetuned {
 		ids[e.path] = e.id
 	}
 	for _, p := range read(t, o.Out, run.PredictionsFile).Rows {
-		f.predicted[ids[p.Path]] = called[p.Predicted]
+		f.predicted[ids[p.Path]], f.confidence[ids[p.Path]] = called[p.Predicted], p.Confidence
 	}
 	return f
 }
@@ -361,6 +363,11 @@ func (w *world) compare(t *testing.T, want, got finetuned) {
 	}
 	if got.dir == "" {
 		return
+	}
+	for image, p := range want.confidence {
+		if q := got.confidence[image]; !near(metric.Number(p), metric.Number(q)) {
+			t.Errorf("%s has confidence %v, had %v", image, q, p)
+		}
 	}
 	a, b := read(t, want.dir, run.HeadFile), read(t, got.dir, run.HeadFile)
 	expect(t, "mean", b.Head.Mean, a.Head.Mean)
