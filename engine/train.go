@@ -36,6 +36,7 @@ type training struct {
 	env      run.Environment
 	warnings []string
 	sets     *feature.Sets
+	learned  *feature.Learned // of sets
 	gemm     *onnx.Gemm
 }
 
@@ -79,9 +80,10 @@ func (s *session) environment() (run.Environment, error) {
 
 // trained is a head, with what makes probabilities of its logits.
 type trained struct {
-	head    *head.Head
-	fit     metric.Fit
-	seconds float64 // spent training and calibrating, before an interruption too
+	head     *head.Head
+	fit      metric.Fit
+	seconds  float64 // spent training and calibrating, before an interruption too
+	warnings []string
 }
 
 // train trains on the stored features, from the checkpoint if there is one, keeping history, κ and checkpoints in the
@@ -89,31 +91,34 @@ type trained struct {
 func (t *training) train(ctx context.Context) (*trained, error) {
 	settings := t.Training
 	settings.Gemm = t.gemm
-	data, err := t.toLearn(ctx, t.sets.Train)
+	t.learned = t.sets.Learned()
+	data, err := t.toLearn(ctx, t.learned.Train)
 	if err != nil {
 		return nil, err
 	}
-	if t.sets.Val != nil {
-		val, err := t.toJudge(ctx, t.sets.Val)
+	if t.learned.Val != nil {
+		val, err := t.toJudge(ctx, t.learned.Val)
 		if err != nil {
 			return nil, err
 		}
 		settings.Val = &val
 	}
-	h, seconds, err := t.fit(ctx, data, settings)
+	result, seconds, err := t.fit(ctx, data, settings)
 	if err != nil {
 		return nil, fmt.Errorf("train the head: %w", err)
 	}
 	begin := time.Now()
-	fit, err := t.calibrate(ctx, h, data, settings)
+	fit, err := t.calibrate(ctx, result.Head, data, settings)
 	if err != nil {
 		return nil, fmt.Errorf("calibrate: %w", err)
 	}
-	return &trained{h, fit, seconds + time.Since(begin).Seconds()}, nil
+	fit.Scaling = fit.Scaling.Renumbered(t.learned.Classes)
+	h := result.Head.Renumbered(t.learned.Classes)
+	return &trained{h, fit, seconds + time.Since(begin).Seconds(), result.State.Warnings()}, nil
 }
 
 // fit runs head.Train, and returns how long training took in all.
-func (t *training) fit(ctx context.Context, data head.Data, s head.Settings) (*head.Head, float64, error) {
+func (t *training) fit(ctx context.Context, data head.Data, s head.Settings) (*head.Result, float64, error) {
 	begin := time.Now()
 	saved, err := t.checkpoint()
 	if err != nil {
@@ -121,10 +126,13 @@ func (t *training) fit(ctx context.Context, data head.Data, s head.Settings) (*h
 	}
 	var done []head.Epoch
 	if saved != nil {
-		s.Resume, done = &saved.State, saved.State.History
+		s.Resume, done = &saved.State, slices.Clone(saved.State.History)
 		begin = begin.Add(-time.Duration(saved.Seconds * float64(time.Second)))
 	}
 	classes := t.sets.Train.Data.Classes
+	for i, e := range done {
+		done[i] = e.Renumbered(t.learned.Classes)
+	}
 	if err := t.dir.BeginHistory(classes, done...); err != nil {
 		return nil, 0, err
 	}
@@ -139,6 +147,7 @@ func (t *training) fit(ctx context.Context, data head.Data, s head.Settings) (*h
 	s.Events = head.Events{
 		Warn: func(message string) { t.events.Warn(message) },
 		Epoch: func(e head.Epoch, state *head.State) {
+			e = e.Renumbered(t.learned.Classes)
 			err := t.dir.AddEpoch(classes, e)
 			if err == nil && time.Since(last) >= checkpointEvery {
 				err, last = save(state), time.Now()
@@ -162,7 +171,7 @@ func (t *training) fit(ctx context.Context, data head.Data, s head.Settings) (*h
 	if err != nil {
 		return nil, 0, err
 	}
-	return result.Head, time.Since(begin).Seconds(), nil
+	return result, time.Since(begin).Seconds(), nil
 }
 
 // identity is what a checkpoint must agree in with the run that goes on from it.
@@ -173,9 +182,7 @@ func (t *training) identity() run.Checkpoint {
 	}
 	hash := sha256.New()
 	fmt.Fprintln(hash, t.key())
-	for _, set := range t.sets.All() {
-		identify(hash, set)
-	}
+	t.learned.Identify(hash)
 	c.Images = hex.EncodeToString(hash.Sum(nil))
 	return c
 }
@@ -214,12 +221,12 @@ func (t *training) calibrate(ctx context.Context, h *head.Head, data head.Data, 
 	var unseen []float32
 	if s.Val != nil {
 		var err error
-		if unseen, err = logits(h, *s.Val, t.gemm); err != nil {
+		if unseen, err = h.LogitsOf(t.gemm, *s.Val); err != nil {
 			return metric.Fit{}, err
 		}
 		labels, fittedOn = s.Val.Y, t.sets.Val.Name
 	} else {
-		held, err := t.toJudge(ctx, t.sets.Train)
+		held, err := t.toJudge(ctx, t.learned.Train)
 		if err != nil {
 			return metric.Fit{}, err
 		}
