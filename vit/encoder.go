@@ -148,7 +148,7 @@ func (r *run) work(ctx context.Context, cancel context.CancelCauseFunc) {
 	defer workers.Put(w)
 	size := r.Preprocess.Size()
 	for j := range r.jobs {
-		err := r.prepare(w, j.b.first+j.slot, j.b.pixels[j.slot*size:][:size])
+		err := r.prepare(ctx, w, j.b.first+j.slot, j.b.pixels[j.slot*size:][:size])
 		if err != nil && !errors.As(err, new(*ImageError)) {
 			cancel(err)
 			return
@@ -161,7 +161,7 @@ func (r *run) work(ctx context.Context, cancel context.CancelCauseFunc) {
 }
 
 // prepare gives an *ImageError for what is wrong with the image, other errors for the rest.
-func (r *run) prepare(w *worker, i int, dst []float32) error {
+func (r *run) prepare(ctx context.Context, w *worker, i int, dst []float32) error {
 	data, err := r.load(i)
 	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
 		return err
@@ -169,7 +169,7 @@ func (r *run) prepare(w *worker, i int, dst []float32) error {
 	if err != nil {
 		return &ImageError{Reason: ReasonUnreadable, Err: err}
 	}
-	return w.bytes(r.Preprocess, MaxPixels, data, dst)
+	return w.bytes(ctx, r.Preprocess, MaxPixels, data, dst)
 }
 
 // model runs the batches in order.

@@ -106,7 +106,7 @@ func New(model []byte, o Options) (*Classifier, error) { return load(model, "", 
 // Classify classifies an image that is decoded already, and upright. Decoded by others, a JPEG may have slightly other
 // pixels than ClassifyBytes gives it.
 func (c *Classifier) Classify(ctx context.Context, img image.Image) (Prediction, error) {
-	return c.one(ctx, func(pixels []float32) error {
+	return c.one(ctx, func(_ context.Context, pixels []float32) error {
 		b := img.Bounds()
 		if w, h := b.Dx(), b.Dy(); w > 0 && h > c.maxPixels/w {
 			err := fmt.Errorf("%d×%d pixels; the limit is %d in all", w, h, c.maxPixels)
@@ -136,7 +136,7 @@ func (c *Classifier) ClassifyPixels(ctx context.Context, pixels []float32, n int
 			len(pixels), n, c.says.Preprocess.Height, c.says.Preprocess.Width, max(n, 0)*size)
 	}
 	results, err := c.several(ctx, n, func(i int) preparation {
-		return func(dst []float32) error {
+		return func(_ context.Context, dst []float32) error {
 			copy(dst, pixels[i*size:])
 			return nil
 		}
@@ -214,11 +214,13 @@ func load(model []byte, dir string, o Options) (*Classifier, error) {
 }
 
 // preparation writes the pixels of an image, or says what is wrong with it.
-type preparation func(pixels []float32) error
+type preparation func(ctx context.Context, pixels []float32) error
 
 // decode prepares an encoded image.
 func (c *Classifier) decode(encoded []byte) preparation {
-	return func(pixels []float32) error { return c.says.Preprocess.BytesWithin(c.maxPixels, encoded, pixels) }
+	return func(ctx context.Context, pixels []float32) error {
+		return c.says.Preprocess.BytesWithin(ctx, c.maxPixels, encoded, pixels)
+	}
 }
 
 // one classifies an image, which is prepared in the caller's goroutine.

@@ -91,7 +91,7 @@ func (q *queue) submit(ctx context.Context, prepare preparation) (*request, erro
 	if pixels == nil {
 		pixels = make([]float32, q.size)
 	}
-	if err := prepare(pixels); err != nil {
+	if err := prepare(ctx, pixels); err != nil {
 		return nil, err
 	}
 	r := &request{ctx: ctx, pixels: pixels, since: time.Now(), done: make(chan Classified, 1)}
