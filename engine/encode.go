@@ -86,12 +86,5 @@ func Encode(ctx context.Context, o EncodeOptions, ev event.Events) (_ EncodeResu
 
 // of is the shard's part of d.
 func (s Shard) of(d *dataset.Dataset) *dataset.Dataset {
-	if s.Count <= 1 {
-		return d
-	}
-	var part []int
-	for i := s.Index; i < len(d.Items); i += s.Count {
-		part = append(part, i)
-	}
-	return d.Select(part)
+	return d.Every(max(s.Count, 1), s.Index)
 }

@@ -17,6 +17,7 @@ import (
 	"github.com/vitft/vitft/engine/feature"
 	"github.com/vitft/vitft/engine/run"
 	"github.com/vitft/vitft/head"
+	"github.com/vitft/vitft/internal/par"
 	"github.com/vitft/vitft/internal/vec"
 	"github.com/vitft/vitft/onnx"
 	"github.com/vitft/vitft/onnx/vision"
@@ -46,11 +47,12 @@ func begin(ctx context.Context, in inputs, ev event.Events) (*dataset.Sets, *ses
 	if err := in.data.Exist(); err != nil {
 		return nil, nil, err
 	}
-	images, err := in.data.Open(in.seed, ev)
+	images, err := par.Await(ctx, func() (*dataset.Sets, error) { return in.data.Open(in.seed, ev) }, nil)
 	if err != nil {
 		return nil, nil, err
 	}
-	b, err := backbone.Open(in.backbone, in.device, ev)
+	open := func() (*backbone.Backbone, error) { return backbone.Open(in.backbone, in.device, ev) }
+	b, err := par.Await(ctx, open, func(b *backbone.Backbone) { b.Close() })
 	if err != nil {
 		return nil, nil, err
 	}
@@ -77,7 +79,8 @@ func reopen(ctx context.Context, r *run.Finished, d device.Options, f feature.Op
 	if err := json.Unmarshal(env.Store.Fields, &x.Key); err != nil {
 		return nil, run.EnvironmentFile.Damaged(r.Folder, err)
 	}
-	opened, err := backbone.OpenModel(run.ModelFile.Path(r.Folder), x, d, ev)
+	open := func() (*backbone.Backbone, error) { return backbone.OpenModel(run.ModelFile.Path(r.Folder), x, d, ev) }
+	opened, err := par.Await(ctx, open, func(b *backbone.Backbone) { b.Close() })
 	if err != nil {
 		return nil, err
 	}

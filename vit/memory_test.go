@@ -3,40 +3,13 @@ package vit
 import (
 	"context"
 	"errors"
-	"fmt"
 	"image"
-	"os"
 	"runtime"
-	"runtime/debug"
 	"strings"
 	"testing"
+
+	"github.com/vitft/vitft/internal/testkit"
 )
-
-// status is a figure of /proc/self/status in bytes.
-func status(t *testing.T, key string) (n int64) {
-	t.Helper()
-	text, err := os.ReadFile("/proc/self/status")
-	if err != nil {
-		t.Skip("resident memory is not told here:", err)
-	}
-	_, rest, _ := strings.Cut(string(text), key+":")
-	if _, err := fmt.Sscan(rest, &n); err != nil {
-		t.Fatal(err)
-	}
-	return n << 10
-}
-
-// peak is how much the resident memory grows at most while f runs.
-func peak(t *testing.T, f func()) int64 {
-	t.Helper()
-	debug.FreeOSMemory()
-	before := status(t, "VmRSS")
-	if err := os.WriteFile("/proc/self/clear_refs", []byte("5"), 0); err != nil { // forget the peak so far
-		t.Skip("the peak cannot be measured here:", err)
-	}
-	f()
-	return status(t, "VmHWM") - before
-}
 
 // done is a use of a decoded image that needs no memory.
 func done() error { return nil }
@@ -55,7 +28,7 @@ func TestMemoryOfIsWhatDecodingTakes(t *testing.T) {
 			continue
 		}
 		want := memoryOf(f.name, data, w, h)
-		took := peak(t, func() { err = p.Bytes(data, dst) })
+		took := testkit.PeakMemory(t, func() { err = p.Bytes(data, dst) })
 		t.Logf("%-32s %5.2f bytes a pixel of %5.2f", name, float64(took)/side/side, float64(want)/side/side)
 		if err != nil || took > want+slack {
 			t.Errorf("%s: took %d bytes, said %d: %v", name, took, want, err)
@@ -146,7 +119,7 @@ func TestMemoryOfManyImages(t *testing.T) {
 	}
 	file := hollow(t, 7800)["png 16 rgb"]() // 640 MiB each: one at a time up to five processors
 	p := DefaultPreprocess(224, 224)
-	took := peak(t, func() {
+	took := testkit.PeakMemory(t, func() {
 		errs := make(chan error)
 		for range 3 {
 			go func() { errs <- p.Bytes(file, make([]float32, p.Size())) }()

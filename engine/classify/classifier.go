@@ -33,6 +33,7 @@ import (
 	"github.com/vitft/vitft/engine/fault"
 	"github.com/vitft/vitft/engine/setting"
 	"github.com/vitft/vitft/internal/par"
+	"github.com/vitft/vitft/internal/userfile"
 	"github.com/vitft/vitft/onnx"
 	"github.com/vitft/vitft/onnx/graph"
 	"github.com/vitft/vitft/vit"
@@ -68,17 +69,14 @@ func Open(path string, o Options) (*Classifier, error) {
 		file = filepath.Join(path, artifact.ModelFile)
 	}
 	dir, name := filepath.Split(file)
-	for _, name := range []string{name, artifact.SumsFile, artifact.CardFile} {
-		stat, err := os.Stat(filepath.Join(dir, name))
-		if err == nil && stat.Mode()&(fs.ModeType&^fs.ModeDir) != 0 { // reading it might never end
-			return nil, fault.Data.Errorf("%s is a pipe, socket or device; put a file in its place", dir+name)
-		}
-	}
 	if file != path {
-		text, _ := os.ReadFile(filepath.Join(path, artifact.CardFile)) // there may be none
+		text, err := userfile.Read(filepath.Join(path, artifact.CardFile), userfile.Text)
+		if errors.As(err, new(userfile.Refusal)) { // there may be none
+			return nil, err
+		}
 		card = string(text)
 	}
-	model, err := os.ReadFile(file)
+	model, err := userfile.Read(file, userfile.Large)
 	switch {
 	case errors.Is(err, fs.ErrNotExist) && file != path:
 		return nil, fault.Data.Errorf("%s has no %s: it is no finished run", path, artifact.ModelFile)
@@ -220,6 +218,17 @@ type preparation func(ctx context.Context, pixels []float32) error
 func (c *Classifier) decode(encoded []byte) preparation {
 	return func(ctx context.Context, pixels []float32) error {
 		return c.says.Preprocess.BytesWithin(ctx, c.maxPixels, encoded, pixels)
+	}
+}
+
+// read prepares the image in a file, which is read in the place of a decoder, so that few are in memory.
+func (c *Classifier) read(path string) preparation {
+	return func(ctx context.Context, pixels []float32) error {
+		encoded, err := userfile.Read(path, userfile.Image)
+		if err != nil {
+			return err
+		}
+		return c.decode(encoded)(ctx, pixels)
 	}
 }
 
