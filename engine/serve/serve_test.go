@@ -264,7 +264,8 @@ func TestReloadOfPipe(t *testing.T) {
 	case err := <-reloaded:
 		want := path + " is a pipe, socket or device"
 		if err == nil || fault.Of(err) != fault.Data ||
-			!strings.HasPrefix(err.Error(), "model stripes is kept as it was: ") || !strings.Contains(err.Error(), want) {
+			!strings.HasPrefix(err.Error(), "model stripes is kept as it was: ") ||
+			!strings.Contains(err.Error(), want) {
 			t.Errorf("%v, want %s", err, want)
 		}
 	case <-time.After(10 * time.Second):
