@@ -44,9 +44,6 @@ type inputs struct {
 
 // begin reads the lists of images and makes the backbone ready, with the stores of the views that are wanted.
 func begin(ctx context.Context, in inputs, ev event.Events) (*dataset.Sets, *session, error) {
-	if err := in.data.Exist(); err != nil {
-		return nil, nil, err
-	}
 	images, err := par.Await(ctx, func() (*dataset.Sets, error) { return in.data.Open(in.seed, ev) }, nil)
 	if err != nil {
 		return nil, nil, err
@@ -184,6 +181,17 @@ func (s *session) toJudge(ctx context.Context, set *feature.Set) (head.Data, err
 
 func (s *session) data(set *feature.Set, x []float32, views int) head.Data {
 	return head.Data{X: x, Y: set.Data.Labels(), Dim: s.features.Dim(), Classes: len(set.Data.Classes), Views: views}
+}
+
+// size is how much there is to train on, and to judge, by heads of folds too if they are needed.
+func (s *session) size(d *dataset.Sets, c Calibration, needsFolds bool) head.Size {
+	n := len(d.Train.Items)
+	of := head.Size{Classes: len(d.Train.Classes), Dim: s.features.Dim(), Samples: n, Views: s.views.Train,
+		Judged: d.Images() - n}
+	if needsFolds {
+		of.Folds = c.Folds
+	}
+	return of
 }
 
 // logits are the raw logits [n,C] of a set under a head.
