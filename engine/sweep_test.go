@@ -434,8 +434,8 @@ func TestSweepRefusesHugeHeads(t *testing.T) {
 	_, err = engine.Sweep(t.Context(), o, event.Events{Progress: func(stage event.Stage, _ string, _, _ int) {
 		encoded = encoded || stage == event.Encode || stage == event.Scan
 	}})
-	if fault.Of(err) != fault.Config || !strings.Contains(err.Error(), "experts=100000000: experts: training 100000000 of ") ||
-		encoded {
+	if fault.Of(err) != fault.Config || encoded ||
+		!strings.Contains(err.Error(), "experts=100000000: experts: training 100000000 of ") {
 		t.Errorf("%v; anything is encoded: %v", err, encoded)
 	}
 }

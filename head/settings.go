@@ -174,18 +174,12 @@ type Size struct {
 func (s Settings) CheckMemory(of Size) error {
 	s = s.WithDefaults()
 	heads, features := s.memory(of)
-	has := float64(machine.Memory())
-	if heads+features <= has {
-		return nil
-	}
-	takes, there := machine.GiB(heads+features), machine.GiB(has)
 	if heads > features {
-		return fault.Config.Errorf("experts: training %d of %d classes by %d features, with head-batch %d, takes %s of "+
-			"memory; there are %s", s.Experts, of.Classes, of.Dim, min(s.Batch, of.Samples), takes, there)
+		return machine.Check(heads+features, "experts: training %d of %d classes by %d features, with head-batch %d,",
+			s.Experts, of.Classes, of.Dim, min(s.Batch, of.Samples))
 	}
-	return fault.Config.Errorf("views: training on %d samples in %d views of %d features, and judging %d of %d "+
-		"classes, takes %s of memory; there are %s: take fewer images or views, or give val instead of folds",
-		of.Samples, max(of.Views, 1), of.Dim, of.Judged, of.Classes, takes, there)
+	return machine.Check(heads+features, "views, folds: training on %d samples in %d views of %d features with %d "+
+		"folds, and judging %d of %d classes,", of.Samples, max(of.Views, 1), of.Dim, of.Folds, of.Judged, of.Classes)
 }
 
 // memory is the bytes that heads and features take. A head has, for each expert, eight copies of its parameters

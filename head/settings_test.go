@@ -272,7 +272,7 @@ func TestCheckMemory(t *testing.T) {
 	} {
 		err := Settings{Experts: c.experts}.CheckMemory(c.of)
 		if (err == nil) != (c.key == "") || err != nil && (fault.Of(err) != fault.Config ||
-			!strings.HasPrefix(err.Error(), c.key+": ") || !strings.Contains(err.Error(), "there are 1 GiB")) {
+			!strings.HasPrefix(err.Error(), c.key) || !strings.Contains(err.Error(), "there are 1 GiB")) {
 			t.Errorf("%+v: %v", c, err)
 		}
 	}

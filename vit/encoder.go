@@ -7,6 +7,8 @@ import (
 	"runtime"
 	"sync"
 	"sync/atomic"
+
+	"github.com/vitft/vitft/internal/machine"
 )
 
 // Model is a backbone that turns normalised pixels into feature vectors. onnx.FeatureModel is one.
@@ -65,6 +67,11 @@ func (e *Encoder) Encode(ctx context.Context, n int, load func(i int) ([]byte, e
 		r.Batch = 16
 	}
 	r.Batch = min(r.Batch, n)
+	err := machine.Check(buffers*float64(r.Batch)*4*float64(r.Preprocess.Size()+r.Model.Dim()),
+		"batch: %d images of %d×%d pixels, %d times,", r.Batch, r.Preprocess.Width, r.Preprocess.Height, buffers)
+	if err != nil {
+		return err
+	}
 	if r.Workers == 0 {
 		r.Workers = runtime.GOMAXPROCS(0)
 	}

@@ -169,3 +169,12 @@ func noisy(pix []byte, size, opaque int) {
 		}
 	}
 }
+
+// A batch that memory has no room for is refused before it is there.
+func TestBatchesAreBounded(t *testing.T) {
+	e := Encoder{Model: &fakeModel{dim: 192}, Preprocess: DefaultPreprocess(8192, 8192), Batch: 4096}
+	err := e.Encode(t.Context(), 1<<20, nil, nil)
+	if err == nil || !strings.HasPrefix(err.Error(), "batch: 4096 images of 8192×8192 pixels, 3 times, takes 9216") {
+		t.Error(err)
+	}
+}

@@ -207,7 +207,9 @@ func load(model []byte, dir string, o Options) (*Classifier, error) {
 	if c.info.OneByOne { // a batch would only make the first of it wait for the last
 		o.MaxBatch = 1
 	}
-	c.queue = newQueue(m, d, o)
+	if c.queue, err = newQueue(m, d, o); err != nil {
+		return nil, errors.Join(err, m.Close())
+	}
 	return c, nil
 }
 

@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 	"os/exec"
 	"path/filepath"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"sync"
@@ -400,5 +401,14 @@ func TestDependencies(t *testing.T) {
 				t.Errorf("it imports %s", path)
 			}
 		}
+	}
+}
+
+// A batch that memory has no room for is refused before it is there.
+func TestBatchesAreBounded(t *testing.T) {
+	defer debug.SetMemoryLimit(debug.SetMemoryLimit(1 << 20))
+	_, err := classify.New(model(t), classify.Options{Device: onCPU, MaxBatch: 4096})
+	if err == nil || fault.Of(err) != fault.Config || !strings.HasPrefix(err.Error(), "batch: 4096 images of 28×28") {
+		t.Error(err)
 	}
 }

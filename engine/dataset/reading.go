@@ -21,8 +21,7 @@ import (
 type reading struct {
 	source  string
 	samples []sample
-	memory  int64    // that they take,
-	room    int64    // and that there is
+	memory  int64    // that they take
 	classes []string // class list in order, if the source has its own; may be of more classes than there are samples of
 	findings
 }
@@ -38,12 +37,11 @@ const perSample = 400
 
 // add lists an image if there is memory for it.
 func (r *reading) add(s sample) error {
-	if r.memory += perSample + 4*int64(len(s.Path)+len(s.label)); r.room == 0 {
-		r.room = machine.Memory()
-	}
-	if r.memory > r.room {
-		return fmt.Errorf("more than %d images, whose list takes more than the %s of memory that there are",
-			len(r.samples), machine.GiB(float64(r.room)))
+	r.memory += perSample + 4*int64(len(s.Path)+len(s.label))
+	if len(r.samples)%1000 == 0 {
+		if err := machine.Check(float64(r.memory), "a list of more than %d images", len(r.samples)); err != nil {
+			return err
+		}
 	}
 	r.samples = append(r.samples, s)
 	return nil

@@ -54,5 +54,18 @@ func controlGroup(root string) int64 {
 	return least
 }
 
-// GiB is a number of bytes for people.
-func GiB(bytes float64) string { return fmt.Sprintf("%.4g GiB", bytes/(1<<30)) }
+// Check refuses what takes more bytes than there are; the text says what that is.
+func Check(bytes float64, format string, args ...any) error {
+	has := float64(Memory())
+	if bytes <= has {
+		return nil
+	}
+	return shortage(fmt.Sprintf("%s takes %.4g GiB of memory; there are %.4g GiB", fmt.Sprintf(format, args...),
+		bytes/(1<<30), has/(1<<30)))
+}
+
+// shortage says that settings ask for too much.
+type shortage string
+
+func (s shortage) Error() string { return string(s) }
+func (shortage) Kind() string    { return "config" }
