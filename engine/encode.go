@@ -69,7 +69,7 @@ func Encode(ctx context.Context, o EncodeOptions, ev event.Events) (_ EncodeResu
 		if p.Name == "train" {
 			views = train
 		}
-		set, err := s.features.Ensure(ctx, p.Name, o.Shard.of(p.Data), views)
+		set, err := s.features.Ensure(ctx, p.Name, p.Data.Every(max(o.Shard.Count, 1), o.Shard.Index), views)
 		if set != nil {
 			n := len(set.Data.Items)
 			done.Sets = append(done.Sets, EncodedSet{
@@ -82,16 +82,4 @@ func Encode(ctx context.Context, o EncodeOptions, ev event.Events) (_ EncodeResu
 		}
 	}
 	return done, nil
-}
-
-// of is the shard's part of d.
-func (s Shard) of(d *dataset.Dataset) *dataset.Dataset {
-	if s.Count <= 1 {
-		return d
-	}
-	var part []int
-	for i := s.Index; i < len(d.Items); i += s.Count {
-		part = append(part, i)
-	}
-	return d.Select(part)
 }

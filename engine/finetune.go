@@ -101,8 +101,8 @@ func Finetune(ctx context.Context, o FinetuneOptions, ev event.Events) (_ *Finet
 	defer s.close()
 	t.FinetuneOptions, t.session = o, s
 	t.config, err = run.ConfigOf(o.Fields())
-	needed := o.Training.CheckMemory(len(images.Train.Classes), s.features.Dim(), len(images.Train.Items))
-	if err = errors.Join(err, needed); err != nil {
+	of := s.size(images, o.Calibration, o.Calibration.outOfFold(o.Data.Val))
+	if err = errors.Join(err, o.Training.CheckMemory(of)); err != nil {
 		return nil, err
 	}
 	if !o.Resume {

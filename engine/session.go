@@ -16,6 +16,7 @@ import (
 	"github.com/vitft/vitft/engine/feature"
 	"github.com/vitft/vitft/engine/run"
 	"github.com/vitft/vitft/head"
+	"github.com/vitft/vitft/internal/par"
 	"github.com/vitft/vitft/internal/vec"
 	"github.com/vitft/vitft/onnx"
 	"github.com/vitft/vitft/onnx/vision"
@@ -42,15 +43,15 @@ type inputs struct {
 
 // begin reads the lists of images and makes the backbone ready, with the stores of the views that are wanted.
 func begin(ctx context.Context, in inputs, ev event.Events) (*dataset.Sets, *session, error) {
-	if err := in.data.Exist(); err != nil {
-		return nil, nil, err
-	}
 	in.features.Index = in.features.OpenIndex()
-	images, err := in.data.Open(ctx, in.seed, in.features.Index, ev)
+	images, err := par.Await(ctx, func() (*dataset.Sets, error) {
+		return in.data.Open(ctx, in.seed, in.features.Index, ev)
+	}, nil)
 	if err != nil {
 		return nil, nil, err
 	}
-	b, err := backbone.Open(in.backbone, in.device, ev)
+	open := func() (*backbone.Backbone, error) { return backbone.Open(in.backbone, in.device, ev) }
+	b, err := par.Await(ctx, open, func(b *backbone.Backbone) { b.Close() })
 	if err != nil {
 		return nil, nil, err
 	}
@@ -77,7 +78,8 @@ func reopen(ctx context.Context, r *run.Finished, d device.Options, f feature.Op
 	if err := json.Unmarshal(env.Store.Fields, &x.Key); err != nil {
 		return nil, run.EnvironmentFile.Damaged(r.Folder, err)
 	}
-	opened, err := backbone.OpenModel(run.ModelFile.Path(r.Folder), x, d, ev)
+	open := func() (*backbone.Backbone, error) { return backbone.OpenModel(run.ModelFile.Path(r.Folder), x, d, ev) }
+	opened, err := par.Await(ctx, open, func(b *backbone.Backbone) { b.Close() })
 	if err != nil {
 		return nil, err
 	}
@@ -173,6 +175,17 @@ func (s *session) toJudge(ctx context.Context, set *feature.Set) (head.Data, err
 
 func (s *session) data(set *feature.Set, x []float32, views int) head.Data {
 	return head.Data{X: x, Y: set.Data.Labels(), Dim: s.features.Dim(), Classes: len(set.Data.Classes), Views: views}
+}
+
+// size is how much there is to train on, and to judge, by heads of folds too if they are needed.
+func (s *session) size(d *dataset.Sets, c Calibration, needsFolds bool) head.Size {
+	n := len(d.Train.Items)
+	of := head.Size{Classes: len(d.Train.Classes), Dim: s.features.Dim(), Samples: n, Views: s.views.Train,
+		Judged: d.Images() - n}
+	if needsFolds {
+		of.Folds = c.Folds
+	}
+	return of
 }
 
 // logits are the raw logits [n,C] of a set under a head.

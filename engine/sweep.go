@@ -84,7 +84,7 @@ func Sweep(ctx context.Context, o SweepOptions, ev event.Events) (_ *SweepResult
 	}
 	defer s.close()
 	config, err := o.config()
-	if err != nil {
+	if err = errors.Join(err, plan.CheckMemory(s.size(images, o.Calibration, o.needsFolds()))); err != nil {
 		return nil, err
 	}
 	dir := run.Folder(o.Out)

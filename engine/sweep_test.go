@@ -420,3 +420,22 @@ func TestSweepSaysWhatHasNoEffect(t *testing.T) {
 		t.Errorf("warnings %q", warnings)
 	}
 }
+
+// More memory than there is is refused for any point of the grid before an image is encoded.
+func TestSweepRefusesHugeHeads(t *testing.T) {
+	j := job(t)
+	x, _, err := engine.ParseSweep([]byte("name: huge\ngrid:\n  - loss: [ce]\n    experts: [1, 100000000]\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	o := engine.SweepOptions{Data: j.Data, Backbone: j.Backbone, Device: j.Device, Features: j.Features, Experiment: x,
+		Out: j.Out}
+	encoded := false
+	_, err = engine.Sweep(t.Context(), o, event.Events{Progress: func(stage event.Stage, _ string, _, _ int) {
+		encoded = encoded || stage == event.Encode || stage == event.Scan
+	}})
+	if fault.Of(err) != fault.Config || encoded ||
+		!strings.Contains(err.Error(), "experts=100000000: experts: training 100000000 of ") {
+		t.Errorf("%v; anything is encoded: %v", err, encoded)
+	}
+}

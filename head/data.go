@@ -98,8 +98,13 @@ func (d Data) flat() Data {
 
 // subset copies the samples for which keep holds.
 func (d Data) subset(keep func(i int) bool) Data {
-	part := d
-	part.X, part.Y = nil, nil
+	part, n := d, 0
+	for i := range d.Y {
+		if keep(i) {
+			n++
+		}
+	}
+	part.X, part.Y = make([]float32, 0, n*d.row()), make([]int, 0, n)
 	for i, y := range d.Y {
 		if keep(i) {
 			part.X = append(part.X, d.X[i*d.row():(i+1)*d.row()]...)

@@ -4,11 +4,13 @@ import (
 	"cmp"
 	"errors"
 	"math"
+	"runtime"
 	"strings"
 
 	"github.com/vitft/vitft/calib"
 	"github.com/vitft/vitft/engine/fault"
 	"github.com/vitft/vitft/engine/setting"
+	"github.com/vitft/vitft/internal/machine"
 )
 
 // Settings says how to train. Its zero value is the default recipe, chosen by cross-validation (docs/method.md);
@@ -159,20 +161,44 @@ func (s Settings) Validate() error {
 	return errors.Join(errs...)
 }
 
-// maxMemory bounds the bytes of a head in training.
-const maxMemory = 8 << 30
+// Size is how much there is to train on.
+type Size struct {
+	Classes, Dim   int
+	Samples, Views int // to learn from, and views of each
+	Judged         int // samples that heads are judged by, besides
+	Folds          int // heads of folds that judge the samples; 0 for none
+	Beside         int // heads that are trained side by side; 0 means 1
+}
 
-// CheckMemory refuses a head that would take more than 8 GiB in training on n samples, features aside: for each expert
-// eight copies of its parameters (values, two moments and gradients, the state of the last epoch and the result's), and
-// the logits of a batch and their gradients.
-func (s Settings) CheckMemory(classes, dim, n int) error {
+// CheckMemory refuses a training that would take more memory than there is.
+func (s Settings) CheckMemory(of Size) error {
 	s = s.WithDefaults()
-	c, d, batch := float64(classes), float64(dim), float64(min(s.Batch, n))
-	if bytes := float64(s.Experts) * 4 * (8*c*(d+2) + d + 2*batch*c); bytes > maxMemory {
-		return fault.Config.Errorf("experts: training %d of %d classes by %d features, with head-batch %d, takes %.4g "+
-			"GiB; the limit is %d GiB", s.Experts, classes, dim, min(s.Batch, n), bytes/(1<<30), maxMemory>>30)
+	heads, features := s.memory(of)
+	if heads > features {
+		return machine.Check(heads+features, "experts: training %d of %d classes by %d features, with head-batch %d,",
+			s.Experts, of.Classes, of.Dim, min(s.Batch, of.Samples))
 	}
-	return nil
+	return machine.Check(heads+features, "views, folds: training on %d samples in %d views of %d features with %d "+
+		"folds, and judging %d of %d classes,", of.Samples, max(of.Views, 1), of.Dim, of.Folds, of.Judged, of.Classes)
+}
+
+// memory is the bytes that heads and features take. A head has, for each expert, eight copies of its parameters
+// (values, two moments and gradients, the state of the last epoch and the result's), and the logits of a batch and
+// their gradients. Features are there as they are and as they are prepared, and both again for each fold that is being
+// trained; those of samples that are judged with logits, probabilities and a copy.
+func (s Settings) memory(of Size) (heads, features float64) {
+	c, d, n := float64(of.Classes), float64(of.Dim), float64(of.Samples)
+	batch, folds := float64(min(s.Batch, of.Samples)), float64(min(of.Folds, runtime.GOMAXPROCS(0)))
+	judged := float64(of.Judged)
+	if of.Folds > 0 {
+		judged += n
+	}
+	heads = max(1, float64(of.Beside), folds) * float64(s.Experts) * 4 * (8*c*(d+2) + d + 2*batch*c)
+	features = 4*d*n*float64(max(of.Views, 1))*(2+2*folds) + 4*judged*(d+3*c)
+	if s.Features == "whiten" {
+		features += 8 * 4 * d * d
+	}
+	return heads, features
 }
 
 // TwoPhase says whether the loss switches at T0.

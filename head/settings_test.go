@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"math"
+	"math/rand/v2"
+	"runtime/debug"
 	"strings"
 	"testing"
 	"time"
@@ -11,6 +13,7 @@ import (
 	"github.com/vitft/vitft/calib"
 	"github.com/vitft/vitft/engine/fault"
 	"github.com/vitft/vitft/engine/setting"
+	"github.com/vitft/vitft/internal/testkit"
 )
 
 // Every row of METHOD's table, written out by hand for one class.
@@ -245,23 +248,31 @@ func TestWarnings(t *testing.T) {
 	}
 }
 
-// What a head takes is known before it is there: 4 bytes times eight copies of W, b and S, a mask, z and its gradient.
+// What training takes is known before it is there: 4 bytes times eight copies of W, b and S, a mask, z and its
+// gradient; and features as they are and prepared, for each fold too.
 func TestCheckMemory(t *testing.T) {
+	defer debug.SetMemoryLimit(debug.SetMemoryLimit(1 << 30))
 	for _, c := range []struct {
-		experts, classes, dim, n int
-		fits                     bool
+		experts int
+		of      Size
+		key     string // of the refusal; empty if it fits
 	}{
-		{1, 21841, 1024, 1 << 24, true},   // 0.8 GB
-		{8, 21841, 1024, 1 << 24, true},   // 6.1 GB
-		{12, 21841, 1024, 1 << 24, false}, // 9.2 GB
-		{100000, 3, 192, 120, true},       // 2.2 GB
-		{1000000, 3, 192, 120, false},     // 22 GB
-		{100000, 1000, 768, 1 << 20, false},
-		{math.MaxInt, 2, 1, 2, false},
+		{1, Size{Classes: 21841, Dim: 1024, Samples: 20000}, ""},                   // 0.96 GB
+		{2, Size{Classes: 21841, Dim: 1024, Samples: 20000}, "experts"},            // 1.8 GB
+		{1, Size{Classes: 21841, Dim: 1024, Samples: 20000, Beside: 2}, "experts"}, // as much
+		{10000, Size{Classes: 3, Dim: 192, Samples: 120}, ""},                      // 0.2 GB
+		{100000, Size{Classes: 3, Dim: 192, Samples: 120}, "experts"},              // 2.2 GB
+		{math.MaxInt, Size{Classes: 2, Dim: 1, Samples: 2}, "experts"},             // at most
+		{1, Size{Classes: 10, Dim: 1024, Samples: 120000}, ""},                     // 0.98 GB
+		{1, Size{Classes: 10, Dim: 1024, Samples: 120000, Views: 2}, "views"},      // 2 GB
+		{1, Size{Classes: 10, Dim: 1024, Samples: 60000, Folds: 1}, "views"},       // 1.2 GB
+		{1, Size{Classes: 1000, Dim: 384, Samples: 100, Judged: 50000}, ""},        // 0.7 GB
+		{1, Size{Classes: 1000, Dim: 384, Samples: 100, Judged: 100000}, "views"},  // 1.4 GB
+		{1, Size{Classes: 1 << 62, Dim: 1 << 62, Samples: 1 << 62}, "views"},       // no overflow
 	} {
-		err := Settings{Experts: c.experts}.CheckMemory(c.classes, c.dim, c.n)
-		if (err == nil) != c.fits || err != nil && (fault.Of(err) != fault.Config ||
-			!strings.HasPrefix(err.Error(), "experts: ")) {
+		err := Settings{Experts: c.experts}.CheckMemory(c.of)
+		if (err == nil) != (c.key == "") || err != nil && (fault.Of(err) != fault.Config ||
+			!strings.HasPrefix(err.Error(), c.key) || !strings.Contains(err.Error(), "there are 1 GiB")) {
 			t.Errorf("%+v: %v", c, err)
 		}
 	}
@@ -269,8 +280,7 @@ func TestCheckMemory(t *testing.T) {
 	s := Settings{Experts: 20_000_000}
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second) // lest it fill the memory
 	defer cancel()
-	const want = "experts: training 20000000 of 3 classes by 3 features, with head-batch 4, takes 10.95 GiB; " +
-		"the limit is 8 GiB"
+	const want = "experts: training 20000000 of 3 classes by 3 features, with head-batch 4, takes 10.95 GiB of memory"
 	for name, train := range map[string]func() error{
 		"Train":     func() error { _, err := Train(ctx, data, s); return err },
 		"TrainAll":  func() error { _, err := TrainAll(ctx, data, []Settings{s}); return err },
@@ -279,6 +289,33 @@ func TestCheckMemory(t *testing.T) {
 		if err := train(); fault.Of(err) != fault.Config || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v, want %q", name, err, want)
 		}
+	}
+}
+
+// What training on many features takes is what was said.
+func TestCheckMemoryIsHeld(t *testing.T) {
+	const n, dim = 12000, 512 // 23 MiB of features
+	data := Data{X: make([]float32, n*dim), Y: make([]int, n), Dim: dim, Classes: 10}
+	rng := rand.New(rand.NewPCG(1, 2))
+	for i := range data.X {
+		data.X[i] = rng.Float32()
+	}
+	for i := range data.Y {
+		data.Y[i] = i % 10
+	}
+	of := Size{Classes: 10, Dim: dim, Samples: n, Judged: n, Folds: 2}
+	s := Settings{Epochs: 1, Loss: "ce"}
+	heads, features := s.WithDefaults().memory(of)
+	took := testkit.PeakMemory(t, func() {
+		if _, err := Train(t.Context(), data, s); err != nil {
+			t.Error(err)
+		}
+		if _, err := OutOfFold(t.Context(), data, nil, s, 2); err != nil {
+			t.Error(err)
+		}
+	}) + 4*n*dim // which are there before
+	if said := int64(heads + features); took > said+8<<20 {
+		t.Errorf("took %d MiB, said %d", took>>20, said>>20)
 	}
 }
 

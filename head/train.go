@@ -36,7 +36,8 @@ func check(data Data, s Settings) error {
 	if err := data.Validate(); err != nil {
 		return fmt.Errorf("training data: %w", err)
 	}
-	if err := s.CheckMemory(data.Classes, data.Dim, len(data.Y)); err != nil {
+	of := Size{Classes: data.Classes, Dim: data.Dim, Samples: len(data.Y), Views: data.Views}
+	if err := s.CheckMemory(of); err != nil {
 		return err
 	}
 	if s.Val == nil {

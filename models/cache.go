@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"github.com/gofrs/flock"
+
+	"github.com/vitft/vitft/internal/userfile"
 )
 
 // lockEvery is how often a lock that another process holds is tried again.
@@ -40,7 +42,7 @@ func (s *session) cachedCommit(r ref) string {
 	if commitName.MatchString(r.revision) {
 		return r.revision
 	}
-	text, err := os.ReadFile(s.path(r, "refs", r.revision))
+	text, err := userfile.Read(s.path(r, "refs", r.revision), userfile.Small)
 	if commit := strings.TrimSpace(string(text)); err == nil && commitName.MatchString(commit) {
 		return commit
 	}
@@ -68,7 +70,7 @@ func (s *session) place(ctx context.Context, blob, path string, d digest) error 
 	if same(blob, path) { // another pull was faster
 		return nil
 	}
-	from, err := os.Open(blob)
+	from, _, err := userfile.Open(blob)
 	if err != nil {
 		return err
 	}

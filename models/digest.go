@@ -9,8 +9,9 @@ import (
 	"fmt"
 	"hash"
 	"io"
-	"os"
 	"strings"
+
+	"github.com/vitft/vitft/internal/userfile"
 )
 
 // digest identifies a file's content the way the hub does: large files (LFS) by their SHA-256, the others by the SHA-1
@@ -47,17 +48,13 @@ func (d digest) MarshalText() ([]byte, error) { return []byte(d.String()), nil }
 
 // matches reads the file at path to see whether its content has this digest.
 func (d digest) matches(ctx context.Context, path string) (bool, error) {
-	f, err := os.Open(path)
+	f, info, err := userfile.Open(path)
 	if err != nil {
 		return false, err
 	}
 	defer f.Close()
 	var h hash.Hash = sha256.New()
 	if len(d) == 2*sha1.Size {
-		info, err := f.Stat()
-		if err != nil {
-			return false, err
-		}
 		h = sha1.New()
 		fmt.Fprintf(h, "blob %d\x00", info.Size())
 	}

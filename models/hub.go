@@ -13,6 +13,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/vitft/vitft/internal/userfile"
 )
 
 // The errors of a Hub. An error of another kind is the file system's, or the context's when it was cancelled. Their
@@ -230,7 +232,8 @@ func (h *Hub) session() (*session, error) {
 		filepath.Join(home, "hub")))
 	s.Token = strings.TrimSpace(cmp.Or(s.Token, os.Getenv("HF_TOKEN"), os.Getenv("HUGGING_FACE_HUB_TOKEN")))
 	if s.Token == "" {
-		text, err := os.ReadFile(expand(cmp.Or(os.Getenv("HF_TOKEN_PATH"), filepath.Join(home, "token"))))
+		path := expand(cmp.Or(os.Getenv("HF_TOKEN_PATH"), filepath.Join(home, "token")))
+		text, err := userfile.Read(path, userfile.Small)
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return nil, fmt.Errorf("%w: reading the hub's token: %w", ErrSetting, err)
 		}

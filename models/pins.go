@@ -8,10 +8,11 @@ import (
 	"fmt"
 	"io/fs"
 	"maps"
-	"os"
 	"path"
 	"slices"
 	"strings"
+
+	"github.com/vitft/vitft/internal/userfile"
 )
 
 // pin is what a file of a repository was when it was pulled first.
@@ -53,7 +54,7 @@ type pinFile string
 
 // load reads the pins; there are none before the first pull.
 func (f pinFile) load() (pins, error) {
-	text, err := os.ReadFile(string(f))
+	text, err := userfile.Read(string(f), userfile.Text)
 	if errors.Is(err, fs.ErrNotExist) {
 		return pins{}, nil
 	} else if err != nil {

@@ -69,7 +69,7 @@ func BenchmarkPreprocess(b *testing.B) {
 			})
 		}
 		reused := new(RGB)
-		run("decode", func() error { return decode(data, reused, MaxPixels) })
+		run("decode", func() error { return decode(b.Context(), data, reused, MaxPixels, done) })
 		run("resize", func() error { return p.Image(img, dst) })
 		run("all", func() error { return p.Bytes(data, dst) })
 		run("draw", func() error { drawReference(p, m, dst); return nil })

@@ -2,6 +2,7 @@ package vit
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"image"
@@ -37,7 +38,7 @@ const (
 	ReasonTruncated   Reason = "truncated"      // the data end too early
 	ReasonCorrupt     Reason = "corrupt"        // the data break the format's rules
 	ReasonUnsupported Reason = "unsupported"    // a valid variant that is not supported
-	ReasonTooLarge    Reason = "too large"      // more than MaxPixels pixels
+	ReasonTooLarge    Reason = "too large"      // more than MaxPixels pixels, or too much memory to decode
 	ReasonZeroSize    Reason = "zero size"      // no columns or no rows
 )
 
@@ -65,10 +66,11 @@ func (e *ImageError) Unwrap() error { return e.Err }
 func (e *ImageError) Kind() string { return "data" }
 
 // Decode reads a JPEG, PNG, WebP, GIF (first frame), BMP, TIFF (first page), PGM or PPM image. Its pixels are those of
-// Pillow's Image.open(f).convert("RGB"), exceptions in the package comment. Every error is an *ImageError.
+// Pillow's Image.open(f).convert("RGB"), exceptions in the package comment. Every error is an *ImageError. Images whose
+// decoding takes much memory wait for each other.
 func Decode(data []byte) (*RGB, error) {
 	img := new(RGB)
-	if err := decode(data, img, MaxPixels); err != nil {
+	if err := decode(context.Background(), data, img, MaxPixels, func() error { return nil }); err != nil {
 		return nil, err
 	}
 	return img, nil
@@ -114,8 +116,9 @@ func sniff(data []byte) *format {
 	return nil
 }
 
-// decode reads data into img, reusing its buffer, and refuses images over maxPixels.
-func decode(data []byte, img *RGB, maxPixels int) error {
+// decode reads data into img, reusing its buffer, and refuses images over maxPixels. It waits until there is memory for
+// the image, or ctx ends; the memory counts as taken until use returns.
+func decode(ctx context.Context, data []byte, img *RGB, maxPixels int, use func() error) error {
 	if len(data) == 0 {
 		return &ImageError{Reason: ReasonEmpty}
 	}
@@ -136,11 +139,17 @@ func decode(data []byte, img *RGB, maxPixels int) error {
 		return &ImageError{Reason: ReasonTooLarge, Format: f.name,
 			Err: fmt.Errorf("%d×%d pixels; the limit is %d in all and %d a side", w, h, maxPixels, maxSide)}
 	}
-	img.Orientation = 1
-	if err := f.read(data, img); err != nil {
-		return imageError(f.name, err)
+	size := memoryOf(f.name, data, w, h)
+	if err := checkMemory(f.name, w, h, size); err != nil {
+		return err
 	}
-	return nil
+	return within(ctx, size, func() error {
+		img.Orientation = 1
+		if err := f.read(data, img); err != nil {
+			return imageError(f.name, err)
+		}
+		return use()
+	})
 }
 
 // Errors that readers wrap to choose the Reason.
@@ -195,7 +204,7 @@ func readPNG(data []byte, img *RGB) error {
 	if err != nil {
 		return err
 	}
-	img.fromImage(m)
+	img.take(m)
 	img.Orientation = pngOrientation(data)
 	return nil
 }
@@ -205,7 +214,7 @@ func readBMP(data []byte, img *RGB) error {
 	if err != nil {
 		return err
 	}
-	img.fromImage(m)
+	img.take(m)
 	return nil
 }
 
@@ -216,7 +225,7 @@ func readTIFF(data []byte, img *RGB) error {
 	if err != nil {
 		return err
 	}
-	img.fromImage(m)
+	img.take(m)
 	// Package tiff shows a fax's black as black even where the file calls it white (BlackIsZero).
 	const compression, photometric, blackIsZero = 259, 262, 1
 	if c := tiffTag(data, compression); c >= 2 && c <= 4 && tiffTag(data, photometric) == blackIsZero {

@@ -188,7 +188,7 @@ func TestDecodeReuse(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := decode(data, img, MaxPixels); err != nil {
+		if err := decode(t.Context(), data, img, MaxPixels, done); err != nil {
 			t.Fatal(err)
 		}
 		if maxDifference(t, img, fresh) != 0 || img.Orientation != fresh.Orientation {

@@ -7,6 +7,8 @@ import (
 	"runtime"
 	"sync"
 	"sync/atomic"
+
+	"github.com/vitft/vitft/internal/machine"
 )
 
 // Model is a backbone that turns normalised pixels into feature vectors. onnx.FeatureModel is one.
@@ -65,6 +67,11 @@ func (e *Encoder) Encode(ctx context.Context, n int, load func(i int) ([]byte, e
 		r.Batch = 16
 	}
 	r.Batch = min(r.Batch, n)
+	err := machine.Check(buffers*float64(r.Batch)*4*float64(r.Preprocess.Size()+r.Model.Dim()),
+		"batch: %d images of %d×%d pixels, %d times,", r.Batch, r.Preprocess.Width, r.Preprocess.Height, buffers)
+	if err != nil {
+		return err
+	}
 	if r.Workers == 0 {
 		r.Workers = runtime.GOMAXPROCS(0)
 	}
@@ -148,7 +155,7 @@ func (r *run) work(ctx context.Context, cancel context.CancelCauseFunc) {
 	defer workers.Put(w)
 	size := r.Preprocess.Size()
 	for j := range r.jobs {
-		err := r.prepare(w, j.b.first+j.slot, j.b.pixels[j.slot*size:][:size])
+		err := r.prepare(ctx, w, j.b.first+j.slot, j.b.pixels[j.slot*size:][:size])
 		if err != nil && !errors.As(err, new(*ImageError)) {
 			cancel(err)
 			return
@@ -161,7 +168,7 @@ func (r *run) work(ctx context.Context, cancel context.CancelCauseFunc) {
 }
 
 // prepare gives an *ImageError for what is wrong with the image, other errors for the rest.
-func (r *run) prepare(w *worker, i int, dst []float32) error {
+func (r *run) prepare(ctx context.Context, w *worker, i int, dst []float32) error {
 	data, err := r.load(i)
 	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
 		return err
@@ -169,7 +176,7 @@ func (r *run) prepare(w *worker, i int, dst []float32) error {
 	if err != nil {
 		return &ImageError{Reason: ReasonUnreadable, Err: err}
 	}
-	return w.bytes(r.Preprocess, MaxPixels, data, dst)
+	return w.bytes(ctx, r.Preprocess, MaxPixels, data, dst)
 }
 
 // model runs the batches in order.

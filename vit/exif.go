@@ -15,7 +15,19 @@ func jpegOrientation(data []byte) int {
 	return 1
 }
 
-// jpegSegments yields marker and body of the segments before the first scan.
+// jpegScanned is the number of components in a JPEG's first scan, 0 if there is none.
+func jpegScanned(data []byte) int {
+	for marker, body := range jpegSegments(data) {
+		if marker == startOfScan && len(body) > 0 {
+			return int(body[0])
+		}
+	}
+	return 0
+}
+
+const startOfScan = 0xda
+
+// jpegSegments yields marker and body of the segments up to the header of the first scan.
 func jpegSegments(data []byte) func(yield func(marker byte, body []byte) bool) {
 	return func(yield func(byte, []byte) bool) {
 		for i := 2; i+4 <= len(data); {
@@ -24,14 +36,15 @@ func jpegSegments(data []byte) func(yield func(marker byte, body []byte) bool) {
 			case data[i] != 0xff || marker == 0xff || marker == 0: // stray byte or filler
 				i++
 				continue
-			case marker == 0xda: // start of scan
-				return
+			case marker == 0x01, marker >= 0xd0 && marker <= 0xd7: // they stand alone
+				i += 2
+				continue
 			}
 			n := int(binary.BigEndian.Uint16(data[i+2:]))
 			if n < 2 || i+2+n > len(data) {
 				return
 			}
-			if !yield(marker, data[i+4:i+2+n]) {
+			if !yield(marker, data[i+4:i+2+n]) || marker == startOfScan {
 				return
 			}
 			i += 2 + n

@@ -23,7 +23,7 @@ func FuzzDecode(f *testing.F) {
 	const limit = 1 << 18
 	f.Fuzz(func(t *testing.T, data []byte) {
 		var img RGB
-		if err := decode(data, &img, limit); err != nil {
+		if err := decode(t.Context(), data, &img, limit, done); err != nil {
 			if !errors.As(err, new(*ImageError)) {
 				t.Fatalf("%v is no *ImageError", err)
 			}

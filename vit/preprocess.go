@@ -2,6 +2,7 @@ package vit
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -150,15 +151,15 @@ func (p Preprocess) Image(img *RGB, dst []float32) error {
 // Bytes decodes an encoded image and writes it to dst as Image does. An image that cannot be used is an *ImageError. It
 // is safe for concurrent use and reuses its buffers.
 func (p Preprocess) Bytes(data []byte, dst []float32) error {
-	return p.BytesWithin(MaxPixels, data, dst)
+	return p.BytesWithin(context.Background(), MaxPixels, data, dst)
 }
 
 // BytesWithin is Bytes with a limit of its own, at most MaxPixels, on the pixels of the image. Larger ones are refused
-// before they are decoded.
-func (p Preprocess) BytesWithin(maxPixels int, data []byte, dst []float32) error {
+// before they are decoded. Images that take much memory wait for each other, and no longer than ctx.
+func (p Preprocess) BytesWithin(ctx context.Context, maxPixels int, data []byte, dst []float32) error {
 	w := workers.Get().(*worker)
 	defer workers.Put(w)
-	return w.bytes(p, maxPixels, data, dst)
+	return w.bytes(ctx, p, maxPixels, data, dst)
 }
 
 // GoImage writes a decoded image to dst as Image does, with the pixels of FromImage. It is safe for concurrent use and

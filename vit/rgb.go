@@ -39,6 +39,20 @@ func (img *RGB) row(y int) []byte {
 	return img.Pix[3*y*img.Width : 3*(y+1)*img.Width]
 }
 
+// take is fromImage of an image that nobody else has: one of four bytes whose colour needs no alpha becomes RGB in
+// place.
+func (img *RGB) take(m image.Image) {
+	switch m := m.(type) {
+	case *image.NRGBA:
+		img.Pix = m.Pix
+	case *image.RGBA:
+		if m.Opaque() {
+			img.Pix = m.Pix
+		}
+	}
+	img.fromImage(m)
+}
+
 func (img *RGB) fromImage(m image.Image) {
 	b := m.Bounds()
 	img.Orientation = 1
@@ -67,9 +81,9 @@ func (img *RGB) fromImage(m image.Image) {
 	case *image.NRGBA64:
 		img.fromSamples(m.Pix[m.PixOffset(b.Min.X, b.Min.Y):], m.Stride, 8, 0, 2, 4)
 	case *image.RGBA:
-		src := m.Pix[m.PixOffset(b.Min.X, b.Min.Y):]
+		src, opaque := m.Pix[m.PixOffset(b.Min.X, b.Min.Y):], m.Opaque()
 		img.fromSamples(src, m.Stride, 4, 0, 1, 2)
-		if !m.Opaque() {
+		if !opaque {
 			img.unpremultiply(src, m.Stride, 4, 3)
 		}
 	case *image.RGBA64:

@@ -123,16 +123,18 @@ func readWebP(data []byte, img *RGB) error {
 		if err != nil {
 			return err
 		}
-		img.fromImage(m)
+		img.take(m)
 	}
 	if img.Width != f.width || img.Height != f.height {
 		img.extend(f.width, f.height, f.x, f.y, [3]byte{})
 	}
-	img.Orientation = 1
-	if f.exif != nil {
-		img.Orientation = tiffOrientation(bytes.TrimPrefix(f.exif, []byte("Exif\x00\x00")))
-	}
+	img.Orientation = f.orientation()
 	return nil
+}
+
+// orientation is the EXIF orientation, 1 if there is none.
+func (f webpFile) orientation() int {
+	return tiffOrientation(bytes.TrimPrefix(f.exif, []byte("Exif\x00\x00")))
 }
 
 // fromVP8 converts a lossy WebP's planes as libwebp does: limited range, and chroma upsampled by a filter of its own.

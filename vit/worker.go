@@ -1,6 +1,7 @@
 package vit
 
 import (
+	"context"
 	"fmt"
 	"sync"
 )
@@ -41,11 +42,9 @@ func (w *worker) set(p Preprocess) error {
 	return nil
 }
 
-func (w *worker) bytes(p Preprocess, maxPixels int, data []byte, dst []float32) error {
-	if err := decode(data, &w.decoded, min(maxPixels, MaxPixels)); err != nil {
-		return err
-	}
-	return w.image(p, &w.decoded, dst)
+func (w *worker) bytes(ctx context.Context, p Preprocess, maxPixels int, data []byte, dst []float32) error {
+	return decode(ctx, data, &w.decoded, min(maxPixels, MaxPixels),
+		func() error { return w.image(p, &w.decoded, dst) })
 }
 
 func (w *worker) image(p Preprocess, img *RGB, dst []float32) error {

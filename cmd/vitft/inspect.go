@@ -9,6 +9,7 @@ import (
 
 	"github.com/vitft/vitft/engine/backbone"
 	"github.com/vitft/vitft/engine/setting"
+	"github.com/vitft/vitft/internal/par"
 )
 
 func (a *app) inspectCommand() *cobra.Command {
@@ -20,9 +21,10 @@ func (a *app) inspectCommand() *cobra.Command {
 		Example: `  vitft inspect vit_b16.onnx
   vitft inspect vit_b16.onnx --feature cls+mean --json`,
 		Args: cobra.ExactArgs(1),
-		RunE: func(_ *cobra.Command, args []string) error {
+		RunE: func(cmd *cobra.Command, args []string) error {
 			o.Name = args[0]
-			found, err := backbone.Inspect(o)
+			inspect := func() (*backbone.Report, error) { return backbone.Inspect(o) }
+			found, err := par.Await(cmd.Context(), inspect, nil)
 			if found == nil {
 				return err
 			}

@@ -9,6 +9,7 @@ import (
 	"github.com/vitft/vitft/engine/classify"
 	"github.com/vitft/vitft/engine/fault"
 	"github.com/vitft/vitft/engine/setting"
+	"github.com/vitft/vitft/internal/par"
 )
 
 // predictOptions are those of predict.
@@ -64,11 +65,11 @@ func (a *app) predict(cmd *cobra.Command, o predictOptions, args []string) error
 		return fault.Config.Errorf("model: name a run folder or a model.onnx")
 	}
 	o.Events = a.events()
-	c, err := classify.Open(o.Model, o.Options)
+	open := func() (*classify.Classifier, error) { return classify.Open(o.Model, o.Options) }
+	c, err := par.Await(cmd.Context(), open, nil)
 	if err != nil {
 		return err
 	}
-	defer c.Close()
 	images, failed := 0, 0
 	err = c.ClassifyFiles(cmd.Context(), classify.ImageFiles(args, cmd.InOrStdin()),
 		func(path string, p classify.Prediction, err error) error {
@@ -80,9 +81,11 @@ func (a *app) predict(cmd *cobra.Command, o predictOptions, args []string) error
 			}
 			return a.printLine(line)
 		})
-	switch {
-	case err != nil && cmd.Context().Err() != nil:
+	if err != nil && cmd.Context().Err() != nil { // to close it would wait for images that are being decoded
 		return fmt.Errorf("interrupted after %d images: %w", images, err)
+	}
+	defer c.Close()
+	switch {
 	case err != nil:
 		return err
 	case images == 0:

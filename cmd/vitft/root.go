@@ -141,7 +141,7 @@ func (a *app) prepare(cmd *cobra.Command) error {
 		return err
 	}
 	if a.options.Config != "" {
-		if err := a.readFile(root, a.options.Config); err != nil {
+		if err := a.readFile(cmd.Context(), root, a.options.Config); err != nil {
 			return err
 		}
 		if err := a.take(root); err != nil {

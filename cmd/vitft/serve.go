@@ -14,6 +14,7 @@ import (
 	"github.com/vitft/vitft/engine/event"
 	"github.com/vitft/vitft/engine/run"
 	"github.com/vitft/vitft/engine/serve"
+	"github.com/vitft/vitft/internal/par"
 )
 
 func (a *app) serveCommand() *cobra.Command {
@@ -43,15 +44,14 @@ func (a *app) serve(cmd *cobra.Command, o serve.Options) error {
 		return err
 	}
 	defer l.Close()
-	s, err := serve.New(o)
+	s, err := par.Await(cmd.Context(), func() (*serve.Server, error) { return serve.New(o) }, nil)
 	if err != nil {
 		return err
 	}
 	a.log.Info().Str("url", url(l.Addr(), o.Cert != "")).Msg("listening")
 	ctx, stop := context.WithCancel(cmd.Context())
-	reloading := make(chan struct{})
-	go func() {
-		defer close(reloading)
+	defer stop()
+	go func() { // which at the end nobody waits for: files may take for ever
 		for {
 			select {
 			case <-reload:
@@ -66,8 +66,6 @@ func (a *app) serve(cmd *cobra.Command, o serve.Options) error {
 		}
 	}()
 	err = s.Serve(ctx, l)
-	stop()
-	<-reloading
 	if err = cmp.Or(err, s.Close()); err == nil {
 		a.log.Info().Msg("stopped; everything accepted was answered")
 	}

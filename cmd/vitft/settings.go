@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -18,6 +19,8 @@ import (
 
 	"github.com/vitft/vitft/engine/fault"
 	"github.com/vitft/vitft/engine/setting"
+	"github.com/vitft/vitft/internal/par"
+	"github.com/vitft/vitft/internal/userfile"
 )
 
 // newSettings reads VITFT_… from the environment.
@@ -70,9 +73,14 @@ func (a *app) keys(cmd *cobra.Command) []string {
 	return keys
 }
 
+// readSettings reads a file that a person writes, or the pipe in its place that a program writes to.
+func readSettings(ctx context.Context, path string) ([]byte, error) {
+	return par.Await(ctx, func() ([]byte, error) { return userfile.ReadAny(path, userfile.Small) }, nil)
+}
+
 // readFile adds the settings in a YAML file, of this command or another; what is none is refused.
-func (a *app) readFile(root *cobra.Command, path string) error {
-	text, err := os.ReadFile(path)
+func (a *app) readFile(ctx context.Context, root *cobra.Command, path string) error {
+	text, err := readSettings(ctx, path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return fault.Config.Errorf("--config: no file %s", path)
 	} else if err != nil {

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"path/filepath"
 
 	"github.com/spf13/cobra"
@@ -51,7 +50,7 @@ are in the folder already are not trained again: after Ctrl-C the same command g
 
 // readExperiment reads an experiment file; what it says outside the grid stands behind flags and environment.
 func (a *app) readExperiment(cmd *cobra.Command, path string, o *engine.SweepOptions) error {
-	text, err := os.ReadFile(path)
+	text, err := readSettings(cmd.Context(), path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return fault.Config.Errorf("no experiment file %s", path)
 	} else if err != nil {

@@ -2,8 +2,8 @@ package artifact
 
 import (
 	"fmt"
-	"os"
 
+	"github.com/vitft/vitft/internal/userfile"
 	"github.com/vitft/vitft/onnx/graph"
 	"github.com/vitft/vitft/onnx/vision"
 )
@@ -49,7 +49,7 @@ func (p Precision) Exact() bool { return p.convert == nil }
 // Convert is the content of a model file in p, and how many weights it stores in another way.
 func (p Precision) Convert(path string) (model []byte, weights int, err error) {
 	if p.Exact() {
-		model, err = os.ReadFile(path)
+		model, err = userfile.Read(path, userfile.Large)
 		return model, 0, err
 	}
 	m, err := graph.Read(path)

@@ -7,12 +7,12 @@ import (
 	"fmt"
 	"io/fs"
 	"maps"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 
 	"github.com/vitft/vitft/engine/fault"
+	"github.com/vitft/vitft/internal/userfile"
 )
 
 // SumsFile has the SHA-256 of the other files of a finished folder in the form of sha256sum, which checks them too. Its
@@ -31,7 +31,7 @@ func SumOf(content []byte) string {
 // ReadSums reads those of a folder; nil for one that has none of ours, since it is not finished or older than sums.
 func ReadSums(dir string) (Sums, error) {
 	path := filepath.Join(dir, SumsFile)
-	text, err := os.ReadFile(path)
+	text, err := userfile.Read(path, userfile.Text)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	} else if err != nil {

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/vitft/vitft/engine/fault"
+	"github.com/vitft/vitft/internal/userfile"
 	"github.com/vitft/vitft/models"
 )
 
@@ -23,20 +24,21 @@ func locate(backbone string) (models.Pulled, error) {
 		}
 		return p, err
 	}
-	info, err := os.Stat(backbone)
+	_, err := userfile.Regular(backbone)
 	if errors.Is(err, fs.ErrNotExist) {
 		_, unknown := models.Lookup(backbone)
 		return models.Pulled{}, fault.Data.Errorf("backbone: there is no file %s, and %w", backbone, unknown)
 	}
-	if err == nil && !info.Mode().IsRegular() { // reading a pipe might never end
-		return models.Pulled{}, fault.Data.Errorf("backbone: %s is no regular file", backbone)
+	if err != nil {
+		return models.Pulled{}, fault.Data.Errorf("backbone: %w", err)
 	}
 	p := models.Pulled{Backbone: models.Backbone{Name: backbone}, Path: backbone}
 	beside := filepath.Join(filepath.Dir(backbone), "preprocessor_config.json")
-	if info, err := os.Stat(beside); err == nil && !info.Mode().IsRegular() {
-		return p, fault.Data.Errorf("backbone: %s is no regular file", beside)
-	} else if err == nil {
+	switch _, err := userfile.Regular(beside); {
+	case err == nil:
 		p.Config = beside
+	case !errors.Is(err, fs.ErrNotExist):
+		return p, fault.Data.Errorf("backbone: %w", err)
 	}
 	return p, nil
 }

@@ -103,7 +103,7 @@ func TestBackboneFromTheHubsCache(t *testing.T) {
 // What lies beside a model under the name of its preprocessing, but is no file, is not waited for.
 func TestPipesBesideTheModel(t *testing.T) {
 	for name, says := range map[string]string{
-		"preprocessor_config.json": "preprocessor_config.json is no regular file",
+		"preprocessor_config.json": "preprocessor_config.json is a pipe",
 		"config.json":              "", // may be anybody's
 		"processor_config.json":    "",
 	} {

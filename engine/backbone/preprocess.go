@@ -4,11 +4,11 @@ import (
 	"cmp"
 	"encoding/json"
 	"fmt"
-	"os"
 	"path/filepath"
 
 	"github.com/vitft/vitft/engine/artifact"
 	"github.com/vitft/vitft/engine/fault"
+	"github.com/vitft/vitft/internal/userfile"
 	"github.com/vitft/vitft/models"
 	"github.com/vitft/vitft/onnx/graph"
 	"github.com/vitft/vitft/onnx/vision"
@@ -77,10 +77,7 @@ func otherConfig(model string) string {
 	}
 	for _, name := range []string{"processor_config.json", "config.json"} {
 		path := filepath.Join(filepath.Dir(model), name)
-		if info, err := os.Stat(path); err != nil || !info.Mode().IsRegular() { // reading a pipe might never end
-			continue
-		}
-		text, _ := os.ReadFile(path)
+		text, _ := userfile.Read(path, userfile.Text) // there may be none
 		var has map[string]json.RawMessage
 		if json.Unmarshal(text, &has) == nil && (has["image_processor"] != nil || has["pretrained_cfg"] != nil) {
 			return path
@@ -91,7 +88,7 @@ func otherConfig(model string) string {
 
 // readPreprocess reads a JSON file of ours or in the Hugging Face convention.
 func readPreprocess(path string) (vit.Preprocess, error) {
-	text, err := os.ReadFile(path)
+	text, err := userfile.Read(path, userfile.Text)
 	if err != nil {
 		return vit.Preprocess{}, fault.Data.Errorf("preprocess: %w", err)
 	}

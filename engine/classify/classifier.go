@@ -33,6 +33,7 @@ import (
 	"github.com/vitft/vitft/engine/fault"
 	"github.com/vitft/vitft/engine/setting"
 	"github.com/vitft/vitft/internal/par"
+	"github.com/vitft/vitft/internal/userfile"
 	"github.com/vitft/vitft/onnx"
 	"github.com/vitft/vitft/onnx/graph"
 	"github.com/vitft/vitft/vit"
@@ -68,17 +69,14 @@ func Open(path string, o Options) (*Classifier, error) {
 		file = filepath.Join(path, artifact.ModelFile)
 	}
 	dir, name := filepath.Split(file)
-	for _, name := range []string{name, artifact.SumsFile, artifact.CardFile} {
-		stat, err := os.Stat(filepath.Join(dir, name))
-		if err == nil && stat.Mode()&(fs.ModeType&^fs.ModeDir) != 0 { // reading it might never end
-			return nil, fault.Data.Errorf("%s is a pipe, socket or device; put a file in its place", dir+name)
-		}
-	}
 	if file != path {
-		text, _ := os.ReadFile(filepath.Join(path, artifact.CardFile)) // there may be none
+		text, err := userfile.Read(filepath.Join(path, artifact.CardFile), userfile.Text)
+		if errors.As(err, new(userfile.Refusal)) { // there may be none
+			return nil, err
+		}
 		card = string(text)
 	}
-	model, err := os.ReadFile(file)
+	model, err := userfile.Read(file, userfile.Large)
 	switch {
 	case errors.Is(err, fs.ErrNotExist) && file != path:
 		return nil, fault.Data.Errorf("%s has no %s: it is no finished run", path, artifact.ModelFile)
@@ -106,7 +104,7 @@ func New(model []byte, o Options) (*Classifier, error) { return load(model, "", 
 // Classify classifies an image that is decoded already, and upright. Decoded by others, a JPEG may have slightly other
 // pixels than ClassifyBytes gives it.
 func (c *Classifier) Classify(ctx context.Context, img image.Image) (Prediction, error) {
-	return c.one(ctx, func(pixels []float32) error {
+	return c.one(ctx, func(_ context.Context, pixels []float32) error {
 		b := img.Bounds()
 		if w, h := b.Dx(), b.Dy(); w > 0 && h > c.maxPixels/w {
 			err := fmt.Errorf("%d×%d pixels; the limit is %d in all", w, h, c.maxPixels)
@@ -136,7 +134,7 @@ func (c *Classifier) ClassifyPixels(ctx context.Context, pixels []float32, n int
 			len(pixels), n, c.says.Preprocess.Height, c.says.Preprocess.Width, max(n, 0)*size)
 	}
 	results, err := c.several(ctx, n, func(i int) preparation {
-		return func(dst []float32) error {
+		return func(_ context.Context, dst []float32) error {
 			copy(dst, pixels[i*size:])
 			return nil
 		}
@@ -209,16 +207,31 @@ func load(model []byte, dir string, o Options) (*Classifier, error) {
 	if c.info.OneByOne { // a batch would only make the first of it wait for the last
 		o.MaxBatch = 1
 	}
-	c.queue = newQueue(m, d, o)
+	if c.queue, err = newQueue(m, d, o); err != nil {
+		return nil, errors.Join(err, m.Close())
+	}
 	return c, nil
 }
 
 // preparation writes the pixels of an image, or says what is wrong with it.
-type preparation func(pixels []float32) error
+type preparation func(ctx context.Context, pixels []float32) error
 
 // decode prepares an encoded image.
 func (c *Classifier) decode(encoded []byte) preparation {
-	return func(pixels []float32) error { return c.says.Preprocess.BytesWithin(c.maxPixels, encoded, pixels) }
+	return func(ctx context.Context, pixels []float32) error {
+		return c.says.Preprocess.BytesWithin(ctx, c.maxPixels, encoded, pixels)
+	}
+}
+
+// read prepares the image in a file, which is read in the place of a decoder, so that few are in memory.
+func (c *Classifier) read(path string) preparation {
+	return func(ctx context.Context, pixels []float32) error {
+		encoded, err := userfile.Read(path, userfile.Image)
+		if err != nil {
+			return err
+		}
+		return c.decode(encoded)(ctx, pixels)
+	}
 }
 
 // one classifies an image, which is prepared in the caller's goroutine.

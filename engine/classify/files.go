@@ -34,13 +34,9 @@ func (c *Classifier) ClassifyFiles(
 				return
 			}
 			go func() {
-				var encoded []byte
 				var p Prediction
 				if err == nil {
-					encoded, err = os.ReadFile(path)
-				}
-				if err == nil {
-					p, err = c.ClassifyBytes(ctx, encoded)
+					p, err = c.one(ctx, c.read(path))
 				}
 				ready <- func() error { return done(path, p, err) }
 			}()
@@ -52,12 +48,16 @@ func (c *Classifier) ClassifyFiles(
 			if !more {
 				return ctx.Err()
 			}
-			pass := <-ready
-			if err := ctx.Err(); err != nil {
-				return err
-			}
-			if err := pass(); err != nil {
-				return err
+			select {
+			case pass := <-ready:
+				if err := ctx.Err(); err != nil {
+					return err
+				}
+				if err := pass(); err != nil {
+					return err
+				}
+			case <-ctx.Done():
+				return ctx.Err()
 			}
 		case <-ctx.Done():
 			return ctx.Err()

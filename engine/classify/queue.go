@@ -9,6 +9,7 @@ import (
 
 	"github.com/vitft/vitft/engine/artifact"
 	"github.com/vitft/vitft/engine/fault"
+	"github.com/vitft/vitft/internal/machine"
 	"github.com/vitft/vitft/internal/vec"
 	"github.com/vitft/vitft/onnx"
 	"github.com/vitft/vitft/onnx/vision"
@@ -42,8 +43,14 @@ type request struct {
 
 var errNotFinite = fault.Data.Errorf("the model gives logits that are not finite for this image")
 
-func newQueue(model *onnx.ImageModel, d artifact.Description, o Options) *queue {
+func newQueue(model *onnx.ImageModel, d artifact.Description, o Options) (*queue, error) {
 	buffers := 2*o.MaxBatch + runtime.GOMAXPROCS(0)
+	err := machine.Check(float64(buffers+o.MaxBatch)*4*float64(d.Preprocess.Size()),
+		"batch: %d images of %d×%d pixels, and twice as many that wait,", o.MaxBatch, d.Preprocess.Width,
+		d.Preprocess.Height)
+	if err != nil {
+		return nil, err
+	}
 	q := &queue{
 		model: model, size: d.Preprocess.Size(), labels: d.Labels,
 		batch: o.MaxBatch, delay: *o.MaxDelay, onBatch: o.OnBatch,
@@ -54,7 +61,7 @@ func newQueue(model *onnx.ImageModel, d artifact.Description, o Options) *queue 
 		q.buffers <- nil
 	}
 	go q.run()
-	return q
+	return q, nil
 }
 
 // close ends the queue once all requests are answered. submit must not be called any more.
@@ -91,7 +98,7 @@ func (q *queue) submit(ctx context.Context, prepare preparation) (*request, erro
 	if pixels == nil {
 		pixels = make([]float32, q.size)
 	}
-	if err := prepare(pixels); err != nil {
+	if err := prepare(ctx, pixels); err != nil {
 		return nil, err
 	}
 	r := &request{ctx: ctx, pixels: pixels, since: time.Now(), done: make(chan Classified, 1)}

@@ -35,13 +35,12 @@
 package dataset
 
 import (
-	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"slices"
 
 	"github.com/vitft/vitft/engine/fault"
+	"github.com/vitft/vitft/internal/userfile"
 )
 
 // SourceError is a fault in a source, or that there is none.
@@ -134,45 +133,18 @@ func (it Item) Bytes() ([]byte, error) {
 	if it.idx != nil {
 		return it.idx.pgm(it.index), nil
 	}
-	if _, err := it.stat(); err != nil {
-		return nil, err
-	}
-	return os.ReadFile(it.Path)
+	return userfile.Read(it.Path, userfile.Image)
 }
 
 // Stored reports whether the image is a part of a file that is in memory anyway.
 func (it Item) Stored() bool { return it.idx != nil }
-
-// largestFile bounds the memory that one image file can take.
-const largestFile = 256 << 20
 
 // stat refuses what cannot be an image: a pipe, which might never end, or a huge file.
 func (it Item) stat() (fs.FileInfo, error) {
 	if it.idx != nil {
 		return it.idx.info, nil
 	}
-	info, err := regular(it.Path)
-	if err == nil && info.Size() > largestFile {
-		err = &fs.PathError{Op: "read", Path: it.Path, Err: fmt.Errorf(
-			"it has %d bytes; the limit for an image file is %d MiB", info.Size(), largestFile>>20)}
-	}
-	return info, err
-}
-
-// regular refuses what is no file with an end.
-func regular(path string) (fs.FileInfo, error) {
-	info, err := os.Stat(path)
-	switch {
-	case err != nil:
-		return nil, err
-	case info.IsDir():
-		err = errors.New("is a folder")
-	case !info.Mode().IsRegular():
-		err = errors.New("is no regular file")
-	default:
-		return info, nil
-	}
-	return nil, &fs.PathError{Op: "read", Path: path, Err: err}
+	return userfile.Within(it.Path, userfile.Image)
 }
 
 // Options are the settings of Open.
@@ -223,6 +195,15 @@ func (d *Dataset) Select(indices []int) *Dataset {
 		items[i] = d.Items[k]
 	}
 	return &Dataset{Name: d.Name, Classes: d.Classes, Items: items}
+}
+
+// Every is the data set of every n-th item from the one with that index.
+func (d *Dataset) Every(n, from int) *Dataset {
+	var part []int
+	for i := from; i < len(d.Items); i += n {
+		part = append(part, i)
+	}
+	return d.Select(part)
 }
 
 func (d *Dataset) byClass() [][]int {

@@ -14,6 +14,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/vitft/vitft/internal/userfile"
 )
 
 // isIDXImages reports whether a file name is that of an IDX file of images.
@@ -76,6 +78,7 @@ func (r *reading) readIDX(path string) error {
 	if r.classes, err = classNames(filepath.Dir(path)); err != nil {
 		return err
 	}
+	r.samples = make([]sample, 0, len(labels.data))
 	for i, l := range labels.data {
 		label := strconv.Itoa(int(l))
 		if r.classes != nil {
@@ -107,19 +110,20 @@ func labelsFile(images string) (string, error) {
 func classNames(dir string) ([]string, error) {
 	for _, name := range []string{"classes.txt", "labels.txt"} {
 		path := filepath.Join(dir, name)
-		data, err := os.ReadFile(path)
+		data, err := userfile.Read(path, userfile.Text)
 		if errors.Is(err, fs.ErrNotExist) {
 			continue
 		}
 		text := strings.TrimRight(strings.TrimPrefix(string(data), "\ufeff"), "\r\n \t")
-		names := strings.Split(text, "\n")
+		names, seen := strings.Split(text, "\n"), map[string]bool{}
 		for i := 0; i < len(names) && err == nil; i++ {
 			names[i] = strings.TrimSpace(names[i])
 			if names[i] == "" {
 				err = &SourceError{Line: i + 1, Err: errors.New("empty class name")}
-			} else if slices.Contains(names[:i], names[i]) {
+			} else if seen[names[i]] {
 				err = &SourceError{Line: i + 1, Err: fmt.Errorf("class name %q appears twice", names[i])}
 			}
+			seen[names[i]] = true
 		}
 		return names, in(path, err)
 	}
@@ -127,11 +131,7 @@ func classNames(dir string) ([]string, error) {
 }
 
 func readIDXFile(path string, dims int) (*idxData, error) {
-	info, err := regular(path)
-	if err != nil {
-		return nil, err
-	}
-	f, err := os.Open(path)
+	f, info, err := userfile.Open(path)
 	if err != nil {
 		return nil, err
 	}

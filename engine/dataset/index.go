@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/vitft/vitft/engine/internal/atomicfile"
+	"github.com/vitft/vitft/internal/userfile"
 )
 
 // Index remembers the hash of a file as long as its path, size and time of modification are what they were, so that it
@@ -137,7 +138,7 @@ func (x *Index) path(folder string) string {
 
 // load reads a section, which is empty if there is none or it is not sound.
 func (x *Index) load(folder string) map[string]known {
-	content, _ := os.ReadFile(x.path(folder))
+	content, _ := userfile.Read(x.path(folder), userfile.Large)
 	files := map[string]known{}
 	at := max(0, len(content)-sha256.Size)
 	sum := checksum(folder)

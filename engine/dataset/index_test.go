@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/vitft/vitft/internal/testkit"
+	"github.com/vitft/vitft/internal/userfile"
 )
 
 // aged sets the time of a file's last change.
@@ -191,7 +192,7 @@ func TestScanRefuses(t *testing.T) {
 	if err := os.WriteFile(huge, nil, 0o644); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.Truncate(huge, largestFile+1); err != nil {
+	if err := os.Truncate(huge, userfile.Image+1); err != nil {
 		t.Skip("no sparse files here: ", err)
 	}
 	if err := os.Symlink("/dev/zero", filepath.Join(root, "b", "zero.png")); err != nil {
@@ -202,8 +203,8 @@ func TestScanRefuses(t *testing.T) {
 	if err != nil || len(s.Unreadable) != 2 {
 		t.Fatalf("%+v, %v", s.Unreadable, err)
 	}
-	for k, want := range []string{"it has 268435457 bytes; the limit for an image file is 256 MiB",
-		"no regular file"} {
+	for k, want := range []string{"has 268435457 bytes; the limit here is 256 MiB",
+		"is a pipe, socket or device"} {
 		u := s.Unreadable[k]
 		if _, err := d.Items[u.Index].Bytes(); !strings.Contains(u.Err.Error(), want) || err == nil {
 			t.Errorf("%s: %v, Bytes says %v", u.Path, u.Err, err)

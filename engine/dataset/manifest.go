@@ -8,15 +8,19 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
+
+	"github.com/vitft/vitft/internal/userfile"
 )
 
+// mostRecord is the most bytes of an entry of a manifest.
+const mostRecord = 1 << 20
+
 // readManifest reads a list of paths and labels.
-func (r *reading) readManifest(parse func(*bufio.Reader) ([]sample, error)) error {
-	f, err := os.Open(r.source)
+func (r *reading) readManifest(parse func(b *bufio.Reader, add func(sample) error) error) error {
+	f, _, err := userfile.Open(r.source)
 	if err != nil {
 		return err
 	}
@@ -25,7 +29,7 @@ func (r *reading) readManifest(parse func(*bufio.Reader) ([]sample, error)) erro
 	if mark, _ := b.Peek(3); bytes.Equal(mark, []byte("\ufeff")) { // which spreadsheets put before UTF-8
 		b.Discard(3)
 	}
-	if r.samples, err = parse(b); err != nil {
+	if err = parse(b, r.add); err != nil {
 		return err
 	}
 	dir := filepath.Dir(r.source)
@@ -47,66 +51,87 @@ func (r *reading) readManifest(parse func(*bufio.Reader) ([]sample, error)) erro
 }
 
 // parseCSV reads RFC 4180 CSV whose header names path and label.
-func parseCSV(b *bufio.Reader) ([]sample, error) {
-	c := csv.NewReader(b)
+func parseCSV(b *bufio.Reader, add func(sample) error) error {
+	bounded := &record{b, mostRecord}
+	c := csv.NewReader(bounded)
 	c.ReuseRecord = true
 	header, err := c.Read()
 	if err == io.EOF {
-		return nil, errors.New("empty file: the first line must be path,label")
+		return errors.New("empty file: the first line must be path,label")
 	}
 	column := map[string]int{}
 	for i, name := range header {
 		name = strings.ToLower(strings.TrimSpace(name))
 		if _, twice := column[name]; twice && (name == "path" || name == "label") {
-			return nil, &SourceError{Line: 1, Err: fmt.Errorf("column %q appears twice", name)}
+			return &SourceError{Line: 1, Err: fmt.Errorf("column %q appears twice", name)}
 		}
 		column[name] = i
 	}
 	path, okPath := column["path"]
 	label, okLabel := column["label"]
 	if err == nil && !(okPath && okLabel) {
-		return nil, &SourceError{Line: 1, Err: fmt.Errorf("the header must name the columns path and label, "+
+		return &SourceError{Line: 1, Err: fmt.Errorf("the header must name the columns path and label, "+
 			"separated by commas; it is %q", strings.Join(header, ","))}
 	}
-	var samples []sample
+	line := 1
 	for err == nil {
-		var record []string
-		if record, err = c.Read(); err == nil {
-			line, _ := c.FieldPos(path)
-			samples = append(samples, sample{Item{Path: record[path]}, record[label], line})
+		var fields []string
+		bounded.left = mostRecord
+		if fields, err = c.Read(); err == nil {
+			line, _ = c.FieldPos(path)
+			err = add(sample{Item{Path: fields[path]}, fields[label], line})
 		}
 	}
 	var fault *csv.ParseError
 	switch {
 	case err == io.EOF:
-		return samples, nil
+		return nil
+	case errors.Is(err, errRecord):
+		return &SourceError{Line: line, Err: fmt.Errorf("%w; is there a quote that is not closed?", err)}
 	case !errors.As(err, &fault):
-		return nil, err
+		return err
 	case errors.Is(err, csv.ErrFieldCount):
 		fault.Err = errors.New("not as many fields as the header has (quote a field that holds a comma)")
 	}
-	return nil, &SourceError{Line: fault.Line, Err: fault.Err}
+	return &SourceError{Line: fault.Line, Err: fault.Err}
+}
+
+var errRecord = fmt.Errorf("the entry after this one has more than %d MiB", mostRecord>>20)
+
+// record gives no more than is left for an entry.
+type record struct {
+	io.Reader
+	left int
+}
+
+func (r *record) Read(p []byte) (int, error) {
+	if r.left <= 0 {
+		return 0, errRecord
+	}
+	n, err := r.Reader.Read(p)
+	r.left -= n
+	return n, err
 }
 
 // parseJSONL reads one object a line; empty lines are passed over.
-func parseJSONL(b *bufio.Reader) ([]sample, error) {
-	var samples []sample
-	for line := 1; ; line++ {
-		text, end := b.ReadBytes('\n')
-		if end != nil && end != io.EOF {
-			return nil, end
+func parseJSONL(b *bufio.Reader, add func(sample) error) error {
+	lines, line := bufio.NewScanner(b), 0
+	for lines.Buffer(nil, mostRecord); lines.Scan(); {
+		if line++; len(bytes.TrimSpace(lines.Bytes())) == 0 {
+			continue
 		}
-		if len(bytes.TrimSpace(text)) > 0 {
-			path, label, err := parseObject(text)
-			if err != nil {
-				return nil, &SourceError{Line: line, Err: err}
-			}
-			samples = append(samples, sample{Item{Path: path}, label, line})
+		path, label, err := parseObject(lines.Bytes())
+		if err != nil {
+			return &SourceError{Line: line, Err: err}
 		}
-		if end != nil {
-			return samples, nil
+		if err := add(sample{Item{Path: path}, label, line}); err != nil {
+			return err
 		}
 	}
+	if errors.Is(lines.Err(), bufio.ErrTooLong) {
+		return &SourceError{Line: line, Err: errRecord}
+	}
+	return lines.Err()
 }
 
 func parseObject(text []byte) (path, label string, err error) {

@@ -13,12 +13,15 @@ import (
 	"strings"
 	"unicode"
 	"unicode/utf8"
+
+	"github.com/vitft/vitft/internal/machine"
 )
 
 // reading is what a source holds, before labels become classes.
 type reading struct {
 	source  string
 	samples []sample
+	memory  int64    // that they take
 	classes []string // class list in order, if the source has its own; may be of more classes than there are samples of
 	findings
 }
@@ -27,6 +30,21 @@ type sample struct {
 	Item  // without its class
 	label string
 	line  int // in the manifest; 0 if none
+}
+
+// perSample is the memory that a listed image takes besides its text, which is there in several copies.
+const perSample = 400
+
+// add lists an image if there is memory for it.
+func (r *reading) add(s sample) error {
+	r.memory += perSample + 4*int64(len(s.Path)+len(s.label))
+	if len(r.samples)%1000 == 0 {
+		if err := machine.Check(float64(r.memory), "a list of more than %d images", len(r.samples)); err != nil {
+			return err
+		}
+	}
+	r.samples = append(r.samples, s)
+	return nil
 }
 
 // in says in which file or folder a fault is, if it does not say so itself.
@@ -117,12 +135,13 @@ func (r *reading) dataset(classes []string) (*Dataset, error) {
 // check refuses labels that are nothing, or no line of text, and entries that differ in the label only; it keeps one of
 // several equal ones.
 func (r *reading) check() error {
-	first := make(map[string]sample, len(r.samples))
+	first := make(map[string]int, len(r.samples)) // in kept
 	kept := r.samples[:0]
 	var repeated []string
 	for _, s := range r.samples {
 		var fault error
-		switch f, seen := first[s.Path]; {
+		k, seen := first[s.Path]
+		switch {
 		case s.label == "":
 			fault = fmt.Errorf("empty label for %s", s.Path)
 		case !utf8.ValidString(s.label):
@@ -130,10 +149,11 @@ func (r *reading) check() error {
 		case strings.ContainsFunc(s.label, unicode.IsControl):
 			fault = fmt.Errorf("label %q of %s has control characters", s.label, s.Path)
 		case !seen:
-			first[s.Path] = s
+			first[s.Path] = len(kept)
 			kept = append(kept, s)
-		case f.label != s.label:
-			fault = fmt.Errorf("%s is listed as %q and, in line %d, as %q; keep one", s.Path, s.label, f.line, f.label)
+		case kept[k].label != s.label:
+			fault = fmt.Errorf("%s is listed as %q and, in line %d, as %q; keep one", s.Path, s.label, kept[k].line,
+				kept[k].label)
 		default:
 			repeated = append(repeated, s.Path)
 		}

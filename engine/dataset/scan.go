@@ -6,11 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"sync"
 	"time"
 
 	"github.com/vitft/vitft/internal/par"
+	"github.com/vitft/vitft/internal/userfile"
 )
 
 // ID is the SHA-256 of an image's bytes.
@@ -145,7 +145,7 @@ func (it Item) read() (id ID, err error) {
 	if it.idx != nil {
 		return sha256.Sum256(it.idx.pgm(it.index)), nil
 	}
-	f, err := os.Open(it.Path)
+	f, _, err := userfile.Open(it.Path)
 	if err != nil {
 		return id, err
 	}

@@ -37,6 +37,14 @@ func (s *Sets) Parts() []Part {
 		func(p Part) bool { return p.Data == nil })
 }
 
+// Images is the number of images of all sets.
+func (s *Sets) Images() (n int) {
+	for _, p := range s.Parts() {
+		n += len(p.Data.Items)
+	}
+	return n
+}
+
 // Fields declares the settings.
 func (s *Sources) Fields() []setting.Field {
 	orFraction := func(text string) (bool, error) {
@@ -65,7 +73,7 @@ func (s *Sources) Holdout() (float64, bool) {
 	return f, err == nil
 }
 
-// Exist refuses sources that do not exist, before anything is written.
+// Exist refuses sources that do not exist.
 func (s *Sources) Exist() error {
 	var faults []error
 	check := func(key, path string) {
@@ -85,6 +93,9 @@ func (s *Sources) Exist() error {
 // which the seed chooses, both by content: then the training images are scanned first. Without training images the
 // other sets have class lists of their own. Findings are warnings.
 func (s *Sources) Open(ctx context.Context, seed uint64, index *Index, ev event.Events) (*Sets, error) {
+	if err := s.Exist(); err != nil {
+		return nil, err
+	}
 	imbalance, err := ParseImbalance(s.Imbalance)
 	if err != nil {
 		return nil, fault.Config.Errorf("imbalance: %w", err)

@@ -10,7 +10,11 @@ import (
 	"github.com/vitft/vitft/engine/fault"
 	"github.com/vitft/vitft/engine/feature/store"
 	"github.com/vitft/vitft/engine/internal/atomicfile"
+	"github.com/vitft/vitft/internal/userfile"
 )
+
+// largestCopy is how large an image may be of which a copy is kept.
+const largestCopy = 32 << 20
 
 // Bytes are those of an item of a set, by the id that the set has for it. They come from a copy in the cache, made when
 // they are first asked for, so that what needs a few images again (the check of an exported model, the pictures of a
@@ -20,7 +24,7 @@ func (x *Extractor) Bytes(id store.ID, item dataset.Item) ([]byte, error) {
 		return item.Bytes()
 	}
 	path := filepath.Join(x.options.Cache, copiesFolder, hex.EncodeToString(id[:]))
-	if content, err := os.ReadFile(path); err == nil && sha256.Sum256(content) == id {
+	if content, err := userfile.Read(path, largestCopy); err == nil && sha256.Sum256(content) == id {
 		return content, nil
 	}
 	content, err := item.Bytes()
@@ -32,7 +36,7 @@ func (x *Extractor) Bytes(id store.ID, item dataset.Item) ([]byte, error) {
 		x.saveIndex()
 		return nil, fault.Data.Errorf("%s has changed while it was used; begin anew", item.Path)
 	}
-	if len(content) <= 32<<20 { // without a copy it is read again, no more
+	if len(content) <= largestCopy { // without a copy it is read again, no more
 		_ = os.MkdirAll(filepath.Dir(path), 0o755)
 		_ = atomicfile.WriteBytes(path, content)
 	}

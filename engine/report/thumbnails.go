@@ -23,10 +23,7 @@ import (
 	"github.com/vitft/vitft/vit"
 )
 
-const (
-	thumbnailSide = 144      // pixels
-	largestImage  = 64 << 20 // bytes that are read for a thumbnail
-)
+const thumbnailSide = 144 // pixels
 
 type mistake struct {
 	Label, Predicted, Confidence, Name string
@@ -89,16 +86,7 @@ func opener(list []run.Prediction) func(path string) ([]byte, error) {
 		if file := container(path); file != "" {
 			return nil, cmp.Or(faults[file], fmt.Errorf("%s has no such image", file))
 		}
-		info, err := os.Stat(path)
-		switch {
-		case err != nil:
-			return nil, err
-		case !info.Mode().IsRegular():
-			return nil, fmt.Errorf("%s is no regular file", path)
-		case info.Size() > largestImage:
-			return nil, fmt.Errorf("%s has more than %d MB", path, largestImage>>20)
-		}
-		return os.ReadFile(path)
+		return dataset.Item{Path: path}.Bytes()
 	}
 }
 

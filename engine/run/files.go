@@ -19,6 +19,7 @@ import (
 	"github.com/vitft/vitft/engine/metric"
 	"github.com/vitft/vitft/engine/sweep"
 	"github.com/vitft/vitft/head"
+	"github.com/vitft/vitft/internal/userfile"
 )
 
 // The files of a run, in the order of their writing.
@@ -142,7 +143,7 @@ func (f Typed[T]) Read(dir Folder) (content T, err error) {
 	if err != nil {
 		return content, err
 	}
-	text, err := os.ReadFile(f.Path(dir))
+	text, err := userfile.Read(f.Path(dir), userfile.Large)
 	switch {
 	case errors.Is(err, fs.ErrNotExist) && f.Is&Required == 0 && sums[f.Name] == "":
 		return content, nil

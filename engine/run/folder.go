@@ -34,6 +34,7 @@ import (
 	"github.com/vitft/vitft/engine/metric"
 	"github.com/vitft/vitft/engine/sweep"
 	"github.com/vitft/vitft/head"
+	"github.com/vitft/vitft/internal/userfile"
 )
 
 // Folder is the path of a run's or a sweep's folder.
@@ -106,7 +107,7 @@ func (d Folder) Seal() error {
 			return err
 		}
 		for _, name := range names {
-			content, err := os.ReadFile(File{Name: name}.Path(d))
+			content, err := userfile.Read(File{Name: name}.Path(d), userfile.Large)
 			if err != nil {
 				return err
 			}

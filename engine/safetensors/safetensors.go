@@ -35,13 +35,13 @@ import (
 	"io"
 	"math"
 	"math/bits"
-	"os"
 	"reflect"
 	"slices"
 	"strings"
 	"unsafe"
 
 	"github.com/vitft/vitft/engine/internal/atomicfile"
+	"github.com/vitft/vitft/internal/userfile"
 )
 
 // ErrFormat is wrapped by every error about bytes or tensors that do not make a valid file.
@@ -141,7 +141,7 @@ func (f *File) Tensor(name string) (Tensor, error) {
 
 // Read reads a whole file into memory.
 func Read(path string) (*File, error) {
-	data, err := os.ReadFile(path)
+	data, err := userfile.Read(path, userfile.Large)
 	if err != nil {
 		return nil, err
 	}

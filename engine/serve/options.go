@@ -3,7 +3,6 @@ package serve
 import (
 	"fmt"
 	"net"
-	"os"
 	"slices"
 	"strings"
 	"time"
@@ -12,6 +11,7 @@ import (
 	"github.com/vitft/vitft/engine/event"
 	"github.com/vitft/vitft/engine/fault"
 	"github.com/vitft/vitft/engine/setting"
+	"github.com/vitft/vitft/internal/userfile"
 	"github.com/vitft/vitft/vit"
 )
 
@@ -93,7 +93,7 @@ func (o *Options) check() error {
 	if o.TokenFile == "" {
 		return nil
 	}
-	text, err := os.ReadFile(o.TokenFile)
+	text, err := userfile.Read(o.TokenFile, userfile.Small)
 	if err != nil {
 		return fault.Config.Errorf("token-file: %w", err)
 	}

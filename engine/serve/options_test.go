@@ -36,7 +36,7 @@ func TestNewRefuses(t *testing.T) {
 		{serve.Options{Models: one, Addr: "nowhere"}, fault.Config, "missing port in address; write HOST"},
 		{serve.Options{Models: one, Cert: "a.pem"}, fault.Config, "TLS needs both"},
 		{serve.Options{Models: one, Cert: "a.pem", Key: "b.pem"}, fault.Config, "TLS certificate a.pem"},
-		{serve.Options{Models: one, TokenFile: "nowhere"}, fault.Config, "token-file: open nowhere"},
+		{serve.Options{Models: one, TokenFile: "nowhere"}, fault.Config, "token-file: stat nowhere"},
 		{serve.Options{Models: one, TokenFile: empty}, fault.Config, "empty is empty"},
 	} {
 		if _, err := serve.New(x.o); err == nil || fault.Of(err) != x.kind || !strings.Contains(err.Error(), x.want) {

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/vitft/vitft/engine/fault"
+	"github.com/vitft/vitft/internal/userfile"
 )
 
 // Serve accepts connections until ctx ends. Then /readyz says so, and for the time of Options.Drain requests are still
@@ -68,7 +69,12 @@ func (s *Server) loadCertificate() error {
 	if s.options.Cert == "" {
 		return nil
 	}
-	pair, err := tls.LoadX509KeyPair(s.options.Cert, s.options.Key)
+	chain, err := userfile.Read(s.options.Cert, userfile.Small)
+	key, keyErr := userfile.Read(s.options.Key, userfile.Small)
+	var pair tls.Certificate
+	if err = errors.Join(err, keyErr); err == nil {
+		pair, err = tls.X509KeyPair(chain, key)
+	}
 	if err != nil {
 		return fault.Config.Errorf("tls-cert, tls-key: TLS certificate %s with key %s: %w",
 			s.options.Cert, s.options.Key, err)

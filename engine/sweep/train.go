@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"math"
 	"runtime"
 	"slices"
@@ -38,6 +39,25 @@ func Resolver(shared head.Settings) Resolve {
 		}
 		return values, nil
 	}
+}
+
+// CheckMemory refuses a plan with a configuration that would take more memory than there is.
+func (p *Plan) CheckMemory(of head.Size) error {
+	heads := 0
+	for _, c := range p.Configurations {
+		heads += len(c.Seeds)
+	}
+	of.Beside = min(heads, runtime.GOMAXPROCS(0))
+	for _, c := range p.Configurations {
+		var s head.Settings
+		if err := setting.Set(s.Fields(), c.Settings); err != nil {
+			return err
+		}
+		if err := s.CheckMemory(of); err != nil {
+			return fmt.Errorf("%s: %w", c.Name, err)
+		}
+	}
+	return nil
 }
 
 // WithoutEffect lists the keys that are set for all heads, but in every block of the grid too.

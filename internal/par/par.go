@@ -1,4 +1,4 @@
-// Package par does independent jobs on several goroutines.
+// Package par does independent jobs on several goroutines, and waits for one no longer than its context.
 package par
 
 import (
@@ -26,4 +26,31 @@ func For(ctx context.Context, n, workers int, f func(i int)) error {
 	}
 	wg.Wait()
 	return ctx.Err()
+}
+
+// Await is what f returns, or the error of ctx as soon as that ends: for what cannot be told to stop, as reading from a
+// pipe or a dead network drive, or loading a model. What comes too late is passed to drop, if that is not nil.
+func Await[T any](ctx context.Context, f func() (T, error), drop func(T)) (T, error) {
+	type result struct {
+		value T
+		err   error
+	}
+	done := make(chan result, 1)
+	go func() {
+		v, err := f()
+		done <- result{v, err}
+	}()
+	select {
+	case r := <-done:
+		return r.value, r.err
+	case <-ctx.Done():
+		if drop != nil {
+			go func() {
+				if r := <-done; r.err == nil {
+					drop(r.value)
+				}
+			}()
+		}
+		return *new(T), ctx.Err()
+	}
 }

@@ -38,3 +38,23 @@ func TestForEndsWithItsContext(t *testing.T) {
 		t.Errorf("%d calls after the end at the 10th", n)
 	}
 }
+
+func TestAwait(t *testing.T) {
+	boom := errors.New("boom")
+	if v, err := par.Await(t.Context(), func() (int, error) { return 1, boom }, nil); v != 1 || err != boom {
+		t.Errorf("%d, %v", v, err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	late, dropped := make(chan int), make(chan int)
+	f := func() (int, error) {
+		cancel()
+		return <-late, nil
+	}
+	if v, err := par.Await(ctx, f, func(v int) { dropped <- v }); v != 0 || !errors.Is(err, context.Canceled) {
+		t.Errorf("%d, %v", v, err)
+	}
+	late <- 2
+	if v := <-dropped; v != 2 {
+		t.Errorf("%d came late", v)
+	}
+}

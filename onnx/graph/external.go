@@ -7,13 +7,13 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"os"
 	"path"
 	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
 
+	"github.com/vitft/vitft/internal/userfile"
 	"github.com/vitft/vitft/onnx/graph/onnxpb"
 	"google.golang.org/protobuf/proto"
 )
@@ -99,7 +99,7 @@ func (m *Model) Hash() (string, error) {
 }
 
 func hashFile(w io.Writer, path string) error {
-	f, err := os.Open(path)
+	f, _, err := userfile.Open(path)
 	if err == nil {
 		defer f.Close()
 		_, err = io.Copy(w, f)
@@ -186,17 +186,15 @@ func (m *Model) extent(t *Tensor) (place, error) {
 	if err != nil {
 		return loc, err
 	}
-	info, err := os.Stat(m.file(loc))
+	info, err := userfile.Regular(m.file(loc))
 	if errors.Is(err, fs.ErrNotExist) {
 		return loc, fmt.Errorf("%w: %s is missing: it holds the weights and belongs beside the model", ErrModel,
 			loc.path)
 	}
-	if err != nil {
+	if errors.As(err, new(userfile.Refusal)) {
+		return loc, fmt.Errorf("%w: external data of tensor %q: %w", ErrModel, t.GetName(), err)
+	} else if err != nil {
 		return loc, fmt.Errorf("external data of tensor %q: %w", t.GetName(), err)
-	}
-	if what := notFile(info.Mode()); what != "" {
-		return loc, fmt.Errorf("%w: %s is %s, where the file with the weights of tensor %q belongs", ErrModel,
-			m.file(loc), what, t.GetName())
 	}
 	size := info.Size()
 	if loc.length < 0 {
@@ -209,23 +207,12 @@ func (m *Model) extent(t *Tensor) (place, error) {
 	return loc, nil
 }
 
-// notFile names what is no file, "" for a file. To read from a pipe or a device might block, or never end.
-func notFile(mode fs.FileMode) string {
-	switch {
-	case mode.IsRegular():
-		return ""
-	case mode.IsDir():
-		return "a folder"
-	}
-	return "a pipe, socket or device"
-}
-
 func (m *Model) file(loc place) string { return filepath.Join(m.dir, filepath.FromSlash(loc.path)) }
 
 // load puts a tensor's external data into the tensor.
 func (m *Model) load(t *Tensor, from place) error {
 	raw := make([]byte, from.length)
-	f, err := os.Open(m.file(from))
+	f, _, err := userfile.Open(m.file(from))
 	if err == nil {
 		defer f.Close()
 		_, err = f.ReadAt(raw, from.offset)

@@ -3,13 +3,14 @@ package graph
 import (
 	"bytes"
 	"cmp"
+	"errors"
 	"fmt"
 	"math"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 
+	"github.com/vitft/vitft/internal/userfile"
 	"github.com/vitft/vitft/onnx/graph/onnxpb"
 	"google.golang.org/protobuf/proto"
 )
@@ -57,18 +58,14 @@ func New(name string, opset int64) *Model {
 
 // Read reads a model file and checks that its external data, if any, is all there.
 func Read(path string) (*Model, error) {
-	info, err := os.Stat(path)
-	if err != nil {
-		return nil, fmt.Errorf("read model: %w", err)
-	}
-	if what := notFile(info.Mode()); what != "" {
-		return nil, fmt.Errorf("%w: %s is %s; name the .onnx file itself", ErrModel, path, what)
-	}
-	if info.Size() > maxFile {
+	info, err := userfile.Regular(path)
+	if err == nil && info.Size() > maxFile {
 		return nil, fmt.Errorf("%s: %w", path, tooLarge(info.Size()))
 	}
-	data, err := os.ReadFile(path)
-	if err != nil {
+	data, err := userfile.Read(path, maxFile)
+	if errors.As(err, new(userfile.Refusal)) {
+		return nil, fmt.Errorf("%w: %w", ErrModel, err)
+	} else if err != nil {
 		return nil, fmt.Errorf("read model: %w", err)
 	}
 	m, err := Parse(data)

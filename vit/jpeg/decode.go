@@ -8,9 +8,10 @@ import (
 
 // Config is what the header of a file tells.
 type Config struct {
-	Width, Height int  // in pixels; a file may announce 0
-	Components    int  // 1 (grey), 3 (YCbCr or RGB) or 4 (CMYK or YCCK)
-	Progressive   bool // in several scans of growing quality
+	Width, Height int     // in pixels; a file may announce 0
+	Components    int     // 1 (grey), 3 (YCbCr or RGB) or 4 (CMYK or YCCK)
+	Progressive   bool    // in several scans of growing quality
+	PerPixel      float64 // samples of all components; 1.5 if YCbCr has its chroma halved both ways
 }
 
 // A FormatError says how data break the rules of JPEG.

@@ -130,8 +130,9 @@ func TestQualitiesEqualPillow(t *testing.T) {
 
 func TestDecodeConfig(t *testing.T) {
 	for name, want := range map[string]Config{
-		"photo.jpg": {97, 61, 3, false}, "progressive-2x2.jpg": {40, 40, 3, true}, "grey.jpg": {40, 40, 1, false},
-		"cmyk-progressive.jpg": {27, 19, 4, true}, "wide-tables.jpg": {27, 19, 3, false},
+		"photo.jpg": {97, 61, 3, false, 1.5}, "progressive-2x2.jpg": {40, 40, 3, true, 1.5},
+		"grey.jpg": {40, 40, 1, false, 1}, "cmyk-progressive.jpg": {27, 19, 4, true, 4},
+		"wide-tables.jpg": {27, 19, 3, false, 1.5},
 	} {
 		data := fixture(t, name)
 		got, err := DecodeConfig(data)

@@ -98,6 +98,9 @@ func (d *decoder) readFrame(marker byte, body []byte) error {
 		Width: int(body[3])<<8 | int(body[4]), Height: int(body[1])<<8 | int(body[2]),
 		Components: n, Progressive: marker == markerSOF2,
 	}
+	for _, c := range d.components[:n] {
+		d.config.PerPixel += float64(c.h*c.v) / float64(d.maxH*d.maxV)
+	}
 	return nil
 }
 

@@ -43,7 +43,7 @@ func TestDirWithOtherThings(t *testing.T) {
 	if names, err := d.List(t.Context(), ""); err != nil || len(names) > 0 {
 		t.Errorf("names %q, %v", names, err)
 	}
-	if _, err := d.Open(t.Context(), "folder"); err == nil || !strings.Contains(err.Error(), "not a regular file") {
+	if _, err := d.Open(t.Context(), "folder"); err == nil || !strings.Contains(err.Error(), "is a folder") {
 		t.Errorf("opening a folder: %v", err)
 	}
 	if removed, err := d.Tidy(t.Context(), ""); err != nil || len(removed) != 1 {

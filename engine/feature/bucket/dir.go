@@ -16,6 +16,7 @@ import (
 	"github.com/edsrzf/mmap-go"
 
 	"github.com/vitft/vitft/engine/internal/atomicfile"
+	"github.com/vitft/vitft/internal/userfile"
 )
 
 // Dir is a folder on this machine; it and its folders are made by the first Publish. An object is a file: written under
@@ -48,16 +49,9 @@ func (d Dir) Open(ctx context.Context, name string) (Object, error) {
 	if err := errors.Join(ctx.Err(), CheckName(name)); err != nil {
 		return nil, err
 	}
-	f, err := os.Open(d.Where(name))
+	f, info, err := userfile.Open(d.Where(name))
 	if err != nil {
 		return nil, err
-	}
-	info, err := f.Stat()
-	if err == nil && !info.Mode().IsRegular() {
-		err = &fs.PathError{Op: "open", Path: f.Name(), Err: errors.New("not a regular file")}
-	}
-	if err != nil {
-		return nil, errors.Join(err, f.Close())
 	}
 	return &file{ReaderAt: f, size: info.Size()}, nil
 }
