@@ -16,9 +16,10 @@ import (
 	"github.com/vitft/vitft/engine/event"
 	"github.com/vitft/vitft/engine/fault"
 	"github.com/vitft/vitft/engine/feature"
-	"github.com/vitft/vitft/engine/internal/atomicfile"
 	"github.com/vitft/vitft/engine/run"
 	"github.com/vitft/vitft/engine/setting"
+	"github.com/vitft/vitft/internal/atomicfile"
+	"github.com/vitft/vitft/internal/disk"
 )
 
 // ExportOptions say what Export writes, and how it is checked.
@@ -107,7 +108,7 @@ func Export(ctx context.Context, o ExportOptions, ev event.Events) (_ *ExportRes
 		files = append(files, beside...)
 	}
 	dir := filepath.Dir(o.Out)
-	if err := os.MkdirAll(dir, 0o755); err != nil {
+	if err := disk.MakeAll(dir); err != nil {
 		return done, err
 	}
 	for _, f := range files {

@@ -13,6 +13,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/vitft/vitft/internal/disk"
 )
 
 // The errors of a Hub. An error of another kind is the file system's, or the context's when it was cancelled. Their
@@ -198,12 +200,10 @@ type session struct {
 	endpoint *url.URL
 	pins     pinFile
 	link     func(target, path string) error
-	write    func(f *os.File, p []byte, offset int64) (int, error)
 }
 
 func (h *Hub) session() (*session, error) {
-	s := &session{Hub: *h, link: os.Symlink,
-		write: func(f *os.File, p []byte, offset int64) (int, error) { return f.WriteAt(p, offset) }}
+	s := &session{Hub: *h, link: disk.Point}
 	s.Offline = s.Offline || isTrue("HF_HUB_OFFLINE")
 	s.Attempts = cmp.Or(max(0, s.Attempts), 5)
 	s.Backoff = cmp.Or(max(0, s.Backoff), time.Second)

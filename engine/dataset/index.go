@@ -15,7 +15,8 @@ import (
 	"sync"
 	"time"
 
-	"github.com/vitft/vitft/engine/internal/atomicfile"
+	"github.com/vitft/vitft/internal/atomicfile"
+	"github.com/vitft/vitft/internal/disk"
 )
 
 // Index remembers the hash of a file as long as its path, size and time of modification are what they were, so that it
@@ -77,7 +78,7 @@ func (x *Index) Save() error {
 		for name := range p.changed {
 			all[name] = p.files[name]
 		}
-		if err := os.MkdirAll(x.dir, 0o755); err != nil {
+		if err := disk.MakeAll(x.dir); err != nil {
 			return err
 		}
 		write := func(w io.Writer) error { return encode(w, folder, all) }

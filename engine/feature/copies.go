@@ -9,7 +9,8 @@ import (
 	"github.com/vitft/vitft/engine/dataset"
 	"github.com/vitft/vitft/engine/fault"
 	"github.com/vitft/vitft/engine/feature/store"
-	"github.com/vitft/vitft/engine/internal/atomicfile"
+	"github.com/vitft/vitft/internal/atomicfile"
+	"github.com/vitft/vitft/internal/disk"
 )
 
 // Bytes are those of an item of a set, by the id that the set has for it. They come from a copy in the cache, made when
@@ -33,7 +34,7 @@ func (x *Extractor) Bytes(id store.ID, item dataset.Item) ([]byte, error) {
 		return nil, fault.Data.Errorf("%s has changed while it was used; begin anew", item.Path)
 	}
 	if len(content) <= 32<<20 { // without a copy it is read again, no more
-		_ = os.MkdirAll(filepath.Dir(path), 0o755)
+		_ = disk.MakeAll(filepath.Dir(path))
 		_ = atomicfile.WriteBytes(path, content)
 	}
 	return content, nil

@@ -12,8 +12,8 @@ import (
 	"github.com/vitft/vitft/engine/event"
 	"github.com/vitft/vitft/engine/feature/bucket"
 	"github.com/vitft/vitft/engine/feature/store"
-	"github.com/vitft/vitft/engine/internal/atomicfile"
 	"github.com/vitft/vitft/engine/setting"
+	"github.com/vitft/vitft/internal/atomicfile"
 	"github.com/vitft/vitft/onnx/vision"
 )
 

@@ -15,10 +15,11 @@ import (
 
 	"github.com/vitft/vitft/engine/artifact"
 	"github.com/vitft/vitft/engine/fault"
-	"github.com/vitft/vitft/engine/internal/atomicfile"
 	"github.com/vitft/vitft/engine/metric"
 	"github.com/vitft/vitft/engine/sweep"
 	"github.com/vitft/vitft/head"
+	"github.com/vitft/vitft/internal/atomicfile"
+	"github.com/vitft/vitft/internal/disk"
 )
 
 // The files of a run, in the order of their writing.
@@ -116,7 +117,7 @@ func (f Typed[T]) Write(dir Folder, content T) error {
 	if text == nil {
 		return nil
 	}
-	if err := write(f.Path(dir), text); err != nil {
+	if err := atomicfile.WriteBytes(f.Path(dir), text); err != nil {
 		return err
 	}
 	sums, err := artifact.ReadSums(string(dir))
@@ -125,15 +126,6 @@ func (f Typed[T]) Write(dir Folder, content T) error {
 	}
 	sums[f.Name] = artifact.SumOf(text)
 	return dir.writeSums(sums)
-}
-
-// write writes a file whole, and removes what killed writers have left beside it.
-func write(path string, content []byte) error {
-	err := atomicfile.WriteBytes(path, content)
-	if err == nil {
-		_, _ = atomicfile.Clean(filepath.Dir(path)) // next time, if not now
-	}
-	return err
 }
 
 // Read reads the file, and checks it in a folder that has sums. A missing one that is not required is the zero value.
@@ -168,11 +160,11 @@ func (f Typed[T]) Into(content *T, dir Folder) (err error) {
 
 // grow appends to a file, which Write has begun.
 func (f File) grow(dir Folder, content []byte) error {
-	file, err := os.OpenFile(f.Path(dir), os.O_APPEND|os.O_WRONLY, 0)
+	file, err := disk.OpenToWrite(f.Path(dir), os.O_APPEND)
 	if err != nil {
 		return err
 	}
-	_, err = file.Write(content)
+	_, err = disk.To{File: file}.Write(content)
 	return errors.Join(err, file.Close())
 }
 

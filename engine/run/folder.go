@@ -30,10 +30,11 @@ import (
 	"github.com/vitft/vitft/engine/artifact"
 	"github.com/vitft/vitft/engine/event"
 	"github.com/vitft/vitft/engine/fault"
-	"github.com/vitft/vitft/engine/internal/atomicfile"
 	"github.com/vitft/vitft/engine/metric"
 	"github.com/vitft/vitft/engine/sweep"
 	"github.com/vitft/vitft/head"
+	"github.com/vitft/vitft/internal/atomicfile"
+	"github.com/vitft/vitft/internal/disk"
 )
 
 // Folder is the path of a run's or a sweep's folder.
@@ -85,7 +86,7 @@ func (d Folder) Lock() (io.Closer, error) {
 // nothing: abandoned temporary files and the empty folder inner.
 func (d Folder) owned(mark File, kind, inner string) error {
 	_, _ = atomicfile.Clean(string(d)) // there may be no such folder
-	_ = os.Remove(inner)               // only an empty one goes
+	_ = disk.Delete(inner)             // only an empty one goes
 	entries, err := os.ReadDir(string(d))
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
@@ -117,12 +118,12 @@ func (d Folder) Seal() error {
 }
 
 func (d Folder) writeSums(s artifact.Sums) error {
-	return write(filepath.Join(string(d), artifact.SumsFile), s.Bytes())
+	return atomicfile.WriteBytes(filepath.Join(string(d), artifact.SumsFile), s.Bytes())
 }
 
 // Unseal lets the files of a folder change again.
 func (d Folder) Unseal() error {
-	err := os.Remove(filepath.Join(string(d), artifact.SumsFile))
+	err := disk.Delete(filepath.Join(string(d), artifact.SumsFile))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
@@ -135,7 +136,7 @@ func (d Folder) setAside(ev event.Events) error {
 		if _, err := os.Lstat(kept); !errors.Is(err, fs.ErrNotExist) {
 			continue
 		}
-		if err := os.Rename(string(d), kept); err != nil {
+		if err := disk.Move(string(d), kept); err != nil {
 			return fmt.Errorf("keep the run in %s: %w", d, err)
 		}
 		ev.Info("the run that was here is kept", "run", string(d), "kept", kept)
@@ -146,7 +147,7 @@ func (d Folder) setAside(ev event.Events) error {
 // begin makes and locks the folder with one in it, clears it of what an earlier beginning left, and writes its
 // settings.
 func (d Folder) begin(settings Typed[Config], c Config, inner string) (_ io.Closer, err error) {
-	if err := os.MkdirAll(inner, 0o755); err != nil {
+	if err := disk.MakeAll(inner); err != nil {
 		return nil, fmt.Errorf("make the folder %s: %w", d, err)
 	}
 	lock, err := d.Lock()
@@ -156,8 +157,8 @@ func (d Folder) begin(settings Typed[Config], c Config, inner string) (_ io.Clos
 	old := Cleared | settings.Is&(Run|Sweep)
 	for _, f := range Files {
 		if f.Is&old == old {
-			if fault := os.Remove(f.Path(d)); !errors.Is(fault, fs.ErrNotExist) {
-				err = errors.Join(err, fault)
+			if f.Exists(d) {
+				err = errors.Join(err, disk.Delete(f.Path(d)))
 			}
 		}
 	}

@@ -41,7 +41,7 @@ import (
 	"strings"
 	"unsafe"
 
-	"github.com/vitft/vitft/engine/internal/atomicfile"
+	"github.com/vitft/vitft/internal/atomicfile"
 )
 
 // ErrFormat is wrapped by every error about bytes or tensors that do not make a valid file.

@@ -15,7 +15,8 @@ import (
 
 	"github.com/edsrzf/mmap-go"
 
-	"github.com/vitft/vitft/engine/internal/atomicfile"
+	"github.com/vitft/vitft/internal/atomicfile"
+	"github.com/vitft/vitft/internal/disk"
 )
 
 // Dir is a folder on this machine; it and its folders are made by the first Publish. An object is a file: written under
@@ -68,7 +69,7 @@ func (d Dir) Publish(ctx context.Context, name string, fill func(io.Writer) erro
 		return err
 	}
 	target := d.Where(name)
-	if err := os.MkdirAll(filepath.Dir(target), 0o755); err != nil {
+	if err := disk.MakeAll(filepath.Dir(target)); err != nil {
 		return err
 	}
 	return atomicfile.Create(target, func(w io.Writer) error { return cmp.Or(fill(w), ctx.Err()) })
@@ -79,7 +80,7 @@ func (d Dir) SetAside(ctx context.Context, name string) error {
 	if err := errors.Join(ctx.Err(), CheckName(name)); err != nil {
 		return err
 	}
-	return os.Rename(d.Where(name), d.Where(name+Aside))
+	return disk.Move(d.Where(name), d.Where(name+Aside))
 }
 
 // Tidy removes temporary files whose writers are gone.
