@@ -137,7 +137,8 @@ func tasks(t *testing.T) []task {
 		[]byte("train: train\ntest: test\nepochs: 2\ngrid: [{loss: [ce, la]}]\nseeds: [0, 1]\n"))
 	return []task{
 		{name: "finetune", args: finetune, resume: true},
-		{name: "resume", ready: [][]string{finetune}, fault: "int 90", args: words("finetune --resume --out run --quiet")},
+		{name: "resume", ready: [][]string{finetune}, fault: "int 90",
+			args: words("finetune --resume --out run --quiet")},
 		{name: "again", ready: [][]string{small}, args: small},
 		{name: "sweep", args: words("sweep " + grid + " --out sweep" + common)},
 		{name: "encode", args: words("encode --train train --test test --views 2" + common)},
@@ -239,7 +240,8 @@ func (s *stage) check(what string, resume bool) bool {
 		}
 	}
 	for name := range s.files {
-		if _, is := got[name]; !is {
+		copied := strings.HasPrefix(name, filepath.Join("cache", "copies")) // without which it works as well
+		if _, is := got[name]; !is && !copied {
 			s.t.Errorf("%s: %s is missing", what, name)
 		}
 	}

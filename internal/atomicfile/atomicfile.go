@@ -5,7 +5,7 @@
 // half-written target.
 //
 // A writer that dies leaves its temporary file behind. Temporary files are locked (flock) while their writer lives, so
-// [Clean], and every write in that folder, can tell an abandoned one from one that another process is filling right now.
+// [Clean], and so the next write in that folder, can tell an abandoned one from one that another process is filling.
 //
 // Caveat: on a file system without flock every temporary file looks alive and stays.
 package atomicfile
@@ -116,7 +116,11 @@ func link(f *os.File, path string) error {
 	err := disk.Name(f.Name(), path)
 	switch _, free := os.Lstat(path); {
 	case err == nil || named(f, path): // or a lost answer of a file server
-		return errors.Join(f.Close(), disk.Delete(f.Name()))
+		err = f.Close()
+		if left := disk.Delete(f.Name()); !errors.Is(left, fs.ErrNotExist) { // as a Clean may have done by now
+			err = errors.Join(err, left)
+		}
+		return err
 	case free == nil:
 		return &fs.PathError{Op: "create", Path: path, Err: fs.ErrExist}
 	case errors.Is(err, fs.ErrNotExist):

@@ -1,8 +1,8 @@
 // Package disk is every change that the program makes to files and folders, one function each.
 //
 // It is one place for two things: an error says what to do about a disk that is full, broken or not writable, and a
-// test can fail a change, or end the process before it, with [SetFault]. Package atomicfile makes files of these changes
-// that are there whole or not at all.
+// test can fail a change, or end the process before it, with [SetFault]. Package atomicfile makes of these changes
+// files that are there whole or not at all.
 package disk
 
 import (
@@ -47,18 +47,17 @@ func SetFault(f Fault) (restore func()) {
 
 // change makes a change, unless a test fails it.
 func change(op Op, path string, do func() error) error {
-	err := Before(op, path)
-	if err == nil {
-		err = do()
+	if err := Before(op, path); err != nil {
+		return err
 	}
-	return explain(err)
+	return explain(do())
 }
 
 // Before is for a change that is made elsewhere, such as a lock.
 func Before(op Op, path string) error {
 	if f := fault.Load(); f != nil {
 		if err := (*f)(op, path); err != nil {
-			return &fs.PathError{Op: string(op), Path: path, Err: err}
+			return explain(&fs.PathError{Op: string(op), Path: path, Err: err})
 		}
 	}
 	return nil

@@ -36,7 +36,7 @@ func TestDirWithOtherThings(t *testing.T) {
 		t.Fatal(err)
 	}
 	if err := errors.Join(os.WriteFile(filepath.Join(dir, ".hidden", "x"), nil, 0o644),
-		os.WriteFile(filepath.Join(dir, ".tmp-12"), nil, 0o644),
+		os.WriteFile(filepath.Join(dir, ".tmp-KILLEDKILLEDKILLEDKILLEDKI"), nil, 0o644),
 		os.Mkdir(filepath.Join(dir, "folder"), 0o755)); err != nil {
 		t.Fatal(err)
 	}
