@@ -75,11 +75,12 @@ func Export(ctx context.Context, o ExportOptions, ev event.Events) (_ *ExportRes
 	if err != nil {
 		return nil, err
 	}
-	if err := r.Complete(run.ModelFile.File); err != nil {
+	model, err := run.ModelFile.Read(r.Folder)
+	if err = errors.Join(err, r.Complete(run.ModelFile.File)); err != nil {
 		return nil, err
 	}
 	precision, _ := artifact.LookupPrecision(o.Precision)
-	model, converted, err := precision.Convert(run.ModelFile.Path(r.Folder))
+	model, converted, err := precision.Convert(model)
 	if err != nil {
 		return nil, err
 	}

@@ -16,6 +16,7 @@ import (
 	"github.com/spf13/viper"
 	"go.yaml.in/yaml/v3"
 
+	"github.com/vitft/vitft/engine/artifact"
 	"github.com/vitft/vitft/engine/fault"
 	"github.com/vitft/vitft/engine/setting"
 )
@@ -72,11 +73,9 @@ func (a *app) keys(cmd *cobra.Command) []string {
 
 // readFile adds the settings in a YAML file, of this command or another; what is none is refused.
 func (a *app) readFile(root *cobra.Command, path string) error {
-	text, err := os.ReadFile(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return fault.Config.Errorf("--config: no file %s", path)
-	} else if err != nil {
-		return fault.Config.Errorf("--config: %w", err)
+	text, err := readText(path)
+	if err != nil {
+		return fmt.Errorf("--config: %w", err)
 	}
 	var values map[string]any
 	documents := yaml.NewDecoder(bytes.NewReader(text))
@@ -94,6 +93,18 @@ func (a *app) readFile(root *cobra.Command, path string) error {
 	}
 	a.file = path
 	return a.settings.MergeConfigMap(values)
+}
+
+// readText reads a file of settings. One that belongs to a finished folder must be what was written there.
+func readText(path string) ([]byte, error) {
+	text, err := artifact.ReadFile(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil, fault.Config.Errorf("no file %s", path)
+	case err != nil && fault.Of(err) != fault.Data:
+		return nil, fault.Config.Errorf("%w", err)
+	}
+	return text, err
 }
 
 // take sets the command's fields that no flag has set from the environment, else from the file.

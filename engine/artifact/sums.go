@@ -31,10 +31,14 @@ func SumOf(content []byte) string {
 // ReadSums reads those of a folder; nil for one that has none of ours, since it is not finished or older than sums.
 func ReadSums(dir string) (Sums, error) {
 	path := filepath.Join(dir, SumsFile)
-	text, err := os.ReadFile(path)
+	info, err := os.Stat(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
-	} else if err != nil {
+	} else if err == nil && !info.Mode().IsRegular() { // reading a pipe might never end
+		return nil, fault.Data.Errorf("%s is no file; remove it, or put one in its place", path)
+	}
+	text, err := os.ReadFile(path)
+	if err != nil {
 		return nil, err
 	} else if len(text) > 0 && text[0] != '#' {
 		return nil, nil // of others: a model file may lie among downloads
@@ -51,6 +55,17 @@ func ReadSums(dir string) (Sums, error) {
 	return sums, nil
 }
 
+// ReadFile reads a file, and checks it if its folder has sums that know it.
+func ReadFile(path string) ([]byte, error) {
+	content, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	dir, name := filepath.Split(path)
+	sums, err := ReadSums(dir)
+	return content, errors.Join(err, sums.Check(dir, name, content))
+}
+
 // Bytes is the content of SumsFile.
 func (s Sums) Bytes() []byte {
 	var b strings.Builder
@@ -65,7 +80,7 @@ func (s Sums) Bytes() []byte {
 func (s Sums) Check(dir, name string, content []byte) error {
 	if sum, known := s[name]; known && sum != SumOf(content) {
 		return fault.Data.Errorf("%s is damaged or changed: its SHA-256 is not that in %s; take the folder "+
-			"from a copy, or run again", filepath.Join(dir, name), SumsFile)
+			"from a copy, or run again (what is to be changed belongs in a copy outside of it)", filepath.Join(dir, name), SumsFile)
 	}
 	return nil
 }

@@ -24,6 +24,7 @@ import (
 	"math"
 	"strings"
 
+	"github.com/vitft/vitft/engine/artifact"
 	"github.com/vitft/vitft/engine/device"
 	"github.com/vitft/vitft/engine/event"
 	"github.com/vitft/vitft/engine/fault"
@@ -46,6 +47,7 @@ type Backbone struct {
 
 	device device.Options
 	key    store.Key
+	source *graph.Model // the whole
 }
 
 // Open finds a backbone, loads the runtime library and makes the backbone ready to run.
@@ -65,7 +67,8 @@ func Open(o Options, d device.Options, ev event.Events) (*Backbone, error) {
 	if err != nil {
 		return nil, fmt.Errorf("backbone %s: %w", o.Name, withSizes(err, source, pre, inspection.Image))
 	}
-	b := &Backbone{Name: o.Name, SHA256: sum, Model: cut, Inspection: inspection, Preprocess: pre.Resolved(), device: d}
+	b := &Backbone{Name: o.Name, SHA256: sum, Model: cut, Inspection: inspection, Preprocess: pre.Resolved(), device: d,
+		source: model}
 	f := inspection.Feature
 	ev.Info("backbone", "file", o.Name, "feature", f.Tensor, "pooling", f.Pooling, "dim", f.Dim,
 		"why", strings.Join(inspection.Reasons, "; "))
@@ -99,7 +102,7 @@ func OpenModel(path string, x Exported, d device.Options, ev event.Events) (*Bac
 	if err := setting.Complete(d.Fields()); err != nil {
 		return nil, err
 	}
-	model, err := graph.Read(path)
+	model, err := graph.Read(path, artifact.CheckModel)
 	if err != nil {
 		return nil, err
 	}
@@ -117,7 +120,7 @@ func OpenModel(path string, x Exported, d device.Options, ev event.Events) (*Bac
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
 	b := &Backbone{Name: path, SHA256: x.Key.Backbone, Model: cut, Inspection: inspection, Preprocess: x.Preprocess,
-		device: d, key: x.Key}
+		device: d, key: x.Key, source: model}
 	return b.start(ev)
 }
 
@@ -141,6 +144,10 @@ func (b *Backbone) View(v vision.View) (*onnx.Session, error) {
 	return onnx.NewSession(text, b.beside().Session(""))
 }
 
+// Unchanged refuses a backbone whose files of weights have changed since it was opened: what it makes then is no
+// feature of it.
+func (b *Backbone) Unchanged() error { return b.source.Unchanged() }
+
 // Close ends the session.
 func (b *Backbone) Close() error { return b.Session.Close() }
 
@@ -152,7 +159,7 @@ func (b *Backbone) start(ev event.Events) (_ *Backbone, err error) {
 	if b.Session, err = b.encoder(b.Model, b.device); err != nil {
 		return nil, fmt.Errorf("backbone %s: %w", b.Name, err)
 	}
-	if err := b.freeBatch(ev); err != nil {
+	if err := errors.Join(b.freeBatch(ev), b.Unchanged()); err != nil {
 		return nil, errors.Join(err, b.Close())
 	}
 	provider := []any{"runs on", b.Session.Provider()}
@@ -245,7 +252,7 @@ func read(name string) (*graph.Model, string, error) {
 		m, err := graph.Parse(data)
 		return m, at.SHA256, err
 	}
-	m, err := graph.Read(at.Path)
+	m, err := graph.Read(at.Path, artifact.CheckModel)
 	if err != nil {
 		return nil, "", fmt.Errorf("backbone: %w", err)
 	}

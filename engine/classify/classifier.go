@@ -68,7 +68,7 @@ func Open(path string, o Options) (*Classifier, error) {
 		file = filepath.Join(path, artifact.ModelFile)
 	}
 	dir, name := filepath.Split(file)
-	for _, name := range []string{name, artifact.SumsFile, artifact.CardFile} {
+	for _, name := range []string{name, artifact.CardFile} {
 		stat, err := os.Stat(filepath.Join(dir, name))
 		if err == nil && stat.Mode()&(fs.ModeType&^fs.ModeDir) != 0 { // reading it might never end
 			return nil, fault.Data.Errorf("%s is a pipe, socket or device; put a file in its place", dir+name)
@@ -87,8 +87,7 @@ func Open(path string, o Options) (*Classifier, error) {
 	case err != nil:
 		return nil, fmt.Errorf("read the model: %w", err)
 	}
-	sums, err := artifact.ReadSums(dir)
-	if err = errors.Join(err, sums.Check(dir, name, model)); err != nil {
+	if err := artifact.CheckModel(file, model); err != nil {
 		return nil, err
 	}
 	c, err := load(model, filepath.Dir(file), o)
@@ -101,7 +100,12 @@ func Open(path string, o Options) (*Classifier, error) {
 
 // New loads the content of a model.onnx, which may be embedded in the program with go:embed. It is not needed any more
 // afterwards.
-func New(model []byte, o Options) (*Classifier, error) { return load(model, "", o) }
+func New(model []byte, o Options) (*Classifier, error) {
+	if _, err := artifact.Sealed(model); err != nil {
+		return nil, err
+	}
+	return load(model, "", o)
+}
 
 // Classify classifies an image that is decoded already, and upright. Decoded by others, a JPEG may have slightly other
 // pixels than ClassifyBytes gives it.

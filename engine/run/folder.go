@@ -117,6 +117,14 @@ func (d Folder) Seal() error {
 	return d.writeSums(sums)
 }
 
+// Finish seals a finished folder whose writer was killed before it did.
+func (d Folder) Finish() error {
+	if sums, err := artifact.ReadSums(string(d)); err != nil || sums != nil {
+		return err
+	}
+	return d.Seal()
+}
+
 func (d Folder) writeSums(s artifact.Sums) error {
 	return atomicfile.WriteBytes(filepath.Join(string(d), artifact.SumsFile), s.Bytes())
 }

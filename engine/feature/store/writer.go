@@ -20,6 +20,9 @@ type WriterOptions struct {
 	BlockSize int
 	// Library is recorded in each block for people: the version of the runtime library that computes the features.
 	Library string
+	// Before is asked before a block is published, if it is not nil. After an error the block is none: its features are
+	// dropped.
+	Before func() error
 }
 
 // Writer adds features to a store. One Writer is for one goroutine; several may add to the same store at once.
@@ -110,6 +113,12 @@ func (w *Writer) Flush(ctx context.Context) error {
 		Tensors: []safetensors.Tensor{features, ids},
 	}
 	name := s.name(newBlockName())
+	if w.options.Before != nil {
+		if err := w.options.Before(); err != nil {
+			w.drop()
+			return err
+		}
+	}
 	if err := s.bucket.Publish(ctx, name,
 		func(to io.Writer) error { _, err := f.WriteTo(to); return err }); err != nil {
 		return s.explain(fmt.Errorf("publishing %d features: %w", n, err))
@@ -128,9 +137,14 @@ func (w *Writer) Flush(ctx context.Context) error {
 		return errors.Join(ErrClosed, b.object.Close())
 	}
 	s.add(b)
+	w.drop()
+	return nil
+}
+
+// drop empties the buffer.
+func (w *Writer) drop() {
 	w.ids, w.features = w.ids[:0], w.features[:0]
 	clear(w.pending)
-	return nil
 }
 
 // Close publishes what is buffered. After an error it may be called again.
