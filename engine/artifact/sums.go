@@ -35,7 +35,7 @@ func ReadSums(dir string) (Sums, error) {
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	} else if err == nil && !info.Mode().IsRegular() { // reading a pipe might never end
-		return nil, fault.Data.Errorf("%s is no file; remove it, or put one in its place", path)
+		return nil, fault.Data.Errorf("%s is a pipe, socket or device; put a file in its place", path)
 	}
 	text, err := os.ReadFile(path)
 	if err != nil {

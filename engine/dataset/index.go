@@ -149,6 +149,17 @@ func (x *Index) load(folder string) map[string]known {
 	return files
 }
 
+// CheckIndex refuses a file of an index that cannot be read. Whether it passes its checksum, of which the folder is a
+// part, is found out when that folder is scanned.
+func CheckIndex(path string) error {
+	content, err := os.ReadFile(path)
+	if err != nil {
+		return err
+	}
+	files := map[string]known{}
+	return gob.NewDecoder(bytes.NewReader(content[:max(0, len(content)-sha256.Size)])).Decode(&files)
+}
+
 // encode writes a section, and a checksum.
 func encode(w io.Writer, folder string, files map[string]known) error {
 	sum := checksum(folder)

@@ -66,6 +66,8 @@ type File struct {
 	Name  string // within the folder
 	Is    Trait
 	Holds string
+
+	check func(content []byte) error
 }
 
 // Trait is what is true of a file.
@@ -88,6 +90,24 @@ func (f File) Exists(dir Folder) bool {
 	return err == nil
 }
 
+// Check reads the file and refuses what Read would, whatever it holds.
+func (f File) Check(dir Folder) error {
+	sums, err := artifact.ReadSums(string(dir))
+	if err != nil {
+		return err
+	}
+	content, err := os.ReadFile(f.Path(dir))
+	if err == nil {
+		err = sums.Check(string(dir), f.Name, content)
+	}
+	if err == nil {
+		if fault := f.check(content); fault != nil {
+			err = f.Damaged(dir, fault)
+		}
+	}
+	return err
+}
+
 // Damaged is err as an error about the file.
 func (f File) Damaged(dir Folder, err error) error {
 	return fault.Data.Errorf("%s is damaged: %w", f.Path(dir), err)
@@ -102,7 +122,7 @@ type Typed[T any] struct {
 
 func declare[T any](name string, is Trait, holds string,
 	encode func(T) ([]byte, error), decode func([]byte) (T, error)) Typed[T] {
-	f := File{name, is, holds}
+	f := File{name, is, holds, func(content []byte) error { _, err := decode(content); return err }}
 	Files = append(Files, f)
 	return Typed[T]{f, encode, decode}
 }

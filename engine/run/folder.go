@@ -101,20 +101,33 @@ func (d Folder) owned(mark File, kind, inner string) error {
 // Seal writes the sums of all files in a finished folder, by which they are checked from then on.
 func (d Folder) Seal() error {
 	sums := artifact.Sums{}
-	for _, f := range Files {
-		names, err := fs.Glob(os.DirFS(string(d)), f.Name)
+	files, err := d.Present()
+	if err != nil {
+		return err
+	}
+	for _, f := range files {
+		content, err := os.ReadFile(f.Path(d))
 		if err != nil {
 			return err
 		}
-		for _, name := range names {
-			content, err := os.ReadFile(File{Name: name}.Path(d))
-			if err != nil {
-				return err
-			}
-			sums[name] = artifact.SumOf(content)
-		}
+		sums[f.Name] = artifact.SumOf(content)
 	}
 	return d.writeSums(sums)
+}
+
+// Present are those of Files that are there.
+func (d Folder) Present() (present []File, err error) {
+	for _, f := range Files {
+		names, err := fs.Glob(os.DirFS(string(d)), f.Name)
+		if err != nil {
+			return nil, err
+		}
+		for _, name := range names {
+			f.Name = name
+			present = append(present, f)
+		}
+	}
+	return present, nil
 }
 
 // Finish seals a finished folder whose writer was killed before it did.
@@ -220,6 +233,14 @@ func Open(dir string) (*Finished, error) {
 	r.Head, r.Scaling = h.Head, h.Scaling
 	for _, class := range r.Metrics.PerClass {
 		r.Classes, r.Counts = append(r.Classes, class.Label), append(r.Counts, class.TrainCount)
+	}
+	labels, err := LabelsFile.Read(r.Folder)
+	if err != nil {
+		return nil, err
+	}
+	if labels != nil && !slices.Equal(labels, r.Classes) {
+		return nil, fault.Data.Errorf("%s is of another run than %s: its classes are %q, not %q; train the run anew",
+			LabelsFile.Path(r.Folder), MetricsFile.Name, labels, r.Classes)
 	}
 	var temperature []float64
 	if c := r.Metrics.Calibration; c != nil {

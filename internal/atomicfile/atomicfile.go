@@ -138,7 +138,14 @@ func named(f *os.File, path string) bool {
 
 // Clean removes the temporary files in dir whose writers are gone and returns their names. Those of living writers
 // stay.
-func Clean(dir string) (removed []string, err error) {
+func Clean(dir string) (removed []string, err error) { return abandoned(dir, disk.Delete) }
+
+// Abandoned names what Clean would remove.
+func Abandoned(dir string) ([]string, error) {
+	return abandoned(dir, func(string) error { return nil })
+}
+
+func abandoned(dir string, do func(path string) error) (names []string, err error) {
 	entries, err := os.ReadDir(dir)
 	if err != nil {
 		return nil, fmt.Errorf("looking for abandoned temporary files: %w", err)
@@ -148,17 +155,17 @@ func Clean(dir string) (removed []string, err error) {
 		if !tempName.MatchString(e.Name()) || !e.Type().IsRegular() {
 			continue
 		}
-		switch gone, err := removeAbandoned(filepath.Join(dir, e.Name())); {
+		switch gone, err := ifAbandoned(filepath.Join(dir, e.Name()), do); {
 		case err != nil:
 			errs = append(errs, fmt.Errorf("removing abandoned temporary file: %w", err))
 		case gone:
-			removed = append(removed, e.Name())
+			names = append(names, e.Name())
 		}
 	}
-	return removed, errors.Join(errs...)
+	return names, errors.Join(errs...)
 }
 
-func removeAbandoned(path string) (bool, error) {
+func ifAbandoned(path string, do func(path string) error) (bool, error) {
 	f, err := os.Open(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return false, nil // published or removed meanwhile
@@ -172,5 +179,5 @@ func removeAbandoned(path string) (bool, error) {
 	if lock(f) != nil || !named(f, path) {
 		return false, nil
 	}
-	return true, disk.Delete(path)
+	return true, do(path)
 }

@@ -124,9 +124,9 @@ func (w *Writer) Flush(ctx context.Context) error {
 		return s.explain(fmt.Errorf("publishing %d features: %w", n, err))
 	}
 	// Readers are served from what was published, verified like any other.
-	b, err := openBlock(ctx, s.bucket, name, s.key)
+	b, err := openBlock(ctx, s.bucket, name, s.key.form())
 	if err == nil {
-		b.content, err = b.verify(ctx, s.bucket, s.key)
+		b.content, err = b.verify(ctx, s.bucket, s.key.form())
 	}
 	if err != nil {
 		return fmt.Errorf("reading back %d features: %w", n, err)
