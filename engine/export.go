@@ -18,8 +18,6 @@ import (
 	"github.com/vitft/vitft/engine/feature"
 	"github.com/vitft/vitft/engine/run"
 	"github.com/vitft/vitft/engine/setting"
-	"github.com/vitft/vitft/internal/atomicfile"
-	"github.com/vitft/vitft/internal/disk"
 )
 
 // ExportOptions say what Export writes, and how it is checked.
@@ -108,18 +106,8 @@ func Export(ctx context.Context, o ExportOptions, ev event.Events) (_ *ExportRes
 		}
 		files = append(files, beside...)
 	}
-	dir := filepath.Dir(o.Out)
-	if err := disk.MakeAll(dir); err != nil {
-		return done, err
-	}
-	for _, f := range files {
-		path := filepath.Join(dir, f.Name)
-		if err := atomicfile.WriteBytes(path, f.Content); err != nil {
-			return done, err
-		}
-		done.Files = append(done.Files, path)
-	}
-	return done, nil
+	done.Files, err = artifact.Write(filepath.Dir(o.Out), files)
+	return done, err
 }
 
 // complete fills in the defaults and reports everything that is wrong.

@@ -30,6 +30,7 @@ var readers = map[string]string{
 	"inspect":  "inspect run/model.onnx --json",
 	"backbone": "inspect out/model.onnx --json",
 	"sweep":    "sweep grid.yaml --out sweep --cache cache --provider cpu --threads 1 --quiet",
+	"begun":    "sweep grid.yaml --out begun --cache cache --provider cpu --threads 1 --quiet",
 	"resweep":  "sweep sweep/sweep.yaml --out sweep --quiet",
 	"sweeps":   "report sweep",
 	"verify":   "verify run sweep out cache half",
@@ -61,6 +62,7 @@ var flips = []struct {
 	{"half/kappa.csv", "resume"},
 	{"sweep/sweep.yaml", "resweep sweeps sweep verify"},
 	{"sweep/heads/*.json", "sweep verify"},
+	{"begun/heads/*.json", "begun"},
 	{"sweep/heads.csv", "sweeps sweep verify"},
 	{"sweep/summary.csv", "sweeps sweep verify"},
 	{"sweep/SHA256SUMS", "sweeps sweep verify"},
@@ -136,6 +138,10 @@ func newFlipStage(t *testing.T, photos map[string]string) *flipStage {
 			"export --run run --out out/model.onnx --hf --max-unreadable 0.5" + common, readers["sweep"]} {
 			program{s.dir, words(line)}.must(t, "")
 		}
+		copyAll(t, filepath.Join(s.dir, "sweep"), filepath.Join(s.dir, "begun"))
+		if err := os.Remove(filepath.Join(s.dir, "begun", "SHA256SUMS")); err != nil {
+			t.Fatal(err)
+		}
 		half := program{s.dir, words(train + " --out half")}
 		_, ops := half.points(t)
 		if err := os.RemoveAll(filepath.Join(s.dir, "half")); err != nil {
@@ -191,6 +197,7 @@ func (s *flipStage) read(t *testing.T, by string) (code int, result, stderr stri
 		// What was read may stay damaged where it does not matter, and what is set aside stays to be looked at.
 		if strings.HasPrefix(name, "other/") || strings.HasSuffix(name, ".html") || name == "rows.csv" ||
 			name == "again.onnx" || strings.HasPrefix(name, "half/") && by == "resume" ||
+			strings.HasPrefix(name, "begun/") && by == "begun" ||
 			strings.HasPrefix(name, "sweep/") && strings.Contains(by, "sweep") {
 			fmt.Fprintf(&all, "%s\n%s\n", name, files[name])
 		}

@@ -94,6 +94,10 @@ type Exported struct {
 	SHA256     string         // of the file; not checked if it is empty
 	Preprocess vit.Preprocess // of the original backbone
 	Key        store.Key      // of its features
+
+	// Vouched says whether a file with a sum is known to have the nodes of that backbone; nil: it has. What another
+	// makes is kept as features of that file.
+	Vouched func(sum string) bool
 }
 
 // OpenModel makes the front part of an exported model ready to run, up to the embedding of one view. Its nodes are
@@ -106,13 +110,15 @@ func OpenModel(path string, x Exported, d device.Options, ev event.Events) (*Bac
 	if err != nil {
 		return nil, err
 	}
-	if x.SHA256 != "" {
-		if sum, err := model.Hash(); err != nil {
-			return nil, err
-		} else if sum != x.SHA256 {
-			return nil, fault.Data.Errorf("%s is not the file that its run has written: "+
-				"its SHA-256 is %s, not %s; copy it anew or run again", path, sum, x.SHA256)
-		}
+	sum, err := model.Hash()
+	if err != nil {
+		return nil, err
+	} else if x.SHA256 != "" && sum != x.SHA256 {
+		return nil, fault.Data.Errorf("%s is not the file that its run has written: "+
+			"its SHA-256 is %s, not %s; copy it anew or run again", path, sum, x.SHA256)
+	}
+	if x.Vouched != nil && !x.Vouched(sum) {
+		x.Key.Backbone = "exported " + sum
 	}
 	cut, inspection, err := vision.Backbone(vision.Single(model), vision.FeatureChoice{
 		Tensor: vision.Embedding, Width: x.Preprocess.Width, Height: x.Preprocess.Height})

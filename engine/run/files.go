@@ -47,7 +47,7 @@ var (
 	SummaryFile = declare("summary.csv", Sweep|Required|Cleared, "a line a configuration",
 		encodeSummary, sweep.ReadCSV)
 	SummaryTextFile = declare("summary.md", Sweep|Cleared, "the same for people", asIs, asIs)
-	headFiles       = declare("heads/*.json", Sweep, "a head each", toJSON[sweep.Head], fromJSON[sweep.Head])
+	headFiles       = declare("heads/*.json", Sweep, "a head each", encodeSweepHead, decodeSweepHead)
 )
 
 // SweepHeadFile is the file of the head with an id.

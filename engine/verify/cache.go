@@ -32,6 +32,8 @@ func (c *checker) cache(ctx context.Context, dir string) error {
 		}
 		return err
 	})
+	exported := filepath.Join(dir, "exported")
+	c.temporary(exported)
 	again := "removes it, and it is made anew when it is needed"
 	scan := filepath.Join(dir, "scan")
 	c.temporary(scan)

@@ -38,7 +38,7 @@ type form struct {
 	dim  int
 }
 
-func (k Key) form() form { return form{k.fullHash(), k.Dim} }
+func (k Key) form() form { return form{k.Full(), k.Dim} }
 
 // block is a published block. Its features are read when the first of them is asked for.
 type block struct {

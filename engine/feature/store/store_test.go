@@ -440,7 +440,7 @@ func TestBlockFormat(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := map[string]string{"format": "vitft-features-1", "key": testKey(4).fullHash(), "library": "test 1",
+	want := map[string]string{"format": "vitft-features-1", "key": testKey(4).Full(), "library": "test 1",
 		"provider": "cpu"}
 	for k, v := range want {
 		if f.Metadata[k] != v {

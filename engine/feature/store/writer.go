@@ -105,7 +105,7 @@ func (w *Writer) Flush(ctx context.Context) error {
 	f := safetensors.File{
 		Metadata: map[string]string{
 			metaFormat:   format,
-			metaKey:      s.key.fullHash(),
+			metaKey:      s.key.Full(),
 			metaChecksum: checksum(features.Data, ids.Data),
 			metaLibrary:  w.options.Library,
 			metaProvider: s.key.Provider,
