@@ -16,7 +16,6 @@ import (
 	"github.com/vitft/vitft/engine/event"
 	"github.com/vitft/vitft/engine/fault"
 	"github.com/vitft/vitft/engine/feature"
-	"github.com/vitft/vitft/engine/internal/atomicfile"
 	"github.com/vitft/vitft/engine/run"
 	"github.com/vitft/vitft/engine/setting"
 )
@@ -74,11 +73,12 @@ func Export(ctx context.Context, o ExportOptions, ev event.Events) (_ *ExportRes
 	if err != nil {
 		return nil, err
 	}
-	if err := r.Complete(run.ModelFile.File); err != nil {
+	model, err := run.ModelFile.Read(r.Folder)
+	if err = errors.Join(err, r.Complete(run.ModelFile.File)); err != nil {
 		return nil, err
 	}
 	precision, _ := artifact.LookupPrecision(o.Precision)
-	model, converted, err := precision.Convert(run.ModelFile.Path(r.Folder))
+	model, converted, err := precision.Convert(model)
 	if err != nil {
 		return nil, err
 	}
@@ -106,18 +106,8 @@ func Export(ctx context.Context, o ExportOptions, ev event.Events) (_ *ExportRes
 		}
 		files = append(files, beside...)
 	}
-	dir := filepath.Dir(o.Out)
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return done, err
-	}
-	for _, f := range files {
-		path := filepath.Join(dir, f.Name)
-		if err := atomicfile.WriteBytes(path, f.Content); err != nil {
-			return done, err
-		}
-		done.Files = append(done.Files, path)
-	}
-	return done, nil
+	done.Files, err = artifact.Write(filepath.Dir(o.Out), files)
+	return done, err
 }
 
 // complete fills in the defaults and reports everything that is wrong.

@@ -180,5 +180,5 @@ func (o *FinetuneOptions) resume(dir run.Folder, ev event.Events) (lock io.Close
 	}
 	ev.Info("the run is finished already", "run", string(dir))
 	m, err := run.MetricsFile.Read(dir)
-	return nil, &FinetuneResult{string(dir), m}, err
+	return nil, &FinetuneResult{string(dir), m}, errors.Join(err, dir.Finish())
 }

@@ -15,11 +15,11 @@ import (
 	"github.com/vitft/vitft/engine/classify"
 	"github.com/vitft/vitft/engine/event"
 	"github.com/vitft/vitft/engine/fault"
-	"github.com/vitft/vitft/engine/internal/atomicfile"
 	"github.com/vitft/vitft/engine/metric"
 	"github.com/vitft/vitft/engine/run"
 	"github.com/vitft/vitft/engine/setting"
 	"github.com/vitft/vitft/head"
+	"github.com/vitft/vitft/internal/disk"
 	"github.com/vitft/vitft/internal/testkit"
 )
 
@@ -284,7 +284,7 @@ func TestDivergence(t *testing.T) {
 // try.
 func TestFullDisk(t *testing.T) {
 	o := job(t)
-	restore := atomicfile.SetFailpoint(func(_ atomicfile.Step, target string) error {
+	restore := disk.SetFault(func(_ disk.Op, target string) error {
 		if filepath.Base(target) == run.ModelFile.Name {
 			return syscall.ENOSPC
 		}

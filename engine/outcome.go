@@ -96,7 +96,7 @@ func (t *training) write(o *outcome) error {
 		func() error { return run.LabelsFile.Write(t.dir, o.set.Data.Classes) },
 		func() error { return run.PredictionsFile.Write(t.dir, predictions(o.set, o.logits, o.fit.Scaling)) },
 		func() error { return run.WarningsFile.Write(t.dir, t.warnings) },
-		func() error { return run.ModelFile.Write(t.dir, o.model) },
+		func() error { t.features.Vouch(artifact.SumOf(o.model)); return run.ModelFile.Write(t.dir, o.model) },
 		func() error { return t.dir.WriteCard(t.config, t.env, o.metrics) },
 		func() error { return t.report(o) },
 		func() error { return run.MetricsFile.Write(t.dir, o.metrics) },

@@ -66,7 +66,7 @@ func begin(ctx context.Context, in inputs, ev event.Events) (*dataset.Sets, *ses
 }
 
 // reopen makes the backbone of a finished run ready: the part of its model.onnx that computes the embedding of a view,
-// with the feature stores of the original backbone, whose nodes these are.
+// with the feature stores of the original backbone if it is known here that these are its nodes.
 func reopen(ctx context.Context, r *run.Finished, d device.Options, f feature.Options, ev event.Events) (*session,
 	error) {
 	env := r.Environment
@@ -78,6 +78,7 @@ func reopen(ctx context.Context, r *run.Finished, d device.Options, f feature.Op
 	if err := json.Unmarshal(env.Store.Fields, &x.Key); err != nil {
 		return nil, run.EnvironmentFile.Damaged(r.Folder, err)
 	}
+	x.Vouched = func(sum string) bool { return feature.Vouched(f.Cache, sum, x.Key) }
 	open := func() (*backbone.Backbone, error) { return backbone.OpenModel(run.ModelFile.Path(r.Folder), x, d, ev) }
 	opened, err := par.Await(ctx, open, func(b *backbone.Backbone) { b.Close() })
 	if err != nil {

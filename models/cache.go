@@ -1,7 +1,6 @@
 package models
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -15,6 +14,8 @@ import (
 
 	"github.com/gofrs/flock"
 
+	"github.com/vitft/vitft/internal/atomicfile"
+	"github.com/vitft/vitft/internal/disk"
 	"github.com/vitft/vitft/internal/userfile"
 )
 
@@ -57,10 +58,10 @@ func (s *session) place(ctx context.Context, blob, path string, d digest) error 
 	if copied, _ := d.matches(ctx, path); copied {
 		return nil
 	}
-	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+	if err := disk.MakeAll(filepath.Dir(path)); err != nil {
 		return err
 	}
-	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if err := disk.Delete(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
 	// A relative link survives a move of the cache.
@@ -87,7 +88,10 @@ func same(a, b string) bool {
 // lock waits until no other process or goroutine holds the lock file; waiting is called once if there is one. Nothing
 // is locked where the file system cannot: contents are checked anyway, so that only work is lost.
 func lock(ctx context.Context, path string, waiting func()) (unlock func(), err error) {
-	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+	if err := disk.MakeAll(filepath.Dir(path)); err != nil {
+		return nil, err
+	}
+	if err := disk.Before(disk.Lock, path); err != nil {
 		return nil, err
 	}
 	l := flock.New(path, flock.SetPermissions(0o664)) // as the hub's own client, for caches that users share
@@ -107,22 +111,8 @@ func lock(ctx context.Context, path string, waiting func()) (unlock func(), err 
 
 // replace writes a file, and makes its folder; others see it whole or not at all.
 func replace(path string, content io.Reader) error {
-	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+	if err := disk.MakeAll(filepath.Dir(path)); err != nil {
 		return err
 	}
-	f, err := os.CreateTemp(filepath.Dir(path), ".tmp-*")
-	if err != nil {
-		return err
-	}
-	_, err = io.Copy(f, content)
-	if refused := f.Chmod(0o644); !errors.Is(refused, errors.ErrUnsupported) {
-		err = cmp.Or(err, refused)
-	}
-	if err = cmp.Or(err, f.Sync(), f.Close()); err == nil {
-		err = os.Rename(f.Name(), path)
-	}
-	if err != nil {
-		_ = os.Remove(f.Name()) // the first error says more
-	}
-	return err
+	return atomicfile.Write(path, func(w io.Writer) error { _, err := io.Copy(w, content); return err })
 }

@@ -7,7 +7,6 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
-	"hash"
 	"io"
 	"strings"
 
@@ -53,7 +52,7 @@ func (d digest) matches(ctx context.Context, path string) (bool, error) {
 		return false, err
 	}
 	defer f.Close()
-	var h hash.Hash = sha256.New()
+	h := sha256.New()
 	if len(d) == 2*sha1.Size {
 		h = sha1.New()
 		fmt.Fprintf(h, "blob %d\x00", info.Size())

@@ -3,20 +3,20 @@ package models
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
-	"syscall"
+
+	"github.com/vitft/vitft/internal/disk"
 )
 
 // download loads a file's content, going on from what there is of it, and publishes it as blob once its digest is
 // right.
 func (s *session) download(ctx context.Context, r ref, f remote, blob string) error {
-	if err := os.MkdirAll(filepath.Dir(blob), 0o755); err != nil {
+	if err := disk.MakeAll(filepath.Dir(blob)); err != nil {
 		return err
 	}
 	partial := blob + ".incomplete"
@@ -30,9 +30,9 @@ func (s *session) download(ctx context.Context, r ref, f remote, blob string) er
 			return fmt.Errorf("checking %s: %w", f.name, err)
 		}
 		if whole {
-			return os.Rename(partial, blob)
+			return disk.Move(partial, blob)
 		}
-		if err := os.Remove(partial); err != nil {
+		if err := disk.Delete(partial); err != nil {
 			return err
 		}
 		if !d.pieced || again {
@@ -58,7 +58,7 @@ type transfer struct {
 func (d *transfer) run(ctx context.Context, path string) (err error) {
 	// The pieces go to their own offsets: should two processes load at once, where locks do not work, they write the
 	// same bytes.
-	if d.file, err = os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o644); err != nil {
+	if d.file, err = disk.OpenToWrite(path, os.O_CREATE); err != nil {
 		return err
 	}
 	defer func() { err = cmp.Or(err, d.file.Close()) }()
@@ -85,18 +85,16 @@ func (d *transfer) run(ctx context.Context, path string) (err error) {
 	kept := fmt.Sprintf("%s of %s are kept, and the same command goes on from there", megabytes(d.offset), d.name)
 	switch {
 	case err == nil:
-		return d.file.Sync()
+		return disk.Keep(d.file)
 	case ctx.Err() != nil:
 		return fmt.Errorf("interrupted; %s: %w", kept, err)
-	case errors.Is(err, syscall.ENOSPC):
-		return fmt.Errorf("%w: make room on this disk; %s", err, kept)
 	}
 	return fmt.Errorf("%w; %s", err, kept)
 }
 
 func (d *transfer) restart() error {
 	d.offset, d.pieced = 0, false
-	return d.file.Truncate(0)
+	return disk.Cut(d.file, 0)
 }
 
 func (d *transfer) piece(ctx context.Context) error {
@@ -161,7 +159,7 @@ func (d *transfer) receive(ctx context.Context, body io.Reader) error {
 			n = int(min(int64(n), d.size-d.offset))
 		}
 		if n > 0 {
-			written, err := d.write(d.file, buf[:n], d.offset)
+			written, err := disk.To{File: d.file}.WriteAt(buf[:n], d.offset)
 			d.offset += int64(written)
 			if err != nil {
 				return fmt.Errorf("writing to the cache: %w", err)

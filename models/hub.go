@@ -14,6 +14,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/vitft/vitft/internal/disk"
 	"github.com/vitft/vitft/internal/userfile"
 )
 
@@ -200,12 +201,10 @@ type session struct {
 	endpoint *url.URL
 	pins     pinFile
 	link     func(target, path string) error
-	write    func(f *os.File, p []byte, offset int64) (int, error)
 }
 
 func (h *Hub) session() (*session, error) {
-	s := &session{Hub: *h, link: os.Symlink,
-		write: func(f *os.File, p []byte, offset int64) (int, error) { return f.WriteAt(p, offset) }}
+	s := &session{Hub: *h, link: disk.Point}
 	s.Offline = s.Offline || isTrue("HF_HUB_OFFLINE")
 	s.Attempts = cmp.Or(max(0, s.Attempts), 5)
 	s.Backoff = cmp.Or(max(0, s.Backoff), time.Second)

@@ -19,8 +19,8 @@ import (
 // ends is how long a program may take that is to end soon: long enough for a busy machine.
 const ends = 20 * time.Second
 
-// program builds the program.
-func program(t *testing.T) string {
+// built is the program as go build makes it.
+func built(t *testing.T) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "vitft")
 	if out, err := exec.Command("go", "build", "-o", path, ".").CombinedOutput(); err != nil {
@@ -33,7 +33,7 @@ func program(t *testing.T) string {
 // no longer than until SIGTERM or Ctrl-C.
 func TestPipesInPlaceOfFiles(t *testing.T) {
 	ort.Need(t)
-	program, home := program(t), t.TempDir()
+	program, home := built(t), t.TempDir()
 	pins := filepath.Join("config", "vitft", "models.lock.json")
 	// A work folder has train/ of class folders, run/ and files by these names.
 	for _, c := range []struct {
@@ -121,7 +121,7 @@ func TestPipesInPlaceOfFiles(t *testing.T) {
 // What a list of images on standard input has no end of is waited for until SIGTERM, and what has no end is no setting.
 func TestInputsWithoutEnd(t *testing.T) {
 	ort.Need(t)
-	program, home := program(t), t.TempDir()
+	program, home := built(t), t.TempDir()
 	dir := workFolder(t, home)
 	cmd := exec.Command(program, "finetune", "--config", "/dev/zero")
 	if says := started(t, cmd)(); cmd.ProcessState.ExitCode() != 2 || !strings.Contains(says, "/dev/zero") {

@@ -102,7 +102,8 @@ with losses made for imbalanced classes, and writes one ONNX file and a report o
 	root.AddCommand(
 		a.finetuneCommand(), a.encodeCommand(), a.evaluateCommand(), a.predictCommand(), a.exportCommand(),
 		a.serveCommand(),
-		a.sweepCommand(), a.reportCommand(), a.inspectCommand(), a.modelsCommand(), a.doctorCommand(),
+		a.sweepCommand(), a.reportCommand(), a.verifyCommand(), a.inspectCommand(), a.modelsCommand(),
+		a.doctorCommand(),
 	)
 	wrapArgs(root)
 	return root

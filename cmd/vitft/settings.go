@@ -17,6 +17,7 @@ import (
 	"github.com/spf13/viper"
 	"go.yaml.in/yaml/v3"
 
+	"github.com/vitft/vitft/engine/artifact"
 	"github.com/vitft/vitft/engine/fault"
 	"github.com/vitft/vitft/engine/setting"
 	"github.com/vitft/vitft/internal/par"
@@ -73,18 +74,24 @@ func (a *app) keys(cmd *cobra.Command) []string {
 	return keys
 }
 
-// readSettings reads a file that a person writes, or the pipe in its place that a program writes to.
+// readSettings reads a file that a person writes, or the pipe in its place that a program writes to. One that belongs to
+// a finished folder must be what was written there.
 func readSettings(ctx context.Context, path string) ([]byte, error) {
-	return par.Await(ctx, func() ([]byte, error) { return userfile.ReadAny(path, userfile.Small) }, nil)
+	text, err := par.Await(ctx, func() ([]byte, error) { return userfile.ReadAny(path, userfile.Small) }, nil)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil, fault.Config.Errorf("no file %s", path)
+	case err != nil:
+		return nil, fault.Config.Errorf("%w", err)
+	}
+	return text, artifact.CheckFile(path, text)
 }
 
 // readFile adds the settings in a YAML file, of this command or another; what is none is refused.
 func (a *app) readFile(ctx context.Context, root *cobra.Command, path string) error {
 	text, err := readSettings(ctx, path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return fault.Config.Errorf("--config: no file %s", path)
-	} else if err != nil {
-		return fault.Config.Errorf("--config: %w", err)
+	if err != nil {
+		return fmt.Errorf("--config: %w", err)
 	}
 	var values map[string]any
 	documents := yaml.NewDecoder(bytes.NewReader(text))

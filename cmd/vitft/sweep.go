@@ -1,15 +1,12 @@
 package main
 
 import (
-	"errors"
 	"fmt"
-	"io/fs"
 	"path/filepath"
 
 	"github.com/spf13/cobra"
 
 	"github.com/vitft/vitft/engine"
-	"github.com/vitft/vitft/engine/fault"
 	"github.com/vitft/vitft/engine/run"
 )
 
@@ -51,10 +48,8 @@ are in the folder already are not trained again: after Ctrl-C the same command g
 // readExperiment reads an experiment file; what it says outside the grid stands behind flags and environment.
 func (a *app) readExperiment(cmd *cobra.Command, path string, o *engine.SweepOptions) error {
 	text, err := readSettings(cmd.Context(), path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return fault.Config.Errorf("no experiment file %s", path)
-	} else if err != nil {
-		return fault.Config.Errorf("%w", err)
+	if err != nil {
+		return fmt.Errorf("experiment: %w", err)
 	}
 	var shared map[string]any
 	if o.Experiment, shared, err = engine.ParseSweep(text); err != nil {

@@ -84,7 +84,7 @@ func Build(p Parts) ([]byte, error) {
 	if err := m.Inline(); err != nil {
 		return nil, err
 	}
-	return m.Bytes()
+	return seal(m)
 }
 
 // Description is what a model says of itself.

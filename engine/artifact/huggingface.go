@@ -3,8 +3,11 @@ package artifact
 import (
 	"encoding/json"
 	"fmt"
+	"path/filepath"
 	"strings"
 
+	"github.com/vitft/vitft/internal/atomicfile"
+	"github.com/vitft/vitft/internal/disk"
 	"github.com/vitft/vitft/vit"
 )
 
@@ -12,6 +15,21 @@ import (
 type File struct {
 	Name    string
 	Content []byte
+}
+
+// Write writes files into a folder, which it makes, and returns their paths.
+func Write(dir string, files []File) (paths []string, err error) {
+	if err := disk.MakeAll(dir); err != nil {
+		return nil, err
+	}
+	for _, f := range files {
+		path := filepath.Join(dir, f.Name)
+		if err := atomicfile.WriteBytes(path, f.Content); err != nil {
+			return paths, err
+		}
+		paths = append(paths, path)
+	}
+	return paths, nil
 }
 
 // HuggingFace makes config.json and preprocessor_config.json in the Hugging Face convention, from which transformers,

@@ -3,7 +3,6 @@ package artifact
 import (
 	"fmt"
 
-	"github.com/vitft/vitft/internal/userfile"
 	"github.com/vitft/vitft/onnx/graph"
 	"github.com/vitft/vitft/onnx/vision"
 )
@@ -46,20 +45,19 @@ func LookupPrecision(name string) (Precision, bool) {
 // Exact reports whether the weights stay as they are.
 func (p Precision) Exact() bool { return p.convert == nil }
 
-// Convert is the content of a model file in p, and how many weights it stores in another way.
-func (p Precision) Convert(path string) (model []byte, weights int, err error) {
+// Convert is a model in p, and how many weights that stores in another way.
+func (p Precision) Convert(model []byte) (converted []byte, weights int, err error) {
 	if p.Exact() {
-		model, err = userfile.Read(path, userfile.Large)
-		return model, 0, err
+		return model, 0, nil
 	}
-	m, err := graph.Read(path)
+	m, err := graph.Parse(model)
 	if err != nil {
 		return nil, 0, err
 	}
 	if weights, err = p.convert(m); err != nil {
-		return nil, 0, fmt.Errorf("%s in %s: %w", path, p.Name, err)
+		return nil, 0, fmt.Errorf("the model in %s: %w", p.Name, err)
 	}
 	m.SetMetadata(PrecisionKey, p.Name)
-	model, err = m.Bytes()
-	return model, weights, err
+	converted, err = seal(m)
+	return converted, weights, err
 }

@@ -51,6 +51,13 @@ func ReadSums(dir string) (Sums, error) {
 	return sums, nil
 }
 
+// CheckFile refuses the content of a file if its folder has sums that know another.
+func CheckFile(path string, content []byte) error {
+	dir, name := filepath.Split(path)
+	sums, err := ReadSums(dir)
+	return errors.Join(err, sums.Check(dir, name, content))
+}
+
 // Bytes is the content of SumsFile.
 func (s Sums) Bytes() []byte {
 	var b strings.Builder
@@ -65,7 +72,7 @@ func (s Sums) Bytes() []byte {
 func (s Sums) Check(dir, name string, content []byte) error {
 	if sum, known := s[name]; known && sum != SumOf(content) {
 		return fault.Data.Errorf("%s is damaged or changed: its SHA-256 is not that in %s; take the folder "+
-			"from a copy, or run again", filepath.Join(dir, name), SumsFile)
+			"from a copy, or run again (what is to be changed belongs in a copy outside of it)", filepath.Join(dir, name), SumsFile)
 	}
 	return nil
 }

@@ -24,6 +24,7 @@ import (
 	"math"
 	"strings"
 
+	"github.com/vitft/vitft/engine/artifact"
 	"github.com/vitft/vitft/engine/device"
 	"github.com/vitft/vitft/engine/event"
 	"github.com/vitft/vitft/engine/fault"
@@ -46,6 +47,7 @@ type Backbone struct {
 
 	device device.Options
 	key    store.Key
+	source *graph.Model // the whole
 }
 
 // Open finds a backbone, loads the runtime library and makes the backbone ready to run.
@@ -65,7 +67,8 @@ func Open(o Options, d device.Options, ev event.Events) (*Backbone, error) {
 	if err != nil {
 		return nil, fmt.Errorf("backbone %s: %w", o.Name, withSizes(err, source, pre, inspection.Image))
 	}
-	b := &Backbone{Name: o.Name, SHA256: sum, Model: cut, Inspection: inspection, Preprocess: pre.Resolved(), device: d}
+	b := &Backbone{Name: o.Name, SHA256: sum, Model: cut, Inspection: inspection, Preprocess: pre.Resolved(), device: d,
+		source: model}
 	f := inspection.Feature
 	ev.Info("backbone", "file", o.Name, "feature", f.Tensor, "pooling", f.Pooling, "dim", f.Dim,
 		"why", strings.Join(inspection.Reasons, "; "))
@@ -91,6 +94,10 @@ type Exported struct {
 	SHA256     string         // of the file; not checked if it is empty
 	Preprocess vit.Preprocess // of the original backbone
 	Key        store.Key      // of its features
+
+	// Vouched says whether a file with a sum is known to have the nodes of that backbone; nil: it has. What another
+	// makes is kept as features of that file.
+	Vouched func(sum string) bool
 }
 
 // OpenModel makes the front part of an exported model ready to run, up to the embedding of one view. Its nodes are
@@ -99,17 +106,19 @@ func OpenModel(path string, x Exported, d device.Options, ev event.Events) (*Bac
 	if err := setting.Complete(d.Fields()); err != nil {
 		return nil, err
 	}
-	model, err := graph.Read(path)
+	model, err := graph.Read(path, artifact.CheckModel)
 	if err != nil {
 		return nil, err
 	}
-	if x.SHA256 != "" {
-		if sum, err := model.Hash(); err != nil {
-			return nil, err
-		} else if sum != x.SHA256 {
-			return nil, fault.Data.Errorf("%s is not the file that its run has written: "+
-				"its SHA-256 is %s, not %s; copy it anew or run again", path, sum, x.SHA256)
-		}
+	sum, err := model.Hash()
+	if err != nil {
+		return nil, err
+	} else if x.SHA256 != "" && sum != x.SHA256 {
+		return nil, fault.Data.Errorf("%s is not the file that its run has written: "+
+			"its SHA-256 is %s, not %s; copy it anew or run again", path, sum, x.SHA256)
+	}
+	if x.Vouched != nil && !x.Vouched(sum) {
+		x.Key.Backbone = "exported " + sum
 	}
 	cut, inspection, err := vision.Backbone(vision.Single(model), vision.FeatureChoice{
 		Tensor: vision.Embedding, Width: x.Preprocess.Width, Height: x.Preprocess.Height})
@@ -117,7 +126,7 @@ func OpenModel(path string, x Exported, d device.Options, ev event.Events) (*Bac
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
 	b := &Backbone{Name: path, SHA256: x.Key.Backbone, Model: cut, Inspection: inspection, Preprocess: x.Preprocess,
-		device: d, key: x.Key}
+		device: d, key: x.Key, source: model}
 	return b.start(ev)
 }
 
@@ -141,6 +150,10 @@ func (b *Backbone) View(v vision.View) (*onnx.Session, error) {
 	return onnx.NewSession(text, b.beside().Session(""))
 }
 
+// Unchanged refuses a backbone whose files of weights have changed since it was opened: what it makes then is no
+// feature of it.
+func (b *Backbone) Unchanged() error { return b.source.Unchanged() }
+
 // Close ends the session.
 func (b *Backbone) Close() error { return b.Session.Close() }
 
@@ -152,7 +165,7 @@ func (b *Backbone) start(ev event.Events) (_ *Backbone, err error) {
 	if b.Session, err = b.encoder(b.Model, b.device); err != nil {
 		return nil, fmt.Errorf("backbone %s: %w", b.Name, err)
 	}
-	if err := b.freeBatch(ev); err != nil {
+	if err := errors.Join(b.freeBatch(ev), b.Unchanged()); err != nil {
 		return nil, errors.Join(err, b.Close())
 	}
 	provider := []any{"runs on", b.Session.Provider()}
@@ -245,7 +258,7 @@ func read(name string) (*graph.Model, string, error) {
 		m, err := graph.Parse(data)
 		return m, at.SHA256, err
 	}
-	m, err := graph.Read(at.Path)
+	m, err := graph.Read(at.Path, artifact.CheckModel)
 	if err != nil {
 		return nil, "", fmt.Errorf("backbone: %w", err)
 	}

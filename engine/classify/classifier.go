@@ -68,7 +68,6 @@ func Open(path string, o Options) (*Classifier, error) {
 	if stat, err := os.Stat(path); err == nil && stat.IsDir() {
 		file = filepath.Join(path, artifact.ModelFile)
 	}
-	dir, name := filepath.Split(file)
 	if file != path {
 		text, err := userfile.Read(filepath.Join(path, artifact.CardFile), userfile.Text)
 		if errors.As(err, new(userfile.Refusal)) { // there may be none
@@ -85,8 +84,7 @@ func Open(path string, o Options) (*Classifier, error) {
 	case err != nil:
 		return nil, fmt.Errorf("read the model: %w", err)
 	}
-	sums, err := artifact.ReadSums(dir)
-	if err = errors.Join(err, sums.Check(dir, name, model)); err != nil {
+	if err := artifact.CheckModel(file, model); err != nil {
 		return nil, err
 	}
 	c, err := load(model, filepath.Dir(file), o)
@@ -99,7 +97,12 @@ func Open(path string, o Options) (*Classifier, error) {
 
 // New loads the content of a model.onnx, which may be embedded in the program with go:embed. It is not needed any more
 // afterwards.
-func New(model []byte, o Options) (*Classifier, error) { return load(model, "", o) }
+func New(model []byte, o Options) (*Classifier, error) {
+	if _, err := artifact.Sealed(model); err != nil {
+		return nil, err
+	}
+	return load(model, "", o)
+}
 
 // Classify classifies an image that is decoded already, and upright. Decoded by others, a JPEG may have slightly other
 // pixels than ClassifyBytes gives it.

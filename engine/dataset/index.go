@@ -9,13 +9,13 @@ import (
 	"hash"
 	"io"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"strings"
 	"sync"
 	"time"
 
-	"github.com/vitft/vitft/engine/internal/atomicfile"
+	"github.com/vitft/vitft/internal/atomicfile"
+	"github.com/vitft/vitft/internal/disk"
 	"github.com/vitft/vitft/internal/userfile"
 )
 
@@ -78,7 +78,7 @@ func (x *Index) Save() error {
 		for name := range p.changed {
 			all[name] = p.files[name]
 		}
-		if err := os.MkdirAll(x.dir, 0o755); err != nil {
+		if err := disk.MakeAll(x.dir); err != nil {
 			return err
 		}
 		write := func(w io.Writer) error { return encode(w, folder, all) }
@@ -147,6 +147,17 @@ func (x *Index) load(folder string) map[string]known {
 		return map[string]known{}
 	}
 	return files
+}
+
+// CheckIndex refuses a file of an index that cannot be read. Whether it passes its checksum, of which the folder is a
+// part, is found out when that folder is scanned.
+func CheckIndex(path string) error {
+	content, err := userfile.Read(path, userfile.Large)
+	if err != nil {
+		return err
+	}
+	files := map[string]known{}
+	return gob.NewDecoder(bytes.NewReader(content[:max(0, len(content)-sha256.Size)])).Decode(&files)
 }
 
 // encode writes a section, and a checksum.

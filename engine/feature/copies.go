@@ -3,13 +3,13 @@ package feature
 import (
 	"crypto/sha256"
 	"encoding/hex"
-	"os"
 	"path/filepath"
 
 	"github.com/vitft/vitft/engine/dataset"
 	"github.com/vitft/vitft/engine/fault"
 	"github.com/vitft/vitft/engine/feature/store"
-	"github.com/vitft/vitft/engine/internal/atomicfile"
+	"github.com/vitft/vitft/internal/atomicfile"
+	"github.com/vitft/vitft/internal/disk"
 	"github.com/vitft/vitft/internal/userfile"
 )
 
@@ -37,7 +37,7 @@ func (x *Extractor) Bytes(id store.ID, item dataset.Item) ([]byte, error) {
 		return nil, fault.Data.Errorf("%s has changed while it was used; begin anew", item.Path)
 	}
 	if len(content) <= largestCopy { // without a copy it is read again, no more
-		_ = os.MkdirAll(filepath.Dir(path), 0o755)
+		_ = disk.MakeAll(filepath.Dir(path))
 		_ = atomicfile.WriteBytes(path, content)
 	}
 	return content, nil

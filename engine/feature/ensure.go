@@ -116,7 +116,8 @@ func (j *job) encodeViews(ctx context.Context, views []view, items []int, progre
 	library, _ := onnx.Loaded()
 	writers := make([]*store.Writer, len(views))
 	for k, v := range views {
-		if writers[k], err = v.store.Writer(ctx, store.WriterOptions{Library: library.Version}); err != nil {
+		if writers[k], err = v.store.Writer(ctx, store.WriterOptions{
+			Library: library.Version, Before: j.backbone.Unchanged}); err != nil {
 			return err
 		}
 		defer func() { // What is encoded is kept, whatever stopped the rest.

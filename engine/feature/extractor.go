@@ -13,8 +13,8 @@ import (
 	"github.com/vitft/vitft/engine/event"
 	"github.com/vitft/vitft/engine/feature/bucket"
 	"github.com/vitft/vitft/engine/feature/store"
-	"github.com/vitft/vitft/engine/internal/atomicfile"
 	"github.com/vitft/vitft/engine/setting"
+	"github.com/vitft/vitft/internal/atomicfile"
 	"github.com/vitft/vitft/onnx/vision"
 )
 
@@ -76,7 +76,7 @@ func Open(ctx context.Context, b *backbone.Backbone, views []vision.View, o Opti
 		return nil, fmt.Errorf("features of the views %v: the first must be the plain one", views)
 	}
 	x := &Extractor{backbone: b, options: o, events: ev, index: cmp.Or(o.Index, o.OpenIndex())}
-	for _, folder := range []string{indexFolder, copiesFolder} { // what killed processes have left there
+	for _, folder := range []string{indexFolder, copiesFolder, exportedFolder} { // what killed processes have left there
 		_, _ = atomicfile.Clean(filepath.Join(o.Cache, folder))
 	}
 	x.views = make([]view, len(views))

@@ -337,7 +337,7 @@ func TestBytes(t *testing.T) {
 		t.Fatalf("copies %v, %v: want one, of what was asked for", copies, err)
 	}
 	testkit.WriteFile(t, copies[0], []byte("damaged"))
-	left := testkit.WriteFile(t, filepath.Join(cache, copiesFolder, ".tmp-killed"), nil)
+	left := testkit.WriteFile(t, filepath.Join(cache, copiesFolder, ".tmp-KILLEDKILLEDKILLEDKILLEDKI"), nil)
 	openWith(t, cache, 1, event.Events{})
 	if _, err := os.Stat(left); err == nil {
 		t.Error("what a killed process has left stays")

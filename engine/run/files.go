@@ -15,10 +15,11 @@ import (
 
 	"github.com/vitft/vitft/engine/artifact"
 	"github.com/vitft/vitft/engine/fault"
-	"github.com/vitft/vitft/engine/internal/atomicfile"
 	"github.com/vitft/vitft/engine/metric"
 	"github.com/vitft/vitft/engine/sweep"
 	"github.com/vitft/vitft/head"
+	"github.com/vitft/vitft/internal/atomicfile"
+	"github.com/vitft/vitft/internal/disk"
 	"github.com/vitft/vitft/internal/userfile"
 )
 
@@ -47,7 +48,7 @@ var (
 	SummaryFile = declare("summary.csv", Sweep|Required|Cleared, "a line a configuration",
 		encodeSummary, sweep.ReadCSV)
 	SummaryTextFile = declare("summary.md", Sweep|Cleared, "the same for people", asIs, asIs)
-	headFiles       = declare("heads/*.json", Sweep, "a head each", toJSON[sweep.Head], fromJSON[sweep.Head])
+	headFiles       = declare("heads/*.json", Sweep, "a head each", encodeSweepHead, decodeSweepHead)
 )
 
 // SweepHeadFile is the file of the head with an id.
@@ -66,6 +67,8 @@ type File struct {
 	Name  string // within the folder
 	Is    Trait
 	Holds string
+
+	check func(content []byte) error
 }
 
 // Trait is what is true of a file.
@@ -88,6 +91,24 @@ func (f File) Exists(dir Folder) bool {
 	return err == nil
 }
 
+// Check reads the file and refuses what Read would, whatever it holds.
+func (f File) Check(dir Folder) error {
+	sums, err := artifact.ReadSums(string(dir))
+	if err != nil {
+		return err
+	}
+	content, err := userfile.Read(f.Path(dir), userfile.Large)
+	if err == nil {
+		err = sums.Check(string(dir), f.Name, content)
+	}
+	if err == nil {
+		if fault := f.check(content); fault != nil {
+			err = f.Damaged(dir, fault)
+		}
+	}
+	return err
+}
+
 // Damaged is err as an error about the file.
 func (f File) Damaged(dir Folder, err error) error {
 	return fault.Data.Errorf("%s is damaged: %w", f.Path(dir), err)
@@ -102,7 +123,7 @@ type Typed[T any] struct {
 
 func declare[T any](name string, is Trait, holds string,
 	encode func(T) ([]byte, error), decode func([]byte) (T, error)) Typed[T] {
-	f := File{name, is, holds}
+	f := File{name, is, holds, func(content []byte) error { _, err := decode(content); return err }}
 	Files = append(Files, f)
 	return Typed[T]{f, encode, decode}
 }
@@ -117,7 +138,7 @@ func (f Typed[T]) Write(dir Folder, content T) error {
 	if text == nil {
 		return nil
 	}
-	if err := write(f.Path(dir), text); err != nil {
+	if err := atomicfile.WriteBytes(f.Path(dir), text); err != nil {
 		return err
 	}
 	sums, err := artifact.ReadSums(string(dir))
@@ -126,15 +147,6 @@ func (f Typed[T]) Write(dir Folder, content T) error {
 	}
 	sums[f.Name] = artifact.SumOf(text)
 	return dir.writeSums(sums)
-}
-
-// write writes a file whole, and removes what killed writers have left beside it.
-func write(path string, content []byte) error {
-	err := atomicfile.WriteBytes(path, content)
-	if err == nil {
-		_, _ = atomicfile.Clean(filepath.Dir(path)) // next time, if not now
-	}
-	return err
 }
 
 // Read reads the file, and checks it in a folder that has sums. A missing one that is not required is the zero value.
@@ -169,11 +181,11 @@ func (f Typed[T]) Into(content *T, dir Folder) (err error) {
 
 // grow appends to a file, which Write has begun.
 func (f File) grow(dir Folder, content []byte) error {
-	file, err := os.OpenFile(f.Path(dir), os.O_APPEND|os.O_WRONLY, 0)
+	file, err := disk.OpenToWrite(f.Path(dir), os.O_APPEND)
 	if err != nil {
 		return err
 	}
-	_, err = file.Write(content)
+	_, err = disk.To{File: file}.Write(content)
 	return errors.Join(err, file.Close())
 }
 

@@ -30,10 +30,11 @@ import (
 	"github.com/vitft/vitft/engine/artifact"
 	"github.com/vitft/vitft/engine/event"
 	"github.com/vitft/vitft/engine/fault"
-	"github.com/vitft/vitft/engine/internal/atomicfile"
 	"github.com/vitft/vitft/engine/metric"
 	"github.com/vitft/vitft/engine/sweep"
 	"github.com/vitft/vitft/head"
+	"github.com/vitft/vitft/internal/atomicfile"
+	"github.com/vitft/vitft/internal/disk"
 	"github.com/vitft/vitft/internal/userfile"
 )
 
@@ -86,7 +87,7 @@ func (d Folder) Lock() (io.Closer, error) {
 // nothing: abandoned temporary files and the empty folder inner.
 func (d Folder) owned(mark File, kind, inner string) error {
 	_, _ = atomicfile.Clean(string(d)) // there may be no such folder
-	_ = os.Remove(inner)               // only an empty one goes
+	_ = disk.Delete(inner)             // only an empty one goes
 	entries, err := os.ReadDir(string(d))
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
@@ -101,29 +102,50 @@ func (d Folder) owned(mark File, kind, inner string) error {
 // Seal writes the sums of all files in a finished folder, by which they are checked from then on.
 func (d Folder) Seal() error {
 	sums := artifact.Sums{}
-	for _, f := range Files {
-		names, err := fs.Glob(os.DirFS(string(d)), f.Name)
+	files, err := d.Present()
+	if err != nil {
+		return err
+	}
+	for _, f := range files {
+		content, err := userfile.Read(f.Path(d), userfile.Large)
 		if err != nil {
 			return err
 		}
-		for _, name := range names {
-			content, err := userfile.Read(File{Name: name}.Path(d), userfile.Large)
-			if err != nil {
-				return err
-			}
-			sums[name] = artifact.SumOf(content)
-		}
+		sums[f.Name] = artifact.SumOf(content)
 	}
 	return d.writeSums(sums)
 }
 
+// Present are those of Files that are there.
+func (d Folder) Present() (present []File, err error) {
+	for _, f := range Files {
+		names, err := fs.Glob(os.DirFS(string(d)), f.Name)
+		if err != nil {
+			return nil, err
+		}
+		for _, name := range names {
+			f.Name = name
+			present = append(present, f)
+		}
+	}
+	return present, nil
+}
+
+// Finish seals a finished folder whose writer was killed before it did.
+func (d Folder) Finish() error {
+	if sums, err := artifact.ReadSums(string(d)); err != nil || sums != nil {
+		return err
+	}
+	return d.Seal()
+}
+
 func (d Folder) writeSums(s artifact.Sums) error {
-	return write(filepath.Join(string(d), artifact.SumsFile), s.Bytes())
+	return atomicfile.WriteBytes(filepath.Join(string(d), artifact.SumsFile), s.Bytes())
 }
 
 // Unseal lets the files of a folder change again.
 func (d Folder) Unseal() error {
-	err := os.Remove(filepath.Join(string(d), artifact.SumsFile))
+	err := disk.Delete(filepath.Join(string(d), artifact.SumsFile))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
@@ -136,7 +158,7 @@ func (d Folder) setAside(ev event.Events) error {
 		if _, err := os.Lstat(kept); !errors.Is(err, fs.ErrNotExist) {
 			continue
 		}
-		if err := os.Rename(string(d), kept); err != nil {
+		if err := disk.Move(string(d), kept); err != nil {
 			return fmt.Errorf("keep the run in %s: %w", d, err)
 		}
 		ev.Info("the run that was here is kept", "run", string(d), "kept", kept)
@@ -147,7 +169,7 @@ func (d Folder) setAside(ev event.Events) error {
 // begin makes and locks the folder with one in it, clears it of what an earlier beginning left, and writes its
 // settings.
 func (d Folder) begin(settings Typed[Config], c Config, inner string) (_ io.Closer, err error) {
-	if err := os.MkdirAll(inner, 0o755); err != nil {
+	if err := disk.MakeAll(inner); err != nil {
 		return nil, fmt.Errorf("make the folder %s: %w", d, err)
 	}
 	lock, err := d.Lock()
@@ -157,8 +179,8 @@ func (d Folder) begin(settings Typed[Config], c Config, inner string) (_ io.Clos
 	old := Cleared | settings.Is&(Run|Sweep)
 	for _, f := range Files {
 		if f.Is&old == old {
-			if fault := os.Remove(f.Path(d)); !errors.Is(fault, fs.ErrNotExist) {
-				err = errors.Join(err, fault)
+			if f.Exists(d) {
+				err = errors.Join(err, disk.Delete(f.Path(d)))
 			}
 		}
 	}
@@ -212,6 +234,14 @@ func Open(dir string) (*Finished, error) {
 	r.Head, r.Scaling = h.Head, h.Scaling
 	for _, class := range r.Metrics.PerClass {
 		r.Classes, r.Counts = append(r.Classes, class.Label), append(r.Counts, class.TrainCount)
+	}
+	labels, err := LabelsFile.Read(r.Folder)
+	if err != nil {
+		return nil, err
+	}
+	if labels != nil && !slices.Equal(labels, r.Classes) {
+		return nil, fault.Data.Errorf("%s is of another run than %s: its classes are %q, not %q; train the run anew",
+			LabelsFile.Path(r.Folder), MetricsFile.Name, labels, r.Classes)
 	}
 	var temperature []float64
 	if c := r.Metrics.Calibration; c != nil {

@@ -6,7 +6,10 @@ import (
 	"strconv"
 
 	"github.com/vitft/vitft/calib"
+	"github.com/vitft/vitft/engine/artifact"
+	"github.com/vitft/vitft/engine/fault"
 	"github.com/vitft/vitft/engine/internal/csvtable"
+	"github.com/vitft/vitft/internal/atomicfile"
 	"github.com/vitft/vitft/internal/vec"
 )
 
@@ -39,11 +42,16 @@ func Predict(paths []string, labels []int, logits []float32, classes []string, s
 	return p
 }
 
-// WriteFile writes a file in the form of predictions.csv anywhere.
+// WriteFile writes a file in the form of predictions.csv anywhere, but not in the place of a finished folder's own.
 func (p Predictions) WriteFile(path string) error {
-	f := PredictionsFile
-	f.Name = filepath.Base(path)
-	return f.Write(Folder(filepath.Dir(path)), p)
+	if sums, _ := artifact.ReadSums(filepath.Dir(path)); sums[filepath.Base(path)] != "" {
+		return fault.Config.Errorf("out: %s belongs to a finished run; choose another file", path)
+	}
+	text, err := p.encode()
+	if err != nil {
+		return err
+	}
+	return atomicfile.WriteBytes(path, text)
 }
 
 // before is the column of predictions.csv that is there only if confidence is calibrated.

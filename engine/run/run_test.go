@@ -14,10 +14,10 @@ import (
 
 	"github.com/vitft/vitft/engine/event"
 	"github.com/vitft/vitft/engine/fault"
-	"github.com/vitft/vitft/engine/internal/atomicfile"
 	"github.com/vitft/vitft/engine/safetensors"
 	"github.com/vitft/vitft/engine/setting"
 	"github.com/vitft/vitft/head"
+	"github.com/vitft/vitft/internal/disk"
 	"github.com/vitft/vitft/internal/testkit"
 )
 
@@ -233,8 +233,8 @@ func TestCreateRefuses(t *testing.T) {
 func TestFailedWrites(t *testing.T) {
 	d := finished(t)
 	boom := errors.New("disk full")
-	restore := atomicfile.SetFailpoint(func(s atomicfile.Step, _ string) error {
-		if s == atomicfile.StepSync {
+	restore := disk.SetFault(func(s disk.Op, _ string) error {
+		if s == disk.Sync {
 			return boom
 		}
 		return nil

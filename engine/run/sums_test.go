@@ -121,7 +121,7 @@ func TestSealedFolderMayBeWrittenTo(t *testing.T) {
 func TestKilledBeginningIsNoFolderOfOthers(t *testing.T) {
 	d := Folder(t.TempDir())
 	must(t, os.Mkdir(filepath.Join(string(d), "checkpoint"), 0o755))
-	temp := testkit.WriteFile(t, filepath.Join(string(d), ".tmp-0123456789"), []byte("half a config"))
+	temp := testkit.WriteFile(t, filepath.Join(string(d), ".tmp-KILLEDKILLEDKILLEDKILLEDKI"), []byte("half a config"))
 	lock, err := d.Create(configOf(t, options{Train: "photos"}), event.Events{})
 	if err != nil {
 		t.Fatal(err)
@@ -130,7 +130,7 @@ func TestKilledBeginningIsNoFolderOfOthers(t *testing.T) {
 	if _, err := os.Stat(temp); err == nil {
 		t.Error("the temporary file is still there")
 	}
-	checkpoint := testkit.WriteFile(t, filepath.Join(string(d), "checkpoint", ".tmp-9876543210"),
+	checkpoint := testkit.WriteFile(t, filepath.Join(string(d), "checkpoint", ".tmp-ENDEDENDEDENDEDENDEDENDEDE"),
 		[]byte("half a state"))
 	must(t, CheckpointFile.Write(d, &Checkpoint{}))
 	if _, err := os.Stat(checkpoint); err == nil {

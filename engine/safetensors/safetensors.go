@@ -40,7 +40,7 @@ import (
 	"strings"
 	"unsafe"
 
-	"github.com/vitft/vitft/engine/internal/atomicfile"
+	"github.com/vitft/vitft/internal/atomicfile"
 	"github.com/vitft/vitft/internal/userfile"
 )
 

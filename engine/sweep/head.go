@@ -24,6 +24,8 @@ type Head struct {
 	Selection *float64        `json:"selection,omitempty"` // balanced accuracy on the data that selection looks at
 
 	Seconds Seconds `json:"seconds"`
+
+	Sum string `json:"sha256"` // of the file; whoever keeps it there writes and checks it
 }
 
 // Seconds says where a head's time went; heads are trained side by side.

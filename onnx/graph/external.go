@@ -5,8 +5,10 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"hash"
 	"io"
 	"io/fs"
+	"os"
 	"path"
 	"path/filepath"
 	"slices"
@@ -77,8 +79,10 @@ func (m *Model) Hash() (string, error) {
 			return "", err
 		}
 		h.Write(data)
-	} else if err := hashFile(h, m.path); err != nil {
+	} else if read, err := m.read.(hash.Cloner).Clone(); err != nil {
 		return "", err
+	} else {
+		h = read // what the file had when it was read: it may be another by now
 	}
 	files := slices.Clone(m.files)
 	for _, t := range m.external() {
@@ -106,6 +110,18 @@ func hashFile(w io.Writer, path string) error {
 	}
 	if err != nil {
 		return fmt.Errorf("identify model: %w", err)
+	}
+	return nil
+}
+
+// Unchanged refuses a model whose external data, which ONNX Runtime reads by itself, are others than when it was read.
+func (m *Model) Unchanged() error {
+	for path, was := range m.seen {
+		info, err := os.Stat(path)
+		if err != nil || !os.SameFile(info, was) || info.Size() != was.Size() ||
+			!info.ModTime().Equal(was.ModTime()) {
+			return fmt.Errorf("%w: %s has changed while it was used; begin anew", ErrModel, path)
+		}
 	}
 	return nil
 }
@@ -195,6 +211,9 @@ func (m *Model) extent(t *Tensor) (place, error) {
 		return loc, fmt.Errorf("%w: external data of tensor %q: %w", ErrModel, t.GetName(), err)
 	} else if err != nil {
 		return loc, fmt.Errorf("external data of tensor %q: %w", t.GetName(), err)
+	}
+	if m.seen != nil && m.seen[m.file(loc)] == nil {
+		m.seen[m.file(loc)] = info
 	}
 	size := info.Size()
 	if loc.length < 0 {

@@ -120,6 +120,31 @@ func TestHash(t *testing.T) {
 	}
 }
 
+// The hash is of what was read, whatever the file is by now; that external data have changed is noticed.
+func TestFilesChangeMeanwhile(t *testing.T) {
+	dir := t.TempDir()
+	copyFile(t, dir, "external.onnx")
+	copyFile(t, dir, "external.onnx.data")
+	m, err := Read(filepath.Join(dir, "external.onnx"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	want, err := m.Hash()
+	if err != nil || m.Unchanged() != nil {
+		t.Fatal(err, m.Unchanged())
+	}
+	if err := os.WriteFile(filepath.Join(dir, "external.onnx"), []byte("another"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := m.Hash(); err != nil || got != want || m.Unchanged() != nil {
+		t.Errorf("%s, %v, %v; want %s", got, err, m.Unchanged(), want)
+	}
+	copyFile(t, dir, "external.onnx.data")
+	if err := m.Unchanged(); !errors.Is(err, ErrModel) || !strings.Contains(err.Error(), "external.onnx.data") {
+		t.Errorf("external data written anew: %v", err)
+	}
+}
+
 func copyFile(t *testing.T, dir, name string) {
 	t.Helper()
 	data, err := os.ReadFile(filepath.Join(fixtures, name))

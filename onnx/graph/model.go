@@ -3,8 +3,11 @@ package graph
 import (
 	"bytes"
 	"cmp"
+	"crypto/sha256"
 	"errors"
 	"fmt"
+	"hash"
+	"io/fs"
 	"math"
 	"path/filepath"
 	"slices"
@@ -45,6 +48,9 @@ type Model struct {
 	dir   string   // where external data is
 	files []string // the files of external data that were there when it was read, relative to dir
 	size  int64    // of the file, in bytes; 0 when it has been built upon since
+
+	read hash.Hash              // of the file, as it was read
+	seen map[string]fs.FileInfo // what the files of external data looked like then
 }
 
 // New returns a model with an empty graph, in a version of the core operator set, to be filled with a [Builder].
@@ -56,8 +62,8 @@ func New(name string, opset int64) *Model {
 	}}
 }
 
-// Read reads a model file and checks that its external data, if any, is all there.
-func Read(path string) (*Model, error) {
+// Read reads a model file, lets checks see its content, and checks that its external data, if any, is all there.
+func Read(path string, checks ...func(path string, content []byte) error) (*Model, error) {
 	info, err := userfile.Regular(path)
 	if err == nil && info.Size() > maxFile {
 		return nil, fmt.Errorf("%s: %w", path, tooLarge(info.Size()))
@@ -68,9 +74,15 @@ func Read(path string) (*Model, error) {
 	} else if err != nil {
 		return nil, fmt.Errorf("read model: %w", err)
 	}
+	for _, check := range checks {
+		if err := check(path, data); err != nil {
+			return nil, err
+		}
+	}
 	m, err := Parse(data)
 	if err == nil {
-		m.path, m.dir = path, filepath.Dir(path)
+		m.path, m.dir, m.read, m.seen = path, filepath.Dir(path), sha256.New(), map[string]fs.FileInfo{}
+		m.read.Write(data)
 		err = m.resolveExternal()
 	}
 	if err != nil {

@@ -15,7 +15,7 @@ import (
 
 	"github.com/vitft/vitft/engine/feature/bucket"
 	"github.com/vitft/vitft/engine/feature/bucket/buckettest"
-	"github.com/vitft/vitft/engine/internal/atomicfile"
+	"github.com/vitft/vitft/internal/disk"
 )
 
 func TestDir(t *testing.T) {
@@ -36,7 +36,7 @@ func TestDirWithOtherThings(t *testing.T) {
 		t.Fatal(err)
 	}
 	if err := errors.Join(os.WriteFile(filepath.Join(dir, ".hidden", "x"), nil, 0o644),
-		os.WriteFile(filepath.Join(dir, ".tmp-12"), nil, 0o644),
+		os.WriteFile(filepath.Join(dir, ".tmp-KILLEDKILLEDKILLEDKILLEDKI"), nil, 0o644),
 		os.Mkdir(filepath.Join(dir, "folder"), 0o755)); err != nil {
 		t.Fatal(err)
 	}
@@ -63,11 +63,11 @@ func TestDirWithOtherThings(t *testing.T) {
 
 // Whatever step fails, nothing is there, and no temporary file stays.
 func TestDirFaults(t *testing.T) {
-	for _, step := range []atomicfile.Step{atomicfile.StepCreate, atomicfile.StepWrite, atomicfile.StepSync,
-		atomicfile.StepRename} {
+	for _, step := range []disk.Op{disk.Create, disk.Write, disk.Sync,
+		disk.Link} {
 		dir := t.TempDir()
-		restore := atomicfile.SetFailpoint(func(at atomicfile.Step, _ string) error {
-			if at == step {
+		restore := disk.SetFault(func(at disk.Op, _ string) error {
+			if at == step || at == disk.Rename { // which is tried where a link fails
 				return syscall.ENOSPC
 			}
 			return nil

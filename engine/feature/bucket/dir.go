@@ -15,7 +15,8 @@ import (
 
 	"github.com/edsrzf/mmap-go"
 
-	"github.com/vitft/vitft/engine/internal/atomicfile"
+	"github.com/vitft/vitft/internal/atomicfile"
+	"github.com/vitft/vitft/internal/disk"
 	"github.com/vitft/vitft/internal/userfile"
 )
 
@@ -62,7 +63,7 @@ func (d Dir) Publish(ctx context.Context, name string, fill func(io.Writer) erro
 		return err
 	}
 	target := d.Where(name)
-	if err := os.MkdirAll(filepath.Dir(target), 0o755); err != nil {
+	if err := disk.MakeAll(filepath.Dir(target)); err != nil {
 		return err
 	}
 	return atomicfile.Create(target, func(w io.Writer) error { return cmp.Or(fill(w), ctx.Err()) })
@@ -73,7 +74,7 @@ func (d Dir) SetAside(ctx context.Context, name string) error {
 	if err := errors.Join(ctx.Err(), CheckName(name)); err != nil {
 		return err
 	}
-	return os.Rename(d.Where(name), d.Where(name+Aside))
+	return disk.Move(d.Where(name), d.Where(name+Aside))
 }
 
 // Tidy removes temporary files whose writers are gone.

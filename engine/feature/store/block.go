@@ -32,6 +32,14 @@ var errCorrupt = errors.New("corrupt block")
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
+// form is what a key makes of its blocks.
+type form struct {
+	hash string
+	dim  int
+}
+
+func (k Key) form() form { return form{k.Full(), k.Dim} }
+
 // block is a published block. Its features are read when the first of them is asked for.
 type block struct {
 	name string
@@ -46,7 +54,7 @@ type content struct {
 }
 
 // openBlock reads the header of a block and its ids. The error wraps errCorrupt if the content is at fault.
-func openBlock(ctx context.Context, in bucket.Bucket, name string, key Key) (*block, error) {
+func openBlock(ctx context.Context, in bucket.Bucket, name string, want form) (*block, error) {
 	o, err := in.Open(ctx, name)
 	if err != nil {
 		return nil, err
@@ -58,7 +66,7 @@ func openBlock(ctx context.Context, in bucket.Bucket, name string, key Key) (*bl
 	}
 	var at int
 	if err == nil {
-		_, at, err = layout(x.Metadata, x.Tensors, key)
+		_, at, err = layout(x.Metadata, x.Tensors, want)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", errCorrupt, err)
@@ -71,7 +79,7 @@ func openBlock(ctx context.Context, in bucket.Bucket, name string, key Key) (*bl
 }
 
 // verify reads a block as a whole and checks it.
-func (b *block) verify(ctx context.Context, in bucket.Bucket, key Key) (*content, error) {
+func (b *block) verify(ctx context.Context, in bucket.Bucket, want form) (*content, error) {
 	o, err := in.Open(ctx, b.name)
 	if err != nil {
 		return nil, err
@@ -80,7 +88,7 @@ func (b *block) verify(ctx context.Context, in bucket.Bucket, key Key) (*content
 	if err != nil {
 		return nil, errors.Join(err, o.Close())
 	}
-	ids, features, err := parse(data, key)
+	ids, features, err := parse(data, want)
 	if err == nil && !slices.Equal(ids, b.ids) {
 		err = errors.New("it is of other images than when the store was opened")
 	}
@@ -91,38 +99,38 @@ func (b *block) verify(ctx context.Context, in bucket.Bucket, key Key) (*content
 }
 
 // parse checks the bytes of a block, of which the results are views.
-func parse(data []byte, key Key) ([]ID, []float32, error) {
+func parse(data []byte, want form) ([]ID, []float32, error) {
 	f, err := safetensors.Parse(data)
 	if err != nil {
 		return nil, nil, err
 	}
-	at, idsAt, err := layout(f.Metadata, f.Tensors, key)
+	at, idsAt, err := layout(f.Metadata, f.Tensors, want)
 	if err != nil {
 		return nil, nil, err
 	}
 	ids := f.Tensors[idsAt].Data
-	if got, want := checksum(f.Tensors[at].Data, ids), f.Metadata[metaChecksum]; got != want {
-		return nil, nil, fmt.Errorf("checksum %s, recorded %s", got, want)
+	if got, recorded := checksum(f.Tensors[at].Data, ids), f.Metadata[metaChecksum]; got != recorded {
+		return nil, nil, fmt.Errorf("checksum %s, recorded %s", got, recorded)
 	}
 	features, err := safetensors.Values[float32](f.Tensors[at])
 	return idsOf(ids), features, err
 }
 
 // layout checks what a block's header says and finds the tensors of features and ids.
-func layout(metadata map[string]string, tensors []safetensors.Tensor, key Key) (features, ids int, err error) {
+func layout(metadata map[string]string, tensors []safetensors.Tensor, want form) (features, ids int, err error) {
 	find := func(name string, kind safetensors.DType, width int) int {
 		return slices.IndexFunc(tensors, func(t safetensors.Tensor) bool {
 			return t.Name == name && t.DType == kind && len(t.Shape) == 2 && t.Shape[1] == width
 		})
 	}
-	features, ids = find(tensorFeatures, safetensors.F32, key.Dim), find(tensorIDs, safetensors.U8, len(ID{}))
-	switch hash := key.fullHash(); {
+	features, ids = find(tensorFeatures, safetensors.F32, want.dim), find(tensorIDs, safetensors.U8, len(ID{}))
+	switch {
 	case metadata[metaFormat] != format:
 		err = fmt.Errorf("format %q, not %q", metadata[metaFormat], format)
-	case metadata[metaKey] != hash:
-		err = fmt.Errorf("made for key %q, not %q", metadata[metaKey], hash)
+	case metadata[metaKey] != want.hash:
+		err = fmt.Errorf("made for key %q, not %q", metadata[metaKey], want.hash)
 	case len(tensors) != 2 || features < 0 || ids < 0 || tensors[features].Shape[0] != tensors[ids].Shape[0]:
-		err = fmt.Errorf("tensors are not features [n, %d] and ids [n, %d]", key.Dim, len(ID{}))
+		err = fmt.Errorf("tensors are not features [n, %d] and ids [n, %d]", want.dim, len(ID{}))
 	}
 	return features, ids, err
 }

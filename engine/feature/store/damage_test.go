@@ -109,7 +109,7 @@ func FuzzBlock(f *testing.F) {
 	f.Add(good[:len(good)-1])
 	f.Add([]byte("\x02\x00\x00\x00\x00\x00\x00\x00{}"))
 	f.Fuzz(func(t *testing.T, data []byte) {
-		ids, features, err := parse(data, testKey(dim))
+		ids, features, err := parse(data, testKey(dim).form())
 		if err == nil && len(features) != dim*len(ids) {
 			t.Fatalf("%d ids, %d values", len(ids), len(features))
 		}
@@ -118,7 +118,7 @@ func FuzzBlock(f *testing.F) {
 			func(w io.Writer) error { _, err := w.Write(data); return err }); err != nil {
 			t.Fatal(err)
 		}
-		if b, faulty := openBlock(t.Context(), m, "b", testKey(dim)); err == nil &&
+		if b, faulty := openBlock(t.Context(), m, "b", testKey(dim).form()); err == nil &&
 			(faulty != nil || !slices.Equal(b.ids, ids)) {
 			t.Fatalf("opened alone its ids are %x, %v; want %x", b.ids, faulty, ids)
 		}

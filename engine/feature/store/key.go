@@ -52,7 +52,7 @@ func (k Key) Validate() error {
 }
 
 // Hash is the name of the key's folder: the first 16 hexadecimal digits of its SHA-256.
-func (k Key) Hash() string { return k.fullHash()[:16] }
+func (k Key) Hash() string { return k.Full()[:16] }
 
 // CheckCompatibility returns an error that wraps ErrIncompatible and names every field in which k, found on disk,
 // differs from what is wanted.
@@ -84,9 +84,9 @@ func (k Key) fields() (all []field) {
 	return all
 }
 
-// fullHash is the SHA-256 of the format's name and the fields, a line each, with the length in bytes before each value
+// Full is the SHA-256 of the format's name and the fields, a line each, with the length in bytes before each value
 // so that no two keys give the same text. The plain view is left out: stores are older than views.
-func (k Key) fullHash() string {
+func (k Key) Full() string {
 	h := sha256.New()
 	fmt.Fprintln(h, format)
 	for _, f := range k.fields() {

@@ -12,7 +12,7 @@ import (
 	"time"
 
 	"github.com/vitft/vitft/engine/feature/bucket"
-	"github.com/vitft/vitft/engine/internal/atomicfile"
+	"github.com/vitft/vitft/internal/disk"
 )
 
 // These tests start this test program again as a process of its own that writes to the store, and kill it.
@@ -42,7 +42,7 @@ const hold = -1
 // number stopBlock (from 0).
 func child(args []string) error {
 	ctx := context.Background()
-	dir, step := args[0], atomicfile.Step(args[3])
+	dir, step := args[0], disk.Op(args[3])
 	first, _ := strconv.Atoi(args[1])
 	last, _ := strconv.Atoi(args[2])
 	stopBlock, _ := strconv.Atoi(args[4])
@@ -56,7 +56,7 @@ func child(args []string) error {
 		return err
 	}
 	block := 0
-	atomicfile.SetFailpoint(func(at atomicfile.Step, _ string) error {
+	disk.SetFault(func(at disk.Op, _ string) error {
 		if at == step && block == stopBlock {
 			fmt.Println("stopped")
 			untilKilled()
@@ -89,7 +89,7 @@ func untilKilled() {
 	}
 }
 
-func start(t *testing.T, dir string, first, last int, step atomicfile.Step, stopBlock int) (*exec.Cmd, *bufio.Scanner) {
+func start(t *testing.T, dir string, first, last int, step disk.Op, stopBlock int) (*exec.Cmd, *bufio.Scanner) {
 	t.Helper()
 	cmd := exec.Command(os.Args[0])
 	cmd.Env = append(os.Environ(), childEnv+"="+strings.Join([]string{dir, fmt.Sprint(first), fmt.Sprint(last),
@@ -132,15 +132,15 @@ func kill(t *testing.T, cmd *exec.Cmd) {
 func TestKilled(t *testing.T) {
 	const n = 5 * childSize
 	for _, c := range []struct {
-		step atomicfile.Step
+		step disk.Op
 		temp bool // a temporary file is there
 		kept int  // blocks
 	}{
-		{atomicfile.StepCreate, false, 2},
-		{atomicfile.StepWrite, true, 2},
-		{atomicfile.StepSync, true, 2},
-		{atomicfile.StepRename, true, 2},
-		{atomicfile.StepSyncDir, false, 3},
+		{disk.Create, false, 2},
+		{disk.Write, true, 2},
+		{disk.Sync, true, 2},
+		{disk.Link, true, 2},
+		{disk.SyncDir, false, 3},
 	} {
 		t.Run(string(c.step), func(t *testing.T) {
 			dir := t.TempDir()

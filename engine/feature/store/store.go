@@ -122,7 +122,7 @@ func (s *Store) open(ctx context.Context) (report Report, err error) {
 	}
 	names = slices.DeleteFunc(names, func(name string) bool { return !strings.HasSuffix(name, blockSuffix) })
 	blocks, faults := make([]*block, len(names)), make([]error, len(names))
-	err = par.For(ctx, len(names), 0, func(i int) { blocks[i], faults[i] = openBlock(ctx, s.bucket, names[i], s.key) })
+	err = par.For(ctx, len(names), 0, func(i int) { blocks[i], faults[i] = openBlock(ctx, s.bucket, names[i], s.key.form()) })
 	if err != nil {
 		return report, err
 	}
@@ -225,10 +225,9 @@ func (s *Store) explain(err error) error {
 	case err == nil:
 		return nil
 	case readOnly(err):
-		return fmt.Errorf("%w: make %s writable or choose another cache folder: %w", ErrReadOnly, s.Where(), err)
+		return fmt.Errorf("%w: %s: %w", ErrReadOnly, s.Where(), err)
 	case errors.Is(err, syscall.ENOSPC):
-		return fmt.Errorf("no space left for the feature store: free some or choose another cache folder; "+
-			"what was published stays usable: %w", err)
+		return fmt.Errorf("%w, or choose another cache folder; what was published stays usable", err)
 	}
 	return err
 }

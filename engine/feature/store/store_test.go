@@ -16,8 +16,8 @@ import (
 	"testing"
 
 	"github.com/vitft/vitft/engine/feature/bucket"
-	"github.com/vitft/vitft/engine/internal/atomicfile"
 	"github.com/vitft/vitft/engine/safetensors"
+	"github.com/vitft/vitft/internal/disk"
 )
 
 func testKey(dim int) Key {
@@ -365,8 +365,8 @@ func TestGatherErrors(t *testing.T) {
 // A full disk at any step costs nothing: no half block, and the features are published when there is room again.
 func TestFullDisk(t *testing.T) {
 	const n, dim = 8, 3
-	for _, step := range []atomicfile.Step{atomicfile.StepCreate, atomicfile.StepWrite, atomicfile.StepSync,
-		atomicfile.StepRename} {
+	for _, step := range []disk.Op{disk.Create, disk.Write, disk.Sync,
+		disk.Link} {
 		t.Run(string(step), func(t *testing.T) {
 			dir := t.TempDir()
 			s, _ := mustOpen(t, dir, testKey(dim))
@@ -374,8 +374,8 @@ func TestFullDisk(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			restore := atomicfile.SetFailpoint(func(at atomicfile.Step, _ string) error {
-				if at == step {
+			restore := disk.SetFault(func(at disk.Op, _ string) error {
+				if at == step || at == disk.Rename { // which is tried where a link fails
 					return syscall.ENOSPC
 				}
 				return nil
@@ -406,7 +406,7 @@ func TestReadOnly(t *testing.T) {
 	dir := t.TempDir()
 	s, _ := mustOpen(t, dir, testKey(2))
 	fill(t, s, 0, upTo(3))
-	restore := atomicfile.SetFailpoint(func(atomicfile.Step, string) error { return syscall.EROFS })
+	restore := disk.SetFault(func(disk.Op, string) error { return syscall.EROFS })
 	defer restore()
 
 	// What is there can be used; adding fails before anything is encoded.
@@ -440,7 +440,7 @@ func TestBlockFormat(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := map[string]string{"format": "vitft-features-1", "key": testKey(4).fullHash(), "library": "test 1",
+	want := map[string]string{"format": "vitft-features-1", "key": testKey(4).Full(), "library": "test 1",
 		"provider": "cpu"}
 	for k, v := range want {
 		if f.Metadata[k] != v {

@@ -21,7 +21,7 @@ func (s *Store) Verify(ctx context.Context, ids []ID) ([]BadBlock, error) {
 		}
 		contents, faults := make([]*content, len(unread)), make([]error, len(unread))
 		err = par.For(ctx, len(unread), 0,
-			func(i int) { contents[i], faults[i] = unread[i].verify(ctx, s.bucket, s.key) })
+			func(i int) { contents[i], faults[i] = unread[i].verify(ctx, s.bucket, s.key.form()) })
 		if ctx.Err() != nil {
 			faults = make([]error, len(unread)) // of which that may be the cause
 		}

@@ -20,6 +20,9 @@ type WriterOptions struct {
 	BlockSize int
 	// Library is recorded in each block for people: the version of the runtime library that computes the features.
 	Library string
+	// Before is asked before a block is published, if it is not nil. After an error the block is none: its features are
+	// dropped.
+	Before func() error
 }
 
 // Writer adds features to a store. One Writer is for one goroutine; several may add to the same store at once.
@@ -102,7 +105,7 @@ func (w *Writer) Flush(ctx context.Context) error {
 	f := safetensors.File{
 		Metadata: map[string]string{
 			metaFormat:   format,
-			metaKey:      s.key.fullHash(),
+			metaKey:      s.key.Full(),
 			metaChecksum: checksum(features.Data, ids.Data),
 			metaLibrary:  w.options.Library,
 			metaProvider: s.key.Provider,
@@ -110,14 +113,20 @@ func (w *Writer) Flush(ctx context.Context) error {
 		Tensors: []safetensors.Tensor{features, ids},
 	}
 	name := s.name(newBlockName())
+	if w.options.Before != nil {
+		if err := w.options.Before(); err != nil {
+			w.drop()
+			return err
+		}
+	}
 	if err := s.bucket.Publish(ctx, name,
 		func(to io.Writer) error { _, err := f.WriteTo(to); return err }); err != nil {
 		return s.explain(fmt.Errorf("publishing %d features: %w", n, err))
 	}
 	// Readers are served from what was published, verified like any other.
-	b, err := openBlock(ctx, s.bucket, name, s.key)
+	b, err := openBlock(ctx, s.bucket, name, s.key.form())
 	if err == nil {
-		b.content, err = b.verify(ctx, s.bucket, s.key)
+		b.content, err = b.verify(ctx, s.bucket, s.key.form())
 	}
 	if err != nil {
 		return fmt.Errorf("reading back %d features: %w", n, err)
@@ -128,9 +137,14 @@ func (w *Writer) Flush(ctx context.Context) error {
 		return errors.Join(ErrClosed, b.object.Close())
 	}
 	s.add(b)
+	w.drop()
+	return nil
+}
+
+// drop empties the buffer.
+func (w *Writer) drop() {
 	w.ids, w.features = w.ids[:0], w.features[:0]
 	clear(w.pending)
-	return nil
 }
 
 // Close publishes what is buffered. After an error it may be called again.

@@ -5,13 +5,14 @@
 // half-written target.
 //
 // A writer that dies leaves its temporary file behind. Temporary files are locked (flock) while their writer lives, so
-// [Clean] can tell an abandoned one from one that another process is filling right now.
+// [Clean], and so the next write in that folder, can tell an abandoned one from one that another process is filling.
 //
 // Caveat: on a file system without flock every temporary file looks alive and stays.
 package atomicfile
 
 import (
 	"bufio"
+	"cmp"
 	"crypto/rand"
 	"errors"
 	"fmt"
@@ -19,36 +20,19 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"strings"
-	"sync/atomic"
+	"regexp"
+
+	"github.com/vitft/vitft/internal/disk"
 )
 
-// tempPrefix marks our temporary files; the leading dot keeps them out of listings.
+// tempPrefix begins the names of our temporary files, and a random text ends them; the leading dot keeps them out of
+// listings.
 const tempPrefix = ".tmp-"
 
-// Step is a point of a write at which a test can make it fail.
-type Step string
-
-// The steps of a write, in order.
-const (
-	StepCreate  Step = "create"  // before the temporary file is created
-	StepWrite   Step = "write"   // before its content is written
-	StepSync    Step = "sync"    // before its content is synced
-	StepRename  Step = "rename"  // before it takes its final name
-	StepSyncDir Step = "syncdir" // before the folder is synced
-)
+var tempName = regexp.MustCompile(`^\.tmp-[A-Z2-7]{26}$`)
 
 // ErrLocked says that somebody else holds the lock.
 var ErrLocked = errors.New("locked by another process")
-
-var failpoint atomic.Pointer[func(Step, string) error]
-
-// SetFailpoint makes every write call f(step, target) before each step and fail with the error it returns. It is for
-// tests; calling restore ends it.
-func SetFailpoint(f func(step Step, target string) error) (restore func()) {
-	old := failpoint.Swap(&f)
-	return func() { failpoint.Store(old) }
-}
 
 // Write replaces the file at path, or creates it, with what fill writes. After an error the file at path is as it was
 // before; only when the last step, the sync of the folder, fails is it the new one, perhaps not yet durable.
@@ -70,36 +54,27 @@ func write(path string, fill func(io.Writer) error, publish func(*os.File, strin
 		if err != nil {
 			if f != nil { // The name may be gone already, and the first error says more.
 				_ = f.Close()
-				_ = os.Remove(f.Name())
+				_ = disk.Delete(f.Name())
 			}
 			err = fmt.Errorf("writing %s: %w", path, err)
 		}
 	}()
-	for _, step := range []struct {
-		Step
-		do func() error
-	}{
-		{StepCreate, func() (err error) { f, err = createTemp(dir); return err }},
-		{StepWrite, func() error {
-			w := bufio.NewWriterSize(f, 1<<16)
-			if err := fill(w); err != nil {
-				return err
-			}
-			return w.Flush()
-		}},
-		{StepSync, func() error { return f.Sync() }},
-		{StepRename, func() error { return publish(f, path) }},
-		{StepSyncDir, func() error { return syncDir(dir) }},
+	if f, err = createTemp(dir); err != nil {
+		return err
+	}
+	w := bufio.NewWriterSize(disk.To{File: f}, 1<<16)
+	for _, step := range []func() error{
+		func() error { return fill(w) },
+		w.Flush,
+		func() error { return disk.Keep(f) },
+		func() error { return publish(f, path) },
+		func() error { return disk.KeepFolder(dir) },
 	} {
-		if fail := failpoint.Load(); fail != nil {
-			if err := (*fail)(step.Step, path); err != nil {
-				return err
-			}
-		}
-		if err := step.do(); err != nil {
+		if err := step(); err != nil {
 			return err
 		}
 	}
+	_, _ = Clean(dir) // next time, if not now
 	return nil
 }
 
@@ -107,7 +82,7 @@ func write(path string, fill func(io.Writer) error, publish func(*os.File, strin
 // Where the file system knows no locks, everybody gets one.
 func Lock(path string) (io.Closer, error) {
 	f, err := os.Open(path)
-	if err != nil {
+	if err = cmp.Or(err, disk.Before(disk.Lock, path)); err != nil {
 		return nil, err
 	}
 	if errors.Is(lock(f), ErrLocked) {
@@ -120,7 +95,7 @@ func Lock(path string) (io.Closer, error) {
 func createTemp(dir string) (*os.File, error) {
 	for {
 		name := filepath.Join(dir, tempPrefix+rand.Text())
-		f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o644)
+		f, err := disk.New(name)
 		if errors.Is(err, fs.ErrNotExist) {
 			return nil, fmt.Errorf("there is no folder %s: %w", dir, fs.ErrNotExist)
 		}
@@ -138,10 +113,14 @@ func createTemp(dir string) (*os.File, error) {
 
 // link publishes f under a name that is free. A killed process may leave the temporary name beside the final one.
 func link(f *os.File, path string) error {
-	err := os.Link(f.Name(), path)
+	err := disk.Name(f.Name(), path)
 	switch _, free := os.Lstat(path); {
 	case err == nil || named(f, path): // or a lost answer of a file server
-		return errors.Join(f.Close(), os.Remove(f.Name()))
+		err = f.Close()
+		if left := disk.Delete(f.Name()); !errors.Is(left, fs.ErrNotExist) { // as a Clean may have done by now
+			err = errors.Join(err, left)
+		}
+		return err
 	case free == nil:
 		return &fs.PathError{Op: "create", Path: path, Err: fs.ErrExist}
 	case errors.Is(err, fs.ErrNotExist):
@@ -159,27 +138,34 @@ func named(f *os.File, path string) bool {
 
 // Clean removes the temporary files in dir whose writers are gone and returns their names. Those of living writers
 // stay.
-func Clean(dir string) (removed []string, err error) {
+func Clean(dir string) (removed []string, err error) { return abandoned(dir, disk.Delete) }
+
+// Abandoned names what Clean would remove.
+func Abandoned(dir string) ([]string, error) {
+	return abandoned(dir, func(string) error { return nil })
+}
+
+func abandoned(dir string, do func(path string) error) (names []string, err error) {
 	entries, err := os.ReadDir(dir)
 	if err != nil {
 		return nil, fmt.Errorf("looking for abandoned temporary files: %w", err)
 	}
 	var errs []error
 	for _, e := range entries {
-		if !strings.HasPrefix(e.Name(), tempPrefix) || !e.Type().IsRegular() {
+		if !tempName.MatchString(e.Name()) || !e.Type().IsRegular() {
 			continue
 		}
-		switch gone, err := removeAbandoned(filepath.Join(dir, e.Name())); {
+		switch gone, err := ifAbandoned(filepath.Join(dir, e.Name()), do); {
 		case err != nil:
 			errs = append(errs, fmt.Errorf("removing abandoned temporary file: %w", err))
 		case gone:
-			removed = append(removed, e.Name())
+			names = append(names, e.Name())
 		}
 	}
-	return removed, errors.Join(errs...)
+	return names, errors.Join(errs...)
 }
 
-func removeAbandoned(path string) (bool, error) {
+func ifAbandoned(path string, do func(path string) error) (bool, error) {
 	f, err := os.Open(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return false, nil // published or removed meanwhile
@@ -193,5 +179,5 @@ func removeAbandoned(path string) (bool, error) {
 	if lock(f) != nil || !named(f, path) {
 		return false, nil
 	}
-	return true, os.Remove(path)
+	return true, do(path)
 }

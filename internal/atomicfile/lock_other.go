@@ -2,7 +2,11 @@
 
 package atomicfile
 
-import "os"
+import (
+	"os"
+
+	"github.com/vitft/vitft/internal/disk"
+)
 
 // lock does nothing: on Windows a file that its writer holds open cannot be removed, which protects it as a lock would.
 func lock(*os.File) error { return nil }
@@ -12,7 +16,5 @@ func rename(f *os.File, path string) error {
 	if err := f.Close(); err != nil {
 		return err
 	}
-	return os.Rename(f.Name(), path)
+	return disk.Move(f.Name(), path)
 }
-
-func syncDir(string) error { return nil } // a folder cannot be synced there

@@ -7,6 +7,8 @@ import (
 	"os"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/vitft/vitft/internal/disk"
 )
 
 // lock takes an exclusive lock until f is closed or the process ends; ErrLocked if another open file holds it.
@@ -23,17 +25,8 @@ func lock(f *os.File) error {
 
 // rename publishes f while it is still open, and so still locked.
 func rename(f *os.File, path string) error {
-	if err := os.Rename(f.Name(), path); err != nil {
+	if err := disk.Move(f.Name(), path); err != nil {
 		return err
 	}
 	return f.Close()
-}
-
-func syncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	defer d.Close()
-	return d.Sync()
 }

@@ -1,0 +1,84 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path"
+	"strings"
+
+	"github.com/vitft/vitft/engine/feature/bucket"
+	"github.com/vitft/vitft/engine/safetensors"
+	"github.com/vitft/vitft/internal/vec"
+)
+
+// Check reads the folder of a key as a whole, whichever key it is, and says how many blocks there are and which are
+// damaged, key.json among them. If mend is true these are set aside, as opening the store does: what was in them is
+// encoded again when it is needed.
+func Check(ctx context.Context, b bucket.Bucket, folder string, mend bool) (blocks int, bad []BadBlock, err error) {
+	names, err := b.List(ctx, folder+"/")
+	if err != nil {
+		return 0, nil, err
+	}
+	report := func(name string, why error) {
+		if mend && b.SetAside(ctx, name) == nil {
+			name += bucket.Aside
+		}
+		bad = append(bad, BadBlock{Path: b.Where(name), Err: why})
+	}
+	var want *form
+	keyName := path.Join(folder, keyFile)
+	switch key, err := readKey(ctx, b, keyName); {
+	case errors.Is(err, errKeyFile):
+		report(keyName, err)
+	case err == nil && key.Hash() != folder:
+		report(keyName, fmt.Errorf("it is of the key %s", key.Hash()))
+	case err == nil:
+		form := key.form()
+		want = &form
+	}
+	for _, name := range names {
+		if !strings.HasSuffix(name, blockSuffix) {
+			continue
+		}
+		blocks++
+		if err := checkBlock(ctx, b, name, folder, want); ctx.Err() != nil {
+			return blocks, bad, ctx.Err()
+		} else if err != nil {
+			report(name, err)
+		}
+	}
+	return blocks, bad, nil
+}
+
+// checkBlock checks a block of a key or, if that is not known, of any that has this folder.
+func checkBlock(ctx context.Context, b bucket.Bucket, name, folder string, want *form) error {
+	o, err := b.Open(ctx, name)
+	if err != nil {
+		return err
+	}
+	defer o.Close()
+	data, err := bucket.Content(o)
+	if err != nil {
+		return err
+	}
+	if want == nil {
+		f, err := safetensors.Parse(data)
+		if err != nil {
+			return err
+		}
+		features, err := f.Tensor(tensorFeatures)
+		if err != nil || len(features.Shape) != 2 || !strings.HasPrefix(f.Metadata[metaKey], folder) {
+			return fmt.Errorf("it is no block of the key %s", folder)
+		}
+		want = &form{f.Metadata[metaKey], features.Shape[1]}
+	}
+	_, features, err := parse(data, *want)
+	if err != nil {
+		return err
+	}
+	if i := vec.NotFinite(features); i >= 0 {
+		return fmt.Errorf("value %d is %v", i, features[i])
+	}
+	return nil
+}
