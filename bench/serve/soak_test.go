@@ -165,7 +165,8 @@ func (a *answers) ask(url string, number int, stop chan struct{}) {
 				a.right.Add(1)
 				done = true
 			default:
-				a.first.CompareAndSwap(nil, fmt.Sprintf("status %d, label %q after %v", status, label, time.Since(begin)))
+				what := fmt.Sprintf("status %d, label %q after %v", status, label, time.Since(begin))
+				a.first.CompareAndSwap(nil, what)
 				return
 			}
 		}
@@ -225,8 +226,8 @@ var attacks = []func(addr string, stop chan struct{}){
 }
 
 func post(kind, body string) string {
-	return fmt.Sprintf("POST /v1/classify HTTP/1.1\r\nHost: localhost\r\nContent-Type: %s\r\nContent-Length: %d\r\n\r\n%s",
-		kind, len(body), body)
+	const head = "POST /v1/classify HTTP/1.1\r\nHost: localhost\r\nContent-Type: %s\r\nContent-Length: %d\r\n\r\n"
+	return fmt.Sprintf(head, kind, len(body)) + body
 }
 
 // send sends a text and, if it listens, reads what comes.

@@ -10,8 +10,11 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/vitft/vitft/engine/internal/csvtable"
 )
 
 // readManifest reads a list of paths and labels.
@@ -62,6 +65,10 @@ func parseCSV(b *bufio.Reader) ([]sample, error) {
 		}
 		column[name] = i
 	}
+	text := func(cell string) string { return cell }
+	if len(header) > 3 && slices.Equal(header[:4], []string{"path", "label", "predicted", "confidence"}) {
+		text = csvtable.Unguard // a predictions.csv
+	}
 	path, okPath := column["path"]
 	label, okLabel := column["label"]
 	if err == nil && !(okPath && okLabel) {
@@ -73,7 +80,7 @@ func parseCSV(b *bufio.Reader) ([]sample, error) {
 		var record []string
 		if record, err = c.Read(); err == nil {
 			line, _ := c.FieldPos(path)
-			samples = append(samples, sample{Item{Path: record[path]}, record[label], line})
+			samples = append(samples, sample{Item{Path: text(record[path])}, text(record[label]), line})
 		}
 	}
 	var fault *csv.ParseError

@@ -22,8 +22,8 @@ func TestForeignHosts(t *testing.T) {
 		{"127.0.0.1:0", serve.Options{Addr: "my-laptop:8080"}, map[string]bool{
 			"localhost": true, "localhost:8080": true, "LocalHost.": true, "vitft.localhost": true, "127.0.0.1": true,
 			"127.1.2.3:80": true, "[::1]": true, "[::1]:8080": true, "my-laptop": true, "MY-LAPTOP:9": true,
-			"evil.example": false, "evil.example:8080": false, "localhost.evil.example": false, "127.0.0.1.nip.io": false,
-			"10.0.0.1": false, "0.0.0.0": false, "evillocalhost": false,
+			"evil.example": false, "evil.example:8080": false, "localhost.evil.example": false,
+			"127.0.0.1.nip.io": false, "10.0.0.1": false, "0.0.0.0": false, "evillocalhost": false,
 		}},
 		{"127.0.0.1:0", serve.Options{Token: "secret"}, map[string]bool{"localhost": true, "evil.example": true}},
 		{"0.0.0.0:0", serve.Options{}, map[string]bool{"localhost": true, "evil.example": true}},
@@ -51,7 +51,8 @@ func TestForeignHosts(t *testing.T) {
 				}
 				text := read(t, answer)
 				if refused := answer.StatusCode == http.StatusMisdirectedRequest; refused == served {
-					t.Errorf("on %s, token %q, Host %s, %s: status %d", c.listen, c.o.Token, host, path, answer.StatusCode)
+					t.Errorf("on %s, token %q, Host %s, %s: status %d", c.listen, c.o.Token, host, path,
+						answer.StatusCode)
 				} else if refused && (!strings.Contains(text, host) || !strings.Contains(text, "token")) {
 					t.Errorf("%s does not name the host and a cure", text)
 				}
