@@ -182,8 +182,8 @@ func settingsTable(a *app, root *cobra.Command) string {
 		"an environment variable. A flag wins over the environment, the environment over the file, the file over " +
 		"the default. A value is taken exactly as it is written or refused by its key; a variable that is empty " +
 		"counts as not set. A file is one YAML map (JSON is YAML too) and may hold the keys of any command; a key " +
-		"that belongs to none, is there twice or has no value is refused, by file and line. Numbers are " +
-		"decimal: 010 and 3.0 are no whole numbers, as readers differ in what they are. This page is written by `go test " +
+		"that belongs to none, is there twice or has no value is refused, by file and line. Numbers are decimal: " +
+		"010 and 3.0 are no whole numbers, as readers differ in what they are. This page is written by `go test " +
 		"./cmd/vitft -run Documented -update`.\n")
 	seen := map[string]bool{}
 	for _, c := range append([]*cobra.Command{root}, root.Commands()...) {
