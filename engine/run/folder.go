@@ -208,6 +208,10 @@ func Open(dir string) (*Finished, error) {
 	if err != nil {
 		return nil, err
 	}
+	var labels []string
+	if err := LabelsFile.Into(&labels, r.Folder); err != nil {
+		return nil, err
+	}
 	r.Head, r.Scaling = h.Head, h.Scaling
 	for _, class := range r.Metrics.PerClass {
 		r.Classes, r.Counts = append(r.Classes, class.Label), append(r.Counts, class.TrainCount)
@@ -227,6 +231,10 @@ func Open(dir string) (*Finished, error) {
 		return nil, misfit("length of features", h.Dim, EnvironmentFile.File, dim)
 	case !slices.Equal(r.Scaling.Temperature, temperature):
 		return nil, misfit("temperature", r.Scaling.Temperature, MetricsFile.File, temperature)
+	}
+	if text := strings.Join(r.Classes, "\n"); labels != nil && strings.Join(labels, "\n") != strings.TrimSpace(text) {
+		return nil, fault.Data.Errorf("%s is of another run than %s: it has other classes; train the run anew",
+			LabelsFile.Path(r.Folder), MetricsFile.Name)
 	}
 	return r, nil
 }

@@ -3,6 +3,7 @@ package csvtable_test
 import (
 	"errors"
 	"math"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -58,14 +59,16 @@ func TestFormulasAreTexts(t *testing.T) {
 	}
 }
 
+var lines = regexp.MustCompile(`\r+\n`)
+
 // What is written comes back, and no cell of it is a formula.
 func FuzzTable(f *testing.F) {
 	f.Add("=a", "'=b", "\"c,\n")
 	f.Add("-1", "''", "\r")
 	f.Fuzz(func(t *testing.T, a, b, c string) {
 		cells := []string{a, b, c}
-		for i := range cells { // which CSV in Go joins
-			cells[i] = strings.ReplaceAll(cells[i], "\r\n", "\n")
+		for i := range cells { // encoding/csv reads \r\n as \n
+			cells[i] = lines.ReplaceAllString(cells[i], "\n")
 		}
 		text, err := csvtable.Write([][]string{{"a", "b", "c"}, cells})
 		if err != nil {
