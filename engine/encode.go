@@ -26,7 +26,7 @@ type EncodeOptions struct {
 // Fields declares the settings.
 func (o *EncodeOptions) Fields() []setting.Field {
 	return append(fieldsOf(&o.Data, &o.Backbone, &o.Device, &o.Features, &o.Views, &o.Calibration),
-		setting.Number("seed", &o.Seed, 0, setting.AtLeast[uint64](0), "seed of --val, as for finetune"),
+		setting.Number("seed", &o.Seed, 0, setting.Seeds, "seed of --val, as for finetune"),
 		setting.Parsed("shard", &o.Shard, Shard{}, ParseShard,
 			"encode only part i of N, written i/N with i from 1").Here(),
 	)

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"errors"
 	"fmt"
 )
 
@@ -10,5 +11,8 @@ func interruption(ctx context.Context, err error, cure string) error {
 	if err == nil || ctx.Err() == nil {
 		return err
 	}
-	return fmt.Errorf("interrupted; the features and epochs so far are kept, %s: %w", cure, ctx.Err())
+	if !errors.Is(err, ctx.Err()) { // something else went wrong too, such as a full disk
+		err = errors.Join(ctx.Err(), err)
+	}
+	return fmt.Errorf("interrupted; the features and epochs so far are kept, %s: %w", cure, err)
 }

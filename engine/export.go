@@ -45,7 +45,7 @@ func (o *ExportOptions) Fields() []setting.Field {
 			"write config.json and preprocessor_config.json beside it, in the Hugging Face convention"),
 		setting.Path("test", &o.Test, "",
 			"images to check the file on (default: the run's test images, else its training images)"),
-		setting.Number("images", &o.Images, 200, setting.AtLeast(1), "how many of them, at most"),
+		setting.Number("images", &o.Images, 200, setting.Between(1, 1_000_000_000), "how many of them, at most"),
 		setting.Optional("near-tie", &o.NearTie, precision.Margin, setting.Within(0, 1, true),
 			"by how much surer the run may have been of its label where the file gives another (default: that of the "+
 				"precision, 0 for float32)"),

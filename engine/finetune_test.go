@@ -269,7 +269,7 @@ func TestBadInput(t *testing.T) {
 // A learning rate with which training diverges is a wrong setting: to try again would not help.
 func TestDivergence(t *testing.T) {
 	o := job(t)
-	o.Training = head.Settings{Head: "linear", Loss: "ce", LR: 1e38, Epochs: 3}
+	o.Training = head.Settings{Head: "linear", Loss: "ce", LR: 1000, WeightDecay: new(1000.0), Epochs: 30}
 	_, err := engine.Finetune(t.Context(), o, event.Events{})
 	diverged, is := errors.AsType[*head.DivergedError](err)
 	if !is || diverged.Epoch < 1 || fault.Of(err) != fault.Config || fault.Of(err).Consequence().Exit != 2 {

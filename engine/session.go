@@ -159,7 +159,7 @@ func (s *session) agreement(ctx context.Context, model []byte, set *feature.Set,
 		content, err := s.features.Bytes(set.Scan.IDs[i], set.Data.Items[i])
 		return set.Data.Items[i].Path, content, err
 	}
-	return c.Agreement(ctx, n, image, labels, probabilities)
+	return c.Agreement(ctx, set.Data.Classes, n, image, labels, probabilities)
 }
 
 // toLearn is a set as package head learns from it: several views of every image.

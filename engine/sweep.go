@@ -159,13 +159,8 @@ func (o *SweepOptions) needsFolds() bool {
 // config is the experiment file with every default outside the heads filled in. A setting of heads that is left out is
 // a default of its loss: there is no one value to write.
 func (o *SweepOptions) config() (run.Config, error) {
-	fields := o.shared()
-	for _, f := range o.Training.Fields() {
-		if f.IsSet() {
-			fields = append(fields, f)
-		}
-	}
-	c, err := run.ConfigOf(fields)
+	unset := func(f setting.Field) bool { return !f.IsSet() }
+	c, err := run.ConfigOf(append(o.shared(), slices.DeleteFunc(o.Training.Fields(), unset)...))
 	if err != nil {
 		return nil, err
 	}
@@ -176,8 +171,7 @@ func (o *SweepOptions) config() (run.Config, error) {
 func (o *SweepOptions) trainer(ctx context.Context, s *session, sets *feature.Sets) (*sweep.Trainer, error) {
 	t := &sweep.Trainer{
 		Name: o.Experiment.Name, Selection: o.Experiment.Selection, Method: o.Calibration.Method,
-		Folds:   o.Calibration.Folds,
-		Classes: sets.Train.Data.Classes, Version: run.Version(),
+		Folds: o.Calibration.Folds, Classes: sets.Train.Data.Classes, Version: run.Version(),
 	}
 	learned := sets.Learned()
 	t.Order = learned.Classes

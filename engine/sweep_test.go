@@ -231,7 +231,7 @@ func TestSweepTrainsEveryLoss(t *testing.T) {
 
 // A head that diverges is recorded with its reason; the others are untouched, and the next sweep does not try it again.
 func TestSweepOutlivesAFailure(t *testing.T) {
-	o, _ := sweepJob(t, `{grid: [{loss: ce, head: linear, lr: [0.01, 1e38, 0.02]}, {loss: [la, cvs]}]}`)
+	o, _ := sweepJob(t, `{grid: [{loss: ce, head: linear, weight-decay: [0, 1000, 0.01], lr: 1000}, {loss: [la, cvs]}]}`)
 	for _, trained := range []int{5, 0} {
 		n := 0
 		s := runSweep(t, o, counted(&n))
@@ -255,7 +255,7 @@ func TestSweepOutlivesAFailure(t *testing.T) {
 	if s.Failed() != 1 || !slices.Equal(status, []string{"done", "done", "failed"}) {
 		t.Errorf("status %q", status)
 	}
-	o.Experiment = parse(t, `{grid: [{loss: ce, head: linear, lr: 1e38}]}`)
+	o.Experiment = parse(t, `{grid: [{loss: ce, head: linear, lr: 1000, weight-decay: 1000}]}`)
 	_, err := engine.Sweep(t.Context(), o, event.Events{})
 	if err == nil || fault.Of(err) != fault.Config || !strings.Contains(err.Error(), "diverged") {
 		t.Errorf("a sweep in which every head failed ends with %v", err)

@@ -67,7 +67,7 @@ func ExampleSettings_Fields() {
 		fmt.Println(f.Key, f.Value())
 	}
 	// Output:
-	// lr: fast is no number
+	// lr: fast is no number (above 0 and at most 1000)
 	// <nil> 0.01
 	// loss ldam
 	// head cosine

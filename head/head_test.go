@@ -171,7 +171,8 @@ func TestInterrupted(t *testing.T) {
 
 func TestDiverged(t *testing.T) {
 	d := mixture(1, 8, 3, 50, 20, 8)
-	r, err := head.Train(context.Background(), d, head.Settings{Head: "linear", LR: 1e38, Epochs: 5, Batch: 16})
+	s := head.Settings{Head: "linear", LR: 1000, WeightDecay: new(1000.0), Epochs: 5, Batch: 16}
+	r, err := head.Train(context.Background(), d, s)
 	var diverged *head.DivergedError
 	if !errors.As(err, &diverged) || diverged.Epoch < 1 || diverged.LR == 0 || r == nil ||
 		r.State.Epoch != diverged.Epoch-1 {
@@ -200,14 +201,14 @@ func TestRefusals(t *testing.T) {
 	}{
 		{"several at once", good, head.Settings{Loss: "x", Head: "y", LR: -1, Rho: new(math.NaN())},
 			[]string{`loss: "x" is none of ce, focal`, `head: "y" is none of cosine, linear`, "lr: -1 is not above 0",
-				"rho: NaN is not at least 0"}},
+				"rho: NaN is not between 0 and 1000"}},
 		{"late switch", good, head.Settings{Epochs: 10, Switch: new(11.0)}, []string{"switch: at epoch 11 of 10"}},
 		{"broken switch", good, head.Settings{Switch: new(1.5)}, []string{"switch: 1.5"}},
 		{"lda on a cosine", good, head.Settings{Loss: "lda", Head: "cosine"},
 			[]string{"linear head on whitened features"}},
 		{"experts alike", good, head.Settings{Experts: 3, Subspace: 1}, []string{"start alike"}},
 		{"one diverse expert", good, head.Settings{Diversity: 1}, []string{"single expert"}},
-		{"negative noise", good, head.Settings{Noise: -1}, []string{"noise: -1 is not at least 0"}},
+		{"negative noise", good, head.Settings{Noise: -1}, []string{"noise: -1 is not between 0 and 1000"}},
 		{"one class", bad(func(d *head.Data) { d.Classes = 1 }), head.Settings{}, []string{"two classes"}},
 		{"label", bad(func(d *head.Data) { d.Y[3] = 2 }), head.Settings{}, []string{"sample 3: label 2"}},
 		{"NaN", bad(func(d *head.Data) { d.X[5] = float32(math.NaN()) }), head.Settings{},

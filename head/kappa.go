@@ -88,7 +88,7 @@ func (r *run) fitKappa(e calib.Epoch, loss Adjustment) error {
 		}
 	}
 	if err != nil {
-		return fmt.Errorf("estimating κ after epoch %d: %w", e.Number, err)
+		return fault.Config.Errorf("kappa: estimating κ after epoch %d: %w", e.Number, err)
 	}
 	*r.state.kappa(e.Late) = kappa
 	return nil

@@ -55,7 +55,7 @@ func solveLogReg(ctx context.Context, l *Linear, loss *batchLoss) error {
 		return fmt.Errorf("logistic regression: %w", ctx.Err())
 	case err != nil && !(floats.Norm(f.at(best.X).grad, math.Inf(1)) < 1e-2*near):
 		// Near the optimum float32 has no more digits for the line search to go by, and that is near enough.
-		return fmt.Errorf("logistic regression: %w; use more weight decay than %g", err, *l.set.WeightDecay)
+		return fault.Config.Errorf("logistic regression: %w; use more weight decay than %g", err, *l.set.WeightDecay)
 	}
 	p, h := l.one(l.expert, 0), f.headAt(best.X)
 	copy(p.w, h.W)

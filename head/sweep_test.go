@@ -71,7 +71,7 @@ func TestTrainAllErrors(t *testing.T) {
 		t.Errorf("an unknown loss: %v, %v", r, err)
 	}
 	r, err := head.TrainAll(context.Background(), d, []head.Settings{{Epochs: 3},
-		{Head: "linear", LR: 1e38, Epochs: 5, Batch: 16}})
+		{Head: "linear", LR: 1000, WeightDecay: new(1000.0), Epochs: 5, Batch: 16}})
 	var diverged *head.DivergedError
 	if !errors.As(err, &diverged) || !errors.As(err, &set) || set.Index != 1 || r[0].State.Epoch != 3 ||
 		r[1].State.Epoch != diverged.Epoch-1 {

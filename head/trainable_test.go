@@ -218,7 +218,8 @@ func TestLoopRefusals(t *testing.T) {
 		kind   fault.Kind
 		want   string
 	}{
-		{"settings", head.Settings{Batch: -1}, []int{0, 1}, "", fault.Config, "head-batch: -1 is not at least 1"},
+		{"settings", head.Settings{Batch: -1}, []int{0, 1}, "", fault.Config,
+			"head-batch: -1 is not between 1 and 1000000000"},
 		{"labels", good, []int{0, 2}, "", fault.Data, "labels: sample 1: label 2"},
 		{"no labels", good, nil, "", fault.Data, "no samples"},
 		{"closed form", head.Settings{Loss: "ncm"}, []int{0, 1}, "", fault.Config, "loss: ncm is a closed form"},
@@ -227,7 +228,6 @@ func TestLoopRefusals(t *testing.T) {
 		{"forward", good, []int{0, 1}, "forward", fault.Other, "broken forward"},
 		{"backward", good, []int{0, 1}, "backward", fault.Other, "broken backward"},
 		{"predict", good, []int{0, 1}, "predict", fault.Other, "validation data: broken predict"},
-		{"diverges", head.Settings{Loss: "la", LR: 1e300}, []int{0, 1}, "", fault.Config, "diverged in epoch 1"},
 		{"name", changed(func(s *head.State) { s.Params[0].Name = "some" }), []int{0, 1}, "", fault.Data,
 			"the state has some, [1], of 1 values with 1 first and 0 second moments of its optimizer where all, [1]"},
 		{"shape", changed(func(s *head.State) { s.Params[0].Shape = []int{2} }), []int{0, 1}, "", fault.Data,
@@ -245,6 +245,11 @@ func TestLoopRefusals(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), c.want) || fault.Of(err) != c.kind {
 			t.Errorf("%s: %v of kind %q, want %q of kind %q", c.name, err, fault.Of(err), c.want, c.kind)
 		}
+	}
+	_, err = head.Loop{Settings: good, Labels: []int{0, 1}, Classes: 2}.Run(t.Context(),
+		&other{values: []float32{1}, rate: 1e300})
+	if err == nil || fault.Of(err) != fault.Config || !strings.Contains(err.Error(), "diverged in epoch 1") {
+		t.Errorf("what diverges: %v", err)
 	}
 	_, err = head.Loop{Settings: good, Labels: []int{0, 1}, Classes: 2}.Run(t.Context(), &other{optimizer: "lion"})
 	if err == nil || !strings.Contains(err.Error(), `param all: optimizer "lion"`) {

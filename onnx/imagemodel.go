@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"sync"
 
 	"github.com/vitft/vitft/onnx/graph"
@@ -144,9 +143,8 @@ func (m *ImageModel) blame(ctx context.Context, err error) error {
 	if errors.Is(err, ctx.Err()) || errors.Is(err, ErrRuntime) || errors.Is(err, ErrClosed) {
 		return err
 	}
-	said := strings.Join(strings.Fields(err.Error()), " ") // ONNX Runtime writes several lines
 	return fmt.Errorf("%w: %s does not run; export it anew, for a smaller batch if memory is short: %s",
-		graph.ErrModel, cmp.Or(m.name, "it"), said)
+		graph.ErrModel, cmp.Or(m.name, "it"), said(err))
 }
 
 // run runs the model once. A batch smaller than it must be is filled up with copies of its last image.

@@ -36,7 +36,7 @@ type ProviderError struct {
 }
 
 func (e *ProviderError) Error() string {
-	return fmt.Sprintf("provider %s: %s; %s (%v)", e.Provider, e.Missing, e.Fix, e.Err)
+	return fmt.Sprintf("provider %s: %s; %s (%s)", e.Provider, e.Missing, e.Fix, said(e.Err))
 }
 
 func (e *ProviderError) Unwrap() []error { return []error{ErrRuntime, e.Err} }
@@ -63,9 +63,9 @@ func Probe(p Provider) ProviderStatus {
 		status.Libraries = nvidia.found()
 	}
 	if pe, ok := errors.AsType[*ProviderError](err); ok {
-		status.Missing, status.Fix, status.Detail = pe.Missing, pe.Fix, pe.Err.Error()
+		status.Missing, status.Fix, status.Detail = pe.Missing, pe.Fix, said(pe.Err)
 	} else if err != nil {
-		status.Detail = err.Error()
+		status.Detail = said(err)
 	}
 	return status
 }

@@ -85,7 +85,7 @@ func TestCUDAError(t *testing.T) {
 		err := cudaError(errors.New(x.said), x.gone)
 		if !errors.Is(err, ErrRuntime) || !strings.Contains(err.Missing, x.missing) ||
 			!strings.Contains(err.Fix, x.fix) ||
-			!contains(err, x.said) {
+			!contains(err, said(errors.New(x.said))) {
 			t.Errorf("%q: %v", x.said, err)
 		}
 	}

@@ -110,7 +110,7 @@ func (s *Session) open(model []byte, o SessionOptions, p Provider, try func(*Ses
 		})
 	}
 	if err != nil && !errors.Is(err, ErrRuntime) {
-		return fmt.Errorf("%w: ONNX Runtime refuses it: %v", graph.ErrModel, err)
+		return fmt.Errorf("%w: ONNX Runtime refuses it: %s", graph.ErrModel, said(err))
 	}
 	return err
 }

@@ -50,7 +50,7 @@ func BenchmarkServe(b *testing.B) {
 	photos := readPhotos(b)
 	alone := newBare(b, photos)
 	defer alone.model.Close()
-	s := start(b)
+	s := start(b, *run)
 	defer s.cmd.Process.Kill()
 
 	var t tally
@@ -189,7 +189,7 @@ type server struct {
 	url string
 }
 
-func start(b *testing.B) *server {
+func start(b testing.TB, run string, more ...string) *server {
 	program := *vitft
 	if program == "" {
 		program = filepath.Join(b.TempDir(), "vitft")
@@ -197,8 +197,9 @@ func start(b *testing.B) *server {
 			b.Fatalf("build vitft: %v: %s", err, out)
 		}
 	}
-	cmd := exec.Command(program, "serve", "--model", *run, "--addr", "127.0.0.1:0", "--provider", *provider,
-		"--batch", strconv.Itoa(*batch), "--log-format", "json")
+	args := []string{"serve", "--model", run, "--addr", "127.0.0.1:0", "--provider", *provider, "--batch",
+		strconv.Itoa(*batch), "--log-format", "json"}
+	cmd := exec.Command(program, append(args, more...)...)
 	stderr, err := cmd.StderrPipe()
 	if err != nil {
 		b.Fatal(err)

@@ -75,5 +75,8 @@ func inspected(r *backbone.Report) string {
 	for _, problem := range r.Problems {
 		line("problem", "%s", problem)
 	}
+	if r.Untried != "" {
+		line("untried", "whether the runtime takes it: %s", r.Untried)
+	}
 	return b.String()
 }

@@ -22,7 +22,7 @@ type predictOptions struct {
 func (o *predictOptions) fields() []setting.Field {
 	return append([]setting.Field{
 		setting.Text("model", &o.Model, "", nil, "run folder, or a model.onnx that finetune or export wrote").Here(),
-		setting.Number("top", &o.Top, 5, setting.AtLeast(1), "classes to list for each image").Here(),
+		setting.Number("top", &o.Top, 5, setting.Between(1, 1_000_000), "classes to list for each image").Here(),
 	}, o.Options.Fields()...)
 }
 

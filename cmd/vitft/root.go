@@ -29,7 +29,7 @@ type app struct {
 	options        rootOptions
 
 	settings *viper.Viper                       // environment and file
-	file     string                             // read last: of --config, or a sweep's experiment
+	from     map[string]string                  // file and line that a key is from
 	fields   map[*cobra.Command][]setting.Field // what a command takes
 }
 
@@ -51,7 +51,7 @@ func (o *rootOptions) fields() []setting.Field {
 
 func newApp(stdout, stderr io.Writer) (*app, *cobra.Command) {
 	a := &app{stdout: stdout, stderr: stderr, settings: newSettings(), log: zerolog.Nop(),
-		fields: map[*cobra.Command][]setting.Field{}}
+		from: map[string]string{}, fields: map[*cobra.Command][]setting.Field{}}
 	return a, a.root()
 }
 

@@ -1,11 +1,9 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"slices"
@@ -15,13 +13,13 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 	"github.com/spf13/viper"
-	"go.yaml.in/yaml/v3"
 
 	"github.com/vitft/vitft/engine/artifact"
 	"github.com/vitft/vitft/engine/fault"
 	"github.com/vitft/vitft/engine/setting"
 	"github.com/vitft/vitft/internal/par"
 	"github.com/vitft/vitft/internal/userfile"
+	"github.com/vitft/vitft/internal/yamlmap"
 )
 
 // newSettings reads VITFT_… from the environment.
@@ -93,21 +91,21 @@ func (a *app) readFile(ctx context.Context, root *cobra.Command, path string) er
 	if err != nil {
 		return fmt.Errorf("--config: %w", err)
 	}
-	var values map[string]any
-	documents := yaml.NewDecoder(bytes.NewReader(text))
-	if err := documents.Decode(&values); err != nil && err != io.EOF {
-		return fault.Config.Errorf("%s is not a YAML map of settings: %w", path, err)
+	entries, err := yamlmap.Read(text)
+	if err != nil {
+		return fault.Config.Errorf("%s: %w", path, err)
 	}
-	if err := documents.Decode(new(yaml.Node)); err != io.EOF {
-		return fault.Config.Errorf("%s has more than one YAML document; the second would be lost", path)
-	}
-	known := a.keys(root)
-	for key := range values {
-		if !slices.Contains(known, key) {
-			return fault.Config.Errorf("%s: unknown key %q; known keys: %s", path, key, strings.Join(known, ", "))
+	known, values := a.keys(root), map[string]any{}
+	for _, e := range entries {
+		a.from[e.Key] = fmt.Sprintf("%s, line %d", path, e.Line)
+		if !slices.Contains(known, e.Key) {
+			return fault.Config.Errorf("%s: unknown key %q; known keys: %s", a.from[e.Key], e.Key,
+				strings.Join(known, ", "))
+		}
+		if values[e.Key], err = yamlmap.Value(e.Value); err != nil {
+			return fault.Config.Errorf("%s: %s: %w", a.from[e.Key], e.Key, err)
 		}
 	}
-	a.file = path
 	return a.settings.MergeConfigMap(values)
 }
 
@@ -119,7 +117,7 @@ func (a *app) take(cmd *cobra.Command) error {
 			continue
 		}
 		if err := f.Set(a.settings.Get(f.Key)); err != nil {
-			from := a.file
+			from := a.from[f.Key]
 			if name := variable(f.Key); os.Getenv(name) != "" {
 				from = "environment variable " + name
 			}

@@ -22,22 +22,27 @@ var update = flag.Bool("update", false, "write docs/settings.md anew")
 // prepared is a command with its settings read, as before it runs.
 func prepared(t *testing.T, command string, args ...string) map[string]setting.Field {
 	t.Helper()
+	fields, err := tryPrepare([]string{command}, args...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return fields
+}
+
+func tryPrepare(command []string, args ...string) (map[string]setting.Field, error) {
 	a, root := newApp(io.Discard, io.Discard)
-	cmd, _, err := root.Find([]string{command})
+	cmd, _, err := root.Find(command)
 	if err == nil {
 		err = cmd.ParseFlags(args)
 	}
 	if err == nil {
 		err = a.prepare(cmd)
 	}
-	if err != nil {
-		t.Fatal(err)
-	}
 	fields := map[string]setting.Field{}
 	for _, f := range a.fields[cmd] {
 		fields[f.Key] = f
 	}
-	return fields
+	return fields, err
 }
 
 // Flag > environment > file > default.
@@ -69,17 +74,18 @@ func TestSettingsMeanWhatIsWritten(t *testing.T) {
 	}{
 		{name: "a fraction of an epoch", file: "epochs: 3.5\n", want: "epochs: 3.5 is no whole number"},
 		{name: "true is no number", file: "epochs: true\n", want: "epochs: true is no whole number"},
-		{name: "a negative seed", file: "seed: -1\n", want: "seed: -1 is no whole number from 0"},
+		{name: "a negative seed", file: "seed: -1\n",
+			want: "seed: -1 is no whole number (between 0 and 18446744073709551615)"},
 		{name: "a seed of 2^64", file: "seed: 18446744073709551616\n",
-			want: "seed: 18446744073709552000 is too large"},
+			want: "seed: 18446744073709551616 is not between 0 and"},
 		{name: "an explicit 0", file: "epochs: 0\n", want: "epochs: 0 is not"},
 		{name: "an explicit 0 as a flag", args: []string{"--epochs=0"}, want: "epochs: 0 is not"},
 		{name: "two documents", file: "epochs: 3\n---\nepochs: 4\n", want: "more than one YAML document"},
-		{name: "a list", file: "loss: [ce, la]\n", want: "loss: [ce la] is no text"},
+		{name: "a list", file: "loss: [ce, la]\n", want: `settings.yaml, line 1: loss: ["ce","la"] is no text`},
 		{name: "unknown", file: "losss: ce\n", want: `unknown key "losss"`},
 		{name: "environment", env: "many", want: "environment variable VITFT_EPOCHS: epochs: many is no whole number"},
 		{name: "the flag is named, not another", args: []string{"--head-batch=-1"},
-			want: "head-batch: -1 is not at least 1"},
+			want: "head-batch: -1 is not between 1 and 1000000000"},
 		{name: "its own name", args: []string{"--feature-scaling=foo"}, want: `feature-scaling: "foo" is none of`},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -174,9 +180,11 @@ func settingsTable(a *app, root *cobra.Command) string {
 	b.WriteString("# Settings\n\n" +
 		"Every flag is also a key of a YAML file for `--config` and, as `VITFT_…` in capitals with underscores, " +
 		"an environment variable. A flag wins over the environment, the environment over the file, the file over " +
-		"the default. A value is taken exactly as it is written or refused by its key. A file may hold the keys " +
-		"of any command; one that belongs to none is refused. This page is written by `go test ./cmd/vitft -run " +
-		"Documented -update`.\n")
+		"the default. A value is taken exactly as it is written or refused by its key; a variable that is empty " +
+		"counts as not set. A file is one YAML map (JSON is YAML too) and may hold the keys of any command; a key " +
+		"that belongs to none, is there twice or has no value is refused, by file and line. Numbers are decimal: " +
+		"010 and 3.0 are no whole numbers, as readers differ in what they are. This page is written by `go test " +
+		"./cmd/vitft -run Documented -update`.\n")
 	seen := map[string]bool{}
 	for _, c := range append([]*cobra.Command{root}, root.Commands()...) {
 		fields := a.fields[c]
@@ -187,7 +195,7 @@ func settingsTable(a *app, root *cobra.Command) string {
 		}
 		var rows, before []string
 		for _, f := range fields {
-			row := fmt.Sprintf("| `%s` | %s | %s | %s |", f.Key, f.Type, code(f.Default), strings.ReplaceAll(usage(f), "|", `\|`))
+			row := fmt.Sprintf("| `%s` | %s | %s | %s |", f.Key, takes(f), code(f.Default), strings.ReplaceAll(usage(f), "|", `\|`))
 			switch {
 			case slices.Contains(rows, row):
 			case seen[row]:
@@ -212,6 +220,14 @@ func settingsTable(a *app, root *cobra.Command) string {
 		}
 	}
 	return b.String()
+}
+
+// takes says what the value of a field can be.
+func takes(f setting.Field) string {
+	if f.Takes == "" {
+		return f.Type
+	}
+	return f.Type + ", " + f.Takes
 }
 
 // code shows a default; that of the machine it is made on is none.

@@ -8,6 +8,7 @@ import (
 
 	"github.com/vitft/vitft/engine"
 	"github.com/vitft/vitft/engine/run"
+	"github.com/vitft/vitft/internal/yamlmap"
 )
 
 func (a *app) sweepCommand() *cobra.Command {
@@ -58,7 +59,13 @@ func (a *app) readExperiment(cmd *cobra.Command, path string, o *engine.SweepOpt
 	if err := a.settings.MergeConfigMap(shared); err != nil {
 		return err
 	}
-	a.file = path
+	entries, err := yamlmap.Read(text)
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		a.from[e.Key] = fmt.Sprintf("%s, line %d", path, e.Line)
+	}
 	if err := a.take(cmd); err != nil {
 		return err
 	}

@@ -1,6 +1,7 @@
 package artifact_test
 
 import (
+	"bytes"
 	"path/filepath"
 	"testing"
 
@@ -20,4 +21,18 @@ func TestSumsOfOthersSayNothing(t *testing.T) {
 			t.Errorf("%q: %v, %v", text, sums, err)
 		}
 	}
+}
+
+// What is accepted is what would be written of it.
+func FuzzSums(f *testing.F) {
+	f.Add(artifact.Sums{"model.onnx": artifact.SumOf([]byte("x")), "a b": "0"}.Bytes())
+	f.Add([]byte("# \n"))
+	f.Add([]byte("aa  model.onnx\n"))
+	f.Fuzz(func(t *testing.T, text []byte) {
+		dir := t.TempDir()
+		testkit.WriteFile(t, filepath.Join(dir, artifact.SumsFile), text)
+		if sums, err := artifact.ReadSums(dir); err == nil && sums != nil && !bytes.Equal(sums.Bytes(), text) {
+			t.Fatalf("%q was read as %v", text, sums)
+		}
+	})
 }

@@ -22,6 +22,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 
 	"github.com/vitft/vitft/engine/artifact"
@@ -184,6 +185,18 @@ func (b *Backbone) encoder(m *graph.Model, d device.Options) (*onnx.FeatureModel
 	o := d.Session(m.Dir())
 	o.Name = b.Name
 	return onnx.NewFeatureModel(text, o)
+}
+
+// FirstNotFinite describes the first node that does not give finite values for a prepared image, and which; "" where
+// none is found.
+func (b *Backbone) FirstNotFinite(ctx context.Context, pixels []float32) string {
+	shape := []int64{max(1, b.Inspection.Image.Batch), 3, int64(b.Preprocess.Height), int64(b.Preprocess.Width)}
+	batch := slices.Repeat(pixels, int(shape[0]))
+	text, err := onnx.FirstNotFinite(ctx, b.Model, b.beside().Session(b.Model.Dir()), batch, shape)
+	if err != nil { // that the feature is not finite is known without
+		return ""
+	}
+	return text
 }
 
 // freeBatch lets a model with a fixed batch take any number of images, if its nodes turn out to give the same features

@@ -1,7 +1,13 @@
 package backbone
 
 import (
+	"fmt"
+
+	"github.com/vitft/vitft/engine/device"
+	"github.com/vitft/vitft/engine/event"
 	"github.com/vitft/vitft/engine/setting"
+	"github.com/vitft/vitft/onnx"
+	"github.com/vitft/vitft/onnx/graph"
 	"github.com/vitft/vitft/onnx/vision"
 	"github.com/vitft/vitft/vit"
 )
@@ -12,10 +18,11 @@ type Report struct {
 	SHA256         string          `json:"sha256"`
 	Preprocess     *vit.Preprocess `json:"preprocess"`
 	PreprocessFrom string          `json:"preprocess_from,omitempty"`
+	Untried        string          `json:"untried,omitempty"` // why the runtime was not asked whether it takes the model
 }
 
-// Inspect says what Open would do with a backbone, without running it. When the backbone cannot serve, the report is
-// filled as far as possible and the error says why.
+// Inspect says what Open would do with a backbone. When the backbone cannot serve, also because the runtime does not
+// take it, the report is filled as far as possible and the error says why.
 func Inspect(o Options) (*Report, error) {
 	if err := setting.Complete(o.Fields()); err != nil {
 		return nil, err
@@ -34,5 +41,28 @@ func Inspect(o Options) (*Report, error) {
 	if r.Inspection, unfit = vision.Inspect(model, o.choice(pre)); unfit != nil {
 		return r, withSizes(unfit, from, pre, r.Image)
 	}
+	if err == nil {
+		err = r.try(o, model)
+	}
 	return r, err
+}
+
+// try has the runtime load what would be used of the model, as Open does: only it knows which operators, versions and
+// shapes it takes.
+func (r *Report) try(o Options, model *graph.Model) error {
+	d := device.Options{Provider: string(onnx.CPU)}
+	if err := d.Load(event.Events{}); err != nil {
+		r.Untried = err.Error()
+		return nil
+	}
+	cut, _, err := vision.Backbone(model, o.choice(*r.Preprocess))
+	if err != nil {
+		return err
+	}
+	b := &Backbone{Name: o.Name}
+	session, err := b.encoder(cut, d)
+	if err != nil {
+		return fmt.Errorf("backbone %s: %w", o.Name, err)
+	}
+	return session.Close()
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"slices"
 
 	"github.com/vitft/vitft/engine/fault"
 )
@@ -22,11 +23,16 @@ type Agreement struct {
 const together = 64
 
 // Agreement asks about n images, of which image gives the name and the encoded content, and compares the answers with
-// labels [n] and probabilities [n, C].
-func (c *Classifier) Agreement(ctx context.Context, n int, image func(i int) (name string, encoded []byte, err error),
-	labels []int, probabilities []float32) (Agreement, error) {
+// labels [n] and probabilities [n, C] over these classes [C], which must be the classifier's own.
+func (c *Classifier) Agreement(ctx context.Context, classes []string, n int,
+	image func(i int) (name string, encoded []byte, err error), labels []int, probabilities []float32) (Agreement,
+	error) {
 	a := Agreement{Images: n}
-	classes := len(c.says.Labels)
+	if !slices.Equal(classes, c.says.Labels) {
+		return a, fault.Data.Errorf("the model is of another run: it tells %s apart, where the run has %s",
+			some(c.says.Labels), some(classes))
+	}
+	width := len(classes)
 	for at := 0; at < n; at += together {
 		var names []string
 		var encoded [][]byte
@@ -45,10 +51,18 @@ func (c *Classifier) Agreement(ctx context.Context, n int, image func(i int) (na
 			if r.Err != nil {
 				return a, fmt.Errorf("%s: %w", names[j], r.Err)
 			}
-			a.add(names[j], labels[at+j], probabilities[(at+j)*classes:(at+j+1)*classes], r.Prediction)
+			a.add(names[j], labels[at+j], probabilities[(at+j)*width:(at+j+1)*width], r.Prediction)
 		}
 	}
 	return a, nil
+}
+
+// some is a list, shortened.
+func some(names []string) string {
+	if len(names) > 5 {
+		return fmt.Sprintf("%q and %d more", names[:5], len(names)-5)
+	}
+	return fmt.Sprintf("%q", names)
 }
 
 func (a *Agreement) add(name string, label int, probabilities []float32, p Prediction) {

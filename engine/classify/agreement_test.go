@@ -43,7 +43,7 @@ func TestAgreement(t *testing.T) {
 	n, classes := len(before.photos), len(labels)
 	compare := func(s said) classify.Agreement {
 		t.Helper()
-		a, err := c.Agreement(t.Context(), n, s.image, s.labels, s.probabilities)
+		a, err := c.Agreement(t.Context(), labels, n, s.image, s.labels, s.probabilities)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -110,22 +110,39 @@ func TestAgreement(t *testing.T) {
 	}
 }
 
+func TestAgreementOfOtherClasses(t *testing.T) {
+	c := open(t, classify.Options{})
+	s := say(t, c, photos(1))
+	for _, classes := range [][]string{nil, labels[1:], append(slices.Clone(labels), "more"), reversed(labels)} {
+		_, err := c.Agreement(t.Context(), classes, 4, s.image, s.labels, s.probabilities)
+		if fault.Of(err) != fault.Data || !strings.Contains(err.Error(), "another run") {
+			t.Errorf("classes %q: %v", classes, err)
+		}
+	}
+}
+
+func reversed(names []string) []string {
+	names = slices.Clone(names)
+	slices.Reverse(names)
+	return names
+}
+
 func TestAgreementEnds(t *testing.T) {
 	c := open(t, classify.Options{})
 	s := say(t, c, photos(1))
 	missing := errors.New("it is gone")
-	_, err := c.Agreement(t.Context(), 4, func(int) (string, []byte, error) { return "", nil, missing }, nil, nil)
+	_, err := c.Agreement(t.Context(), labels, 4, func(int) (string, []byte, error) { return "", nil, missing }, nil, nil)
 	if !errors.Is(err, missing) {
 		t.Errorf("a photo that is gone: %v", err)
 	}
 	s.photos[2] = []byte("no photo")
-	_, err = c.Agreement(t.Context(), 4, s.image, s.labels, s.probabilities)
+	_, err = c.Agreement(t.Context(), labels, 4, s.image, s.labels, s.probabilities)
 	if _, is := errors.AsType[*vit.ImageError](err); !is || !strings.HasPrefix(err.Error(), "photo 2: ") {
 		t.Errorf("no photo: %v", err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, err := c.Agreement(ctx, 4, s.image, s.labels, s.probabilities); !errors.Is(err, context.Canceled) {
+	if _, err := c.Agreement(ctx, labels, 4, s.image, s.labels, s.probabilities); !errors.Is(err, context.Canceled) {
 		t.Errorf("after the end: %v", err)
 	}
 }

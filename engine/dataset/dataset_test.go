@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"github.com/vitft/vitft/engine/fault"
+	"github.com/vitft/vitft/internal/testkit"
 )
 
 // tree makes files under a new folder; a name that ends in / is a folder. The content of a file is its name unless
@@ -283,6 +284,25 @@ func fuzzManifest(t *testing.T, name string, data []byte) {
 	for class, n := range d.Counts() {
 		if n == 0 || d.Classes[class] == "" {
 			t.Fatalf("class %q with %d items", d.Classes[class], n)
+		}
+	}
+}
+
+// Predictions of a run, in which what spreadsheets would compute stands behind an apostrophe, are a manifest too; in
+// other files an apostrophe is one.
+func TestManifestOfPredictions(t *testing.T) {
+	dir := t.TempDir()
+	for header, want := range map[string]string{
+		"path,label,predicted,confidence":                   "-rare",
+		"path,label,predicted,confidence,confidence_before": "-rare",
+		"path,label,predicted":                              "'-rare",
+	} {
+		rest := strings.Repeat(",0", strings.Count(header, ",")-1) + "\n"
+		text := header + "\na.jpg,'-rare" + rest + "b.jpg,z" + rest
+		path := testkit.WriteFile(t, filepath.Join(dir, "p.csv"), []byte(text))
+		d, _, err := Open(path, Options{})
+		if err != nil || !slices.Equal(d.Classes, []string{want, "z"}) {
+			t.Errorf("%s: %v, %v; want the class %s", header, d, err, want)
 		}
 	}
 }

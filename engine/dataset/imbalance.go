@@ -98,7 +98,7 @@ func (im Imbalance) Apply(d *Dataset, ids []ID, seed uint64) (*Dataset, []ID, []
 // reported. An error is of the kind config.
 func (d *Dataset) Split(fraction float64, ids []ID, seed uint64) (train, held *Dataset, _ []Finding, err error) {
 	if !(fraction > 0 && fraction < 1) {
-		return nil, nil, nil, notAFraction(fraction)
+		return nil, nil, nil, notAFraction(fmt.Sprint(fraction))
 	}
 	var first, second []int
 	var none []string

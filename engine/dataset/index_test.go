@@ -211,3 +211,34 @@ func TestScanRefuses(t *testing.T) {
 		}
 	}
 }
+
+// Whatever lies in the place of an index, it says nothing or what was written.
+func FuzzIndex(f *testing.F) {
+	folder := "/photos"
+	for _, files := range []map[string]known{nil, {"a.jpg": {1, 2, ID{3}}}} {
+		var b bytes.Buffer
+		if err := encode(&b, folder, files); err != nil {
+			f.Fatal(err)
+		}
+		f.Add(b.Bytes(), false)
+		f.Add(b.Bytes()[:max(0, b.Len()-32)], true)
+	}
+	f.Fuzz(func(t *testing.T, content []byte, sum bool) {
+		if sum { // so that more is tried than the checksum
+			s := checksum(folder)
+			s.Write(content)
+			content = s.Sum(content)
+		}
+		x := OpenIndex(t.TempDir())
+		testkit.WriteFile(t, x.path(folder), content)
+		files := x.load(folder)
+		var b bytes.Buffer
+		if err := encode(&b, folder, files); err != nil {
+			t.Fatal(err)
+		}
+		testkit.WriteFile(t, x.path(folder), b.Bytes())
+		if again := x.load(folder); fmt.Sprint(again) != fmt.Sprint(files) {
+			t.Fatalf("%v came back as %v", files, again)
+		}
+	})
+}

@@ -9,9 +9,11 @@ import (
 	"fmt"
 	"io"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 
+	"github.com/vitft/vitft/engine/internal/csvtable"
 	"github.com/vitft/vitft/internal/userfile"
 )
 
@@ -67,6 +69,10 @@ func parseCSV(b *bufio.Reader, add func(sample) error) error {
 		}
 		column[name] = i
 	}
+	text := func(cell string) string { return cell }
+	if len(header) > 3 && slices.Equal(header[:4], []string{"path", "label", "predicted", "confidence"}) {
+		text = csvtable.Unguard // a predictions.csv
+	}
 	path, okPath := column["path"]
 	label, okLabel := column["label"]
 	if err == nil && !(okPath && okLabel) {
@@ -79,7 +85,7 @@ func parseCSV(b *bufio.Reader, add func(sample) error) error {
 		bounded.left = mostRecord
 		if fields, err = c.Read(); err == nil {
 			line, _ = c.FieldPos(path)
-			err = add(sample{Item{Path: fields[path]}, fields[label], line})
+			err = add(sample{Item{Path: text(fields[path])}, text(fields[label]), line})
 		}
 	}
 	var fault *csv.ParseError

@@ -50,7 +50,7 @@ func (s *Sources) Fields() []setting.Field {
 	orFraction := func(text string) (bool, error) {
 		f, is := (&Sources{Val: text}).Holdout()
 		if is && !(f > 0 && f < 1) {
-			return true, notAFraction(f)
+			return true, notAFraction(text)
 		}
 		return is, nil
 	}
@@ -63,7 +63,7 @@ func (s *Sources) Fields() []setting.Field {
 		setting.Text("imbalance", &s.Imbalance, "",
 			func(text string) error { _, err := ParseImbalance(text); return err },
 			"make the training set long-tailed: exp:RATIO or step:RATIO"),
-		setting.Number("imbalance-seed", &s.ImbalanceSeed, 0, setting.AtLeast(0), "which images --imbalance keeps"),
+		setting.Number("imbalance-seed", &s.ImbalanceSeed, 0, setting.Seeds, "which images --imbalance keeps"),
 	}
 }
 
@@ -160,6 +160,6 @@ func Warn(findings []Finding, ev event.Events) {
 	}
 }
 
-func notAFraction(f float64) error {
-	return fault.Config.Errorf("a hold-out of %v is not a fraction between 0 and 1, such as 0.1", f)
+func notAFraction(text string) error {
+	return fault.Config.Errorf("a hold-out of %s is not a fraction between 0 and 1, such as 0.1", text)
 }

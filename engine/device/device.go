@@ -2,9 +2,6 @@
 package device
 
 import (
-	"fmt"
-	"runtime"
-
 	"github.com/vitft/vitft/engine/event"
 	"github.com/vitft/vitft/engine/setting"
 	"github.com/vitft/vitft/onnx"
@@ -19,11 +16,10 @@ type Options struct {
 
 // Fields declares the settings.
 func (o *Options) Fields() []setting.Field {
-	cores := fmt.Sprintf("all %d cores", runtime.NumCPU())
 	providers := []string{string(onnx.Auto), string(onnx.CPU), string(onnx.CUDA)}
 	return []setting.Field{
 		setting.OneOf("provider", &o.Provider, string(onnx.Auto), providers, "where models run"),
-		setting.Number("threads", &o.Threads, 0, setting.Between(1, 1024).Or(0, cores),
+		setting.Number("threads", &o.Threads, 0, setting.Between(1, 1024).Or(0, "all cores"),
 			"threads of the runtime (0: all cores)"),
 		libraryField(&o.Library),
 	}

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -161,10 +162,23 @@ func (j *job) keep(
 	j.encoded++
 	for dim := j.Dim(); len(to) > 0; to, features = to[1:], features[dim:] {
 		if err := to[0].Append(ctx, id, path, features[:dim]); err != nil {
-			return err
+			return j.blame(ctx, err, item)
 		}
 	}
 	return nil
+}
+
+// blame names the backbone, and the node of it, that made a feature of what is no number.
+func (j *job) blame(ctx context.Context, err error, item int) error {
+	if _, is := errors.AsType[*store.NotFiniteError](err); !is {
+		return err
+	}
+	why := "an operator in it overflows"
+	pixels := make([]float32, j.backbone.Preprocess.Size())
+	if content, failed := j.data.Items[item].Bytes(); failed == nil && j.backbone.Preprocess.Bytes(content, pixels) == nil {
+		why = cmp.Or(j.backbone.FirstNotFinite(ctx, pixels), why)
+	}
+	return fmt.Errorf("backbone %s is broken: %s; use another one, or other preprocessing: %w", j.backbone.Name, why, err)
 }
 
 // set is the result: first of what could not be used is what could not be read.

@@ -1,11 +1,11 @@
 package metric
 
 import (
-	"fmt"
 	"slices"
 
 	"github.com/vitft/vitft/calib"
 	"github.com/vitft/vitft/engine/event"
+	"github.com/vitft/vitft/engine/fault"
 	"github.com/vitft/vitft/internal/vec"
 )
 
@@ -34,6 +34,10 @@ func Calibrate(method, fittedOn string, logits []float32, labels []int, classes 
 	if method == Classwise {
 		fit, temperatures = calib.FitClasswise, classes
 	}
+	if i := vec.NotFinite(logits); i >= 0 { // which would pass for a right answer
+		return f, fault.Config.Errorf("calibration: a logit of image %d of those held back is %v; the head that gave it "+
+			"diverged: use a lower learning rate", i/classes+1, logits[i])
+	}
 	weights := calib.BalancedWeights(labels, classes)
 	wrong := false
 	for i, y := range labels {
@@ -49,7 +53,7 @@ func Calibrate(method, fittedOn string, logits []float32, labels []int, classes 
 		return f, nil
 	}
 	if f.Scaling, err = fit(logits, classes, labels, weights); err != nil {
-		return f, fmt.Errorf("calibrate: %w", err)
+		return f, fault.Config.Errorf("calibration: %w", err)
 	}
 	t := f.Scaling.Temperature
 	ev.Info("calibrated", "method", method, "fitted on", fittedOn, "smallest temperature", slices.Min(t),

@@ -118,7 +118,7 @@ func TestCalibrateRefuses(t *testing.T) {
 	logits, labels := doubtful()
 	logits[11] = float32(math.NaN())
 	_, err := metric.Calibrate(metric.Temperature, "val", logits, labels, 3, none, event.Events{})
-	if err == nil || !strings.Contains(err.Error(), "calibrate: ") {
+	if err == nil || !strings.Contains(err.Error(), "calibration: ") {
 		t.Errorf("logits that are no numbers: %v", err)
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"github.com/vitft/vitft/engine/setting"
+	"github.com/vitft/vitft/internal/yamlmap"
 )
 
 // Config is the settings of a run, or the experiment of a sweep, in the order of their file.
@@ -45,7 +46,10 @@ func (c Config) With(v any) (Config, error) {
 	if err := node.Encode(v); err != nil {
 		return nil, err
 	}
-	more, err := entries(node)
+	if node.Kind != yaml.MappingNode {
+		return nil, errors.New("it is no list of keys and values")
+	}
+	more, err := config(yamlmap.Entries(node))
 	return slices.Concat(c, more), err
 }
 
@@ -81,29 +85,27 @@ func (c Config) encode() ([]byte, error) {
 }
 
 func decodeConfig(text []byte) (Config, error) {
-	var doc yaml.Node
-	if err := yaml.Unmarshal(text, &doc); err != nil {
+	all, err := yamlmap.Read(text)
+	if err == nil && all == nil {
+		err = errors.New("it is empty")
+	}
+	if err != nil {
 		return nil, err
 	}
-	if len(doc.Content) != 1 {
-		return nil, errors.New("it is empty")
-	}
-	return entries(doc.Content[0])
+	return config(all)
 }
 
-func entries(node *yaml.Node) (Config, error) {
-	if node.Kind != yaml.MappingNode {
-		return nil, errors.New("it is no list of keys and values")
-	}
-	var c Config
-	for i := 0; i+1 < len(node.Content); i += 2 {
-		e := Entry{Key: node.Content[i].Value, node: node.Content[i+1]}
-		err := e.node.Decode(&e.Value)
+func config(all []yamlmap.Entry) (c Config, err error) {
+	for _, from := range all {
+		e := Entry{Key: from.Key, node: from.Value}
+		if e.Value, err = yamlmap.Value(e.node); err != nil {
+			err = e.node.Decode(&e.Value) // a grid, which is no setting
+		}
 		if err == nil {
 			e.Text, err = shown(e.node)
 		}
 		if err != nil {
-			return nil, fmt.Errorf("%s: %w", e.Key, err)
+			return nil, fmt.Errorf("line %d: %s: %w", from.Line, e.Key, err)
 		}
 		c = append(c, e)
 	}

@@ -3,7 +3,6 @@ package run
 import (
 	"bytes"
 	"cmp"
-	"encoding/csv"
 	"encoding/gob"
 	"encoding/json"
 	"errors"
@@ -15,6 +14,7 @@ import (
 
 	"github.com/vitft/vitft/engine/artifact"
 	"github.com/vitft/vitft/engine/fault"
+	"github.com/vitft/vitft/engine/internal/csvtable"
 	"github.com/vitft/vitft/engine/metric"
 	"github.com/vitft/vitft/engine/sweep"
 	"github.com/vitft/vitft/head"
@@ -223,14 +223,8 @@ func fromLines(text []byte) ([]string, error) {
 	return nil, nil
 }
 
-func toCSV(rows [][]string) ([]byte, error) {
-	var b bytes.Buffer
-	err := csv.NewWriter(&b).WriteAll(rows)
-	return b.Bytes(), err
-}
-
-func encodeSummary(s *sweep.Summary) ([]byte, error) { return toCSV(s.CSV()) }
-func encodeHeads(s *sweep.Summary) ([]byte, error)   { return toCSV(s.HeadsCSV()) }
+func encodeSummary(s *sweep.Summary) ([]byte, error) { return csvtable.Write(s.CSV()) }
+func encodeHeads(s *sweep.Summary) ([]byte, error)   { return csvtable.Write(s.HeadsCSV()) }
 
 // decodeHeads gives a summary of nothing but heads.
 func decodeHeads(text []byte) (*sweep.Summary, error) {

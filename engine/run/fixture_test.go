@@ -29,7 +29,7 @@ type options struct {
 }
 
 func (o *options) Fields() []setting.Field {
-	any := setting.AtLeast(0)
+	any := setting.Seeds
 	return []setting.Field{
 		setting.Text("train", &o.Train, "", nil, ""), setting.Text("val", &o.Val, "", nil, ""), setting.Text("kappa",
 			&o.Kappa, "", nil, ""),

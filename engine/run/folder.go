@@ -231,15 +231,16 @@ func Open(dir string) (*Finished, error) {
 	if err != nil {
 		return nil, err
 	}
+	var labels []string
+	if err := LabelsFile.Into(&labels, r.Folder); err != nil {
+		return nil, err
+	}
 	r.Head, r.Scaling = h.Head, h.Scaling
 	for _, class := range r.Metrics.PerClass {
 		r.Classes, r.Counts = append(r.Classes, class.Label), append(r.Counts, class.TrainCount)
 	}
-	labels, err := LabelsFile.Read(r.Folder)
-	if err != nil {
-		return nil, err
-	}
-	if labels != nil && !slices.Equal(labels, r.Classes) {
+	// A name may begin or end with white space, which the ends of a file of lines do not keep.
+	if text := strings.Join(r.Classes, "\n"); labels != nil && strings.Join(labels, "\n") != strings.TrimSpace(text) {
 		return nil, fault.Data.Errorf("%s is of another run than %s: its classes are %q, not %q; train the run anew",
 			LabelsFile.Path(r.Folder), MetricsFile.Name, labels, r.Classes)
 	}

@@ -26,7 +26,7 @@ func (d Folder) AddEpoch(classes []string, e head.Epoch) error {
 	if err != nil {
 		return err
 	}
-	rows, err := toCSV(kappaCells(kappaRows(classes, e)))
+	rows, err := csvtable.Write(kappaCells(kappaRows(classes, e)))
 	return errors.Join(err, HistoryFile.grow(d, line), KappaFile.grow(d, rows))
 }
 
@@ -88,7 +88,7 @@ func kappaCells(rows []KappaRow) [][]string {
 }
 
 func encodeKappa(rows []KappaRow) ([]byte, error) {
-	return toCSV(append([][]string{kappaColumns}, kappaCells(rows)...))
+	return csvtable.Write(append([][]string{kappaColumns}, kappaCells(rows)...))
 }
 
 func decodeKappa(text []byte) (rows []KappaRow, err error) {

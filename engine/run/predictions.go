@@ -69,7 +69,7 @@ func (p Predictions) encode() ([]byte, error) {
 		row := []string{r.Path, r.Label, r.Predicted, confidence(r.Confidence), confidence(r.Before)}
 		rows = append(rows, row[:columns])
 	}
-	return toCSV(rows)
+	return csvtable.Write(rows)
 }
 
 func confidence(v float32) string { return strconv.FormatFloat(float64(v), 'g', -1, 32) }
@@ -108,7 +108,7 @@ func encodeSkipped(images []Skipped) ([]byte, error) {
 	for _, s := range images {
 		rows = append(rows, []string{s.Set, s.Path, s.Reason})
 	}
-	return toCSV(rows)
+	return csvtable.Write(rows)
 }
 
 func decodeSkipped(text []byte) (images []Skipped, err error) {

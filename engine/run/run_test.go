@@ -368,8 +368,8 @@ func TestMissingAndDamagedFiles(t *testing.T) {
 	add("checkpoint/state.gob", func(d Folder) error { _, err := CheckpointFile.Read(d); return err })
 	const kappa = "epoch,phase,class,kappa,std_err,samples,bins,skipped,shrunk\n"
 	for _, x := range []struct{ file, text, names string }{
-		{"config.yaml", "", "empty"}, {"config.yaml", "- a\n", "keys"}, {"config.yaml", "a: [\n", "yaml"},
-		{"config.yaml", "a: &a [{b: *a}]", "a: "},
+		{"config.yaml", "", "empty"}, {"config.yaml", "- a\n", "keys"}, {"config.yaml", "a: [\n", "not YAML"},
+		{"config.yaml", "a: &a [{b: *a}]", "contains itself"}, {"config.yaml", "a: 1\na: 2\n", "line 2"},
 		{"environment.json", "[]", "array"},
 		{"metrics.json", "{", "JSON"}, {"metrics.json", "{}", "no classes"},
 		{"history.jsonl", "{\"epoch\":1}\n{\n", "after 1 epochs"},

@@ -18,6 +18,7 @@ import (
 	"github.com/chromedp/cdproto/browser"
 	"github.com/chromedp/chromedp"
 
+	"github.com/vitft/vitft/engine/internal/csvtable"
 	"github.com/vitft/vitft/engine/serve"
 	"github.com/vitft/vitft/internal/testkit"
 )
@@ -63,6 +64,14 @@ func testResultsTakenAway(t *testing.T, ctx context.Context) {
 		results = append(results, map[string]any{
 			"name": name, "label": r.Label, "confidence": r.Confidence, "top": r.Top,
 		})
+	}
+	for _, row := range got {
+		for i := range row {
+			row[i] = csvtable.Unguard(row[i])
+		}
+	}
+	if !strings.Contains(text, "\n'=1+1.jpg,") {
+		t.Errorf("a spreadsheet would compute a name of %q", text)
 	}
 	if err != nil || !slices.EqualFunc(got, want, slices.Equal) {
 		t.Errorf("the CSV has %q (%v), want %q", got, err, want)

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"os"
 	"runtime/debug"
@@ -124,6 +125,41 @@ func (s *Server) admit(rt route, t *tally, r *http.Request) error {
 		io.Copy(io.Discard, b) // many clients read no answer before they have sent all
 	}
 	return err
+}
+
+// handlerFor is the handler of a listener. A page of the internet can have a browser on this machine ask a server that
+// listens to nobody else, and read the answers, by giving a name of its own the address 127.0.0.1 (DNS rebinding): what
+// asks for no token is answered under this machine's own names only.
+func (s *Server) handlerFor(addr net.Addr) http.Handler {
+	tcp, is := addr.(*net.TCPAddr)
+	if !is || !tcp.IP.IsLoopback() || s.options.Token != "" {
+		return s.handler
+	}
+	foreign := s.wrap(route{"foreign host", true, func(_ http.ResponseWriter, r *http.Request) error {
+		text := fmt.Sprintf("this server is for %s, not for %q: a proxy before it must ask for localhost, or the "+
+			"server have a token", addr, r.Host)
+		return &failure{http.StatusMisdirectedRequest, text}
+	}})
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if s.ownName(r.Host) {
+			s.handler.ServeHTTP(w, r)
+		} else {
+			foreign.ServeHTTP(w, r)
+		}
+	})
+}
+
+// ownName says whether a Host header means this machine. Whatever sends none is no browser.
+func (s *Server) ownName(host string) bool {
+	name := func(hostPort string) string {
+		if h, _, err := net.SplitHostPort(hostPort); err == nil {
+			hostPort = h
+		}
+		return strings.ToLower(strings.TrimSuffix(strings.Trim(hostPort, "[]"), "."))
+	}
+	h := name(host)
+	return h == "" || h == "localhost" || strings.HasSuffix(h, ".localhost") || net.ParseIP(h).IsLoopback() ||
+		h == name(s.options.Addr)
 }
 
 func (s *Server) allowed(r *http.Request) bool {

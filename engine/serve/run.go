@@ -20,7 +20,7 @@ import (
 // It returns nil if all of it was. The models stay open.
 func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	server := &http.Server{
-		Handler:           s.handler,
+		Handler:           s.handlerFor(l.Addr()),
 		ReadHeaderTimeout: min(s.options.Timeout, 10*time.Second),
 		ReadTimeout:       s.options.Timeout,
 		WriteTimeout:      2*s.options.Timeout + 10*time.Second, // counts from the request's header

@@ -1,10 +1,14 @@
 package setting
 
 import (
+	"cmp"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"math"
+	"regexp"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -13,26 +17,27 @@ type number interface {
 	~int | ~int64 | ~uint64 | ~float64
 }
 
-// Range says which numbers a setting takes.
+// Range says which numbers a setting takes. Each has two ends: what is far beyond any sense is a slip of the pen.
 type Range struct {
 	text string
 	has  func(v float64) bool
 }
 
-// AtLeast are the finite numbers from least on. It and its kin show their limits as those are given, times with units.
-func AtLeast[T number](least T) Range {
-	return Range{fmt.Sprintf("at least %v", least), func(v float64) bool { return v >= float64(least) }}
-}
+// Seeds are all that a uint64 can be.
+var Seeds = Between(0, uint64(math.MaxUint64))
 
-// Above are the finite numbers above a limit.
-func Above[T number](limit T) Range {
-	return Range{fmt.Sprintf("above %v", limit), func(v float64) bool { return v > float64(limit) }}
-}
-
-// Between are the numbers from least to most, both included.
+// Between are the numbers from least to most, both included. It and its kin show their limits as those are given, times
+// with units.
 func Between[T number](least, most T) Range {
 	return Range{fmt.Sprintf("between %v and %v", least, most),
 		func(v float64) bool { return v >= float64(least) && v <= float64(most) }}
+}
+
+// Positive are the numbers above 0 up to most.
+func Positive[T number](most T) Range {
+	var zero T
+	return Range{fmt.Sprintf("above %v and at most %v", zero, most),
+		func(v float64) bool { return v > 0 && v <= float64(most) }}
 }
 
 // Within are the numbers above least (or from least on, if closed) and below most.
@@ -59,15 +64,17 @@ func (r Range) check(v float64, shown string) error {
 
 // Number is a number of which 0 means the default, so r must not have 0 unless that is the default.
 func Number[T number](key string, p *T, standard T, r Range, help string) Field {
-	return variable(key, typeName[T](), help, p, standard, decode[T], within[T](r))
+	f := variable(key, typeName[T](), help, p, standard, decoder[T](r), within[T](r))
+	f.Takes = r.text
+	return f
 }
 
 // Optional is a number of which nil means the default, so that 0 is a value like others.
 func Optional[T number](key string, p **T, standard T, r Range, help string) Field {
-	check := within[T](r)
-	return Field{Key: key, Help: help, Type: typeName[T](), Default: fmt.Sprint(plain(standard)),
+	check, decode := within[T](r), decoder[T](r)
+	return Field{Key: key, Help: help, Type: typeName[T](), Takes: r.text, Default: fmt.Sprint(plain(standard)),
 		set: func(value any) error {
-			v, err := decode[T](value)
+			v, err := decode(value)
 			if err == nil {
 				err = check(v)
 			}
@@ -121,42 +128,63 @@ func plain(v any) any {
 	return v
 }
 
-// decode takes a number exactly as it is written, or not at all; one of YAML or JSON by its shortest text.
-func decode[T number](value any) (T, error) {
-	s, err := text[string](value)
-	if f, is := value.(float64); is {
-		s = strconv.FormatFloat(f, 'f', -1, 64)
-	}
-	var v any
+// decoder takes a number exactly as it is written, or not at all; one that Go code gives by its shortest text.
+func decoder[T number](r Range) func(value any) (T, error) {
 	kind := typeName[T]()
-	switch {
-	case err != nil: // it is no text either
-	case kind == "duration":
-		v, err = time.ParseDuration(s)
-	case kind == "float":
-		v, err = strconv.ParseFloat(s, 64)
-	case kind == "uint":
-		v, err = strconv.ParseUint(s, 10, 64)
-	default:
-		var n int64
-		n, err = strconv.ParseInt(s, 10, 64)
-		v = n
-		if _, is := any(*new(T)).(int); is {
-			v = int(n)
+	return func(value any) (T, error) {
+		s, err := text[string](value)
+		name := shown(value)
+		if f, is := value.(float64); is {
+			s = strconv.FormatFloat(f, 'f', -1, 64)
+			name = s
 		}
+		var v any
+		switch {
+		case err != nil: // it is no text either
+		case octal.MatchString(s):
+			return 0, fmt.Errorf("%s may be meant as octal; write it without zeros before it", name)
+		case kind == "duration":
+			v, err = time.ParseDuration(s)
+		case kind == "float":
+			v, err = parseFloat(s)
+		case kind == "uint":
+			v, err = strconv.ParseUint(s, 10, 64)
+		case typeIs[T, int]():
+			v, err = strconv.Atoi(s)
+		default:
+			v, err = strconv.ParseInt(s, 10, 64)
+		}
+		switch {
+		case errors.Is(err, strconv.ErrRange):
+			return 0, fmt.Errorf("%s is not %s", name, r.text)
+		case err != nil:
+			return 0, fmt.Errorf("%s is no %s (%s)", name, words[kind], r.text)
+		}
+		n := v.(T)
+		return n, r.check(float64(n), name)
 	}
-	switch {
-	case errors.Is(err, strconv.ErrRange):
-		return 0, fmt.Errorf("%s is too large", s)
-	case err != nil:
-		return 0, fmt.Errorf("%v is no %s", value, words[kind])
+}
+
+// octal is a number that C and YAML 1.1 read to the base of 8.
+var octal = regexp.MustCompile(`^[+-]?0[0-9]+$`)
+
+func typeIs[T, U any]() bool {
+	_, is := any(*new(T)).(U)
+	return is
+}
+
+// parseFloat refuses what is so small that it would be 0.
+func parseFloat(s string) (float64, error) {
+	v, err := strconv.ParseFloat(s, 64)
+	if mantissa, _, _ := strings.Cut(strings.ToLower(s), "e"); v == 0 && strings.ContainsAny(mantissa, "123456789") {
+		err = cmp.Or(err, strconv.ErrRange)
 	}
-	return v.(T), nil
+	return v, err
 }
 
 // words say what is written for a type.
 var words = map[string]string{
-	"duration": "time with its unit, as in 1m30s", "float": "number", "uint": "whole number from 0",
+	"duration": "time with its unit, as in 1m30s", "float": "number", "uint": "whole number",
 	"int": "whole number",
 }
 
@@ -170,15 +198,30 @@ func text[T ~string](value any) (T, error) {
 	case int, int64, uint64, float64:
 		return T(fmt.Sprint(v)), nil
 	}
-	return "", fmt.Errorf("%v is no text; put it in quotes if it is meant as one", value)
+	return "", fmt.Errorf("%s is no text; put it in quotes if it is meant as one", shown(value))
+}
+
+// shown is a value as its file has it, up to a length.
+func shown(value any) string {
+	s, is := value.(string)
+	if !is || s == "" || strings.ContainsAny(s, " \t\r\n") {
+		b, err := json.Marshal(value)
+		if s = string(b); err != nil { // a NaN
+			s = fmt.Sprint(value)
+		}
+	}
+	if r := []rune(s); len(r) > 100 {
+		s = string(r[:100]) + "…"
+	}
+	return s
 }
 
 func boolean(value any) (bool, error) {
-	switch value {
-	case true, "true":
+	switch text, _ := value.(string); {
+	case value == true, strings.EqualFold(text, "true"):
 		return true, nil
-	case false, "false":
+	case value == false, strings.EqualFold(text, "false"):
 		return false, nil
 	}
-	return false, fmt.Errorf("%v is neither true nor false", value)
+	return false, fmt.Errorf("%s is neither true nor false", shown(value))
 }

@@ -6,7 +6,7 @@
 //
 //	func (o *Options) Fields() []setting.Field {
 //		return []setting.Field{
-//			setting.Number("epochs", &o.Epochs, 30, setting.AtLeast(1), "epochs"),
+//			setting.Number("epochs", &o.Epochs, 30, setting.Between(1, 1000), "epochs"),
 //			setting.OneOf("optimizer", &o.Optimizer, "sgd", []string{"sgd", "adamw"}, "optimizer"),
 //		}
 //	}
@@ -38,6 +38,7 @@ type Field struct {
 	Help   string
 	Type   string   // of the value: string, bool, int, uint, float, duration or list
 	Values []string // the only ones it takes, if not nil
+	Takes  string   // which numbers it takes
 	Bare   string   // what a flag that stands alone means; "" where it needs a value
 	Local  bool     // belongs to this call or machine: no part of what reproduces a run
 
@@ -168,7 +169,7 @@ func Differences(keys []string, now, before []Field) []string {
 
 // Text is a string; check may be nil.
 func Text[T ~string](key string, p *T, standard T, check func(string) error, help string) Field {
-	f := variable(key, "string", help, p, standard, text[T], func(v T) error {
+	f := variable(key, "string", help, p, standard, nonEmpty(text[T], standard), func(v T) error {
 		if check == nil || v == "" {
 			return nil
 		}
@@ -222,13 +223,13 @@ func Flag(key string, p *bool, help string) Field {
 
 // Parsed is a value with a text form of its own, which fmt.Sprint writes.
 func Parsed[T comparable](key string, p *T, standard T, parse func(string) (T, error), help string) Field {
-	f := variable(key, "string", help, p, standard, func(value any) (T, error) {
+	f := variable(key, "string", help, p, standard, nonEmpty(func(value any) (T, error) {
 		s, err := text[string](value)
 		if err != nil {
 			return *new(T), err
 		}
 		return parse(s)
-	}, func(T) error { return nil })
+	}, standard), func(T) error { return nil })
 	f.get = func() any {
 		if *p == *new(T) {
 			return ""
@@ -238,13 +239,21 @@ func Parsed[T comparable](key string, p *T, standard T, parse func(string) (T, e
 	return f
 }
 
+// nonEmpty refuses the empty text where it would silently become another, the default.
+func nonEmpty[T comparable](decode func(any) (T, error), standard T) func(any) (T, error) {
+	return func(value any) (T, error) {
+		if value == "" && standard != *new(T) {
+			return *new(T), fmt.Errorf(`"" is no value; leave it out for the default, %v`, standard)
+		}
+		return decode(value)
+	}
+}
+
 // List is several strings, in a file a list of them, as a flag repeated.
 func List(key string, p *[]string, help string) Field {
 	return Field{Key: key, Help: help, Type: "list",
 		set: func(value any) error {
 			switch value := value.(type) {
-			case string:
-				*p = append(*p, value)
 			case []string:
 				*p = slices.Clone(value)
 			case []any:
@@ -258,7 +267,11 @@ func List(key string, p *[]string, help string) Field {
 				}
 				*p = list
 			default:
-				return fmt.Errorf("%v is no list of texts", value)
+				s, err := text[string](value)
+				if err != nil {
+					return err
+				}
+				*p = append(*p, s)
 			}
 			return nil
 		},

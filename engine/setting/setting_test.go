@@ -54,12 +54,12 @@ func (o *options) fields() []setting.Field {
 		setting.OneOf("loss", &o.Loss, "cvs", []string{"ce", "cvs", "ldam"}, "loss"),
 		setting.OneOf("phase", &o.Phase, "early", []phase{"early", "late"}, "phase"),
 		setting.Path("train", &o.Train, "", "images"),
-		setting.Number("epochs", &o.Epochs, 30, setting.AtLeast(1), "epochs"),
-		setting.Number("seed", &o.Seed, 0, setting.AtLeast(0), "seed"),
-		setting.Number("bytes", &o.Bytes, 1<<20, setting.AtLeast(1), "bytes").Here(),
-		setting.Number("lr", &o.LR, lr, setting.Above(0), "rate"),
-		setting.Optional("tau", &o.Tau, 1, setting.AtLeast(0), "τ"),
-		setting.Optional("delay", &o.Delay, 2*time.Millisecond, setting.AtLeast(0), "wait"),
+		setting.Number("epochs", &o.Epochs, 30, setting.Between(1, 1000), "epochs"),
+		setting.Number("seed", &o.Seed, 0, setting.Seeds, "seed"),
+		setting.Number("bytes", &o.Bytes, 1<<20, setting.Between(1, 1<<50), "bytes").Here(),
+		setting.Number("lr", &o.LR, lr, setting.Positive(1000), "rate"),
+		setting.Optional("tau", &o.Tau, 1, setting.Between(0, 1000), "τ"),
+		setting.Optional("delay", &o.Delay, 2*time.Millisecond, setting.Between(0, time.Hour), "wait"),
 		setting.Flag("flag", &o.Flag, "flag"),
 		setting.List("model", &o.Models, "models"),
 		setting.Parsed("size", &o.Size, &size{224, 224}, parseSize, "size"),
@@ -83,24 +83,38 @@ func TestSetTakesValuesExactlyOrRefusesThem(t *testing.T) {
 		{"epochs", 3.5, "!epochs: 3.5 is no whole number"},
 		{"epochs", "3.5", "!epochs: 3.5 is no whole number"},
 		{"epochs", true, "!epochs: true is no whole number"},
-		{"epochs", 0, "!epochs: 0 is not at least 1"},
-		{"epochs", "99999999999999999999", "!epochs: 99999999999999999999 is too large"},
-		{"epochs", uint64(1 << 63), "!epochs: 9223372036854775808 is too large"},
-		{"seed", -1, "!seed: -1 is no whole number from 0"},
-		{"seed", "-1", "!seed: -1 is no whole number from 0"},
+		{"epochs", 0, "!epochs: 0 is not between 1 and 1000"},
+		{"epochs", "99999999999999999999", "!epochs: 99999999999999999999 is not between 1 and 1000"},
+		{"epochs", uint64(1 << 63), "!epochs: 9223372036854775808 is not between 1 and 1000"},
+		{"seed", -1, "!seed: -1 is no whole number (between 0 and 18446744073709551615)"},
+		{"seed", "-1", "!seed: -1 is no whole number (between 0 and 18446744073709551615)"},
 		{"seed", uint64(math.MaxUint64), "18446744073709551615"},
 		{"seed", "18446744073709551615", "18446744073709551615"},
-		{"seed", "18446744073709551616", "!seed: 18446744073709551616 is too large"},
-		{"seed", math.Ldexp(1, 64), "!seed: 18446744073709552000 is too large"},
+		{"seed", "18446744073709551616", "!seed: 18446744073709551616 is not between 0 and 18446744073709551615"},
+		{"seed", math.Ldexp(1, 64), "!seed: 18446744073709552000 is not between"},
 		{"bytes", 1 << 40, "1099511627776"},
 		{"lr", "1e-3", "0.001"},
 		{"lr", 1, "1"},
-		{"lr", 0, "!lr: 0 is not above 0"},
+		{"lr", 0, "!lr: 0 is not above 0 and at most 1000"},
 		{"lr", math.NaN(), "!lr: NaN is not above 0"},
-		{"lr", "inf", "!lr: +Inf is not above 0"},
+		{"lr", 1e30, "!lr: 1000000000000000000000000000000 is not above 0 and at most 1000"},
+		{"lr", "1e400", "!lr: 1e400 is not above 0"},
+		{"lr", "1e-400", "!lr: 1e-400 is not above 0"},
+		{"lr", "0x10", "!lr: 0x10 is no number (above 0 and at most 1000)"},
+		{"epochs", "010", "!epochs: 010 may be meant as octal"},
+		{"lr", "010", "!lr: 010 may be meant as octal"},
+		{"lr", "00.5", "0.5"},
+		{"epochs", "1_000", "!epochs: 1_000 is no whole number"},
+		{"epochs", "", `!epochs: "" is no whole number (between 1 and 1000)`},
+		{"epochs", nil, "!epochs: null is no whole number"},
+		{"epochs", []any{1, "a"}, `!epochs: [1,"a"] is no whole number`},
+		{"epochs", map[string]any{"a": 1}, `!epochs: {"a":1} is no whole number`},
+		{"loss", "", `!loss: "" is no value; leave it out for the default, cvs`},
+		{"size", "", `!size: "" is no value; leave it out for the default, 224x224`},
+		{"lr", "inf", "!lr: inf is not above 0"},
 		{"tau", 0, "0"},
 		{"tau", "0", "0"},
-		{"tau", -1.0, "!tau: -1 is not at least 0"},
+		{"tau", -1.0, "!tau: -1 is not between 0 and 1000"},
 		{"delay", "0s", "0s"},
 		{"delay", "90s", "1m30s"},
 		{"delay", 5, "!delay: 5 is no time with its unit"},
@@ -110,7 +124,8 @@ func TestSetTakesValuesExactlyOrRefusesThem(t *testing.T) {
 		{"flag", 1, "!flag: 1 is neither true nor false"},
 		{"model", []any{"a", "b"}, "a,b"},
 		{"model", []any{"a", false}, "!model: false is no text"},
-		{"model", 3, "!model: 3 is no list"},
+		{"model", 3, "3"},
+		{"model", nil, "!model: null is no text"},
 		{"size", "3x4", "3x4"},
 		{"size", "big", `!size: "big" is no WxH`},
 	} {
@@ -162,7 +177,7 @@ func TestFillAndCheck(t *testing.T) {
 	}
 	o.Epochs, o.LR, o.Loss = -1, -2, "x"
 	err = setting.Check(o.fields())
-	for _, part := range []string{`loss: "x" is none`, "epochs: -1 is not at least 1", "lr: -2 is not above 0"} {
+	for _, part := range []string{`loss: "x" is none`, "epochs: -1 is not between 1", "lr: -2 is not above 0"} {
 		if err == nil || !strings.Contains(err.Error(), part) {
 			t.Errorf("%v does not say %q", err, part)
 		}
@@ -218,11 +233,11 @@ func TestRanges(t *testing.T) {
 
 func ExampleField_Set() {
 	var o struct{ Epochs int }
-	epochs := setting.Number("epochs", &o.Epochs, 30, setting.AtLeast(1), "epochs")
+	epochs := setting.Number("epochs", &o.Epochs, 30, setting.Between(1, 1000), "epochs")
 	fmt.Println(epochs.Set(3.5))
 	fmt.Println(epochs.Set("12"), o.Epochs)
 	// Output:
-	// epochs: 3.5 is no whole number
+	// epochs: 3.5 is no whole number (between 1 and 1000)
 	// <nil> 12
 }
 

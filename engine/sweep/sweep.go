@@ -27,6 +27,8 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"github.com/vitft/vitft/engine/fault"
+	"github.com/vitft/vitft/engine/setting"
+	"github.com/vitft/vitft/internal/yamlmap"
 )
 
 // Experiment is what a file says beyond the settings that all heads share.
@@ -45,7 +47,7 @@ type Block []Axis
 // Axis is one key of a block with its values, one at least.
 type Axis struct {
 	Key    string
-	Values []any // string, bool, int, uint64 or float64
+	Values []any // as setting.Field.Set takes them
 }
 
 // Selection says on what data the best configuration is chosen.
@@ -68,22 +70,25 @@ const maxHeads = 100_000
 // among base. A block of the grid has keys among grid only. All faults are reported at once.
 func Parse(text []byte, base, grid []string) (Experiment, map[string]any, error) {
 	x, shared := Experiment{Selection: SelectNone}, map[string]any{}
-	var doc yaml.Node
-	if err := yaml.Unmarshal(text, &doc); err != nil {
-		return x, nil, fault.Config.Errorf("not YAML: %v", err)
-	}
-	if len(doc.Content) != 1 || doc.Content[0].Kind != yaml.MappingNode {
-		return x, nil, fault.Config.Errorf("not a YAML map; an experiment has at least the key grid")
+	entries, err := yamlmap.Read(text)
+	if err != nil {
+		return x, nil, fault.Config.Errorf("%w", err)
 	}
 	p := parser{grid: grid}
-	p.each(doc.Content[0], "", func(key string, value *yaml.Node) {
+	for _, e := range entries {
+		key, value := e.Key, e.Value
 		switch key {
 		case "name":
-			p.decode(value, key, &x.Name)
+			p.set(e, setting.Text(key, &x.Name, "", nil, ""))
 		case "grid":
 			x.Grid = p.blocks(value)
 		case "seeds":
-			p.decode(value, key, &x.Seeds)
+			var all []string
+			p.set(e, setting.List(key, &all, ""))
+			for _, text := range all {
+				x.Seeds = append(x.Seeds, 0)
+				p.check(e, setting.Number(key, &x.Seeds[len(x.Seeds)-1], 0, setting.Seeds, "").Set(text))
+			}
 			slices.Sort(x.Seeds)
 			x.Seeds = slices.Compact(x.Seeds)
 		case "baseline":
@@ -95,12 +100,10 @@ func Parse(text []byte, base, grid []string) (Experiment, map[string]any, error)
 				x.Baseline[axis.Key] = axis.Values[0]
 			}
 		case "selection":
-			p.decode(value, key, &x.Selection)
-			if !slices.Contains([]Selection{SelectNone, SelectVal, SelectCV}, x.Selection) {
-				p.fault(value, "selection: %q is none of none, val, cv", x.Selection)
-			}
+			all := []Selection{SelectNone, SelectVal, SelectCV}
+			p.set(e, setting.OneOf(key, &x.Selection, SelectNone, all, ""))
 		case "select-by":
-			p.decode(value, key, &x.SelectBy)
+			p.set(e, setting.List(key, &x.SelectBy, ""))
 			for _, k := range x.SelectBy {
 				if !slices.Contains(grid, k) {
 					p.fault(value, "select-by: %s", unknown(k, grid))
@@ -109,13 +112,13 @@ func Parse(text []byte, base, grid []string) (Experiment, map[string]any, error)
 		default:
 			if !slices.Contains(base, key) {
 				p.fault(value, "%s", unknown(key, slices.Concat(ExperimentKeys, base)))
-				return
+			} else if v, err := yamlmap.Value(value); err != nil {
+				p.fault(value, "%s: %v", key, err)
+			} else {
+				shared[key] = v
 			}
-			var v any
-			p.decode(value, key, &v)
-			shared[key] = v
 		}
-	})
+	}
 	if x.Grid == nil && p.faults == nil {
 		p.add("there is no grid: give grid: a list of blocks, such as [{loss: [ce, la, cvs]}]")
 	}
@@ -143,23 +146,22 @@ func (p *parser) fault(at *yaml.Node, format string, a ...any) {
 	p.add("line %d: %s", at.Line, fmt.Sprintf(format, a...))
 }
 
-func (p *parser) decode(n *yaml.Node, key string, into any) {
-	if err := n.Decode(into); err != nil {
-		text := strings.TrimPrefix(strings.Join(strings.Fields(err.Error()), " "), "yaml: unmarshal errors: ")
-		p.add("%s: %s", key, text)
+// set sets a field of the experiment.
+func (p *parser) set(e yamlmap.Entry, f setting.Field) {
+	v, err := yamlmap.Value(e.Value)
+	if err != nil {
+		err = fmt.Errorf("%s: %w", e.Key, err)
+	} else if _, list := v.([]any); f.Type == "list" && !list {
+		err = fmt.Errorf("%s: %v is no list", e.Key, v)
+	} else {
+		err = f.Set(v)
 	}
+	p.check(e, err)
 }
 
-func (p *parser) each(n *yaml.Node, where string, visit func(key string, value *yaml.Node)) {
-	seen := map[string]bool{}
-	for i := 0; i+1 < len(n.Content); i += 2 {
-		key := n.Content[i].Value
-		if seen[key] {
-			p.fault(n.Content[i], "%skey %q is there twice", where, key)
-			continue
-		}
-		seen[key] = true
-		visit(key, resolved(n.Content[i+1]))
+func (p *parser) check(e yamlmap.Entry, err error) {
+	if err != nil {
+		p.fault(e.Value, "%v", err)
 	}
 }
 
@@ -170,7 +172,7 @@ func (p *parser) blocks(n *yaml.Node) []Block {
 		return blocks
 	}
 	for i, item := range n.Content {
-		blocks = append(blocks, p.block(resolved(item), fmt.Sprintf("grid, block %d", i+1)))
+		blocks = append(blocks, p.block(item, fmt.Sprintf("grid, block %d", i+1)))
 	}
 	return blocks
 }
@@ -181,42 +183,26 @@ func (p *parser) block(n *yaml.Node, where string) Block {
 		return nil
 	}
 	var b Block
-	p.each(n, where+": ", func(key string, value *yaml.Node) {
-		if !slices.Contains(p.grid, key) {
-			p.fault(value, "%s: %s", where, unknown(key, p.grid))
-			return
+	for _, e := range yamlmap.Entries(n) {
+		if !slices.Contains(p.grid, e.Key) {
+			p.fault(e.Value, "%s: %s", where, unknown(e.Key, p.grid))
+			continue
 		}
-		items := []*yaml.Node{value}
-		if value.Kind == yaml.SequenceNode {
-			items = value.Content
+		v, err := yamlmap.Value(e.Value)
+		axis := Axis{Key: e.Key, Values: []any{v}}
+		if list, is := v.([]any); is {
+			axis.Values = list
 		}
-		axis := Axis{Key: key}
-		for _, item := range items {
-			item = resolved(item)
-			var v any
-			if !slices.Contains(scalars, item.ShortTag()) || item.Decode(&v) != nil {
-				p.fault(item, "%s: %s: each value is a text, a number, true or false", where, key)
-				return
-			}
-			axis.Values = append(axis.Values, v)
+		switch {
+		case err != nil:
+			p.fault(e.Value, "%s: %s: %v", where, e.Key, err)
+		case len(axis.Values) == 0:
+			p.fault(e.Value, "%s: %s has no value; leave the key out for its default", where, e.Key)
+		default:
+			b = append(b, axis)
 		}
-		if axis.Values == nil {
-			p.fault(value, "%s: %s has no value; leave the key out for its default", where, key)
-			return
-		}
-		b = append(b, axis)
-	})
-	return b
-}
-
-// scalars are what YAML calls a text, a truth value and numbers.
-var scalars = []string{"!!str", "!!bool", "!!int", "!!float"}
-
-func resolved(n *yaml.Node) *yaml.Node {
-	if n.Kind == yaml.AliasNode {
-		return n.Alias
 	}
-	return n
+	return b
 }
 
 func unknown(key string, known []string) string {

@@ -109,7 +109,7 @@ select-by: [loss]
 // Every fault names the key, the block where there is one, and what would do.
 func TestParseFaults(t *testing.T) {
 	for text, wants := range map[string][]string{
-		``:                                  {"not a YAML map"},
+		``:                                  {"no grid"},
 		`- a`:                               {"not a YAML map"},
 		`{`:                                 {"not YAML"},
 		`name: x`:                           {"no grid"},
@@ -119,14 +119,15 @@ func TestParseFaults(t *testing.T) {
 		`grid: [{loss: ce}, {gama: 1}]`:     {"line 1", "block 2", `"gama"`, "known keys: loss, epochs"},
 		`grid: [{train: x}]`:                {"block 1", `"train"`},
 		`grid: [{loss: []}]`:                {"block 1: loss has no value"},
-		`grid: [{loss: [[ce]]}]`:            {"block 1: loss: each value"},
-		`grid: [{loss: }]`:                  {"block 1: loss: each value"},
-		`grid: [{loss: {a: b}}]`:            {"block 1: loss: each value"},
+		`grid: [{loss: [[ce]]}]`:            {"block 1: loss: a list of lists"},
+		`grid: [{loss: }]`:                  {"block 1: loss: it has no value"},
+		`grid: [{loss: {a: b}}]`:            {"block 1: loss: a map"},
 		`grid: [{loss: ce, loss: la}]`:      {`"loss" is there twice`},
 		"grid: [{loss: ce}]\nepohcs: 3":     {"line 2", `"epohcs"`, "select-by", "train"},
 		"grid: [{loss: ce}]\nseeds: x":      {"seeds"},
 		"grid: [{loss: ce}]\nseeds: [-1]":   {"seeds"},
-		"grid: [{seed: [0, 1]}]\nseeds: 3":  {"seeds"},
+		"grid: [{seed: [0, 1]}]\nseeds: 3":  {"line 2: seeds: 3 is no list"},
+		"grid: [{loss: ce}]\nseeds: [1.5]":  {"line 2: seeds: 1.5 is no whole number (between 0 and"},
 		"grid: [{seed: 1}]\nseeds: [0]":     {"block 1", "seeds"},
 		"grid: [{loss: ce}]\nselection: t":  {"none, val, cv"},
 		"grid: [{loss: ce}]\nselect-by: [x": {"not YAML"},
@@ -154,7 +155,7 @@ func TestPlan(t *testing.T) {
 seeds: [0, 1]
 grid:
   - loss: [ce, la]
-  - {loss: la, tau: [0.5, 1, 1.0]}
+  - {loss: la, tau: [0.5, 1, 1]}
   - {loss: cvs, head: [cosine, linear], kappa: [slope, ddc]}
 baseline: {loss: la, tau: 1}
 select-by: [loss]

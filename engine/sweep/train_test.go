@@ -90,7 +90,8 @@ type sweeper struct {
 
 func newSweeper(t *testing.T, grid string) *sweeper {
 	t.Helper()
-	x, _, err := Parse([]byte(grid), nil, []string{"loss", "lr", "tau", "head", "epochs", "head-batch"})
+	x, _, err := Parse([]byte(grid), nil, []string{"loss", "lr", "tau", "head", "epochs", "head-batch",
+		"weight-decay"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -236,7 +237,7 @@ func TestTrainerReusesKeptHeads(t *testing.T) {
 
 // A head that fails takes its error with it; the others are as they would be without it.
 func TestTrainerGoesOnAfterAFailure(t *testing.T) {
-	s := newSweeper(t, `{grid: [{loss: ce}, {loss: ce, head: linear, lr: 1.0e+38}, {loss: la}], selection: cv}`)
+	s := newSweeper(t, `{grid: [{loss: ce}, {loss: ce, head: linear, lr: 1000, weight-decay: 1000}, {loss: la}], selection: cv}`)
 	s.Method = metric.Temperature
 	heads := s.run(t)
 	failed := heads(1, 0)
@@ -250,14 +251,14 @@ func TestTrainerGoesOnAfterAFailure(t *testing.T) {
 		}
 	}
 	if len(s.warnings) != 1 || !strings.Contains(s.warnings[0], "a head failed; configuration: ce head=linear "+
-		"lr=1e+38") {
+		"lr=1000 weight-decay=1000") {
 		t.Errorf("warned %q", s.warnings)
 	}
 	s.order = nil
 	if s.run(t); s.order != nil {
 		t.Errorf("%v were trained again, but it would fail again", s.order)
 	}
-	s = newSweeper(t, `{grid: [{loss: ce, head: linear, lr: [0.01, 1.0e+38]}]}`) // without folds to fail in
+	s = newSweeper(t, `{grid: [{loss: ce, head: linear, lr: 1000, weight-decay: [0, 1000]}]}`) // without folds to fail in
 	heads = s.run(t)
 	if h := heads(1, 0); !strings.Contains(h.Error, "diverged") || h.Metrics != nil || heads(0, 0).Metrics == nil {
 		t.Errorf("alone with its training it is %+v", h)

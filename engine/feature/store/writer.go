@@ -42,8 +42,7 @@ type NotFiniteError struct {
 }
 
 func (e *NotFiniteError) Error() string {
-	return fmt.Sprintf("feature of %s is not finite (value %d is %v): "+
-		"the backbone or its preprocessing is broken; use another", e.Name, e.Index, e.Value)
+	return fmt.Sprintf("the feature of %s is not finite (value %d is %v)", e.Name, e.Index, e.Value)
 }
 
 // Kind says that the model file is at fault.

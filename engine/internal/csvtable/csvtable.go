@@ -1,4 +1,8 @@
-// Package csvtable reads CSV files by the names of their columns.
+// Package csvtable writes CSV files and reads them by the names of their columns.
+//
+// Spreadsheets take a cell that begins with = + - @, a tab or a carriage return for a formula, and a path or a class
+// name can come from anybody. Such a cell, unless it is a number, is written with an apostrophe before it, as is one
+// that begins with apostrophes before one of those; reading takes one away again. So all texts come back as they were.
 package csvtable
 
 import (
@@ -8,8 +12,48 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"regexp"
 	"strconv"
 )
+
+var (
+	formula = regexp.MustCompile(`^'*[=+\-@\t\r]`)
+	number  = regexp.MustCompile(`^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$`)
+	guarded = regexp.MustCompile(`^'+[=+\-@\t\r]`)
+)
+
+// Guard makes a cell that spreadsheets take for what it is.
+func Guard(cell string) string {
+	if formula.MatchString(cell) && !number.MatchString(cell) {
+		return "'" + cell
+	}
+	return cell
+}
+
+// Unguard is the text that Guard has made a cell of.
+func Unguard(cell string) string {
+	if guarded.MatchString(cell) {
+		return cell[1:]
+	}
+	return cell
+}
+
+// Write makes a table of rows, header first.
+func Write(rows [][]string) ([]byte, error) {
+	var b bytes.Buffer
+	out := csv.NewWriter(&b)
+	for _, row := range rows {
+		cells := make([]string, len(row))
+		for i, cell := range row {
+			cells[i] = Guard(cell)
+		}
+		if err := out.Write(cells); err != nil {
+			return nil, err
+		}
+	}
+	out.Flush()
+	return b.Bytes(), out.Error()
+}
 
 // Row is a line under the header. What is wrong with the cells that were read is kept for the end of the line.
 type Row struct {
@@ -65,7 +109,7 @@ func (r *Row) Fault(format string, a ...any) { r.faults = append(r.faults, fmt.E
 // Text is a cell; "" where there is no such column.
 func (r *Row) Text(column string) string {
 	if i, ok := r.at[column]; ok {
-		return r.cells[i]
+		return Unguard(r.cells[i])
 	}
 	return ""
 }

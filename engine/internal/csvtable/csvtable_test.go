@@ -3,6 +3,7 @@ package csvtable_test
 import (
 	"errors"
 	"math"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -42,4 +43,48 @@ func TestFaults(t *testing.T) {
 			t.Errorf("%q: %v, want %q", text, err, want)
 		}
 	}
+}
+
+// No cell begins a formula, numbers stay numbers, and every text comes back.
+func TestFormulasAreTexts(t *testing.T) {
+	for text, want := range map[string]string{
+		"=1+1": "'=1+1", "@sum": "'@sum", "+x": "'+x", "-rf": "'-rf", "\tx": "'\tx", "\rx": "'\rx", "-": "'-",
+		"'=x": "''=x", "''=x": "'''=x", "-inf": "'-inf", "-1+2": "'-1+2", "-0x1": "'-0x1",
+		"": "", "a=b": "a=b", "'tis": "'tis", "'": "'", "-0.5": "-0.5", "+3": "+3", "-1e-7": "-1e-7",
+		"/p/=a.jpg": "/p/=a.jpg",
+	} {
+		if got := csvtable.Guard(text); got != want || csvtable.Unguard(got) != text {
+			t.Errorf("%q is written as %q and comes back as %q; want %q", text, got, csvtable.Unguard(got), want)
+		}
+	}
+}
+
+var lines = regexp.MustCompile(`\r+\n`)
+
+// What is written comes back, and no cell of it is a formula.
+func FuzzTable(f *testing.F) {
+	f.Add("=a", "'=b", "\"c,\n")
+	f.Add("-1", "''", "\r")
+	f.Fuzz(func(t *testing.T, a, b, c string) {
+		cells := []string{a, b, c}
+		for i := range cells { // encoding/csv reads \r\n as \n
+			cells[i] = lines.ReplaceAllString(cells[i], "\n")
+		}
+		text, err := csvtable.Write([][]string{{"a", "b", "c"}, cells})
+		if err != nil {
+			t.Fatal(err)
+		}
+		rows := 0
+		err = csvtable.Read(text, []string{"a", "b", "c"}, nil, func(r *csvtable.Row) {
+			rows++
+			for i, name := range []string{"a", "b", "c"} {
+				if r.Text(name) != cells[i] {
+					t.Errorf("%q came back as %q", cells[i], r.Text(name))
+				}
+			}
+		})
+		if err != nil || rows != 1 {
+			t.Errorf("%d rows, %v: %q", rows, err, text)
+		}
+	})
 }

@@ -274,8 +274,12 @@ async function imagesIn(folder) {
 
 // --- ways out
 
-// csv quotes a field by RFC 4180, and changes nothing else.
-function csv(field) { return /[",\r\n]/.test(field) ? `"${field.replaceAll('"', '""')}"` : `${field}`; }
+// csv quotes a field by RFC 4180; one that a spreadsheet would take for a formula gets an apostrophe, as in predictions.csv.
+function csv(field) {
+  const number = /^[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?$/i;
+  const text = /^'*[=+\-@\t\r]/.test(field) && !number.test(field) ? `'${field}` : `${field}`;
+  return /[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
+}
 
 function table() {
   const places = Array.from({ length: Math.min(most, model.classes) }, (_, i) => i);
