@@ -20,7 +20,8 @@ var readers = map[string]string{
 	"predict":  "predict --model run --provider cpu --threads 1 --quiet {photo}",
 	"exported": "predict --model out/model.onnx --provider cpu --threads 1 --quiet {photo}",
 	"evaluate": "evaluate --run run --test test --json --out rows.csv --cache cache --provider cpu --threads 1 --quiet",
-	"export":   "export --run run --out again.onnx --images 4 --max-unreadable 0.5 --cache cache --provider cpu --threads 1 --quiet",
+	"export": "export --run run --out again.onnx --images 4 --max-unreadable 0.5 --cache cache --provider cpu " +
+		"--threads 1 --quiet",
 	"report":   "report run",
 	"finished": "finetune --resume --out run --quiet",
 	"resume":   "finetune --resume --out half --quiet",

@@ -72,8 +72,8 @@ func (a *app) keys(cmd *cobra.Command) []string {
 	return keys
 }
 
-// readSettings reads a file that a person writes, or the pipe in its place that a program writes to. One that belongs to
-// a finished folder must be what was written there.
+// readSettings reads a file that a person writes, or the pipe in its place that a program writes to. One that belongs
+// to a finished folder must be what was written there.
 func readSettings(ctx context.Context, path string) ([]byte, error) {
 	text, err := par.Await(ctx, func() ([]byte, error) { return userfile.ReadAny(path, userfile.Small) }, nil)
 	switch {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"flag"
 	"fmt"
 	"io"
@@ -36,6 +37,7 @@ func tryPrepare(command []string, args ...string) (map[string]setting.Field, err
 		err = cmd.ParseFlags(args)
 	}
 	if err == nil {
+		cmd.SetContext(context.Background())
 		err = a.prepare(cmd)
 	}
 	fields := map[string]setting.Field{}

@@ -82,7 +82,8 @@ func (c *checker) folder(d run.Folder, kind run.Trait) error {
 		return nil
 	}
 	for _, f := range derived {
-		c.found(f.Path(d), f.Check(d), again, func() error { return c.write(d, f) }, "writes it anew from the other files")
+		c.found(f.Path(d), f.Check(d), again, func() error { return c.write(d, f) },
+			"writes it anew from the other files")
 	}
 	if !c.Sound() {
 		return nil
@@ -95,7 +96,8 @@ func (c *checker) folder(d run.Folder, kind run.Trait) error {
 	if err != nil {
 		c.found(string(d), err, again, nil, "")
 	} else if sums == nil {
-		c.found(string(d), errors.New("it has no "+artifact.SumsFile+": it is older than these, or was killed at its end"),
+		c.found(string(d), errors.New("it has no "+artifact.SumsFile+": it is older than these, or was killed at its "+
+			"end"),
 			"", d.Seal, "writes the sums of its files, which fit together")
 	}
 	return nil

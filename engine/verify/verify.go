@@ -129,6 +129,7 @@ func (c *checker) temporary(dir string) {
 	}
 	for _, name := range names {
 		mend := func() error { _, err := atomicfile.Clean(dir); return err }
-		c.found(filepath.Join(dir, name), errors.New("a killed process has left it half written"), "", mend, "removes it")
+		c.found(filepath.Join(dir, name), errors.New("a killed process has left it half written"), "", mend,
+			"removes it")
 	}
 }
