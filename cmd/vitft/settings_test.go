@@ -28,6 +28,7 @@ func prepared(t *testing.T, command string, args ...string) map[string]setting.F
 		err = cmd.ParseFlags(args)
 	}
 	if err == nil {
+		cmd.SetContext(t.Context())
 		err = a.prepare(cmd)
 	}
 	if err != nil {
