@@ -75,7 +75,11 @@ func (a *app) keys(cmd *cobra.Command) []string {
 
 // readSettings reads a file that a person writes, or the pipe in its place that a program writes to.
 func readSettings(ctx context.Context, path string) ([]byte, error) {
-	return par.Await(ctx, func() ([]byte, error) { return userfile.ReadAny(path, userfile.Small) }, nil)
+	text, err := par.Await(ctx, func() ([]byte, error) { return userfile.ReadAny(path, userfile.Small) }, nil)
+	if ctx.Err() != nil {
+		err = fmt.Errorf("interrupted while %s was read; the same command goes on: %w", path, ctx.Err())
+	}
+	return text, err
 }
 
 // readFile adds the settings in a YAML file, of this command or another; what is none is refused.
