@@ -47,7 +47,8 @@ type batch struct {
 //
 // done is called from the calling goroutine, once per image in order, with its feature, valid during the call, or with
 // its error: an *ImageError if the image could not be loaded or used. An error that done returns, an error of the
-// model, or the end of ctx stops Encode, which returns it after its goroutines have ended.
+// model, or the end of ctx stops Encode, which returns it after its goroutines have ended; but for those that prepare
+// an image just then, since a large one takes seconds.
 //
 // Batches are consecutive images whatever the number of workers, unusable ones left out. Features depend on Batch only
 // if the model's rows depend on each other.
@@ -114,7 +115,7 @@ func (r *run) encode(parent context.Context, done func(i int, feature []float32,
 	var wg sync.WaitGroup
 	wg.Go(func() { r.fill(ctx) })
 	for range r.Workers {
-		wg.Go(func() { r.work(ctx, cancel) })
+		go r.work(ctx, cancel)
 	}
 	wg.Go(func() { r.model(ctx, cancel) })
 	err := r.deliver(ctx, done)
@@ -155,6 +156,9 @@ func (r *run) work(ctx context.Context, cancel context.CancelCauseFunc) {
 	defer workers.Put(w)
 	size := r.Preprocess.Size()
 	for j := range r.jobs {
+		if ctx.Err() != nil {
+			return
+		}
 		err := r.prepare(ctx, w, j.b.first+j.slot, j.b.pixels[j.slot*size:][:size])
 		if err != nil && !errors.As(err, new(*ImageError)) {
 			cancel(err)

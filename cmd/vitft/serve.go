@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -50,8 +51,9 @@ func (a *app) serve(cmd *cobra.Command, o serve.Options) error {
 	}
 	a.log.Info().Str("url", url(l.Addr(), o.Cert != "")).Msg("listening")
 	ctx, stop := context.WithCancel(cmd.Context())
-	defer stop()
-	go func() { // which at the end nobody waits for: files may take for ever
+	reloading := make(chan struct{})
+	go func() {
+		defer close(reloading)
 		for {
 			select {
 			case <-reload:
@@ -66,6 +68,11 @@ func (a *app) serve(cmd *cobra.Command, o serve.Options) error {
 		}
 	}()
 	err = s.Serve(ctx, l)
+	stop()
+	select {
+	case <-reloading:
+	case <-time.After(time.Second): // its files may take for ever
+	}
 	if err = cmp.Or(err, s.Close()); err == nil {
 		a.log.Info().Msg("stopped; everything accepted was answered")
 	}

@@ -77,6 +77,8 @@ func (a *app) keys(cmd *cobra.Command) []string {
 func readSettings(ctx context.Context, path string) ([]byte, error) {
 	text, err := par.Await(ctx, func() ([]byte, error) { return userfile.ReadAny(path, userfile.Small) }, nil)
 	switch {
+	case ctx.Err() != nil:
+		return nil, fmt.Errorf("interrupted while %s was read; the same command goes on: %w", path, ctx.Err())
 	case errors.Is(err, fs.ErrNotExist):
 		return nil, fault.Config.Errorf("no file %s", path)
 	case err != nil:

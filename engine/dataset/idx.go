@@ -144,7 +144,7 @@ func readIDXFile(path string, dims int) (*idxData, error) {
 // largestIDX bounds the memory that an IDX file takes: its data, and perElement bytes for each image or label.
 const (
 	largestIDX = 2 << 30
-	perElement = 128
+	perElement = 512
 )
 
 // deflateMost is the largest factor by which deflate can shrink.

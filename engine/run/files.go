@@ -85,6 +85,17 @@ const (
 // Path is where the file is.
 func (f File) Path(dir Folder) string { return filepath.Join(string(dir), filepath.FromSlash(f.Name)) }
 
+// most is how many bytes the file may have. What is decoded takes many times their room: of YAML also much time.
+func (f File) most() int64 {
+	switch filepath.Ext(f.Name) {
+	case ".yaml":
+		return 4 * userfile.Small // lists of the experiment's file may be laid out in lines
+	case ".gob", ".safetensors", ".onnx", ".csv":
+		return userfile.Large
+	}
+	return 4 * userfile.Text
+}
+
 // Exists says whether there is such a file.
 func (f File) Exists(dir Folder) bool {
 	_, err := os.Stat(f.Path(dir))
@@ -155,7 +166,7 @@ func (f Typed[T]) Read(dir Folder) (content T, err error) {
 	if err != nil {
 		return content, err
 	}
-	text, err := userfile.Read(f.Path(dir), userfile.Large)
+	text, err := userfile.Read(f.Path(dir), f.most())
 	switch {
 	case errors.Is(err, fs.ErrNotExist) && f.Is&Required == 0 && sums[f.Name] == "":
 		return content, nil

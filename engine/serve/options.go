@@ -48,7 +48,7 @@ func (o *Options) Fields() []setting.Field {
 			"another; again for further models, the first is the default"),
 		setting.Text("addr", &o.Addr, "localhost:8080", checkAddr, "address to listen on; :8080 for every network"),
 	}, shared, []setting.Field{
-		// Strangers send images: what vit.MaxPixels allows takes half a gigabyte to decode.
+		// Strangers send images: what vit.MaxPixels allows takes up to a gigabyte to decode.
 		setting.Number(pixels, &o.Classifier.MaxPixels, 50e6, setting.Between(1, vit.MaxPixels),
 			"pixels of an image, at most"),
 		setting.Number("queue", &o.Queue, 128, setting.Between(1, 100_000),

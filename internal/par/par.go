@@ -3,6 +3,7 @@ package par
 
 import (
 	"context"
+	"fmt"
 	"runtime"
 	"sync"
 	"sync/atomic"
@@ -29,19 +30,30 @@ func For(ctx context.Context, n, workers int, f func(i int)) error {
 }
 
 // Await is what f returns, or the error of ctx as soon as that ends: for what cannot be told to stop, as reading from a
-// pipe or a dead network drive, or loading a model. What comes too late is passed to drop, if that is not nil.
+// pipe or a dead network drive, or loading a model. What comes too late is passed to drop, if that is not nil. A panic
+// in f is one of Await, if anybody still waits.
 func Await[T any](ctx context.Context, f func() (T, error), drop func(T)) (T, error) {
 	type result struct {
 		value T
 		err   error
+		panic any
 	}
 	done := make(chan result, 1)
 	go func() {
-		v, err := f()
-		done <- result{v, err}
+		var r result
+		defer func() {
+			if r.panic = recover(); r.panic != nil {
+				r.err = fmt.Errorf("%v", r.panic)
+			}
+			done <- r
+		}()
+		r.value, r.err = f()
 	}()
 	select {
 	case r := <-done:
+		if r.panic != nil {
+			panic(r.panic)
+		}
 		return r.value, r.err
 	case <-ctx.Done():
 		if drop != nil {

@@ -53,6 +53,14 @@ func TestAwait(t *testing.T) {
 	if v, err := par.Await(ctx, f, func(v int) { dropped <- v }); v != 0 || !errors.Is(err, context.Canceled) {
 		t.Errorf("%d, %v", v, err)
 	}
+	func() {
+		defer func() {
+			if p := recover(); p != "oh" {
+				t.Errorf("recovered %v", p)
+			}
+		}()
+		_, _ = par.Await(t.Context(), func() (int, error) { panic("oh") }, nil)
+	}()
 	late <- 2
 	if v := <-dropped; v != 2 {
 		t.Errorf("%d came late", v)

@@ -13,7 +13,7 @@ import (
 
 // The bounds, in bytes. docs/memory.md lists what is read within which.
 const (
-	Small = 1 << 20   // what a person writes: settings, secrets, certificates
+	Small = 64 << 10  // what a person writes: settings, secrets, certificates
 	Text  = 16 << 20  // what a program writes for people: configurations of models, cards, lists of names and sums
 	Image = 256 << 20 // an image
 	Large = 2 << 30   // what grows with data or model
@@ -137,7 +137,10 @@ func content(f *os.File, info fs.FileInfo, most int64) ([]byte, error) {
 }
 
 func size(n int64) string {
-	if n < 1<<30 {
+	switch {
+	case n < 1<<20:
+		return fmt.Sprintf("%d KiB", n>>10)
+	case n < 1<<30:
 		return fmt.Sprintf("%d MiB", n>>20)
 	}
 	return fmt.Sprintf("%d GiB", n>>30)

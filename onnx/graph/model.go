@@ -97,7 +97,10 @@ func Parse(data []byte) (*Model, error) {
 		return nil, tooLarge(int64(len(data)))
 	}
 	p := new(onnxpb.ModelProto)
-	err := unmarshal.Unmarshal(data, p)
+	err := parse(data, p)
+	if errors.Is(err, errParts) {
+		return nil, err
+	}
 	if err != nil || len(p.Graph.GetNode()) == 0 || len(p.Graph.Output) == 0 || len(p.OpsetImport) == 0 {
 		return nil, fmt.Errorf("%w: not an ONNX file, or damaged, cut short or without a graph%s", ErrModel,
 			lookalike(data))

@@ -137,7 +137,7 @@ func ReadSignature(model []byte) (Signature, error) {
 	m := &Model{proto: new(onnxpb.ModelProto)}
 	text, err := without(weightData, model)
 	if err == nil {
-		err = unmarshal.Unmarshal(text, m.proto)
+		err = parse(text, m.proto)
 	}
 	if err != nil {
 		return Signature{}, fmt.Errorf("%w: not an ONNX file, or damaged: %v", ErrModel, err)

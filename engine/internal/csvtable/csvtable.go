@@ -14,6 +14,8 @@ import (
 	"math"
 	"regexp"
 	"strconv"
+
+	"github.com/vitft/vitft/internal/machine"
 )
 
 var (
@@ -65,6 +67,10 @@ type Row struct {
 // Read calls each for every row of a table that has the needed columns and whose header check, if not nil, takes. It
 // ends with the first row that has faults.
 func Read(text []byte, needed []string, check func(header []string) error, each func(*Row)) error {
+	// A row of empty cells takes some thirty times its text once it is read.
+	if err := machine.Check(32*float64(len(text)), "a table of %d MiB", len(text)>>20); err != nil {
+		return err
+	}
 	in := csv.NewReader(bytes.NewReader(text))
 	header, err := in.Read()
 	if err == io.EOF {
