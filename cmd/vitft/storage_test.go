@@ -22,7 +22,8 @@ var diskFaults = []struct {
 }
 
 // Whenever a change of files fails, a command either does without it and ends well, or ends with exit code 1 and says
-// where and what can be done; nothing is lost, and the same command goes on. VITFT_FAULTS says how many faults there are.
+// where and what can be done; nothing is lost, and the same command goes on. VITFT_FAULTS says how many faults there
+// are.
 func TestDiskFaults(t *testing.T) {
 	photos, all := photosFor(t), tasks(t)
 	faults := number(t, "VITFT_FAULTS", 40)
@@ -79,7 +80,8 @@ func TestFullDisk(t *testing.T) {
 		for _, kilobytes := range rooms {
 			s.set()
 			size := fmt.Sprintf("size=%dk", kilobytes+folderSize(t, s.base)/1024)
-			if out, err := exec.Command("mount", "-t", "tmpfs", "-o", size, "tmpfs", s.dir).CombinedOutput(); err != nil {
+			out, err := exec.Command("mount", "-t", "tmpfs", "-o", size, "tmpfs", s.dir).CombinedOutput()
+			if err != nil {
 				t.Skipf("a small file system cannot be mounted here: %v: %s", err, out)
 			}
 			mounted := true

@@ -80,7 +80,8 @@ func (s Sums) Bytes() []byte {
 func (s Sums) Check(dir, name string, content []byte) error {
 	if sum, known := s[name]; known && sum != SumOf(content) {
 		return fault.Data.Errorf("%s is damaged or changed: its SHA-256 is not that in %s; take the folder "+
-			"from a copy, or run again (what is to be changed belongs in a copy outside of it)", filepath.Join(dir, name), SumsFile)
+			"from a copy, or run again (what is to be changed belongs in a copy outside of it)",
+			filepath.Join(dir, name), SumsFile)
 	}
 	return nil
 }

@@ -128,7 +128,8 @@ func (c *checker) temporary(dir string) {
 		return // there is no such folder, or it tells nobody
 	}
 	for _, name := range names {
+		why := errors.New("a killed process has left it half written")
 		mend := func() error { _, err := atomicfile.Clean(dir); return err }
-		c.found(filepath.Join(dir, name), errors.New("a killed process has left it half written"), "", mend, "removes it")
+		c.found(filepath.Join(dir, name), why, "", mend, "removes it")
 	}
 }
