@@ -68,7 +68,7 @@ func (c *checker) folder(d run.Folder, kind run.Trait) error {
 			c.found(f.Path(d), err, again, nil, "")
 		}
 	}
-	if kind == run.Run && c.Sound() {
+	if kind == run.Run && c.lost == 0 {
 		c.continues(d)
 	}
 	for name := range sums {
@@ -81,14 +81,14 @@ func (c *checker) folder(d run.Folder, kind run.Trait) error {
 			c.found(f.Path(d), errors.New("it is missing"), again, nil, "")
 		}
 	}
-	if !c.Sound() || !finished {
-		return nil
-	}
 	for _, f := range derived {
 		mend := func() error { return c.write(d, f) }
+		if c.lost > 0 || !finished {
+			mend = nil // for lack of sound files to make it of
+		}
 		c.found(f.Path(d), f.Check(d), again, mend, "writes it anew from the other files")
 	}
-	if !c.Sound() {
+	if c.lost > 0 || !finished || derived != nil && !c.repair {
 		return nil
 	}
 	if kind == run.Sweep {
