@@ -248,7 +248,9 @@ func (s *stage) check(what string, resume bool) bool {
 	return !s.t.Failed()
 }
 
-var seconds = regexp.MustCompile(`"(seconds|encode|train|select|evaluate)": ?[0-9.e+-]+|<dt>Time</dt>.*`)
+// seconds are times, and the sums that heads of a sweep have of texts with times.
+var seconds = regexp.MustCompile(`"(seconds|encode|train|select|evaluate)": ?[0-9.e+-]+|<dt>Time</dt>.*|` +
+	`"sha256": "[0-9a-f]{64}"`)
 
 // snapshot is what is in the files below a folder, by path, as far as two runs agree in it: without times, and of a
 // feature store the features.

@@ -26,7 +26,7 @@ var diskFaults = []struct {
 // are.
 func TestDiskFaults(t *testing.T) {
 	photos, all := photosFor(t), tasks(t)
-	faults := number(t, "VITFT_FAULTS", 40)
+	faults := number(t, "VITFT_FAULTS", 30)
 	for i, x := range all {
 		share := faults/len(all) + min(1, max(0, faults%len(all)-i))
 		t.Run(x.name, func(t *testing.T) {
