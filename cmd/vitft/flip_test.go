@@ -271,8 +271,21 @@ func (s *flipStage) flip(t *testing.T, pattern, by string, most int, r *rand.Ran
 			row["named"]++
 		default:
 			row["SILENT"]++
+			if code == 0 {
+				t.Log(firstDifference(result, s.sound[by]))
+			}
 			t.Errorf("%s of %s, %s: exit code %d, another result: %v; %s", what, name, by, code,
 				code == 0 && result != s.sound[by], stderr)
 		}
 	}
+}
+
+// firstDifference shows where two texts part.
+func firstDifference(a, b string) string {
+	at := 0
+	for at < min(len(a), len(b)) && a[at] == b[at] {
+		at++
+	}
+	from := max(0, at-100)
+	return fmt.Sprintf("…%q, not …%q", a[from:min(len(a), at+100)], b[from:min(len(b), at+100)])
 }

@@ -50,7 +50,7 @@ func TestDiskFaults(t *testing.T) {
 				what := fmt.Sprintf("%s: %s", f.fault, ops[at])
 				_, path, _ := strings.Cut(ops[at], " ")
 				place := filepath.Base(filepath.Dir(path))
-				if plus != "" { // it may be another that cannot be done without
+				if plus != "" || place == "." { // it may be another that cannot be done without
 					place = ""
 				}
 				switch {

@@ -238,10 +238,6 @@ func Open(dir string) (*Finished, error) {
 	if err != nil {
 		return nil, err
 	}
-	if labels != nil && !slices.Equal(labels, r.Classes) {
-		return nil, fault.Data.Errorf("%s is of another run than %s: its classes are %q, not %q; train the run anew",
-			LabelsFile.Path(r.Folder), MetricsFile.Name, labels, r.Classes)
-	}
 	var temperature []float64
 	if c := r.Metrics.Calibration; c != nil {
 		temperature = c.Temperature
@@ -257,6 +253,9 @@ func Open(dir string) (*Finished, error) {
 		return nil, misfit("length of features", h.Dim, EnvironmentFile.File, dim)
 	case !slices.Equal(r.Scaling.Temperature, temperature):
 		return nil, misfit("temperature", r.Scaling.Temperature, MetricsFile.File, temperature)
+	case labels != nil && !slices.Equal(labels, r.Classes):
+		return nil, fault.Data.Errorf("%s is of another run than %s: its classes are %q, not %q; train the run anew",
+			LabelsFile.Path(r.Folder), MetricsFile.Name, labels, r.Classes)
 	}
 	return r, nil
 }
