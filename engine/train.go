@@ -202,8 +202,9 @@ func (t *training) checkpoint() (*run.Checkpoint, error) {
 	}
 	switch {
 	case other != nil:
-		return nil, fault.Data.Errorf("the settings in %s have changed since its training was interrupted (%s); "+
-			"put them back, or start the run anew without --resume", t.dir, strings.Join(other, "; "))
+		return nil, fault.Data.Errorf("the settings in %s have changed since the training of %s was interrupted "+
+			"(%s); put them back, or start the run anew without --resume", run.ConfigFile.Path(t.dir),
+			run.CheckpointFile.Path(t.dir), strings.Join(other, "; "))
 	case saved.Images != now.Images:
 		return nil, fault.Data.Errorf("the images, their labels, the backbone or the provider have changed "+
 			"since %s was interrupted; start the run anew without --resume", t.dir)

@@ -17,7 +17,7 @@ import (
 // TERM or INT. Every fourth is followed by another kill.
 func TestKills(t *testing.T) {
 	photos, all := photosFor(t), tasks(t)
-	kills := number(t, "VITFT_KILLS", 40)
+	kills := number(t, "VITFT_KILLS", 30)
 	for i, x := range all {
 		share := kills/len(all) + min(1, max(0, kills%len(all)-i))
 		t.Run(x.name, func(t *testing.T) {

@@ -50,8 +50,7 @@ what is made again when it is needed. The exit code is 0 if all is sound, or men
 				}
 			}
 			if left > 0 {
-				return fault.Data.Errorf("verify: not sound (findings: %d); the lines above say what to do about each",
-					left)
+				return fault.Data.Errorf("verify: not sound (findings: %d); the lines above say what to do", left)
 			}
 			return nil
 		},

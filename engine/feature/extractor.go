@@ -76,8 +76,8 @@ func Open(ctx context.Context, b *backbone.Backbone, views []vision.View, o Opti
 		return nil, fmt.Errorf("features of the views %v: the first must be the plain one", views)
 	}
 	x := &Extractor{backbone: b, options: o, events: ev, index: cmp.Or(o.Index, o.OpenIndex())}
-	// what killed processes have left there
 	for _, folder := range []string{indexFolder, copiesFolder, exportedFolder} {
+		// What killed processes have left there goes.
 		_, _ = atomicfile.Clean(filepath.Join(o.Cache, folder))
 	}
 	x.views = make([]view, len(views))

@@ -240,10 +240,7 @@ func Open(dir string) (*Finished, error) {
 		r.Classes, r.Counts = append(r.Classes, class.Label), append(r.Counts, class.TrainCount)
 	}
 	// A name may begin or end with white space, which the ends of a file of lines do not keep.
-	if text := strings.Join(r.Classes, "\n"); labels != nil && strings.Join(labels, "\n") != strings.TrimSpace(text) {
-		return nil, fault.Data.Errorf("%s is of another run than %s: its classes are %q, not %q; train the run anew",
-			LabelsFile.Path(r.Folder), MetricsFile.Name, labels, r.Classes)
-	}
+	others := labels != nil && strings.Join(labels, "\n") != strings.TrimSpace(strings.Join(r.Classes, "\n"))
 	var temperature []float64
 	if c := r.Metrics.Calibration; c != nil {
 		temperature = c.Temperature
@@ -259,6 +256,9 @@ func Open(dir string) (*Finished, error) {
 		return nil, misfit("length of features", h.Dim, EnvironmentFile.File, dim)
 	case !slices.Equal(r.Scaling.Temperature, temperature):
 		return nil, misfit("temperature", r.Scaling.Temperature, MetricsFile.File, temperature)
+	case others:
+		return nil, fault.Data.Errorf("%s is of another run than %s: its classes are %q, not %q; train the run anew",
+			LabelsFile.Path(r.Folder), MetricsFile.Name, labels, r.Classes)
 	}
 	return r, nil
 }

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/vitft/vitft/engine/dataset"
 	"github.com/vitft/vitft/engine/feature/bucket"
@@ -28,9 +29,13 @@ func (c *checker) cache(ctx context.Context, dir string) error {
 		n, bad, err := store.Check(ctx, bucket.Dir(features), e.Name(), c.repair)
 		c.Files += n
 		for _, b := range bad {
-			c.found(b.Path, b.Err, "", func() error { return nil },
-				"sets it aside, and its images are encoded anew when "+
-					"they are needed")
+			done := func() error { // by Check
+				if !strings.HasSuffix(b.Path, bucket.Aside) {
+					return errors.New("it cannot be read, or not be renamed; see to its permissions")
+				}
+				return nil
+			}
+			c.found(b.Path, b.Err, "", done, "sets it aside, and its images are encoded anew when they are needed")
 		}
 		return err
 	})

@@ -68,6 +68,9 @@ func (c *checker) folder(d run.Folder, kind run.Trait) error {
 			c.found(f.Path(d), err, again, nil, "")
 		}
 	}
+	if kind == run.Run && c.lost == 0 {
+		c.continues(d)
+	}
 	for name := range sums {
 		if !names[name] {
 			c.found(filepath.Join(string(d), name), errors.New("it is missing"), again, nil, "")
@@ -78,14 +81,14 @@ func (c *checker) folder(d run.Folder, kind run.Trait) error {
 			c.found(f.Path(d), errors.New("it is missing"), again, nil, "")
 		}
 	}
-	if !c.Sound() || !finished {
-		return nil
-	}
 	for _, f := range derived {
-		c.found(f.Path(d), f.Check(d), again, func() error { return c.write(d, f) },
-			"writes it anew from the other files")
+		mend := func() error { return c.write(d, f) }
+		if c.lost > 0 || !finished {
+			mend = nil // for lack of sound files to make it of
+		}
+		c.found(f.Path(d), f.Check(d), again, mend, "writes it anew from the other files")
 	}
-	if !c.Sound() {
+	if c.lost > 0 || !finished || derived != nil && !c.repair {
 		return nil
 	}
 	if kind == run.Sweep {
@@ -96,11 +99,26 @@ func (c *checker) folder(d run.Folder, kind run.Trait) error {
 	if err != nil {
 		c.found(string(d), err, again, nil, "")
 	} else if sums == nil {
-		c.found(string(d), errors.New("it has no "+artifact.SumsFile+": it is older than these, or was killed at its "+
-			"end"),
-			"", d.Seal, "writes the sums of its files, which fit together")
+		why := fmt.Errorf("it has no %s: it is older than these, or was killed at its end", artifact.SumsFile)
+		c.found(string(d), why, "", d.Seal, "writes the sums of its files, which fit together")
 	}
 	return nil
+}
+
+// continues finds a checkpoint that is not of the run's settings.
+func (c *checker) continues(d run.Folder) {
+	checkpoint, err := run.CheckpointFile.Read(d)
+	config, fault := run.ConfigFile.Read(d)
+	if err = errors.Join(err, fault); err != nil || checkpoint == nil {
+		return // which is found already
+	}
+	for _, e := range config {
+		if was := checkpoint.Config[e.Key]; was != e.Text {
+			c.found(run.CheckpointFile.Path(d), fmt.Errorf("it is of another run than %s: %s is %s there, not %s",
+				run.ConfigFile.Name, e.Key, e.Text, was), "start the run anew without --resume", nil, "")
+			return
+		}
+	}
 }
 
 // write writes a file that others tell.

@@ -62,6 +62,7 @@ func (r *Report) Sound() bool {
 type checker struct {
 	Report
 	repair bool
+	lost   int // findings that cannot be repaired
 }
 
 // Check looks at a run folder, a sweep folder, a model file, a folder of such, or a cache folder.
@@ -70,7 +71,7 @@ func Check(ctx context.Context, path string, repair bool) (*Report, error) {
 	if err != nil {
 		return nil, fault.Data.Errorf("verify: %w", err)
 	}
-	c := &checker{Report{Path: path, State: "finished", Findings: []Finding{}}, repair}
+	c := &checker{Report: Report{Path: path, State: "finished", Findings: []Finding{}}, repair: repair}
 	is := func(names ...string) bool {
 		for _, name := range names {
 			if _, err := os.Stat(filepath.Join(path, name)); err == nil {
@@ -110,6 +111,7 @@ func (c *checker) found(path string, why error, cure string, mend func() error, 
 	f := Finding{Path: path, Reason: strings.ReplaceAll(why.Error(), "\n", "; "), Cure: cure}
 	switch {
 	case mend == nil:
+		c.lost++
 	case !c.repair:
 		f.Cure = "--repair " + done
 	default:
@@ -128,8 +130,8 @@ func (c *checker) temporary(dir string) {
 		return // there is no such folder, or it tells nobody
 	}
 	for _, name := range names {
+		why := errors.New("a killed process has left it half written")
 		mend := func() error { _, err := atomicfile.Clean(dir); return err }
-		c.found(filepath.Join(dir, name), errors.New("a killed process has left it half written"), "", mend,
-			"removes it")
+		c.found(filepath.Join(dir, name), why, "", mend, "removes it")
 	}
 }

@@ -14,14 +14,15 @@ import (
 
 // Check reads the folder of a key as a whole, whichever key it is, and says how many blocks there are and which are
 // damaged, key.json among them. If mend is true these are set aside, as opening the store does: what was in them is
-// encoded again when it is needed.
+// encoded again when it is needed. What merely cannot be read may be sound and keeps its name.
 func Check(ctx context.Context, b bucket.Bucket, folder string, mend bool) (blocks int, bad []BadBlock, err error) {
 	names, err := b.List(ctx, folder+"/")
 	if err != nil {
 		return 0, nil, err
 	}
 	report := func(name string, why error) {
-		if mend && b.SetAside(ctx, name) == nil {
+		damaged := errors.Is(why, errCorrupt) || errors.Is(why, errKeyFile)
+		if mend && damaged && b.SetAside(ctx, name) == nil {
 			name += bucket.Aside
 		}
 		bad = append(bad, BadBlock{Path: b.Where(name), Err: why})
@@ -32,7 +33,7 @@ func Check(ctx context.Context, b bucket.Bucket, folder string, mend bool) (bloc
 	case errors.Is(err, errKeyFile):
 		report(keyName, err)
 	case err == nil && key.Hash() != folder:
-		report(keyName, fmt.Errorf("it is of the key %s", key.Hash()))
+		report(keyName, fmt.Errorf("%w: it is of the key %s", errKeyFile, key.Hash()))
 	case err == nil:
 		form := key.form()
 		want = &form
@@ -62,6 +63,13 @@ func checkBlock(ctx context.Context, b bucket.Bucket, name, folder string, want 
 	if err != nil {
 		return err
 	}
+	if err := checkContent(data, folder, want); err != nil {
+		return fmt.Errorf("%w: %w", errCorrupt, err)
+	}
+	return nil
+}
+
+func checkContent(data []byte, folder string, want *form) error {
 	if want == nil {
 		f, err := safetensors.Parse(data)
 		if err != nil {
@@ -74,11 +82,8 @@ func checkBlock(ctx context.Context, b bucket.Bucket, name, folder string, want 
 		want = &form{f.Metadata[metaKey], features.Shape[1]}
 	}
 	_, features, err := parse(data, *want)
-	if err != nil {
-		return err
+	if i := vec.NotFinite(features); err == nil && i >= 0 {
+		err = fmt.Errorf("value %d is %v", i, features[i])
 	}
-	if i := vec.NotFinite(features); i >= 0 {
-		return fmt.Errorf("value %d is %v", i, features[i])
-	}
-	return nil
+	return err
 }

@@ -122,8 +122,9 @@ func (s *Store) open(ctx context.Context) (report Report, err error) {
 	}
 	names = slices.DeleteFunc(names, func(name string) bool { return !strings.HasSuffix(name, blockSuffix) })
 	blocks, faults := make([]*block, len(names)), make([]error, len(names))
-	err = par.For(ctx, len(names), 0,
-		func(i int) { blocks[i], faults[i] = openBlock(ctx, s.bucket, names[i], s.key.form()) })
+	err = par.For(ctx, len(names), 0, func(i int) {
+		blocks[i], faults[i] = openBlock(ctx, s.bucket, names[i], s.key.form())
+	})
 	if err != nil {
 		return report, err
 	}
