@@ -65,6 +65,9 @@ func Diagnose(ctx context.Context, o DiagnoseOptions) (*Diagnosis, error) {
 		d.Problem = err.Error()
 		return d, err
 	}
+	if err := library.Identify(); err != nil {
+		return d, fault.Runtime.Errorf("the library cannot be read: %w", err)
+	}
 	d.Library = &library
 	for _, p := range []onnx.Provider{onnx.CPU, onnx.CUDA} {
 		d.Providers = append(d.Providers, o.probe(ctx, library.Path, p))
