@@ -2,11 +2,8 @@ package onnx
 
 import (
 	"cmp"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -32,22 +29,6 @@ type Library struct {
 	Version string `json:"version"` // such as "1.30.0"
 	API     int    `json:"api"`     // highest C API level it offers
 	Source  string `json:"source"`  // which place of the search order it was found at
-	SHA256  string `json:"sha256,omitempty"`
-}
-
-// Identify fills in SHA256: nobody has checked a library that happens to be installed.
-func (l *Library) Identify() error {
-	f, err := os.Open(l.Path)
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	sum := sha256.New()
-	if _, err := io.Copy(sum, f); err != nil {
-		return err
-	}
-	l.SHA256 = hex.EncodeToString(sum.Sum(nil))
-	return nil
 }
 
 // Candidate is one place of the search order and what was found there.
