@@ -13,9 +13,9 @@ import (
 	"github.com/vitft/vitft/internal/testkit/ort"
 )
 
-// A folder in which one file is another run's, empty, cut short, a folder or gone is read without a panic, also one that
-// is caught, and refused as bad data; or the file is not needed, and nothing changes. Without SHA256SUMS, as folders of
-// older versions are, what files say of each other must do.
+// A folder in which one file is another run's, empty, cut short, a folder or gone is read without a panic, also one
+// that is caught, and refused as bad data; or the file is not needed, and nothing changes. Without SHA256SUMS, as
+// folders of older versions are, what files say of each other must do.
 func TestForeignFilesInRuns(t *testing.T) {
 	ort.Need(t)
 	work := t.TempDir()
@@ -39,8 +39,9 @@ func TestForeignFilesInRuns(t *testing.T) {
 	}
 	sound := make("sound", images, "--calibration", "temperature")
 	replacements := map[string]string{
-		"of other classes": make("other", others), "of other settings": make("again", images, "--loss", "ce", "--seed", "3"),
-		"empty": "", "cut": "", "folder": "", "gone": "",
+		"of other classes":  make("other", others),
+		"of other settings": make("again", images, "--loss", "ce", "--seed", "3"),
+		"empty":             "", "cut": "", "folder": "", "gone": "",
 	}
 	photo := filepath.Join(images, "dark", "0.png")
 	commands := [][]string{

@@ -54,8 +54,8 @@ func (k Kind) Consequence() Consequence {
 func (k Kind) Errorf(format string, a ...any) error { return &kindError{fmt.Errorf(format, a...), k} }
 
 // Of is the kind of err, which must not be nil: the outermost that an error in it says. An ended context comes first,
-// since what failed with it failed because of it. A file that is missing, forbidden, or a folder, to which nobody gave a
-// kind, is bad data: it will be so again.
+// since what failed with it failed because of it. A file that is missing, forbidden, or a folder, to which nobody gave
+// a kind, is bad data: it will be so again.
 func Of(err error) Kind {
 	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
 		return Interrupted
