@@ -12,8 +12,8 @@ func TestSaid(t *testing.T) {
 		"Non-zero status code returned while running Expand node. Name:'' Status Message: " + src +
 			"framework/bfc_arena.cc:360 void* onnxruntime::BFCArena::AllocateRawInternal(size_t, bool, " +
 			"onnxruntime::Stream*) Failed to allocate memory for requested buffer of size 16\n": "Non-zero status " +
-			"code returned while running Expand node. Name:'' Status Message: Failed to allocate memory for requested " +
-			"buffer of size 16",
+			"code returned while running Expand node. Name:'' Status Message: Failed to allocate memory for " +
+			"requested buffer of size 16",
 		src + "graph/model.cc:179 onnxruntime::Model::Model(onnx::ModelProto&&, const onnxruntime::PathString&) " +
 			"Unsupported model IR version: 99, max supported IR version: 13": "Unsupported model IR version: 99, max " +
 			"supported IR version: 13",
