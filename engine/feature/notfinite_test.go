@@ -34,7 +34,8 @@ func TestBrokenBackboneIsNamed(t *testing.T) {
 	weights := m.Index().Weight
 	var broken, node string
 	for i := len(nodes) / 2; broken == ""; i++ { // the first product from the middle on
-		if n := nodes[i]; n.GetOpType() == "MatMul" && weights[n.Input[1]] != nil && len(weights[n.Input[1]].RawData) > 0 {
+		n := nodes[i]
+		if n.GetOpType() == "MatMul" && weights[n.Input[1]] != nil && len(weights[n.Input[1]].RawData) > 0 {
 			broken, node = n.Input[1], n.GetName()
 			binary.LittleEndian.PutUint32(weights[broken].RawData[4:], math.Float32bits(float32(math.NaN())))
 		}
