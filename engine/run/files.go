@@ -19,6 +19,7 @@ import (
 	"github.com/vitft/vitft/engine/metric"
 	"github.com/vitft/vitft/engine/sweep"
 	"github.com/vitft/vitft/head"
+	"github.com/vitft/vitft/internal/jsontext"
 )
 
 // The files of a run, in the order of their writing.
@@ -185,7 +186,7 @@ func toJSON[T any](v T) ([]byte, error) {
 
 func fromJSON[T any](text []byte) (v T, err error) {
 	err = json.Unmarshal(text, &v)
-	return v, err
+	return v, jsontext.Explain(err)
 }
 
 func decodeMetrics(text []byte) (metric.Metrics, error) {
