@@ -44,8 +44,8 @@ func TestFirstNotFinite(t *testing.T) {
 		b.Node("Identity", []string{c.nodes(b, b.Node("Flatten", []string{"pixel_values"}, ""))}, "embedding")
 		m.SetInputs(graph.Value{Name: "pixel_values", Type: "float32", Shape: []int64{-1, 3, 1, 1}})
 		m.SetOutputs(graph.Value{Name: "embedding", Type: "float32", Shape: []int64{-1, 3}})
-		got, err := FirstNotFinite(t.Context(), m, SessionOptions{Provider: CPU}, []float32{1, 2, 3},
-			[]int64{1, 3, 1, 1})
+		o := SessionOptions{Provider: CPU}
+		got, err := FirstNotFinite(t.Context(), m, o, []float32{1, 2, 3}, []int64{1, 3, 1, 1})
 		if err != nil || (got == "") != (c.want == nil) {
 			t.Errorf("%s: %q, %v", name, got, err)
 		}

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Everything CI runs: build, vet, lint with the layer rules, tests, race detector, a short fuzz of each parser.
+# Everything CI runs: build, vet, lint with the layer rules, checks of dependencies, tests, race detector, a short fuzz of
+# each parser.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 step() { printf '\n== %s (%ss)\n' "$1" "$SECONDS"; }
@@ -27,6 +28,9 @@ step 'staticcheck'
 $tool staticcheck ./...
 step 'layer rules'
 $tool depguard ./...
+step 'dependencies are what go.sum says; known vulnerabilities'
+go mod verify
+scripts/vulnerabilities.sh
 step 'what tests need beside Go: Python, a browser'
 VITFT_PYTHON=$(scripts/python.sh)
 export VITFT_PYTHON

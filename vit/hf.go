@@ -7,6 +7,8 @@ import (
 	"math"
 	"slices"
 	"strings"
+
+	"github.com/vitft/vitft/internal/jsontext"
 )
 
 // hfConfig is the part of a preprocessor_config.json, or of timm's pretrained_cfg, that shapes pixels. Pointers tell a
@@ -126,7 +128,7 @@ func ParseHF(data []byte) (Preprocess, error) {
 		err = p.Validate()
 	}
 	if err != nil {
-		return Preprocess{}, fmt.Errorf("preprocessor configuration: %w", err)
+		return Preprocess{}, fmt.Errorf("preprocessor configuration: %w", jsontext.Explain(err))
 	}
 	return p, nil
 }

@@ -11,6 +11,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/vitft/vitft/internal/jsontext"
 )
 
 // Preprocess says how an image becomes a model's input: resize, centre crop, scale to [0, 1], normalise. Its JSON is
@@ -120,7 +122,7 @@ func (p Preprocess) Key() string {
 func ParsePreprocess(data []byte) (Preprocess, error) {
 	var p Preprocess
 	if err := json.Unmarshal(data, &p); err != nil {
-		return p, fmt.Errorf("preprocess: %w", err)
+		return p, fmt.Errorf("preprocess: %w", jsontext.Explain(err))
 	}
 	return p, p.Validate()
 }
@@ -132,7 +134,7 @@ func (p *Preprocess) UnmarshalJSON(data []byte) error {
 	d := json.NewDecoder(bytes.NewReader(data))
 	d.DisallowUnknownFields()
 	if err := d.Decode(&v); err != nil {
-		return err
+		return jsontext.Explain(err)
 	}
 	*p = Preprocess(v)
 	return nil

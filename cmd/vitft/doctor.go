@@ -63,7 +63,9 @@ func diagnosed(d *device.Diagnosis) string {
 		fmt.Fprintf(&b, "  %-28s %s: %s\n", s.Source, s.Path, s.Found)
 	}
 	if d.Library != nil {
-		fmt.Fprintf(&b, "Library: %s (version %s, API %d)\n", d.Library.Path, d.Library.Version, d.Library.API)
+		l := d.Library
+		fmt.Fprintf(&b, "Library: %s (version %s, API %d, found: %s)\n  SHA-256 %s\n", l.Path, l.Version, l.API,
+			l.Source, l.SHA256)
 	}
 	for _, p := range d.Providers {
 		if p.Works {

@@ -2,8 +2,11 @@ package main
 
 import (
 	"context"
+	"crypto/sha256"
 	"encoding/json"
+	"fmt"
 	"github.com/vitft/vitft/engine/device"
+	"github.com/vitft/vitft/internal/testkit"
 	"os/exec"
 	"path/filepath"
 	"strings"
@@ -48,6 +51,11 @@ func TestDoctorSurvives(t *testing.T) {
 	}
 	if len(d.Providers) != 2 || d.Providers[1].Provider != onnx.CUDA {
 		t.Fatalf("%+v", d)
+	}
+	sum := fmt.Sprintf("%x", sha256.Sum256(testkit.ReadFile(t, library)))
+	if text := diagnosed(&d); d.Library.SHA256 != sum || !strings.Contains(text, "SHA-256 "+sum) ||
+		!strings.Contains(text, "found: given path") {
+		t.Errorf("the library has SHA-256 %s, said is\n%s", sum, text)
 	}
 	for _, p := range d.Providers {
 		if p.Works || !strings.Contains(p.Missing, "ended with") || !strings.HasPrefix(p.Detail,

@@ -131,8 +131,8 @@ func TestAgreementEnds(t *testing.T) {
 	c := open(t, classify.Options{})
 	s := say(t, c, photos(1))
 	missing := errors.New("it is gone")
-	_, err := c.Agreement(t.Context(), labels, 4, func(int) (string, []byte, error) { return "", nil, missing }, nil,
-		nil)
+	gone := func(int) (string, []byte, error) { return "", nil, missing }
+	_, err := c.Agreement(t.Context(), labels, 4, gone, nil, nil)
 	if !errors.Is(err, missing) {
 		t.Errorf("a photo that is gone: %v", err)
 	}

@@ -314,7 +314,7 @@ func TestOpenRefuses(t *testing.T) {
 		{"absent", classify.Options{}, fault.Data, "absent"},
 		{"empty", classify.Options{}, fault.Data, "no finished run"},
 		{"text.onnx", classify.Options{}, fault.Data, "text.onnx"},
-		{"text.onnx/model.onnx", classify.Options{}, fault.Other, "read the model"},
+		{"text.onnx/model.onnx", classify.Options{}, fault.Data, "read the model"},
 		{"backbone.onnx", classify.Options{}, fault.Data, "vitft export"},
 		{"backbone.onnx", classify.Options{Device: device.Options{Provider: "tpu"}}, fault.Config, "tpu"},
 		{"backbone.onnx", classify.Options{MaxBatch: -1}, fault.Config, "batch: -1 is not between 1 and 4096"},
@@ -388,9 +388,9 @@ func TestDependencies(t *testing.T) {
 	}
 	needed := []string{ // of this module: whatever is new has to be thought about
 		"engine/artifact", "engine/classify", "engine/dataset", "engine/device", "engine/event", "engine/fault",
-		"engine/internal/csvtable", "engine/setting", "internal/atomicfile", "internal/disk", "internal/machine",
-		"internal/par", "internal/userfile", "internal/vec", "onnx",
-		"onnx/graph", "onnx/graph/onnxpb", "onnx/shape", "onnx/vision", "vit", "vit/jpeg",
+		"engine/internal/csvtable", "engine/setting", "internal/atomicfile", "internal/disk", "internal/jsontext",
+		"internal/machine", "internal/par", "internal/userfile", "internal/vec", "onnx", "onnx/graph",
+		"onnx/graph/onnxpb", "onnx/shape", "onnx/vision", "vit", "vit/jpeg",
 	}
 	for path := range strings.FieldsSeq(string(out)) {
 		if own, is := strings.CutPrefix(path, "github.com/vitft/vitft/"); is && !slices.Contains(needed, own) {

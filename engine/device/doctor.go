@@ -3,9 +3,13 @@ package device
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
+	"os"
 	"os/exec"
 	"regexp"
 	"strings"
@@ -31,10 +35,16 @@ func (o *DiagnoseOptions) Fields() []setting.Field { return []setting.Field{libr
 
 // Diagnosis is what Diagnose found.
 type Diagnosis struct {
-	Library   *onnx.Library         `json:"library"` // null when none is usable
+	Library   *Library              `json:"library"` // null when none is usable
 	Problem   string                `json:"problem,omitempty"`
 	Searched  []Searched            `json:"searched"`
 	Providers []onnx.ProviderStatus `json:"providers"`
+}
+
+// Library is the runtime library. One that happens to be installed nobody has checked: its hash says which it is.
+type Library struct {
+	onnx.Library
+	SHA256 string `json:"sha256"`
 }
 
 // Searched is one place where a library was looked for, in the order of the search.
@@ -65,7 +75,10 @@ func Diagnose(ctx context.Context, o DiagnoseOptions) (*Diagnosis, error) {
 		d.Problem = err.Error()
 		return d, err
 	}
-	d.Library = &library
+	d.Library = &Library{Library: library}
+	if d.Library.SHA256, err = sumOf(library.Path); err != nil {
+		return d, fault.Runtime.Errorf("the library cannot be read: %w", err)
+	}
 	for _, p := range []onnx.Provider{onnx.CPU, onnx.CUDA} {
 		d.Providers = append(d.Providers, o.probe(ctx, library.Path, p))
 	}
@@ -115,6 +128,17 @@ func (o DiagnoseOptions) probe(ctx context.Context, library string, p onnx.Provi
 		return answered
 	}
 	return status
+}
+
+func sumOf(path string) (string, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return "", err
+	}
+	defer f.Close()
+	sum := sha256.New()
+	_, err = io.Copy(sum, f)
+	return hex.EncodeToString(sum.Sum(nil)), err
 }
 
 var (

@@ -175,8 +175,8 @@ func (j *job) blame(ctx context.Context, err error, item int) error {
 	}
 	why := "an operator in it overflows"
 	pixels := make([]float32, j.backbone.Preprocess.Size())
-	if content, failed := j.data.Items[item].Bytes(); failed == nil && j.backbone.Preprocess.Bytes(content,
-		pixels) == nil {
+	content, failed := j.data.Items[item].Bytes()
+	if failed == nil && j.backbone.Preprocess.Bytes(content, pixels) == nil {
 		why = cmp.Or(j.backbone.FirstNotFinite(ctx, pixels), why)
 	}
 	return fmt.Errorf("backbone %s is broken: %s; use another one, or other preprocessing: %w", j.backbone.Name, why,

@@ -35,10 +35,8 @@ func Calibrate(method, fittedOn string, logits []float32, labels []int, classes 
 		fit, temperatures = calib.FitClasswise, classes
 	}
 	if i := vec.NotFinite(logits); i >= 0 { // which would pass for a right answer
-		return f, fault.Config.Errorf("calibration: a logit of image %d of those held back is %v; the head that gave it "+
-			""+
-			""+
-			"diverged: use a lower learning rate", i/classes+1, logits[i])
+		return f, fault.Config.Errorf("calibration: a logit of image %d of those held back is %v; the head that gave "+
+			"it diverged: use a lower learning rate", i/classes+1, logits[i])
 	}
 	weights := calib.BalancedWeights(labels, classes)
 	wrong := false

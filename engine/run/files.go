@@ -20,6 +20,7 @@ import (
 	"github.com/vitft/vitft/head"
 	"github.com/vitft/vitft/internal/atomicfile"
 	"github.com/vitft/vitft/internal/disk"
+	"github.com/vitft/vitft/internal/jsontext"
 	"github.com/vitft/vitft/internal/userfile"
 )
 
@@ -209,7 +210,7 @@ func toJSON[T any](v T) ([]byte, error) {
 
 func fromJSON[T any](text []byte) (v T, err error) {
 	err = json.Unmarshal(text, &v)
-	return v, err
+	return v, jsontext.Explain(err)
 }
 
 func decodeMetrics(text []byte) (metric.Metrics, error) {

@@ -1,0 +1,59 @@
+// Package jsontext says what is wrong with JSON to people who know no Go.
+package jsontext
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"reflect"
+	"strings"
+)
+
+// Explain turns an error of encoding/json about a type or a key into words of the file; others stay as they are.
+func Explain(err error) error {
+	if t, is := errors.AsType[*json.UnmarshalTypeError](err); is {
+		where := "it"
+		if t.Field != "" {
+			where = t.Field
+		}
+		return fmt.Errorf("%s is %s, where %s belongs", where, article(t.Value), wanted(t.Type))
+	}
+	if err != nil {
+		if key, is := strings.CutPrefix(err.Error(), "json: unknown field "); is {
+			return fmt.Errorf("unknown key %s", key)
+		}
+	}
+	return err
+}
+
+// article is encoding/json's name of a value, such as "string" or "number 2.5".
+func article(value string) string {
+	switch {
+	case value == "bool":
+		return "true or false"
+	case strings.HasPrefix(value, "number "):
+		return strings.TrimPrefix(value, "number ")
+	case value == "array" || value == "object":
+		return "an " + value
+	}
+	return "a " + value
+}
+
+func wanted(t reflect.Type) string {
+	switch t.Kind() {
+	case reflect.Bool:
+		return "true or false"
+	case reflect.String:
+		return "a text"
+	case reflect.Float32, reflect.Float64:
+		return "a number"
+	case reflect.Slice, reflect.Array:
+		return "a list"
+	case reflect.Struct, reflect.Map:
+		return "an object"
+	}
+	if t.Kind() >= reflect.Int && t.Kind() <= reflect.Uint64 {
+		return fmt.Sprintf("a whole number of %d bits", t.Bits())
+	}
+	return "another value"
+}

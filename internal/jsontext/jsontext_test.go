@@ -1,0 +1,41 @@
+package jsontext_test
+
+import (
+	"encoding/json"
+	"strings"
+	"testing"
+
+	"github.com/vitft/vitft/internal/jsontext"
+)
+
+func TestExplain(t *testing.T) {
+	for text, want := range map[string]string{
+		`{"width":"224"}`:      "width is a string, where a whole number of 64 bits belongs",
+		`{"width":2.5}`:        "width is 2.5, where a whole number of 64 bits belongs",
+		`{"width":true}`:       "width is true or false, where a whole number of 64 bits belongs",
+		`[]`:                   "it is an array, where an object belongs",
+		`{"mean":{}}`:          "mean is an object, where a list belongs",
+		`{"mean":["a"]}`:       "mean is a string, where a number belongs",
+		`{"name":3}`:           "name is a number, where a text belongs",
+		`{"inner":{"on":"x"}}`: "inner.on is a string, where true or false belongs",
+		`{"widht":3}`:          `unknown key "widht"`,
+		`{`:                    "unexpected EOF",
+	} {
+		var v struct {
+			Width int       `json:"width"`
+			Mean  []float32 `json:"mean"`
+			Name  string    `json:"name"`
+			Inner struct {
+				On bool `json:"on"`
+			} `json:"inner"`
+		}
+		d := json.NewDecoder(strings.NewReader(text))
+		d.DisallowUnknownFields()
+		if err := jsontext.Explain(d.Decode(&v)); err == nil || err.Error() != want {
+			t.Errorf("%s: %v, want %s", text, err, want)
+		}
+	}
+	if err := jsontext.Explain(nil); err != nil {
+		t.Error(err)
+	}
+}
