@@ -8,10 +8,10 @@
 //	rows, err := feature.Interleaved(ctx, x, set.Scan.IDs, 2)
 //	rows, err = feature.Mean(ctx, x, set.Scan.IDs, 2)
 //
-// [Source] is what a training needs of that, wherever rows are made; [EnsureAll] prepares the sets of a run. An
-// [Extractor] makes them on this machine: it keeps the features of each view in a store, a scan index (see package
-// dataset), so that a warm run opens no image that it has seen, and copies of the few images that it is asked for as
-// such, all under the cache folder.
+// [Source] is what a training needs of that, wherever rows are made; [EnsureAll] prepares the sets of a run, and
+// [Sets.Learned] puts them in an order that content alone gives. An [Extractor] makes them on this machine: it keeps
+// the features of each view in a store, a scan index (see package dataset), so that a warm run opens no image that it
+// has seen, and copies of the few images that it is asked for as such, all under the cache folder.
 //
 // # Caveats
 //

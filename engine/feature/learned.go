@@ -27,10 +27,11 @@ type Learned struct {
 
 // Learned puts the training and the validation set in the order in which they are learned.
 func (s *Sets) Learned() *Learned {
-	l := &Learned{Classes: classOrder(s.Train), test: s.Test}
-	l.Train = s.Train.inOrder(l.Classes)
+	rows := s.Train.byContent()
+	l := &Learned{Classes: s.Train.classOrder(rows), test: s.Test}
+	l.Train = s.Train.inOrder(rows, l.Classes)
 	if s.Val != nil {
-		l.Val = s.Val.inOrder(l.Classes)
+		l.Val = s.Val.inOrder(s.Val.byContent(), l.Classes)
 	}
 	return l
 }
@@ -48,15 +49,27 @@ func (l *Learned) Identify(w io.Writer) {
 	}
 }
 
-// classOrder lists the classes of a set, those with most images first, of equally many those whose images, by content,
-// have the smaller hash.
-func classOrder(s *Set) []int {
+// byContent lists the images of a set by the hash of their content, those of equal content as the set does.
+func (s *Set) byContent() []int {
+	rows := make([]int, len(s.Scan.IDs))
+	for i := range rows {
+		rows[i] = i
+	}
+	slices.SortFunc(rows, func(a, b int) int {
+		return cmp.Or(bytes.Compare(s.Scan.IDs[a][:], s.Scan.IDs[b][:]), cmp.Compare(a, b))
+	})
+	return rows
+}
+
+// classOrder lists the classes of a set whose images are listed by content: those with most images first, of equally
+// many those whose images have the smaller hash.
+func (s *Set) classOrder(rows []int) []int {
 	counts, digests := s.Data.Counts(), make([]hash.Hash, len(s.Data.Classes))
 	order := make([]int, len(digests))
 	for k := range digests {
 		order[k], digests[k] = k, sha256.New()
 	}
-	for _, i := range s.byContent(func(int) int { return 0 }) {
+	for _, i := range rows {
 		digests[s.Data.Items[i].Class].Write(s.Scan.IDs[i][:])
 	}
 	sums := make([][]byte, len(digests))
@@ -69,13 +82,23 @@ func classOrder(s *Set) []int {
 	return order
 }
 
-// inOrder is a set with its classes in an order, and its images by content and then by class.
-func (s *Set) inOrder(classes []int) *Set {
+// inOrder is a set with its classes in an order, and its images as rows lists them by content, those of equal content
+// by class.
+func (s *Set) inOrder(rows, classes []int) *Set {
 	rank, names := make([]int, len(classes)), make([]string, len(classes))
 	for k, class := range classes {
 		rank[class], names[k] = k, s.Data.Classes[class]
 	}
-	rows := s.byContent(func(i int) int { return rank[s.Data.Items[i].Class] })
+	for equal := rows; len(equal) > 0; {
+		n := 1
+		for n < len(equal) && s.Scan.IDs[equal[n]] == s.Scan.IDs[equal[0]] {
+			n++
+		}
+		slices.SortStableFunc(equal[:n], func(a, b int) int {
+			return cmp.Compare(rank[s.Data.Items[a].Class], rank[s.Data.Items[b].Class])
+		})
+		equal = equal[n:]
+	}
 	ordered := *s
 	ordered.Data, ordered.Scan = s.Data.Select(rows), &dataset.Scan{IDs: make([]dataset.ID, len(rows))}
 	ordered.Data.Classes = names
@@ -84,16 +107,4 @@ func (s *Set) inOrder(classes []int) *Set {
 		ordered.Data.Items[i].Class = rank[s.Data.Items[row].Class]
 	}
 	return &ordered
-}
-
-// byContent lists the images of a set by the hash of their content, those of equal content by something else.
-func (s *Set) byContent(then func(i int) int) []int {
-	rows := make([]int, len(s.Scan.IDs))
-	for i := range rows {
-		rows[i] = i
-	}
-	slices.SortStableFunc(rows, func(a, b int) int {
-		return cmp.Or(bytes.Compare(s.Scan.IDs[a][:], s.Scan.IDs[b][:]), cmp.Compare(then(a), then(b)))
-	})
-	return rows
 }
