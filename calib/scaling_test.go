@@ -205,3 +205,12 @@ func TestScalingEdges(t *testing.T) {
 	near(t, "mean", mean, 2.5, 1e-12)
 	near(t, "variance", variance, 5./3-0.01, 1e-12) // alike weights: the sample variance less the errors'
 }
+
+func TestScalingRenumbered(t *testing.T) {
+	for _, c := range [][2][]float64{{{1, 2, 3}, {2, 3, 1}}, {{4}, {4}}} {
+		got := calib.Scaling{Temperature: c[0]}.Renumbered([]int{2, 0, 1})
+		if !slices.Equal(got.Temperature, c[1]) {
+			t.Errorf("%v becomes %v, want %v", c[0], got.Temperature, c[1])
+		}
+	}
+}

@@ -2,6 +2,7 @@ package vec_test
 
 import (
 	"math"
+	"slices"
 	"testing"
 
 	"github.com/vitft/vitft/internal/vec"
@@ -28,5 +29,14 @@ func TestNotFinite(t *testing.T) {
 		if got := vec.NotFinite(row); got != want {
 			t.Errorf("%v: %d, want %d", row, got, want)
 		}
+	}
+}
+
+func TestScatter(t *testing.T) {
+	if got := vec.Scatter([]int{2, 0, 1}, 2, []int{1, 2, 3, 4, 5, 6}); !slices.Equal(got, []int{3, 4, 5, 6, 1, 2}) {
+		t.Error(got)
+	}
+	if got := vec.Scatter([]int{1, 0}, 1, []int(nil)); got != nil {
+		t.Errorf("of nothing: %v", got)
 	}
 }
