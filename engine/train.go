@@ -20,7 +20,6 @@ import (
 	"github.com/vitft/vitft/engine/metric"
 	"github.com/vitft/vitft/engine/run"
 	"github.com/vitft/vitft/head"
-	"github.com/vitft/vitft/internal/vec"
 	"github.com/vitft/vitft/onnx"
 	"github.com/vitft/vitft/onnx/vision"
 )
@@ -81,9 +80,10 @@ func (s *session) environment() (run.Environment, error) {
 
 // trained is a head, with what makes probabilities of its logits.
 type trained struct {
-	head    *head.Head
-	fit     metric.Fit
-	seconds float64 // spent training and calibrating, before an interruption too
+	head     *head.Head
+	fit      metric.Fit
+	seconds  float64 // spent training and calibrating, before an interruption too
+	warnings []string
 }
 
 // train trains on the stored features, from the checkpoint if there is one, keeping history, κ and checkpoints in the
@@ -103,21 +103,22 @@ func (t *training) train(ctx context.Context) (*trained, error) {
 		}
 		settings.Val = &val
 	}
-	h, seconds, err := t.fit(ctx, data, settings)
+	result, seconds, err := t.fit(ctx, data, settings)
 	if err != nil {
 		return nil, fmt.Errorf("train the head: %w", err)
 	}
 	begin := time.Now()
-	fit, err := t.calibrate(ctx, h, data, settings)
+	fit, err := t.calibrate(ctx, result.Head, data, settings)
 	if err != nil {
 		return nil, fmt.Errorf("calibrate: %w", err)
 	}
 	fit.Scaling = fit.Scaling.Renumbered(t.learned.Classes)
-	return &trained{h.Renumbered(t.learned.Classes), fit, seconds + time.Since(begin).Seconds()}, nil
+	h := result.Head.Renumbered(t.learned.Classes)
+	return &trained{h, fit, seconds + time.Since(begin).Seconds(), result.State.Warnings()}, nil
 }
 
 // fit runs head.Train, and returns how long training took in all.
-func (t *training) fit(ctx context.Context, data head.Data, s head.Settings) (*head.Head, float64, error) {
+func (t *training) fit(ctx context.Context, data head.Data, s head.Settings) (*head.Result, float64, error) {
 	begin := time.Now()
 	saved, err := t.checkpoint()
 	if err != nil {
@@ -129,12 +130,8 @@ func (t *training) fit(ctx context.Context, data head.Data, s head.Settings) (*h
 		begin = begin.Add(-time.Duration(saved.Seconds * float64(time.Second)))
 	}
 	classes := t.sets.Train.Data.Classes
-	listed := func(e head.Epoch) head.Epoch { // of the classes as they are listed
-		e.Kappa = vec.Scatter(t.learned.Classes, 1, e.Kappa)
-		return e
-	}
 	for i, e := range done {
-		done[i] = listed(e)
+		done[i] = e.Renumbered(t.learned.Classes)
 	}
 	if err := t.dir.BeginHistory(classes, done...); err != nil {
 		return nil, 0, err
@@ -150,7 +147,7 @@ func (t *training) fit(ctx context.Context, data head.Data, s head.Settings) (*h
 	s.Events = head.Events{
 		Warn: func(message string) { t.events.Warn(message) },
 		Epoch: func(e head.Epoch, state *head.State) {
-			e = listed(e)
+			e = e.Renumbered(t.learned.Classes)
 			err := t.dir.AddEpoch(classes, e)
 			if err == nil && time.Since(last) >= checkpointEvery {
 				err, last = save(state), time.Now()
@@ -174,7 +171,7 @@ func (t *training) fit(ctx context.Context, data head.Data, s head.Settings) (*h
 	if err != nil {
 		return nil, 0, err
 	}
-	return result.Head, time.Since(begin).Seconds(), nil
+	return result, time.Since(begin).Seconds(), nil
 }
 
 // identity is what a checkpoint must agree in with the run that goes on from it.

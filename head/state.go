@@ -110,6 +110,12 @@ type Epoch struct {
 	Kappa []calib.Kappa `json:"-"`
 }
 
+// Renumbered is the same epoch with class to[k] where e has class k.
+func (e Epoch) Renumbered(to []int) Epoch {
+	e.Kappa = vec.Scatter(to, 1, e.Kappa)
+	return e
+}
+
 // Accuracy is top-1 accuracy in the field's four readings; a value with nothing to compute it from is nil.
 type Accuracy struct {
 	Top1     *float64 `json:"top1"`
@@ -177,6 +183,38 @@ func (r *run) record(ctx context.Context, e Epoch, began time.Time) error {
 		r.set.Events.Epoch(e, r.state)
 	}
 	return nil
+}
+
+// Warnings says what shows in the end that training went wrong: in no phase did the loss fall, or in one it rose. There
+// is nothing to compare in a phase of one epoch, nor where next to nothing was left to learn; and the early phase of a
+// loss with κ, which multiplies the logits, may rise as κ does.
+func (s *State) Warnings() []string {
+	const nothing = 1e-3
+	var rose []string
+	compared, fell := false, false
+	for at := 0; at < len(s.History); {
+		first, last, lowest := s.History[at], s.History[at], math.Inf(1)
+		for at++; at < len(s.History) && s.History[at].Phase == first.Phase; at++ {
+			last = s.History[at]
+			lowest = min(lowest, last.Loss)
+		}
+		if last.Number == first.Number {
+			continue
+		}
+		size := math.Abs(first.Loss)
+		compared = true
+		fell = fell || size < nothing || lowest < first.Loss-1e-6*size // more than the order of a sum does
+		scaled := first.Phase == PhaseMLA && last.Kappa != nil
+		if !scaled && last.Loss > first.Loss+max(size, nothing)/2 {
+			rose = append(rose, fmt.Sprintf("the loss rose from %.3g in epoch %d to %.3g in epoch %d",
+				first.Loss, first.Number, last.Loss, last.Number))
+		}
+	}
+	if compared && !fell && rose == nil {
+		return []string{fmt.Sprintf("the loss never fell: it was %.3g in the first epoch and %.3g in the last",
+			s.History[0].Loss, s.History[len(s.History)-1].Loss)}
+	}
+	return rose
 }
 
 // warnings reads the signs of failure that the paper lists off the history; each shows at one epoch only.

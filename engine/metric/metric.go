@@ -17,7 +17,9 @@
 package metric
 
 import (
+	"fmt"
 	"math"
+	"slices"
 
 	"github.com/vitft/vitft/calib"
 	"github.com/vitft/vitft/internal/vec"
@@ -36,6 +38,7 @@ type Metrics struct {
 	Groups      Groups         `json:"groups"`
 	Calibration *Calibration   `json:"calibration,omitempty"` // nil where the probabilities are softmax(logits)
 	PerClass    []ClassMetrics `json:"per_class"`
+	Warnings    []string       `json:"warnings,omitempty"` // why these are no result to go by
 
 	Loss        string  `json:"loss"`
 	Epochs      int     `json:"epochs"`
@@ -131,7 +134,27 @@ func Measure(logits, probabilities []float32, labels []int, classes []string, tr
 		in := func(k int) bool { return m.PerClass[k].Shot() == calib.Shot(g) }
 		m.Groups[g].Accuracy, m.Groups[g].ECE = Number(calib.Mean(s.Accuracy, in)), s.ece(byGroup[g])
 	}
+	m.warn(s)
 	return m
+}
+
+// warn notes what shows that nothing was learned: one answer to all images, or no better ones than that would be.
+func (m *Metrics) warn(s *Sample) {
+	_, present := s.sum(func(float64) float64 { return 0 })
+	if present < 2 {
+		return
+	}
+	const rounding = 1e-9
+	n, most := len(s.Labels), slices.Max(s.Taken)
+	chance, largest := 1/present, float64(slices.Max(s.Count))/float64(n)
+	switch {
+	case most == n:
+		m.Warnings = append(m.Warnings, fmt.Sprintf("the head has collapsed: it takes all %d images for %s",
+			n, m.PerClass[slices.Index(s.Taken, n)].Label))
+	case float64(m.BalancedAccuracy) <= chance+rounding && float64(m.Top1) <= largest+rounding:
+		m.Warnings = append(m.Warnings, fmt.Sprintf("the head has learned nothing: its balanced accuracy is %.4f, and "+
+			"that of one answer to all images would be %.4f", float64(m.BalancedAccuracy), chance))
+	}
 }
 
 // Sample is what a classifier says of a split: what metrics are computed from.

@@ -249,3 +249,36 @@ func TestText(t *testing.T) {
 		}
 	}
 }
+
+// What shows that nothing was learned is said; what may happen to a sound head is not.
+func TestWarnings(t *testing.T) {
+	for _, c := range []struct {
+		labels, predicted []int
+		want              string
+	}{
+		{[]int{0, 0, 1, 2}, []int{0, 0, 1, 2}, ""},
+		{[]int{0, 0, 1, 2}, []int{1, 1, 1, 1}, "the head has collapsed: it takes all 4 images for dog"},
+		{[]int{0, 0, 0, 1}, []int{0, 0, 0, 0}, "the head has collapsed: it takes all 4 images for cat"},
+		{[]int{0, 0, 1, 1}, []int{0, 1, 0, 1},
+			"the head has learned nothing: its balanced accuracy is 0.5000, and that of one answer to all images"},
+		{[]int{0, 1, 2}, []int{1, 2, 0}, "the head has learned nothing: its balanced accuracy is 0.0000"},
+		{[]int{0, 0, 0, 0, 0, 1}, []int{0, 0, 0, 0, 1, 1}, ""}, // less accurate than cat for all, and better balanced
+		{[]int{0, 0, 1, 1, 1}, []int{2, 0, 1, 1, 0}, ""},
+		{[]int{0, 0}, []int{0, 0}, ""}, // of one class there is only one answer
+		{[]int{0, 0}, []int{1, 1}, ""},
+		{[]int{0}, []int{0}, ""},
+	} {
+		logits := make([]float32, 3*len(c.labels))
+		for i, k := range c.predicted {
+			logits[3*i+k] = 1
+		}
+		m := metric.Measure(logits, nil, c.labels, []string{"cat", "dog", "axolotl"}, []int{300, 50, 5})
+		got := strings.Join(m.Warnings, "; ")
+		if !strings.HasPrefix(got, c.want) || c.want == "" && got != "" {
+			t.Errorf("%v for %v: %q, want %q", c.predicted, c.labels, got, c.want)
+		}
+		if text := m.Text(); strings.Contains(text, "warning: ") != (c.want != "") || !strings.Contains(text, got) {
+			t.Errorf("%v for %v: the text is %q", c.predicted, c.labels, text)
+		}
+	}
+}

@@ -7,7 +7,8 @@ import (
 	"github.com/vitft/vitft/calib"
 )
 
-// Text is the metrics as a table for a terminal: all classes, the groups, and the worst class, under a line of others.
+// Text is the metrics as a table for a terminal: all classes, the groups, and the worst class, under a line of others
+// and over the warnings.
 func (m *Metrics) Text() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s: %d samples", m.Split, m.Samples)
@@ -24,5 +25,8 @@ func (m *Metrics) Text() string {
 		line(g, m.Groups[g].Classes, m.Groups[g].Accuracy.Text(4), m.Groups[g].ECE.Text(4))
 	}
 	line("worst", 1, m.WorstClass.Text(4), nan.Text(4))
+	for _, w := range m.Warnings {
+		fmt.Fprintf(&b, "warning: %s\n", w)
+	}
 	return b.String()
 }

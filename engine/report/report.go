@@ -147,6 +147,7 @@ type Sweep struct {
 	base           *configuration // that others are compared with; nil: none
 	seeds          []uint64       // of the heads, distinct
 	failures       []sweep.HeadRow
+	doubtful       []sweep.HeadRow // with warnings
 }
 
 // configuration is a line of summary.csv with the balanced accuracies of its heads.
@@ -191,6 +192,9 @@ func LoadSweep(dir string) (*Sweep, error) {
 			s.failures = append(s.failures, h)
 		} else if v := h.Scores[balanced]; drawable(v) {
 			c.accuracies = append(c.accuracies, v)
+		}
+		if h.Warnings != "" {
+			s.doubtful = append(s.doubtful, h)
 		}
 	}
 	return s, nil

@@ -28,6 +28,7 @@ type sweepFixture struct {
 	shared     string                              // more keys of sweep.yaml
 	quality    func(s sweep.Settings) float64      // of a configuration's heads, about 1
 	failed     func(name string, seed uint64) bool // nil: none
+	warned     func(name string, seed uint64) bool // nil: none
 	calibrated bool
 }
 
@@ -78,6 +79,9 @@ func (f sweepFixture) write(t testing.TB) (string, *sweep.Summary) {
 			h.Predicted = append(h.Predicted, vec.Argmax(logits[j*classes:(j+1)*classes]))
 		}
 		m := metric.Measure(logits, nil, labels, names, counts)
+		if f.warned != nil && f.warned(c.Name, seed) {
+			m.Warnings = []string{"it takes all for <one>", "and more"}
+		}
 		if f.calibrated {
 			m.Calibration = &metric.Calibration{Method: "temperature", Temperature: []float64{1.5},
 				Before: metric.Uncalibrated{Scores: metric.Scores{ECE: 0.25, NLL: 2}, Groups: m.Groups}}
@@ -120,7 +124,8 @@ func TestSweepTable(t *testing.T) {
 		},
 		failed: func(name string, seed uint64) bool {
 			return name == "cvs lr=0.01" || name == "cvs gamma=0.2 kappa=none" && seed == 1
-		}}.write(t)
+		},
+		warned: func(name string, seed uint64) bool { return name == "ce" && seed == 1 }}.write(t)
 	page := parse(t, writeSweep(t, dir))
 	if title := page.named("h1")[0].content; title != "Ablation <of> parts" {
 		t.Errorf("title %q", title)
@@ -179,6 +184,11 @@ func TestSweepTable(t *testing.T) {
 	}
 	if text := page.section(t, "failures").content; strings.Count(text, "training diverged, in epoch 3") != 3 {
 		t.Errorf("failures: %q", text)
+	}
+	warned := page.section(t, "warnings").content
+	if want := "ce, seed 1: it takes all for <one>; and more"; strings.Count(warned, "seed") != 1 ||
+		!strings.Contains(warned, want) {
+		t.Errorf("warnings: %q, want %q", warned, want)
 	}
 	ran := page.section(t, "run").content
 	for _, want := range []string{"cifar/train", "cifar/test", "models/vit.onnx",
@@ -263,8 +273,9 @@ func TestSweepWithoutBaseline(t *testing.T) {
 		strings.Contains(page.section(t, "results").content, "Difference") {
 		t.Error("without a baseline there is a difference")
 	}
-	if strings.Contains(text, `id="curves"`) || strings.Contains(text, `id="failures"`) {
-		t.Error("a sweep without curves and failures has a section for them")
+	if strings.Contains(text, `id="curves"`) || strings.Contains(text, `id="failures"`) ||
+		strings.Contains(text, `id="warnings"`) {
+		t.Error("a sweep without curves, failures and warnings has a section for them")
 	}
 }
 

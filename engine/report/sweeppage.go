@@ -40,6 +40,7 @@ type sweepPage struct {
 
 	Curves   part[sweepCurve]
 	Failures part[sweep.HeadRow]
+	Warnings part[sweep.HeadRow]
 }
 
 type sweepColumn struct{ Title, Means string }
@@ -59,7 +60,7 @@ func (s *Sweep) page() *sweepPage {
 		Heads: len(s.summary.Heads), Failed: len(s.failures), Seeds: cut(s.seeds, 20).Shown,
 		Lines: len(s.configurations), Base: s.base, Selection: selections[s.config.Text("selection")],
 		By: strings.Trim(s.config.Text("select-by"), "[]"), Figures: s.comparisons(), Most: mostRows,
-		Curves: s.curves(), Failures: cut(s.failures, shownNotes),
+		Curves: s.curves(), Failures: cut(s.failures, shownNotes), Warnings: cut(s.doubtful, shownNotes),
 	}
 	for _, x := range [][2]string{{"loss", "Losses"}, {"kappa", "κ estimators"}, {"epochs", "Epochs"}} {
 		values := cmp.Or(strings.Join(s.values(x[0]), ", "), "the default of the loss")

@@ -61,7 +61,8 @@ func ReadHeads(text []byte) ([]HeadRow, error) {
 		if err != nil {
 			r.Fault("seed %q is no whole number from 0", r.Text("seed"))
 		}
-		h := HeadRow{Head{ID: r.Text("id"), Seed: seed}, r.Text("configuration"), map[string]float64{}}
+		h := HeadRow{Head: Head{ID: r.Text("id"), Seed: seed}, Configuration: r.Text("configuration"),
+			Scores: map[string]float64{}, Warnings: r.Text("warnings")}
 		if r.Text("status") == failed {
 			h.Error = cmp.Or(r.Text("error"), failed)
 		}

@@ -2,8 +2,10 @@ package sweep
 
 import (
 	"cmp"
+	"fmt"
 	"math"
 	"slices"
+	"strings"
 
 	"github.com/vitft/vitft/engine/metric"
 )
@@ -29,6 +31,7 @@ type Line struct {
 	Selection     Spread            `json:"selection"`
 	Difference    *Comparison       `json:"difference"` // from the baseline; nil for itself and where there is none
 	Seconds       float64           `json:"seconds"`    // of all seeds
+	Warnings      []string          `json:"warnings,omitempty"`
 }
 
 // Compared is Difference, all of NaN where there is none.
@@ -53,6 +56,7 @@ type HeadRow struct {
 	Head
 	Configuration string
 	Scores        map[string]float64
+	Warnings      string // of its metrics
 }
 
 // Summarize makes the tables of a plan. head gives the head of a configuration and seed. Labels are the classes of the
@@ -72,7 +76,11 @@ func Summarize(x Experiment, p *Plan, head func(configuration int, seed uint64) 
 		line.Metrics = map[string]Spread{}
 		values := map[string][]float64{}
 		for _, seed := range c.Seeds {
-			h := HeadRow{head(i, seed), c.Name, map[string]float64{}}
+			h := HeadRow{Head: head(i, seed), Configuration: c.Name, Scores: map[string]float64{}}
+			if h.Metrics != nil && h.Metrics.Warnings != nil {
+				h.Warnings = strings.Join(h.Metrics.Warnings, "; ")
+				line.Warnings = append(line.Warnings, fmt.Sprintf("seed %d: %s", seed, h.Warnings))
+			}
 			for _, c := range columns {
 				v := math.NaN()
 				if h.Metrics != nil {

@@ -47,6 +47,7 @@ func (s *Summary) HeadsCSV() [][]string {
 		put("selection", *cmp.Or(h.Selection, &nan))
 		put("seconds", seconds(h.Seconds.total()))
 		put("error", h.Error)
+		put("warnings", h.Warnings)
 	})
 }
 
@@ -164,6 +165,14 @@ func (s *Summary) legend() []string {
 			on = "out-of-fold training images"
 		}
 		lines = append(lines, "*: selected by score, balanced accuracy on "+on+"; never by the test set.")
+	}
+	for _, l := range s.Configurations {
+		if n := len(l.Warnings); n == 1 {
+			lines = append(lines, fmt.Sprintf("warning: %s, %s", l.Configuration, l.Warnings[0]))
+		} else if n > 1 {
+			lines = append(lines, fmt.Sprintf("warning: %s, %d of %d seeds; the first, %s", l.Configuration, n, l.Seeds,
+				l.Warnings[0]))
+		}
 	}
 	return lines
 }

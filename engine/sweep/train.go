@@ -116,6 +116,9 @@ func (t *Trainer) Run(ctx context.Context) (func(configuration int, seed uint64)
 			if p.Error == "" {
 				t.Events.Info("head", "configuration", p.name, "seed", p.Seed,
 					"balanced accuracy", p.Metrics.BalancedAccuracy.Text(4))
+				for _, w := range p.Metrics.Warnings {
+					t.Events.Warn(w, "configuration", p.name, "seed", p.Seed)
+				}
 			} else {
 				t.Events.Warn("a head failed", "configuration", p.name, "seed", p.Seed, "reason", p.Error)
 			}
@@ -251,6 +254,7 @@ func (t *Trainer) judge(ctx context.Context, p *pendingHead) error {
 	m := fit.Measure(z, t.Test.Y, t.Classes, vec.Scatter(t.Order, 1, counts))
 	m.Split, m.Loss, m.Seed = "test", p.settings.Loss, p.Seed
 	m.Epochs, m.SwitchEpoch = p.settings.Epochs, p.settings.SwitchEpoch()
+	m.Warnings = append(p.result.State.Warnings(), m.Warnings...)
 	for z := range slices.Chunk(z, h.Classes) {
 		p.Predicted = append(p.Predicted, vec.Argmax(z))
 	}
