@@ -10,6 +10,7 @@ import (
 	"github.com/vitft/vitft/engine/metric"
 	"github.com/vitft/vitft/engine/report"
 	"github.com/vitft/vitft/engine/run"
+	"github.com/vitft/vitft/engine/setting"
 )
 
 // The report of a run that is written by hand.
@@ -21,7 +22,13 @@ func ExampleSave() {
 	}
 	defer os.RemoveAll(temp)
 	dir := run.Folder(filepath.Join(temp, "run"))
-	lock, err := dir.Create(nil, event.Events{})
+	loss := "ce"
+	config, err := run.ConfigOf([]setting.Field{setting.Text("loss", &loss, "", nil, "loss")})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	lock, err := dir.Create(config, event.Events{})
 	if err != nil {
 		fmt.Println(err)
 		return
