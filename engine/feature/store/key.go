@@ -102,7 +102,9 @@ func (s *Store) checkKey(ctx context.Context) error {
 	found, err := readKey(ctx, s.bucket, s.name(keyFile))
 	if err == nil {
 		if err := found.CheckCompatibility(s.key); err != nil {
-			return fault.Data.Errorf("%s: %w (was the folder renamed? remove it to start anew)", s.Where(), err)
+			return fault.Data.Errorf("%s: %w (was the folder renamed? remove it to start anew; "+
+				"if only that file is of another, vitft verify --repair sets it aside)",
+				s.bucket.Where(s.name(keyFile)), err)
 		}
 		return nil
 	}
