@@ -236,7 +236,7 @@ func TestBadInput(t *testing.T) {
 		"bad imbalance":   {func(o *options) { o.Data.Imbalance = "exp:0" }, fault.Config, "exp:0"},
 		"bad hold-out":    {func(o *options) { o.Data.Val = "1.5" }, fault.Config, "val"},
 		"no provider":     {func(o *options) { o.Device.Provider = "tpu" }, fault.Config, "tpu"},
-		"no cache folder": {func(o *options) { o.Features.Cache = notAModel }, fault.Other, notAModel},
+		"no cache folder": {func(o *options) { o.Features.Cache = notAModel }, fault.Data, notAModel},
 	} {
 		bad := elsewhere(t, o)
 		x.change(&bad)
