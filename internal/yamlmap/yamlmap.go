@@ -23,7 +23,8 @@ type Entry struct {
 // maxNodes bounds what aliases make of a file.
 const maxNodes = 1_000_000
 
-// Read reads a file that is one map. Aliases in it are resolved; a key that is there twice, anywhere, is refused.
+// Read reads a file that is one map; nil for one that says nothing. Aliases in it are resolved; a key that is there
+// twice, anywhere, is refused.
 func Read(text []byte) ([]Entry, error) {
 	documents := yaml.NewDecoder(bytes.NewReader(text))
 	var doc, next yaml.Node
@@ -43,7 +44,9 @@ func Read(text []byte) ([]Entry, error) {
 	if err := resolve(root, nil, &nodes); err != nil {
 		return nil, err
 	}
-	if null := root.ShortTag() == "!!null"; root.Kind != yaml.MappingNode && !null {
+	if root.ShortTag() == "!!null" {
+		return nil, nil
+	} else if root.Kind != yaml.MappingNode {
 		return nil, fmt.Errorf("line %d: not a YAML map of keys and values", root.Line)
 	}
 	return Entries(root), nil
@@ -51,7 +54,7 @@ func Read(text []byte) ([]Entry, error) {
 
 // Entries are the keys of a map that Read has looked at.
 func Entries(n *yaml.Node) []Entry {
-	var all []Entry
+	all := []Entry{}
 	for i := 0; i+1 < len(n.Content); i += 2 {
 		all = append(all, Entry{n.Content[i].Value, n.Content[i].Line, n.Content[i+1]})
 	}
