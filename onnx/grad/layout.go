@@ -181,9 +181,6 @@ func gather(t *tape, n *graph.Node, d []string) error {
 	}
 	// Elements along the axis become rows, which are added up by ScatterND.
 	count := size(indexDims)
-	if count < 0 || dims[axis] < 0 {
-		return errIndices
-	}
 	flat := slices.Concat(dims[:axis], []int64{count}, dims[axis+1:])
 	g := t.reshape(d[0], flat, "")
 	perm := slices.Insert(slices.Delete(upTo(len(dims)), int(axis), int(axis)+1), 0, axis)

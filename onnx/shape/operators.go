@@ -153,30 +153,45 @@ func conv(s *inference, n *graph.Node, x []int64) []int64 {
 	if len(w) < 3 {
 		return nil
 	}
-	out := slices.Repeat([]int64{unknown}, len(w))
-	out[1] = w[0]
 	if len(x) != len(w) {
-		return out
+		return append([]int64{unknown, w[0]}, slices.Repeat([]int64{unknown}, len(w)-2)...)
 	}
-	out[0] = x[0]
+	return append([]int64{x[0], w[0]}, windows(n, x[2:], w[2:])...)
+}
+
+func pooling(_ *inference, n *graph.Node, x []int64) []int64 {
+	size := graph.Attr(n, "kernel_shape").GetInts()
+	if len(x) < 3 || len(size) != len(x)-2 {
+		return nil
+	}
+	return append(slices.Clone(x[:2]), windows(n, x[2:], size)...)
+}
+
+// windows returns how many windows of a size fit along each axis.
+func windows(n *graph.Node, x, size []int64) []int64 {
+	out := slices.Repeat([]int64{unknown}, len(x))
 	if a := graph.Attr(n, "auto_pad"); a != nil && string(a.S) != "NOTSET" && string(a.S) != "VALID" {
 		return out
 	}
-	spatial := len(w) - 2
 	at := func(name string, i int, def int64) int64 {
 		if list := graph.Attr(n, name).GetInts(); i < len(list) {
 			return list[i]
 		}
 		return def
 	}
-	for i := range spatial {
+	for i := range x {
 		stride := at("strides", i, 1)
-		if x[i+2] < 0 || w[i+2] < 0 || stride < 1 {
+		if x[i] < 0 || size[i] < 0 || stride < 1 {
 			continue
 		}
-		reach := at("dilations", i, 1)*(w[i+2]-1) + 1
-		if span := x[i+2] + at("pads", i, 0) + at("pads", i+spatial, 0) - reach; span >= 0 {
-			out[i+2] = span/stride + 1
+		front, behind := at("pads", i, 0), at("pads", i+len(x), 0)
+		span := x[i] + front + behind - at("dilations", i, 1)*(size[i]-1) - 1
+		if span < 0 {
+			continue
+		}
+		out[i] = span/stride + 1
+		if graph.AttrInt(n, "ceil_mode", 0) != 0 && span%stride != 0 && out[i]*stride < x[i]+front {
+			out[i]++ // one that reaches out, unless it begins behind the end
 		}
 	}
 	return out
