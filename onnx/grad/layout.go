@@ -207,6 +207,27 @@ func gather(t *tape, n *graph.Node, d []string) error {
 	return nil
 }
 
+func gatherND(t *tape, n *graph.Node, d []string) error {
+	if graph.AttrInt(n, "batch_dims", 0) != 0 || t.Opset() < 16 {
+		return errors.New("its gradient needs operator set 16 or later, and no batch_dims")
+	}
+	x := n.Input[0]
+	t.give(x, t.op("ScatterND", t.dims[x], []string{t.full(t.number(0), x), n.Input[1], d[0]},
+		graph.StringAttr("reduction", "add")))
+	return nil
+}
+
+func scatterND(t *tape, n *graph.Node, d []string) error {
+	if r := textAttr(n, "reduction", "none"); r != "none" {
+		return fmt.Errorf("there is no rule for its reduction %q", r)
+	}
+	updates := n.Input[2]
+	t.give(n.Input[0], t.op("ScatterND", t.dims[n.Input[0]], []string{d[0], n.Input[1],
+		t.full(t.number(0), updates)}))
+	t.give(updates, t.op("GatherND", t.dims[updates], []string{d[0], n.Input[1]}))
+	return nil
+}
+
 func pad(t *tape, n *graph.Node, d []string) error {
 	dims := t.dims[n.Input[0]]
 	if mode := textAttr(n, "mode", "constant"); mode != "constant" {

@@ -125,7 +125,7 @@ var rules = func() map[string]rule {
 		"Flatten": {shape: flatten}, "Expand": {shape: expand}, "Tile": {shape: tile}, "Pad": {shape: pad},
 		"Transpose": {transpose, known(transposeInts)}, "Slice": {slice, known(sliceInts)},
 		"Concat": {concat, concatInts}, "Split": {shape: split},
-		"Gather": {gather, known(gatherInts)}, "GatherElements": {shape: second}, "TopK": {shape: topK},
+		"Gather": {gather, known(gatherInts)}, "GatherElements": {shape: second}, "GatherND": {shape: gatherND}, "TopK": {shape: topK},
 
 		"Gemm": {shape: gemm}, "FusedGemm": {shape: gemm}, "MatMulNBits": {shape: packedMatmul},
 		"Einsum":    {shape: einsum},
