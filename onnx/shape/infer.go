@@ -133,7 +133,7 @@ var rules = func() map[string]rule {
 		"MaxPool": {shape: pooling}, "AveragePool": {shape: pooling}, "LpPool": {shape: pooling},
 		"GlobalMaxPool": {shape: positions(1)}, "GlobalAveragePool": {shape: positions(1)},
 		"Resize": {shape: resize}, "Upsample": {shape: resize},
-		"SkipLayerNormalization": {shape: normalised(2)}, "SkipSimplifiedLayerNormalization": {shape: normalised(2)},
+		"SkipLayerNormalization": {shape: skipNormalised}, "SkipSimplifiedLayerNormalization": {shape: skipNormalised},
 	}
 	each := func(r rule, ops ...string) {
 		for _, op := range ops {

@@ -87,6 +87,15 @@ func normalised(scale int) shapeRule {
 	}
 }
 
+// skipNormalised is of the normalised sum of two tensors, and as its fourth output of the sum.
+func skipNormalised(s *inference, n *graph.Node, x []int64) []int64 {
+	out := normalised(2)(s, n, x)
+	if len(n.Output) > 3 {
+		s.dims.Refine(n.Output[3], slices.Clone(out))
+	}
+	return out
+}
+
 // positions makes the rule of a pooling, which leaves so many positions along each axis of an image.
 func positions(left int64) shapeRule {
 	return func(_ *inference, _ *graph.Node, x []int64) []int64 {
@@ -107,8 +116,11 @@ func packedMatmul(_ *inference, n *graph.Node, x []int64) []int64 {
 
 func matmul(s *inference, n *graph.Node, a []int64) []int64 {
 	b := s.in(n, 1)
-	if len(b) < 2 || len(a) == 0 {
+	if len(b) == 0 || len(a) == 0 {
 		return nil
+	}
+	if len(b) == 1 {
+		return slices.Clone(a[:len(a)-1])
 	}
 	cols := b[len(b)-1-int(graph.AttrInt(n, "transB", 0)&1)]
 	if len(a) == 1 {
@@ -129,8 +141,9 @@ func gemm(s *inference, n *graph.Node, x []int64) []int64 {
 	return []int64{rows, cols}
 }
 
-// attention covers the fused operators, whose output is [B,N,D] with D that of the query, or a third of the packed
-// weights' columns; and the core operator on heads apart, [B,H,N,d], whose d is that of the values.
+// attention covers the fused operators, whose output is [B,N,D] with D that of the values, or a third of the packed
+// weights' columns; and the core operator on heads apart, [B,H,N,d], whose d is that of the values. Query, key and value
+// may be packed as [B,N,H,3,d].
 func attention(s *inference, n *graph.Node, x []int64) []int64 {
 	out, w, v := slices.Clone(x), s.in(n, 1), s.in(n, 2)
 	packed := n.GetOpType() == "Attention" && n.GetDomain() == "com.microsoft" &&
@@ -140,8 +153,15 @@ func attention(s *inference, n *graph.Node, x []int64) []int64 {
 		out[3] = v[3]
 	case len(x) == 4:
 		out[3] = unknown
+	case len(x) == 5 && x[2] > 0 && x[4] > 0:
+		return []int64{x[0], x[1], x[2] * x[4]}
 	case len(x) != 3:
 		return nil
+	case len(v) == 3:
+		heads, groups := graph.AttrInt(n, "q_num_heads", 1), graph.AttrInt(n, "kv_num_heads", 1)
+		if out[2] = unknown; v[2] > 0 && groups > 0 && heads > 0 {
+			out[2] = v[2] / groups * heads
+		}
 	case packed && len(w) == 2 && w[1] > 0:
 		out[2] = w[1] / 3
 	}

@@ -91,6 +91,7 @@ func TestRules(t *testing.T) {
 		{"MatMul", nil, []any{dims{2, 9, 4}, dims{4, 5}}, []int64{2, 9, 5}},
 		{"MatMul", nil, []any{dims{7, 1, 9, 4}, dims{3, 4, 5}}, []int64{7, 3, 9, 5}},
 		{"MatMul", nil, []any{dims{4}, dims{3, 4, 5}}, []int64{3, 5}},
+		{"MatMul", nil, []any{dims{2, 3, 4}, dims{4}}, []int64{2, 3}},
 		{"MatMul", nil, []any{dims{4, 3}, nil}, nil},
 		{"FusedMatMul", attrs(i("transA", 1), i("transB", 1)), []any{dims{2, 4, 9}, dims{2, 5, 4}}, []int64{2, 9, 5}},
 		{"MatMulNBits", attrs(i("K", 4), i("N", 6)), []any{dims{2, 4}, dims{6, 1, 2}}, []int64{2, 6}},
@@ -107,6 +108,10 @@ func TestRules(t *testing.T) {
 		{"Attention", nil, []any{dims{2, 4, 17, 6}, dims{2, 4, 19, 6}, dims{2, 4, 19, 5}}, []int64{2, 4, 17, 5}},
 		{"Attention", nil, []any{dims{2, 4, 17, 6}, nil, nil}, []int64{2, 4, 17, -1}},
 		{"MultiHeadAttention", nil, []any{dims{2, 17, 8}, dims{2, 17, 8}}, []int64{2, 17, 8}},
+		{"MultiHeadAttention", nil, []any{dims{2, 17, 8}, dims{2, 9, 8}, dims{2, 9, 6}}, []int64{2, 17, 6}},
+		{"MultiHeadAttention", nil, []any{dims{2, 17, 4, 3, 5}}, []int64{2, 17, 20}},
+		{"Attention", attrs(i("q_num_heads", 4), i("kv_num_heads", 2)),
+			[]any{dims{2, 17, 8}, dims{2, 9, 4}, dims{2, 9, 6}}, []int64{2, 17, 12}},
 		{"Attention", nil, []any{dims{2, 17}}, nil},
 
 		// Convolutions and pooling.
