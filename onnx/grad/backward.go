@@ -77,8 +77,16 @@ func Backward(m *graph.Model, of string, wrt []string, o Options) (*Gradients, e
 		return nil, err
 	}
 	c.SetInputs(inputs...)
-	if err := check(c, append(slices.Clone(o.Outputs), of)...); err != nil {
+	asked := append(slices.Clone(o.Outputs), of)
+	if err := check(c, asked...); err != nil {
 		return nil, err
+	}
+	_, used := c.Needed(asked...)
+	for _, v := range inputs {
+		if used[v.Name] && (v.Shape == nil || slices.Contains(v.Shape[min(1, len(v.Shape)):], graph.Unknown)) {
+			return nil, fmt.Errorf("%w: input %q has shape %v; only its first dimension, the batch, may be left open",
+				graph.ErrModel, v.Name, v.Shape)
+		}
 	}
 	if err := undo(c, of, wrt); err != nil {
 		return nil, err
@@ -129,12 +137,6 @@ func Backward(m *graph.Model, of string, wrt []string, o Options) (*Gradients, e
 // weightsToInputs takes the weights that gradients are wanted of out of the model, and returns its inputs with them.
 func weightsToInputs(m *graph.Model, wrt []string) ([]graph.Value, error) {
 	inputs, weights, g := m.Inputs(), m.Index().Weight, m.Graph()
-	for _, v := range inputs {
-		if len(v.Shape) == 0 && v.Shape == nil || slices.Contains(v.Shape[min(1, len(v.Shape)):], graph.Unknown) {
-			return nil, fmt.Errorf("%w: input %q has shape %v; only its first dimension, the batch, may be left open",
-				graph.ErrModel, v.Name, v.Shape)
-		}
-	}
 	for i, name := range wrt {
 		if slices.Contains(wrt[:i], name) {
 			return nil, fmt.Errorf("%w: the gradient by %q is asked for twice", graph.ErrModel, name)
@@ -197,7 +199,8 @@ func findPath(m *graph.Model, of string, wrt []string) path {
 	}
 	p.needed[of] = p.live[of]
 	for _, n := range slices.Backward(m.Graph().Node) {
-		if !slices.ContainsFunc(n.Output, func(o string) bool { return isLive(o) && p.needed[o] }) {
+		if flat(n) || !slices.ContainsFunc(graph.Uses(n), isLive) ||
+			!slices.ContainsFunc(n.Output, func(o string) bool { return p.needed[o] }) {
 			continue
 		}
 		p.nodes = append(p.nodes, n)

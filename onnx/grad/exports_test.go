@@ -72,26 +72,60 @@ func off(got, want []float32) float64 {
 	return diff / math.Max(most, 1e-30)
 }
 
-// differentiateExport compares the gradient by the pixels with PyTorch's.
-func differentiateExport(t testing.TB, base string, o onnx.SessionOptions) (feature, gradient float64, err error) {
+// differentiateExport compares feature and gradient by the pixels with PyTorch's. A gradient jumps where something like
+// ReLU bends: apart is the share of the pixels where it is off by more than 1e-4 of the largest.
+func differentiateExport(t testing.TB, base string, o onnx.SessionOptions) (feature, gradient, apart float64,
+	err error) {
 	var shapes struct{ X, Y []int64 }
 	if err := json.Unmarshal(testkit.ReadFile(t, base+".json"), &shapes); err != nil {
 		t.Fatal(err)
 	}
 	m, err := graph.Read(base + ".onnx")
 	if err != nil {
-		return 0, 0, err
+		return 0, 0, 0, err
 	}
-	g, err := Backward(m, "embedding", []string{"pixel_values"}, Options{Seed: "seed", Outputs: []string{"embedding"}})
+	of := m.Outputs()[0].Name
+	g, err := Backward(m, of, []string{"pixel_values"}, Options{Seed: "seed", Outputs: []string{of}})
 	if err != nil {
-		return 0, 0, err
+		return 0, 0, 0, err
 	}
-	in := []onnx.Tensor{{Shape: shapes.X, Data: floats(t, base+".x")}, {Shape: shapes.Y, Data: floats(t, base+".seed")}}
+	pixels := base + ".x"
+	if _, err := os.Stat(pixels); err != nil { // all models of the folder have the same
+		pixels = filepath.Join(filepath.Dir(base), "pixels.x")
+	}
+	in := []onnx.Tensor{{Shape: shapes.X, Data: floats(t, pixels)}, {Shape: shapes.Y, Data: floats(t, base+".seed")}}
 	got, err := run(t, g.Model, o, in, shapes.Y, shapes.X)
 	if err != nil {
-		return 0, 0, err
+		return 0, 0, 0, err
 	}
-	return off(got[0], floats(t, base+".y")), off(got[1], floats(t, base+".d")), nil
+	want := floats(t, base+".d")
+	var most float64
+	for _, v := range want {
+		most = max(most, math.Abs(float64(v)))
+	}
+	for i, v := range want {
+		if !(math.Abs(float64(v)-float64(got[1][i])) <= 1e-4*most) {
+			apart += 1 / float64(len(want))
+		}
+	}
+	return off(got[0], floats(t, base+".y")), off(got[1], want), apart, nil
+}
+
+// What exporters write, small: a block or two of each kind, as testdata/exports.py has made them.
+func TestExports(t *testing.T) {
+	files, _ := filepath.Glob(filepath.Join("testdata", "exports", "*.json"))
+	if len(files) < 20 {
+		t.Fatalf("%d models, have they gone?", len(files))
+	}
+	for _, file := range files {
+		base := strings.TrimSuffix(file, ".json")
+		for _, o := range []onnx.SessionOptions{{}, {AsWritten: true}} {
+			feature, gradient, _, err := differentiateExport(t, base, o)
+			if err != nil || !(feature < 1e-5) || !(gradient < 1e-4) {
+				t.Errorf("%s, %+v: feature is off by %.1e, gradient by %.1e: %v", base, o, feature, gradient, err)
+			}
+		}
+	}
 }
 
 func TestSurvey(t *testing.T) {
@@ -102,7 +136,7 @@ func TestSurvey(t *testing.T) {
 	counts := map[string]int{}
 	for _, file := range files {
 		base := strings.TrimSuffix(file, ".json")
-		feature, gradient, err := differentiateExport(t, base, onnx.SessionOptions{})
+		feature, gradient, apart, err := differentiateExport(t, base, onnx.SessionOptions{})
 		var unsupported *UnsupportedError
 		switch {
 		case errors.As(err, &unsupported):
@@ -111,13 +145,15 @@ func TestSurvey(t *testing.T) {
 		case err != nil:
 			counts["failed"]++
 			fmt.Fprintln(os.Stderr, "FAILED", filepath.Base(base), err)
-		case !(feature < 1e-4) || !(gradient < 1e-3):
+		case !(feature < 1e-4) || !(apart < 0.02):
 			counts["wrong"]++
-			fmt.Fprintln(os.Stderr, "WRONG", filepath.Base(base), feature, gradient)
+			fmt.Fprintln(os.Stderr, "WRONG", filepath.Base(base), feature, gradient, apart)
+		case !(gradient < 1e-4):
+			counts["right but for a bend"]++
+			fmt.Fprintln(os.Stderr, "bend", filepath.Base(base), feature, gradient, apart)
 		default:
 			counts["right"]++
-			fmt.Fprintln(os.Stderr, "right", filepath.Base(base), feature, gradient)
 		}
 	}
-	fmt.Fprintln(os.Stderr, counts)
+	fmt.Fprintln(os.Stderr, len(files), "models:", counts)
 }
