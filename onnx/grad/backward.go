@@ -2,6 +2,7 @@ package grad
 
 import (
 	"fmt"
+	"runtime"
 	"slices"
 	"strings"
 
@@ -274,8 +275,23 @@ func (t *tape) node(n *graph.Node) error {
 		}
 	}
 	t.fault = nil
-	if err := r.run(t, n, given); err != nil {
+	if err := valid(func() error { return r.run(t, n, given) }); err != nil {
 		return err
 	}
 	return t.fault
+}
+
+// valid turns the panic of a rule into an error: rules take it that a node has the inputs and attributes that its
+// operator asks for, which ONNX Runtime checks, but perhaps has not yet.
+func valid(rule func() error) (err error) {
+	defer func() {
+		switch bad := recover().(type) {
+		case nil:
+		case runtime.Error:
+			err = fmt.Errorf("it is not as its operator asks for: %v", bad)
+		default:
+			panic(bad)
+		}
+	}()
+	return rule()
 }

@@ -42,6 +42,8 @@ func TestBackwardRefuses(t *testing.T) {
 		{"x:B,4 !m:4\nb = Cast<to=7>(m)\ny = Gather<axis=1>(x, b)", "y", []string{"x"}, "s", ""},
 		{"x:B,4 k:1\na = Clip(x, k)\ny = Neg(a)", "y", []string{"x", "k"}, "s",
 			`Clip "Clip/a": there is no rule for a gradient by its input "k"`},
+		{"x:B,3,4\na = Transpose<perm=[0,2,1]>(x)\nb = Where(a)\ny = Add(a, b)", "y", []string{"x"}, "s",
+			`Where "Where/b": it is not as its operator asks for: `},
 		{"q:B,5,4 k:B,5,4\ny = com.microsoft.MultiHeadAttention<num_heads=2,unidirectional=1>(q, k, k)", "y",
 			[]string{"q"}, "s", "there is no rule for its key padding mask, or for unidirectional"},
 	} {
@@ -177,7 +179,8 @@ func TestFloat16(t *testing.T) {
 	if _, err := run(t, g.Model, onnx.SessionOptions{}, in, in[0].Shape); err != nil {
 		t.Error(err)
 	}
-	for bits, want := range map[uint16]float32{0x3c00: 1, 0xc000: -2, 0x0001: 1.0 / (1 << 24), 0x7bff: 65504, 0x3555: 0.33325195} {
+	for bits, want := range map[uint16]float32{0x3c00: 1, 0xc000: -2, 0x0001: 1.0 / (1 << 24), 0x7bff: 65504,
+		0x3555: 0.33325195} {
 		if got := fromHalf(bits); got != want {
 			t.Errorf("%#x is %v, want %v", bits, got, want)
 		}
@@ -186,8 +189,8 @@ func TestFloat16(t *testing.T) {
 
 // Every image encoder among the fixtures of package vision that it takes, from feature to pixels.
 func TestVisionFixtures(t *testing.T) {
-	for _, name := range []string{"batch1", "batch2", "gemm", "matmul_softmax", "opset11", "opset18", "pooled", "registers",
-		"tanh_pooler", "tokens_no_cls", "map_nhwc", "nhwc"} {
+	for _, name := range []string{"batch1", "batch2", "gemm", "matmul_softmax", "opset11", "opset18", "pooled",
+		"registers", "tanh_pooler", "tokens_no_cls", "map_nhwc", "nhwc"} {
 		m, err := graph.Read(testkit.Root() + "/onnx/vision/testdata/" + name + ".onnx")
 		if err != nil {
 			t.Fatal(err)

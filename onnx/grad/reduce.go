@@ -51,8 +51,10 @@ func reduceSum(t *tape, n *graph.Node, d []string) error {
 		} else {
 			all := t.op("Size", []int64{}, []string{x})
 			left := t.op("Size", []int64{}, []string{n.Output[0]})
-			float := graph.IntAttr("to", 1)
-			g = t.mul(g, t.div(t.op("Cast", []int64{}, []string{left}, float), t.op("Cast", []int64{}, []string{all}, float)))
+			for _, count := range []*string{&all, &left} {
+				*count = t.op("Cast", []int64{}, []string{*count}, graph.IntAttr("to", 1))
+			}
+			g = t.mul(g, t.div(left, all))
 		}
 	}
 	t.give(x, g)

@@ -51,7 +51,8 @@ func undo(m *graph.Model, of string, wrt []string) error {
 			if make == nil || len(n.Input) < 3 && slices.Contains([]string{"Max", "Min"}, opName(n)) {
 				continue
 			}
-			out, err := make(t, n)
+			var out string
+			err := valid(func() (err error) { out, err = make(t, n); return err })
 			if err != nil {
 				refused = append(refused, Refusal{opName(n), n.GetName(), err.Error()})
 				continue

@@ -93,9 +93,9 @@ func skipNorm(t *tape, n *graph.Node) (string, error) {
 	if simple {
 		bias = 3
 	}
-	for _, i := range []int{1, 2} {
-		if name := graph.Input(n, 0); len(n.Output) > i && n.Output[i] != "" && len(t.index.Consumers[n.Output[i]]) > 0 {
-			return "", fmt.Errorf("there is no rule for its output %q, of input %q", n.Output[i], name)
+	for _, name := range n.Output[1:min(3, len(n.Output))] {
+		if name != "" && len(t.index.Consumers[name]) > 0 {
+			return "", fmt.Errorf("there is no rule for its output %q", name)
 		}
 	}
 	x := t.add(n.Input[0], n.Input[1])
@@ -242,5 +242,6 @@ func fusedConv(t *tape, n *graph.Node) (string, error) {
 	if z := graph.Input(n, 3); z != "" {
 		y = t.add(y, z)
 	}
-	return t.activated(y, textAttr(n, "activation", ""), graph.Attr(n, "activation_params").GetFloats(), "alpha", "beta")
+	params := graph.Attr(n, "activation_params").GetFloats()
+	return t.activated(y, textAttr(n, "activation", ""), params, "alpha", "beta")
 }

@@ -119,8 +119,8 @@ func adapt(m *graph.Model, count int) (weights []string) {
 		last := m.Index().Producer[out]
 		x := fmt.Sprintf("%d.x1", l)
 		h := b.Node("LayerNormalization", []string{x, weight("g", width), weight("b", width)}, "")
-		h = b.Node("Add", []string{b.Node("MatMul", []string{h, weight("down", width, rank)}, ""), weight("db", rank)}, "")
-		h = b.Node("Relu", []string{h}, "")
+		h = b.Node("MatMul", []string{h, weight("down", width, rank)}, "")
+		h = b.Node("Relu", []string{b.Node("Add", []string{h, weight("db", rank)}, "")}, "")
 		scale := weight("scale", 1)
 		up := b.Node("Mul", []string{weight("up", rank, width), scale}, "")
 		ub := b.Node("Mul", []string{weight("ub", width), scale}, "")
