@@ -23,10 +23,8 @@ var exports = flag.String("exports", "", "a folder of further models to differen
 
 func TestMain(m *testing.M) { ort.Main(m) }
 
-// floats reads a file of float32.
-func floats(t testing.TB, path string) []float32 {
-	t.Helper()
-	raw := testkit.ReadFile(t, path)
+// decode reads float32 from bytes.
+func decode(raw []byte) []float32 {
 	out := make([]float32, len(raw)/4)
 	for i := range out {
 		out[i] = math.Float32frombits(binary.LittleEndian.Uint32(raw[4*i:]))
@@ -77,9 +75,15 @@ func off(got, want []float32) float64 {
 // ReLU bends: apart is the share of the pixels where it is off by more than 1e-4 of the largest.
 func differentiateExport(t testing.TB, base string, o onnx.SessionOptions) (feature, gradient, apart float64,
 	err error) {
-	var shapes struct{ X, Y []int64 }
-	if err := json.Unmarshal(testkit.ReadFile(t, base+".json"), &shapes); err != nil {
+	var want struct {
+		X, Y                            []int64
+		Pixels, Seed, Feature, Gradient []byte
+	}
+	if err := json.Unmarshal(testkit.ReadFile(t, base+".json"), &want); err != nil {
 		t.Fatal(err)
+	}
+	if want.Pixels == nil { // all models of the folder have the same
+		want.Pixels = testkit.ReadFile(t, filepath.Dir(base), "pixels.f32")
 	}
 	m, err := graph.Read(base + ".onnx")
 	if err != nil {
@@ -90,26 +94,22 @@ func differentiateExport(t testing.TB, base string, o onnx.SessionOptions) (feat
 	if err != nil {
 		return 0, 0, 0, err
 	}
-	pixels := base + ".x"
-	if _, err := os.Stat(pixels); err != nil { // all models of the folder have the same
-		pixels = filepath.Join(filepath.Dir(base), "pixels.x")
-	}
-	in := []onnx.Tensor{{Shape: shapes.X, Data: floats(t, pixels)}, {Shape: shapes.Y, Data: floats(t, base+".seed")}}
-	got, err := run(t, g.Model, o, in, shapes.Y, shapes.X)
+	in := []onnx.Tensor{{Shape: want.X, Data: decode(want.Pixels)}, {Shape: want.Y, Data: decode(want.Seed)}}
+	got, err := run(t, g.Model, o, in, want.Y, want.X)
 	if err != nil {
 		return 0, 0, 0, err
 	}
-	want := floats(t, base+".d")
+	exact := decode(want.Gradient)
 	var most float64
-	for _, v := range want {
+	for _, v := range exact {
 		most = max(most, math.Abs(float64(v)))
 	}
-	for i, v := range want {
+	for i, v := range exact {
 		if !(math.Abs(float64(v)-float64(got[1][i])) <= 1e-4*most) {
-			apart += 1 / float64(len(want))
+			apart += 1 / float64(len(exact))
 		}
 	}
-	return off(got[0], floats(t, base+".y")), off(got[1], want), apart, nil
+	return off(got[0], decode(want.Feature)), off(got[1], exact), apart, nil
 }
 
 // What exporters write, small: a block or two of each kind, as testdata/exports.py has made them.

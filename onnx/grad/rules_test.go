@@ -30,11 +30,7 @@ func (o oracle) get(t testing.TB, name, tensor string) []float32 {
 	if err != nil || len(raw) == 0 {
 		t.Fatalf("testdata/oracle.json has no %q of %q: make it anew (%v)", tensor, name, err)
 	}
-	out := make([]float32, len(raw)/4)
-	for i := range out {
-		out[i] = math.Float32frombits(binary.LittleEndian.Uint32(raw[4*i:]))
-	}
-	return out
+	return decode(raw)
 }
 
 // tensors are the values of a model's inputs.

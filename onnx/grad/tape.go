@@ -37,7 +37,7 @@ func newTape(m *graph.Model, name string) *tape {
 		grads: map[string][]part{}, rowSums: map[string]string{}}
 	t.dims, t.ints = infer(m)
 	for _, n := range m.Graph().Node {
-		if len(n.Output) == 1 {
+		if len(n.Output) == 1 && len(n.Input) > 0 {
 			t.made[key(n.GetDomain(), n.GetOpType(), n.Input, n.Attribute)] = n.Output[0]
 		}
 	}
@@ -227,8 +227,8 @@ func (t *tape) rows(x string) string {
 
 // full repeats a gradient that was left to broadcasting to the dimensions of the tensor that it belongs to.
 func (t *tape) full(d, like string) string {
-	want, have := t.dims[like], t.dims[d]
-	if want == nil || have == nil || slices.Equal(want, have) {
+	want, have := t.dims[like], t.known(d)
+	if want == nil || slices.Equal(want, have) {
 		return d
 	}
 	target := slices.Clone(want)
@@ -245,10 +245,18 @@ func (t *tape) full(d, like string) string {
 	return t.op("Expand", want, []string{d, t.list(target...)})
 }
 
+// known returns the dimensions of a tensor, whose rank a rule has to know.
+func (t *tape) known(x string) []int64 {
+	if t.dims[x] == nil {
+		t.fault = fmt.Errorf("the shape of %q, which its gradient takes, is not known", x)
+	}
+	return t.dims[x]
+}
+
 // reduce sums, or otherwise reduces, over axes.
 func (t *tape) reduce(op, x string, keep bool, axes ...int64) string {
 	var dims []int64
-	for i, n := range t.dims[x] {
+	for i, n := range t.known(x) {
 		switch {
 		case !slices.Contains(axes, int64(i)):
 			dims = append(dims, n)
@@ -313,7 +321,7 @@ func (t *tape) sumTo(d, y string, to []int64) string {
 	}
 	lead := len(all) - len(to)
 	axes := func() (axes []int64, thin bool) {
-		have := t.dims[d]
+		have := t.known(d)
 		for i, n := range all {
 			if n == 1 || i >= lead && to[i-lead] != 1 {
 				continue

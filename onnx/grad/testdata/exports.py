@@ -2,9 +2,10 @@
 
     python onnx/grad/testdata/exports.py onnx/grad/testdata/exports     (torch, timm, transformers, onnx, onnxruntime)
 
-Weights are random. Beside a model NAME.onnx are float32 files: pixels.x for all, weights of the feature NAME.seed, feature
-NAME.y, and by autograd in float64 NAME.d, the gradient of Σ seed·feature by the pixels.
+Weights are random. Beside a model NAME.onnx is NAME.json: shapes, weights of the feature (seed), the feature and, by
+autograd in float64, the gradient of Σ seed·feature by the pixels, as float32 in base64. pixels.f32 is for all.
 """
+import base64
 import json
 import logging
 import os
@@ -67,12 +68,13 @@ def export(name, model, how, size=16):
         options.log_severity_level = 4
         ort.InferenceSession(base + ".onnx", options, providers=["CPUExecutionProvider"])
     if optimise == ["fused"]:  # what optimum's O2 does
-        optimizer.optimize_model(base + ".onnx", model_type="vit", num_heads=2, hidden_size=8, opt_level=0).save_model_to_file(base + ".onnx")
+        fused = optimizer.optimize_model(base + ".onnx", model_type="vit", num_heads=2, hidden_size=8, opt_level=0)
+        fused.save_model_to_file(base + ".onnx")
     strip(base + ".onnx")
-    for k, v in (("seed", seed), ("y", y), ("d", xd.grad)):
-        v.detach().numpy().astype("<f4").tofile(f"{base}.{k}")
-    x.numpy().astype("<f4").tofile(f"{OUT}/pixels.x")
-    json.dump({"x": list(x.shape), "y": list(y.shape)}, open(base + ".json", "w"))
+    pack = lambda v: base64.b64encode(v.detach().numpy().astype("<f4").tobytes()).decode()
+    x.numpy().astype("<f4").tofile(f"{OUT}/pixels.f32")
+    json.dump({"x": list(x.shape), "y": list(y.shape), "seed": pack(seed), "feature": pack(y),
+               "gradient": pack(xd.grad)}, open(base + ".json", "w"), indent=0)
     print(name, how, os.path.getsize(base + ".onnx"))
 
 
