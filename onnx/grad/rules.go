@@ -71,8 +71,8 @@ var unary = map[string]func(t *tape, x, y, d string, n *graph.Node) string{
 	},
 	"Softplus":   func(t *tape, x, y, d string, _ *graph.Node) string { return t.mul(d, t.each("Sigmoid", x)) },
 	"Reciprocal": func(t *tape, x, y, d string, _ *graph.Node) string { return t.neg(t.mul(d, t.mul(y, y))) },
-	"Erf": func(t *tape, x, y, d string, _ *graph.Node) string { // 2/√π·exp(-x²)
-		return t.mul(d, t.scale(t.each("Exp", t.neg(t.mul(x, x))), 2/math.Sqrt(math.Pi)))
+	"Erf": func(t *tape, x, y, d string, _ *graph.Node) string { // 2/√π·exp(-x²), the factor in the exponent
+		return t.mul(d, t.each("Exp", t.sub(t.number(math.Log(2/math.Sqrt(math.Pi))), t.mul(x, x))))
 	},
 	"Relu": func(t *tape, x, y, d string, _ *graph.Node) string {
 		return t.when(t.positive(x), d, t.number(0))
