@@ -186,6 +186,8 @@ y = Gemm<transB=1>(x, w, b)`},
 y = Gemm<transA=1>(x, w)`},
 	{"FusedMatMul", 17, `x:B,3,4,5 w:B,3,2,4
 y = com.microsoft.FusedMatMul<transA=1,transB=1,alpha=0.5>(x, w)`},
+	{"FusedMatMul, rows in front", 17, `x:5,2,3,4 w:4,2,3,2
+y = com.microsoft.FusedMatMul<transBatchA=1,transBatchB=1,alpha=2.0>(x, w)`},
 	{"FusedGemm", 17, `x:B,4 w:4,3 b:3
 y = com.microsoft.FusedGemm<activation='Relu'>(x, w, b)`},
 	{"Einsum", 17, `x:B,3,5,4 k:B,3,6,4

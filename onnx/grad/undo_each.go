@@ -174,18 +174,18 @@ func lpNorm(t *tape, n *graph.Node) (string, error) {
 	return t.div(x, t.reduce(op, x, true, axisAttr(n, "axis", -1, len(t.dims[x])))), nil
 }
 
+// fusedMatMul is MatMul of matrices that are transposed first, and of which the rows may be the first axis.
 func fusedMatMul(t *tape, n *graph.Node) (string, error) {
-	for _, name := range []string{"transBatchA", "transBatchB"} {
-		if graph.AttrInt(n, name, 0) != 0 {
-			return "", fmt.Errorf("there is no rule for %s", name)
-		}
-	}
 	in := slices.Clone(n.Input)
-	for i, name := range []string{"transA", "transB"} {
-		if len(t.dims[in[i]]) < 2 {
+	for i, operand := range []string{"A", "B"} {
+		rank := len(t.dims[in[i]])
+		if rank < 2 {
 			return "", errors.New("the shape of one of its inputs is not known")
 		}
-		if graph.AttrInt(n, name, 0) != 0 {
+		if graph.AttrInt(n, "transBatch"+operand, 0) != 0 {
+			in[i] = t.transpose(in[i], slices.Concat(upTo(rank - 1)[1:], []int64{0, int64(rank - 1)})...)
+		}
+		if graph.AttrInt(n, "trans"+operand, 0) != 0 {
 			in[i] = t.swap(in[i])
 		}
 	}

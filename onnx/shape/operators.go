@@ -115,7 +115,7 @@ func packedMatmul(_ *inference, n *graph.Node, x []int64) []int64 {
 }
 
 func matmul(s *inference, n *graph.Node, a []int64) []int64 {
-	b := s.in(n, 1)
+	a, b := rowsBehind(n, "transBatchA", a), rowsBehind(n, "transBatchB", s.in(n, 1))
 	if len(b) == 0 || len(a) == 0 {
 		return nil
 	}
@@ -128,6 +128,14 @@ func matmul(s *inference, n *graph.Node, a []int64) []int64 {
 	}
 	rows := a[len(a)-2+int(graph.AttrInt(n, "transA", 0)&1)]
 	return append(broadcastShapes(a[:len(a)-2], b[:len(b)-2]), rows, cols)
+}
+
+// rowsBehind brings the first axis behind those of the batch, if an attribute of a fused product says so.
+func rowsBehind(n *graph.Node, attr string, x []int64) []int64 {
+	if k := len(x) - 1; k > 1 && graph.AttrInt(n, attr, 0) != 0 {
+		return slices.Concat(x[1:k], x[:1], x[k:])
+	}
+	return x
 }
 
 func gemm(s *inference, n *graph.Node, x []int64) []int64 {

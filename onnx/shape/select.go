@@ -123,12 +123,16 @@ func split(s *inference, n *graph.Node, x []int64) []int64 {
 	if sizes == nil && len(n.Input) < 2 && x[axis] > 0 {
 		sizes = slices.Repeat([]int64{x[axis] / int64(len(n.Output))}, len(n.Output))
 	}
+	integers := s.ints[n.Input[0]] // what is left of them
 	for i, name := range n.Output {
 		out := slices.Clone(x)
 		if out[axis] = unknown; i < len(sizes) {
 			out[axis] = sizes[i]
 		}
 		s.dims.Refine(name, out)
+		if size := out[axis]; len(x) == 1 && size >= 0 && size <= int64(len(integers)) && name != "" {
+			s.ints[name], integers = integers[:size], integers[size:]
+		}
 	}
 	return nil
 }

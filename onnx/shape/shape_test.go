@@ -94,6 +94,7 @@ func TestRules(t *testing.T) {
 		{"MatMul", nil, []any{dims{2, 3, 4}, dims{4}}, []int64{2, 3}},
 		{"MatMul", nil, []any{dims{4, 3}, nil}, nil},
 		{"FusedMatMul", attrs(i("transA", 1), i("transB", 1)), []any{dims{2, 4, 9}, dims{2, 5, 4}}, []int64{2, 9, 5}},
+		{"FusedMatMul", attrs(i("transBatchA", 1)), []any{dims{9, 2, 3, 4}, dims{2, 3, 4, 5}}, []int64{2, 3, 9, 5}},
 		{"MatMulNBits", attrs(i("K", 4), i("N", 6)), []any{dims{2, 4}, dims{6, 1, 2}}, []int64{2, 6}},
 		{"MatMulNBits", nil, []any{dims{}}, nil},
 		{"Gemm", nil, []any{dims{2, 4}, dims{4, 5}}, []int64{2, 5}},
@@ -353,9 +354,11 @@ func TestExportersIntegers(t *testing.T) {
 	node(m, "Cast", "real", attrs(graph.IntAttr("to", 1)), "front")
 	node(m, "Div", "real half", nil, "real", ints{2})
 	node(m, "Shape", "size", nil, dims{4, -1})
+	node(m, "Split", "one", nil, ints{4, 5, 6}, ints{1, 2})
+	m.Graph().Node[len(m.Graph().Node)-1].Output = []string{"one", "two"}
 	_, got := Trace(m)
-	want := Values{"front": {5, 7}, "half": {2, 3}, "real": {5, 7}}
-	for _, name := range []string{"front", "half", "real", "real half", "size"} {
+	want := Values{"one": {4}, "two": {5, 6}, "front": {5, 7}, "half": {2, 3}, "real": {5, 7}}
+	for _, name := range []string{"one", "two", "front", "half", "real", "real half", "size"} {
 		if !slices.Equal(got[name], want[name]) {
 			t.Errorf("%s is %v, want %v", name, got[name], want[name])
 		}

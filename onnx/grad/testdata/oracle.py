@@ -172,6 +172,8 @@ def evaluate(op, ins, a, outs, opset):
         r = r if z is None else r + a.get("beta", 1.0) * z
         return [r.relu() if op == "FusedGemm" else r]
     if op == "FusedMatMul":
+        if a.get("transBatchA"):  # and B: the first axis are the rows
+            return [a["alpha"] * x.permute(1, 2, 0, 3) @ y.permute(1, 2, 0, 3)]
         return [a["alpha"] * x.transpose(-1, -2) @ y.transpose(-1, -2)]
     if op == "SkipLayerNormalization":
         s = x + y + ins[4]
