@@ -6,7 +6,7 @@
 //	shapes["embedding"] // [2 192], with graph.Unknown for dimensions that are not fixed
 //
 // One pass computes shapes and, beside them, the small integer tensors that exporters compute other shapes from: Shape,
-// Gather, Concat, Reshape and their like.
+// Gather, Concat, Reshape and their like. [Trace] returns those too.
 //
 // # Caveats
 //

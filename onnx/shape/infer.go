@@ -2,6 +2,7 @@ package shape
 
 import (
 	"encoding/binary"
+	"maps"
 	"math"
 	"slices"
 
@@ -24,10 +25,19 @@ const open = math.MinInt64
 // tensor that is not in it has an unknown rank; a scalar's shape is empty, not nil.
 type Shapes map[string][]int64
 
+// Values holds the elements of the small integer tensors, such as axes and shapes, that are known in full.
+type Values map[string][]int64
+
 // Infer runs over the nodes of the main graph once, which must be in topological order. What is inferred completes what
 // the file declares; the shapes given, of inputs for example, take precedence over that.
 func Infer(m *graph.Model, given ...graph.Value) Shapes {
-	s := &inference{dims: Shapes{}, ints: map[string][]int64{}}
+	shapes, _ := Trace(m, given...)
+	return shapes
+}
+
+// Trace is [Infer], and returns the integers that it computed shapes from, too.
+func Trace(m *graph.Model, given ...graph.Value) (Shapes, Values) {
+	s := &inference{dims: Shapes{}, ints: Values{}, real: map[string]bool{}}
 	g := m.Graph()
 	for _, info := range slices.Concat(g.Input, g.ValueInfo, g.Output) {
 		if v := graph.ValueOf(info); v.Shape != nil {
@@ -43,7 +53,8 @@ func Infer(m *graph.Model, given ...graph.Value) Shapes {
 	for _, n := range g.Node {
 		s.node(n)
 	}
-	return s.dims
+	maps.DeleteFunc(s.ints, func(_ string, v []int64) bool { return slices.Contains(v, open) })
+	return s.dims, s.ints
 }
 
 // Refine records more of a tensor's shape, with [graph.Unknown] for what is not known: dimensions that were unknown are
@@ -73,7 +84,8 @@ func Keeps(op string) bool { return slices.Contains(keeping, op) }
 // inference is what is known half-way through the nodes.
 type inference struct {
 	dims Shapes
-	ints map[string][]int64 // values of small integer tensors, which shapes are computed from; see open
+	ints Values          // values of small integer tensors, which shapes are computed from; see open
+	real map[string]bool // those of ints that are floating-point numbers really
 }
 
 // rule says what a node of an operator gives, as far as that is known.
@@ -104,7 +116,7 @@ var rules = func() map[string]rule {
 		"Range":           {shape: span},
 
 		"Add": {broadcast, arithmetic(add)}, "Sub": {broadcast, arithmetic(subtract)},
-		"Mul": {broadcast, arithmetic(multiply)}, "Div": {broadcast, arithmetic(divide)},
+		"Mul": {broadcast, arithmetic(multiply)}, "Div": {broadcast, quotient},
 		"Mod": {broadcast, arithmetic(modulo)}, "Equal": {broadcast, arithmetic(equal)},
 		"Max": {broadcast, arithmetic(larger)}, "Min": {broadcast, arithmetic(smaller)},
 		"Where": {broadcast, elementwise(3, choose)},
@@ -113,15 +125,15 @@ var rules = func() map[string]rule {
 		"Flatten": {shape: flatten}, "Expand": {shape: expand}, "Tile": {shape: tile}, "Pad": {shape: pad},
 		"Transpose": {transpose, known(transposeInts)}, "Slice": {slice, known(sliceInts)},
 		"Concat": {concat, concatInts}, "Split": {shape: split},
-		"Gather": {gather, known(gatherInts)}, "GatherElements": {shape: second}, "TopK": {shape: topK},
+		"Gather": {gather, known(gatherInts)}, "GatherElements": {shape: second}, "GatherND": {shape: gatherND},
+		"TopK": {shape: topK},
 
 		"Gemm": {shape: gemm}, "FusedGemm": {shape: gemm}, "MatMulNBits": {shape: packedMatmul},
 		"Einsum":    {shape: einsum},
 		"Attention": {shape: attention}, "MultiHeadAttention": {shape: attention},
-		"MaxPool": {shape: positions(unknown)}, "AveragePool": {shape: positions(unknown)},
+		"MaxPool": {shape: pooling}, "AveragePool": {shape: pooling}, "LpPool": {shape: pooling},
 		"GlobalMaxPool": {shape: positions(1)}, "GlobalAveragePool": {shape: positions(1)},
 		"Resize": {shape: resize}, "Upsample": {shape: resize},
-		"SkipLayerNormalization": {shape: normalised(2)}, "SkipSimplifiedLayerNormalization": {shape: normalised(2)},
 	}
 	each := func(r rule, ops ...string) {
 		for _, op := range ops {
@@ -132,7 +144,9 @@ var rules = func() map[string]rule {
 	each(rule{shape: first}, "GroupNormalization", "InstanceNormalization", "BatchNormalization", "LpNormalization")
 	each(rule{first, known(same)}, "Identity", "Cast", "Floor", "Ceil", "Round")
 	each(rule{shape: normalised(1)}, "LayerNormalization", "SimplifiedLayerNormalization", "RMSNormalization")
-	each(rule{shape: broadcast}, "Pow", "Less", "LessOrEqual", "Greater", "GreaterOrEqual", "And", "Or", "PRelu")
+	each(rule{shape: skipNormalised}, "SkipLayerNormalization", "SkipSimplifiedLayerNormalization")
+	each(rule{shape: broadcast}, "Sum", "Mean", "Pow", "PRelu", "Less", "LessOrEqual", "Greater", "GreaterOrEqual",
+		"And", "Or")
 	each(rule{shape: matmul}, "MatMul", "FusedMatMul", "MatMulInteger", "DynamicQuantizeMatMul")
 	each(rule{shape: conv}, "Conv", "FusedConv", "NhwcFusedConv", "ConvInteger", "QLinearConv")
 	each(rule{shape: reduce}, "ReduceMean", "ReduceSum", "ReduceMax", "ReduceMin", "ReduceL2", "ReduceL1",
@@ -149,6 +163,7 @@ func (s *inference) node(n *graph.Node) {
 	if r.ints != nil && out != "" {
 		if v := r.ints(s, n); v != nil && len(v) <= maxInts {
 			s.ints[out] = v
+			s.real[out] = s.isReal(n)
 		}
 	}
 	if r.shape != nil {
@@ -157,6 +172,14 @@ func (s *inference) node(n *graph.Node) {
 	if d, v := s.dims[out], s.ints[out]; len(d) == 1 && d[0] == unknown && v != nil {
 		d[0] = int64(len(v))
 	}
+}
+
+// isReal reports whether what a node gives are floating-point numbers, if its inputs are known.
+func (s *inference) isReal(n *graph.Node) bool {
+	if n.GetOpType() == "Cast" {
+		return slices.Contains([]int64{1, 10, 11, 16}, graph.AttrInt(n, "to", 0)) // float32, 16, 64, bfloat16
+	}
+	return slices.ContainsFunc(n.Input, func(name string) bool { return s.real[name] })
 }
 
 // in returns the shape of a node's i-th input, nil if its rank is not known.
@@ -192,6 +215,11 @@ func tensorInts(t *graph.Tensor) ([]int64, bool) {
 		out = append(out, t.Int64Data...)
 		for b := t.RawData; len(b) >= 8; b = b[8:] {
 			out = append(out, int64(binary.LittleEndian.Uint64(b)))
+		}
+		for i, v := range out { // exporters slice from the least of all numbers, for the first element
+			if v == open {
+				out[i]++
+			}
 		}
 	case "int32":
 		for _, v := range t.Int32Data {
