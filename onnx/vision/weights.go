@@ -4,7 +4,6 @@ import (
 	"encoding/binary"
 	"fmt"
 	"math"
-	"slices"
 	"strings"
 
 	"github.com/vitft/vitft/onnx/graph"
@@ -100,14 +99,11 @@ func store(m *graph.Model, name string, convert func(*graph.Builder, *graph.Tens
 
 // large returns the values of a float32 weight of the backbone that is worth converting.
 func large(t *graph.Tensor) ([]float32, bool) {
-	if graph.TypeOf(t) != "float32" || strings.HasPrefix(t.GetName(), ours) {
+	if strings.HasPrefix(t.GetName(), ours) {
 		return nil, false
 	}
-	v := slices.Clone(t.FloatData)
-	for raw := t.RawData; len(raw) >= 4; raw = raw[4:] {
-		v = append(v, math.Float32frombits(binary.LittleEndian.Uint32(raw)))
-	}
-	return v, len(v) >= minConverted && int64(len(v)) == graph.Elements(t.Dims)
+	v, ok := graph.Floats(t)
+	return v, ok && len(v) >= minConverted
 }
 
 // quantise rounds values to [-127, 127] times the scale of their channel; false if they are not finite.
