@@ -1,0 +1,60 @@
+package adapter
+
+import (
+	"fmt"
+	"strconv"
+
+	"github.com/vitft/vitft/engine/setting"
+	"github.com/vitft/vitft/head"
+	"github.com/vitft/vitft/onnx/adapt"
+)
+
+// None is the kind of a training of the head alone.
+const None = "none"
+
+// Options are the settings of learning inside the backbone.
+type Options struct {
+	Kind   string   // "none", or one of adapt.Kinds; ""; is "none"
+	Blocks string   // the last so many, or "all"; "6"
+	Rank   string   // of adapters and LoRA: a number, or "auto" as LIFT has it
+	LR     float64  // peak learning rate of what is in the backbone, which AdamW trains
+	Decay  *float64 // weight decay of its matrices
+	Keep   float64  // share of the patch tokens that training sees, another random one each time
+	Epochs int      // in place of those of the head
+	Batch  int      // samples of one update
+	Micro  int      // of those that go through the blocks at a time: bounds the memory
+}
+
+// Fields declares the settings.
+func (o *Options) Fields() []setting.Field {
+	kinds := []string{None}
+	for _, k := range adapt.Kinds() {
+		kinds = append(kinds, string(k))
+	}
+	return []setting.Field{
+		setting.OneOf("adapt", &o.Kind, None, kinds, "what to train inside the backbone"),
+		setting.Text("adapt-blocks", &o.Blocks, "6", countOr("all"), "blocks to train in: the last so many, or all"),
+		setting.Text("adapt-rank", &o.Rank, "auto", countOr("auto"),
+			"rank of adapters and lora: a number, or auto (by the number of classes)"),
+		setting.Number("adapt-lr", &o.LR, 0.001, setting.Above(0), "peak learning rate inside the backbone (AdamW)"),
+		setting.Number("keep-tokens", &o.Keep, 1.0/3, setting.Within(0, 1, false).Or(1, "all"),
+			"share of the patch tokens that training inside the backbone sees, others each time"),
+		setting.Number("micro-batch", &o.Micro, 16, setting.AtLeast(1),
+			"samples that go through the blocks at a time, which bounds the memory of training there"),
+	}
+}
+
+// countOr checks a number of at least 1, or a word.
+func countOr(word string) func(string) error {
+	return func(text string) error {
+		if n, err := strconv.Atoi(text); text != word && (err != nil || n < 1) {
+			return fmt.Errorf("%q is neither a number from 1 on nor %q", text, word)
+		}
+		return nil
+	}
+}
+
+// On reports whether anything is trained inside the backbone.
+func (o Options) On() bool { return o.Kind != "" && o.Kind != None }
+
+var _ head.Trainable = (*Model)(nil)

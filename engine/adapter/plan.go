@@ -1,0 +1,189 @@
+package adapter
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"slices"
+	"strconv"
+
+	"github.com/vitft/vitft/engine/backbone"
+	"github.com/vitft/vitft/engine/event"
+	"github.com/vitft/vitft/engine/fault"
+	"github.com/vitft/vitft/engine/feature"
+	"github.com/vitft/vitft/head"
+	"github.com/vitft/vitft/onnx"
+	"github.com/vitft/vitft/onnx/adapt"
+	"github.com/vitft/vitft/onnx/grad"
+	"github.com/vitft/vitft/onnx/graph"
+	"github.com/vitft/vitft/onnx/vision"
+)
+
+// Plan is what is to be trained inside a backbone, and by which graphs.
+type Plan struct {
+	backbone *backbone.Backbone
+	options  Options
+	seed     uint64
+	adapted  *adapt.Adapted
+	step     *graph.Model // tokens that are kept → embedding, with gradients
+	whole    *graph.Model // all tokens → embedding
+	kept     int          // tokens, the class token among them
+	byClass  bool         // the embedding is that of the first token
+}
+
+// seedInput is the input of the graph with gradients that takes that of the embedding.
+const seedInput = "gradient"
+
+// NewPlan decides what is trained inside a backbone for so many classes. What cannot be trained is refused, by node and
+// name, before anything is encoded.
+func NewPlan(b *backbone.Backbone, classes int, seed uint64, o Options) (*Plan, error) {
+	p := &Plan{backbone: b, options: o, seed: seed}
+	if err := p.build(classes); err != nil {
+		return nil, fmt.Errorf("adapt %s: %w", b.Name, err)
+	}
+	return p, nil
+}
+
+func (p *Plan) build(classes int) error {
+	o := p.options
+	t, err := adapt.Find(p.backbone.Model)
+	if err != nil {
+		return err
+	}
+	blocks, _ := strconv.Atoi(o.Blocks) // all is 0
+	if blocks > len(t.Blocks) {
+		return fault.Config.Errorf("adapt-blocks: %d, and the backbone has %d; take fewer, or all", blocks, len(t.Blocks))
+	}
+	rank, _ := strconv.Atoi(o.Rank)
+	if rank == 0 {
+		rank = adapt.AutoRank(classes, len(t.Blocks))
+	}
+	p.adapted, err = t.Insert(adapt.Options{Kind: adapt.Kind(o.Kind), Blocks: blocks, Rank: rank, Seed: p.seed})
+	if err != nil {
+		return err
+	}
+	// The first token is never left out: where it is no class token that is one patch more.
+	p.kept = 1 + int(math.Round(o.Keep*float64(t.Tokens-1)))
+	p.byClass = p.adapted.ByClassToken()
+	if p.whole, err = p.adapted.Trained(adapt.Part{ClassToken: p.byClass}); err != nil {
+		return err
+	}
+	part, err := p.adapted.Trained(adapt.Part{Tokens: int64(p.kept), ClassToken: p.byClass})
+	if err != nil {
+		return fmt.Errorf("%w; keep-tokens=1 keeps all", err)
+	}
+	var inputs []string
+	for _, v := range p.adapted.Params() {
+		inputs = append(inputs, v.Input())
+	}
+	g, err := grad.Backward(part, vision.Embedding, inputs,
+		grad.Options{Seed: seedInput, Outputs: []string{vision.Embedding}})
+	if err == nil {
+		p.step = g.Model
+	}
+	return err
+}
+
+// Describe says what is trained, for the log.
+func (p *Plan) Describe() []any {
+	n := 0
+	for _, v := range p.adapted.Params() {
+		n += len(v.Start)
+	}
+	return []any{"kind", p.options.Kind, "blocks", fmt.Sprintf("%d to %d", p.adapted.First, len(p.adapted.Blocks)-1),
+		"parameters", n, "tokens", fmt.Sprintf("%d of %d", p.kept, p.adapted.Tokens)}
+}
+
+// Dim is D of the embedding.
+func (p *Plan) Dim() int { return p.backbone.Session.Dim() }
+
+func (p *Plan) width() int { return int(p.adapted.Dim) }
+
+// Bytes is what the tokens of an image take in the feature store.
+func (p *Plan) Bytes() int64 { return 2 * p.adapted.Tokens * p.adapted.Dim }
+
+// Tokens is the part of the backbone that stays as it is, to be closed by the caller. Its features are tokens.
+func (p *Plan) Tokens(ev event.Events) (*backbone.Backbone, error) {
+	m, err := p.adapted.Frozen()
+	if err != nil {
+		return nil, err
+	}
+	b, err := p.backbone.With(m, fmt.Sprintf("tokens before block %d", p.adapted.First), ev)
+	if err != nil {
+		return nil, err
+	}
+	return b.KeepHalf(), nil
+}
+
+// Backbone is the backbone with trained parameters, in the order of those of a [Model], to be closed by the caller. Its
+// features have a key of their own.
+func (p *Plan) Backbone(values [][]float32, ev event.Events) (*backbone.Backbone, error) {
+	m, err := p.adapted.Bake(values)
+	if err != nil {
+		return nil, err
+	}
+	hash := sha256.New()
+	for i, v := range p.adapted.Params() {
+		fmt.Fprintf(hash, "%s %d\n", v.Name, v.Shape)
+		if err := binary.Write(hash, binary.LittleEndian, values[i]); err != nil {
+			return nil, err
+		}
+	}
+	return p.backbone.With(m, fmt.Sprintf("with %s %s", p.options.Kind, hex.EncodeToString(hash.Sum(nil))), ev)
+}
+
+// Model starts the training: of a head, made of the features of data as it would be without, and of what is put into
+// the backbone. tokens are those of the samples of data, in that order, and of those held out, if any.
+func (p *Plan) Model(data head.Data, s head.Settings, tokens feature.Source, train, held Set) (*Model, error) {
+	m := &Model{plan: p, tokens: tokens, train: train, held: held, rate: p.options.LR / s.WithDefaults().LR}
+	var heldSource head.Source
+	if held.IDs != nil {
+		heldSource = source{m, &m.held}
+	}
+	var err error
+	if m.Linear, err = head.NewLinear(data, s, source{m, &m.train}, heldSource); err != nil {
+		return nil, err
+	}
+	for _, v := range p.adapted.Params() {
+		m.values = append(m.values, slices.Clone(v.Start))
+	}
+	o := p.backbone.Beside().Session("")
+	if m.step, err = onnx.NewGradientModel(p.step, seedInput, o); err != nil {
+		return nil, err
+	}
+	text, err := p.whole.Bytes()
+	if err == nil {
+		m.whole, err = onnx.NewSession(text, o)
+	}
+	if err != nil {
+		return nil, errors.Join(err, m.step.Close())
+	}
+	return m, nil
+}
+
+// all are the numbers of all tokens.
+func (p *Plan) all() []int {
+	list := make([]int, p.adapted.Tokens)
+	for i := range list {
+		list[i] = i
+	}
+	return list
+}
+
+// draw draws the tokens that are kept, in their order, the first always.
+func (p *Plan) draw(rng *rand.Rand) []int {
+	n := int(p.adapted.Tokens)
+	if p.kept == n {
+		return p.all()
+	}
+	kept := []int{0}
+	for _, k := range rng.Perm(n - 1)[:p.kept-1] {
+		kept = append(kept, 1+k)
+	}
+	slices.Sort(kept)
+	return kept
+}
