@@ -5,7 +5,6 @@ import (
 	"strconv"
 
 	"github.com/vitft/vitft/engine/setting"
-	"github.com/vitft/vitft/head"
 	"github.com/vitft/vitft/onnx/adapt"
 )
 
@@ -14,15 +13,12 @@ const None = "none"
 
 // Options are the settings of learning inside the backbone.
 type Options struct {
-	Kind   string   // "none", or one of adapt.Kinds; ""; is "none"
-	Blocks string   // the last so many, or "all"; "6"
-	Rank   string   // of adapters and LoRA: a number, or "auto" as LIFT has it
-	LR     float64  // peak learning rate of what is in the backbone, which AdamW trains
-	Decay  *float64 // weight decay of its matrices
-	Keep   float64  // share of the patch tokens that training sees, another random one each time
-	Epochs int      // in place of those of the head
-	Batch  int      // samples of one update
-	Micro  int      // of those that go through the blocks at a time: bounds the memory
+	Kind   string  // "none", or one of adapt.Kinds; "" is "none"
+	Blocks string  // the last so many, or "all"; "6"
+	Rank   string  // of adapters and LoRA: a number, or "auto" as LIFT has it
+	LR     float64 // peak learning rate of what is in the backbone, which AdamW trains
+	Keep   string  // share of the patch tokens that training sees, others each time; "auto": 1/3, or all if it must be
+	Micro  int     // samples of a batch that go through the blocks at a time: bounds the memory
 }
 
 // Fields declares the settings.
@@ -37,8 +33,9 @@ func (o *Options) Fields() []setting.Field {
 		setting.Text("adapt-rank", &o.Rank, "auto", countOr("auto"),
 			"rank of adapters and lora: a number, or auto (by the number of classes)"),
 		setting.Number("adapt-lr", &o.LR, 0.001, setting.Above(0), "peak learning rate inside the backbone (AdamW)"),
-		setting.Number("keep-tokens", &o.Keep, 1.0/3, setting.Within(0, 1, false).Or(1, "all"),
-			"share of the patch tokens that training inside the backbone sees, others each time"),
+		setting.Text("keep-tokens", &o.Keep, "auto", shareOr("auto"),
+			"share of the patch tokens that training inside the backbone sees, others each time; auto is a third, or all "+
+				"where the backbone needs them"),
 		setting.Number("micro-batch", &o.Micro, 16, setting.AtLeast(1),
 			"samples that go through the blocks at a time, which bounds the memory of training there"),
 	}
@@ -54,7 +51,15 @@ func countOr(word string) func(string) error {
 	}
 }
 
+// shareOr checks a number above 0 and up to 1, or a word.
+func shareOr(word string) func(string) error {
+	return func(text string) error {
+		if v, err := strconv.ParseFloat(text, 64); text != word && (err != nil || !(v > 0 && v <= 1)) {
+			return fmt.Errorf("%q is neither a share above 0, up to 1, nor %q", text, word)
+		}
+		return nil
+	}
+}
+
 // On reports whether anything is trained inside the backbone.
 func (o Options) On() bool { return o.Kind != "" && o.Kind != None }
-
-var _ head.Trainable = (*Model)(nil)

@@ -66,15 +66,13 @@ func (p *Plan) build(classes int) error {
 	if err != nil {
 		return err
 	}
-	// The first token is never left out: where it is no class token that is one patch more.
-	p.kept = 1 + int(math.Round(o.Keep*float64(t.Tokens-1)))
 	p.byClass = p.adapted.ByClassToken()
 	if p.whole, err = p.adapted.Trained(adapt.Part{ClassToken: p.byClass}); err != nil {
 		return err
 	}
-	part, err := p.adapted.Trained(adapt.Part{Tokens: int64(p.kept), ClassToken: p.byClass})
+	part, err := p.some()
 	if err != nil {
-		return fmt.Errorf("%w; keep-tokens=1 keeps all", err)
+		return err
 	}
 	var inputs []string
 	for _, v := range p.adapted.Params() {
@@ -86,6 +84,26 @@ func (p *Plan) build(classes int) error {
 		p.step = g.Model
 	}
 	return err
+}
+
+// some is the part that is trained, of the tokens that are kept.
+func (p *Plan) some() (*graph.Model, error) {
+	share, err := strconv.ParseFloat(p.options.Keep, 64)
+	auto := err != nil
+	if auto {
+		share = 1.0 / 3
+	}
+	// The first token is never left out: where it is no class token that is one patch more.
+	p.kept = 1 + int(math.Round(share*float64(p.adapted.Tokens-1)))
+	part, err := p.adapted.Trained(adapt.Part{Tokens: int64(p.kept), ClassToken: p.byClass})
+	switch {
+	case err != nil && auto:
+		p.kept = int(p.adapted.Tokens)
+		return p.whole, nil
+	case err != nil:
+		return nil, fmt.Errorf("%w; keep-tokens=1 keeps all", err)
+	}
+	return part, nil
 }
 
 // Describe says what is trained, for the log.

@@ -65,12 +65,31 @@ func (a *Adapted) Trained(p Part) (*graph.Model, error) {
 	if err := m.Sort(); err != nil {
 		return nil, err
 	}
-	shapes, embedding := shape.Infer(m), a.model.Outputs()[0].Shape
-	if s := shapes[vision.Embedding]; !slices.Equal(s, embedding) {
-		return nil, fmt.Errorf("%w: with %d tokens in place of %d the embedding is of the shape %v, not %v",
-			graph.ErrModel, n, a.Tokens, s, embedding)
+	return m, a.fits(m, n)
+}
+
+// fits says what in a part does not go together with so many tokens.
+func (a *Adapted) fits(m *graph.Model, n int64) error {
+	if n == a.Tokens {
+		return nil
 	}
-	return m, nil
+	inputs := m.Inputs()
+	if inputs[0].Shape[0] == graph.Unknown {
+		inputs[0].Shape[0] = 1
+	}
+	shapes := shape.Infer(m, inputs...)
+	for _, node := range m.Graph().Node {
+		if node.GetOpType() != "Reshape" {
+			continue
+		}
+		from, to := shapes[node.Input[0]], shapes[node.Output[0]]
+		was, is := graph.Elements(from), graph.Elements(to)
+		if from != nil && to != nil && was >= 0 && is >= 0 && was != is {
+			return fmt.Errorf("%w: Reshape %q needs all %d tokens, so none can be left out", graph.ErrModel, node.GetName(),
+				a.Tokens)
+		}
+	}
+	return nil
 }
 
 // free lets a part take any number of tokens: shapes that name it take it from what they are the shape of. The error
