@@ -29,6 +29,14 @@ func (s Scaling) Probabilities(logits []float32, classes int, probs []float32) {
 	}
 }
 
+// Renumbered is the same scaling with class to[k] where s has class k.
+func (s Scaling) Renumbered(to []int) Scaling {
+	if len(s.Temperature) == len(to) {
+		s.Temperature = vec.Scatter(to, 1, s.Temperature)
+	}
+	return s
+}
+
 // FitTemperature finds the one T in [0.01, 100] that minimises the weighted NLL of softmax(z/T) (Guo et al., ICML
 // 2017). logits is [len(labels), classes]; weights is one a sample, or nil for 1 each. Fit on samples that were not
 // trained on, held out or out-of-fold: on those that were, confidence is earned. A model for test data in which

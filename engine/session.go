@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 
 	"github.com/vitft/vitft/calib"
 	"github.com/vitft/vitft/engine/artifact"
@@ -46,7 +45,8 @@ func begin(ctx context.Context, in inputs, ev event.Events) (*dataset.Sets, *ses
 	if err := in.data.Exist(); err != nil {
 		return nil, nil, err
 	}
-	images, err := in.data.Open(in.seed, ev)
+	in.features.Index = in.features.OpenIndex()
+	images, err := in.data.Open(ctx, in.seed, in.features.Index, ev)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -159,14 +159,6 @@ func (s *session) agreement(ctx context.Context, model []byte, set *feature.Set,
 	return c.Agreement(ctx, n, image, labels, probabilities)
 }
 
-// identify writes which images a set has, in their order, and their labels.
-func identify(w io.Writer, set *feature.Set) {
-	fmt.Fprintf(w, "%s %q\n", set.Name, set.Data.Classes)
-	for i, y := range set.Data.Labels() {
-		fmt.Fprintf(w, "%x %d\n", set.Scan.IDs[i], y)
-	}
-}
-
 // toLearn is a set as package head learns from it: several views of every image.
 func (s *session) toLearn(ctx context.Context, set *feature.Set) (head.Data, error) {
 	x, err := feature.Interleaved(ctx, s.features, set.Scan.IDs, s.views.Train)
@@ -189,10 +181,5 @@ func (s *session) logits(ctx context.Context, h *head.Head, set *feature.Set, g 
 	if err != nil {
 		return nil, err
 	}
-	return logits(h, d, g)
-}
-
-func logits(h *head.Head, d head.Data, g head.Gemm) ([]float32, error) {
-	z := make([]float32, len(d.Y)*d.Classes)
-	return z, h.Logits(g, d.X, z)
+	return h.LogitsOf(g, d)
 }

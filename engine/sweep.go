@@ -179,23 +179,23 @@ func (o *SweepOptions) trainer(ctx context.Context, s *session, sets *feature.Se
 		Folds:   o.Calibration.Folds,
 		Classes: sets.Train.Data.Classes, Version: run.Version(),
 	}
+	learned := sets.Learned()
+	t.Order = learned.Classes
 	hash := sha256.New()
 	fmt.Fprintln(hash, s.key(), t.Selection, t.Method)
 	if o.needsFolds() {
 		fmt.Fprintln(hash, t.Folds)
 	}
-	for _, set := range sets.All() {
-		identify(hash, set)
-	}
+	learned.Identify(hash)
 	t.Identity = hex.EncodeToString(hash.Sum(nil))
 	var errs [4]error
-	t.Learn, errs[0] = s.toLearn(ctx, sets.Train)
+	t.Learn, errs[0] = s.toLearn(ctx, learned.Train)
 	t.Test, errs[1] = s.toJudge(ctx, sets.Test)
-	if sets.Val != nil {
-		t.Val, errs[2] = s.toJudge(ctx, sets.Val)
+	if learned.Val != nil {
+		t.Val, errs[2] = s.toJudge(ctx, learned.Val)
 	}
 	if o.needsFolds() {
-		t.Held, errs[3] = s.toJudge(ctx, sets.Train)
+		t.Held, errs[3] = s.toJudge(ctx, learned.Train)
 	}
 	return t, errors.Join(errs[:]...)
 }

@@ -20,6 +20,7 @@ import (
 	"github.com/vitft/vitft/engine/metric"
 	"github.com/vitft/vitft/engine/run"
 	"github.com/vitft/vitft/head"
+	"github.com/vitft/vitft/internal/vec"
 	"github.com/vitft/vitft/onnx"
 	"github.com/vitft/vitft/onnx/vision"
 )
@@ -36,6 +37,7 @@ type training struct {
 	env      run.Environment
 	warnings []string
 	sets     *feature.Sets
+	learned  *feature.Learned // of sets
 	gemm     *onnx.Gemm
 }
 
@@ -89,12 +91,13 @@ type trained struct {
 func (t *training) train(ctx context.Context) (*trained, error) {
 	settings := t.Training
 	settings.Gemm = t.gemm
-	data, err := t.toLearn(ctx, t.sets.Train)
+	t.learned = t.sets.Learned()
+	data, err := t.toLearn(ctx, t.learned.Train)
 	if err != nil {
 		return nil, err
 	}
-	if t.sets.Val != nil {
-		val, err := t.toJudge(ctx, t.sets.Val)
+	if t.learned.Val != nil {
+		val, err := t.toJudge(ctx, t.learned.Val)
 		if err != nil {
 			return nil, err
 		}
@@ -109,7 +112,8 @@ func (t *training) train(ctx context.Context) (*trained, error) {
 	if err != nil {
 		return nil, fmt.Errorf("calibrate: %w", err)
 	}
-	return &trained{h, fit, seconds + time.Since(begin).Seconds()}, nil
+	fit.Scaling = fit.Scaling.Renumbered(t.learned.Classes)
+	return &trained{h.Renumbered(t.learned.Classes), fit, seconds + time.Since(begin).Seconds()}, nil
 }
 
 // fit runs head.Train, and returns how long training took in all.
@@ -121,10 +125,17 @@ func (t *training) fit(ctx context.Context, data head.Data, s head.Settings) (*h
 	}
 	var done []head.Epoch
 	if saved != nil {
-		s.Resume, done = &saved.State, saved.State.History
+		s.Resume, done = &saved.State, slices.Clone(saved.State.History)
 		begin = begin.Add(-time.Duration(saved.Seconds * float64(time.Second)))
 	}
 	classes := t.sets.Train.Data.Classes
+	listed := func(e head.Epoch) head.Epoch { // of the classes as they are listed
+		e.Kappa = vec.Scatter(t.learned.Classes, 1, e.Kappa)
+		return e
+	}
+	for i, e := range done {
+		done[i] = listed(e)
+	}
 	if err := t.dir.BeginHistory(classes, done...); err != nil {
 		return nil, 0, err
 	}
@@ -139,6 +150,7 @@ func (t *training) fit(ctx context.Context, data head.Data, s head.Settings) (*h
 	s.Events = head.Events{
 		Warn: func(message string) { t.events.Warn(message) },
 		Epoch: func(e head.Epoch, state *head.State) {
+			e = listed(e)
 			err := t.dir.AddEpoch(classes, e)
 			if err == nil && time.Since(last) >= checkpointEvery {
 				err, last = save(state), time.Now()
@@ -173,9 +185,7 @@ func (t *training) identity() run.Checkpoint {
 	}
 	hash := sha256.New()
 	fmt.Fprintln(hash, t.key())
-	for _, set := range t.sets.All() {
-		identify(hash, set)
-	}
+	t.learned.Identify(hash)
 	c.Images = hex.EncodeToString(hash.Sum(nil))
 	return c
 }
@@ -214,12 +224,12 @@ func (t *training) calibrate(ctx context.Context, h *head.Head, data head.Data, 
 	var unseen []float32
 	if s.Val != nil {
 		var err error
-		if unseen, err = logits(h, *s.Val, t.gemm); err != nil {
+		if unseen, err = h.LogitsOf(t.gemm, *s.Val); err != nil {
 			return metric.Fit{}, err
 		}
 		labels, fittedOn = s.Val.Y, t.sets.Val.Name
 	} else {
-		held, err := t.toJudge(ctx, t.sets.Train)
+		held, err := t.toJudge(ctx, t.learned.Train)
 		if err != nil {
 			return metric.Fit{}, err
 		}

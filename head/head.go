@@ -31,6 +31,8 @@ package head
 import (
 	"fmt"
 	"runtime"
+
+	"github.com/vitft/vitft/internal/vec"
 )
 
 // Head is a trained classifier over D features and C classes. With x' = Transform · ((x − Mean)·InvStd), scaled to
@@ -49,12 +51,25 @@ type Head struct {
 	Normalize    bool      // x' has length 1
 }
 
+// Renumbered is the same head with class to[k] where h has class k.
+func (h *Head) Renumbered(to []int) *Head {
+	r := *h
+	r.W, r.B = vec.Scatter(to, h.Dim, h.W), vec.Scatter(to, 1, h.B)
+	return &r
+}
+
 // rowsAtOnce is how many rows are multiplied at once outside of training.
 const rowsAtOnce = 2048
 
 // Logits writes the raw logits of the features x, [n, D] as the backbone gives them, to out, [n, C].
 func (h *Head) Logits(g Gemm, x, out []float32) error {
 	return h.logits(g, runtime.GOMAXPROCS(0), x, out)
+}
+
+// LogitsOf are the raw logits [n, C] of data of one view.
+func (h *Head) LogitsOf(g Gemm, d Data) ([]float32, error) {
+	z := make([]float32, len(d.Y)*h.Classes)
+	return z, h.Logits(g, d.X, z)
 }
 
 func (h *Head) logits(g Gemm, workers int, x, out []float32) error {

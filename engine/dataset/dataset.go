@@ -27,7 +27,7 @@
 // With an [Index] a scan reads only files that are new or have changed.
 //
 // The same source gives the same items in the same order on every machine, and [Imbalance.Apply] and [Dataset.Split]
-// the same choice for a seed.
+// the same choice for a seed: of the same images, whatever their order, paths and classes are called.
 //
 // # Caveats
 //

@@ -1,6 +1,7 @@
 package dataset_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log"
@@ -64,7 +65,7 @@ func ExampleSources() {
 		}
 	}
 	s := dataset.Sources{Train: root, Val: "0.4"}
-	sets, err := s.Open(0, event.Events{})
+	sets, err := s.Open(context.Background(), 0, nil, event.Events{})
 	if err != nil {
 		log.Fatal(err)
 	}

@@ -1,12 +1,10 @@
 package dataset
 
 import (
+	"bytes"
 	"crypto/sha256"
-	"encoding/binary"
 	"fmt"
 	"math"
-	"math/bits"
-	"math/rand/v2"
 	"slices"
 	"strconv"
 	"strings"
@@ -65,11 +63,12 @@ func (im Imbalance) Counts(most, classes int) []int {
 	return counts
 }
 
-// Apply keeps of each class as many images as Counts says, chosen by the seed. The choices for different ratios are
-// nested, and do not depend on the other classes. Classes that have fewer images than that keep all and are reported.
-func (im Imbalance) Apply(d *Dataset, seed uint64) (*Dataset, []Finding) {
+// Apply keeps of each class as many images as Counts says for its place in the class list, chosen by the seed and by
+// their content, and returns their ids too. The choices for different ratios are nested, and do not depend on the other
+// classes, nor on any name or order. Classes that have fewer images than that keep all and are reported.
+func (im Imbalance) Apply(d *Dataset, ids []ID, seed uint64) (*Dataset, []ID, []Finding) {
 	if im.Profile == "" {
-		return d, nil
+		return d, ids, nil
 	}
 	classes := d.byClass()
 	_, most := d.Extent()
@@ -81,19 +80,23 @@ func (im Imbalance) Apply(d *Dataset, seed uint64) (*Dataset, []Finding) {
 			small = append(small, d.Classes[class])
 			n = len(items)
 		}
-		keep = append(keep, shuffled(items, "imbalance", seed, d.Classes[class])[:n]...)
+		keep = append(keep, drawn(items, ids, "imbalance", seed)[:n]...)
 	}
 	slices.Sort(keep)
 	var found findings
 	found.find(FewerThanAsked, small, "imbalance %v: %d classes have fewer images than it asks for and keep all", im,
 		len(small))
-	return d.Select(keep), found
+	kept := make([]ID, len(keep))
+	for i, k := range keep {
+		kept[i] = ids[k]
+	}
+	return d.Select(keep), kept, found
 }
 
-// Split holds out a fraction of each class, chosen by the seed, rounded to the nearest whole image; every class keeps
-// at least one image in the first part. Classes without an image in the second are reported. An error is of the kind
-// config.
-func (d *Dataset) Split(fraction float64, seed uint64) (train, held *Dataset, _ []Finding, err error) {
+// Split holds out a fraction of each class, chosen by the seed and by the content of the images, rounded to the nearest
+// whole image; every class keeps at least one image in the first part. Classes without an image in the second are
+// reported. An error is of the kind config.
+func (d *Dataset) Split(fraction float64, ids []ID, seed uint64) (train, held *Dataset, _ []Finding, err error) {
 	if !(fraction > 0 && fraction < 1) {
 		return nil, nil, nil, notAFraction(fraction)
 	}
@@ -104,7 +107,7 @@ func (d *Dataset) Split(fraction float64, seed uint64) (train, held *Dataset, _ 
 		if n == 0 {
 			none = append(none, d.Classes[class])
 		}
-		order := shuffled(items, "split", seed, d.Classes[class])
+		order := drawn(items, ids, "split", seed)
 		second = append(second, order[:n]...)
 		first = append(first, order[n:]...)
 	}
@@ -115,15 +118,23 @@ func (d *Dataset) Split(fraction float64, seed uint64) (train, held *Dataset, _ 
 	return d.Select(first), d.Select(second), found, nil
 }
 
-// shuffled is a copy of items in an order that depends on the seed, the purpose and the class, and on nothing else: not
-// on the Go release, which is why the shuffle of math/rand is not used, only its specified generator.
-func shuffled(items []int, purpose string, seed uint64, class string) []int {
-	key := sha256.Sum256(fmt.Appendf(nil, "%s %d %s", purpose, seed, class))
-	source := rand.NewPCG(binary.LittleEndian.Uint64(key[:]), binary.LittleEndian.Uint64(key[8:]))
-	out := slices.Clone(items)
-	for i := len(out) - 1; i > 0; i-- { // Fisher–Yates
-		j, _ := bits.Mul64(source.Uint64(), uint64(i+1))
-		out[i], out[j] = out[j], out[i]
+// drawn is items in an order that depends on their content, the seed and the purpose, and on nothing else: each has a
+// place of its own, the hash of the three, so that images that come or go do not move the others. What cannot be read
+// has no content and comes last.
+func drawn(items []int, ids []ID, purpose string, seed uint64) []int {
+	place := make(map[int]ID, len(items))
+	var readable, others []int
+	for _, i := range items {
+		if ids[i] == (ID{}) {
+			others = append(others, i)
+			continue
+		}
+		readable = append(readable, i)
+		place[i] = sha256.Sum256(fmt.Appendf(nil, "%s %d %x", purpose, seed, ids[i]))
 	}
-	return out
+	slices.SortStableFunc(readable, func(a, b int) int {
+		pa, pb := place[a], place[b]
+		return bytes.Compare(pa[:], pb[:])
+	})
+	return append(readable, others...)
 }

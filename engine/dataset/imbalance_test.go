@@ -1,6 +1,7 @@
 package dataset
 
 import (
+	"crypto/sha256"
 	"fmt"
 	"math"
 	"slices"
@@ -30,6 +31,14 @@ func synthetic(counts ...int) *Dataset {
 		}
 	}
 	return d
+}
+
+// hashed are ids of d's items, as if each path were the content.
+func hashed(d *Dataset) (ids []ID) {
+	for _, it := range d.Items {
+		ids = append(ids, sha256.Sum256([]byte(it.Path)))
+	}
+	return ids
 }
 
 func balanced(classes, n int) *Dataset { return synthetic(slices.Repeat([]int{n}, classes)...) }
@@ -83,8 +92,11 @@ func TestParseImbalanceRefuses(t *testing.T) {
 func TestApply(t *testing.T) {
 	d := balanced(10, 200)
 	exp := func(ratio float64, seed uint64) *Dataset {
-		out, findings := Imbalance{"exp", ratio}.Apply(d, seed)
+		out, ids, findings := Imbalance{"exp", ratio}.Apply(d, hashed(d), seed)
 		wantFindings(t, findings)
+		if !slices.Equal(ids, hashed(out)) {
+			t.Error("the ids are not those of what is kept")
+		}
 		return out
 	}
 	paths := func(d *Dataset) (out []string) {
@@ -121,13 +133,14 @@ func TestApply(t *testing.T) {
 	if !slices.IsSortedFunc(a.Items, func(x, y Item) int { return at[x.Path] - at[y.Path] }) {
 		t.Error("items changed their order")
 	}
-	if out, _ := (Imbalance{}).Apply(d, 1); !slices.Equal(paths(out), paths(d)) {
+	if out, _, _ := (Imbalance{}).Apply(d, hashed(d), 1); !slices.Equal(paths(out), paths(d)) {
 		t.Error("no imbalance changed the set")
 	}
 }
 
 func TestApplySmallClasses(t *testing.T) {
-	out, findings := Imbalance{"exp", 10}.Apply(synthetic(100, 3, 100, 2), 0)
+	d := synthetic(100, 3, 100, 2)
+	out, _, findings := Imbalance{"exp", 10}.Apply(d, hashed(d), 0)
 	if !slices.Equal(out.Counts(), []int{100, 3, 21, 2}) {
 		t.Errorf("counts %v", out.Counts())
 	}
@@ -139,17 +152,46 @@ func TestApplySmallClasses(t *testing.T) {
 
 // The choice is part of what a seed means: it must survive Go and vitft releases.
 func TestChoiceIsStable(t *testing.T) {
-	got := shuffled([]int{0, 1, 2, 3, 4, 5, 6, 7, 8, 9}, "imbalance", 42, "apple")
-	if want := []int{7, 8, 4, 9, 0, 2, 1, 3, 6, 5}; !slices.Equal(got, want) {
+	got := drawn([]int{0, 1, 2, 3, 4, 5, 6, 7, 8, 9}, hashed(synthetic(10)), "imbalance", 42)
+	if want := []int{6, 9, 1, 0, 4, 3, 5, 8, 2, 7}; !slices.Equal(got, want) {
 		t.Errorf("order %v, want %v", got, want)
 	}
 }
 
-func TestShuffledIsUniform(t *testing.T) {
+// What is drawn is a matter of contents: other lists and names of the same images give the same ones, and an image more
+// or less takes or leaves one place. What cannot be read is drawn last.
+func TestChoiceIsByContent(t *testing.T) {
+	ids := hashed(synthetic(50))
+	order := drawn(indices(50), ids, "split", 1)
+	listed := slices.Clone(indices(50))
+	slices.Reverse(listed)
+	if got := drawn(listed, ids, "split", 1); !slices.Equal(got, order) {
+		t.Errorf("from another list %v, want %v", got, order)
+	}
+	gone := order[7]
+	want := slices.Delete(slices.Clone(order), 7, 8)
+	if got := drawn(slices.Delete(indices(50), gone, gone+1), ids, "split", 1); !slices.Equal(got, want) {
+		t.Errorf("without %d %v, want %v", gone, got, want)
+	}
+	ids[gone] = ID{}
+	if got := drawn(indices(50), ids, "split", 1); !slices.Equal(got, append(want, gone)) {
+		t.Errorf("with %d unreadable %v, want %v", gone, got, append(want, gone))
+	}
+}
+
+func indices(n int) (all []int) {
+	for i := range n {
+		all = append(all, i)
+	}
+	return all
+}
+
+func TestDrawnIsUniform(t *testing.T) {
 	const n, rounds = 5, 20000
 	var seen [n][n]int
+	ids := hashed(synthetic(n))
 	for seed := range uint64(rounds) {
-		for at, v := range shuffled([]int{0, 1, 2, 3, 4}, "test", seed, "x") {
+		for at, v := range drawn(indices(n), ids, "test", seed) {
 			seen[at][v]++
 		}
 	}
@@ -165,7 +207,7 @@ func TestShuffledIsUniform(t *testing.T) {
 
 func TestSplit(t *testing.T) {
 	d := synthetic(100, 10, 5, 4, 2, 1)
-	train, held, findings, err := d.Split(0.1, 3)
+	train, held, findings, err := d.Split(0.1, hashed(d), 3)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -181,12 +223,12 @@ func TestSplit(t *testing.T) {
 		t.Error("the parts are not a partition")
 	}
 	// However much is held out, each class keeps an image to train on.
-	train, held, _, err = d.Split(0.99, 3)
+	train, held, _, err = d.Split(0.99, hashed(d), 3)
 	if err != nil || slices.Min(train.Counts()) != 1 || !slices.Equal(held.Counts(), []int{99, 9, 4, 3, 1, 0}) {
 		t.Errorf("train %v, held out %v, %v", train.Counts(), held.Counts(), err)
 	}
 	for _, f := range []float64{0, 1, -1, 2, math.NaN()} {
-		if _, _, _, err := d.Split(f, 0); fault.Of(err) != fault.Config {
+		if _, _, _, err := d.Split(f, hashed(d), 0); fault.Of(err) != fault.Config {
 			t.Errorf("fraction %v: error %v", f, err)
 		}
 	}

@@ -1,6 +1,7 @@
 package dataset
 
 import (
+	"context"
 	"errors"
 	"io/fs"
 	"os"
@@ -81,8 +82,9 @@ func (s *Sources) Exist() error {
 }
 
 // Open reads the lists of images, makes the training set long-tailed if asked to, and holds out a validation part,
-// which the seed chooses. Without training images the other sets have class lists of their own. Findings are warnings.
-func (s *Sources) Open(seed uint64, ev event.Events) (*Sets, error) {
+// which the seed chooses, both by content: then the training images are scanned first. Without training images the
+// other sets have class lists of their own. Findings are warnings.
+func (s *Sources) Open(ctx context.Context, seed uint64, index *Index, ev event.Events) (*Sets, error) {
 	imbalance, err := ParseImbalance(s.Imbalance)
 	if err != nil {
 		return nil, fault.Config.Errorf("imbalance: %w", err)
@@ -104,13 +106,21 @@ func (s *Sources) Open(seed uint64, ev event.Events) (*Sets, error) {
 		return nil, err
 	}
 	var classes []string
+	var ids []ID // of the training images, where some are chosen
 	if sets.Train != nil {
-		sets.Train, found = imbalance.Apply(sets.Train, s.ImbalanceSeed)
-		Warn(found, ev)
 		classes = sets.Train.Classes
 	}
+	if sets.Train != nil && (holdout || s.Imbalance != "") {
+		progress := func(done, total int) { ev.Report(event.Scan, "train", done, total) }
+		scan, err := sets.Train.Scan(ctx, ScanOptions{Index: index, Progress: progress})
+		if err != nil {
+			return nil, err
+		}
+		sets.Train, ids, found = imbalance.Apply(sets.Train, scan.IDs, s.ImbalanceSeed)
+		Warn(found, ev)
+	}
 	if holdout {
-		if sets.Train, sets.Val, found, err = sets.Train.Split(share, seed); err != nil {
+		if sets.Train, sets.Val, found, err = sets.Train.Split(share, ids, seed); err != nil {
 			return nil, fault.Config.Errorf("val: %w", err)
 		}
 		if len(sets.Val.Items) == 0 {

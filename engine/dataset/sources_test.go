@@ -1,6 +1,7 @@
 package dataset
 
 import (
+	"context"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -21,7 +22,7 @@ func TestSources(t *testing.T) {
 	if err := setting.Check(s.Fields()); err != nil || s.Val != "0.5" {
 		t.Fatal(s, err)
 	}
-	sets, err := s.Open(1, ev)
+	sets, err := s.Open(context.Background(), 1, nil, ev)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -42,7 +43,7 @@ func TestSources(t *testing.T) {
 		t.Errorf("notes %q", notes)
 	}
 	// Without training images the others have classes of their own.
-	sets, err = (&Sources{Val: train, Test: train}).Open(0, event.Events{})
+	sets, err = (&Sources{Val: train, Test: train}).Open(context.Background(), 0, nil, event.Events{})
 	if err != nil || sets.Train != nil || len(sets.Test.Classes) != 2 {
 		t.Errorf("%+v, %v", sets, err)
 	}
@@ -64,7 +65,7 @@ func TestSourcesRefuse(t *testing.T) {
 		"does not have: \"c\" (1),":                   {Sources{Train: train, Test: other}, fault.Data},
 		"does not have: \"c\" (1), \"d\" (1); remove": {Sources{Train: train, Val: other}, fault.Data},
 	} {
-		if _, err := c.sources.Open(0, event.Events{}); fault.Of(err) != c.kind ||
+		if _, err := c.sources.Open(context.Background(), 0, nil, event.Events{}); fault.Of(err) != c.kind ||
 			!strings.Contains(err.Error(), want) {
 			t.Errorf("%+v: %v of kind %q, want %q", c.sources, err, fault.Of(err), want)
 		}

@@ -1,6 +1,7 @@
 package feature
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -22,6 +23,8 @@ type Options struct {
 	Batch         int      // images encoded at a time; 16
 	Cache         string   // folder; vitft in the user's cache folder
 	MaxUnreadable *float64 // share of unreadable images that is skipped; 0.01
+
+	Index *dataset.Index // of what has been scanned before; that of OpenIndex
 }
 
 // Fields declares the settings.
@@ -32,6 +35,11 @@ func (o *Options) Fields() []setting.Field {
 		setting.Optional("max-unreadable", &o.MaxUnreadable, 0.01, setting.Between(0, 1),
 			"largest share of unreadable images that is skipped rather than refused"),
 	}
+}
+
+// OpenIndex is the scan index in the cache folder.
+func (o Options) OpenIndex() *dataset.Index {
+	return dataset.OpenIndex(filepath.Join(o.Cache, indexFolder))
 }
 
 func defaultCache() string {
@@ -67,7 +75,7 @@ func Open(ctx context.Context, b *backbone.Backbone, views []vision.View, o Opti
 	if len(views) == 0 || views[0] != (vision.View{}) {
 		return nil, fmt.Errorf("features of the views %v: the first must be the plain one", views)
 	}
-	x := &Extractor{backbone: b, options: o, events: ev, index: dataset.OpenIndex(filepath.Join(o.Cache, indexFolder))}
+	x := &Extractor{backbone: b, options: o, events: ev, index: cmp.Or(o.Index, o.OpenIndex())}
 	for _, folder := range []string{indexFolder, copiesFolder} { // what killed processes have left there
 		_, _ = atomicfile.Clean(filepath.Join(o.Cache, folder))
 	}

@@ -60,8 +60,9 @@ type Trainer struct {
 
 	Learn           head.Data
 	Held, Val, Test head.Data // training, validation and test images as heads are judged by them; empty if not needed
-	Classes         []string
-	Identity        string // of features, images and how heads are judged: heads of another are not of this sweep
+	Classes         []string  // of Test
+	Order           []int     // of the classes of the others, the number of each in Classes; see feature.Learned
+	Identity        string    // of features, images and how heads are judged: heads of another are not of this sweep
 
 	Gemm    head.Gemm // for one thread: heads are trained side by side
 	Version string    // of the program
@@ -222,7 +223,7 @@ func (t *Trainer) judge(ctx context.Context, p *pendingHead) error {
 	}
 	if t.Val.Y != nil {
 		labels, fittedOn = t.Val.Y, "val"
-		if unseen, err = t.logits(h, t.Val); err != nil {
+		if unseen, err = h.LogitsOf(t.Gemm, t.Val); err != nil {
 			return err
 		}
 		if t.Selection == SelectVal {
@@ -242,11 +243,12 @@ func (t *Trainer) judge(ctx context.Context, p *pendingHead) error {
 	p.Seconds.Select = time.Since(begin).Seconds()
 
 	begin = time.Now()
-	z, err := t.logits(h, t.Test)
+	z, err := h.Renumbered(t.Order).LogitsOf(t.Gemm, t.Test)
 	if err != nil {
 		return err
 	}
-	m := fit.Measure(z, t.Test.Y, t.Classes, counts)
+	fit.Scaling = fit.Scaling.Renumbered(t.Order)
+	m := fit.Measure(z, t.Test.Y, t.Classes, vec.Scatter(t.Order, 1, counts))
 	m.Split, m.Loss, m.Seed = "test", p.settings.Loss, p.Seed
 	m.Epochs, m.SwitchEpoch = p.settings.Epochs, p.settings.SwitchEpoch()
 	for z := range slices.Chunk(z, h.Classes) {
@@ -257,9 +259,4 @@ func (t *Trainer) judge(ctx context.Context, p *pendingHead) error {
 		Evaluate: metric.Number(p.Seconds.Evaluate)}
 	p.Metrics = &m
 	return nil
-}
-
-func (t *Trainer) logits(h *head.Head, d head.Data) ([]float32, error) {
-	z := make([]float32, len(d.Y)*d.Classes)
-	return z, h.Logits(t.Gemm, d.X, z)
 }

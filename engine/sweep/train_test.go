@@ -102,7 +102,7 @@ func newSweeper(t *testing.T, grid string) *sweeper {
 	s.Trainer = Trainer{
 		Plan: p, Name: "trial", Selection: x.Selection, Method: metric.NoCalibration, Folds: 3,
 		Learn: blobs(1, 120, 30, 8), Test: blobs(2, 20, 20, 20), Classes: []string{"a", "b", "c"},
-		Identity: "these features", Gemm: head.Blas{}, Version: "v1",
+		Order: []int{0, 1, 2}, Identity: "these features", Gemm: head.Blas{}, Version: "v1",
 		Kept: func(id string) (Head, error) {
 			if h, ok := s.kept[id]; ok {
 				return h, nil

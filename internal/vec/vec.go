@@ -1,6 +1,8 @@
 // Package vec has what many packages do with a row of numbers.
 package vec
 
+import "slices"
+
 // Argmax is the index of the largest value, of equal ones the first; 0 for an empty row.
 func Argmax[T float32 | float64](row []T) int {
 	best := 0
@@ -20,4 +22,13 @@ func NotFinite(row []float32) int {
 		}
 	}
 	return -1
+}
+
+// Scatter puts row k of rows, each of so many values, in place to[k].
+func Scatter[T any](to []int, width int, rows []T) []T {
+	out := slices.Clone(rows)
+	for k, place := range to[:len(rows)/width] {
+		copy(out[place*width:(place+1)*width], rows[k*width:(k+1)*width])
+	}
+	return out
 }
