@@ -19,6 +19,7 @@ type SessionOptions struct {
 	Provider        Provider // default [Auto]
 	Threads         int      // on the CPU, within one run; 0 = GOMAXPROCS
 	ExternalDataDir string   // the folder that the model's external data is in; "" when it has none
+	AsWritten       bool     // run the nodes as they are, without the runtime's optimisations: slow, to compare with
 }
 
 // Tensor is a float32 array in row-major order.
@@ -126,6 +127,9 @@ func configure(options *ort.SessionOptions, o SessionOptions) error {
 		// Threads that wait for work by spinning take the cores that decode the next images: with both cores of a
 		// machine in use, BenchmarkSession and BenchmarkGemm ran 1.1 to 2 times as fast without.
 		err = options.AddSessionConfigEntry("session.intra_op.allow_spinning", "0")
+	}
+	if err == nil && o.AsWritten {
+		err = options.SetGraphOptimizationLevel(ort.GraphOptimizationLevelDisableAll)
 	}
 	if err == nil && o.ExternalDataDir != "" {
 		const key = "session.model_external_initializers_file_folder_path"

@@ -2,6 +2,7 @@ package shape
 
 import (
 	"encoding/binary"
+	"maps"
 	"math"
 	"slices"
 
@@ -24,10 +25,19 @@ const open = math.MinInt64
 // tensor that is not in it has an unknown rank; a scalar's shape is empty, not nil.
 type Shapes map[string][]int64
 
+// Values holds the elements of the small integer tensors, such as axes and shapes, that are known in full.
+type Values map[string][]int64
+
 // Infer runs over the nodes of the main graph once, which must be in topological order. What is inferred completes what
 // the file declares; the shapes given, of inputs for example, take precedence over that.
 func Infer(m *graph.Model, given ...graph.Value) Shapes {
-	s := &inference{dims: Shapes{}, ints: map[string][]int64{}}
+	shapes, _ := Trace(m, given...)
+	return shapes
+}
+
+// Trace is [Infer], and returns the integers that it computed shapes from, too.
+func Trace(m *graph.Model, given ...graph.Value) (Shapes, Values) {
+	s := &inference{dims: Shapes{}, ints: Values{}}
 	g := m.Graph()
 	for _, info := range slices.Concat(g.Input, g.ValueInfo, g.Output) {
 		if v := graph.ValueOf(info); v.Shape != nil {
@@ -43,7 +53,8 @@ func Infer(m *graph.Model, given ...graph.Value) Shapes {
 	for _, n := range g.Node {
 		s.node(n)
 	}
-	return s.dims
+	maps.DeleteFunc(s.ints, func(_ string, v []int64) bool { return slices.Contains(v, open) })
+	return s.dims, s.ints
 }
 
 // Refine records more of a tensor's shape, with [graph.Unknown] for what is not known: dimensions that were unknown are
@@ -73,7 +84,7 @@ func Keeps(op string) bool { return slices.Contains(keeping, op) }
 // inference is what is known half-way through the nodes.
 type inference struct {
 	dims Shapes
-	ints map[string][]int64 // values of small integer tensors, which shapes are computed from; see open
+	ints Values // values of small integer tensors, which shapes are computed from; see open
 }
 
 // rule says what a node of an operator gives, as far as that is known.
@@ -132,7 +143,7 @@ var rules = func() map[string]rule {
 	each(rule{shape: first}, "GroupNormalization", "InstanceNormalization", "BatchNormalization", "LpNormalization")
 	each(rule{first, known(same)}, "Identity", "Cast", "Floor", "Ceil", "Round")
 	each(rule{shape: normalised(1)}, "LayerNormalization", "SimplifiedLayerNormalization", "RMSNormalization")
-	each(rule{shape: broadcast}, "Pow", "Less", "LessOrEqual", "Greater", "GreaterOrEqual", "And", "Or", "PRelu")
+	each(rule{shape: broadcast}, "Sum", "Mean", "Pow", "Less", "LessOrEqual", "Greater", "GreaterOrEqual", "And", "Or", "PRelu")
 	each(rule{shape: matmul}, "MatMul", "FusedMatMul", "MatMulInteger", "DynamicQuantizeMatMul")
 	each(rule{shape: conv}, "Conv", "FusedConv", "NhwcFusedConv", "ConvInteger", "QLinearConv")
 	each(rule{shape: reduce}, "ReduceMean", "ReduceSum", "ReduceMax", "ReduceMin", "ReduceL2", "ReduceL1",
