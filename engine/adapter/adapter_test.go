@@ -41,7 +41,7 @@ func newFixture(t testing.TB, o adapter.Options) fixture {
 		t.Fatal(err)
 	}
 	sources := dataset.Sources{Train: testkit.Folder(t, 1, 12, 8, 4)}
-	images, err := sources.Open(0, event.Events{})
+	images, err := sources.Open(t.Context(), 0, nil, event.Events{})
 	if err != nil {
 		t.Fatal(err)
 	}

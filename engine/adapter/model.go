@@ -3,11 +3,9 @@
 //
 // # Basics
 //
-//	p, err := adapter.NewPlan(b, classes, seed, options)    // what is trained, and whether it can be
-//	tokens, err := p.Tokens(ev)                             // the part that stays as it is; see package feature
-//	m, err := p.Model(data, settings, source, train, held)  // a head.Trainable
-//	state, err := head.Loop{…, Micro: options.Micro}.Run(ctx, m)
-//	b, err = p.Backbone(m.Values(), ev)                     // the backbone with what was learnt
+//	p, err := adapter.NewPlan(b, classes, seed, options)            // what is trained, and whether it can be
+//	result, err := p.Train(ctx, data, settings, images, features, ev) // as head.Train
+//	b, err = p.Adapted(result.State, ev)                            // the backbone with what was learnt
 //
 // Tokens are features of the part of the backbone that stays as it is: they are encoded once and kept like others (see
 // package feature).

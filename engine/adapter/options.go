@@ -1,10 +1,12 @@
 package adapter
 
 import (
+	"cmp"
 	"fmt"
 	"strconv"
 
 	"github.com/vitft/vitft/engine/setting"
+	"github.com/vitft/vitft/head"
 	"github.com/vitft/vitft/onnx/adapt"
 )
 
@@ -63,3 +65,12 @@ func shareOr(word string) func(string) error {
 
 // On reports whether anything is trained inside the backbone.
 func (o Options) On() bool { return o.Kind != "" && o.Kind != None }
+
+// Recipe fills in what is not set of the settings of a head that is trained together with what is below it: fewer
+// epochs of smaller batches.
+func (o Options) Recipe(s head.Settings) head.Settings {
+	if o.On() {
+		s.Epochs, s.Batch, s.LR = cmp.Or(s.Epochs, 5), cmp.Or(s.Batch, 32), cmp.Or(s.LR, 0.01)
+	}
+	return s
+}

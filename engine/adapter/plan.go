@@ -137,9 +137,9 @@ func (p *Plan) Tokens(ev event.Events) (*backbone.Backbone, error) {
 	return b.KeepHalf(), nil
 }
 
-// Backbone is the backbone with trained parameters, in the order of those of a [Model], to be closed by the caller. Its
-// features have a key of their own.
-func (p *Plan) Backbone(values [][]float32, ev event.Events) (*backbone.Backbone, error) {
+// with is the backbone with trained parameters, in their order, to be closed by the caller. Its features have a key of
+// their own.
+func (p *Plan) with(values [][]float32, ev event.Events) (*backbone.Backbone, error) {
 	m, err := p.adapted.Bake(values)
 	if err != nil {
 		return nil, err
