@@ -128,7 +128,7 @@ func (l Loop) begin(ctx context.Context, m Trainable) (*run, error) {
 	if l.Micro > 0 && r.set.Diversity > 0 {
 		return nil, fault.Config.Errorf("diversity: is a term of whole batches, and these go through the model in parts")
 	}
-	if _, ok := m.(solver); !ok && r.set.solve != nil {
+	if _, ok := m.(solver); (!ok || l.Micro > 0) && r.set.solve != nil {
 		return nil, fault.Config.Errorf("loss: %s is a closed form of the linear head alone", r.set.Loss)
 	}
 	for _, p := range m.Params() {

@@ -18,9 +18,7 @@ import (
 	"github.com/vitft/vitft/head"
 	"github.com/vitft/vitft/onnx"
 	"github.com/vitft/vitft/onnx/adapt"
-	"github.com/vitft/vitft/onnx/grad"
 	"github.com/vitft/vitft/onnx/graph"
-	"github.com/vitft/vitft/onnx/vision"
 )
 
 // Plan is what is to be trained inside a backbone, and by which graphs.
@@ -70,24 +68,11 @@ func (p *Plan) build(classes int) error {
 	if p.whole, err = p.adapted.Trained(adapt.Part{ClassToken: p.byClass}); err != nil {
 		return err
 	}
-	part, err := p.some()
-	if err != nil {
-		return err
-	}
-	var inputs []string
-	for _, v := range p.adapted.Params() {
-		inputs = append(inputs, v.Input())
-	}
-	g, err := grad.Backward(part, vision.Embedding, inputs,
-		grad.Options{Seed: seedInput, Outputs: []string{vision.Embedding}})
-	if err == nil {
-		p.step = g.Model
-	}
-	return err
+	return p.some()
 }
 
-// some is the part that is trained, of the tokens that are kept.
-func (p *Plan) some() (*graph.Model, error) {
+// some makes the graph that is trained, of the tokens that are kept.
+func (p *Plan) some() error {
 	share, err := strconv.ParseFloat(p.options.Keep, 64)
 	auto := err != nil
 	if auto {
@@ -95,15 +80,14 @@ func (p *Plan) some() (*graph.Model, error) {
 	}
 	// The first token is never left out: where it is no class token that is one patch more.
 	p.kept = 1 + int(math.Round(share*float64(p.adapted.Tokens-1)))
-	part, err := p.adapted.Trained(adapt.Part{Tokens: int64(p.kept), ClassToken: p.byClass})
-	switch {
-	case err != nil && auto:
-		p.kept = int(p.adapted.Tokens)
-		return p.whole, nil
-	case err != nil:
-		return nil, fmt.Errorf("%w; keep-tokens=1 keeps all", err)
+	part := adapt.Part{Tokens: int64(p.kept), ClassToken: p.byClass}
+	if p.step, err = p.adapted.Gradients(part, seedInput); err != nil && auto {
+		p.kept, part.Tokens = int(p.adapted.Tokens), 0
+		p.step, err = p.adapted.Gradients(part, seedInput)
+	} else if err != nil && p.kept < int(p.adapted.Tokens) {
+		err = fmt.Errorf("%w; keep-tokens=1 keeps all", err)
 	}
-	return part, nil
+	return err
 }
 
 // Describe says what is trained, for the log.

@@ -2,6 +2,8 @@ package backbone
 
 import (
 	"github.com/vitft/vitft/engine/setting"
+	"github.com/vitft/vitft/onnx/adapt"
+	"github.com/vitft/vitft/onnx/graph"
 	"github.com/vitft/vitft/onnx/vision"
 	"github.com/vitft/vitft/vit"
 )
@@ -12,6 +14,16 @@ type Report struct {
 	SHA256         string          `json:"sha256"`
 	Preprocess     *vit.Preprocess `json:"preprocess"`
 	PreprocessFrom string          `json:"preprocess_from,omitempty"`
+	Adapt          Adaptable       `json:"adapt"`
+}
+
+// Adaptable says what can be trained inside a backbone.
+type Adaptable struct {
+	Blocks  int          `json:"blocks"` // of attention and MLP
+	Tokens  int64        `json:"tokens"`
+	Dim     int64        `json:"dim"` // of a token
+	Kinds   []adapt.Kind `json:"kinds"`
+	Problem string       `json:"problem,omitempty"` // why there are no more
 }
 
 // Inspect says what Open would do with a backbone, without running it. When the backbone cannot serve, the report is
@@ -34,5 +46,20 @@ func Inspect(o Options) (*Report, error) {
 	if r.Inspection, unfit = vision.Inspect(model, o.choice(pre)); unfit != nil {
 		return r, withSizes(unfit, from, pre, r.Image)
 	}
+	if cut, _, unfit := vision.Backbone(model, o.choice(pre)); unfit == nil {
+		r.Adapt = adaptable(cut)
+	}
 	return r, err
+}
+
+func adaptable(m *graph.Model) (a Adaptable) {
+	t, err := adapt.Find(m)
+	if err == nil {
+		a.Blocks, a.Tokens, a.Dim = len(t.Blocks), t.Tokens, t.Dim
+		a.Kinds, err = t.Support()
+	}
+	if err != nil {
+		a.Problem = err.Error()
+	}
+	return a
 }
