@@ -13,7 +13,12 @@ import (
 
 // adaptable says which settings do not go together with learning inside the backbone.
 func (o *FinetuneOptions) adaptable() error {
-	if o.Adapt.On() && o.Calibration.outOfFold(o.Data.Val) {
+	switch {
+	case !o.Adapt.On():
+	case o.Backbone.Adapter != "":
+		return fault.Config.Errorf("adapter: with adapt=%s training would begin inside a backbone that has an adapter "+
+			"already; leave one of the two out", o.Adapt.Kind)
+	case o.Calibration.outOfFold(o.Data.Val):
 		return fault.Config.Errorf("calibration: with adapt=%s it takes validation images, since the backbone has seen "+
 			"those of training: give --val, a share of the training images for example", o.Adapt.Kind)
 	}
@@ -47,7 +52,14 @@ func (t *training) adapt(ctx context.Context, s *head.State) error {
 	if t.inside == nil {
 		return nil
 	}
-	b, err := t.inside.Adapted(s, t.events)
+	learnt, file, err := t.inside.Adapter(s)
+	if err != nil {
+		return err
+	}
+	if err := run.AdapterFile.Write(t.dir, file); err != nil {
+		return err
+	}
+	b, err := t.backbone.Adapted(learnt, t.events)
 	if err != nil {
 		return err
 	}

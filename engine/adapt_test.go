@@ -2,6 +2,7 @@ package engine_test
 
 import (
 	"math"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -41,6 +42,20 @@ func TestAdapt(t *testing.T) {
 			if was, is := read(t, before.Run, run.EnvironmentFile), read(t, o.Out, run.EnvironmentFile); is.Store.Key == was.Store.Key {
 				t.Error("its features are filed with those of the backbone that it began with")
 			}
+			// What was learnt is one small file, to be put into the backbone again.
+			file := run.AdapterFile.Path(run.Folder(o.Out))
+			again = elsewhere(t, frozen)
+			again.Views, again.Backbone.Adapter, again.Training.Loss = o.Views, file, "ncm"
+			finetune(t, again)
+			was, is := read(t, o.Out, run.EnvironmentFile), read(t, again.Out, run.EnvironmentFile)
+			if is.Store.Key != was.Store.Key {
+				t.Error("with its adapter.safetensors the backbone has other features")
+			}
+			again.Backbone.Name = filepath.Join(testkit.Root(), "onnx", "vision", "testdata", "pooled.onnx")
+			if _, err := engine.Finetune(t.Context(), again, event.Events{}); err == nil ||
+				fault.Of(err) != fault.Data || !strings.Contains(err.Error(), "another backbone") {
+				t.Errorf("in another backbone: %v", err)
+			}
 			o = elsewhere(t, frozen)
 			finetune(t, o)
 			same(t, "without, afterwards", o.Out, before.Run, run.HeadFile, run.PredictionsFile)
@@ -75,6 +90,7 @@ func TestAdaptRefuses(t *testing.T) {
 		"adapt: \"prompt\"": {func(o *options) { o.Adapt.Kind = "prompt" }, fault.Config},
 		"keep-tokens=1":     {func(o *options) { o.Adapt.Keep = "0.5" }, fault.Data},
 		"closed form":       {func(o *options) { o.Training = head.Settings{Loss: "lda"} }, fault.Config},
+		"adapter already":   {func(o *options) { o.Backbone.Adapter = "a.safetensors" }, fault.Config},
 		"crossfit": {func(o *options) {
 			set(t, o.Fields(), map[string]any{"kappa": "slope:crossfit=3"})
 		}, fault.Config},
@@ -91,5 +107,5 @@ func TestAdaptRefuses(t *testing.T) {
 
 // cnn is an image encoder that is no transformer.
 func cnn(t testing.TB) string {
-	return testkit.Root() + "/onnx/vision/testdata/map_nhwc.onnx"
+	return filepath.Join(testkit.Root(), "onnx", "vision", "testdata", "map_nhwc.onnx")
 }

@@ -5,7 +5,7 @@
 //
 //	p, err := adapter.NewPlan(b, classes, seed, options)            // what is trained, and whether it can be
 //	result, err := p.Train(ctx, data, settings, images, features, ev) // as head.Train
-//	b, err = p.Adapted(result.State, ev)                            // the backbone with what was learnt
+//	learnt, file, err := p.Adapter(result.State)                      // to be put into the backbone
 //
 // Tokens are features of the part of the backbone that stays as it is: they are encoded once and kept like others (see
 // package feature).

@@ -1,9 +1,6 @@
 package adapter
 
 import (
-	"crypto/sha256"
-	"encoding/binary"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"math"
@@ -26,6 +23,7 @@ type Plan struct {
 	backbone *backbone.Backbone
 	options  Options
 	seed     uint64
+	inserted adapt.Options
 	adapted  *adapt.Adapted
 	step     *graph.Model // tokens that are kept → embedding, with gradients
 	whole    *graph.Model // all tokens → embedding
@@ -60,7 +58,8 @@ func (p *Plan) build(classes int) error {
 	if rank == 0 {
 		rank = adapt.AutoRank(classes, len(t.Blocks))
 	}
-	p.adapted, err = t.Insert(adapt.Options{Kind: adapt.Kind(o.Kind), Blocks: blocks, Rank: rank, Seed: p.seed})
+	p.inserted = adapt.Options{Kind: adapt.Kind(o.Kind), Blocks: blocks, Rank: rank, Seed: p.seed}
+	p.adapted, err = t.Insert(p.inserted)
 	if err != nil {
 		return err
 	}
@@ -119,23 +118,6 @@ func (p *Plan) Tokens(ev event.Events) (*backbone.Backbone, error) {
 		return nil, err
 	}
 	return b.KeepHalf(), nil
-}
-
-// with is the backbone with trained parameters, in their order, to be closed by the caller. Its features have a key of
-// their own.
-func (p *Plan) with(values [][]float32, ev event.Events) (*backbone.Backbone, error) {
-	m, err := p.adapted.Bake(values)
-	if err != nil {
-		return nil, err
-	}
-	hash := sha256.New()
-	for i, v := range p.adapted.Params() {
-		fmt.Fprintf(hash, "%s %d\n", v.Name, v.Shape)
-		if err := binary.Write(hash, binary.LittleEndian, values[i]); err != nil {
-			return nil, err
-		}
-	}
-	return p.backbone.With(m, fmt.Sprintf("with %s %s", p.options.Kind, hex.EncodeToString(hash.Sum(nil))), ev)
 }
 
 // Model starts the training: of a head, made of the features of data as it would be without, and of what is put into

@@ -71,15 +71,14 @@ func (p *Plan) ensure(ctx context.Context, x *feature.Extractor, of *feature.Set
 	return Set{IDs: set.Scan.IDs, Views: views}, nil
 }
 
-// Adapted is the backbone with what a state has learnt, to be closed by the caller.
-func (p *Plan) Adapted(s *head.State, ev event.Events) (*backbone.Backbone, error) {
-	var values [][]float32
+// Adapter is what a state has learnt inside the backbone, and its file.
+func (p *Plan) Adapter(s *head.State) (backbone.Adapter, []byte, error) {
+	a := backbone.Adapter{Backbone: p.backbone.SHA256, Options: p.inserted, Values: map[string][]float32{}}
 	for _, v := range p.adapted.Params() {
-		learnt := s.Values(v.Name)
-		if learnt == nil {
-			return nil, fmt.Errorf("the state of the training lacks %s", v.Name)
+		if a.Values[v.Name] = s.Values(v.Name); a.Values[v.Name] == nil {
+			return a, nil, fmt.Errorf("the state of the training lacks %s", v.Name)
 		}
-		values = append(values, learnt)
 	}
-	return p.with(values, ev)
+	text, err := a.Bytes(p.adapted.Params())
+	return a, text, err
 }

@@ -83,6 +83,11 @@ func Open(o Options, d device.Options, ev event.Events) (*Backbone, error) {
 	if f.Prefix > 1 && f.Pooling != vision.PoolCLS { // a mean that leaves out registers
 		b.key.Feature += fmt.Sprintf(" after %d tokens", f.Prefix)
 	}
+	if o.Adapter != "" {
+		if err := b.put(o.Adapter); err != nil {
+			return nil, err
+		}
+	}
 	return b.start(ev)
 }
 
