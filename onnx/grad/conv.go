@@ -3,6 +3,7 @@ package grad
 import (
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 
 	"github.com/vitft/vitft/onnx/graph"
@@ -15,9 +16,10 @@ type window struct {
 	group                                 int64
 }
 
-func (t *tape) window(n *graph.Node) (window, error) {
-	x, w, y := t.dims[n.Input[0]], t.dims[n.Input[1]], t.dims[n.Output[0]]
-	if len(x) != len(w) || len(y) != len(x) || len(x) < 3 || slices.Min(w) < 1 || slices.Min(x[1:]) < 1 ||
+// window is that of a convolution or a pooling of some size.
+func (t *tape) window(n *graph.Node, size []int64) (window, error) {
+	x, y := t.dims[n.Input[0]], t.dims[n.Output[0]]
+	if len(x) != len(size)+2 || len(y) != len(x) || len(x) < 3 || slices.Min(size) < 1 || slices.Min(x[1:]) < 1 ||
 		slices.Min(y[1:]) < 1 {
 		return window{}, errors.New("the number of its positions is not known")
 	}
@@ -29,12 +31,17 @@ func (t *tape) window(n *graph.Node) (window, error) {
 		return slices.Repeat([]int64{def}, size)
 	}
 	pads := list("pads", 0, 2*spatial)
-	c := window{size: w[2:], stride: list("strides", 1, spatial), dilation: list("dilations", 1, spatial),
+	c := window{size: size, stride: list("strides", 1, spatial), dilation: list("dilations", 1, spatial),
 		front: pads[:spatial], behind: pads[spatial:], in: x[2:], out: y[2:], group: graph.AttrInt(n, "group", 1)}
 	switch auto := textAttr(n, "auto_pad", "NOTSET"); auto {
 	case "NOTSET", "VALID":
 	default:
 		return c, fmt.Errorf("there is no rule for auto_pad %s", auto)
+	}
+	for i := range size {
+		if c.left(i) < 0 {
+			return c, errors.New("there is no rule for windows that reach out of the padded input (ceil_mode)")
+		}
 	}
 	return c, nil
 }
@@ -47,20 +54,28 @@ func (c window) reach(i int) int64 {
 // left is how many positions at the end of the padded input are not read.
 func (c window) left(i int) int64 { return c.in[i] + c.front[i] + c.behind[i] - c.reach(i) }
 
+// transposed is the transpose of a convolution: it brings what lies at the positions back to where they were read from.
+func (t *tape) transposed(c window, x, d, w string) string {
+	rest := make([]int64, len(c.size))
+	for i := range rest {
+		rest[i] = c.left(i)
+	}
+	return t.op("ConvTranspose", t.dims[x], []string{d, w}, graph.IntsAttr("strides", c.stride...),
+		graph.IntsAttr("pads", append(slices.Clone(c.front), c.behind...)...), graph.IntAttr("group", c.group),
+		graph.IntsAttr("dilations", c.dilation...), graph.IntsAttr("output_padding", rest...))
+}
+
 func conv(t *tape, n *graph.Node, d []string) error {
-	c, err := t.window(n)
+	x, w := n.Input[0], n.Input[1]
+	if len(t.dims[w]) < 3 {
+		return errors.New("the shape of its weight is not known")
+	}
+	c, err := t.window(n, t.dims[w][2:])
 	if err != nil {
 		return err
 	}
-	x, w := n.Input[0], n.Input[1]
 	if t.live[x] {
-		rest := make([]int64, len(c.size))
-		for i := range rest {
-			rest[i] = c.left(i)
-		}
-		t.give(x, t.op("ConvTranspose", t.dims[x], []string{d[0], w}, graph.IntsAttr("strides", c.stride...),
-			graph.IntsAttr("pads", append(slices.Clone(c.front), c.behind...)...), graph.IntAttr("group", c.group),
-			graph.IntsAttr("dilations", c.dilation...), graph.IntsAttr("output_padding", rest...)))
+		t.give(x, t.transposed(c, x, d[0], w))
 	}
 	if t.live[w] {
 		switch {
@@ -137,19 +152,94 @@ func (t *tape) shifted(c window, x, w, d string) string {
 	dy := t.reshape(d, []int64{dims[0], c.group, weights[0] / c.group, positions}, "")
 	var parts []string
 	for place := range places {
-		part := x
-		for i := len(c.size) - 1; i >= 0; i-- {
-			from := place % c.size[i] * c.dilation[i]
-			place /= c.size[i]
-			shape := slices.Clone(t.dims[part])
-			shape[i+2] = c.out[i]
-			part = t.op("Slice", shape, []string{part, t.list(from), t.list(from + (c.out[i]-1)*c.stride[i] + 1),
-				t.list(int64(i + 2)), t.list(c.stride[i])})
-		}
+		part := t.at(c, x, place)
 		part = t.reshape(part, []int64{dims[0], c.group, weights[1], positions}, "")
 		g := t.reduce("ReduceSum", t.product(dy, t.swap(part)), false, 0)
 		parts = append(parts, t.reshape(g, []int64{weights[0], weights[1], 1}, ""))
 	}
 	joined := t.op("Concat", []int64{weights[0], weights[1], places}, parts, graph.IntAttr("axis", 2))
 	return t.reshape(joined, weights, w)
+}
+
+// at takes from a padded input what lies at one place, of size 1, of each window.
+func (t *tape) at(c window, x string, place int64) string {
+	for i := len(c.size) - 1; i >= 0; i-- {
+		from := place % c.size[i] * c.dilation[i]
+		place /= c.size[i]
+		dims := slices.Clone(t.dims[x])
+		dims[i+2] = c.out[i]
+		x = t.op("Slice", dims, []string{x, t.list(from), t.list(from + (c.out[i]-1)*c.stride[i] + 1),
+			t.list(int64(i + 2)), t.list(c.stride[i])})
+	}
+	return x
+}
+
+// putBack is the reverse of at: zeros everywhere else, and the padding gone.
+func (t *tape) putBack(c window, d string, place int64) string {
+	for i := len(c.size) - 1; i >= 0; i-- {
+		axis, from := int64(i+2), place%c.size[i]*c.dilation[i]
+		place /= c.size[i]
+		d = t.spread(d, axis, c.stride[i])
+		d = t.surround(d, axis, from, c.in[i]+c.front[i]+c.behind[i]-from-t.dims[d][axis])
+		d = t.slice(d, axis, c.front[i], c.front[i]+c.in[i])
+	}
+	return d
+}
+
+// averagePool is a convolution whose weights are one over the elements that a window has.
+func averagePool(t *tape, n *graph.Node, d []string) error {
+	c, err := t.window(n, graph.Attr(n, "kernel_shape").GetInts())
+	if err != nil {
+		return err
+	}
+	padding := graph.AttrInt(n, "count_include_pad", 0) != 0
+	shares := []float32{1}
+	for i := range c.size { // position by position: one over the product of the counts along the axes
+		var next []float32
+		for _, share := range shares {
+			for at := range c.out[i] {
+				count := int64(0)
+				for k := range c.size[i] {
+					if p := at*c.stride[i] + k*c.dilation[i] - c.front[i]; padding || p >= 0 && p < c.in[i] {
+						count++
+					}
+				}
+				next = append(next, share/float32(max(count, 1)))
+			}
+		}
+		shares = next
+	}
+	x := n.Input[0]
+	c.group = t.dims[x][1]
+	over := append([]int64{1, 1}, c.out...)
+	share := t.Floats(n.GetName()+"/shares", over, shares...)
+	weights := append([]int64{c.group, 1}, c.size...)
+	ones := t.Floats(n.GetName()+"/ones", weights, slices.Repeat([]float32{1}, int(size(weights)))...)
+	t.dims[share] = over
+	t.give(x, t.transposed(c, x, t.mul(d[0], share), ones))
+	return nil
+}
+
+// maxPool shares the gradient among equals.
+func maxPool(t *tape, n *graph.Node, d []string) error {
+	c, err := t.window(n, graph.Attr(n, "kernel_shape").GetInts())
+	if err != nil {
+		return err
+	}
+	x, rank := n.Input[0], len(t.dims[n.Input[0]])
+	pads, dims := make([]int64, 2*rank), slices.Clone(t.dims[x])
+	for i := range c.size {
+		pads[i+2], pads[rank+i+2] = c.front[i], c.behind[i]
+		dims[i+2] += c.front[i] + c.behind[i]
+	}
+	padded := t.op("Pad", dims, []string{x, t.list(pads...), t.number(math.Inf(-1))})
+	var ones []string
+	for place := range size(c.size) {
+		ones = append(ones, t.when(t.each("Equal", t.at(c, padded, place), n.Output[0]), t.number(1), t.number(0)))
+	}
+	share := t.div(d[0], t.each("Sum", ones...))
+	for place, one := range ones {
+		t.give(x, t.putBack(c, t.mul(share, one), int64(place)))
+	}
+	return nil
 }

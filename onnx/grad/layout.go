@@ -181,9 +181,6 @@ func gather(t *tape, n *graph.Node, d []string) error {
 	}
 	// Elements along the axis become rows, which are added up by ScatterND.
 	count := size(indexDims)
-	if count < 0 || dims[axis] < 0 {
-		return errIndices
-	}
 	flat := slices.Concat(dims[:axis], []int64{count}, dims[axis+1:])
 	g := t.reshape(d[0], flat, "")
 	perm := slices.Insert(slices.Delete(upTo(len(dims)), int(axis), int(axis)+1), 0, axis)
@@ -207,6 +204,27 @@ func gather(t *tape, n *graph.Node, d []string) error {
 		g = t.transpose(g, back...)
 	}
 	t.give(x, g)
+	return nil
+}
+
+func gatherND(t *tape, n *graph.Node, d []string) error {
+	if graph.AttrInt(n, "batch_dims", 0) != 0 || t.Opset() < 16 {
+		return errors.New("its gradient needs operator set 16 or later, and no batch_dims")
+	}
+	x := n.Input[0]
+	t.give(x, t.op("ScatterND", t.dims[x], []string{t.full(t.number(0), x), n.Input[1], d[0]},
+		graph.StringAttr("reduction", "add")))
+	return nil
+}
+
+func scatterND(t *tape, n *graph.Node, d []string) error {
+	if r := textAttr(n, "reduction", "none"); r != "none" {
+		return fmt.Errorf("there is no rule for its reduction %q", r)
+	}
+	updates := n.Input[2]
+	t.give(n.Input[0], t.op("ScatterND", t.dims[n.Input[0]], []string{d[0], n.Input[1],
+		t.full(t.number(0), updates)}))
+	t.give(updates, t.op("GatherND", t.dims[updates], []string{d[0], n.Input[1]}))
 	return nil
 }
 

@@ -25,7 +25,7 @@ var rules = func() map[string]rule {
 		"Clip": {run: clip, thin: true, inputs: 1},
 
 		"MatMul": {run: matmul}, "Gemm": {run: gemm}, "Einsum": {run: einsum},
-		"Conv": {run: conv},
+		"Conv": {run: conv}, "AveragePool": {run: averagePool}, "MaxPool": {run: maxPool},
 
 		"Softmax": {run: softmax}, "LogSoftmax": {run: softmax},
 		"LayerNormalization": {run: layerNorm},
@@ -38,6 +38,7 @@ var rules = func() map[string]rule {
 
 		"Transpose": {run: transpose}, "Concat": {run: concat}, "Split": {run: split, several: true, inputs: 1},
 		"Slice": {run: slice, inputs: 1}, "Gather": {run: gather, inputs: 1}, "Pad": {run: pad, inputs: 1},
+		"GatherND": {run: gatherND, inputs: 1}, "ScatterND": {run: scatterND},
 		"Tile": {run: tile, inputs: 1}, "Expand": {run: expand, thin: true, inputs: 1},
 	}
 	for op, f := range unary {

@@ -25,13 +25,12 @@ func init() { // the table holds what uses it
 		"Max": pairs, "Min": pairs, "Mean": mean,
 
 		"RMSNormalization": rmsNorm, "SimplifiedLayerNormalization": rmsNorm,
-		ms + "SimplifiedLayerNormalization": rmsNorm, ms + "LayerNormalization": coreDomain,
 		ms + "SkipLayerNormalization": skipNorm, ms + "SkipSimplifiedLayerNormalization": skipNorm,
 		"BatchNormalization": batchNorm, "InstanceNormalization": instanceNorm, "GroupNormalization": groupNorm,
 		"LpNormalization": lpNorm,
 
-		ms + "FusedMatMul": fusedMatMul, ms + "TransposeMatMul": fusedMatMul, ms + "FusedGemm": fusedGemm,
-		ms + "FusedConv": fusedConv, ms + "BiasAdd": biasAdd,
+		ms + "FusedMatMul": fusedMatMul, ms + "FusedGemm": fusedGemm,
+		ms + "FusedConv": fusedConv,
 
 		"Attention": attention, ms + "MultiHeadAttention": multiHead, ms + "Attention": packedAttention,
 		"RotaryEmbedding": rotary, ms + "RotaryEmbedding": rotary,

@@ -69,14 +69,6 @@ func mean(t *tape, n *graph.Node) (string, error) {
 	return t.scale(t.each("Sum", n.Input...), 1/float64(len(n.Input))), nil
 }
 
-// coreDomain is a node of another domain that is the same as ONNX's own.
-func coreDomain(t *tape, n *graph.Node) (string, error) {
-	if err := t.needs(n, len(n.Input), 1); err != nil {
-		return "", err
-	}
-	return t.op(n.GetOpType(), t.dims[n.Input[0]], n.Input, n.Attribute...), nil
-}
-
 func rmsNorm(t *tape, n *graph.Node) (string, error) {
 	if err := t.needs(n, 2, 1); err != nil {
 		return "", err
@@ -251,9 +243,4 @@ func fusedConv(t *tape, n *graph.Node) (string, error) {
 		y = t.add(y, z)
 	}
 	return t.activated(y, textAttr(n, "activation", ""), graph.Attr(n, "activation_params").GetFloats(), "alpha", "beta")
-}
-
-// biasAdd is the sum of a tensor, a bias and another tensor.
-func biasAdd(t *tape, n *graph.Node) (string, error) {
-	return t.add(t.add(n.Input[0], n.Input[1]), n.Input[2]), nil
 }

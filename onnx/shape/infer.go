@@ -37,7 +37,7 @@ func Infer(m *graph.Model, given ...graph.Value) Shapes {
 
 // Trace is [Infer], and returns the integers that it computed shapes from, too.
 func Trace(m *graph.Model, given ...graph.Value) (Shapes, Values) {
-	s := &inference{dims: Shapes{}, ints: Values{}}
+	s := &inference{dims: Shapes{}, ints: Values{}, real: map[string]bool{}}
 	g := m.Graph()
 	for _, info := range slices.Concat(g.Input, g.ValueInfo, g.Output) {
 		if v := graph.ValueOf(info); v.Shape != nil {
@@ -84,7 +84,8 @@ func Keeps(op string) bool { return slices.Contains(keeping, op) }
 // inference is what is known half-way through the nodes.
 type inference struct {
 	dims Shapes
-	ints Values // values of small integer tensors, which shapes are computed from; see open
+	ints Values          // values of small integer tensors, which shapes are computed from; see open
+	real map[string]bool // those of ints that are floating-point numbers really
 }
 
 // rule says what a node of an operator gives, as far as that is known.
@@ -115,7 +116,7 @@ var rules = func() map[string]rule {
 		"Range":           {shape: span},
 
 		"Add": {broadcast, arithmetic(add)}, "Sub": {broadcast, arithmetic(subtract)},
-		"Mul": {broadcast, arithmetic(multiply)}, "Div": {broadcast, arithmetic(divide)},
+		"Mul": {broadcast, arithmetic(multiply)}, "Div": {broadcast, quotient},
 		"Mod": {broadcast, arithmetic(modulo)}, "Equal": {broadcast, arithmetic(equal)},
 		"Max": {broadcast, arithmetic(larger)}, "Min": {broadcast, arithmetic(smaller)},
 		"Where": {broadcast, elementwise(3, choose)},
@@ -124,15 +125,15 @@ var rules = func() map[string]rule {
 		"Flatten": {shape: flatten}, "Expand": {shape: expand}, "Tile": {shape: tile}, "Pad": {shape: pad},
 		"Transpose": {transpose, known(transposeInts)}, "Slice": {slice, known(sliceInts)},
 		"Concat": {concat, concatInts}, "Split": {shape: split},
-		"Gather": {gather, known(gatherInts)}, "GatherElements": {shape: second}, "TopK": {shape: topK},
+		"Gather": {gather, known(gatherInts)}, "GatherElements": {shape: second}, "GatherND": {shape: gatherND}, "TopK": {shape: topK},
 
 		"Gemm": {shape: gemm}, "FusedGemm": {shape: gemm}, "MatMulNBits": {shape: packedMatmul},
 		"Einsum":    {shape: einsum},
 		"Attention": {shape: attention}, "MultiHeadAttention": {shape: attention},
-		"MaxPool": {shape: positions(unknown)}, "AveragePool": {shape: positions(unknown)},
+		"MaxPool": {shape: pooling}, "AveragePool": {shape: pooling}, "LpPool": {shape: pooling},
 		"GlobalMaxPool": {shape: positions(1)}, "GlobalAveragePool": {shape: positions(1)},
 		"Resize": {shape: resize}, "Upsample": {shape: resize},
-		"SkipLayerNormalization": {shape: normalised(2)}, "SkipSimplifiedLayerNormalization": {shape: normalised(2)},
+		"SkipLayerNormalization": {shape: skipNormalised}, "SkipSimplifiedLayerNormalization": {shape: skipNormalised},
 	}
 	each := func(r rule, ops ...string) {
 		for _, op := range ops {
@@ -160,6 +161,7 @@ func (s *inference) node(n *graph.Node) {
 	if r.ints != nil && out != "" {
 		if v := r.ints(s, n); v != nil && len(v) <= maxInts {
 			s.ints[out] = v
+			s.real[out] = s.isReal(n)
 		}
 	}
 	if r.shape != nil {
@@ -168,6 +170,14 @@ func (s *inference) node(n *graph.Node) {
 	if d, v := s.dims[out], s.ints[out]; len(d) == 1 && d[0] == unknown && v != nil {
 		d[0] = int64(len(v))
 	}
+}
+
+// isReal reports whether what a node gives are floating-point numbers, if its inputs are known.
+func (s *inference) isReal(n *graph.Node) bool {
+	if n.GetOpType() == "Cast" {
+		return slices.Contains([]int64{1, 10, 11, 16}, graph.AttrInt(n, "to", 0)) // float32, 16, 64, bfloat16
+	}
+	return slices.ContainsFunc(n.Input, func(name string) bool { return s.real[name] })
 }
 
 // in returns the shape of a node's i-th input, nil if its rank is not known.
@@ -203,6 +213,11 @@ func tensorInts(t *graph.Tensor) ([]int64, bool) {
 		out = append(out, t.Int64Data...)
 		for b := t.RawData; len(b) >= 8; b = b[8:] {
 			out = append(out, int64(binary.LittleEndian.Uint64(b)))
+		}
+		for i, v := range out { // exporters slice from the least of all numbers, for the first element
+			if v == open {
+				out[i]++
+			}
 		}
 	case "int32":
 		for _, v := range t.Int32Data {

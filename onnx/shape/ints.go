@@ -212,11 +212,15 @@ func equal(a, b int64) int64 {
 	return 0
 }
 
-func divide(a, b int64) int64 {
-	if b == 0 || a%b != 0 { // the quotient may be one of floating-point numbers, which pass as integers here
-		return open
-	}
-	return a / b
+// quotient is that of integers without a remainder; floating-point numbers pass as integers only where there is none.
+func quotient(s *inference, n *graph.Node) []int64 {
+	real := s.isReal(n)
+	return arithmetic(func(a, b int64) int64 {
+		if b == 0 || real && a%b != 0 {
+			return open
+		}
+		return a / b
+	})(s, n)
 }
 
 func modulo(a, b int64) int64 {

@@ -96,6 +96,15 @@ func normalised(scale int) shapeRule {
 	}
 }
 
+// skipNormalised is of the normalised sum of two tensors, and as its fourth output of the sum.
+func skipNormalised(s *inference, n *graph.Node, x []int64) []int64 {
+	out := normalised(2)(s, n, x)
+	if len(n.Output) > 3 {
+		s.dims.Refine(n.Output[3], slices.Clone(out))
+	}
+	return out
+}
+
 // positions makes the rule of a pooling, which leaves so many positions along each axis of an image.
 func positions(left int64) shapeRule {
 	return func(_ *inference, _ *graph.Node, x []int64) []int64 {
@@ -116,8 +125,11 @@ func packedMatmul(_ *inference, n *graph.Node, x []int64) []int64 {
 
 func matmul(s *inference, n *graph.Node, a []int64) []int64 {
 	b := s.in(n, 1)
-	if len(b) < 2 || len(a) == 0 {
+	if len(b) == 0 || len(a) == 0 {
 		return nil
+	}
+	if len(b) == 1 {
+		return slices.Clone(a[:len(a)-1])
 	}
 	cols := b[len(b)-1-int(graph.AttrInt(n, "transB", 0)&1)]
 	if len(a) == 1 {
@@ -138,8 +150,9 @@ func gemm(s *inference, n *graph.Node, x []int64) []int64 {
 	return []int64{rows, cols}
 }
 
-// attention covers the fused operators, whose output is [B,N,D] with D that of the query, or a third of the packed
-// weights' columns; and the core operator on heads apart, [B,H,N,d], whose d is that of the values.
+// attention covers the fused operators, whose output is [B,N,D] with D that of the values, or a third of the packed
+// weights' columns; and the core operator on heads apart, [B,H,N,d], whose d is that of the values. Query, key and value
+// may be packed as [B,N,H,3,d].
 func attention(s *inference, n *graph.Node, x []int64) []int64 {
 	out, w, v := slices.Clone(x), s.in(n, 1), s.in(n, 2)
 	packed := n.GetOpType() == "Attention" && n.GetDomain() == "com.microsoft" &&
@@ -149,8 +162,15 @@ func attention(s *inference, n *graph.Node, x []int64) []int64 {
 		out[3] = v[3]
 	case len(x) == 4:
 		out[3] = unknown
+	case len(x) == 5 && x[2] > 0 && x[4] > 0:
+		return []int64{x[0], x[1], x[2] * x[4]}
 	case len(x) != 3:
 		return nil
+	case len(v) == 3:
+		heads, groups := graph.AttrInt(n, "q_num_heads", 1), graph.AttrInt(n, "kv_num_heads", 1)
+		if out[2] = unknown; v[2] > 0 && groups > 0 && heads > 0 {
+			out[2] = v[2] / groups * heads
+		}
 	case packed && len(w) == 2 && w[1] > 0:
 		out[2] = w[1] / 3
 	}
@@ -162,30 +182,45 @@ func conv(s *inference, n *graph.Node, x []int64) []int64 {
 	if len(w) < 3 {
 		return nil
 	}
-	out := slices.Repeat([]int64{unknown}, len(w))
-	out[1] = w[0]
 	if len(x) != len(w) {
-		return out
+		return append([]int64{unknown, w[0]}, slices.Repeat([]int64{unknown}, len(w)-2)...)
 	}
-	out[0] = x[0]
+	return append([]int64{x[0], w[0]}, windows(n, x[2:], w[2:])...)
+}
+
+func pooling(_ *inference, n *graph.Node, x []int64) []int64 {
+	size := graph.Attr(n, "kernel_shape").GetInts()
+	if len(x) < 3 || len(size) != len(x)-2 {
+		return nil
+	}
+	return append(slices.Clone(x[:2]), windows(n, x[2:], size)...)
+}
+
+// windows returns how many windows of a size fit along each axis.
+func windows(n *graph.Node, x, size []int64) []int64 {
+	out := slices.Repeat([]int64{unknown}, len(x))
 	if a := graph.Attr(n, "auto_pad"); a != nil && string(a.S) != "NOTSET" && string(a.S) != "VALID" {
 		return out
 	}
-	spatial := len(w) - 2
 	at := func(name string, i int, def int64) int64 {
 		if list := graph.Attr(n, name).GetInts(); i < len(list) {
 			return list[i]
 		}
 		return def
 	}
-	for i := range spatial {
+	for i := range x {
 		stride := at("strides", i, 1)
-		if x[i+2] < 0 || w[i+2] < 0 || stride < 1 {
+		if x[i] < 0 || size[i] < 0 || stride < 1 {
 			continue
 		}
-		reach := at("dilations", i, 1)*(w[i+2]-1) + 1
-		if span := x[i+2] + at("pads", i, 0) + at("pads", i+spatial, 0) - reach; span >= 0 {
-			out[i+2] = span/stride + 1
+		front, behind := at("pads", i, 0), at("pads", i+len(x), 0)
+		span := x[i] + front + behind - at("dilations", i, 1)*(size[i]-1) - 1
+		if span < 0 {
+			continue
+		}
+		out[i] = span/stride + 1
+		if graph.AttrInt(n, "ceil_mode", 0) != 0 && span%stride != 0 && out[i]*stride < x[i]+front {
+			out[i]++ // one that reaches out, unless it begins behind the end
 		}
 	}
 	return out

@@ -99,6 +99,18 @@ func gather(s *inference, n *graph.Node, x []int64) []int64 {
 	return append(append(slices.Clone(x[:axis]), idx...), x[axis+1:]...) // slices.Concat makes nil of a scalar's shape
 }
 
+func gatherND(s *inference, n *graph.Node, x []int64) []int64 {
+	idx := s.in(n, 1)
+	if x == nil || len(idx) == 0 || graph.AttrInt(n, "batch_dims", 0) != 0 {
+		return nil
+	}
+	taken := idx[len(idx)-1]
+	if taken < 0 || taken > int64(len(x)) {
+		return nil
+	}
+	return append(slices.Clone(idx[:len(idx)-1]), x[taken:]...)
+}
+
 func split(s *inference, n *graph.Node, x []int64) []int64 {
 	axis := clampAxis(graph.AttrInt(n, "axis", 0), len(x))
 	if int(axis) >= len(x) {

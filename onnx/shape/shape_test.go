@@ -91,6 +91,7 @@ func TestRules(t *testing.T) {
 		{"MatMul", nil, []any{dims{2, 9, 4}, dims{4, 5}}, []int64{2, 9, 5}},
 		{"MatMul", nil, []any{dims{7, 1, 9, 4}, dims{3, 4, 5}}, []int64{7, 3, 9, 5}},
 		{"MatMul", nil, []any{dims{4}, dims{3, 4, 5}}, []int64{3, 5}},
+		{"MatMul", nil, []any{dims{2, 3, 4}, dims{4}}, []int64{2, 3}},
 		{"MatMul", nil, []any{dims{4, 3}, nil}, nil},
 		{"FusedMatMul", attrs(i("transA", 1), i("transB", 1)), []any{dims{2, 4, 9}, dims{2, 5, 4}}, []int64{2, 9, 5}},
 		{"MatMulNBits", attrs(i("K", 4), i("N", 6)), []any{dims{2, 4}, dims{6, 1, 2}}, []int64{2, 6}},
@@ -107,6 +108,10 @@ func TestRules(t *testing.T) {
 		{"Attention", nil, []any{dims{2, 4, 17, 6}, dims{2, 4, 19, 6}, dims{2, 4, 19, 5}}, []int64{2, 4, 17, 5}},
 		{"Attention", nil, []any{dims{2, 4, 17, 6}, nil, nil}, []int64{2, 4, 17, -1}},
 		{"MultiHeadAttention", nil, []any{dims{2, 17, 8}, dims{2, 17, 8}}, []int64{2, 17, 8}},
+		{"MultiHeadAttention", nil, []any{dims{2, 17, 8}, dims{2, 9, 8}, dims{2, 9, 6}}, []int64{2, 17, 6}},
+		{"MultiHeadAttention", nil, []any{dims{2, 17, 4, 3, 5}}, []int64{2, 17, 20}},
+		{"Attention", attrs(i("q_num_heads", 4), i("kv_num_heads", 2)),
+			[]any{dims{2, 17, 8}, dims{2, 9, 4}, dims{2, 9, 6}}, []int64{2, 17, 12}},
 		{"Attention", nil, []any{dims{2, 17}}, nil},
 
 		// Convolutions and pooling.
@@ -118,7 +123,12 @@ func TestRules(t *testing.T) {
 			[]int64{2, 8, -1, -1}},
 		{"Conv", nil, []any{nil, dims{8, 3, 3, 3}}, []int64{-1, 8, -1, -1}},
 		{"Conv", nil, []any{dims{2, 3, 16, 16}, nil}, nil},
-		{"MaxPool", attrs(list("kernel_shape", 2, 2)), []any{dims{2, 3, 16, 16}}, []int64{2, 3, -1, -1}},
+		{"MaxPool", attrs(list("kernel_shape", 2, 2)), []any{dims{2, 3, 16, 17}}, []int64{2, 3, 15, 16}},
+		{"AveragePool", attrs(list("kernel_shape", 3, 2), list("strides", 2, 2), list("pads", 1, 0, 1, 0)),
+			[]any{dims{-1, 3, 16, 17}}, []int64{-1, 3, 8, 8}},
+		{"AveragePool", attrs(list("kernel_shape", 2, 2), list("strides", 2, 2), i("ceil_mode", 1)),
+			[]any{dims{2, 3, 16, 17}}, []int64{2, 3, 8, 9}},
+		{"MaxPool", attrs(list("kernel_shape", 2)), []any{dims{2, 3, 16, 17}}, nil},
 		{"GlobalAveragePool", nil, []any{dims{2, 3, 16, -1}}, []int64{2, 3, 1, 1}},
 		{"GlobalMaxPool", nil, []any{dims{2, 3}}, nil},
 		{"Resize", nil, []any{dims{2, 3, 4, 4}, none{}, none{}, ints{2, 3, 7, 9}}, []int64{2, 3, 7, 9}},
@@ -280,7 +290,7 @@ func TestIntegers(t *testing.T) {
 		{"Add", nil, []any{ints{5, 6}, ints{1}}, []int64{6, 7}},
 		{"Sub", nil, []any{ints{5, 6}, ints{1, 2}}, []int64{4, 4}},
 		{"Mul", nil, []any{scalar(3), ints{1, 2}}, []int64{3, 6}},
-		{"Div", nil, []any{ints{6, 7, 8}, ints{2, 2, 0}}, []int64{3, -1, -1}},
+		{"Div", nil, []any{ints{6, 7, 8}, ints{2, 2, 0}}, []int64{3, 3, -1}},
 		{"Mod", nil, []any{ints{6, 7, 7, 7}, ints{2, 4, -4, 0}}, []int64{0, 3, -1, -1}},
 		{"Max", nil, []any{ints{6, 2}, ints{4}}, []int64{6, 4}},
 		{"Max", nil, []any{ints{6, 2}}, []int64{-1, -1}},
@@ -318,7 +328,7 @@ func TestOpenIntegers(t *testing.T) {
 	node(m, "Where", "other", nil, "s", ints{4}, ints{5})
 	node(m, "ReduceProd", "product", nil, "s")
 	node(m, "Gather", "picked", nil, ints{1, 2}, "s")
-	s := &inference{dims: Shapes{}, ints: map[string][]int64{}}
+	s := &inference{dims: Shapes{}, ints: Values{}, real: map[string]bool{}}
 	for _, w := range m.Graph().Initializer {
 		s.constant(w.GetName(), w)
 	}
@@ -330,6 +340,23 @@ func TestOpenIntegers(t *testing.T) {
 		"product": {open}, "picked": nil} {
 		if got := s.ints[name]; !slices.Equal(got, want) {
 			t.Errorf("%s is %v, want %v", name, got, want)
+		}
+	}
+}
+
+// Exporters slice from the least of all numbers, and halve by dividing integers; floating-point numbers are not halved so.
+func TestExportersIntegers(t *testing.T) {
+	m := graph.New("integers", 17)
+	node(m, "Slice", "front", nil, ints{5, 7, 9}, ints{math.MinInt64}, ints{-1})
+	node(m, "Div", "half", nil, "front", ints{2})
+	node(m, "Cast", "real", attrs(graph.IntAttr("to", 1)), "front")
+	node(m, "Div", "real half", nil, "real", ints{2})
+	node(m, "Shape", "size", nil, dims{4, -1})
+	_, got := Trace(m)
+	want := Values{"front": {5, 7}, "half": {2, 3}, "real": {5, 7}}
+	for _, name := range []string{"front", "half", "real", "real half", "size"} {
+		if !slices.Equal(got[name], want[name]) {
+			t.Errorf("%s is %v, want %v", name, got[name], want[name])
 		}
 	}
 }
