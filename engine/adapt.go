@@ -19,8 +19,8 @@ func (o *FinetuneOptions) adaptable() error {
 		return fault.Config.Errorf("adapter: with adapt=%s training would begin inside a backbone that has an adapter "+
 			"already; leave one of the two out", o.Adapt.Kind)
 	case o.Calibration.outOfFold(o.Data.Val):
-		return fault.Config.Errorf("calibration: with adapt=%s it takes validation images, since the backbone has seen "+
-			"those of training: give --val, a share of the training images for example", o.Adapt.Kind)
+		return fault.Config.Errorf("calibration: with adapt=%s it takes validation images, since the backbone has "+
+			"seen those of training: give --val, a share of the training images for example", o.Adapt.Kind)
 	}
 	return nil
 }

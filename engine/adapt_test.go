@@ -39,7 +39,8 @@ func TestAdapt(t *testing.T) {
 			again := elsewhere(t, o)
 			finetune(t, again)
 			same(t, "again", again.Out, o.Out, run.HeadFile, run.PredictionsFile, run.ModelFile)
-			if was, is := read(t, before.Run, run.EnvironmentFile), read(t, o.Out, run.EnvironmentFile); is.Store.Key == was.Store.Key {
+			if was, is := read(t, before.Run, run.EnvironmentFile),
+				read(t, o.Out, run.EnvironmentFile); is.Store.Key == was.Store.Key {
 				t.Error("its features are filed with those of the backbone that it began with")
 			}
 			// What was learnt is one small file, to be put into the backbone again.

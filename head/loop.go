@@ -52,8 +52,9 @@ type Loop struct {
 	Classes  int
 	Views    int   // of each sample; 0 is 1
 	Held     []int // labels of the set held out, measured after every epoch; nil: none
-	// Micro is how many rows of a batch go through the model at a time, whose gradients are summed: it bounds the memory
-	// of a model whose Backward needs what Forward computed. 0 is the whole batch, which the diversity of experts needs.
+	// Micro is how many rows of a batch go through the model at a time, whose gradients are summed: it bounds the
+	// memory of a model whose Backward needs what Forward computed. 0 is the whole batch, which the diversity of
+	// experts needs.
 	Micro int
 	// OutOfFold returns logits as [OutOfFold] does, after each of some epochs in rising order, for a κ that is to be
 	// cross-fitted; nil: it cannot be.
@@ -126,7 +127,8 @@ func (l Loop) begin(ctx context.Context, m Trainable) (*run, error) {
 	r := &run{Loop: l, set: l.Settings.schedule(), model: m, state: new(State),
 		counts: Data{Y: l.Labels, Classes: l.Classes}.Counts(), seen: make([]calib.Sample, len(l.Labels))}
 	if l.Micro > 0 && r.set.Diversity > 0 {
-		return nil, fault.Config.Errorf("diversity: is a term of whole batches, and these go through the model in parts")
+		return nil, fault.Config.Errorf("diversity: is a term of whole batches, and these go through the model in " +
+			"parts")
 	}
 	if _, ok := m.(solver); (!ok || l.Micro > 0) && r.set.solve != nil {
 		return nil, fault.Config.Errorf("loss: %s is a closed form of the linear head alone", r.set.Loss)

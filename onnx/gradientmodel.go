@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/vitft/vitft/onnx/grad"
 	"github.com/vitft/vitft/onnx/graph"
 	"github.com/vitft/vitft/onnx/shape"
 )
@@ -21,12 +20,8 @@ type GradientModel struct {
 	last              []Tensor           // the inputs of the last Forward
 }
 
-// NewGradientModel loads a model with gradients, as package grad makes them of one with a seed.
-func NewGradientModel(m *graph.Model, seed string, o SessionOptions) (*GradientModel, error) {
-	forward, backward, err := grad.Split(m, seed)
-	if err != nil {
-		return nil, err
-	}
+// NewGradientModel loads the two halves that package grad splits a model with gradients into, at the input seed.
+func NewGradientModel(forward, backward *graph.Model, seed string, o SessionOptions) (*GradientModel, error) {
 	g := &GradientModel{halves: [2]*graph.Model{forward, backward}, seed: seed, sizes: map[int64][]Tensor{}}
 	for i, s := range []**Session{&g.forward, &g.backward} {
 		data, err := g.halves[i].Bytes()

@@ -36,8 +36,8 @@ func (o *Options) Fields() []setting.Field {
 			"rank of adapters and lora: a number, or auto (by the number of classes)"),
 		setting.Number("adapt-lr", &o.LR, 0.001, setting.Above(0), "peak learning rate inside the backbone (AdamW)"),
 		setting.Text("keep-tokens", &o.Keep, "auto", shareOr("auto"),
-			"share of the patch tokens that training inside the backbone sees, others each time; auto is a third, or all "+
-				"where the backbone needs them"),
+			"share of the patch tokens that training inside the backbone sees, others each time; auto is a third, or "+
+				"all where the backbone needs them"),
 		setting.Number("micro-batch", &o.Micro, 16, setting.AtLeast(1),
 			"samples that go through the blocks at a time, which bounds the memory of training there"),
 	}

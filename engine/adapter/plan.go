@@ -15,6 +15,7 @@ import (
 	"github.com/vitft/vitft/head"
 	"github.com/vitft/vitft/onnx"
 	"github.com/vitft/vitft/onnx/adapt"
+	"github.com/vitft/vitft/onnx/grad"
 	"github.com/vitft/vitft/onnx/graph"
 )
 
@@ -52,7 +53,8 @@ func (p *Plan) build(classes int) error {
 	}
 	blocks, _ := strconv.Atoi(o.Blocks) // all is 0
 	if blocks > len(t.Blocks) {
-		return fault.Config.Errorf("adapt-blocks: %d, and the backbone has %d; take fewer, or all", blocks, len(t.Blocks))
+		return fault.Config.Errorf("adapt-blocks: %d, and the backbone has %d; take fewer, or all", blocks,
+			len(t.Blocks))
 	}
 	rank, _ := strconv.Atoi(o.Rank)
 	if rank == 0 {
@@ -136,7 +138,11 @@ func (p *Plan) Model(data head.Data, s head.Settings, tokens feature.Source, tra
 		m.values = append(m.values, slices.Clone(v.Start))
 	}
 	o := p.backbone.Beside().Session("")
-	if m.step, err = onnx.NewGradientModel(p.step, seedInput, o); err != nil {
+	forward, backward, err := grad.Split(p.step, seedInput)
+	if err != nil {
+		return nil, err
+	}
+	if m.step, err = onnx.NewGradientModel(forward, backward, seedInput, o); err != nil {
 		return nil, err
 	}
 	text, err := p.whole.Bytes()

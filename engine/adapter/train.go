@@ -23,8 +23,8 @@ type Images struct {
 // Train trains a head on data, and what is put into the backbone below it, from settings.Resume on if there is such a
 // state. The tokens of the images are encoded first, where they are not kept already. As head.Train does, it returns an
 // end of ctx together with a result that is as of the last whole epoch.
-func (p *Plan) Train(ctx context.Context, data head.Data, s head.Settings, in Images, o feature.Options, ev event.Events) (
-	_ *head.Result, err error) {
+func (p *Plan) Train(ctx context.Context, data head.Data, s head.Settings, in Images, o feature.Options,
+	ev event.Events) (_ *head.Result, err error) {
 	frozen, err := p.Tokens(ev)
 	if err != nil {
 		return nil, err

@@ -89,7 +89,8 @@ func (a Adapter) apply(b *Backbone) (*graph.Model, string, error) {
 	for _, p := range in.Params() {
 		v := a.Values[p.Name]
 		if int64(len(v)) != graph.Elements(p.Shape) {
-			return nil, "", fault.Data.Errorf("the adapter has %d values of %s, whose shape is %v", len(v), p.Name, p.Shape)
+			return nil, "", fault.Data.Errorf("the adapter has %d values of %s, whose shape is %v", len(v), p.Name,
+				p.Shape)
 		}
 		values = append(values, v)
 	}

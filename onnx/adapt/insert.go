@@ -15,8 +15,8 @@ import (
 type Kind string
 
 const (
-	// Adapter is AdaptFormer (Chen et al., NeurIPS 2022) as LIFT (Shi et al., ICML 2024) has it: beside the MLP,
-	// s·U relu(D LN(x) + d) + u of rank r, where x is the stream before the MLP.
+	// Adapter is AdaptFormer (Chen et al., NeurIPS 2022) as LIFT (Shi et al., ICML 2024) has it: beside the MLP, s·U
+	// relu(D LN(x) + d) + u of rank r, where x is the stream before the MLP.
 	Adapter Kind = "adapter"
 	// LoRA (Hu et al., ICLR 2022) adds B A/r to the weights of queries and values.
 	LoRA Kind = "lora"
@@ -37,15 +37,16 @@ type Options struct {
 	Seed   uint64
 }
 
-// AutoRank is the rank that LIFT takes: the number of classes over twice that of blocks, rounded down to a power of two;
-// at least 4.
+// AutoRank is the rank that LIFT takes: the number of classes over twice that of blocks, rounded down to a power of
+// two; at least 4.
 func AutoRank(classes, blocks int) int {
 	return max(4, 1<<max(bits.Len(uint(classes/(2*blocks)))-1, 0))
 }
 
 // Param is a tensor that is trained.
 type Param struct {
-	Name   string // blocks.6.adaptformer.down_proj.weight, blocks.6.attn.q.lora_A.weight, or that of a weight of the model
+	// Name is blocks.6.adaptformer.down_proj.weight, blocks.6.attn.q.lora_A.weight, or that of a weight of the model.
+	Name   string
 	Shape  []int64
 	Start  []float32
 	Decays bool // a matrix: weight decay applies
@@ -237,8 +238,8 @@ func (x *inserter) full(k int) error {
 	return x.own(k, func([]int64) bool { return true })
 }
 
-// own makes those weights parameters that block k has of its own, where wanted. The bias of keys is none: a softmax does
-// not see it, and its gradient is nothing but rounding.
+// own makes those weights parameters that block k has of its own, where wanted. The bias of keys is none: a softmax
+// does not see it, and its gradient is nothing but rounding.
 func (x *inserter) own(k int, wanted func(dims []int64) bool) error {
 	block := x.Blocks[k]
 	keys := x.keyBias(block)
@@ -248,7 +249,8 @@ func (x *inserter) own(k int, wanted func(dims []int64) bool) error {
 		for _, n := range x.branch(sum) {
 			for _, in := range n.Input {
 				t := x.Transformer.index.Weight[in]
-				if t == nil || graph.Elements(t.Dims) < 2 || !wanted(t.Dims) || in == keys || graph.TypeOf(t) != "float32" {
+				if t == nil || graph.Elements(t.Dims) < 2 || !wanted(t.Dims) || in == keys ||
+					graph.TypeOf(t) != "float32" {
 					continue
 				}
 				if readers[in] == nil {

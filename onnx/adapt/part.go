@@ -85,7 +85,8 @@ func (a *Adapted) fits(m *graph.Model, n int64) error {
 		from, to := shapes[node.Input[0]], shapes[node.Output[0]]
 		was, is := graph.Elements(from), graph.Elements(to)
 		if from != nil && to != nil && was >= 0 && is >= 0 && was != is {
-			return fmt.Errorf("%w: Reshape %q needs all %d tokens, so none can be left out", graph.ErrModel, node.GetName(),
+			return fmt.Errorf("%w: Reshape %q needs all %d tokens, so none can be left out", graph.ErrModel,
+				node.GetName(),
 				a.Tokens)
 		}
 	}

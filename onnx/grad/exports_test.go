@@ -35,7 +35,8 @@ func floats(t testing.TB, path string) []float32 {
 }
 
 // run runs a model on inputs, in the order of the model's, and returns its outputs, of shapes that are given.
-func run(t testing.TB, m *graph.Model, o onnx.SessionOptions, in []onnx.Tensor, shapes ...[]int64) ([][]float32, error) {
+func run(t testing.TB, m *graph.Model, o onnx.SessionOptions, in []onnx.Tensor, shapes ...[]int64) ([][]float32,
+	error) {
 	t.Helper()
 	if err := onnx.Load(ort.Need(t)); err != nil {
 		t.Fatal(err)

@@ -52,7 +52,8 @@ func reduceSum(t *tape, n *graph.Node, d []string) error {
 			all := t.op("Size", []int64{}, []string{x})
 			left := t.op("Size", []int64{}, []string{n.Output[0]})
 			float := graph.IntAttr("to", 1)
-			g = t.mul(g, t.div(t.op("Cast", []int64{}, []string{left}, float), t.op("Cast", []int64{}, []string{all}, float)))
+			g = t.mul(g, t.div(t.op("Cast", []int64{}, []string{left}, float),
+				t.op("Cast", []int64{}, []string{all}, float)))
 		}
 	}
 	t.give(x, g)

@@ -161,7 +161,8 @@ func differences(m *graph.Model, wrt []string, name, elem string) (*graph.Model,
 		if elem == "float32" {
 			return b.Floats(fmt.Sprint(v), nil, float32(v))
 		}
-		return b.Raw(fmt.Sprint("double/", v), "float64", nil, binary.LittleEndian.AppendUint64(nil, math.Float64bits(v)))
+		return b.Raw(fmt.Sprint("double/", v), "float64", nil,
+			binary.LittleEndian.AppendUint64(nil, math.Float64bits(v)))
 	}
 	var ends []string
 	for _, side := range []float64{step, -step} {
@@ -288,7 +289,8 @@ func TestDump(t *testing.T) {
 			for _, v := range x.Data {
 				raw = binary.LittleEndian.AppendUint32(raw, math.Float32bits(v))
 			}
-			w := &graph.Tensor{Name: proto.String(inputs[i].Name), Dims: x.Shape, DataType: proto.Int32(1), RawData: raw}
+			w := &graph.Tensor{Name: proto.String(inputs[i].Name), Dims: x.Shape, DataType: proto.Int32(1),
+				RawData: raw}
 			m.Graph().Initializer = append(m.Graph().Initializer, w)
 		}
 		data, err := m.Bytes()

@@ -8,9 +8,9 @@ import (
 	"github.com/vitft/vitft/onnx/shape"
 )
 
-// Split takes a model with gradients apart where a caller comes in: forward gives what the seed has no part in, then the
-// tensors of it that the gradients need; backward takes these, the seed and the other inputs that it needs, to the rest
-// of the outputs. What only gradients need is computed in backward. The seed is an input of the model.
+// Split takes a model with gradients apart where a caller comes in: forward gives what the seed has no part in, then
+// the tensors of it that the gradients need; backward takes these, the seed and the other inputs that it needs, to the
+// rest of the outputs. What only gradients need is computed in backward. The seed is an input of the model.
 func Split(m *graph.Model, seed string) (forward, backward *graph.Model, err error) {
 	index := m.Index()
 	after := map[string]bool{seed: true} // what depends on the seed
@@ -42,7 +42,7 @@ func Split(m *graph.Model, seed string) (forward, backward *graph.Model, err err
 	}
 	// Shapes and masks are cheaper computed again than kept, and a session's inputs are float32.
 	kept, shapes := map[string]bool{}, shape.Infer(m)
-	floats := floats(m)
+	isFloat := floatTensors(m)
 	later, _ := m.Needed(graph.Names(gradients)...)
 	inputs := m.Inputs()
 	var saved []graph.Value
@@ -54,7 +54,7 @@ func Split(m *graph.Model, seed string) (forward, backward *graph.Model, err err
 		for _, in := range n.Input {
 			switch {
 			case !before[in] || kept[in]:
-			case floats[in]:
+			case isFloat[in]:
 				kept[in] = true
 				saved = append(saved, graph.Value{Name: in, Type: "float32", Shape: shapes[in]})
 			default:
@@ -83,8 +83,8 @@ func Split(m *graph.Model, seed string) (forward, backward *graph.Model, err err
 	return forward, backward, nil
 }
 
-// floats are the tensors of type float32.
-func floats(m *graph.Model) map[string]bool {
+// floatTensors are the tensors of type float32.
+func floatTensors(m *graph.Model) map[string]bool {
 	is := map[string]bool{}
 	for _, v := range m.Inputs() {
 		is[v.Name] = v.Type == "float32"

@@ -237,7 +237,8 @@ func rotary(t *tape, n *graph.Node) (string, error) {
 	if interleaved {
 		column := []int64{d[0], d[1], d[2], half, 1}
 		pair := []int64{d[0], d[1], d[2], half, 2}
-		y = t.op("Concat", pair, []string{t.reshape(re, column, ""), t.reshape(im, column, "")}, graph.IntAttr("axis", 4))
+		y = t.op("Concat", pair, []string{t.reshape(re, column, ""), t.reshape(im, column, "")},
+			graph.IntAttr("axis", 4))
 		y = t.reshape(y, shape, "")
 	} else {
 		y = t.op("Concat", shape, []string{re, im}, graph.IntAttr("axis", 3))

@@ -94,7 +94,8 @@ func skipNorm(t *tape, n *graph.Node) (string, error) {
 		bias = 3
 	}
 	for _, i := range []int{1, 2} {
-		if name := graph.Input(n, 0); len(n.Output) > i && n.Output[i] != "" && len(t.index.Consumers[n.Output[i]]) > 0 {
+		if name := graph.Input(n, 0); len(n.Output) > i && n.Output[i] != "" &&
+			len(t.index.Consumers[n.Output[i]]) > 0 {
 			return "", fmt.Errorf("there is no rule for its output %q, of input %q", n.Output[i], name)
 		}
 	}
@@ -242,5 +243,6 @@ func fusedConv(t *tape, n *graph.Node) (string, error) {
 	if z := graph.Input(n, 3); z != "" {
 		y = t.add(y, z)
 	}
-	return t.activated(y, textAttr(n, "activation", ""), graph.Attr(n, "activation_params").GetFloats(), "alpha", "beta")
+	return t.activated(y, textAttr(n, "activation", ""), graph.Attr(n, "activation_params").GetFloats(), "alpha",
+		"beta")
 }

@@ -119,7 +119,8 @@ func adapt(m *graph.Model, count int) (weights []string) {
 		last := m.Index().Producer[out]
 		x := fmt.Sprintf("%d.x1", l)
 		h := b.Node("LayerNormalization", []string{x, weight("g", width), weight("b", width)}, "")
-		h = b.Node("Add", []string{b.Node("MatMul", []string{h, weight("down", width, rank)}, ""), weight("db", rank)}, "")
+		h = b.Node("Add", []string{b.Node("MatMul", []string{h, weight("down", width, rank)}, ""), weight("db", rank)},
+			"")
 		h = b.Node("Relu", []string{h}, "")
 		scale := weight("scale", 1)
 		up := b.Node("Mul", []string{weight("up", rank, width), scale}, "")

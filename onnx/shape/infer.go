@@ -125,7 +125,8 @@ var rules = func() map[string]rule {
 		"Flatten": {shape: flatten}, "Expand": {shape: expand}, "Tile": {shape: tile}, "Pad": {shape: pad},
 		"Transpose": {transpose, known(transposeInts)}, "Slice": {slice, known(sliceInts)},
 		"Concat": {concat, concatInts}, "Split": {shape: split},
-		"Gather": {gather, known(gatherInts)}, "GatherElements": {shape: second}, "GatherND": {shape: gatherND}, "TopK": {shape: topK},
+		"Gather": {gather, known(gatherInts)}, "GatherElements": {shape: second}, "GatherND": {shape: gatherND},
+		"TopK": {shape: topK},
 
 		"Gemm": {shape: gemm}, "FusedGemm": {shape: gemm}, "MatMulNBits": {shape: packedMatmul},
 		"Einsum":    {shape: einsum},
@@ -144,7 +145,8 @@ var rules = func() map[string]rule {
 	each(rule{shape: first}, "GroupNormalization", "InstanceNormalization", "BatchNormalization", "LpNormalization")
 	each(rule{first, known(same)}, "Identity", "Cast", "Floor", "Ceil", "Round")
 	each(rule{shape: normalised(1)}, "LayerNormalization", "SimplifiedLayerNormalization", "RMSNormalization")
-	each(rule{shape: broadcast}, "Sum", "Mean", "Pow", "Less", "LessOrEqual", "Greater", "GreaterOrEqual", "And", "Or", "PRelu")
+	each(rule{shape: broadcast}, "Sum", "Mean", "Pow", "Less", "LessOrEqual", "Greater", "GreaterOrEqual", "And", "Or",
+		"PRelu")
 	each(rule{shape: matmul}, "MatMul", "FusedMatMul", "MatMulInteger", "DynamicQuantizeMatMul")
 	each(rule{shape: conv}, "Conv", "FusedConv", "NhwcFusedConv", "ConvInteger", "QLinearConv")
 	each(rule{shape: reduce}, "ReduceMean", "ReduceSum", "ReduceMax", "ReduceMin", "ReduceL2", "ReduceL1",

@@ -151,8 +151,8 @@ func gemm(s *inference, n *graph.Node, x []int64) []int64 {
 }
 
 // attention covers the fused operators, whose output is [B,N,D] with D that of the values, or a third of the packed
-// weights' columns; and the core operator on heads apart, [B,H,N,d], whose d is that of the values. Query, key and value
-// may be packed as [B,N,H,3,d].
+// weights' columns; and the core operator on heads apart, [B,H,N,d], whose d is that of the values. Query, key and
+// value may be packed as [B,N,H,3,d].
 func attention(s *inference, n *graph.Node, x []int64) []int64 {
 	out, w, v := slices.Clone(x), s.in(n, 1), s.in(n, 2)
 	packed := n.GetOpType() == "Attention" && n.GetDomain() == "com.microsoft" &&

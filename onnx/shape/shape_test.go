@@ -344,7 +344,8 @@ func TestOpenIntegers(t *testing.T) {
 	}
 }
 
-// Exporters slice from the least of all numbers, and halve by dividing integers; floating-point numbers are not halved so.
+// Exporters slice from the least of all numbers, and halve by dividing integers; floating-point numbers are not halved
+// so.
 func TestExportersIntegers(t *testing.T) {
 	m := graph.New("integers", 17)
 	node(m, "Slice", "front", nil, ints{5, 7, 9}, ints{math.MinInt64}, ints{-1})

@@ -81,8 +81,8 @@ func (w *Writer) Append(ctx context.Context, id ID, name string, feature []float
 	if w.store.key.Stored == Half {
 		for i, v := range feature {
 			if _, ok := vec.Half(v); !ok {
-				return fault.Data.Errorf("value %d of %s is %v, which float16 cannot hold: the backbone's tokens are too "+
-					"large to be kept; adapt fewer blocks or another backbone", i, name, v)
+				return fault.Data.Errorf("value %d of %s is %v, which float16 cannot hold: the backbone's tokens are "+
+					"too large to be kept; adapt fewer blocks or another backbone", i, name, v)
 			}
 		}
 	}
