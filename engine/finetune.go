@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/vitft/vitft/engine/adapter"
 	"github.com/vitft/vitft/engine/backbone"
 	"github.com/vitft/vitft/engine/dataset"
 	"github.com/vitft/vitft/engine/device"
@@ -29,6 +30,7 @@ type FinetuneOptions struct {
 	Features    feature.Options
 	Views       Views
 	Calibration Calibration
+	Adapt       adapter.Options
 	Training    head.Settings // but for Gemm, Val, Resume and Events
 
 	Out     string           // the run folder; "run"
@@ -47,14 +49,14 @@ func (o *FinetuneOptions) Fields() []setting.Field {
 
 // untrained are the fields of what comes before and after training.
 func (o *FinetuneOptions) untrained() []setting.Field {
-	return fieldsOf(&o.Data, &o.Backbone, &o.Device, &o.Features, &o.Views, &o.Calibration)
+	return fieldsOf(&o.Data, &o.Backbone, &o.Device, &o.Features, &o.Views, &o.Calibration, &o.Adapt)
 }
 
 // complete fills in the defaults and reports everything that is wrong.
 func (o *FinetuneOptions) complete() error {
-	o.Training = o.Training.WithDefaults()
+	o.Training = o.Adapt.Recipe(o.Training).WithDefaults()
 	setting.Fill(o.Fields())
-	if err := errors.Join(setting.Check(o.untrained()), o.Training.Validate()); err != nil {
+	if err := errors.Join(setting.Check(o.untrained()), o.Training.Validate(), o.adaptable()); err != nil {
 		return err
 	}
 	if o.Data.Train == "" {
@@ -98,8 +100,11 @@ func Finetune(ctx context.Context, o FinetuneOptions, ev event.Events) (_ *Finet
 	if err != nil {
 		return nil, err
 	}
-	defer s.close()
 	t.FinetuneOptions, t.session = o, s
+	defer func() { err = errors.Join(err, t.session.close()) }()
+	if err := t.plan(len(images.Train.Classes)); err != nil {
+		return nil, err
+	}
 	t.config, err = run.ConfigOf(o.Fields())
 	of := s.size(images, o.Calibration, o.Calibration.outOfFold(o.Data.Val))
 	if err = errors.Join(err, o.Training.CheckMemory(of)); err != nil {
@@ -164,7 +169,7 @@ func (o *FinetuneOptions) resume(dir run.Folder, ev event.Events) (lock io.Close
 		return nil, nil, run.ConfigFile.Damaged(dir, err)
 	}
 	given := setting.Given(o.Fields())
-	o.Training, before.Training = o.Training.WithDefaults(), before.Training.WithDefaults()
+	o.Training, before.Training = o.Adapt.Recipe(o.Training).WithDefaults(), before.Training.WithDefaults()
 	setting.Fill(o.Fields())
 	setting.Fill(before.Fields())
 	if d := setting.Differences(given, o.Fields(), before.Fields()); d != nil {

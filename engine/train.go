@@ -13,6 +13,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/vitft/vitft/engine/adapter"
 	"github.com/vitft/vitft/engine/dataset"
 	"github.com/vitft/vitft/engine/event"
 	"github.com/vitft/vitft/engine/fault"
@@ -37,6 +38,7 @@ type training struct {
 	warnings []string
 	sets     *feature.Sets
 	learned  *feature.Learned // of sets
+	inside   *adapter.Plan    // of what is trained below the head; nil: nothing
 	gemm     *onnx.Gemm
 }
 
@@ -108,6 +110,11 @@ func (t *training) train(ctx context.Context) (*trained, error) {
 		return nil, fmt.Errorf("train the head: %w", err)
 	}
 	begin := time.Now()
+	if t.inside != nil && settings.Val != nil { // by the backbone as it is now
+		if *settings.Val, err = t.toJudge(ctx, t.learned.Val); err != nil {
+			return nil, err
+		}
+	}
 	fit, err := t.calibrate(ctx, result.Head, data, settings)
 	if err != nil {
 		return nil, fmt.Errorf("calibrate: %w", err)
@@ -161,7 +168,7 @@ func (t *training) fit(ctx context.Context, data head.Data, s head.Settings) (*h
 			t.events.Report(event.Train, s.Loss, e.Number, s.Epochs)
 		},
 	}
-	result, err := head.Train(ctx, data, s)
+	result, err := t.learn(ctx, data, s)
 	if cause := context.Cause(ctx); err != nil && cause != nil {
 		err = cause
 	}
@@ -171,7 +178,7 @@ func (t *training) fit(ctx context.Context, data head.Data, s head.Settings) (*h
 	if err != nil {
 		return nil, 0, err
 	}
-	return result, time.Since(begin).Seconds(), nil
+	return result, time.Since(begin).Seconds(), t.adapt(ctx, result.State)
 }
 
 // identity is what a checkpoint must agree in with the run that goes on from it.

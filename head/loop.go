@@ -7,6 +7,8 @@ import (
 	"runtime"
 	"time"
 
+	"gonum.org/v1/gonum/blas/blas32"
+
 	"github.com/vitft/vitft/calib"
 	"github.com/vitft/vitft/engine/fault"
 	"github.com/vitft/vitft/internal/vec"
@@ -50,6 +52,10 @@ type Loop struct {
 	Classes  int
 	Views    int   // of each sample; 0 is 1
 	Held     []int // labels of the set held out, measured after every epoch; nil: none
+	// Micro is how many rows of a batch go through the model at a time, whose gradients are summed: it bounds the
+	// memory of a model whose Backward needs what Forward computed. 0 is the whole batch, which the diversity of
+	// experts needs.
+	Micro int
 	// OutOfFold returns logits as [OutOfFold] does, after each of some epochs in rising order, for a κ that is to be
 	// cross-fitted; nil: it cannot be.
 	OutOfFold func(ctx context.Context, s Settings, folds int, epochs []int) ([][]float32, error)
@@ -100,6 +106,7 @@ type run struct {
 
 	z    []float32
 	grad [][]float32    // of each Param
+	more [][]float32    // what another part of a batch adds to it
 	seen []calib.Sample // of the epoch, in training order
 }
 
@@ -119,7 +126,11 @@ func (l Loop) begin(ctx context.Context, m Trainable) (*run, error) {
 	l.workers = cmp.Or(l.workers, runtime.GOMAXPROCS(0))
 	r := &run{Loop: l, set: l.Settings.schedule(), model: m, state: new(State),
 		counts: Data{Y: l.Labels, Classes: l.Classes}.Counts(), seen: make([]calib.Sample, len(l.Labels))}
-	if _, ok := m.(solver); !ok && r.set.solve != nil {
+	if l.Micro > 0 && r.set.Diversity > 0 {
+		return nil, fault.Config.Errorf("diversity: is a term of whole batches, and these go through the model in " +
+			"parts")
+	}
+	if _, ok := m.(solver); (!ok || l.Micro > 0) && r.set.solve != nil {
 		return nil, fault.Config.Errorf("loss: %s is a closed form of the linear head alone", r.set.Loss)
 	}
 	for _, p := range m.Params() {
@@ -133,6 +144,9 @@ func (l Loop) begin(ctx context.Context, m Trainable) (*run, error) {
 		}
 		r.state.Params = append(r.state.Params, t)
 		r.grad = append(r.grad, make([]float32, len(p.Values)))
+		if l.Micro > 0 {
+			r.more = append(r.more, make([]float32, len(p.Values)))
+		}
 	}
 	if r.set.Resume == nil {
 		return r, r.crossfit(ctx)
@@ -229,26 +243,51 @@ func (r *run) descend(ctx context.Context, adjustment Adjustment, record *Epoch)
 }
 
 // gradient leaves the gradient of the loss over a batch of rows in r.grad and returns the loss, the mean over the
-// experts. seen gets a sample of each row; of several experts each sees its share.
+// experts. seen gets a sample of each row; of several experts each sees its share. Rows go through the model Micro at a
+// time.
 func (r *run) gradient(ctx context.Context, rows []int, loss *batchLoss, seen []calib.Sample) (float64, error) {
-	size, experts := len(rows)*r.Classes, r.set.Experts
-	z, labels := grow(r.z, experts*size), make([]int, len(rows))
-	r.z = z
+	labels := make([]int, len(rows))
 	for i, row := range rows {
 		labels[i] = r.Labels[row/r.Views]
 	}
+	weight, total, into := loss.weight(labels), 0.0, r.grad
+	for from, micro := 0, cmp.Or(r.Micro, len(rows)); from < len(rows); from += micro {
+		to := min(from+micro, len(rows))
+		own, err := r.part(ctx, rows[from:to], labels[from:to], loss, weight, seen[from:to], into)
+		if err != nil {
+			return 0, err
+		}
+		total += own
+		if from > 0 {
+			for i, part := range into {
+				blas32.Axpy(1, blas32.Vector{N: len(part), Data: part, Inc: 1},
+					blas32.Vector{N: len(part), Data: r.grad[i], Inc: 1})
+			}
+		} else if micro < len(rows) {
+			into = r.more
+		}
+	}
+	return total / float64(r.set.Experts), nil
+}
+
+// part leaves what some rows of a batch have in its gradient in grad, and returns what they have in its loss.
+func (r *run) part(ctx context.Context, rows, labels []int, loss *batchLoss, weight float64, seen []calib.Sample,
+	grad [][]float32) (float64, error) {
+	size, experts := len(rows)*r.Classes, r.set.Experts
+	z := grow(r.z, experts*size)
+	r.z = z
 	total, err := r.model.Forward(ctx, rows, z)
 	if err != nil {
 		return 0, err
 	}
 	for e := range experts {
-		total += loss.gradient(r.workers, z[e*size:(e+1)*size], labels, func(i int, s calib.Sample) {
+		total += loss.part(r.workers, z[e*size:(e+1)*size], labels, weight, func(i int, s calib.Sample) {
 			if i%experts == e {
 				seen[i] = s
 			}
 		})
 	}
-	return total / float64(experts), r.model.Backward(ctx, z, r.grad)
+	return total, r.model.Backward(ctx, z, grad)
 }
 
 // update takes a step along the gradient that is in r.grad.

@@ -66,10 +66,15 @@ func (l *batchLoss) weight(labels []int) float64 {
 // gradient turns raw logits z, [n, C], into the gradient of the batch's weighted mean loss with respect to them, in
 // place, and returns that mean. see gets one calib.Sample a row.
 func (l *batchLoss) gradient(workers int, z []float32, labels []int, see func(i int, s calib.Sample)) float64 {
+	return l.part(workers, z, labels, l.weight(labels), see)
+}
+
+// part is what some rows of a batch have in its gradient and mean; weight is that of the whole batch.
+func (l *batchLoss) part(workers int, z []float32, labels []int, weight float64,
+	see func(i int, s calib.Sample)) float64 {
 	if len(l.loss) < len(labels) {
 		l.loss = make([]float64, len(labels))
 	}
-	weight := l.weight(labels)
 	parallel(workers, len(labels), 32, func(from, to int) {
 		var seen calib.Sample
 		for i := from; i < to; i++ {

@@ -329,3 +329,43 @@ func TestLinearRefusals(t *testing.T) {
 		t.Error("a prediction of data held out, of which there are none")
 	}
 }
+
+// A batch that goes through the model in parts has the gradient and the loss of the whole, for losses that weigh
+// samples by class too.
+func TestMicroBatches(t *testing.T) {
+	d, val := mixture(1, 8, 3, 40, 20, 7), mixture(2, 8, 3, 10, 10, 10)
+	for _, loss := range []string{"ce", "cvs", "cb", "ldam-drw", "focal"} {
+		s := head.Settings{Loss: loss, Epochs: 4, Batch: 16}
+		var states []*head.State
+		for _, micro := range []int{0, 5, 16, 100} {
+			l := loopOf(d, val, s)
+			l.Micro = micro
+			state, err := l.Run(t.Context(), newAdapted(t, d, val, s))
+			if err != nil {
+				t.Fatal(err)
+			}
+			states = append(states, state)
+		}
+		for k, got := range states[1:] {
+			for i, p := range states[0].Params {
+				for j, v := range p.Values {
+					if d := math.Abs(float64(v - got.Params[i].Values[j])); d > 1e-4 {
+						t.Fatalf("%s, micro %d: %s differs by %g", loss, k+1, p.Name, d)
+					}
+				}
+			}
+			if d := states[0].History[3].Loss - got.History[3].Loss; math.Abs(d) > 1e-5 {
+				t.Errorf("%s: the loss differs by %g", loss, d)
+			}
+			if k > 0 && !slices.Equal(got.Values("adapter"), states[0].Values("adapter")) {
+				t.Errorf("%s: one part that is the whole gives other bits", loss)
+			}
+		}
+	}
+	l := loopOf(d, val, head.Settings{Experts: 2, Diversity: 0.1})
+	l.Micro = 4
+	_, err := l.Run(t.Context(), newAdapted(t, d, val, l.Settings))
+	if err == nil || !strings.Contains(err.Error(), "diversity") {
+		t.Errorf("diversity in parts: %v", err)
+	}
+}

@@ -69,6 +69,12 @@ func inspected(r *backbone.Report) string {
 			p.Mean, p.Std)
 		line("", "from %s", r.PreprocessFrom)
 	}
+	if x := r.Adapt; x.Blocks > 0 {
+		line("adapt", "%d blocks on %d tokens of %d; kinds %v", x.Blocks, x.Tokens, x.Dim, x.Kinds)
+	}
+	if x := r.Adapt; x.Problem != "" {
+		line("", "not adaptable: %s", x.Problem)
+	}
 	for _, why := range r.Reasons {
 		line("because", "%s", why)
 	}

@@ -87,6 +87,11 @@ func Open(o Options, d device.Options, ev event.Events) (*Backbone, error) {
 	if f.Prefix > 1 && f.Pooling != vision.PoolCLS { // a mean that leaves out registers
 		b.key.Feature += fmt.Sprintf(" after %d tokens", f.Prefix)
 	}
+	if o.Adapter != "" {
+		if err := b.put(o.Adapter); err != nil {
+			return nil, err
+		}
+	}
 	return b.start(ev)
 }
 
@@ -131,6 +136,18 @@ func OpenModel(path string, x Exported, d device.Options, ev event.Events) (*Bac
 	return b.start(ev)
 }
 
+// KeepHalf lets the features be kept in half the space, as float16.
+func (b *Backbone) KeepHalf() *Backbone { b.key.Stored = store.Half; return b }
+
+// With makes a model ready to run that takes the same images and was made of b's: a part of it, or b with weights that
+// were trained. made says how, which tells its features from those of b. It is closed by the caller.
+func (b *Backbone) With(m *graph.Model, made string, ev event.Events) (*Backbone, error) {
+	w := *b
+	w.Model, w.device = m, b.Beside()
+	w.key.Feature += " " + made
+	return w.start(ev)
+}
+
 // Key is what the features of the plain view depend on.
 func (b *Backbone) Key() store.Key {
 	key := b.key
@@ -148,7 +165,7 @@ func (b *Backbone) View(v vision.View) (*onnx.Session, error) {
 	if err != nil {
 		return nil, err
 	}
-	return onnx.NewSession(text, b.beside().Session(""))
+	return onnx.NewSession(text, b.Beside().Session(""))
 }
 
 // Unchanged refuses a backbone whose files of weights have changed since it was opened: what it makes then is no
@@ -192,7 +209,7 @@ func (b *Backbone) encoder(m *graph.Model, d device.Options) (*onnx.FeatureModel
 func (b *Backbone) FirstNotFinite(ctx context.Context, pixels []float32) string {
 	shape := []int64{max(1, b.Inspection.Image.Batch), 3, int64(b.Preprocess.Height), int64(b.Preprocess.Width)}
 	batch := slices.Repeat(pixels, int(shape[0]))
-	text, err := onnx.FirstNotFinite(ctx, b.Model, b.beside().Session(b.Model.Dir()), batch, shape)
+	text, err := onnx.FirstNotFinite(ctx, b.Model, b.Beside().Session(b.Model.Dir()), batch, shape)
 	if err != nil { // that the feature is not finite is known without
 		return ""
 	}
@@ -214,7 +231,7 @@ func (b *Backbone) freeBatch(ev event.Events) error {
 	if batch == images {
 		images++
 	}
-	session, err := b.encoder(free, b.beside())
+	session, err := b.encoder(free, b.Beside())
 	if err == nil {
 		if err = agree(b.Session, session, images, 3*b.Preprocess.Width*b.Preprocess.Height); err == nil {
 			b.Model, session, b.Session = free, b.Session, session
@@ -227,8 +244,8 @@ func (b *Backbone) freeBatch(ev event.Events) error {
 	return nil
 }
 
-// beside are the options of another session beside the first, where that runs.
-func (b *Backbone) beside() device.Options {
+// Beside are the options of another session beside the first, where that runs.
+func (b *Backbone) Beside() device.Options {
 	d := b.device
 	d.Provider = b.Session.Provider()
 	return d

@@ -7,6 +7,7 @@ import (
 	"github.com/vitft/vitft/engine/event"
 	"github.com/vitft/vitft/engine/setting"
 	"github.com/vitft/vitft/onnx"
+	"github.com/vitft/vitft/onnx/adapt"
 	"github.com/vitft/vitft/onnx/graph"
 	"github.com/vitft/vitft/onnx/vision"
 	"github.com/vitft/vitft/vit"
@@ -19,6 +20,16 @@ type Report struct {
 	Preprocess     *vit.Preprocess `json:"preprocess"`
 	PreprocessFrom string          `json:"preprocess_from,omitempty"`
 	Untried        string          `json:"untried,omitempty"` // why the runtime was not asked whether it takes the model
+	Adapt          Adaptable       `json:"adapt"`
+}
+
+// Adaptable says what can be trained inside a backbone.
+type Adaptable struct {
+	Blocks  int          `json:"blocks"` // of attention and MLP
+	Tokens  int64        `json:"tokens"`
+	Dim     int64        `json:"dim"` // of a token
+	Kinds   []adapt.Kind `json:"kinds"`
+	Problem string       `json:"problem,omitempty"` // why there are no more
 }
 
 // Inspect says what Open would do with a backbone. When the backbone cannot serve, also because the runtime does not
@@ -44,6 +55,9 @@ func Inspect(o Options) (*Report, error) {
 	if err == nil {
 		err = r.try(o, model)
 	}
+	if cut, _, unfit := vision.Backbone(model, o.choice(pre)); unfit == nil {
+		r.Adapt = adaptable(cut)
+	}
 	return r, err
 }
 
@@ -65,4 +79,16 @@ func (r *Report) try(o Options, model *graph.Model) error {
 		return fmt.Errorf("backbone %s: %w", o.Name, err)
 	}
 	return session.Close()
+}
+
+func adaptable(m *graph.Model) (a Adaptable) {
+	t, err := adapt.Find(m)
+	if err == nil {
+		a.Blocks, a.Tokens, a.Dim = len(t.Blocks), t.Tokens, t.Dim
+		a.Kinds, err = t.Support()
+	}
+	if err != nil {
+		a.Problem = err.Error()
+	}
+	return a
 }

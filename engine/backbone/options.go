@@ -16,6 +16,7 @@ type Options struct {
 	Preprocess string // JSON file with the preprocessing; found out
 	Feature    string // auto, a pooling, a tensor's name, or TENSOR:POOLING; auto
 	ImageSize  int    // for models that take any; that of the preprocessing
+	Adapter    string // adapter.safetensors of a run that learnt inside this backbone; none
 }
 
 // Default is the name of the embedded backbone.
@@ -35,6 +36,8 @@ func (o *Options) Fields() []setting.Field {
 			"feature to use: auto, pooled, cls, mean, cls+mean, logits-input, a tensor's name, or TENSOR:POOLING"),
 		setting.Number("image-size", &o.ImageSize, 0, setting.Between(1, 8192).Or(0, "the preprocessing's own"),
 			"image size in pixels, for models that leave it open (0: that of the preprocessing, else 224)"),
+		setting.Path("adapter", &o.Adapter, "",
+			"adapter.safetensors of a run, to put what was learnt there into this backbone"),
 	}
 }
 

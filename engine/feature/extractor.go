@@ -56,6 +56,7 @@ type Extractor struct {
 	options  Options
 	events   event.Events
 	views    []view // the plain one first
+	of       []vision.View
 	index    *dataset.Index
 }
 
@@ -75,7 +76,7 @@ func Open(ctx context.Context, b *backbone.Backbone, views []vision.View, o Opti
 	if len(views) == 0 || views[0] != (vision.View{}) {
 		return nil, fmt.Errorf("features of the views %v: the first must be the plain one", views)
 	}
-	x := &Extractor{backbone: b, options: o, events: ev, index: cmp.Or(o.Index, o.OpenIndex())}
+	x := &Extractor{backbone: b, options: o, events: ev, of: views, index: cmp.Or(o.Index, o.OpenIndex())}
 	for _, folder := range []string{indexFolder, copiesFolder, exportedFolder} {
 		// What killed processes have left there goes.
 		_, _ = atomicfile.Clean(filepath.Join(o.Cache, folder))
@@ -91,6 +92,9 @@ func Open(ctx context.Context, b *backbone.Backbone, views []vision.View, o Opti
 
 // Dim is D, the length of a feature.
 func (x *Extractor) Dim() int { return x.backbone.Session.Dim() }
+
+// Views are the views that are open.
+func (x *Extractor) Views() []vision.View { return x.of }
 
 // Gather writes the features of images in view k to dst.
 func (x *Extractor) Gather(ctx context.Context, ids []store.ID, k int, dst []float32) error {

@@ -33,6 +33,7 @@ var (
 	KappaFile       = declare("kappa.csv", Run|Cleared, "κ of every class in every epoch", encodeKappa, decodeKappa)
 	CheckpointFile  = declare("checkpoint/state.gob", Run, "to go on training from", encodeCheckpoint, decodeCheckpoint)
 	HeadFile        = declare("head.safetensors", Run|Required, "the head and its calibration", Head.encode, decodeHead)
+	AdapterFile     = declare("adapter.safetensors", Run|Cleared, "what was learnt inside the backbone", asIs, asIs)
 	LabelsFile      = declare("labels.txt", Run, "the classes in their order", toLines, fromLines)
 	PredictionsFile = declare("predictions.csv", Run|Required, "a line an image", Predictions.encode, decodePredictions)
 	WarningsFile    = declare("warnings.txt", Run|Cleared, "what was warned of", toLines, fromLines)

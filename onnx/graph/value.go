@@ -2,7 +2,9 @@ package graph
 
 import (
 	"cmp"
+	"encoding/binary"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 
@@ -109,6 +111,15 @@ func declareAll(values []Value) []*onnxpb.ValueInfoProto {
 
 // TypeOf returns the name of a weight's element type, as [Value] has it.
 func TypeOf(t *Tensor) string { return typeName(t.GetDataType()) }
+
+// Floats returns a copy of the values of a float32 weight; false of one of another type, or with values elsewhere.
+func Floats(t *Tensor) ([]float32, bool) {
+	v := slices.Clone(t.FloatData)
+	for raw := t.RawData; len(raw) >= 4; raw = raw[4:] {
+		v = append(v, math.Float32frombits(binary.LittleEndian.Uint32(raw)))
+	}
+	return v, TypeOf(t) == "float32" && int64(len(v)) == Elements(t.Dims)
+}
 
 // numpy has the element types that numpy names otherwise than ONNX.
 var numpy = map[string]string{"float": "float32", "double": "float64", "float32": "float", "float64": "double"}

@@ -83,6 +83,15 @@ func normalised(scale int) shapeRule {
 		if w, k := s.in(n, scale), len(x)-1; len(w) == 1 && k >= 0 && x[k] == unknown {
 			x[k] = w[0]
 		}
+		if n.GetOpType() == "LayerNormalization" { // the mean and the inverse deviation, where they are asked for
+			for _, out := range n.Output[1:] {
+				thin := slices.Clone(x)
+				for i := clampAxis(graph.AttrInt(n, "axis", -1), len(x)); int(i) < len(x); i++ {
+					thin[i] = 1
+				}
+				s.dims.Refine(out, thin)
+			}
+		}
 		return x
 	}
 }

@@ -4,9 +4,9 @@ import (
 	"encoding/binary"
 	"fmt"
 	"math"
-	"slices"
 	"strings"
 
+	"github.com/vitft/vitft/internal/vec"
 	"github.com/vitft/vitft/onnx/graph"
 )
 
@@ -25,7 +25,7 @@ func HalfWeights(m *graph.Model) (values int, err error) {
 	return store(m, "half", func(b *graph.Builder, t *graph.Tensor, v []float32) bool {
 		raw := make([]byte, 0, 2*len(v))
 		for _, x := range v {
-			h, ok := half(x)
+			h, ok := vec.Half(x)
 			if !ok {
 				return false
 			}
@@ -100,14 +100,11 @@ func store(m *graph.Model, name string, convert func(*graph.Builder, *graph.Tens
 
 // large returns the values of a float32 weight of the backbone that is worth converting.
 func large(t *graph.Tensor) ([]float32, bool) {
-	if graph.TypeOf(t) != "float32" || strings.HasPrefix(t.GetName(), ours) {
+	if strings.HasPrefix(t.GetName(), ours) {
 		return nil, false
 	}
-	v := slices.Clone(t.FloatData)
-	for raw := t.RawData; len(raw) >= 4; raw = raw[4:] {
-		v = append(v, math.Float32frombits(binary.LittleEndian.Uint32(raw)))
-	}
-	return v, len(v) >= minConverted && int64(len(v)) == graph.Elements(t.Dims)
+	v, ok := graph.Floats(t)
+	return v, ok && len(v) >= minConverted
 }
 
 // quantise rounds values to [-127, 127] times the scale of their channel; false if they are not finite.
@@ -128,21 +125,4 @@ func quantise(v []float32, channels int, channel func(i int) int) (q []byte, sca
 		}
 	}
 	return q, scales, true
-}
-
-// half rounds to the nearest float16 (IEEE 754 binary16), ties to even; false beyond its range, or for no number.
-func half(x float32) (uint16, bool) {
-	const largest = 65504
-	a := math.Abs(float64(x))
-	if !(a < largest+16) { // from there on rounding leads to infinity
-		return 0, false
-	}
-	var sign uint16
-	if math.Signbit(float64(x)) {
-		sign = 1 << 15
-	}
-	// A float16 is a multiple of 2^(e-10), e its exponent, at least -14: 1024 to 2047 times, or less where e is -14.
-	exponent := max(-14, math.Ilogb(a))
-	multiple := uint16(math.RoundToEven(math.Ldexp(a, 10-exponent)))
-	return sign | uint16(exponent+14)<<10 + multiple, true
 }

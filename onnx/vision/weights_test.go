@@ -9,60 +9,9 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/vitft/vitft/internal/vec"
 	"github.com/vitft/vitft/onnx/graph"
 )
-
-// fromHalf is the value of a finite float16.
-func fromHalf(h uint16) float64 {
-	exponent, fraction := int(h>>10&31), float64(h&(1<<10-1))
-	v := math.Ldexp(fraction, -24)
-	if exponent > 0 {
-		v = math.Ldexp(1024+fraction, exponent-25)
-	}
-	if h>>15 == 1 {
-		v = -v
-	}
-	return v
-}
-
-func TestHalf(t *testing.T) {
-	const infinity = 31 << 10
-	for _, sign := range []uint16{0, 1 << 15} {
-		for bits := uint16(0); bits < infinity; bits++ {
-			x := fromHalf(sign | bits)
-			if got, ok := half(float32(x)); !ok || got != sign|bits {
-				t.Fatalf("half(%v) = %#x, want %#x", x, got, sign|bits)
-			}
-			if bits+1 == infinity {
-				continue
-			}
-			// Halfway to the next one, to the even one; a little less and more, to the nearer.
-			next := fromHalf(sign | (bits + 1))
-			middle := float32((x + next) / 2)
-			even := bits + bits&1
-			for _, c := range []struct {
-				x    float32
-				want uint16
-			}{{middle, even}, {math.Nextafter32(middle, float32(x)), bits},
-				{math.Nextafter32(middle, float32(next)), bits +
-					1}} {
-				if got, ok := half(c.x); !ok || got != sign|c.want {
-					t.Fatalf("half(%v) = %#x, want %#x", c.x, got, sign|c.want)
-				}
-			}
-		}
-	}
-	for _, x := range []float64{65519.9, -65519.9} {
-		if got, ok := half(float32(x)); !ok || fromHalf(got) != math.Copysign(65504, x) {
-			t.Errorf("half(%v) = %v, %v", x, fromHalf(got), ok)
-		}
-	}
-	for _, x := range []float64{65520, -1e9, math.Inf(1), math.NaN()} {
-		if got, ok := half(float32(x)); ok {
-			t.Errorf("half(%v) = %v, want a refusal", x, fromHalf(got))
-		}
-	}
-}
 
 func TestQuantise(t *testing.T) {
 	const rows, columns = 40, 7
@@ -141,8 +90,10 @@ func TestHalfWeights(t *testing.T) {
 	}
 	w := m.Index().Weight["vitft_half/float/a"]
 	for i, v := range ramp() { // all of them are float16 exactly
-		if got := fromHalf(binary.LittleEndian.Uint16(w.RawData[2*i:])); got != float64(v) {
-			t.Fatalf("value %d is %v, was %v", i, got, v)
+		var got [1]float32
+		vec.Widen(got[:], []uint16{binary.LittleEndian.Uint16(w.RawData[2*i:])})
+		if got[0] != v {
+			t.Fatalf("value %d is %v, was %v", i, got[0], v)
 		}
 	}
 	if few := m.Index().Weight["float/few"]; few == nil || graph.TypeOf(few) != "float32" {

@@ -11,6 +11,7 @@ import (
 
 	"github.com/vitft/vitft/engine/feature/bucket"
 	"github.com/vitft/vitft/engine/safetensors"
+	"github.com/vitft/vitft/internal/vec"
 )
 
 // Names of a block's object, tensors and metadata; docs/store.md lists them.
@@ -18,7 +19,7 @@ const (
 	blockSuffix = ".safetensors"
 
 	tensorIDs      = "ids"      // uint8 [n, 32]
-	tensorFeatures = "features" // float32 [n, D]
+	tensorFeatures = "features" // float32 or float16 [n, D]
 
 	metaFormat   = "format"
 	metaKey      = "key"
@@ -34,11 +35,18 @@ var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
 // form is what a key makes of its blocks.
 type form struct {
-	hash string
-	dim  int
+	hash   string
+	dim    int
+	stored safetensors.DType
 }
 
-func (k Key) form() form { return form{k.Full(), k.Dim} }
+func (k Key) form() form {
+	f := form{k.Full(), k.Dim, safetensors.F32}
+	if k.Stored == Half {
+		f.stored = safetensors.F16
+	}
+	return f
+}
 
 // block is a published block. Its features are read when the first of them is asked for.
 type block struct {
@@ -49,8 +57,31 @@ type block struct {
 
 // content is a whole block that has passed its checksum.
 type content struct {
-	object   bucket.Object // holds the memory
-	features []float32     // [len(ids), D]
+	object bucket.Object // holds the memory
+	rows
+}
+
+// rows are the features of a block, [n, D], in one of the two.
+type rows struct {
+	whole []float32
+	half  []uint16
+}
+
+// copy writes row i to dst.
+func (r rows) copy(dst []float32, i int) {
+	if d := len(dst); r.half != nil {
+		vec.Widen(dst, r.half[i*d:(i+1)*d])
+	} else {
+		copy(dst, r.whole[i*d:])
+	}
+}
+
+// notFinite is the index of the first value that is NaN or infinite, −1 if there is none.
+func (r rows) notFinite() int {
+	if r.half == nil {
+		return vec.NotFinite(r.whole)
+	}
+	return slices.IndexFunc(r.half, func(h uint16) bool { return h>>10&31 == 31 })
 }
 
 // openBlock reads the header of a block and its ids. The error wraps errCorrupt if the content is at fault.
@@ -99,21 +130,26 @@ func (b *block) verify(ctx context.Context, in bucket.Bucket, want form) (*conte
 }
 
 // parse checks the bytes of a block, of which the results are views.
-func parse(data []byte, want form) ([]ID, []float32, error) {
+func parse(data []byte, want form) (_ []ID, r rows, err error) {
 	f, err := safetensors.Parse(data)
 	if err != nil {
-		return nil, nil, err
+		return nil, r, err
 	}
 	at, idsAt, err := layout(f.Metadata, f.Tensors, want)
 	if err != nil {
-		return nil, nil, err
+		return nil, r, err
 	}
-	ids := f.Tensors[idsAt].Data
-	if got, recorded := checksum(f.Tensors[at].Data, ids), f.Metadata[metaChecksum]; got != recorded {
-		return nil, nil, fmt.Errorf("checksum %s, recorded %s", got, recorded)
+	features, ids := f.Tensors[at], f.Tensors[idsAt].Data
+	if got, recorded := checksum(features.Data, ids), f.Metadata[metaChecksum]; got != recorded {
+		return nil, r, fmt.Errorf("checksum %s, recorded %s", got, recorded)
 	}
-	features, err := safetensors.Values[float32](f.Tensors[at])
-	return idsOf(ids), features, err
+	if features.DType == safetensors.F16 {
+		features.DType = safetensors.U16 // Go has no float16: its bits
+		r.half, err = safetensors.Values[uint16](features)
+	} else {
+		r.whole, err = safetensors.Values[float32](features)
+	}
+	return idsOf(ids), r, err
 }
 
 // layout checks what a block's header says and finds the tensors of features and ids.
@@ -123,7 +159,7 @@ func layout(metadata map[string]string, tensors []safetensors.Tensor, want form)
 			return t.Name == name && t.DType == kind && len(t.Shape) == 2 && t.Shape[1] == width
 		})
 	}
-	features, ids = find(tensorFeatures, safetensors.F32, want.dim), find(tensorIDs, safetensors.U8, len(ID{}))
+	features, ids = find(tensorFeatures, want.stored, want.dim), find(tensorIDs, safetensors.U8, len(ID{}))
 	switch {
 	case metadata[metaFormat] != format:
 		err = fmt.Errorf("format %q, not %q", metadata[metaFormat], format)

@@ -9,7 +9,6 @@ import (
 
 	"github.com/vitft/vitft/engine/feature/bucket"
 	"github.com/vitft/vitft/engine/safetensors"
-	"github.com/vitft/vitft/internal/vec"
 )
 
 // Check reads the folder of a key as a whole, whichever key it is, and says how many blocks there are and which are
@@ -79,11 +78,11 @@ func checkContent(data []byte, folder string, want *form) error {
 		if err != nil || len(features.Shape) != 2 || !strings.HasPrefix(f.Metadata[metaKey], folder) {
 			return fmt.Errorf("it is no block of the key %s", folder)
 		}
-		want = &form{f.Metadata[metaKey], features.Shape[1]}
+		want = &form{f.Metadata[metaKey], features.Shape[1], features.DType}
 	}
-	_, features, err := parse(data, *want)
-	if i := vec.NotFinite(features); err == nil && i >= 0 {
-		err = fmt.Errorf("value %d is %v", i, features[i])
+	_, r, err := parse(data, *want)
+	if i := r.notFinite(); err == nil && i >= 0 {
+		err = fmt.Errorf("value %d is not finite", i)
 	}
 	return err
 }

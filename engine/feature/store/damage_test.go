@@ -109,9 +109,9 @@ func FuzzBlock(f *testing.F) {
 	f.Add(good[:len(good)-1])
 	f.Add([]byte("\x02\x00\x00\x00\x00\x00\x00\x00{}"))
 	f.Fuzz(func(t *testing.T, data []byte) {
-		ids, features, err := parse(data, testKey(dim).form())
-		if err == nil && len(features) != dim*len(ids) {
-			t.Fatalf("%d ids, %d values", len(ids), len(features))
+		ids, r, err := parse(data, testKey(dim).form())
+		if err == nil && len(r.whole) != dim*len(ids) {
+			t.Fatalf("%d ids, %d values", len(ids), len(r.whole))
 		}
 		m := new(bucket.Memory)
 		if err := m.Publish(t.Context(), "b",

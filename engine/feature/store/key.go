@@ -32,7 +32,12 @@ type Key struct {
 	Provider   string `json:"provider"`       // execution provider: their results differ in the last bits
 	Dim        int    `json:"dim"`            // D, values of a feature
 	View       string `json:"view,omitempty"` // how the prepared image is looked at; empty for as it is
+	// Stored is what features are kept in where that is not float32: [Half] is half as large, to 3 digits.
+	Stored string `json:"stored,omitempty"`
 }
+
+// Half is the Key.Stored of features that are kept as float16.
+const Half = "float16"
 
 // Validate reports every field that is not filled in.
 func (k Key) Validate() error {
@@ -41,6 +46,9 @@ func (k Key) Validate() error {
 		if f.value == "" && !f.optional {
 			faults = append(faults, f.name+" is empty")
 		}
+	}
+	if k.Stored != "" && k.Stored != Half {
+		faults = append(faults, fmt.Sprintf("stored is %q", k.Stored))
 	}
 	if k.Dim <= 0 {
 		faults = append(faults, fmt.Sprintf("dim is %d", k.Dim))
@@ -85,7 +93,8 @@ func (k Key) fields() (all []field) {
 }
 
 // Full is the SHA-256 of the format's name and the fields, a line each, with the length in bytes before each value
-// so that no two keys give the same text. The plain view is left out: stores are older than views.
+// so that no two keys give the same text. The plain view and float32 are left out: stores are older
+// than others.
 func (k Key) Full() string {
 	h := sha256.New()
 	fmt.Fprintln(h, format)

@@ -186,7 +186,7 @@ func (s *Store) Gather(ctx context.Context, ids []ID, dst []float32) error {
 			}
 			return err
 		}
-		copy(dst[i*d:(i+1)*d], p.block.features[p.row*d:])
+		p.block.copy(dst[i*d:(i+1)*d], p.row)
 	}
 	return nil
 }

@@ -16,7 +16,8 @@ import (
 
 // WriterOptions are the settings of a Writer.
 type WriterOptions struct {
-	// BlockSize is the number of features in a block, and so the most that a killed process loses. Default 512.
+	// BlockSize is the number of features in a block, and so the most that a killed process loses. Default 512, less
+	// where that would be more than 64 MiB.
 	BlockSize int
 	// Library is recorded in each block for people: the version of the runtime library that computes the features.
 	Library string
@@ -51,7 +52,7 @@ func (e *NotFiniteError) Kind() string { return string(fault.Data) }
 // Writer starts adding features. It fails with ErrReadOnly, before anything is encoded, if nothing can be written.
 func (s *Store) Writer(ctx context.Context, o WriterOptions) (*Writer, error) {
 	if o.BlockSize == 0 {
-		o.BlockSize = 512
+		o.BlockSize = max(1, min(512, 64<<20/(4*s.key.Dim)))
 	}
 	if o.BlockSize < 0 {
 		return nil, fmt.Errorf("feature store: block size %d is negative", o.BlockSize)
@@ -79,6 +80,14 @@ func (w *Writer) Append(ctx context.Context, id ID, name string, feature []float
 	if i := vec.NotFinite(feature); i >= 0 {
 		return &NotFiniteError{Name: name, Index: i, Value: feature[i]}
 	}
+	if w.store.key.Stored == Half {
+		for i, v := range feature {
+			if _, ok := vec.Half(v); !ok {
+				return fault.Data.Errorf("value %d of %s is %v, which float16 cannot hold: the backbone's tokens are "+
+					"too large to be kept; adapt fewer blocks or another backbone", i, name, v)
+			}
+		}
+	}
 	if _, ok := w.pending[id]; ok || w.store.Has(id) {
 		return nil
 	}
@@ -97,9 +106,9 @@ func (w *Writer) Flush(ctx context.Context) error {
 		return nil
 	}
 	s := w.store
-	n, d := len(w.ids), s.key.Dim
+	n := len(w.ids)
 	rawIDs := unsafe.Slice((*byte)(unsafe.Pointer(unsafe.SliceData(w.ids))), n*len(ID{}))
-	features := safetensors.New(tensorFeatures, []int{n, d}, w.features)
+	features := s.tensor(n, w.features)
 	ids := safetensors.New(tensorIDs, []int{n, len(ID{})}, rawIDs)
 	f := safetensors.File{
 		Metadata: map[string]string{
@@ -144,6 +153,21 @@ func (w *Writer) Flush(ctx context.Context) error {
 func (w *Writer) drop() {
 	w.ids, w.features = w.ids[:0], w.features[:0]
 	clear(w.pending)
+}
+
+// tensor is n features as they are kept.
+func (s *Store) tensor(n int, features []float32) safetensors.Tensor {
+	shape := []int{n, s.key.Dim}
+	if s.key.Stored == "" {
+		return safetensors.New(tensorFeatures, shape, features)
+	}
+	halves := make([]uint16, len(features))
+	for i, v := range features {
+		halves[i], _ = vec.Half(v) // Append has seen to it that they fit
+	}
+	t := safetensors.New(tensorFeatures, shape, halves)
+	t.DType = safetensors.F16
+	return t
 }
 
 // Close publishes what is buffered. After an error it may be called again.

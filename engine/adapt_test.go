@@ -1,0 +1,112 @@
+package engine_test
+
+import (
+	"math"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/vitft/vitft/engine"
+	"github.com/vitft/vitft/engine/event"
+	"github.com/vitft/vitft/engine/fault"
+	"github.com/vitft/vitft/engine/run"
+	"github.com/vitft/vitft/head"
+	"github.com/vitft/vitft/internal/testkit"
+)
+
+// adapting is job with something trained in the last two blocks.
+func adapting(t testing.TB, kind string) options {
+	o := job(t)
+	o.Adapt.Kind, o.Adapt.Blocks, o.Adapt.Rank = kind, "2", "4"
+	o.Training = head.Settings{Epochs: 3}
+	return o
+}
+
+// A run that learns inside the backbone leaves a model whose answers are those of the run, in evaluation too, with the
+// same bits each time, and its features in a store of their own.
+func TestAdapt(t *testing.T) {
+	frozen := job(t)
+	before := finetune(t, frozen)
+	for _, kind := range []string{"adapter", "lora", "norm", "full"} {
+		t.Run(kind, func(t *testing.T) {
+			o := adapting(t, kind)
+			o.Data, o.Views = frozen.Data, engine.Views{Test: 2}
+			r := finetune(t, o)
+			e := evaluate(t, evaluation(o.Out, o))
+			if a, b := float64(r.Metrics.NLL), float64(e.Metrics.NLL); math.Abs(a-b) > 1e-6 {
+				t.Errorf("evaluate says an NLL of %v, the run %v", b, a)
+			}
+			again := elsewhere(t, o)
+			finetune(t, again)
+			same(t, "again", again.Out, o.Out, run.HeadFile, run.PredictionsFile, run.ModelFile)
+			if was, is := read(t, before.Run, run.EnvironmentFile),
+				read(t, o.Out, run.EnvironmentFile); is.Store.Key == was.Store.Key {
+				t.Error("its features are filed with those of the backbone that it began with")
+			}
+			// What was learnt is one small file, to be put into the backbone again.
+			file := run.AdapterFile.Path(run.Folder(o.Out))
+			again = elsewhere(t, frozen)
+			again.Views, again.Backbone.Adapter, again.Training.Loss = o.Views, file, "ncm"
+			finetune(t, again)
+			was, is := read(t, o.Out, run.EnvironmentFile), read(t, again.Out, run.EnvironmentFile)
+			if is.Store.Key != was.Store.Key {
+				t.Error("with its adapter.safetensors the backbone has other features")
+			}
+			again.Backbone.Name = filepath.Join(testkit.Root(), "onnx", "vision", "testdata", "pooled.onnx")
+			if _, err := engine.Finetune(t.Context(), again, event.Events{}); err == nil ||
+				fault.Of(err) != fault.Data || !strings.Contains(err.Error(), "another backbone") {
+				t.Errorf("in another backbone: %v", err)
+			}
+			o = elsewhere(t, frozen)
+			finetune(t, o)
+			same(t, "without, afterwards", o.Out, before.Run, run.HeadFile, run.PredictionsFile)
+		})
+	}
+}
+
+// A run that is interrupted and goes on ends with the same bits, with views and validation images and calibration too.
+func TestAdaptResumes(t *testing.T) {
+	o := adapting(t, "adapter")
+	o.Data.Val, o.Views.Train, o.Calibration.Method = "0.3", 2, "temperature"
+	finetune(t, o)
+	other := elsewhere(t, o)
+	interrupt(t, other, 1)
+	interrupt(t, options{Out: other.Out, Resume: true}, 2)
+	resume(t, other.Out)
+	same(t, "interrupted", other.Out, o.Out, run.HeadFile, run.PredictionsFile, run.ModelFile, run.KappaFile)
+	history := read(t, other.Out, run.HistoryFile)
+	if len(history) != 3 || history[2].Val == nil {
+		t.Errorf("history of %d epochs, %+v", len(history), history)
+	}
+}
+
+func TestAdaptRefuses(t *testing.T) {
+	for what, c := range map[string]struct {
+		change func(o *options)
+		kind   fault.Kind
+	}{
+		"calibration":       {func(o *options) { o.Calibration.Method = "temperature" }, fault.Config},
+		"adapt-blocks: 9":   {func(o *options) { o.Adapt.Blocks = "9" }, fault.Config},
+		"adapt-rank":        {func(o *options) { o.Adapt.Rank = "0" }, fault.Config},
+		"adapt: \"prompt\"": {func(o *options) { o.Adapt.Kind = "prompt" }, fault.Config},
+		"keep-tokens=1":     {func(o *options) { o.Adapt.Keep = "0.5" }, fault.Data},
+		"closed form":       {func(o *options) { o.Training = head.Settings{Loss: "lda"} }, fault.Config},
+		"adapter already":   {func(o *options) { o.Backbone.Adapter = "a.safetensors" }, fault.Config},
+		"crossfit": {func(o *options) {
+			set(t, o.Fields(), map[string]any{"kappa": "slope:crossfit=3"})
+		}, fault.Config},
+		"only transformers can": {func(o *options) { o.Backbone.Name = cnn(t) }, fault.Data},
+	} {
+		o := adapting(t, "adapter")
+		c.change(&o)
+		_, err := engine.Finetune(t.Context(), o, event.Events{})
+		if err == nil || fault.Of(err) != c.kind || !strings.Contains(err.Error(), what) {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+}
+
+// cnn is an image encoder that is no transformer.
+func cnn(t testing.TB) string {
+	return filepath.Join(testkit.Root(), "onnx", "vision", "testdata", "map_nhwc.onnx")
+}

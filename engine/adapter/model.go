@@ -1,0 +1,170 @@
+// Package adapter learns inside a backbone: it trains the head together with what package onnx/adapt puts into the last
+// blocks, on tokens of the place before them.
+//
+// # Basics
+//
+//	p, err := adapter.NewPlan(b, classes, seed, options)            // what is trained, and whether it can be
+//	result, err := p.Train(ctx, data, settings, images, features, ev) // as head.Train
+//	learnt, file, err := p.Adapter(result.State)                      // to be put into the backbone
+//
+// Tokens are features of the part of the backbone that stays as it is: they are encoded once and kept like others (see
+// package feature).
+//
+// # Caveats
+//
+// A Model is for one goroutine.
+package adapter
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+
+	"github.com/vitft/vitft/engine/feature"
+	"github.com/vitft/vitft/engine/feature/store"
+	"github.com/vitft/vitft/head"
+	"github.com/vitft/vitft/onnx"
+)
+
+// Set is images by their tokens.
+type Set struct {
+	IDs   []store.ID
+	Views int // of each; 0 is 1
+}
+
+// Model is a head and the blocks below it in training.
+type Model struct {
+	*head.Linear
+	plan   *Plan
+	tokens feature.Source
+	train  Set
+	held   Set
+	values [][]float32 // of the plan's parameters
+
+	step  *onnx.GradientModel // of the tokens that are kept
+	whole *onnx.Session       // of all
+	rate  float64             // of learning, relative to the head's
+	rng   *rand.Rand          // which tokens
+
+	judging bool // Predict is under way
+	n       int  // rows of the last Forward
+	dx      []float32
+}
+
+// Begin implements head.Trainable.
+func (m *Model) Begin(epoch int, phase head.Phase) {
+	m.Linear.Begin(epoch, phase)
+	m.rng = rand.New(rand.NewPCG(m.plan.seed, tokenStream|uint64(epoch)))
+}
+
+// tokenStream keeps the draws of tokens apart from those of package head.
+const tokenStream = 7 << 60
+
+// Params implements head.Trainable: those of the head, then those in the backbone.
+func (m *Model) Params() []head.Param {
+	list := m.Linear.Params()
+	for i, p := range m.plan.adapted.Params() {
+		shape := make([]int, len(p.Shape))
+		for k, d := range p.Shape {
+			shape[k] = int(d)
+		}
+		list = append(list, head.Param{Name: p.Name, Shape: shape, Values: m.values[i], Decays: p.Decays,
+			Rate: m.rate, Optimizer: "adamw"})
+	}
+	return list
+}
+
+// Backward implements head.Trainable.
+func (m *Model) Backward(ctx context.Context, dz []float32, grad [][]float32) error {
+	dim := m.plan.Dim()
+	m.dx = grow(m.dx, m.n*dim)
+	own := len(grad) - len(m.values)
+	if err := m.BackwardFeatures(ctx, dz, grad[:own], m.dx); err != nil {
+		return err
+	}
+	var out []onnx.Tensor
+	for i, p := range m.plan.adapted.Params() {
+		out = append(out, onnx.Tensor{Shape: p.Shape, Data: grad[own+i]})
+	}
+	return m.step.Backward(ctx, m.dx, m.n, out)
+}
+
+// Predict implements head.Trainable.
+func (m *Model) Predict(ctx context.Context, held bool, from, to int, z []float32) error {
+	m.judging = true
+	defer func() { m.judging = false }()
+	return m.Linear.Predict(ctx, held, from, to, z)
+}
+
+// source gives the embeddings of a set: in training of some of the tokens, drawn anew each time, else of all.
+type source struct {
+	*Model
+	set *Set
+}
+
+// Features implements head.Source.
+func (s source) Features(ctx context.Context, rows []int, dst []float32) error {
+	if s.judging {
+		return s.judge(ctx, *s.set, rows, dst)
+	}
+	kept := s.plan.draw(s.rng)
+	x := make([]float32, len(rows)*len(kept)*s.plan.width())
+	if err := s.gather(ctx, *s.set, rows, kept, x); err != nil {
+		return err
+	}
+	s.n = len(rows)
+	return s.step.Forward(ctx, s.inputs(x, len(rows), len(kept)), len(rows), dst)
+}
+
+// judge gives embeddings as a head is judged by them.
+func (m *Model) judge(ctx context.Context, set Set, rows []int, dst []float32) error {
+	dim, all := m.plan.Dim(), m.plan.all()
+	for len(rows) > 0 {
+		some := rows[:min(len(rows), m.plan.options.Micro)]
+		x := make([]float32, len(some)*len(all)*m.plan.width())
+		if err := m.gather(ctx, set, some, all, x); err != nil {
+			return err
+		}
+		out := onnx.Tensor{Shape: []int64{int64(len(some)), int64(dim)}, Data: dst[:len(some)*dim]}
+		if err := m.whole.Run(ctx, m.inputs(x, len(some), len(all)), []onnx.Tensor{out}); err != nil {
+			return err
+		}
+		rows, dst = rows[len(some):], dst[len(some)*dim:]
+	}
+	return nil
+}
+
+// gather writes some of the tokens of rows to dst, [len(rows), len(kept), D].
+func (m *Model) gather(ctx context.Context, s Set, rows, kept []int, dst []float32) error {
+	width, views := m.plan.width(), max(s.Views, 1)
+	one := make([]float32, m.tokens.Dim())
+	for _, row := range rows {
+		if err := m.tokens.Gather(ctx, s.IDs[row/views:row/views+1], row%views, one); err != nil {
+			return fmt.Errorf("tokens: %w", err)
+		}
+		for _, k := range kept {
+			copy(dst[:width], one[k*width:])
+			dst = dst[width:]
+		}
+	}
+	return nil
+}
+
+// inputs are those of both graphs: tokens, then parameters.
+func (m *Model) inputs(tokens []float32, n, kept int) []onnx.Tensor {
+	in := []onnx.Tensor{{Shape: []int64{int64(n), int64(kept), int64(m.plan.width())}, Data: tokens}}
+	for i, p := range m.plan.adapted.Params() {
+		in = append(in, onnx.Tensor{Shape: p.Shape, Data: m.values[i]})
+	}
+	return in
+}
+
+func grow(s []float32, n int) []float32 { return slices.Grow(s[:0], n)[:n] }
+
+// Values are those of the parameters inside the backbone.
+func (m *Model) Values() [][]float32 { return m.values }
+
+// Close frees the graphs.
+func (m *Model) Close() error { return errors.Join(m.step.Close(), m.whole.Close()) }

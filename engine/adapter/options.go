@@ -1,0 +1,77 @@
+package adapter
+
+import (
+	"cmp"
+	"fmt"
+	"strconv"
+
+	"github.com/vitft/vitft/engine/setting"
+	"github.com/vitft/vitft/head"
+	"github.com/vitft/vitft/onnx/adapt"
+)
+
+// None is the kind of a training of the head alone.
+const None = "none"
+
+// Options are the settings of learning inside the backbone.
+type Options struct {
+	Kind   string  // "none", or one of adapt.Kinds; "" is "none"
+	Blocks string  // the last so many, or "all"; "6"
+	Rank   string  // of adapters and LoRA: a number, or "auto" as LIFT has it
+	LR     float64 // peak learning rate of what is in the backbone, which AdamW trains
+	Keep   string  // share of the patch tokens that training sees, others each time; "auto": 1/3, or all if it must be
+	Micro  int     // samples of a batch that go through the blocks at a time: bounds the memory
+}
+
+// Fields declares the settings.
+func (o *Options) Fields() []setting.Field {
+	kinds := []string{None}
+	for _, k := range adapt.Kinds() {
+		kinds = append(kinds, string(k))
+	}
+	return []setting.Field{
+		setting.OneOf("adapt", &o.Kind, None, kinds, "what to train inside the backbone"),
+		setting.Text("adapt-blocks", &o.Blocks, "6", countOr("all"), "blocks to train in: the last so many, or all"),
+		setting.Text("adapt-rank", &o.Rank, "auto", countOr("auto"),
+			"rank of adapters and lora: a number, or auto (by the number of classes)"),
+		setting.Number("adapt-lr", &o.LR, 0.001, setting.Positive(1000),
+			"peak learning rate inside the backbone (AdamW)"),
+		setting.Text("keep-tokens", &o.Keep, "auto", shareOr("auto"),
+			"share of the patch tokens that training inside the backbone sees, others each time; auto is a third, or "+
+				"all where the backbone needs them"),
+		setting.Number("micro-batch", &o.Micro, 16, setting.Between(1, 4096),
+			"samples that go through the blocks at a time, which bounds the memory of training there"),
+	}
+}
+
+// countOr checks a number of at least 1, or a word.
+func countOr(word string) func(string) error {
+	return func(text string) error {
+		if n, err := strconv.Atoi(text); text != word && (err != nil || n < 1) {
+			return fmt.Errorf("%q is neither a number from 1 on nor %q", text, word)
+		}
+		return nil
+	}
+}
+
+// shareOr checks a number above 0 and up to 1, or a word.
+func shareOr(word string) func(string) error {
+	return func(text string) error {
+		if v, err := strconv.ParseFloat(text, 64); text != word && (err != nil || !(v > 0 && v <= 1)) {
+			return fmt.Errorf("%q is neither a share above 0, up to 1, nor %q", text, word)
+		}
+		return nil
+	}
+}
+
+// On reports whether anything is trained inside the backbone.
+func (o Options) On() bool { return o.Kind != "" && o.Kind != None }
+
+// Recipe fills in what is not set of the settings of a head that is trained together with what is below it: fewer
+// epochs of smaller batches.
+func (o Options) Recipe(s head.Settings) head.Settings {
+	if o.On() {
+		s.Epochs, s.Batch, s.LR = cmp.Or(s.Epochs, 5), cmp.Or(s.Batch, 32), cmp.Or(s.LR, 0.01)
+	}
+	return s
+}

@@ -1,0 +1,179 @@
+package adapter
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"slices"
+	"strconv"
+
+	"github.com/vitft/vitft/engine/backbone"
+	"github.com/vitft/vitft/engine/event"
+	"github.com/vitft/vitft/engine/fault"
+	"github.com/vitft/vitft/engine/feature"
+	"github.com/vitft/vitft/head"
+	"github.com/vitft/vitft/onnx"
+	"github.com/vitft/vitft/onnx/adapt"
+	"github.com/vitft/vitft/onnx/grad"
+	"github.com/vitft/vitft/onnx/graph"
+)
+
+// Plan is what is to be trained inside a backbone, and by which graphs.
+type Plan struct {
+	backbone *backbone.Backbone
+	options  Options
+	seed     uint64
+	inserted adapt.Options
+	adapted  *adapt.Adapted
+	step     *graph.Model // tokens that are kept → embedding, with gradients
+	whole    *graph.Model // all tokens → embedding
+	kept     int          // tokens, the class token among them
+	byClass  bool         // the embedding is that of the first token
+}
+
+// seedInput is the input of the graph with gradients that takes that of the embedding.
+const seedInput = "gradient"
+
+// NewPlan decides what is trained inside a backbone for so many classes. What cannot be trained is refused, by node and
+// name, before anything is encoded.
+func NewPlan(b *backbone.Backbone, classes int, seed uint64, o Options) (*Plan, error) {
+	p := &Plan{backbone: b, options: o, seed: seed}
+	if err := p.build(classes); err != nil {
+		return nil, fmt.Errorf("adapt %s: %w", b.Name, err)
+	}
+	return p, nil
+}
+
+func (p *Plan) build(classes int) error {
+	o := p.options
+	t, err := adapt.Find(p.backbone.Model)
+	if err != nil {
+		return err
+	}
+	blocks, _ := strconv.Atoi(o.Blocks) // all is 0
+	if blocks > len(t.Blocks) {
+		return fault.Config.Errorf("adapt-blocks: %d, and the backbone has %d; take fewer, or all", blocks,
+			len(t.Blocks))
+	}
+	rank, _ := strconv.Atoi(o.Rank)
+	if rank == 0 {
+		rank = adapt.AutoRank(classes, len(t.Blocks))
+	}
+	p.inserted = adapt.Options{Kind: adapt.Kind(o.Kind), Blocks: blocks, Rank: rank, Seed: p.seed}
+	p.adapted, err = t.Insert(p.inserted)
+	if err != nil {
+		return err
+	}
+	p.byClass = p.adapted.ByClassToken()
+	if p.whole, err = p.adapted.Trained(adapt.Part{ClassToken: p.byClass}); err != nil {
+		return err
+	}
+	return p.some()
+}
+
+// some makes the graph that is trained, of the tokens that are kept.
+func (p *Plan) some() error {
+	share, err := strconv.ParseFloat(p.options.Keep, 64)
+	auto := err != nil
+	if auto {
+		share = 1.0 / 3
+	}
+	// The first token is never left out: where it is no class token that is one patch more.
+	p.kept = 1 + int(math.Round(share*float64(p.adapted.Tokens-1)))
+	part := adapt.Part{Tokens: int64(p.kept), ClassToken: p.byClass}
+	if p.step, err = p.adapted.Gradients(part, seedInput); err != nil && auto {
+		p.kept, part.Tokens = int(p.adapted.Tokens), 0
+		p.step, err = p.adapted.Gradients(part, seedInput)
+	} else if err != nil && p.kept < int(p.adapted.Tokens) {
+		err = fmt.Errorf("%w; keep-tokens=1 keeps all", err)
+	}
+	return err
+}
+
+// Describe says what is trained, for the log.
+func (p *Plan) Describe() []any {
+	n := 0
+	for _, v := range p.adapted.Params() {
+		n += len(v.Start)
+	}
+	return []any{"kind", p.options.Kind, "blocks", fmt.Sprintf("%d to %d", p.adapted.First, len(p.adapted.Blocks)-1),
+		"parameters", n, "tokens", fmt.Sprintf("%d of %d", p.kept, p.adapted.Tokens)}
+}
+
+// Dim is D of the embedding.
+func (p *Plan) Dim() int { return p.backbone.Session.Dim() }
+
+func (p *Plan) width() int { return int(p.adapted.Dim) }
+
+// Bytes is what the tokens of an image take in the feature store.
+func (p *Plan) Bytes() int64 { return 2 * p.adapted.Tokens * p.adapted.Dim }
+
+// Tokens is the part of the backbone that stays as it is, to be closed by the caller. Its features are tokens.
+func (p *Plan) Tokens(ev event.Events) (*backbone.Backbone, error) {
+	m, err := p.adapted.Frozen()
+	if err != nil {
+		return nil, err
+	}
+	b, err := p.backbone.With(m, fmt.Sprintf("tokens before block %d", p.adapted.First), ev)
+	if err != nil {
+		return nil, err
+	}
+	return b.KeepHalf(), nil
+}
+
+// Model starts the training: of a head, made of the features of data as it would be without, and of what is put into
+// the backbone. tokens are those of the samples of data, in that order, and of those held out, if any.
+func (p *Plan) Model(data head.Data, s head.Settings, tokens feature.Source, train, held Set) (*Model, error) {
+	m := &Model{plan: p, tokens: tokens, train: train, held: held, rate: p.options.LR / s.WithDefaults().LR}
+	var heldSource head.Source
+	if held.IDs != nil {
+		heldSource = source{m, &m.held}
+	}
+	var err error
+	if m.Linear, err = head.NewLinear(data, s, source{m, &m.train}, heldSource); err != nil {
+		return nil, err
+	}
+	for _, v := range p.adapted.Params() {
+		m.values = append(m.values, slices.Clone(v.Start))
+	}
+	o := p.backbone.Beside().Session("")
+	forward, backward, err := grad.Split(p.step, seedInput)
+	if err != nil {
+		return nil, err
+	}
+	if m.step, err = onnx.NewGradientModel(forward, backward, seedInput, o); err != nil {
+		return nil, err
+	}
+	text, err := p.whole.Bytes()
+	if err == nil {
+		m.whole, err = onnx.NewSession(text, o)
+	}
+	if err != nil {
+		return nil, errors.Join(err, m.step.Close())
+	}
+	return m, nil
+}
+
+// all are the numbers of all tokens.
+func (p *Plan) all() []int {
+	list := make([]int, p.adapted.Tokens)
+	for i := range list {
+		list[i] = i
+	}
+	return list
+}
+
+// draw draws the tokens that are kept, in their order, the first always.
+func (p *Plan) draw(rng *rand.Rand) []int {
+	n := int(p.adapted.Tokens)
+	if p.kept == n {
+		return p.all()
+	}
+	kept := []int{0}
+	for _, k := range rng.Perm(n - 1)[:p.kept-1] {
+		kept = append(kept, 1+k)
+	}
+	slices.Sort(kept)
+	return kept
+}

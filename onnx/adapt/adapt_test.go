@@ -1,0 +1,155 @@
+package adapt_test
+
+import (
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"os"
+	"testing"
+
+	"github.com/vitft/vitft/internal/testkit"
+	"github.com/vitft/vitft/internal/testkit/ort"
+	"github.com/vitft/vitft/onnx"
+	"github.com/vitft/vitft/onnx/adapt"
+	"github.com/vitft/vitft/onnx/graph"
+	"github.com/vitft/vitft/onnx/vision"
+)
+
+func backbone(t testing.TB, path string) *graph.Model {
+	t.Helper()
+	m, err := graph.Read(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, _, err := vision.Backbone(m, vision.FeatureChoice{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+func TestMain(m *testing.M) {
+	if l, err := onnx.Find(""); err == nil {
+		if err := onnx.Load(l); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+	}
+	os.Exit(m.Run())
+}
+
+func run(t testing.TB, m *graph.Model, inputs map[string]onnx.Tensor, size int) []float32 {
+	t.Helper()
+	data, err := m.Bytes()
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := onnx.NewSession(data, onnx.SessionOptions{Provider: onnx.CPU})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	var in []onnx.Tensor
+	for _, v := range s.Inputs() {
+		x, ok := inputs[v.Name]
+		if !ok {
+			t.Fatalf("no input %s", v.Name)
+		}
+		in = append(in, x)
+	}
+	out := make([]float32, size)
+	b := in[0].Shape[0]
+	if err := s.Run(t.Context(), in, []onnx.Tensor{{Shape: []int64{b, int64(size) / b}, Data: out}}); err != nil {
+		t.Fatal(err)
+	}
+	return out
+}
+
+func noise(seed uint64, n int, scale float64) []float32 {
+	r := rand.New(rand.NewPCG(seed, 1))
+	v := make([]float32, n)
+	for i := range v {
+		v[i] = float32(scale * r.NormFloat64())
+	}
+	return v
+}
+
+func apart(a, b []float32) float64 {
+	d, top := 0.0, 0.0
+	for i := range a {
+		d, top = max(d, math.Abs(float64(a[i]-b[i]))), max(top, math.Abs(float64(a[i])))
+	}
+	return d / top
+}
+
+// The parts of the real ViT-Tiny, put together, give the embedding of the whole, with parameters at their start and far
+// from it, for every kind.
+func TestParts(t *testing.T) {
+	ort.Need(t)
+	whole := backbone(t, testkit.Model(t))
+	f, err := adapt.Find(whole)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(f.Blocks) != 12 || f.Tokens != 197 || f.Dim != 192 {
+		t.Fatalf("%d blocks of %d tokens of %d", len(f.Blocks), f.Tokens, f.Dim)
+	}
+	const n = 2
+	pixels := onnx.Tensor{Shape: []int64{n, 3, 224, 224}, Data: noise(1, n*3*224*224, 1)}
+	want := run(t, whole, map[string]onnx.Tensor{vision.PixelValues: pixels}, n*192)
+	for _, kind := range adapt.Kinds() {
+		for _, blocks := range []int{1, 3, 0} {
+			t.Run(fmt.Sprint(kind, blocks), func(t *testing.T) {
+				a, err := f.Insert(adapt.Options{Kind: kind, Blocks: blocks, Rank: 4, Seed: 5})
+				if err != nil {
+					t.Fatal(err)
+				}
+				if !a.ByClassToken() {
+					t.Fatal("not by class token")
+				}
+				frozen, err := a.Frozen()
+				if err != nil {
+					t.Fatal(err)
+				}
+				tokens := run(t, frozen, map[string]onnx.Tensor{vision.PixelValues: pixels}, n*197*192)
+				for _, far := range []bool{false, true} {
+					var values [][]float32
+					inputs := map[string]onnx.Tensor{adapt.Tokens: {Shape: []int64{n, 197, 192}, Data: tokens}}
+					for i, p := range a.Params() {
+						v := p.Start
+						if far {
+							v = noise(uint64(i), len(v), 0.02)
+							for j := range v {
+								v[j] += p.Start[j]
+							}
+						}
+						values = append(values, v)
+						inputs[p.Input()] = onnx.Tensor{Shape: p.Shape, Data: v}
+					}
+					baked, err := a.Bake(values)
+					if err != nil {
+						t.Fatal(err)
+					}
+					whole := run(t, baked, map[string]onnx.Tensor{vision.PixelValues: pixels}, n*192)
+					if d := apart(want, whole); d > 1e-5 != far {
+						t.Errorf("far %v: baked is %g from the backbone", far, d)
+					}
+					for _, part := range []adapt.Part{{}, {ClassToken: true}} {
+						m, err := a.Trained(part)
+						if err != nil {
+							t.Fatal(err)
+						}
+						if d := apart(whole, run(t, m, inputs, n*192)); d > 1e-5 {
+							t.Errorf("%+v, far %v: %g from the whole", part, far, d)
+						}
+					}
+				}
+				m, err := a.Trained(adapt.Part{Tokens: 66, ClassToken: true})
+				if err != nil {
+					t.Fatal(err)
+				}
+				_ = m
+			})
+		}
+	}
+}

@@ -1,0 +1,179 @@
+package adapt
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/vitft/vitft/onnx/graph"
+	"github.com/vitft/vitft/onnx/shape"
+	"github.com/vitft/vitft/onnx/vision"
+)
+
+// Block is an attention and an MLP on the residual stream of a transformer.
+type Block struct {
+	In, Mid, Out string // the stream before, between and behind the two, [B,N,D]
+
+	attention, mlp *graph.Node // the sums that give Mid and Out
+	score          *graph.Node // the product of queries and keys; nil of a fused attention
+}
+
+// Transformer is a backbone and its blocks.
+type Transformer struct {
+	Blocks []Block // in the order of the data
+	Tokens int64   // N, at the image size of the backbone
+	Dim    int64   // D of the stream
+
+	model  *graph.Model
+	index  *graph.Index
+	shapes shape.Shapes
+}
+
+// Find finds the blocks of a backbone, as vision.Backbone makes it, which stays as it is. The error wraps
+// [graph.ErrModel].
+func Find(m *graph.Model) (*Transformer, error) {
+	t := &Transformer{model: m, index: m.Index(), shapes: shape.Infer(m)}
+	for end := t.end(); end != nil; end = t.sum(t.stream(end)) {
+		branch := t.branch(end)
+		attends := slices.IndexFunc(branch, func(n *graph.Node) bool { return attention[n.GetOpType()] })
+		if attends < 0 {
+			t.Blocks = append(t.Blocks, Block{Mid: t.stream(end), Out: end.Output[0], mlp: end})
+			continue
+		}
+		if len(t.Blocks) == 0 || t.Blocks[len(t.Blocks)-1].attention != nil {
+			return nil, fmt.Errorf("%w: the residual stream at %s has an attention that no MLP follows: blocks of "+
+				"attention and MLP, one after the other, are what can be adapted", graph.ErrModel, end.Output[0])
+		}
+		b := &t.Blocks[len(t.Blocks)-1]
+		b.In, b.attention, b.score = t.stream(end), end, t.scored(branch[attends])
+	}
+	slices.Reverse(t.Blocks)
+	for len(t.Blocks) > 0 && t.Blocks[0].attention == nil { // an MLP alone, before the first block
+		t.Blocks = t.Blocks[1:]
+	}
+	if len(t.Blocks) == 0 {
+		return nil, fmt.Errorf("%w: no blocks of attention and MLP on a residual stream of tokens were found; "+
+			"only transformers can be adapted", graph.ErrModel)
+	}
+	for _, b := range t.Blocks {
+		if b.attention == nil {
+			return nil, fmt.Errorf("%w: the MLP that gives %s follows no attention: blocks of attention and MLP, one "+
+				"after the other, are what can be adapted", graph.ErrModel, b.Out)
+		}
+	}
+	s := t.shapes[t.Blocks[0].In]
+	t.Tokens, t.Dim = s[1], s[2]
+	return t, nil
+}
+
+// attention are the operators that tell an attention.
+var attention = map[string]bool{"Softmax": true, "Attention": true, "MultiHeadAttention": true}
+
+// end is the last sum of the longest chain of sums that the embedding is made of, nil if there is no chain.
+func (t *Transformer) end() *graph.Node {
+	nodes, _ := t.model.Needed(vision.Embedding)
+	length := map[*graph.Node]int{}
+	var end *graph.Node
+	for _, n := range nodes {
+		if t.stream(n) == "" {
+			continue
+		}
+		length[n] = 1 + length[t.sum(t.stream(n))]
+		if length[n] >= length[end] {
+			end = n
+		}
+	}
+	if length[end] < 2 {
+		return nil
+	}
+	return end
+}
+
+// sum is the residual sum that gives a tensor of the stream, nil if none does.
+func (t *Transformer) sum(tensor string) *graph.Node {
+	n := t.index.Producer[tensor]
+	for n != nil && (n.GetOpType() == "Identity" || n.GetOpType() == "Dropout") {
+		n = t.index.Producer[n.Input[0]]
+	}
+	if n == nil || t.stream(n) == "" {
+		return nil
+	}
+	return n
+}
+
+// stream is the operand of a residual sum that the other is computed from, "" of a node that is none.
+func (t *Transformer) stream(n *graph.Node) string {
+	if n.GetOpType() != "Add" || len(n.Input) != 2 {
+		return ""
+	}
+	a, b := t.shapes[n.Input[0]], t.shapes[n.Input[1]]
+	if len(a) != 3 || !slices.Equal(a, b) || a[1] < 2 || a[2] < 1 {
+		return ""
+	}
+	for i, other := range n.Input {
+		if stream := n.Input[1-i]; t.leads(stream, other) {
+			return stream
+		}
+	}
+	return ""
+}
+
+// leads reports whether one tensor is computed from another.
+func (t *Transformer) leads(from, to string) bool {
+	found := false
+	t.behind(to, func(tensor string) bool {
+		found = found || tensor == from
+		return !found
+	})
+	return found
+}
+
+// behind visits the tensors that one is computed from, itself first, going on beyond those for which visit is true.
+func (t *Transformer) behind(tensor string, visit func(string) bool) {
+	seen := map[string]bool{}
+	var walk func(string)
+	walk = func(tensor string) {
+		if tensor == "" || seen[tensor] {
+			return
+		}
+		seen[tensor] = true
+		if n := t.index.Producer[tensor]; visit(tensor) && n != nil {
+			for _, in := range n.Input {
+				walk(in)
+			}
+		}
+	}
+	walk(tensor)
+}
+
+// branch are the nodes that a residual sum's other operand is computed by, from the stream, and what they need beside
+// it, in the order of the graph.
+func (t *Transformer) branch(sum *graph.Node) []*graph.Node {
+	stream := t.stream(sum)
+	inside := map[*graph.Node]bool{}
+	for _, in := range sum.Input {
+		t.behind(in, func(tensor string) bool {
+			if tensor == stream {
+				return false
+			}
+			if n := t.index.Producer[tensor]; n != nil {
+				inside[n] = true
+			}
+			return true
+		})
+	}
+	return slices.DeleteFunc(slices.Clone(t.model.Graph().Node), func(n *graph.Node) bool { return !inside[n] })
+}
+
+// scored is the product of queries and keys that a softmax is of, nil if there is none.
+func (t *Transformer) scored(softmax *graph.Node) *graph.Node {
+	for n := t.index.Producer[graph.Input(softmax, 0)]; n != nil; n = t.index.Producer[graph.Input(n, 0)] {
+		switch n.GetOpType() {
+		case "MatMul":
+			return n
+		case "Mul", "Div", "Add", "Where", "Cast", "Identity":
+		default:
+			return nil
+		}
+	}
+	return nil
+}

@@ -1,0 +1,201 @@
+package adapt
+
+import (
+	"encoding/binary"
+	"fmt"
+	"math"
+	"slices"
+
+	"github.com/vitft/vitft/onnx/graph"
+	"github.com/vitft/vitft/onnx/shape"
+	"github.com/vitft/vitft/onnx/vision"
+)
+
+// Tokens is the input of the part that is trained: the stream [B,n,D] before the first block with parameters.
+const Tokens = "tokens"
+
+// Frozen is the part of the backbone before the first block with parameters, as a backbone whose embedding are the
+// tokens of that place, one after the other: [B, N·D].
+func (a *Adapted) Frozen() (*graph.Model, error) {
+	m := a.model.Copy()
+	b := graph.NewBuilder(m, "vitft_tokens")
+	flat := b.Node("Reshape", []string{a.Blocks[a.First].In, b.Int64s("flat", []int64{2}, 0, a.Tokens*a.Dim)}, "")
+	m.Rename(map[string]string{vision.Embedding: b.Name("was/" + vision.Embedding), flat: vision.Embedding})
+	batch := a.model.Outputs()[0].Shape[0]
+	m.SetOutputs(graph.Value{Name: vision.Embedding, Type: "float32", Shape: []int64{batch, a.Tokens * a.Dim}})
+	m.Prune()
+	return m, m.Sort()
+}
+
+// Part says what of the tokens the part that is trained computes.
+type Part struct {
+	Tokens int64 // so many are given; 0 is all
+	// ClassToken computes the last block for the first token alone, with the keys and values of all. The embedding is
+	// the same, if it is made of that token: see [Adapted.ByClassToken].
+	ClassToken bool
+}
+
+// Trained is the part of the backbone from the first block with parameters on: from [Tokens] and parameters, which are
+// inputs, to the embedding. With fewer tokens than the backbone has the error, which wraps [graph.ErrModel], says what
+// ties a block to their number.
+func (a *Adapted) Trained(p Part) (*graph.Model, error) {
+	in := a.Blocks[a.First].In
+	n := p.Tokens
+	if n == 0 {
+		n = a.Tokens
+	}
+	batch := a.model.Outputs()[0].Shape[0]
+	inputs := []graph.Value{{Name: in, Type: "float32", Shape: []int64{batch, n, a.Dim}}}
+	for _, v := range a.params {
+		inputs = append(inputs, graph.Value{Name: v.input, Type: "float32", Shape: v.Shape})
+	}
+	m, err := a.with.Cut(inputs, a.model.Outputs())
+	if err != nil {
+		return nil, err
+	}
+	if n != a.Tokens || p.ClassToken {
+		if err := a.free(m); err != nil {
+			return nil, err
+		}
+	}
+	if p.ClassToken {
+		a.last(m)
+	}
+	m.Rename(map[string]string{in: Tokens})
+	if err := m.Sort(); err != nil {
+		return nil, err
+	}
+	return m, a.fits(m, n)
+}
+
+// fits says what in a part does not go together with so many tokens.
+func (a *Adapted) fits(m *graph.Model, n int64) error {
+	if n == a.Tokens {
+		return nil
+	}
+	inputs := m.Inputs()
+	if inputs[0].Shape[0] == graph.Unknown {
+		inputs[0].Shape[0] = 1
+	}
+	shapes := shape.Infer(m, inputs...)
+	for _, node := range m.Graph().Node {
+		if node.GetOpType() != "Reshape" {
+			continue
+		}
+		from, to := shapes[node.Input[0]], shapes[node.Output[0]]
+		was, is := graph.Elements(from), graph.Elements(to)
+		if from != nil && to != nil && was >= 0 && is >= 0 && was != is {
+			return fmt.Errorf("%w: Reshape %q needs all %d tokens, so none can be left out", graph.ErrModel,
+				node.GetName(),
+				a.Tokens)
+		}
+	}
+	return nil
+}
+
+// free lets a part take any number of tokens: shapes that name it take it from what they are the shape of. The error
+// names a weight that has a place for each token.
+func (a *Adapted) free(m *graph.Model) error {
+	index := m.Index()
+	b := graph.NewBuilder(m, "vitft_any")
+	for _, n := range m.Graph().Node {
+		if n.GetOpType() == "Reshape" {
+			t := index.Weight[graph.Input(n, 1)]
+			if t == nil || graph.AttrInt(n, "allowzero", 0) != 0 {
+				continue
+			}
+			dims, from := ints(t), a.shapes[n.Input[0]]
+			for i, d := range dims {
+				switch {
+				case d != a.Tokens:
+				case i < len(from) && from[i] == d:
+					dims[i] = 0
+				case !slices.Contains(dims, -1):
+					dims[i] = -1
+				}
+			}
+			n.Input = []string{n.Input[0], b.Int64s(fmt.Sprint("shape", dims), []int64{int64(len(dims))}, dims...)}
+			continue
+		}
+		for _, in := range n.Input {
+			if t := index.Weight[in]; t != nil && slices.Contains(t.Dims, a.Tokens) && a.Tokens != a.Dim {
+				return fmt.Errorf("%w: %s %q has a place for each token in the weight %q (a relative position, "+
+					"perhaps), so none can be left out", graph.ErrModel, n.GetOpType(), n.GetName(), in)
+			}
+		}
+	}
+	return nil
+}
+
+// ByClassToken reports whether the embedding is made of the first token alone, and the last block can be computed for
+// it alone.
+func (a *Adapted) ByClassToken() bool {
+	last := a.Blocks[len(a.Blocks)-1]
+	if last.score == nil {
+		return false
+	}
+	return a.firstOnly(last.Out)
+}
+
+// firstOnly reports whether of a tensor of tokens only the first is ever read, by itself.
+func (a *Adapted) firstOnly(tensor string) bool {
+	readers := a.index.Consumers[tensor]
+	for _, n := range readers {
+		switch op := n.GetOpType(); {
+		case op == "Gather" && n.Input[0] == tensor:
+			at, axis := a.index.Weight[graph.Input(n, 1)], graph.AttrInt(n, "axis", 0)
+			if at == nil || axis != 1 && axis != -2 || !slices.Equal(ints(at), []int64{0}) {
+				return false
+			}
+		case tokenwise[op]:
+			// What it gives has its tokens where they were.
+			if s := a.shapes[n.Output[0]]; len(s) != 3 || s[1] != a.Tokens || !a.firstOnly(n.Output[0]) {
+				return false
+			}
+		default:
+			return false
+		}
+	}
+	return len(readers) > 0
+}
+
+// tokenwise are the operators of a norm behind the last block, which take each token by itself if they keep the second
+// of three axes.
+var tokenwise = map[string]bool{"LayerNormalization": true, "Identity": true, "Dropout": true, "Cast": true,
+	"ReduceMean": true, "Sub": true, "Mul": true, "Div": true, "Add": true, "Pow": true, "Sqrt": true}
+
+// last computes the last block for the first token alone.
+func (a *Adapted) last(m *graph.Model) {
+	block, index := a.Blocks[len(a.Blocks)-1], m.Index()
+	b := graph.NewBuilder(m, "vitft_cls")
+	one := func(tensor string, axis int64) string {
+		return b.Node("Slice", []string{tensor, b.Int64s("from", []int64{1}, 0), b.Int64s("to", []int64{1}, 1),
+			b.Int64s(fmt.Sprint("axis", axis), []int64{1}, axis)}, "")
+	}
+	score := index.Producer[block.score.Output[0]]
+	score.Input[0] = one(score.Input[0], int64(len(a.shapes[block.score.Input[0]])-2))
+	sum := index.Producer[block.Mid]
+	replace(block.In, one(block.In, 1), []*graph.Node{sum})
+}
+
+// Bake returns the backbone with values for all parameters, in their order, as weights.
+func (a *Adapted) Bake(values [][]float32) (*graph.Model, error) {
+	if len(values) != len(a.params) {
+		return nil, fmt.Errorf("values of %d parameters, of %d", len(values), len(a.params))
+	}
+	m := a.with.Copy()
+	b := graph.NewBuilder(m, "")
+	for i, p := range a.params {
+		if int64(len(values[i])) != graph.Elements(p.Shape) {
+			return nil, fmt.Errorf("parameter %s: %d values for the shape %v", p.Name, len(values[i]), p.Shape)
+		}
+		raw := make([]byte, 0, 4*len(values[i]))
+		for _, v := range values[i] {
+			raw = binary.LittleEndian.AppendUint32(raw, math.Float32bits(v))
+		}
+		b.Raw(p.input, "float32", p.Shape, raw)
+	}
+	m.SetInputs(a.model.Inputs()...)
+	m.Prune()
+	return m, nil
+}

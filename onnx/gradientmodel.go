@@ -1,0 +1,119 @@
+package onnx
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/vitft/vitft/onnx/graph"
+	"github.com/vitft/vitft/onnx/shape"
+)
+
+// GradientModel is a model that gives a matrix and, for a gradient with respect to that, the gradients with respect to
+// its parameters. It runs in two halves, so that the caller can compute the one from the other, and keeps between them
+// what the second needs of the first. It is for one goroutine.
+type GradientModel struct {
+	forward, backward *Session
+	halves            [2]*graph.Model
+	seed              string
+	sizes             map[int64][]Tensor // what is kept, and where, by the size of the batch
+	last              []Tensor           // the inputs of the last Forward
+}
+
+// NewGradientModel loads the two halves that package grad splits a model with gradients into, at the input seed.
+func NewGradientModel(forward, backward *graph.Model, seed string, o SessionOptions) (*GradientModel, error) {
+	g := &GradientModel{halves: [2]*graph.Model{forward, backward}, seed: seed, sizes: map[int64][]Tensor{}}
+	for i, s := range []**Session{&g.forward, &g.backward} {
+		data, err := g.halves[i].Bytes()
+		if err == nil {
+			*s, err = NewSession(data, o)
+		}
+		if err != nil {
+			return nil, errors.Join(err, g.Close())
+		}
+	}
+	return g, nil
+}
+
+// Inputs describes what Forward takes, in that order.
+func (g *GradientModel) Inputs() []graph.Value { return g.forward.Inputs() }
+
+// Gradients describes what Backward gives, in that order.
+func (g *GradientModel) Gradients() []graph.Value { return g.backward.Outputs() }
+
+// Forward computes the model's matrix, [n,D], of n samples. The inputs must stay as they are until Backward has ended.
+func (g *GradientModel) Forward(ctx context.Context, inputs []Tensor, n int, out []float32) error {
+	outputs, err := g.outputs(inputs, int64(n))
+	if err != nil {
+		return err
+	}
+	outputs[0].Data = out
+	g.last = inputs
+	return g.forward.Run(ctx, inputs, outputs)
+}
+
+// Backward takes the gradient with respect to the matrix of the last Forward, [n,D], to those with respect to the
+// parameters.
+func (g *GradientModel) Backward(ctx context.Context, seed []float32, n int, grads []Tensor) error {
+	outputs := g.sizes[int64(n)]
+	if outputs == nil {
+		return errors.New("gradients of a run that there was not")
+	}
+	named := map[string]Tensor{g.seed: {Shape: outputs[0].Shape, Data: seed}}
+	for i, v := range g.forward.Inputs() {
+		named[v.Name] = g.last[i]
+	}
+	for i, v := range g.forward.Outputs() {
+		named[v.Name] = outputs[i]
+	}
+	var in []Tensor
+	for _, v := range g.backward.Inputs() {
+		in = append(in, named[v.Name])
+	}
+	return g.backward.Run(ctx, in, grads)
+}
+
+// outputs are those of the first half, with room for what is kept.
+func (g *GradientModel) outputs(inputs []Tensor, n int64) ([]Tensor, error) {
+	if have := g.sizes[n]; have != nil {
+		return have, nil
+	}
+	var given []graph.Value
+	for i, v := range g.forward.Inputs() {
+		v.Shape = inputs[i].Shape
+		given = append(given, v)
+	}
+	shapes := shape.Infer(g.halves[0], given...)
+	var list []Tensor
+	for i, v := range g.forward.Outputs() {
+		t := Tensor{Shape: shapes[v.Name]}
+		size := graph.Elements(t.Shape)
+		if t.Shape == nil || size < 0 {
+			return nil, fmt.Errorf("%w: the shape of %s is not known for a batch of %d", graph.ErrModel, v.Name, n)
+		}
+		if i > 0 {
+			t.Data = make([]float32, size)
+		}
+		list = append(list, t)
+	}
+	g.sizes[n] = list
+	return list, nil
+}
+
+// Kept is how many bytes are kept between the halves for a batch that has been run.
+func (g *GradientModel) Kept(n int) (bytes int64) {
+	for _, t := range g.sizes[int64(n)] {
+		bytes += 4 * int64(len(t.Data))
+	}
+	return bytes
+}
+
+// Close frees both halves.
+func (g *GradientModel) Close() (err error) {
+	for _, s := range []*Session{g.forward, g.backward} {
+		if s != nil {
+			err = errors.Join(err, s.Close())
+		}
+	}
+	return err
+}
