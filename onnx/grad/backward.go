@@ -53,7 +53,7 @@ func (e *UnsupportedError) Unwrap() error { return graph.ErrModel }
 // Supported reports through which nodes between some tensors and another a gradient cannot pass, none if all is well.
 // The error is for a question that makes no sense: tensors that are not there, or that have nothing to do with it.
 func Supported(m *graph.Model, of string, wrt ...string) ([]Refusal, error) {
-	_, err := Backward(m, of, wrt, Options{Seed: "seed"})
+	_, err := Backward(m, of, wrt, Options{Seed: "grad.Supported/seed"})
 	if no, ok := err.(*UnsupportedError); ok {
 		return no.Nodes, nil
 	}
@@ -104,7 +104,7 @@ func Backward(m *graph.Model, of string, wrt []string, o Options) (*Gradients, e
 	switch shape := t.dims[of]; {
 	case o.Seed != "":
 		v := graph.Value{Name: o.Seed, Type: "float32", Shape: declarable(shape)}
-		if slices.Contains(graph.Names(inputs), o.Seed) || t.index.Producer[o.Seed] != nil {
+		if check(c, o.Seed) == nil {
 			return nil, fmt.Errorf("%w: it has a tensor %q already, the seed needs a name of its own", graph.ErrModel,
 				o.Seed)
 		}
