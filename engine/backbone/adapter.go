@@ -6,12 +6,12 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"os"
 	"strconv"
 
 	"github.com/vitft/vitft/engine/event"
 	"github.com/vitft/vitft/engine/fault"
 	"github.com/vitft/vitft/engine/safetensors"
+	"github.com/vitft/vitft/internal/userfile"
 	"github.com/vitft/vitft/onnx/adapt"
 	"github.com/vitft/vitft/onnx/graph"
 )
@@ -44,7 +44,7 @@ func (a Adapter) Bytes(params []adapt.Param) ([]byte, error) {
 
 // readAdapter reads the file of an adapter.
 func readAdapter(path string) (a Adapter, err error) {
-	content, err := os.ReadFile(path)
+	content, err := userfile.Read(path, userfile.Large)
 	if err != nil {
 		return a, err
 	}
