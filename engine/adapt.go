@@ -5,6 +5,7 @@ import (
 	"errors"
 
 	"github.com/vitft/vitft/engine/adapter"
+	"github.com/vitft/vitft/engine/dataset"
 	"github.com/vitft/vitft/engine/fault"
 	"github.com/vitft/vitft/engine/feature"
 	"github.com/vitft/vitft/engine/run"
@@ -26,14 +27,14 @@ func (o *FinetuneOptions) adaptable() error {
 }
 
 // plan decides what is trained inside the backbone, before anything is encoded.
-func (t *training) plan(classes int) (err error) {
+func (t *training) plan(train *dataset.Dataset) (err error) {
 	if !t.Adapt.On() {
 		return nil
 	}
-	if t.inside, err = adapter.NewPlan(t.backbone, classes, t.Training.Seed, t.Adapt); err != nil {
+	if t.inside, err = adapter.NewPlan(t.backbone, len(train.Classes), t.Training.Seed, t.Adapt); err != nil {
 		return err
 	}
-	t.events.Info("inside the backbone", t.inside.Describe()...)
+	t.events.Info("inside the backbone", t.inside.Describe(len(train.Items)*t.views.Train)...)
 	return nil
 }
 

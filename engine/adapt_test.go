@@ -52,6 +52,14 @@ func TestAdapt(t *testing.T) {
 			if is.Store.Key != was.Store.Key {
 				t.Error("with its adapter.safetensors the backbone has other features")
 			}
+			damaged := testkit.ReadFile(t, file)
+			damaged[len(damaged)-3] ^= 1
+			again.Backbone.Adapter = testkit.WriteFile(t, filepath.Join(t.TempDir(), "adapter.safetensors"), damaged)
+			if _, err := engine.Finetune(t.Context(), again, event.Events{}); err == nil ||
+				fault.Of(err) != fault.Data || !strings.Contains(err.Error(), "adapter.safetensors: it is damaged") {
+				t.Errorf("a damaged adapter: %v", err)
+			}
+			again.Backbone.Adapter = file
 			again.Backbone.Name = filepath.Join(testkit.Root(), "onnx", "vision", "testdata", "pooled.onnx")
 			if _, err := engine.Finetune(t.Context(), again, event.Events{}); err == nil ||
 				fault.Of(err) != fault.Data || !strings.Contains(err.Error(), "another backbone") {

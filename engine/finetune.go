@@ -102,7 +102,7 @@ func Finetune(ctx context.Context, o FinetuneOptions, ev event.Events) (_ *Finet
 	}
 	t.FinetuneOptions, t.session = o, s
 	defer func() { err = errors.Join(err, t.session.close()) }()
-	if err := t.plan(len(images.Train.Classes)); err != nil {
+	if err := t.plan(images.Train); err != nil {
 		return nil, err
 	}
 	t.config, err = run.ConfigOf(o.Fields())

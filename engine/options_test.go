@@ -36,7 +36,7 @@ func TestOptionsSurviveTheirFile(t *testing.T) {
 		Data: dataset.Sources{Train: "photos", Val: "0.1", Test: "more.csv", Imbalance: "exp:50",
 			ImbalanceSeed: 1<<64 - 1},
 		Backbone: backbone.Options{Name: "vit.onnx", Preprocess: "p.json", Feature: "tokens:cls+mean",
-			ImageSize: 56},
+			ImageSize: 56, Adapter: "adapter.safetensors"},
 		Device:      device.Options{Provider: "cuda", Threads: 3, Library: "here.so"},
 		Features:    feature.Options{MaxUnreadable: new(0.0)},
 		Calibration: engine.Calibration{Method: metric.Classwise},

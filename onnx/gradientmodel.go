@@ -78,6 +78,19 @@ func (g *GradientModel) outputs(inputs []Tensor, n int64) ([]Tensor, error) {
 	if have := g.sizes[n]; have != nil {
 		return have, nil
 	}
+	list, err := g.shaped(inputs)
+	if err != nil {
+		return nil, err
+	}
+	for i := range list[1:] {
+		list[1+i].Data = make([]float32, graph.Elements(list[1+i].Shape))
+	}
+	g.sizes[n] = list
+	return list, nil
+}
+
+// shaped are the outputs of the first half by their shapes.
+func (g *GradientModel) shaped(inputs []Tensor) ([]Tensor, error) {
 	var given []graph.Value
 	for i, v := range g.forward.Inputs() {
 		v.Shape = inputs[i].Shape
@@ -85,27 +98,25 @@ func (g *GradientModel) outputs(inputs []Tensor, n int64) ([]Tensor, error) {
 	}
 	shapes := shape.Infer(g.halves[0], given...)
 	var list []Tensor
-	for i, v := range g.forward.Outputs() {
+	for _, v := range g.forward.Outputs() {
 		t := Tensor{Shape: shapes[v.Name]}
-		size := graph.Elements(t.Shape)
-		if t.Shape == nil || size < 0 {
-			return nil, fmt.Errorf("%w: the shape of %s is not known for a batch of %d", graph.ErrModel, v.Name, n)
-		}
-		if i > 0 {
-			t.Data = make([]float32, size)
+		if t.Shape == nil || graph.Elements(t.Shape) < 0 {
+			return nil, fmt.Errorf("%w: the shape of %s is not known for inputs of the shapes %v", graph.ErrModel,
+				v.Name,
+				given)
 		}
 		list = append(list, t)
 	}
-	g.sizes[n] = list
 	return list, nil
 }
 
-// Kept is how many bytes are kept between the halves for a batch that has been run.
-func (g *GradientModel) Kept(n int) (bytes int64) {
-	for _, t := range g.sizes[int64(n)] {
-		bytes += 4 * int64(len(t.Data))
+// Kept is how many bytes are kept between the halves for inputs of these shapes.
+func (g *GradientModel) Kept(inputs []Tensor) (bytes int64, err error) {
+	list, err := g.shaped(inputs)
+	for _, t := range list[min(1, len(list)):] {
+		bytes += 4 * graph.Elements(t.Shape)
 	}
-	return bytes
+	return bytes, err
 }
 
 // Close frees both halves.

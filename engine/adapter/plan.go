@@ -13,6 +13,7 @@ import (
 	"github.com/vitft/vitft/engine/fault"
 	"github.com/vitft/vitft/engine/feature"
 	"github.com/vitft/vitft/head"
+	"github.com/vitft/vitft/internal/machine"
 	"github.com/vitft/vitft/onnx"
 	"github.com/vitft/vitft/onnx/adapt"
 	"github.com/vitft/vitft/onnx/grad"
@@ -91,14 +92,15 @@ func (p *Plan) some() error {
 	return err
 }
 
-// Describe says what is trained, for the log.
-func (p *Plan) Describe() []any {
+// Describe says what is trained with so many images, for the log.
+func (p *Plan) Describe(images int) []any {
 	n := 0
 	for _, v := range p.adapted.Params() {
 		n += len(v.Start)
 	}
 	return []any{"kind", p.options.Kind, "blocks", fmt.Sprintf("%d to %d", p.adapted.First, len(p.adapted.Blocks)-1),
-		"parameters", n, "tokens", fmt.Sprintf("%d of %d", p.kept, p.adapted.Tokens)}
+		"parameters", n, "tokens", fmt.Sprintf("%d of %d", p.kept, p.adapted.Tokens),
+		"disk", fmt.Sprintf("%.3g GB in the feature store", float64(p.Bytes())*float64(images)/1e9)}
 }
 
 // Dim is D of the embedding.
@@ -144,6 +146,14 @@ func (p *Plan) Model(data head.Data, s head.Settings, tokens feature.Source, tra
 	}
 	if m.step, err = onnx.NewGradientModel(forward, backward, seedInput, o); err != nil {
 		return nil, err
+	}
+	kept, err := m.step.Kept(m.inputs(nil, p.options.Micro, p.kept))
+	if err == nil {
+		err = machine.Check(float64(kept), "micro-batch: training inside the backbone, %d images at a time,",
+			p.options.Micro)
+	}
+	if err != nil {
+		return nil, errors.Join(err, m.step.Close())
 	}
 	text, err := p.whole.Bytes()
 	if err == nil {

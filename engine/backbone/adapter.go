@@ -3,9 +3,12 @@ package backbone
 import (
 	"bytes"
 	"crypto/sha256"
+	"encoding/binary"
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strconv"
 
 	"github.com/vitft/vitft/engine/event"
@@ -29,7 +32,7 @@ type Adapter struct {
 // Bytes is the content of its file.
 func (a Adapter) Bytes(params []adapt.Param) ([]byte, error) {
 	f := safetensors.File{Metadata: map[string]string{"format": adapterFormat, "backbone": a.Backbone,
-		"kind": string(a.Kind), "blocks": strconv.Itoa(a.Blocks), "rank": strconv.Itoa(a.Rank)}}
+		"kind": string(a.Kind), "blocks": strconv.Itoa(a.Blocks), "rank": strconv.Itoa(a.Rank), "sha256": a.sum()}}
 	for _, p := range params {
 		var shape []int
 		for _, d := range p.Shape {
@@ -40,6 +43,17 @@ func (a Adapter) Bytes(params []adapt.Param) ([]byte, error) {
 	var b bytes.Buffer
 	_, err := f.WriteTo(&b)
 	return b.Bytes(), err
+}
+
+// sum is the SHA-256 of all that it says, by which a damaged file is noticed wherever it is.
+func (a Adapter) sum() string {
+	h := sha256.New()
+	fmt.Fprintf(h, "%s %s %d %d\n", a.Backbone, a.Kind, a.Blocks, a.Rank)
+	for _, name := range slices.Sorted(maps.Keys(a.Values)) {
+		fmt.Fprintf(h, "%q %d\n", name, len(a.Values[name]))
+		_ = binary.Write(h, binary.LittleEndian, a.Values[name]) // to a hash it cannot fail
+	}
+	return hex.EncodeToString(h.Sum(nil))
 }
 
 // readAdapter reads the file of an adapter.
@@ -64,6 +78,10 @@ func readAdapter(path string) (a Adapter, err error) {
 	for _, t := range f.Tensors {
 		values, fault := safetensors.Values[float32](t)
 		a.Values[t.Name], err = values, errors.Join(err, fault)
+	}
+	if err == nil && a.sum() != f.Metadata["sha256"] {
+		err = errors.New("it is damaged or changed: its content has another SHA-256 than it says; take it from a copy, " +
+			"or train anew")
 	}
 	if err != nil {
 		return a, fault.Data.Errorf("%s: %w", path, err)
@@ -94,13 +112,8 @@ func (a Adapter) apply(b *Backbone) (*graph.Model, string, error) {
 		}
 		values = append(values, v)
 	}
-	text, err := a.Bytes(in.Params())
-	if err != nil {
-		return nil, "", err
-	}
-	sum := sha256.Sum256(text)
 	model, err := in.Bake(values)
-	return model, "with " + hex.EncodeToString(sum[:]), err
+	return model, "with " + a.sum(), err
 }
 
 // put puts an adapter that is kept in a file into b.

@@ -125,6 +125,7 @@ func finished(t testing.TB) Folder {
 		LabelsFile.Write(d, classes),
 		PredictionsFile.Write(d, Predict(paths, labels, logits, classes, scaling)),
 		WarningsFile.Write(d, []string{"one", "two; n: 3"}),
+		AdapterFile.Write(d, []byte("adapter")),
 		ModelFile.Write(d, []byte("onnx")),
 		d.WriteCard(c, environment, measured()),
 		ReportFile.Write(d, []byte("<html>")),

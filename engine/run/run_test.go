@@ -36,6 +36,7 @@ func TestEveryFileReadsBack(t *testing.T) {
 	reads(t, LabelsFile, d, classes)
 	reads(t, PredictionsFile, d, Predict(paths, labels, logits, classes, scaling))
 	reads(t, WarningsFile, d, []string{"one", "two; n: 3"})
+	reads(t, AdapterFile, d, []byte("adapter"))
 	reads(t, ModelFile, d, []byte("onnx"))
 	reads(t, ReportFile, d, []byte("<html>"))
 	h, err := HeadFile.Read(d)

@@ -25,6 +25,7 @@ func readers(d Folder, head string) map[string]func() error {
 		LabelsFile.Name:          func() error { _, err := LabelsFile.Read(d); return err },
 		PredictionsFile.Name:     func() error { _, err := PredictionsFile.Read(d); return err },
 		WarningsFile.Name:        func() error { _, err := WarningsFile.Read(d); return err },
+		AdapterFile.Name:         func() error { _, err := AdapterFile.Read(d); return err },
 		ModelFile.Name:           func() error { _, err := ModelFile.Read(d); return err },
 		CardFile.Name:            func() error { _, err := CardFile.Read(d); return err },
 		ReportFile.Name:          func() error { _, err := ReportFile.Read(d); return err },

@@ -58,7 +58,11 @@ func BenchmarkStep(b *testing.B) {
 				}
 				b.ReportMetric(stepping.Seconds()/alone.Seconds(), "×forward")
 				b.ReportMetric(float64(n*b.N)/stepping.Seconds(), "images/s")
-				b.ReportMetric(float64(step.Kept(n))/1e6, "MB-kept")
+				kept, err := step.Kept(in)
+				if err != nil {
+					b.Fatal(err)
+				}
+				b.ReportMetric(float64(kept)/1e6, "MB-kept")
 			})
 		}
 	}
