@@ -80,8 +80,8 @@ func readAdapter(path string) (a Adapter, err error) {
 		a.Values[t.Name], err = values, errors.Join(err, fault)
 	}
 	if err == nil && a.sum() != f.Metadata["sha256"] {
-		err = errors.New("it is damaged or changed: its content has another SHA-256 than it says; take it from a copy, " +
-			"or train anew")
+		err = errors.New("it is damaged or changed: its content has another SHA-256 than it says; take it from a " +
+			"copy, or train anew")
 	}
 	if err != nil {
 		return a, fault.Data.Errorf("%s: %w", path, err)
