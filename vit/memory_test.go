@@ -16,6 +16,9 @@ func done() error { return nil }
 
 // What decoding takes is what the header says, for files of one colour, which take the least room for the most pixels.
 func TestMemoryOfIsWhatDecodingTakes(t *testing.T) {
+	if testing.Short() {
+		t.Skip("with -short, as under the race detector, which takes memory of its own")
+	}
 	const side, slack = 2600, 12 << 20
 	p := DefaultPreprocess(224, 224)
 	dst := make([]float32, p.Size())
