@@ -48,7 +48,11 @@ func NewPlan(b *backbone.Backbone, classes int, seed uint64, o Options) (*Plan, 
 
 func (p *Plan) build(classes int) error {
 	o := p.options
-	t, err := adapt.Find(p.backbone.Model)
+	model, err := p.backbone.Whole()
+	if err != nil {
+		return err
+	}
+	t, err := adapt.Find(model)
 	if err != nil {
 		return err
 	}

@@ -95,7 +95,11 @@ func (a Adapter) apply(b *Backbone) (*graph.Model, string, error) {
 		return nil, "", fault.Data.Errorf("the adapter was trained inside another backbone (SHA-256 %s) than %s (%s)",
 			a.Backbone, b.Name, b.SHA256)
 	}
-	t, err := adapt.Find(b.Model)
+	model, err := b.Whole()
+	if err != nil {
+		return nil, "", err
+	}
+	t, err := adapt.Find(model)
 	if err != nil {
 		return nil, "", err
 	}
@@ -112,8 +116,17 @@ func (a Adapter) apply(b *Backbone) (*graph.Model, string, error) {
 		}
 		values = append(values, v)
 	}
-	model, err := in.Bake(values)
+	model, err = in.Bake(values)
 	return model, "with " + a.sum(), err
+}
+
+// Whole is the model with all of its weights in it.
+func (b *Backbone) Whole() (*graph.Model, error) {
+	if b.Model.Dir() == "" {
+		return b.Model, nil
+	}
+	m := b.Model.Copy()
+	return m, m.Inline()
 }
 
 // put puts an adapter that is kept in a file into b.

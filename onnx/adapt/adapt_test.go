@@ -1,10 +1,13 @@
 package adapt_test
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"math/rand/v2"
 	"os"
+	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/vitft/vitft/internal/testkit"
@@ -12,6 +15,7 @@ import (
 	"github.com/vitft/vitft/onnx"
 	"github.com/vitft/vitft/onnx/adapt"
 	"github.com/vitft/vitft/onnx/graph"
+	"github.com/vitft/vitft/onnx/graph/onnxpb"
 	"github.com/vitft/vitft/onnx/vision"
 )
 
@@ -151,5 +155,48 @@ func TestParts(t *testing.T) {
 				_ = m
 			})
 		}
+	}
+}
+
+// Weights in other files are read for training alone, and only where they are trained.
+func TestExternalWeights(t *testing.T) {
+	m, err := graph.Read(filepath.Join(testkit.Root(), "models", "micro_vit.onnx"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	w := m.Index().Weight["block3.q.weight"]
+	raw := w.RawData
+	testkit.WriteFile(t, filepath.Join(dir, "weights.bin"), raw)
+	entry := func(key, value string) *onnxpb.StringStringEntryProto {
+		return &onnxpb.StringStringEntryProto{Key: &key, Value: &value}
+	}
+	w.RawData, w.DataLocation = nil, onnxpb.TensorProto_EXTERNAL.Enum()
+	w.ExternalData = []*onnxpb.StringStringEntryProto{entry("location", "weights.bin"),
+		entry("length", fmt.Sprint(len(raw)))}
+	data, err := m.Bytes()
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := backbone(t, testkit.WriteFile(t, filepath.Join(dir, "model.onnx"), data))
+	f, err := adapt.Find(b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if kinds, err := f.Support(); err != nil || len(kinds) != 4 {
+		t.Errorf("%v can be trained, %v", kinds, err)
+	}
+	full := adapt.Options{Kind: adapt.Full, Blocks: 1}
+	if _, err := f.Insert(full); !errors.Is(err, graph.ErrModel) || !strings.Contains(err.Error(), "another file") {
+		t.Errorf("training what is in another file: %v", err)
+	}
+	if err := b.Inline(); err != nil {
+		t.Fatal(err)
+	}
+	if f, err = adapt.Find(b); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := f.Insert(full); err != nil {
+		t.Error(err)
 	}
 }

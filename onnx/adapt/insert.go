@@ -35,6 +35,8 @@ type Options struct {
 	Blocks int // the last so many; 0 is all
 	Rank   int // r of Adapter and LoRA
 	Seed   uint64
+
+	bare bool // parameters without their starts
 }
 
 // AutoRank is the rank that LIFT takes: the number of classes over twice that of blocks, rounded down to a power of
@@ -68,7 +70,8 @@ func (p Param) Input() string { return p.input }
 // Params lists what is trained.
 func (a *Adapted) Params() []Param { return a.params }
 
-// Insert puts parameters into blocks. The error wraps [graph.ErrModel] where the model has no place for them.
+// Insert puts parameters into blocks. The error wraps [graph.ErrModel] where the model has no place for them. Weights
+// of its own that are trained, by Norm and Full, must be in the model itself: see [graph.Model.Inline].
 func (t *Transformer) Insert(o Options) (*Adapted, error) {
 	if o.Blocks < 0 || o.Blocks > len(t.Blocks) {
 		return nil, fmt.Errorf("%w: %d blocks are to be adapted, and there are %d", graph.ErrModel, o.Blocks,
@@ -76,10 +79,7 @@ func (t *Transformer) Insert(o Options) (*Adapted, error) {
 	}
 	n := cmp.Or(o.Blocks, len(t.Blocks))
 	a := &Adapted{Transformer: t, First: len(t.Blocks) - n, with: t.model.Copy()}
-	if err := a.with.Inline(); err != nil {
-		return nil, err
-	}
-	x := &inserter{Adapted: a, rank: int64(o.Rank), b: graph.NewBuilder(a.with, "vitft_adapt"),
+	x := &inserter{Adapted: a, rank: int64(o.Rank), bare: o.bare, b: graph.NewBuilder(a.with, "vitft_adapt"),
 		rng: rand.New(rand.NewPCG(o.Seed, 0)), index: a.with.Index(), lowered: map[string]string{}}
 	insert, ok := map[Kind]func(int) error{Adapter: x.adapter, LoRA: x.lora, Norm: x.norm, Full: x.full}[o.Kind]
 	if !ok {
@@ -105,6 +105,7 @@ func (t *Transformer) Insert(o Options) (*Adapted, error) {
 type inserter struct {
 	*Adapted
 	rank  int64
+	bare  bool
 	b     *graph.Builder
 	rng   *rand.Rand
 	index *graph.Index // of the copy, as it was
@@ -265,8 +266,8 @@ func (x *inserter) own(k int, wanted func(dims []int64) bool) error {
 	}
 	for _, name := range names {
 		start, ok := graph.Floats(x.index.Weight[name])
-		if !ok {
-			return fmt.Errorf("%w: the weight %q cannot be read", graph.ErrModel, name)
+		if !ok && !x.bare {
+			return fmt.Errorf("%w: the weight %q is in another file", graph.ErrModel, name)
 		}
 		own := name
 		if len(x.index.Consumers[name]) > len(readers[name]) { // exporters give equal weights one name

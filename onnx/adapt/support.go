@@ -32,7 +32,7 @@ func (a *Adapted) Gradients(p Part, seed string) (*graph.Model, error) {
 // cannot be.
 func (t *Transformer) Support() (kinds []Kind, err error) {
 	for _, kind := range Kinds() {
-		a, fault := t.Insert(Options{Kind: kind, Rank: 1})
+		a, fault := t.Insert(Options{Kind: kind, Rank: 1, bare: true})
 		if fault == nil {
 			_, fault = a.Gradients(Part{}, "seed")
 		}
