@@ -26,12 +26,37 @@ type Transformer struct {
 	model  *graph.Model
 	index  *graph.Index
 	shapes shape.Shapes
+	many   shape.Shapes // for a batch of manyImages, if that is open
+}
+
+// manyImages is a batch that is no other dimension of a model.
+const manyImages = 1009
+
+// infer infers shapes for two batches, where it is open: exporters compute dimensions from it that do not depend on it.
+func (t *Transformer) infer() {
+	inputs := t.model.Inputs()
+	if len(inputs) != 1 || len(inputs[0].Shape) == 0 || inputs[0].Shape[0] != graph.Unknown {
+		t.shapes = shape.Infer(t.model)
+		return
+	}
+	inputs[0].Shape[0] = 2 * manyImages
+	t.shapes = shape.Infer(t.model, inputs...)
+	inputs[0].Shape[0] = manyImages
+	t.many = shape.Infer(t.model, inputs...)
+	for name, s := range t.shapes {
+		for i := range s {
+			if other := t.many[name]; len(other) != len(s) || other[i] != s[i] {
+				s[i] = graph.Unknown
+			}
+		}
+	}
 }
 
 // Find finds the blocks of a backbone, as vision.Backbone makes it, which stays as it is. The error wraps
 // [graph.ErrModel].
 func Find(m *graph.Model) (*Transformer, error) {
-	t := &Transformer{model: m, index: m.Index(), shapes: shape.Infer(m)}
+	t := &Transformer{model: m, index: m.Index()}
+	t.infer()
 	for end := t.end(); end != nil; end = t.sum(t.stream(end)) {
 		branch := t.branch(end)
 		attends := slices.IndexFunc(branch, func(n *graph.Node) bool { return attention[n.GetOpType()] })
@@ -166,7 +191,7 @@ func (t *Transformer) branch(sum *graph.Node) []*graph.Node {
 
 // scored is the product of queries and keys that a softmax is of, nil if there is none.
 func (t *Transformer) scored(softmax *graph.Node) *graph.Node {
-	for n := t.index.Producer[graph.Input(softmax, 0)]; n != nil; n = t.index.Producer[graph.Input(n, 0)] {
+	for n := t.index.Producer[graph.Input(softmax, 0)]; n != nil; n = t.index.Producer[t.changed(n)] {
 		switch n.GetOpType() {
 		case "MatMul":
 			return n
@@ -176,4 +201,18 @@ func (t *Transformer) scored(softmax *graph.Node) *graph.Node {
 		}
 	}
 	return nil
+}
+
+// changed is the input of a node that it changes a little: not the constant, mask or condition beside it.
+func (t *Transformer) changed(n *graph.Node) string {
+	first := 0
+	if n.GetOpType() == "Where" {
+		first = 1
+	}
+	for _, in := range n.Input[min(first, len(n.Input)):] {
+		if p := t.index.Producer[in]; p != nil && p.GetOpType() != "Constant" {
+			return in
+		}
+	}
+	return ""
 }

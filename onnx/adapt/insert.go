@@ -247,20 +247,20 @@ func (x *inserter) own(k int, wanted func(dims []int64) bool) error {
 	readers := map[string][]*graph.Node{}
 	var names []string
 	for _, sum := range []*graph.Node{block.attention, block.mlp} {
-		for _, n := range x.branch(sum) {
-			for _, in := range n.Input {
-				t := x.Transformer.index.Weight[in]
-				if t == nil || graph.Elements(t.Dims) < 2 || !wanted(t.Dims) || in == keys ||
-					graph.TypeOf(t) != "float32" {
-					continue
-				}
-				if readers[in] == nil {
-					names = append(names, in)
-				}
+		for in, by := range x.weights(sum) {
+			t := x.Transformer.index.Weight[in]
+			if graph.Elements(t.Dims) < 2 || !wanted(t.Dims) || in == keys || graph.TypeOf(t) != "float32" {
+				continue
+			}
+			if readers[in] == nil {
+				names = append(names, in)
+			}
+			for _, n := range by {
 				readers[in] = append(readers[in], x.copied(n))
 			}
 		}
 	}
+	slices.Sort(names)
 	if names == nil {
 		return fmt.Errorf("%w: block %d has no float32 weights that could be trained", graph.ErrModel, k)
 	}
@@ -277,6 +277,35 @@ func (x *inserter) own(k int, wanted func(dims []int64) bool) error {
 	}
 	return nil
 }
+
+// weights are those that the nodes of a branch read which depend on the stream, as they are or turned round, and what
+// reads them. What blocks share, such as rotations computed of one table, is none.
+func (t *Transformer) weights(sum *graph.Node) map[string][]*graph.Node {
+	found, depends := map[string][]*graph.Node{}, map[string]bool{t.stream(sum): true}
+	for _, n := range t.branch(sum) {
+		if !slices.ContainsFunc(n.Input, func(in string) bool { return depends[in] }) {
+			continue
+		}
+		for _, o := range n.Output {
+			depends[o] = true
+		}
+		for _, in := range n.Input {
+			reader := n
+			for p := t.index.Producer[in]; p != nil && turns[p.GetOpType()] && len(t.index.Consumers[in]) == 1; {
+				reader, in = p, p.Input[0]
+				p = t.index.Producer[in]
+			}
+			if t.index.Weight[in] != nil {
+				found[in] = append(found[in], reader)
+			}
+		}
+	}
+	return found
+}
+
+// turns are the operators between a weight and what multiplies by it.
+var turns = map[string]bool{"Transpose": true, "Identity": true, "Cast": true, "Reshape": true, "Unsqueeze": true,
+	"Squeeze": true}
 
 // copied is the node of the copy that is made of one of the model's.
 func (x *inserter) copied(n *graph.Node) *graph.Node { return x.index.Producer[n.Output[0]] }

@@ -49,7 +49,11 @@ func (a *Adapted) Trained(p Part) (*graph.Model, error) {
 	for _, v := range a.params {
 		inputs = append(inputs, graph.Value{Name: v.input, Type: "float32", Shape: v.Shape})
 	}
-	m, err := a.with.Cut(inputs, a.model.Outputs())
+	whole := a.with.Copy()
+	if err := a.detach(whole); err != nil {
+		return nil, err
+	}
+	m, err := whole.Cut(inputs, a.model.Outputs())
 	if err != nil {
 		return nil, err
 	}
@@ -66,6 +70,61 @@ func (a *Adapted) Trained(p Part) (*graph.Model, error) {
 		return nil, err
 	}
 	return m, a.fits(m, n)
+}
+
+// detach lets the blocks know the batch from their tokens where they know it from what comes before: exporters ask the
+// images for it.
+func (a *Adapted) detach(m *graph.Model) error {
+	in := a.Blocks[a.First].In
+	behind := map[string]bool{in: true}
+	b := graph.NewBuilder(m, "vitft_batch")
+	m.SetInputs(append(m.Inputs(), graph.Value{Name: in, Type: "float32", Shape: a.shapes[in]})...)
+	for _, n := range slices.Clone(m.Graph().Node) {
+		if i := slices.Index(n.Output, in); i >= 0 { // from here on an input gives it
+			n.Output[i] = b.Name("was")
+		}
+		if n.GetOpType() == "Shape" && !behind[n.Input[0]] {
+			a.known(b, n, in)
+		}
+		if slices.ContainsFunc(graph.Uses(n), func(name string) bool { return behind[name] }) {
+			for _, o := range n.Output {
+				behind[o] = true
+			}
+		}
+	}
+	return m.Sort()
+}
+
+// known replaces a node that asks for a shape by what is known of it, and the batch of the tokens in.
+func (a *Adapted) known(b *graph.Builder, n *graph.Node, in string) {
+	dims, many := a.shapes[n.Input[0]], a.many[n.Input[0]]
+	if len(dims) == 0 || slices.Contains(dims[1:], graph.Unknown) {
+		return
+	}
+	axis := func(name string, otherwise int64) int64 {
+		k := graph.AttrInt(n, name, otherwise)
+		if k < 0 {
+			k += int64(len(dims))
+		}
+		return min(max(k, 0), int64(len(dims)))
+	}
+	from, to := axis("start", 0), axis("end", int64(len(dims)))
+	if from >= to {
+		return
+	}
+	list := func(v []int64) string { return b.Int64s(fmt.Sprint("dims", v), []int64{int64(len(v))}, v...) }
+	all := list(dims[from:to])
+	if from == 0 && dims[0] == graph.Unknown {
+		if len(many) == 0 || many[0] != manyImages {
+			return
+		}
+		batch := b.Node("Slice", []string{b.Node("Shape", []string{in}, ""), list([]int64{0}), list([]int64{1})}, "")
+		if all = batch; to > 1 {
+			all = b.Node("Concat", []string{batch, list(dims[1:to])}, "", graph.IntAttr("axis", 0))
+		}
+	}
+	op := "Identity"
+	n.OpType, n.Input, n.Attribute = &op, []string{all}, nil
 }
 
 // fits says what in a part does not go together with so many tokens.

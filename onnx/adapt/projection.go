@@ -27,14 +27,19 @@ func (t *Transformer) projection(b Block, tensor string) (projection, error) {
 		if p.node != nil || n == nil || tensor == b.In {
 			return false
 		}
+		// Queries, keys and values are parted as [B,N,3·D] or with an axis of their own; of four axes, those of heads,
+		// rotary embeddings take halves.
+		from := t.shapes[graph.Input(n, 0)]
+		parting := len(from) == 3 || len(from) == 5
 		switch op := n.GetOpType(); op {
 		case "Split":
-			p.part, p.parts = int64(slices.Index(n.Output, tensor)), int64(len(n.Output))
-			stacked = len(t.shapes[n.Input[0]]) == 3
+			if parting {
+				p.part, p.parts = int64(slices.Index(n.Output, tensor)), int64(len(n.Output))
+				stacked = len(from) == 3
+			}
 		case "Gather", "Slice":
-			from, to := t.shapes[n.Input[0]], t.shapes[tensor]
-			if at := t.offset(n); at >= 0 {
-				p.part, p.parts = at, parts(from, to)
+			if at := t.offset(n); at >= 0 && parting {
+				p.part, p.parts = at, parts(from, t.shapes[tensor])
 				stacked = len(from) == 3
 			}
 		case "Reshape":
@@ -124,11 +129,11 @@ func (t *Transformer) mixed(b Block) *graph.Node {
 		if n.GetOpType() != "MatMul" || n == b.score {
 			continue
 		}
-		for p := t.index.Producer[n.Input[0]]; p != nil; p = t.index.Producer[graph.Input(p, 0)] {
+		for p := t.index.Producer[n.Input[0]]; p != nil; p = t.index.Producer[t.changed(p)] {
 			switch p.GetOpType() {
 			case "Softmax":
 				return n
-			case "Identity", "Dropout", "Cast", "Reshape", "Mul":
+			case "Identity", "Dropout", "Cast", "Reshape", "Mul", "Where":
 				continue
 			}
 			break
