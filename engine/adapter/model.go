@@ -115,7 +115,7 @@ func (s source) Features(ctx context.Context, rows []int, dst []float32) error {
 		return err
 	}
 	s.n = len(rows)
-	return s.step.Forward(ctx, s.inputs(x, len(rows), len(kept)), len(rows), dst)
+	return s.step.Forward(ctx, s.plan.inputs(x, s.values, len(rows), len(kept)), len(rows), dst)
 }
 
 // judge gives embeddings as a head is judged by them.
@@ -128,7 +128,7 @@ func (m *Model) judge(ctx context.Context, set Set, rows []int, dst []float32) e
 			return err
 		}
 		out := onnx.Tensor{Shape: []int64{int64(len(some)), int64(dim)}, Data: dst[:len(some)*dim]}
-		if err := m.whole.Run(ctx, m.inputs(x, len(some), len(all)), []onnx.Tensor{out}); err != nil {
+		if err := m.whole.Run(ctx, m.plan.inputs(x, m.values, len(some), len(all)), []onnx.Tensor{out}); err != nil {
 			return err
 		}
 		rows, dst = rows[len(some):], dst[len(some)*dim:]
@@ -150,15 +150,6 @@ func (m *Model) gather(ctx context.Context, s Set, rows, kept []int, dst []float
 		}
 	}
 	return nil
-}
-
-// inputs are those of both graphs: tokens, then parameters.
-func (m *Model) inputs(tokens []float32, n, kept int) []onnx.Tensor {
-	in := []onnx.Tensor{{Shape: []int64{int64(n), int64(kept), int64(m.plan.width())}, Data: tokens}}
-	for i, p := range m.plan.adapted.Params() {
-		in = append(in, onnx.Tensor{Shape: p.Shape, Data: m.values[i]})
-	}
-	return in
 }
 
 func grow(s []float32, n int) []float32 { return slices.Grow(s[:0], n)[:n] }

@@ -1,6 +1,7 @@
 package adapter
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"math"
@@ -70,11 +71,72 @@ func (p *Plan) build(classes int) error {
 	if err != nil {
 		return err
 	}
-	p.byClass = p.adapted.ByClassToken()
-	if p.whole, err = p.adapted.Trained(adapt.Part{ClassToken: p.byClass}); err != nil {
+	if p.whole, err = p.adapted.Trained(adapt.Part{}); err != nil {
 		return err
 	}
+	if p.adapted.ByClassToken() {
+		// What cannot be computed so after all is computed for all tokens.
+		one, err := p.adapted.Trained(adapt.Part{ClassToken: true})
+		if err == nil && p.same(p.whole, one) == nil {
+			p.whole, p.byClass = one, true
+		}
+	}
 	return p.some()
+}
+
+// same runs two parts on tokens and says where they differ.
+func (p *Plan) same(a, b *graph.Model) error {
+	want, err := p.probe(a, int(p.adapted.Tokens))
+	if err != nil {
+		return err
+	}
+	got, err := p.probe(b, int(p.adapted.Tokens))
+	if err != nil {
+		return err
+	}
+	largest := 0.0
+	for _, v := range want {
+		largest = max(largest, math.Abs(float64(v)))
+	}
+	for i, v := range want {
+		if d := math.Abs(float64(got[i] - v)); !(d <= 1e-4*largest) { // also where either is NaN
+			return fmt.Errorf("an embedding is %v instead of %v", got[i], v)
+		}
+	}
+	return nil
+}
+
+// probe runs a part on so many tokens of two images that there are not.
+func (p *Plan) probe(m *graph.Model, tokens int) ([]float32, error) {
+	const n = 2
+	text, err := m.Bytes()
+	if err != nil {
+		return nil, err
+	}
+	s, err := onnx.NewSession(text, p.backbone.Beside().Session(""))
+	if err != nil {
+		return nil, err
+	}
+	defer s.Close()
+	x := make([]float32, n*tokens*p.width())
+	for i := range x {
+		x[i] = float32(math.Sin(0.37 * float64(i)))
+	}
+	var starts [][]float32
+	for _, v := range p.adapted.Params() {
+		starts = append(starts, v.Start)
+	}
+	out := onnx.Tensor{Shape: []int64{n, int64(p.Dim())}, Data: make([]float32, n*p.Dim())}
+	return out.Data, s.Run(context.Background(), p.inputs(x, starts, n, tokens), []onnx.Tensor{out})
+}
+
+// inputs are those of a part: tokens of n images, then parameters.
+func (p *Plan) inputs(tokens []float32, values [][]float32, n, kept int) []onnx.Tensor {
+	in := []onnx.Tensor{{Shape: []int64{int64(n), int64(kept), int64(p.width())}, Data: tokens}}
+	for i, v := range p.adapted.Params() {
+		in = append(in, onnx.Tensor{Shape: v.Shape, Data: values[i]})
+	}
+	return in
 }
 
 // some makes the graph that is trained, of the tokens that are kept.
@@ -87,11 +149,24 @@ func (p *Plan) some() error {
 	// The first token is never left out: where it is no class token that is one patch more.
 	p.kept = 1 + int(math.Round(share*float64(p.adapted.Tokens-1)))
 	part := adapt.Part{Tokens: int64(p.kept), ClassToken: p.byClass}
-	if p.step, err = p.adapted.Gradients(part, seedInput); err != nil && auto {
+	err = p.runs(part)
+	if err == nil {
+		p.step, err = p.adapted.Gradients(part, seedInput)
+	}
+	if err != nil && auto {
 		p.kept, part.Tokens = int(p.adapted.Tokens), 0
 		p.step, err = p.adapted.Gradients(part, seedInput)
 	} else if err != nil && p.kept < int(p.adapted.Tokens) {
 		err = fmt.Errorf("%w; keep-tokens=1 keeps all", err)
+	}
+	return err
+}
+
+// runs says why a part cannot be of fewer tokens than the backbone has.
+func (p *Plan) runs(part adapt.Part) error {
+	m, err := p.adapted.Trained(part)
+	if err == nil && part.Tokens < p.adapted.Tokens {
+		_, err = p.probe(m, int(part.Tokens))
 	}
 	return err
 }
@@ -151,7 +226,7 @@ func (p *Plan) Model(data head.Data, s head.Settings, tokens feature.Source, tra
 	if m.step, err = onnx.NewGradientModel(forward, backward, seedInput, o); err != nil {
 		return nil, err
 	}
-	kept, err := m.step.Kept(m.inputs(nil, p.options.Micro, p.kept))
+	kept, err := m.step.Kept(p.inputs(nil, m.values, p.options.Micro, p.kept))
 	if err == nil {
 		err = machine.Check(float64(kept), "micro-batch: training inside the backbone, %d images at a time,",
 			p.options.Micro)
