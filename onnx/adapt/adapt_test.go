@@ -44,13 +44,22 @@ func TestMain(m *testing.M) {
 
 func run(t testing.TB, m *graph.Model, inputs map[string]onnx.Tensor, size int) []float32 {
 	t.Helper()
-	data, err := m.Bytes()
+	out, err := tried(t, m, inputs, size)
 	if err != nil {
 		t.Fatal(err)
 	}
+	return out
+}
+
+func tried(t testing.TB, m *graph.Model, inputs map[string]onnx.Tensor, size int) ([]float32, error) {
+	t.Helper()
+	data, err := m.Bytes()
+	if err != nil {
+		return nil, err
+	}
 	s, err := onnx.NewSession(data, onnx.SessionOptions{Provider: onnx.CPU})
 	if err != nil {
-		t.Fatal(err)
+		return nil, err
 	}
 	defer s.Close()
 	var in []onnx.Tensor
@@ -63,10 +72,7 @@ func run(t testing.TB, m *graph.Model, inputs map[string]onnx.Tensor, size int) 
 	}
 	out := make([]float32, size)
 	b := in[0].Shape[0]
-	if err := s.Run(t.Context(), in, []onnx.Tensor{{Shape: []int64{b, int64(size) / b}, Data: out}}); err != nil {
-		t.Fatal(err)
-	}
-	return out
+	return out, s.Run(t.Context(), in, []onnx.Tensor{{Shape: []int64{b, int64(size) / b}, Data: out}})
 }
 
 func noise(seed uint64, n int, scale float64) []float32 {

@@ -159,21 +159,7 @@ func (a *Adapted) free(m *graph.Model) error {
 	b := graph.NewBuilder(m, "vitft_any")
 	for _, n := range m.Graph().Node {
 		if n.GetOpType() == "Reshape" {
-			t := index.Weight[graph.Input(n, 1)]
-			if t == nil || graph.AttrInt(n, "allowzero", 0) != 0 {
-				continue
-			}
-			dims, from := ints(t), a.shapes[n.Input[0]]
-			for i, d := range dims {
-				switch {
-				case d != a.Tokens:
-				case i < len(from) && from[i] == d:
-					dims[i] = 0
-				case !slices.Contains(dims, -1):
-					dims[i] = -1
-				}
-			}
-			n.Input = []string{n.Input[0], b.Int64s(fmt.Sprint("shape", dims), []int64{int64(len(dims))}, dims...)}
+			a.loosen(b, n, index)
 			continue
 		}
 		for _, in := range n.Input {
@@ -184,6 +170,48 @@ func (a *Adapted) free(m *graph.Model) error {
 		}
 	}
 	return nil
+}
+
+// loosen lets a Reshape take the number of tokens from what it is given, where its shape names it: as a constant, or as
+// one of several that are joined.
+func (a *Adapted) loosen(b *graph.Builder, n *graph.Node, index *graph.Index) {
+	from, one := a.shapes[n.Input[0]], []int64{1}
+	literal := graph.AttrInt(n, "allowzero", 0) != 0 // 0 is not what stands there
+	if dims := slices.Clone(a.ints(n.Input[1])); dims != nil {
+		if literal && slices.Contains(dims, 0) {
+			return
+		}
+		n.Attribute = nil
+		for i, d := range dims {
+			switch {
+			case d != a.Tokens:
+			case i < len(from) && from[i] == d:
+				dims[i] = 0
+			case !slices.Contains(dims, -1):
+				dims[i] = -1
+			}
+		}
+		n.Input = []string{n.Input[0], b.Int64s(fmt.Sprint("shape", dims), []int64{int64(len(dims))}, dims...)}
+		return
+	}
+	join := index.Producer[n.Input[1]]
+	if join == nil || join.GetOpType() != "Concat" {
+		return
+	}
+	parts := slices.Clone(join.Input)
+	for i, part := range parts {
+		if !slices.Equal(a.shapes[part], one) {
+			return // not one number each
+		}
+		switch d := a.ints(part); {
+		case literal && slices.Contains(d, 0):
+			return
+		case i < len(from) && from[i] == a.Tokens && slices.Equal(d, []int64{a.Tokens}):
+			parts[i] = b.Int64s("same", one, 0)
+		}
+	}
+	n.Attribute = nil
+	n.Input = []string{n.Input[0], b.Node("Concat", parts, "", graph.IntAttr("axis", 0))}
 }
 
 // ByClassToken reports whether the embedding is made of the first token alone, and the last block can be computed for
@@ -202,8 +230,8 @@ func (a *Adapted) firstOnly(tensor string) bool {
 	for _, n := range readers {
 		switch op := n.GetOpType(); {
 		case op == "Gather" && n.Input[0] == tensor:
-			at, axis := a.index.Weight[graph.Input(n, 1)], graph.AttrInt(n, "axis", 0)
-			if at == nil || axis != 1 && axis != -2 || !slices.Equal(ints(at), []int64{0}) {
+			axis := graph.AttrInt(n, "axis", 0)
+			if axis != 1 && axis != -2 || !slices.Equal(a.ints(graph.Input(n, 1)), []int64{0}) {
 				return false
 			}
 		case tokenwise[op]:

@@ -1,6 +1,7 @@
 package adapt
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"slices"
@@ -91,11 +92,7 @@ func (t *Transformer) weight(product *graph.Node) (w *graph.Tensor, transposed b
 
 // offset is which of equal parts a Gather or Slice takes, -1 if that is not known.
 func (t *Transformer) offset(n *graph.Node) int64 {
-	index := t.index.Weight[graph.Input(n, 1)]
-	if index == nil {
-		return -1
-	}
-	v := ints(index)
+	v := t.ints(graph.Input(n, 1))
 	if len(v) != 1 || v[0] < 0 {
 		return -1
 	}
@@ -164,18 +161,24 @@ func (t *Transformer) keyBias(b Block) string {
 	return ""
 }
 
-// ints are the values of an int64 weight.
-func ints(t *graph.Tensor) []int64 {
-	if graph.TypeOf(t) != "int64" {
+// ints are the values of integers that are constant, nil if a tensor is none.
+func (t *Transformer) ints(tensor string) []int64 {
+	w := t.index.Weight[tensor]
+	if n := t.index.Producer[tensor]; w == nil && n != nil && n.GetOpType() == "Constant" {
+		w = graph.Attr(n, "value").GetT()
+		if a := graph.Attr(n, "value_int"); a != nil {
+			return []int64{a.GetI()}
+		}
+		if a := graph.Attr(n, "value_ints"); a != nil {
+			return a.GetInts()
+		}
+	}
+	if w == nil || graph.TypeOf(w) != "int64" {
 		return nil
 	}
-	v := slices.Clone(t.Int64Data)
-	for raw := t.RawData; len(raw) >= 8; raw = raw[8:] {
-		u := int64(0)
-		for i := 7; i >= 0; i-- {
-			u = u<<8 | int64(raw[i])
-		}
-		v = append(v, u)
+	v := slices.Clone(w.Int64Data)
+	for raw := w.RawData; len(raw) >= 8; raw = raw[8:] {
+		v = append(v, int64(binary.LittleEndian.Uint64(raw)))
 	}
 	return v
 }
