@@ -85,8 +85,12 @@ func Find(m *graph.Model) (*Transformer, error) {
 				"after the other, are what can be adapted", graph.ErrModel, b.Out)
 		}
 	}
-	s := t.shapes[t.Blocks[0].In]
-	t.Tokens, t.Dim = s[1], s[2]
+	in := t.Blocks[0].In
+	if s := t.many[in]; len(s) > 0 && s[0] != manyImages {
+		return nil, fmt.Errorf("%w: the residual stream at %s is of parts of images, not of the tokens of each; that "+
+			"cannot be adapted", graph.ErrModel, in)
+	}
+	t.Tokens, t.Dim = t.shapes[in][1], t.shapes[in][2]
 	return t, nil
 }
 
