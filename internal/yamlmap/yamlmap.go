@@ -138,7 +138,7 @@ func scalar(n *yaml.Node) (any, error) {
 			return v, nil
 		}
 		if v, err := strconv.ParseFloat(n.Value, 64); err == nil && fmt.Sprint(v) == n.Value {
-			return v, nil
+			return v + 0, nil // -0 is 0
 		}
 		return n.Value, nil
 	case "!!null":
