@@ -137,8 +137,8 @@ func scalar(n *yaml.Node) (any, error) {
 		if v, err := strconv.Atoi(n.Value); err == nil && strconv.Itoa(v) == n.Value {
 			return v, nil
 		}
-		if v, err := strconv.ParseFloat(n.Value, 64); err == nil && fmt.Sprint(v) == n.Value {
-			return v + 0, nil // -0 is 0
+		if v, err := strconv.ParseFloat(n.Value, 64); err == nil && fmt.Sprint(v) == n.Value && v != 0 { // -0 is text
+			return v, nil
 		}
 		return n.Value, nil
 	case "!!null":
