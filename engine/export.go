@@ -118,8 +118,8 @@ func (o *ExportOptions) complete() error {
 	if err := setting.Complete(o.Fields()); err != nil {
 		return err
 	}
-	if sums, _ := artifact.ReadSums(filepath.Dir(o.Out)); sums[filepath.Base(o.Out)] != "" {
-		return fault.Config.Errorf("out: %s belongs to a finished run; choose another file", o.Out)
+	if err := artifact.Free(o.Out); err != nil {
+		return err
 	}
 	if p, _ := artifact.LookupPrecision(o.Precision); p.Exact() && *o.NearTie > 0 {
 		return fault.Config.Errorf("near-tie: in %s every label is the same", o.Precision)

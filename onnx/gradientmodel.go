@@ -35,12 +35,6 @@ func NewGradientModel(forward, backward *graph.Model, seed string, o SessionOpti
 	return g, nil
 }
 
-// Inputs describes what Forward takes, in that order.
-func (g *GradientModel) Inputs() []graph.Value { return g.forward.Inputs() }
-
-// Gradients describes what Backward gives, in that order.
-func (g *GradientModel) Gradients() []graph.Value { return g.backward.Outputs() }
-
 // Forward computes the model's matrix, [n,D], of n samples. The inputs must stay as they are until Backward has ended.
 func (g *GradientModel) Forward(ctx context.Context, inputs []Tensor, n int, out []float32) error {
 	outputs, err := g.outputs(inputs, int64(n))
@@ -102,8 +96,7 @@ func (g *GradientModel) shaped(inputs []Tensor) ([]Tensor, error) {
 		t := Tensor{Shape: shapes[v.Name]}
 		if t.Shape == nil || graph.Elements(t.Shape) < 0 {
 			return nil, fmt.Errorf("%w: the shape of %s is not known for inputs of the shapes %v", graph.ErrModel,
-				v.Name,
-				given)
+				v.Name, given)
 		}
 		list = append(list, t)
 	}

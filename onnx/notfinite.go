@@ -2,10 +2,7 @@ package onnx
 
 import (
 	"context"
-	"encoding/binary"
 	"fmt"
-	"math"
-	"slices"
 
 	"github.com/vitft/vitft/internal/vec"
 	"github.com/vitft/vitft/onnx/graph"
@@ -75,14 +72,7 @@ func describe(m *graph.Model, n *graph.Node, odd string) string {
 	text := fmt.Sprintf("its node %q (%s) is the first that gives %s", name, n.GetOpType(), odd)
 	weights := m.Index().Weight
 	for _, in := range n.Input {
-		t := weights[in]
-		if t == nil || graph.TypeOf(t) != "float32" {
-			continue
-		}
-		values := slices.Clone(t.FloatData)
-		for raw := t.RawData; len(raw) > 3; raw = raw[4:] {
-			values = append(values, math.Float32frombits(binary.LittleEndian.Uint32(raw)))
-		}
+		values, _ := graph.Floats(weights[in])
 		if i := vec.NotFinite(values); i >= 0 {
 			return fmt.Sprintf("%s, as its weight %q holds %v", text, in, values[i])
 		}

@@ -352,6 +352,20 @@ func photosFor(t *testing.T) map[string]string {
 	return sets
 }
 
+// eachTask runs every task on a stage of its own, side by side, each with its share of so many tries.
+func eachTask(t *testing.T, tries int, run func(t *testing.T, s *stage, i, share int)) {
+	photos, all := photosFor(t), tasks(t)
+	for i, x := range all {
+		share := tries/len(all) + min(1, max(0, tries%len(all)-i))
+		t.Run(x.name, func(t *testing.T) {
+			if x.name != "pull" { // which sets environment variables
+				t.Parallel()
+			}
+			run(t, newStage(t, x, photos), i, share)
+		})
+	}
+}
+
 // number is an environment variable that makes a test longer than CI has time for.
 func number(t *testing.T, variable string, usual int) int {
 	t.Helper()

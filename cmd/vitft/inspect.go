@@ -32,15 +32,12 @@ func (a *app) inspectCommand() *cobra.Command {
 			if json {
 				print = func() error { return a.printJSON(found) }
 			}
-			if printErr := print(); err == nil {
-				err = printErr
-			}
-			return err
+			return cmp.Or(err, print())
 		},
 	}
 	fields := []setting.Field{asJSON(&json)}
 	for _, f := range o.Fields() {
-		if f.Key != "backbone" { // which is the argument
+		if f.Key != "backbone" && f.Key != "adapter" { // the one is the argument, the other changes nothing of this
 			fields = append(fields, f)
 		}
 	}

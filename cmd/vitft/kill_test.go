@@ -16,19 +16,10 @@ import (
 // change of files, all of which get their turn as long as there are kills, some at a moment that is drawn, with -9,
 // TERM or INT. Every fourth is followed by another kill.
 func TestKills(t *testing.T) {
-	photos, all := photosFor(t), tasks(t)
-	kills := number(t, "VITFT_KILLS", 30)
-	for i, x := range all {
-		share := kills/len(all) + min(1, max(0, kills%len(all)-i))
-		t.Run(x.name, func(t *testing.T) {
-			if x.name != "pull" { // which sets environment variables
-				t.Parallel()
-			}
-			s := newStage(t, x, photos)
-			landed := s.kills(share, rand.New(rand.NewPCG(9, uint64(i))))
-			t.Logf("%d folders, %d processes ended", share, landed)
-		})
-	}
+	eachTask(t, number(t, "VITFT_KILLS", 30), func(t *testing.T, s *stage, i, share int) {
+		landed := s.kills(share, rand.New(rand.NewPCG(9, uint64(i))))
+		t.Logf("%d folders, %d processes ended", share, landed)
+	})
 }
 
 func (s *stage) kills(n int, r *rand.Rand) (landed int) {

@@ -25,47 +25,38 @@ var diskFaults = []struct {
 // where and what can be done; nothing is lost, and the same command goes on. VITFT_FAULTS says how many faults there
 // are.
 func TestDiskFaults(t *testing.T) {
-	photos, all := photosFor(t), tasks(t)
-	faults := number(t, "VITFT_FAULTS", 30)
-	for i, x := range all {
-		share := faults/len(all) + min(1, max(0, faults%len(all)-i))
-		t.Run(x.name, func(t *testing.T) {
-			if x.name != "pull" { // which sets environment variables
-				t.Parallel()
+	eachTask(t, number(t, "VITFT_FAULTS", 30), func(t *testing.T, s *stage, i, share int) {
+		s.set()
+		numbers, ops := s.program().points(t)
+		refused := 0
+		r := rand.New(rand.NewPCG(10, uint64(i)))
+		for n := range share {
+			f := diskFaults[n%len(diskFaults)]
+			at := (n*len(numbers)/share + r.IntN(3)) % len(numbers)
+			plus := ""
+			if f.fault == "full from then on" {
+				plus = "+"
 			}
-			s := newStage(t, x, photos)
 			s.set()
-			numbers, ops := s.program().points(t)
-			refused := 0
-			r := rand.New(rand.NewPCG(10, uint64(i)))
-			for n := range share {
-				f := diskFaults[n%len(diskFaults)]
-				at := (n*len(numbers)/share + r.IntN(3)) % len(numbers)
-				plus := ""
-				if f.fault == "full from then on" {
-					plus = "+"
-				}
-				s.set()
-				code, stderr := s.program().run(fmt.Sprintf("%d%s %d", int(f.errno), plus, numbers[at]))
-				what := fmt.Sprintf("%s: %s", f.fault, ops[at])
-				_, path, _ := strings.Cut(ops[at], " ")
-				place := filepath.Base(filepath.Dir(path))
-				// It may be another change that cannot be done without; a pull comes in other pieces each time.
-				if plus != "" || place == "." || x.name == "pull" {
-					place = ""
-				}
-				switch {
-				case code == 0:
-				case code != 1 || !strings.Contains(stderr, f.cure) || !strings.Contains(stderr, place):
-					t.Errorf("%s: exit code %d, and no %q and %q in: %s", what, code, f.cure, place, stderr)
-				default:
-					refused++
-				}
-				s.check(what, n%2 == 1)
+			code, stderr := s.program().run(fmt.Sprintf("%d%s %d", int(f.errno), plus, numbers[at]))
+			what := fmt.Sprintf("%s: %s", f.fault, ops[at])
+			_, path, _ := strings.Cut(ops[at], " ")
+			place := filepath.Base(filepath.Dir(path))
+			// It may be another change that cannot be done without; a pull comes in other pieces each time.
+			if plus != "" || place == "." || s.name == "pull" {
+				place = ""
 			}
-			t.Logf("%d faults, %d of which ended it", share, refused)
-		})
-	}
+			switch {
+			case code == 0:
+			case code != 1 || !strings.Contains(stderr, f.cure) || !strings.Contains(stderr, place):
+				t.Errorf("%s: exit code %d, and no %q and %q in: %s", what, code, f.cure, place, stderr)
+			default:
+				refused++
+			}
+			s.check(what, n%2 == 1)
+		}
+		t.Logf("%d faults, %d of which ended it", share, refused)
+	})
 }
 
 // On a disk that is really full the same holds, for all commands if VITFT_FAULTS is set. It takes the right to mount a

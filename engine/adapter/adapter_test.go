@@ -79,9 +79,9 @@ func (f fixture) model(t testing.TB, s head.Settings) *adapter.Model {
 	}
 	t.Cleanup(func() { m.Close() })
 	r := rand.New(rand.NewPCG(3, 3)) // away from the start, where half of all gradients is zero
-	for _, v := range m.Values() {
-		for i := range v {
-			v[i] += float32(0.1 * r.NormFloat64())
+	for _, p := range m.Params()[len(m.Linear.Params()):] {
+		for i := range p.Values {
+			p.Values[i] += float32(0.1 * r.NormFloat64())
 		}
 	}
 	return m

@@ -154,8 +154,5 @@ func (m *Model) gather(ctx context.Context, s Set, rows, kept []int, dst []float
 
 func grow(s []float32, n int) []float32 { return slices.Grow(s[:0], n)[:n] }
 
-// Values are those of the parameters inside the backbone.
-func (m *Model) Values() [][]float32 { return m.values }
-
 // Close frees the graphs.
 func (m *Model) Close() error { return errors.Join(m.step.Close(), m.whole.Close()) }

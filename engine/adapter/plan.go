@@ -15,6 +15,7 @@ import (
 	"github.com/vitft/vitft/engine/feature"
 	"github.com/vitft/vitft/head"
 	"github.com/vitft/vitft/internal/machine"
+	"github.com/vitft/vitft/internal/vec"
 	"github.com/vitft/vitft/onnx"
 	"github.com/vitft/vitft/onnx/adapt"
 	"github.com/vitft/vitft/onnx/grad"
@@ -94,14 +95,8 @@ func (p *Plan) same(a, b *graph.Model) error {
 	if err != nil {
 		return err
 	}
-	largest := 0.0
-	for _, v := range want {
-		largest = max(largest, math.Abs(float64(v)))
-	}
-	for i, v := range want {
-		if d := math.Abs(float64(got[i] - v)); !(d <= 1e-4*largest) { // also where either is NaN
-			return fmt.Errorf("an embedding is %v instead of %v", got[i], v)
-		}
+	if i := vec.Differs(want, got, 1e-4); i >= 0 {
+		return fmt.Errorf("an embedding is %v instead of %v", got[i], want[i])
 	}
 	return nil
 }
@@ -179,16 +174,14 @@ func (p *Plan) Describe(images int) []any {
 	}
 	return []any{"kind", p.options.Kind, "blocks", fmt.Sprintf("%d to %d", p.adapted.First, len(p.adapted.Blocks)-1),
 		"parameters", n, "tokens", fmt.Sprintf("%d of %d", p.kept, p.adapted.Tokens),
-		"disk", fmt.Sprintf("%.3g GB in the feature store", float64(p.Bytes())*float64(images)/1e9)}
+		"disk", fmt.Sprintf("%.3g GB in the feature store", float64(2*p.adapted.Tokens*p.adapted.Dim)*
+			float64(images)/1e9)} // as float16
 }
 
 // Dim is D of the embedding.
 func (p *Plan) Dim() int { return p.backbone.Session.Dim() }
 
 func (p *Plan) width() int { return int(p.adapted.Dim) }
-
-// Bytes is what the tokens of an image take in the feature store.
-func (p *Plan) Bytes() int64 { return 2 * p.adapted.Tokens * p.adapted.Dim }
 
 // Tokens is the part of the backbone that stays as it is, to be closed by the caller. Its features are tokens.
 func (p *Plan) Tokens(ev event.Events) (*backbone.Backbone, error) {

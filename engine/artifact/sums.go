@@ -58,6 +58,14 @@ func CheckFile(path string, content []byte) error {
 	return errors.Join(err, sums.Check(dir, name, content))
 }
 
+// Free refuses to write where a file is that a finished folder knows by its sum.
+func Free(path string) error {
+	if sums, _ := ReadSums(filepath.Dir(path)); sums[filepath.Base(path)] != "" {
+		return fault.Config.Errorf("out: %s belongs to a finished run; choose another file", path)
+	}
+	return nil
+}
+
 // Bytes is the content of SumsFile.
 func (s Sums) Bytes() []byte {
 	var b strings.Builder
@@ -71,9 +79,9 @@ func (s Sums) Bytes() []byte {
 // know is accepted.
 func (s Sums) Check(dir, name string, content []byte) error {
 	if sum, known := s[name]; known && sum != SumOf(content) {
-		return fault.Data.Errorf("%s is damaged or changed: its SHA-256 is not that in %s; take the folder "+
-			"from a copy, or run again (what is to be changed belongs in a copy outside of it)",
-			filepath.Join(dir, name), SumsFile)
+		return fault.Data.Errorf("%s is damaged or changed: its SHA-256 is not that in %s; take the folder from a "+
+			"copy, or run again (what is to be changed belongs in a copy outside of it)", filepath.Join(dir, name),
+			SumsFile)
 	}
 	return nil
 }

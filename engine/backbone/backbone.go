@@ -31,6 +31,7 @@ import (
 	"github.com/vitft/vitft/engine/fault"
 	"github.com/vitft/vitft/engine/feature/store"
 	"github.com/vitft/vitft/engine/setting"
+	"github.com/vitft/vitft/internal/vec"
 	"github.com/vitft/vitft/onnx"
 	"github.com/vitft/vitft/onnx/graph"
 	"github.com/vitft/vitft/onnx/vision"
@@ -262,14 +263,8 @@ func agree(a, b *onnx.FeatureModel, n, size int) error {
 	if err := errors.Join(a.Run(ctx, pixels, n, want), b.Run(ctx, pixels, n, got)); err != nil {
 		return err
 	}
-	largest := 0.0
-	for _, v := range want {
-		largest = max(largest, math.Abs(float64(v)))
-	}
-	for i, v := range want {
-		if d := math.Abs(float64(got[i] - v)); !(d <= 1e-3*largest) { // also where either is NaN
-			return fmt.Errorf("in another batch a feature is %v instead of %v", got[i], v)
-		}
+	if i := vec.Differs(want, got, 1e-3); i >= 0 {
+		return fmt.Errorf("in another batch a feature is %v instead of %v", got[i], want[i])
 	}
 	return nil
 }

@@ -1,6 +1,7 @@
 package backbone
 
 import (
+	"cmp"
 	"fmt"
 
 	"github.com/vitft/vitft/engine/device"
@@ -52,31 +53,29 @@ func Inspect(o Options) (*Report, error) {
 	if r.Inspection, unfit = vision.Inspect(model, o.choice(pre)); unfit != nil {
 		return r, withSizes(unfit, from, pre, r.Image)
 	}
-	if err == nil {
-		err = r.try(o, model)
+	cut, _, unfit := vision.Backbone(model, o.choice(pre))
+	if unfit != nil {
+		return r, cmp.Or(err, unfit)
 	}
-	if cut, _, unfit := vision.Backbone(model, o.choice(pre)); unfit == nil {
-		r.Adapt = adaptable(cut)
+	r.Adapt = adaptable(cut)
+	if err == nil {
+		err = r.try(o.Name, cut)
 	}
 	return r, err
 }
 
-// try has the runtime load what would be used of the model, as Open does: only it knows which operators, versions and
+// try has the runtime load what would be used of a model, as Open does: only it knows which operators, versions and
 // shapes it takes.
-func (r *Report) try(o Options, model *graph.Model) error {
+func (r *Report) try(name string, cut *graph.Model) error {
 	d := device.Options{Provider: string(onnx.CPU)}
 	if err := d.Load(event.Events{}); err != nil {
 		r.Untried = err.Error()
 		return nil
 	}
-	cut, _, err := vision.Backbone(model, o.choice(*r.Preprocess))
-	if err != nil {
-		return err
-	}
-	b := &Backbone{Name: o.Name}
+	b := &Backbone{Name: name}
 	session, err := b.encoder(cut, d)
 	if err != nil {
-		return fmt.Errorf("backbone %s: %w", o.Name, err)
+		return fmt.Errorf("backbone %s: %w", name, err)
 	}
 	return session.Close()
 }

@@ -39,7 +39,7 @@ func (o *Options) Fields() []setting.Field {
 
 // OpenIndex is the scan index in the cache folder.
 func (o Options) OpenIndex() *dataset.Index {
-	return dataset.OpenIndex(filepath.Join(o.Cache, indexFolder))
+	return dataset.OpenIndex(filepath.Join(o.Cache, ScanFolder))
 }
 
 func defaultCache() string {
@@ -62,9 +62,10 @@ type Extractor struct {
 
 // Folders under the cache folder.
 const (
-	storeFolder  = "features"
-	indexFolder  = "scan"
-	copiesFolder = "copies"
+	StoreFolder    = "features" // a folder for each key; see package store
+	ScanFolder     = "scan"     // the index of package dataset
+	CopiesFolder   = "copies"   // images, by their ids
+	ExportedFolder = "exported" // by the SHA-256 of a model.onnx, the key of the backbone that it was made of here
 )
 
 // Open opens the feature stores of the views, of which the first is the plain one, for a backbone that outlives x.
@@ -77,8 +78,7 @@ func Open(ctx context.Context, b *backbone.Backbone, views []vision.View, o Opti
 		return nil, fmt.Errorf("features of the views %v: the first must be the plain one", views)
 	}
 	x := &Extractor{backbone: b, options: o, events: ev, of: views, index: cmp.Or(o.Index, o.OpenIndex())}
-	for _, folder := range []string{indexFolder, copiesFolder, exportedFolder} {
-		// What killed processes have left there goes.
+	for _, folder := range []string{ScanFolder, CopiesFolder, ExportedFolder} { // what killed processes have left there
 		_, _ = atomicfile.Clean(filepath.Join(o.Cache, folder))
 	}
 	x.views = make([]view, len(views))
@@ -121,7 +121,7 @@ func (x *Extractor) open(ctx context.Context, v vision.View, into *view) (err er
 			return err
 		}
 	}
-	folder := bucket.Dir(filepath.Join(x.options.Cache, storeFolder))
+	folder := bucket.Dir(filepath.Join(x.options.Cache, StoreFolder))
 	var report store.Report
 	if into.store, report, err = store.Open(ctx, folder, key); err != nil {
 		return err

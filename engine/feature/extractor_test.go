@@ -144,7 +144,7 @@ func TestWarmRunOpensNoImage(t *testing.T) {
 			t.Errorf("%d images are encoded", again.Encoded)
 		}
 	}
-	if err := os.RemoveAll(filepath.Join(cache, indexFolder)); err != nil {
+	if err := os.RemoveAll(filepath.Join(cache, ScanFolder)); err != nil {
 		t.Fatal(err)
 	}
 	x := openWith(t, cache, 1, event.Events{})
@@ -212,7 +212,7 @@ func TestDamagedBlockIsHealed(t *testing.T) {
 	d, cache := photos(t, 5, 3, 3), t.TempDir()
 	x := openWith(t, cache, 1, event.Events{})
 	want := mean(t, x, ensure(t, x, d, 1), 1)
-	blocks, err := filepath.Glob(filepath.Join(cache, storeFolder, "*", "*.safetensors"))
+	blocks, err := filepath.Glob(filepath.Join(cache, StoreFolder, "*", "*.safetensors"))
 	if err != nil || len(blocks) != 1 {
 		t.Fatal(blocks, err)
 	}
@@ -332,12 +332,12 @@ func TestBytes(t *testing.T) {
 		}
 	}
 	expect("at first")
-	copies, err := filepath.Glob(filepath.Join(cache, copiesFolder, "*"))
+	copies, err := filepath.Glob(filepath.Join(cache, CopiesFolder, "*"))
 	if err != nil || len(copies) != 1 || filepath.Base(copies[0]) != fmt.Sprintf("%x", id) {
 		t.Fatalf("copies %v, %v: want one, of what was asked for", copies, err)
 	}
 	testkit.WriteFile(t, copies[0], []byte("damaged"))
-	left := testkit.WriteFile(t, filepath.Join(cache, copiesFolder, ".tmp-KILLEDKILLEDKILLEDKILLEDKI"), nil)
+	left := testkit.WriteFile(t, filepath.Join(cache, CopiesFolder, ".tmp-KILLEDKILLEDKILLEDKILLEDKI"), nil)
 	openWith(t, cache, 1, event.Events{})
 	if _, err := os.Stat(left); err == nil {
 		t.Error("what a killed process has left stays")

@@ -9,13 +9,10 @@ import (
 	"github.com/vitft/vitft/internal/userfile"
 )
 
-// exportedFolder has, under the SHA-256 of a model.onnx, the key of the backbone that it was made of here.
-const exportedFolder = "exported"
-
 // Vouch notes that a model.onnx with that SHA-256 has the very nodes of the backbone, so that what it makes later may
 // be kept as features of that. Without the note they are kept apart.
 func (x *Extractor) Vouch(sum string) {
-	path := filepath.Join(x.options.Cache, exportedFolder, sum)
+	path := filepath.Join(x.options.Cache, ExportedFolder, sum)
 	if disk.MakeAll(filepath.Dir(path)) == nil {
 		_ = atomicfile.WriteBytes(path, []byte(vouched(x.backbone.Key())+"\n"))
 	}
@@ -24,7 +21,7 @@ func (x *Extractor) Vouch(sum string) {
 // Vouched says whether a model.onnx is known to have the nodes of the backbone of a key. A run folder says so too, but
 // may be of others, who could put any model in it: its features would be taken for those of the backbone ever after.
 func Vouched(cache, sum string, key store.Key) bool {
-	note, err := userfile.Read(filepath.Join(cache, exportedFolder, sum), userfile.Small)
+	note, err := userfile.Read(filepath.Join(cache, ExportedFolder, sum), userfile.Small)
 	return err == nil && string(note) == vouched(key)+"\n"
 }
 

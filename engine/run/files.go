@@ -104,16 +104,20 @@ func (f File) Exists(dir Folder) bool {
 	return err == nil
 }
 
-// Check reads the file and refuses what Read would, whatever it holds.
-func (f File) Check(dir Folder) error {
-	sums, err := artifact.ReadSums(string(dir))
-	if err != nil {
-		return err
+// bytes reads the file, and checks it by the sums of its folder if that has some.
+func (f File) bytes(dir Folder) (content []byte, sums artifact.Sums, err error) {
+	if sums, err = artifact.ReadSums(string(dir)); err == nil {
+		content, err = userfile.Read(f.Path(dir), f.most())
 	}
-	content, err := userfile.Read(f.Path(dir), userfile.Large)
 	if err == nil {
 		err = sums.Check(string(dir), f.Name, content)
 	}
+	return content, sums, err
+}
+
+// Check reads the file and refuses what Read would, whatever it holds.
+func (f File) Check(dir Folder) error {
+	content, _, err := f.bytes(dir)
 	if err == nil {
 		if fault := f.check(content); fault != nil {
 			err = f.Damaged(dir, fault)
@@ -164,20 +168,13 @@ func (f Typed[T]) Write(dir Folder, content T) error {
 
 // Read reads the file, and checks it in a folder that has sums. A missing one that is not required is the zero value.
 func (f Typed[T]) Read(dir Folder) (content T, err error) {
-	sums, err := artifact.ReadSums(string(dir))
-	if err != nil {
-		return content, err
-	}
-	text, err := userfile.Read(f.Path(dir), f.most())
+	text, sums, err := f.bytes(dir)
 	switch {
 	case errors.Is(err, fs.ErrNotExist) && f.Is&Required == 0 && sums[f.Name] == "":
 		return content, nil
 	case errors.Is(err, fs.ErrNotExist):
 		return content, cmp.Or(dir.Complete(f.File), err)
 	case err != nil:
-		return content, err
-	}
-	if err := sums.Check(string(dir), f.Name, text); err != nil {
 		return content, err
 	}
 	if content, err = f.decode(text); err != nil {

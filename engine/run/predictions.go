@@ -1,13 +1,11 @@
 package run
 
 import (
-	"path/filepath"
 	"slices"
 	"strconv"
 
 	"github.com/vitft/vitft/calib"
 	"github.com/vitft/vitft/engine/artifact"
-	"github.com/vitft/vitft/engine/fault"
 	"github.com/vitft/vitft/engine/internal/csvtable"
 	"github.com/vitft/vitft/internal/atomicfile"
 	"github.com/vitft/vitft/internal/vec"
@@ -44,8 +42,8 @@ func Predict(paths []string, labels []int, logits []float32, classes []string, s
 
 // WriteFile writes a file in the form of predictions.csv anywhere, but not in the place of a finished folder's own.
 func (p Predictions) WriteFile(path string) error {
-	if sums, _ := artifact.ReadSums(filepath.Dir(path)); sums[filepath.Base(path)] != "" {
-		return fault.Config.Errorf("out: %s belongs to a finished run; choose another file", path)
+	if err := artifact.Free(path); err != nil {
+		return err
 	}
 	text, err := p.encode()
 	if err != nil {

@@ -10,7 +10,7 @@ import (
 const (
 	pace     = 16 << 10 // bytes that a body must bring in a sixth of Options.Timeout, or else it ends
 	mostList = 1 << 16  // elements of a list in JSON, other than data
-	mostText = 1000     // bytes of a text that an answer repeats
+	mostText = 1000     // characters of a text that an answer repeats; bytes of an id
 )
 
 // body is a request's body on its way in. It has no place in the queue yet, so that who stalls is in nobody's way; the

@@ -63,7 +63,7 @@ func (s *Server) classify(w http.ResponseWriter, r *http.Request) error {
 	defer leave()
 	encoded := make([][]byte, len(uploads))
 	for i, u := range uploads {
-		encoded[i], uploads[i].Name = u.Data, fmt.Sprintf("%.1000s", u.Name)
+		encoded[i], uploads[i].Name = u.Data, fmt.Sprintf("%.*s", mostText, u.Name)
 	}
 	g, done := m.use()
 	defer done()

@@ -205,7 +205,7 @@ func (s *Server) fail(w http.ResponseWriter, r *http.Request, err error) {
 	case http.StatusInternalServerError:
 		s.options.Events.Warn("a request failed", "path", r.URL.Path, "error", err.Error())
 	}
-	answer(w, status, map[string]string{"error": fmt.Sprintf("%.1000s", text)}) // it may quote the request
+	answer(w, status, map[string]string{"error": fmt.Sprintf("%.*s", mostText, text)}) // it may quote the request
 }
 
 // answer writes v as JSON.

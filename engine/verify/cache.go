@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/vitft/vitft/engine/dataset"
+	"github.com/vitft/vitft/engine/feature"
 	"github.com/vitft/vitft/engine/feature/bucket"
 	"github.com/vitft/vitft/engine/feature/store"
 	"github.com/vitft/vitft/internal/disk"
@@ -20,7 +21,7 @@ import (
 // cache checks the features, the scan index and the copies of images.
 func (c *checker) cache(ctx context.Context, dir string) error {
 	c.State = "in use"
-	features := filepath.Join(dir, "features")
+	features := filepath.Join(dir, feature.StoreFolder)
 	err := each(features, func(path string, e fs.DirEntry) error {
 		if !e.IsDir() {
 			return nil
@@ -39,35 +40,30 @@ func (c *checker) cache(ctx context.Context, dir string) error {
 		}
 		return err
 	})
-	exported := filepath.Join(dir, "exported")
-	c.temporary(exported)
-	again := "removes it, and it is made anew when it is needed"
-	scan := filepath.Join(dir, "scan")
-	c.temporary(scan)
-	err = errors.Join(err, each(scan, func(path string, e fs.DirEntry) error {
+	c.temporary(filepath.Join(dir, feature.ExportedFolder))
+	err = errors.Join(err, c.remade(ctx, filepath.Join(dir, feature.ScanFolder), dataset.CheckIndex))
+	return errors.Join(err, c.remade(ctx, filepath.Join(dir, feature.CopiesFolder), func(path string) error {
+		content, err := userfile.Read(path, userfile.Image)
+		if sum := sha256.Sum256(content); err == nil && hex.EncodeToString(sum[:]) != filepath.Base(path) {
+			err = errors.New("its content has another SHA-256 than its name")
+		}
+		return err
+	}))
+}
+
+// remade checks files that are made anew when they are needed.
+func (c *checker) remade(ctx context.Context, dir string, check func(path string) error) error {
+	c.temporary(dir)
+	return each(dir, func(path string, e fs.DirEntry) error {
 		if e.Type().IsRegular() && e.Name()[0] != '.' {
 			c.Files++
-			if err := dataset.CheckIndex(path); err != nil {
-				c.found(path, err, "", func() error { return disk.Delete(path) }, again)
+			if err := check(path); err != nil {
+				c.found(path, err, "", func() error { return disk.Delete(path) },
+					"removes it, and it is made anew when it is needed")
 			}
 		}
 		return ctx.Err()
-	}))
-	copies := filepath.Join(dir, "copies")
-	c.temporary(copies)
-	return errors.Join(err, each(copies, func(path string, e fs.DirEntry) error {
-		if e.Type().IsRegular() && e.Name()[0] != '.' {
-			c.Files++
-			content, err := userfile.Read(path, userfile.Image)
-			if sum := sha256.Sum256(content); err == nil && hex.EncodeToString(sum[:]) != e.Name() {
-				err = errors.New("its content has another SHA-256 than its name")
-			}
-			if err != nil {
-				c.found(path, err, "", func() error { return disk.Delete(path) }, again)
-			}
-		}
-		return ctx.Err()
-	}))
+	})
 }
 
 // each calls f for what is in a folder, if there is one.

@@ -108,8 +108,8 @@ func (c *checker) folder(d run.Folder, kind run.Trait) error {
 // continues finds a checkpoint that is not of the run's settings.
 func (c *checker) continues(d run.Folder) {
 	checkpoint, err := run.CheckpointFile.Read(d)
-	config, fault := run.ConfigFile.Read(d)
-	if err = errors.Join(err, fault); err != nil || checkpoint == nil {
+	config, configErr := run.ConfigFile.Read(d)
+	if err = errors.Join(err, configErr); err != nil || checkpoint == nil {
 		return // which is found already
 	}
 	for _, e := range config {

@@ -27,6 +27,7 @@ import (
 
 	"github.com/vitft/vitft/engine/artifact"
 	"github.com/vitft/vitft/engine/fault"
+	"github.com/vitft/vitft/engine/feature"
 	"github.com/vitft/vitft/engine/run"
 	"github.com/vitft/vitft/internal/atomicfile"
 )
@@ -91,7 +92,7 @@ func Check(ctx context.Context, path string, repair bool) (*Report, error) {
 	case run.ConfigFile.Exists(d) || run.MetricsFile.Exists(d) || is(artifact.SumsFile):
 		c.Kind = "run"
 		err = c.folder(d, run.Run)
-	case is("features", "scan", "copies"):
+	case is(feature.StoreFolder, feature.ScanFolder, feature.CopiesFolder):
 		c.Kind = "cache"
 		err = c.cache(ctx, path)
 	case len(models) > 0:

@@ -121,16 +121,13 @@ func (t To) WriteAt(b []byte, at int64) (int, error) {
 
 // put writes b; in two halves if a test may want to come between them.
 func put(f *os.File, b []byte, write func([]byte) (int, error)) (n int, err error) {
-	parts := []struct {
+	type part struct {
 		Op
 		bytes []byte
-	}{{Write, b}}
+	}
+	parts := []part{{Write, b}}
 	if fault.Load() != nil {
-		parts[0].bytes = b[:len(b)/2]
-		parts = append(parts, struct {
-			Op
-			bytes []byte
-		}{Tear, b[len(b)/2:]})
+		parts = []part{{Write, b[:len(b)/2]}, {Tear, b[len(b)/2:]}}
 	}
 	for _, p := range parts {
 		err = change(p.Op, f.Name(), func() error {

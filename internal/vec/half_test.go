@@ -39,8 +39,7 @@ func TestHalf(t *testing.T) {
 				x    float32
 				want uint16
 			}{{middle, even}, {math.Nextafter32(middle, float32(x)), bits},
-				{math.Nextafter32(middle, float32(next)), bits +
-					1}} {
+				{math.Nextafter32(middle, float32(next)), bits + 1}} {
 				if got, ok := vec.Half(c.x); !ok || got != sign|c.want {
 					t.Fatalf("Half(%v) = %#x, want %#x", c.x, got, sign|c.want)
 				}

@@ -1,7 +1,10 @@
 // Package vec has what many packages do with a row of numbers.
 package vec
 
-import "slices"
+import (
+	"math"
+	"slices"
+)
 
 // Argmax is the index of the largest value, of equal ones the first; 0 for an empty row.
 func Argmax[T float32 | float64](row []T) int {
@@ -18,6 +21,21 @@ func Argmax[T float32 | float64](row []T) int {
 func NotFinite(row []float32) int {
 	for k, v := range row {
 		if v-v != 0 {
+			return k
+		}
+	}
+	return -1
+}
+
+// Differs is the index of the first value of got that is further from want than most times the largest of want, −1 if
+// there is none. What is no number differs.
+func Differs(want, got []float32, most float64) int {
+	largest := 0.0
+	for _, v := range want {
+		largest = max(largest, math.Abs(float64(v)))
+	}
+	for k, v := range want {
+		if d := math.Abs(float64(got[k] - v)); !(d <= most*largest) {
 			return k
 		}
 	}

@@ -40,3 +40,19 @@ func TestScatter(t *testing.T) {
 		t.Errorf("of nothing: %v", got)
 	}
 }
+
+func TestDiffers(t *testing.T) {
+	nan := float32(math.NaN())
+	for _, c := range []struct {
+		want, got []float32
+		at        int
+	}{
+		{[]float32{4, -8}, []float32{4.5, -8}, -1}, {[]float32{4, -8}, []float32{4.5, -9.5}, 1}, {nil, nil, -1},
+		{[]float32{1, 2}, []float32{nan, 2}, 0}, {[]float32{1, nan}, []float32{1, nan}, 0},
+		{[]float32{0, 0}, []float32{0, 0.1}, 1},
+	} {
+		if at := vec.Differs(c.want, c.got, 1.0/8); at != c.at {
+			t.Errorf("%v and %v differ at %d, want %d", c.want, c.got, at, c.at)
+		}
+	}
+}

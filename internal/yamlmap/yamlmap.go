@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -76,15 +77,13 @@ func resolve(n *yaml.Node, above []*yaml.Node, nodes *int) error {
 	seen := map[string]bool{}
 	for i, child := range n.Content {
 		if child.Kind == yaml.AliasNode {
-			for _, a := range above {
-				if a == child.Alias {
-					return fmt.Errorf("line %d: %q contains itself", child.Line, child.Value)
-				}
+			if slices.Contains(above, child.Alias) {
+				return fmt.Errorf("line %d: %q contains itself", child.Line, child.Value)
 			}
 			child = child.Alias
 			n.Content[i] = child
 		}
-		if key := n.Kind == yaml.MappingNode && i%2 == 0; key {
+		if n.Kind == yaml.MappingNode && i%2 == 0 { // a key
 			switch {
 			case child.ShortTag() == "!!merge":
 				return fmt.Errorf("line %d: merge keys (<<) are not taken; write the keys out", child.Line)

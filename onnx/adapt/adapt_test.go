@@ -1,6 +1,7 @@
 package adapt_test
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"math"
@@ -12,11 +13,13 @@ import (
 
 	"github.com/vitft/vitft/internal/testkit"
 	"github.com/vitft/vitft/internal/testkit/ort"
+	"github.com/vitft/vitft/internal/vec"
 	"github.com/vitft/vitft/onnx"
 	"github.com/vitft/vitft/onnx/adapt"
 	"github.com/vitft/vitft/onnx/graph"
 	"github.com/vitft/vitft/onnx/graph/onnxpb"
 	"github.com/vitft/vitft/onnx/vision"
+	"google.golang.org/protobuf/proto"
 )
 
 func backbone(t testing.TB, path string) *graph.Model {
@@ -84,6 +87,19 @@ func noise(seed uint64, n int, scale float64) []float32 {
 	return v
 }
 
+// params gives parameters values around their start, and puts them among the inputs of a part.
+func params(a *adapt.Adapted, in map[string]onnx.Tensor, scale float64) (values [][]float32) {
+	for i, p := range a.Params() {
+		v := noise(uint64(i), len(p.Start), scale)
+		for j := range v {
+			v[j] += p.Start[j]
+		}
+		values = append(values, v)
+		in[p.Input()] = onnx.Tensor{Shape: p.Shape, Data: v}
+	}
+	return values
+}
+
 func apart(a, b []float32) float64 {
 	d, top := 0.0, 0.0
 	for i := range a {
@@ -122,21 +138,10 @@ func TestParts(t *testing.T) {
 					t.Fatal(err)
 				}
 				tokens := run(t, frozen, map[string]onnx.Tensor{vision.PixelValues: pixels}, n*197*192)
-				for _, far := range []bool{false, true} {
-					var values [][]float32
+				for _, scale := range []float64{0, 0.02} {
+					far := scale > 0
 					inputs := map[string]onnx.Tensor{adapt.Tokens: {Shape: []int64{n, 197, 192}, Data: tokens}}
-					for i, p := range a.Params() {
-						v := p.Start
-						if far {
-							v = noise(uint64(i), len(v), 0.02)
-							for j := range v {
-								v[j] += p.Start[j]
-							}
-						}
-						values = append(values, v)
-						inputs[p.Input()] = onnx.Tensor{Shape: p.Shape, Data: v}
-					}
-					baked, err := a.Bake(values)
+					baked, err := a.Bake(params(a, inputs, scale))
 					if err != nil {
 						t.Fatal(err)
 					}
@@ -154,12 +159,45 @@ func TestParts(t *testing.T) {
 						}
 					}
 				}
-				m, err := a.Trained(adapt.Part{Tokens: 66, ClassToken: true})
-				if err != nil {
-					t.Fatal(err)
+				if _, err := a.Trained(adapt.Part{Tokens: 66, ClassToken: true}); err != nil {
+					t.Error(err)
 				}
-				_ = m
 			})
+		}
+	}
+}
+
+// A backbone that computes in float16, and nodes that lack inputs, are refused by name: neither can be trained.
+func TestFindRefuses(t *testing.T) {
+	path := filepath.Join(testkit.Root(), "models", "micro_vit.onnx")
+	half := backbone(t, path)
+	graph.EachTensor(half.Graph(), func(w *graph.Tensor) {
+		values, ok := graph.Floats(w)
+		if !ok {
+			return
+		}
+		w.DataType, w.RawData, w.FloatData = proto.Int32(int32(onnxpb.TensorProto_FLOAT16)), nil, nil
+		for _, v := range values {
+			bits, _ := vec.Half(v)
+			w.RawData = binary.LittleEndian.AppendUint16(w.RawData, bits)
+		}
+	})
+	if _, err := adapt.Find(half); !errors.Is(err, graph.ErrModel) || !strings.Contains(err.Error(), "float16") {
+		t.Errorf("in float16: %v", err)
+	}
+	seen := map[string]int{}
+	for i, n := range backbone(t, path).Graph().Node {
+		if seen[n.GetOpType()]++; seen[n.GetOpType()] > 8 {
+			continue
+		}
+		for left := range n.Input {
+			m := backbone(t, path)
+			m.Graph().Node[i].Input = n.Input[:left]
+			if f, err := adapt.Find(m); err == nil { // another operator, which the runtime would refuse
+				_, _ = f.Support()
+			} else if !errors.Is(err, graph.ErrModel) {
+				t.Errorf("%s with %d inputs: %v", n.GetName(), left, err)
+			}
 		}
 	}
 }

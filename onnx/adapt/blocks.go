@@ -1,6 +1,7 @@
 package adapt
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 
@@ -55,6 +56,11 @@ func (t *Transformer) infer() {
 // Find finds the blocks of a backbone, as vision.Backbone makes it, which stays as it is. The error wraps
 // [graph.ErrModel].
 func Find(m *graph.Model) (*Transformer, error) {
+	for _, n := range m.Graph().Node {
+		if len(n.Input) < reads[n.GetOpType()] {
+			return nil, fmt.Errorf("%w: %s %q lacks inputs", graph.ErrModel, n.GetOpType(), n.GetName())
+		}
+	}
 	t := &Transformer{model: m, index: m.Index()}
 	t.infer()
 	for end := t.end(); end != nil; end = t.sum(t.stream(end)) {
@@ -91,7 +97,30 @@ func Find(m *graph.Model) (*Transformer, error) {
 			"cannot be adapted", graph.ErrModel, in)
 	}
 	t.Tokens, t.Dim = t.shapes[in][1], t.shapes[in][2]
+	if err := t.computes(); err != nil {
+		return nil, err
+	}
 	return t, nil
+}
+
+// reads is how many inputs are read here of an operator's nodes, by their place.
+var reads = map[string]int{"MatMul": 2, "Gemm": 2, "Gather": 2, "Reshape": 2, "Slice": 1, "Shape": 1, "Identity": 1,
+	"Dropout": 1, "Transpose": 1, "Cast": 1, "Squeeze": 1, "Unsqueeze": 1}
+
+// computes refuses blocks that compute in another precision than float32, which parameters have.
+func (t *Transformer) computes() error {
+	for _, b := range t.Blocks {
+		for _, n := range slices.Concat(t.branch(b.attention), t.branch(b.mlp)) {
+			for _, in := range n.Input {
+				elem := graph.TypeOf(t.index.Weight[in])
+				if n.GetOpType() != "Cast" && graph.IsFloat(elem) && elem != "float32" {
+					return fmt.Errorf("%w: it computes in %s (%s %q): adapt its export in float32", graph.ErrModel,
+						elem, n.GetOpType(), cmp.Or(n.GetName(), n.Output[0]))
+				}
+			}
+		}
+	}
+	return nil
 }
 
 // attention are the operators that tell an attention.

@@ -79,16 +79,7 @@ func half(t *testing.T, b *graph.Model, f *adapt.Transformer, kind adapt.Kind) {
 	in := map[string]onnx.Tensor{vision.PixelValues: pixels}
 	tokens := run(t, frozen, in, int(n*f.Tokens*f.Dim))
 	in[adapt.Tokens] = onnx.Tensor{Shape: []int64{n, f.Tokens, f.Dim}, Data: tokens}
-	var values [][]float32
-	for i, p := range a.Params() {
-		v := noise(uint64(i), len(p.Start), 0.05)
-		for j := range v {
-			v[j] += p.Start[j]
-		}
-		values = append(values, v)
-		in[p.Input()] = onnx.Tensor{Shape: p.Shape, Data: v}
-	}
-	whole, err := a.Bake(values)
+	whole, err := a.Bake(params(a, in, 0.05))
 	if err != nil {
 		t.Fatal(err)
 	}

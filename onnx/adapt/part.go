@@ -1,9 +1,7 @@
 package adapt
 
 import (
-	"encoding/binary"
 	"fmt"
-	"math"
 	"slices"
 
 	"github.com/vitft/vitft/onnx/graph"
@@ -145,8 +143,7 @@ func (a *Adapted) fits(m *graph.Model, n int64) error {
 		was, is := graph.Elements(from), graph.Elements(to)
 		if from != nil && to != nil && was >= 0 && is >= 0 && was != is {
 			return fmt.Errorf("%w: Reshape %q needs all %d tokens, so none can be left out", graph.ErrModel,
-				node.GetName(),
-				a.Tokens)
+				node.GetName(), a.Tokens)
 		}
 	}
 	return nil
@@ -276,11 +273,7 @@ func (a *Adapted) Bake(values [][]float32) (*graph.Model, error) {
 		if int64(len(values[i])) != graph.Elements(p.Shape) {
 			return nil, fmt.Errorf("parameter %s: %d values for the shape %v", p.Name, len(values[i]), p.Shape)
 		}
-		raw := make([]byte, 0, 4*len(values[i]))
-		for _, v := range values[i] {
-			raw = binary.LittleEndian.AppendUint32(raw, math.Float32bits(v))
-		}
-		b.Raw(p.input, "float32", p.Shape, raw)
+		b.Weight(p.input, graph.FloatTensor(p.Shape, values[i]))
 	}
 	m.SetInputs(a.model.Inputs()...)
 	m.Prune()

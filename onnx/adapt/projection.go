@@ -1,7 +1,6 @@
 package adapt
 
 import (
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"slices"
@@ -173,12 +172,9 @@ func (t *Transformer) ints(tensor string) []int64 {
 			return a.GetInts()
 		}
 	}
-	if w == nil || graph.TypeOf(w) != "int64" {
+	v, ok := graph.Ints(w)
+	if !ok {
 		return nil
-	}
-	v := slices.Clone(w.Int64Data)
-	for raw := w.RawData; len(raw) >= 8; raw = raw[8:] {
-		v = append(v, int64(binary.LittleEndian.Uint64(raw)))
 	}
 	return v
 }

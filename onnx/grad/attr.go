@@ -1,11 +1,6 @@
 package grad
 
-import (
-	"encoding/binary"
-	"math"
-
-	"github.com/vitft/vitft/onnx/graph"
-)
+import "github.com/vitft/vitft/onnx/graph"
 
 // What nodes and constants say.
 
@@ -59,40 +54,20 @@ func (t *tape) integers(name string) ([]int64, bool) {
 	if v, ok := t.ints[name]; ok {
 		return v, true
 	}
-	c := t.constant(name)
-	if c == nil || c.GetDataLocation() != 0 {
-		return nil, false
-	}
-	var out []int64
-	switch graph.TypeOf(c) {
-	case "int64":
-		out = append(out, c.Int64Data...)
-		for b := c.RawData; len(b) >= 8; b = b[8:] {
-			out = append(out, int64(binary.LittleEndian.Uint64(b)))
-		}
-	case "int32":
-		for _, v := range c.Int32Data {
-			out = append(out, int64(v))
-		}
-		for b := c.RawData; len(b) >= 4; b = b[4:] {
-			out = append(out, int64(int32(binary.LittleEndian.Uint32(b))))
-		}
-	}
-	return out, int64(len(out)) == graph.Elements(c.Dims)
+	return graph.Ints(t.constant(name))
 }
 
 // float returns a constant of one float32.
 func (t *tape) float(name string) (float64, bool) {
 	c := t.constant(name)
-	switch {
-	case c == nil || graph.Elements(c.Dims) != 1 || graph.TypeOf(c) != "float32":
+	if graph.Elements(c.GetDims()) != 1 { // others may be large
 		return 0, false
-	case len(c.FloatData) == 1:
-		return float64(c.FloatData[0]), true
-	case len(c.RawData) == 4:
-		return float64(math.Float32frombits(binary.LittleEndian.Uint32(c.RawData))), true
 	}
-	return 0, false
+	v, ok := graph.Floats(c)
+	if !ok {
+		return 0, false
+	}
+	return float64(v[0]), true
 }
 
 // axes returns the axes of a reduction, which are an attribute or an input; all where none are named.

@@ -218,8 +218,7 @@ func findPath(m *graph.Model, of string, wrt []string) path {
 // flat reports whether what a node gives stays the same, or does not exist, when what it reads changes a little.
 func flat(n *graph.Node) bool {
 	if n.GetOpType() == "Cast" {
-		to := graph.AttrInt(n, "to", 0)
-		return !slices.Contains(floating, int32(to))
+		return !graph.IsFloat(graph.CastTo(n))
 	}
 	return slices.Contains(flatOps, n.GetOpType())
 }

@@ -6,11 +6,12 @@ import (
 	"strings"
 	"testing"
 
+	"google.golang.org/protobuf/proto"
+
 	"github.com/vitft/vitft/internal/testkit"
 	"github.com/vitft/vitft/onnx"
 	"github.com/vitft/vitft/onnx/graph"
 	"github.com/vitft/vitft/onnx/graph/onnxpb"
-	"google.golang.org/protobuf/proto"
 )
 
 // Two layers, of which the first is frozen: a weight is w1 or w2 by its place.
@@ -181,8 +182,21 @@ func TestFloat16(t *testing.T) {
 	}
 	for bits, want := range map[uint16]float32{0x3c00: 1, 0xc000: -2, 0x0001: 1.0 / (1 << 24), 0x7bff: 65504,
 		0x3555: 0.33325195} {
-		if got := fromHalf(bits); got != want {
+		half := &graph.Tensor{DataType: proto.Int32(int32(onnxpb.TensorProto_FLOAT16)), Int32Data: []int32{int32(bits)}}
+		w, err := toFloat32(half)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, ok := graph.Floats(w); !ok || got[0] != want {
 			t.Errorf("%#x is %v, want %v", bits, got, want)
+		}
+	}
+	// Bytes that are no whole number are refused, whatever the type.
+	for _, kind := range []onnxpb.TensorProto_DataType{onnxpb.TensorProto_FLOAT16, onnxpb.TensorProto_BFLOAT16,
+		onnxpb.TensorProto_DOUBLE} {
+		damaged := &graph.Tensor{Dims: []int64{2}, DataType: proto.Int32(int32(kind)), RawData: make([]byte, 3)}
+		if _, err := toFloat32(damaged); !errors.Is(err, graph.ErrModel) {
+			t.Errorf("a damaged %v: %v", kind, err)
 		}
 	}
 }

@@ -9,8 +9,9 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/vitft/vitft/onnx/graph"
 	"google.golang.org/protobuf/proto"
+
+	"github.com/vitft/vitft/onnx/graph"
 )
 
 // batch is the size of the open dimension in tests.

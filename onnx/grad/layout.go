@@ -185,16 +185,12 @@ func gather(t *tape, n *graph.Node, d []string) error {
 	g := t.reshape(d[0], flat, "")
 	perm := slices.Insert(slices.Delete(upTo(len(dims)), int(axis), int(axis)+1), 0, axis)
 	front := slices.Insert(slices.Delete(slices.Clone(dims), int(axis), int(axis)+1), 0, dims[axis])
-	if axis != 0 {
-		g = t.transpose(g, perm...)
-	}
 	like := x
 	if axis != 0 {
-		like = t.transpose(x, perm...)
+		g, like = t.transpose(g, perm...), t.transpose(x, perm...)
 	}
 	zeros := t.full(t.reshape(t.number(0), slices.Repeat([]int64{1}, len(front)), ""), like)
-	index64 := t.op("Cast", indexDims, []string{n.Input[1]}, graph.IntAttr("to", 7))
-	places := t.op("Reshape", []int64{count, 1}, []string{index64, t.list(-1, 1)})
+	places := t.op("Reshape", []int64{count, 1}, []string{t.cast(n.Input[1], "int64"), t.list(-1, 1)})
 	g = t.op("ScatterND", front, []string{zeros, places, g}, graph.StringAttr("reduction", "add"))
 	if axis != 0 {
 		back := make([]int64, len(perm))

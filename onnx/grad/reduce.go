@@ -49,12 +49,8 @@ func reduceSum(t *tape, n *graph.Node, d []string) error {
 		if count > 0 {
 			g = t.scale(g, 1/float64(count))
 		} else {
-			all := t.op("Size", []int64{}, []string{x})
-			left := t.op("Size", []int64{}, []string{n.Output[0]})
-			for _, count := range []*string{&all, &left} {
-				*count = t.op("Cast", []int64{}, []string{*count}, graph.IntAttr("to", 1))
-			}
-			g = t.mul(g, t.div(left, all))
+			number := func(of string) string { return t.cast(t.op("Size", []int64{}, []string{of}), "float32") }
+			g = t.mul(g, t.div(number(n.Output[0]), number(x)))
 		}
 	}
 	t.give(x, g)

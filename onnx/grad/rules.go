@@ -134,7 +134,7 @@ func power(t *tape, n *graph.Node, d []string) error {
 		t.back(n, 0, t.mul(d[0], t.scale(x, 2)))
 		return nil
 	}
-	e := t.op("Cast", t.dims[p], []string{p}, graph.IntAttr("to", 1))
+	e := t.cast(p, "float32")
 	t.back(n, 0, t.mul(d[0], t.mul(e, t.each("Pow", x, t.sub(e, t.number(1))))))
 	t.back(n, 1, t.mul(d[0], t.mul(n.Output[0], t.each("Log", x))))
 	return nil

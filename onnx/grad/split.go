@@ -48,7 +48,7 @@ func Split(m *graph.Model, seed string) (forward, backward *graph.Model, err err
 	var saved []graph.Value
 	need := map[*graph.Node]bool{}
 	for _, n := range slices.Backward(later) {
-		if before[first(n.Output)] && !need[n] {
+		if slices.ContainsFunc(n.Output, func(o string) bool { return before[o] }) && !need[n] {
 			continue
 		}
 		for _, in := range n.Input {
@@ -63,8 +63,9 @@ func Split(m *graph.Model, seed string) (forward, backward *graph.Model, err err
 		}
 	}
 	slices.Reverse(saved)
-	wanted := set(graph.Names(given))
-	extra := slices.DeleteFunc(slices.Clone(saved), func(v graph.Value) bool { return wanted[v.Name] })
+	wanted := graph.Names(given)
+	extra := slices.DeleteFunc(slices.Clone(saved),
+		func(v graph.Value) bool { return slices.Contains(wanted, v.Name) })
 	inputs = slices.DeleteFunc(inputs, func(v graph.Value) bool { return v.Name == seed })
 	if forward, err = m.Cut(inputs, slices.Concat(given, extra)); err != nil {
 		return nil, nil, err
@@ -98,7 +99,7 @@ func floatTensors(m *graph.Model) map[string]bool {
 		case "Shape", "Size", "Greater", "Less", "Equal", "GreaterOrEqual", "LessOrEqual", "Not", "And", "Or", "Xor",
 			"NonZero", "ArgMax", "ArgMin", "IsNaN", "IsInf", "Range":
 		case "Cast":
-			float = graph.AttrInt(n, "to", 0) == 1
+			float = graph.CastTo(n) == "float32"
 		case "Constant":
 			t := graph.Attr(n, "value")
 			float = t != nil && graph.TypeOf(t.T) == "float32" || graph.Attr(n, "value_float") != nil
@@ -115,21 +116,4 @@ func floatTensors(m *graph.Model) map[string]bool {
 		}
 	}
 	return is
-}
-
-func first(list []string) string {
-	for _, s := range list {
-		if s != "" {
-			return s
-		}
-	}
-	return ""
-}
-
-func set(names []string) map[string]bool {
-	has := map[string]bool{}
-	for _, name := range names {
-		has[name] = true
-	}
-	return has
 }

@@ -133,6 +133,11 @@ func (t *tape) scale(a string, by float64) string {
 // when is a where a condition holds, and b elsewhere.
 func (t *tape) when(condition, a, b string) string { return t.each("Where", condition, a, b) }
 
+// cast converts to an element type.
+func (t *tape) cast(x, elem string) string {
+	return t.op("Cast", t.dims[x], []string{x}, graph.CastAttr(elem))
+}
+
 // number is a constant.
 func (t *tape) number(v float64) string {
 	name := t.Floats(fmt.Sprint(v), nil, float32(v))

@@ -6,9 +6,11 @@ import (
 	"math"
 	"slices"
 
+	"google.golang.org/protobuf/proto"
+
+	"github.com/vitft/vitft/internal/vec"
 	"github.com/vitft/vitft/onnx/graph"
 	"github.com/vitft/vitft/onnx/graph/onnxpb"
-	"google.golang.org/protobuf/proto"
 )
 
 // What is made of plainer operators before it is differentiated: functions of the model itself, what optimisers fused,
@@ -142,9 +144,6 @@ func (t *tape) inline(n *graph.Node, fn *onnxpb.FunctionProto) error {
 	return nil
 }
 
-// floating are the element types that all become float32: float32, float16, float64, bfloat16.
-var floating = []int32{1, 10, 11, 16}
-
 // float32s makes a model compute in float32 throughout.
 func float32s(m *graph.Model) error {
 	g := m.Graph()
@@ -157,11 +156,10 @@ func float32s(m *graph.Model) error {
 	}
 	for _, n := range g.Node {
 		for i, a := range n.Attribute {
-			cast := n.GetOpType() == "Cast" && a.GetName() == "to" && slices.Contains(floating, int32(a.GetI()))
 			switch {
-			case cast && a.GetI() != 1:
+			case n.GetOpType() == "Cast" && a.GetName() == "to" && toBecome(graph.CastTo(n)):
 				n.Attribute = slices.Clone(n.Attribute)
-				n.Attribute[i] = graph.IntAttr("to", 1)
+				n.Attribute[i] = graph.CastAttr("float32")
 			case a.T != nil:
 				c, err := toFloat32(a.T)
 				if err != nil {
@@ -176,7 +174,7 @@ func float32s(m *graph.Model) error {
 	}
 	inputs := m.Inputs()
 	for i, v := range inputs {
-		if v.Type == "float16" || v.Type == "float64" || v.Type == "bfloat16" {
+		if toBecome(v.Type) {
 			inputs[i].Type = "float32"
 		}
 	}
@@ -184,55 +182,45 @@ func float32s(m *graph.Model) error {
 	return nil
 }
 
+// toBecome says of an element type whether float32 takes its place.
+func toBecome(elem string) bool { return graph.IsFloat(elem) && elem != "float32" }
+
 func toFloat32(w *graph.Tensor) (*graph.Tensor, error) {
 	kind := graph.TypeOf(w)
-	if kind != "float16" && kind != "float64" && kind != "bfloat16" {
+	if !toBecome(kind) {
 		return w, nil
 	}
 	if w.GetDataLocation() != 0 {
 		return nil, fmt.Errorf("%w: weight %q is of %s and in another file", graph.ErrModel, w.GetName(), kind)
 	}
-	out := &graph.Tensor{Name: w.Name, Dims: w.Dims, DataType: proto.Int32(1)}
-	put := func(v float32) { out.RawData = binary.LittleEndian.AppendUint32(out.RawData, math.Float32bits(v)) }
-	half := func(bits uint16) {
-		if kind == "bfloat16" {
-			put(math.Float32frombits(uint32(bits) << 16))
-			return
+	var v []float32
+	var halves []uint16
+	for _, x := range w.DoubleData {
+		v = append(v, float32(x))
+	}
+	for _, bits := range w.Int32Data {
+		halves = append(halves, uint16(bits))
+	}
+	raw := w.RawData
+	for ; kind == "float64" && len(raw) >= 8; raw = raw[8:] {
+		v = append(v, float32(math.Float64frombits(binary.LittleEndian.Uint64(raw))))
+	}
+	for ; kind != "float64" && len(raw) >= 2; raw = raw[2:] {
+		halves = append(halves, binary.LittleEndian.Uint16(raw))
+	}
+	if kind == "bfloat16" {
+		for _, bits := range halves {
+			v = append(v, math.Float32frombits(uint32(bits)<<16))
 		}
-		put(fromHalf(bits))
+	} else if halves != nil {
+		v = make([]float32, len(halves))
+		vec.Widen(v, halves)
 	}
-	for _, v := range w.DoubleData {
-		put(float32(v))
+	if int64(len(v)) != graph.Elements(w.Dims) {
+		return nil, fmt.Errorf("%w: weight %q of %s %v has %d values", graph.ErrModel, w.GetName(), kind, w.Dims,
+			len(v))
 	}
-	for _, v := range w.Int32Data {
-		half(uint16(v))
-	}
-	for b := w.RawData; len(b) > 0; {
-		if kind == "float64" {
-			put(float32(math.Float64frombits(binary.LittleEndian.Uint64(b))))
-			b = b[8:]
-			continue
-		}
-		half(binary.LittleEndian.Uint16(b))
-		b = b[2:]
-	}
+	out := graph.FloatTensor(w.Dims, v)
+	out.Name = w.Name
 	return out, nil
-}
-
-// fromHalf decodes a float16.
-func fromHalf(bits uint16) float32 {
-	sign, exponent, fraction := float64(1), int(bits>>10&31), float64(bits&1023)
-	if bits>>15 == 1 {
-		sign = -1
-	}
-	switch exponent {
-	case 0:
-		return float32(sign * math.Ldexp(fraction, -24))
-	case 31:
-		if fraction != 0 {
-			return float32(math.NaN())
-		}
-		return float32(math.Inf(int(sign)))
-	}
-	return float32(sign * math.Ldexp(1024+fraction, exponent-25))
 }

@@ -92,7 +92,7 @@ func (t *tape) isBool(name string) bool {
 	case "Equal", "Less", "LessOrEqual", "Greater", "GreaterOrEqual", "Not", "And", "Or", "Xor", "IsNaN", "IsInf":
 		return true
 	case "Cast":
-		return graph.AttrInt(n, "to", 0) == 9
+		return graph.CastTo(n) == "bool"
 	case "Constant", "ConstantOfShape":
 		return graph.TypeOf(graph.Attr(n, "value").GetT()) == "bool"
 	case "Where":

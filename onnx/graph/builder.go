@@ -1,9 +1,7 @@
 package graph
 
 import (
-	"encoding/binary"
 	"fmt"
-	"math"
 	"slices"
 	"strings"
 
@@ -71,7 +69,7 @@ func (b *Builder) Nodes(op string, in, out []string, attrs ...*Attribute) []stri
 
 // Cast adds a node that converts x to an element type, as [Value] names it.
 func (b *Builder) Cast(x, out, elem string) string {
-	return b.Node("Cast", []string{x}, out, IntAttr("to", int64(elemType(elem))))
+	return b.Node("Cast", []string{x}, out, CastAttr(elem))
 }
 
 // Reduce adds a reduction of x over some axes, such as ReduceMean. Axes are an attribute up to operator set 17 and an
@@ -88,11 +86,7 @@ func (b *Builder) Reduce(op, x, out string, keep bool, axes ...int64) string {
 // Floats adds a float32 weight of some dimensions, none for a scalar, and returns its name. A weight that is there
 // already, by name and by content, is not added again.
 func (b *Builder) Floats(name string, dims []int64, v ...float32) string {
-	raw := make([]byte, 0, 4*len(v))
-	for _, x := range v {
-		raw = binary.LittleEndian.AppendUint32(raw, math.Float32bits(x))
-	}
-	return b.Raw("float/"+name, "float32", dims, raw)
+	return b.Weight("float/"+name, FloatTensor(dims, v))
 }
 
 // Int64s adds a weight of integers, as Floats does.

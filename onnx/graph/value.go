@@ -112,14 +112,59 @@ func declareAll(values []Value) []*onnxpb.ValueInfoProto {
 // TypeOf returns the name of a weight's element type, as [Value] has it.
 func TypeOf(t *Tensor) string { return typeName(t.GetDataType()) }
 
-// Floats returns a copy of the values of a float32 weight; false of one of another type, or with values elsewhere.
+// Floats returns a copy of the values of a float32 weight; false of none, of one of another type, or with values
+// elsewhere.
 func Floats(t *Tensor) ([]float32, bool) {
+	if TypeOf(t) != "float32" {
+		return nil, false
+	}
 	v := slices.Clone(t.FloatData)
 	for raw := t.RawData; len(raw) >= 4; raw = raw[4:] {
 		v = append(v, math.Float32frombits(binary.LittleEndian.Uint32(raw)))
 	}
-	return v, TypeOf(t) == "float32" && int64(len(v)) == Elements(t.Dims)
+	return v, int64(len(v)) == Elements(t.Dims)
 }
+
+// FloatTensor is a float32 weight, without a name yet.
+func FloatTensor(dims []int64, v []float32) *Tensor {
+	t := &Tensor{Dims: dims, DataType: proto.Int32(elemType("float32")), RawData: make([]byte, 0, 4*len(v))}
+	for _, x := range v {
+		t.RawData = binary.LittleEndian.AppendUint32(t.RawData, math.Float32bits(x))
+	}
+	return t
+}
+
+// Ints returns a copy of the values of a weight of int64 or int32; false as Floats does.
+func Ints(t *Tensor) (v []int64, ok bool) {
+	switch TypeOf(t) {
+	case "int64":
+		v = slices.Clone(t.Int64Data)
+		for raw := t.RawData; len(raw) >= 8; raw = raw[8:] {
+			v = append(v, int64(binary.LittleEndian.Uint64(raw)))
+		}
+	case "int32":
+		for _, x := range t.Int32Data {
+			v = append(v, int64(x))
+		}
+		for raw := t.RawData; len(raw) >= 4; raw = raw[4:] {
+			v = append(v, int64(int32(binary.LittleEndian.Uint32(raw))))
+		}
+	default:
+		return nil, false
+	}
+	return v, int64(len(v)) == Elements(t.Dims)
+}
+
+// IsFloat reports whether an element type, as [Value] names it, is one of floating-point numbers.
+func IsFloat(elem string) bool {
+	return slices.Contains([]string{"float32", "float16", "float64", "bfloat16"}, elem)
+}
+
+// CastAttr is the attribute of a Cast to an element type, as [Value] names it.
+func CastAttr(elem string) *Attribute { return IntAttr("to", int64(elemType(elem))) }
+
+// CastTo returns the element type that a Cast converts to.
+func CastTo(n *Node) string { return typeName(int32(AttrInt(n, "to", 0))) }
 
 // numpy has the element types that numpy names otherwise than ONNX.
 var numpy = map[string]string{"float": "float32", "double": "float64", "float32": "float", "float64": "double"}

@@ -1,7 +1,6 @@
 package shape
 
 import (
-	"encoding/binary"
 	"maps"
 	"math"
 	"slices"
@@ -177,7 +176,7 @@ func (s *inference) node(n *graph.Node) {
 // isReal reports whether what a node gives are floating-point numbers, if its inputs are known.
 func (s *inference) isReal(n *graph.Node) bool {
 	if n.GetOpType() == "Cast" {
-		return slices.Contains([]int64{1, 10, 11, 16}, graph.AttrInt(n, "to", 0)) // float32, 16, 64, bfloat16
+		return graph.IsFloat(graph.CastTo(n))
 	}
 	return slices.ContainsFunc(n.Input, func(name string) bool { return s.real[name] })
 }
@@ -205,33 +204,16 @@ func clampAxis(k int64, n int) int64 {
 
 // tensorInts returns the values of a small integer tensor.
 func tensorInts(t *graph.Tensor) ([]int64, bool) {
-	n, ok := count(t.GetDims())
-	if !ok || t.GetDataLocation() != 0 {
+	if _, few := count(t.GetDims()); !few || t.GetDataLocation() != 0 {
 		return nil, false
 	}
-	out := make([]int64, 0, n)
-	switch graph.TypeOf(t) {
-	case "int64":
-		out = append(out, t.Int64Data...)
-		for b := t.RawData; len(b) >= 8; b = b[8:] {
-			out = append(out, int64(binary.LittleEndian.Uint64(b)))
+	out, ok := graph.Ints(t)
+	for i, v := range out { // exporters slice from the least of all numbers, for the first element
+		if v == open {
+			out[i]++
 		}
-		for i, v := range out { // exporters slice from the least of all numbers, for the first element
-			if v == open {
-				out[i]++
-			}
-		}
-	case "int32":
-		for _, v := range t.Int32Data {
-			out = append(out, int64(v))
-		}
-		for b := t.RawData; len(b) >= 4; b = b[4:] {
-			out = append(out, int64(int32(binary.LittleEndian.Uint32(b))))
-		}
-	default:
-		return nil, false
 	}
-	return out, int64(len(out)) == n
+	return out, ok
 }
 
 // count returns how many elements a tensor has; false if that is not known, or more than maxInts.

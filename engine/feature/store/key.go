@@ -93,8 +93,7 @@ func (k Key) fields() (all []field) {
 }
 
 // Full is the SHA-256 of the format's name and the fields, a line each, with the length in bytes before each value
-// so that no two keys give the same text. The plain view and float32 are left out: stores are older
-// than others.
+// so that no two keys give the same text. The plain view and float32 are left out: stores are older than others.
 func (k Key) Full() string {
 	h := sha256.New()
 	fmt.Fprintln(h, format)
