@@ -19,6 +19,9 @@ func (o *FinetuneOptions) adaptable() error {
 	case o.Backbone.Adapter != "":
 		return fault.Config.Errorf("adapter: with adapt=%s training would begin inside a backbone that has an adapter "+
 			"already; leave one of the two out", o.Adapt.Kind)
+	case o.Adapt.Augments() && o.Views.Train > 1:
+		return fault.Config.Errorf("views: with augment=%s training sees another view in each epoch; leave one of the "+
+			"two out", o.Adapt.Augment)
 	case o.Calibration.outOfFold(o.Data.Val):
 		return fault.Config.Errorf("calibration: with adapt=%s it takes validation images, since the backbone has "+
 			"seen those of training: give --val, a share of the training images for example", o.Adapt.Kind)

@@ -30,24 +30,24 @@ func (p *Plan) Train(ctx context.Context, data head.Data, s head.Settings, in Im
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, frozen.Close()) }()
-	tokens, err := feature.Open(ctx, frozen, vision.Views(max(in.Views, 1)), o, ev)
+	from, closeTokens, err := p.tokens(ctx, frozen, s, in.Views, o, ev)
 	if err != nil {
 		return nil, err
 	}
-	defer func() { err = errors.Join(err, tokens.Close()) }()
-	train, err := p.ensure(ctx, tokens, in.Train, in.Views)
+	defer func() { err = errors.Join(err, closeTokens()) }()
+	train, err := p.ensure(ctx, from, in.Train, in.Views)
 	if err != nil {
 		return nil, err
 	}
 	loop := head.Loop{Settings: s, Labels: data.Y, Classes: data.Classes, Views: data.Views, Micro: p.options.Micro}
 	var held Set
 	if in.Val != nil {
-		if held, err = p.ensure(ctx, tokens, in.Val, 1); err != nil {
+		if held, err = p.ensure(ctx, from, in.Val, 1); err != nil {
 			return nil, err
 		}
 		loop.Held = in.Val.Data.Labels()
 	}
-	m, err := p.Model(data, s, tokens, train, held)
+	m, err := p.Model(data, s, from, train, held)
 	if err != nil {
 		return nil, err
 	}
@@ -59,16 +59,33 @@ func (p *Plan) Train(ctx context.Context, data head.Data, s head.Settings, in Im
 	return &head.Result{Head: m.Head(), State: state}, err
 }
 
-// ensure sees to the tokens of a set.
-func (p *Plan) ensure(ctx context.Context, x *feature.Extractor, of *feature.Set, views int) (Set, error) {
-	set, err := x.Ensure(ctx, of.Name+" tokens", of.Data, max(views, 1))
+// tokens are those of the frozen part: kept, or of images that are other each epoch.
+func (p *Plan) tokens(ctx context.Context, frozen *backbone.Backbone, s head.Settings, views int, o feature.Options,
+	ev event.Events) (Tokens, func() error, error) {
+	if p.options.Augments() {
+		epochs := s.WithDefaults().Epochs
+		return p.Live(frozen, epochs), func() error { return nil }, nil
+	}
+	x, err := feature.Open(ctx, frozen, vision.Views(max(views, 1)), o, ev)
 	if err != nil {
-		return Set{}, err
+		return nil, nil, err
 	}
-	if !slices.Equal(set.Scan.IDs, of.Scan.IDs) {
-		return Set{}, fault.Data.Errorf("%s: images have changed since their features were made; run again", of.Name)
+	return p.Stored(x), x.Close, nil
+}
+
+// ensure sees to the tokens of a set, where they are kept.
+func (p *Plan) ensure(ctx context.Context, from Tokens, of *feature.Set, views int) (Set, error) {
+	if kept, ok := from.(stored); ok {
+		set, err := kept.Ensure(ctx, of.Name+" tokens", of.Data, max(views, 1))
+		if err != nil {
+			return Set{}, err
+		}
+		if !slices.Equal(set.Scan.IDs, of.Scan.IDs) {
+			return Set{}, fault.Data.Errorf("%s: images have changed since their features were made; run again",
+				of.Name)
+		}
 	}
-	return Set{IDs: set.Scan.IDs, Views: views}, nil
+	return Set{IDs: of.Scan.IDs, Items: of.Data.Items, Views: views}, nil
 }
 
 // Adapter is what a state has learnt inside the backbone, and its file.

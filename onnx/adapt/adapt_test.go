@@ -11,6 +11,8 @@ import (
 	"strings"
 	"testing"
 
+	"google.golang.org/protobuf/proto"
+
 	"github.com/vitft/vitft/internal/testkit"
 	"github.com/vitft/vitft/internal/testkit/ort"
 	"github.com/vitft/vitft/internal/vec"
@@ -19,7 +21,6 @@ import (
 	"github.com/vitft/vitft/onnx/graph"
 	"github.com/vitft/vitft/onnx/graph/onnxpb"
 	"github.com/vitft/vitft/onnx/vision"
-	"google.golang.org/protobuf/proto"
 )
 
 func backbone(t testing.TB, path string) *graph.Model {
