@@ -25,7 +25,8 @@ func TestAugmentBytes(t *testing.T) {
 		img.turn(img.Orientation, upright)
 		flips := 0
 		for seed := range uint64(20) {
-			for _, a := range []Augment{{Crop: true, Area: 0.3, Flip: true}, {Crop: true, Square: true, Area: 0.5}, {Flip: true}} {
+			for _, a := range []Augment{
+				{Crop: true, Area: 0.3, Flip: true}, {Crop: true, Square: true, Area: 0.5}, {Flip: true}} {
 				got, want := make([]float32, p.Size()), make([]float32, p.Size())
 				if err := a.Bytes(t.Context(), p, rand.New(rand.NewPCG(seed, 1)), data, got); err != nil {
 					t.Fatal(err)

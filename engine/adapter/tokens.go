@@ -24,7 +24,7 @@ type Tokens interface {
 	// of them at a time.
 	begin(epoch int)
 	announce(s Set, rows []int, most int)
-	// trained writes the tokens that are kept, by their numbers, of the next rows in training: [len(rows), len(kept), D].
+	// trained writes those tokens of the next rows in training that are kept, by their numbers: [len(rows), len(kept), D].
 	trained(ctx context.Context, s Set, rows, kept []int, dst []float32) error
 	// judged writes all tokens of rows as a model is judged by them: [len(rows), N, D].
 	judged(ctx context.Context, s Set, rows []int, dst []float32) error
