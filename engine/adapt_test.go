@@ -94,7 +94,7 @@ func TestAdaptResumes(t *testing.T) {
 // and goes on where it was interrupted.
 func TestAdaptAugmented(t *testing.T) {
 	o := adapting(t, "adapter+norm")
-	o.Adapt.Augment, o.Adapt.Blocks, o.Data.Val = "crop-flip", "all", "0.3"
+	o.Adapt.Augment, o.Adapt.Blocks = "crop-flip", "all"
 	r := finetune(t, o)
 	if e := evaluate(t, evaluation(o.Out, o)); math.Abs(float64(r.Metrics.NLL-e.Metrics.NLL)) > 1e-6 {
 		t.Errorf("evaluate says an NLL of %v, the run %v", e.Metrics.NLL, r.Metrics.NLL)

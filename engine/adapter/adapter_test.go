@@ -61,7 +61,7 @@ func newFixture(t testing.TB, o adapter.Options) fixture {
 		return x, set
 	}
 	x, set := open(b)
-	f.set.IDs, f.set.Items = set.Scan.IDs, set.Data.Items
+	f.set.IDs = set.Scan.IDs
 	f.data = head.Data{Y: set.Data.Labels(), Dim: x.Dim(), Classes: 3}
 	if f.data.X, err = feature.Interleaved(t.Context(), x, set.Scan.IDs, 1); err != nil {
 		t.Fatal(err)
@@ -71,11 +71,11 @@ func newFixture(t testing.TB, o adapter.Options) fixture {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { frozen.Close() })
+	kept, _ := open(frozen)
+	f.tokens = f.plan.Stored(kept)
 	if o.Augments() {
-		f.tokens = f.plan.Live(frozen, 2)
-	} else {
-		kept, _ := open(frozen)
-		f.tokens = f.plan.Stored(kept)
+		f.set.Items = set.Data.Items
+		f.tokens = f.plan.Live(frozen, kept, 2)
 	}
 	return f
 }

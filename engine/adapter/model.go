@@ -3,16 +3,18 @@
 //
 // # Basics
 //
-//	p, err := adapter.NewPlan(b, classes, seed, options)            // what is trained, and whether it can be
-//	result, err := p.Train(ctx, data, settings, images, features, ev) // as head.Train
-//	learnt, file, err := p.Adapter(result.State)                      // to be put into the backbone
+//	p, err := adapter.NewPlan(b, classes, seed, options) // what is trained, and whether it can be
+//	t := adapter.Trainer{Train: set, Data: data}         // on what
+//	defer t.Close()
+//	result, _, err := t.Run(ctx, p, settings)            // as head.Train
+//	learnt, file, err := p.Adapter(result.State)         // to be put into the backbone
 //
 // Tokens are features of the part of the backbone that stays as it is: they are encoded once and kept like others (see
 // package feature).
 //
 // # Caveats
 //
-// A Model is for one goroutine.
+// A Model is for one goroutine, and so is a Trainer.
 package adapter
 
 import (
@@ -93,27 +95,66 @@ func (m *Model) Predict(ctx context.Context, held bool, from, to int, z []float3
 	return m.Linear.Predict(ctx, held, from, to, z)
 }
 
-// source gives the embeddings of a set: in training of some of the tokens, drawn anew each time, else of all.
-type source struct {
-	*Model
-	set *Set
-}
+// source gives the embeddings of the training set: in training of some of the tokens, drawn anew each time, else of
+// all.
+type source struct{ *Model }
 
 // Features implements head.Source.
 func (s source) Features(ctx context.Context, rows []int, dst []float32) error {
 	if s.judging {
-		return s.judge(ctx, *s.set, rows, dst)
+		return s.judge(ctx, s.train, rows, dst)
 	}
 	kept := s.plan.draw(s.rng)
 	x := make([]float32, len(rows)*len(kept)*s.plan.width())
-	if err := s.tokens.trained(ctx, *s.set, rows, kept, x); err != nil {
+	if err := s.tokens.trained(ctx, s.train, rows, kept, x); err != nil {
 		return err
 	}
 	s.n = len(rows)
 	return s.step.Forward(ctx, s.plan.inputs(x, s.values, len(rows), len(kept)), len(rows), dst)
 }
 
-// judge gives embeddings as a head is judged by them.
+// heldOut gives the embeddings of the set held out.
+type heldOut struct{ *Model }
+
+// Features implements head.Source.
+func (h heldOut) Features(ctx context.Context, rows []int, dst []float32) error {
+	return h.mean(ctx, h.held, rows, dst)
+}
+
+// Embed gives the embeddings of a set, [n, D], as they are judged: the mean over its views.
+func (m *Model) Embed(ctx context.Context, set Set) ([]float32, error) {
+	rows, x := make([]int, len(set.IDs)), make([]float32, len(set.IDs)*m.plan.Dim())
+	for i := range rows {
+		rows[i] = i
+	}
+	return x, m.mean(ctx, set, rows, x)
+}
+
+// mean gives the mean embeddings of some samples.
+func (m *Model) mean(ctx context.Context, set Set, samples []int, dst []float32) error {
+	views := max(set.Views, 1)
+	rows, one := make([]int, len(samples)), dst
+	for k := range views {
+		for i, sample := range samples {
+			rows[i] = sample*views + k
+		}
+		if k == 1 {
+			one = make([]float32, len(dst))
+		}
+		if err := m.judge(ctx, set, rows, one); err != nil {
+			return err
+		}
+		for i := 0; k > 0 && i < len(dst); i++ {
+			dst[i] += one[i]
+		}
+	}
+	for i := 0; views > 1 && i < len(dst); i++ {
+		dst[i] /= float32(views)
+	}
+	return nil
+}
+
+// judge gives the embeddings of rows, of all tokens.
 func (m *Model) judge(ctx context.Context, set Set, rows []int, dst []float32) error {
 	dim, all := m.plan.Dim(), int(m.plan.adapted.Tokens)
 	for len(rows) > 0 {

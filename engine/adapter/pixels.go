@@ -14,13 +14,13 @@ import (
 	"github.com/vitft/vitft/vit"
 )
 
-// pixels gives tokens of images that are read each time: of the plain images where the model is judged, of others each
-// epoch in training. Nothing is kept.
+// pixels gives tokens of training images that are read each time: other ones each epoch, or the plain ones where the
+// model is judged by them.
 type pixels struct {
+	stored                    // of other images
 	frozen *backbone.Backbone // gives the tokens
 	show   func(epoch int) vit.Augment
 	seed   uint64
-	width  int // D
 
 	epoch int
 	next  *ahead    // images of the epoch's rows, from the next one on; nil: none
@@ -80,6 +80,9 @@ func (p *pixels) trained(ctx context.Context, s Set, rows, kept []int, dst []flo
 
 // judged implements Tokens.
 func (p *pixels) judged(ctx context.Context, s Set, rows []int, dst []float32) error {
+	if s.Items == nil {
+		return p.stored.judged(ctx, s, rows, dst)
+	}
 	size := p.frozen.Preprocess.Size()
 	p.batch = grow(p.batch, len(rows)*size)
 	errs := make([]error, len(rows))

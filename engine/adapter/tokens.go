@@ -14,7 +14,7 @@ import (
 // Set is images in the order of the samples of a training.
 type Set struct {
 	IDs   []store.ID
-	Items []dataset.Item // may be nil where tokens are kept
+	Items []dataset.Item // of images that are read each time; nil: tokens are kept
 	Views int            // of each; 0 is 1
 }
 
@@ -35,11 +35,11 @@ type Tokens interface {
 // Stored are tokens that are kept as features of the images, in view 0 and others.
 func (p *Plan) Stored(x feature.Source) Tokens { return stored{x, p.width()} }
 
-// Live are tokens that the frozen part gives of images as they are read, by Options.Augment other ones in each of so
-// many epochs.
-func (p *Plan) Live(frozen *backbone.Backbone, epochs int) Tokens {
+// Live are tokens that the frozen part gives of training images as they are read, by Options.Augment other ones in each
+// of so many epochs. Those of other images are kept.
+func (p *Plan) Live(frozen *backbone.Backbone, kept feature.Source, epochs int) Tokens {
 	show := func(epoch int) vit.Augment { return p.options.shown(epoch, epochs) }
-	return &pixels{frozen: frozen, show: show, seed: p.seed, width: p.width()}
+	return &pixels{stored: stored{kept, p.width()}, frozen: frozen, show: show, seed: p.seed}
 }
 
 // stored are tokens that are features of the images, kept like others.
