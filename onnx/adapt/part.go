@@ -258,8 +258,10 @@ func (a *Adapted) last(m *graph.Model) {
 	}
 	score := index.Producer[block.score.Output[0]]
 	score.Input[0] = one(score.Input[0], int64(len(a.shapes[block.score.Input[0]])-2))
+	// The stream may come from an adapter, by another name than before.
 	sum := index.Producer[block.Mid]
-	replace(block.In, one(block.In, 1), []*graph.Node{sum})
+	stream := slices.Index(block.attention.Input, block.In)
+	sum.Input[stream] = one(sum.Input[stream], 1)
 }
 
 // Bake returns the backbone with values for all parameters, in their order, as weights.
