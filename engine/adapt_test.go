@@ -99,7 +99,11 @@ func TestAdaptAugmented(t *testing.T) {
 	if e := evaluate(t, evaluation(o.Out, o)); math.Abs(float64(r.Metrics.NLL-e.Metrics.NLL)) > 1e-6 {
 		t.Errorf("evaluate says an NLL of %v, the run %v", e.Metrics.NLL, r.Metrics.NLL)
 	}
-	stores, err := filepath.Glob(filepath.Join(o.Features.Cache, feature.StoreFolder, "*"))
+	blocks, err := filepath.Glob(filepath.Join(o.Features.Cache, feature.StoreFolder, "*", "*.safetensors"))
+	stores := map[string]bool{}
+	for _, path := range blocks {
+		stores[filepath.Dir(path)] = true
+	}
 	if err != nil || len(stores) != 2 {
 		t.Errorf("feature stores %v, want those of the backbone and of the adapted one (%v)", stores, err)
 	}

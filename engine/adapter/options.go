@@ -24,7 +24,7 @@ type Options struct {
 	Optimizer string  // of what is in the backbone: "adamw" or "sgd"
 	Augment   string  // how training sees images: one of Augmentations
 	Area      float64 // the least share of an image that a window of Augment shows
-	Keep      string  // share of the patch tokens that training sees, others each time; "auto": 1/3, or all if it must be
+	Keep      string  // share of the patch tokens that training sees, others each time; "auto": 1/3, or all
 	Micro     int     // samples of a batch that go through the blocks at a time: bounds the memory
 }
 

@@ -203,8 +203,8 @@ func (p *Plan) Tokens(ev event.Events) (*backbone.Backbone, error) {
 }
 
 // Model starts the training: of a head, made of the features of data as it would be without, and of what is put into
-// the backbone, whose tokens are those of the sets: of the samples of data, in that order, and of those held out, if any,
-// of which the mean over their views is judged.
+// the backbone, whose tokens are those of the sets: of the samples of data, in that order, and of those held out, if
+// any, of which the mean over their views is judged.
 func (p *Plan) Model(data head.Data, s head.Settings, from Tokens, train, held Set) (*Model, error) {
 	m := &Model{plan: p, tokens: from, train: train, held: held, rate: p.options.LR / s.WithDefaults().LR}
 	var heldSource head.Source
