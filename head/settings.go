@@ -37,6 +37,7 @@ type Settings struct {
 	Nesterov    bool
 	WeightDecay *float64 // on W: added to the gradient by sgd, decoupled in adamw
 	Warmup      int      // epochs of linear warm-up
+	Average     int      // last epochs, over whose steps the parameters that come out are the mean; 0: none
 
 	Tau    *float64 // τ of the log priors, and of tau-norm
 	Gamma  *float64 // γ of the class-dependent scales
@@ -111,6 +112,8 @@ func (s *Settings) Fields() []setting.Field {
 		setting.Flag("nesterov", &s.Nesterov, "Nesterov momentum"),
 		setting.Optional("weight-decay", &s.WeightDecay, m.weightDecay, fromZero, "weight decay"),
 		setting.Number("warmup", &s.Warmup, 0, setting.Between(0, maxEpochs), "epochs of linear warm-up"),
+		setting.Number("average", &s.Average, 0, setting.Between(0, maxEpochs),
+			"last epochs, over whose updates the mean of the parameters is the model (0: that of the last update)"),
 		setting.Optional("tau", &s.Tau, 1, fromZero, "τ of the log priors"),
 		setting.Optional("gamma", &s.Gamma, 0.15, fromZero, "γ of the class-dependent scales"),
 		setting.Optional("rho", &s.Rho, rho, fromZero, "ρ of the late phase's class weights"),
