@@ -35,6 +35,7 @@ type Session struct {
 	inputs, outputs []graph.Value
 	provider        Provider
 	note            string
+	inCommon        int64
 
 	mu      sync.RWMutex // held for reading during a run, for writing to close
 	session runner       // nil when closed
@@ -100,8 +101,8 @@ func (s *Session) open(model []byte, o SessionOptions, p Provider, try func(*Ses
 	in, out := graph.Names(s.inputs), graph.Names(s.outputs)
 	s.provider = p
 	switch {
-	case p == CPU && o.Weights != nil:
-		s.session, err = o.Weights.open(model, in, out, o)
+	case p == CPU && o.Weights != nil && !o.AsWritten:
+		s.session, s.inCommon, err = o.Weights.open(model, in, out, o)
 	case p == CPU:
 		s.session, err = openOwn(model, in, out, options)
 	default:
@@ -170,6 +171,9 @@ func (s *Session) Provider() Provider { return s.provider }
 
 // Note tells why [Auto] did not take CUDA, "" if it did or was not asked.
 func (s *Session) Note() string { return s.note }
+
+// InCommon returns how many bytes of weights the session holds together with others.
+func (s *Session) InCommon() int64 { return s.inCommon }
 
 // Run runs the model; the results are written into the outputs' data. When ctx ends it stops after the graph node it is
 // at and returns ctx's error; the outputs then hold nothing of use.

@@ -184,9 +184,9 @@ type sharing struct {
 }
 
 // open opens a session of a model.
-func (w *Weights) open(model []byte, in, out []string, o SessionOptions) (_ runner, err error) {
+func (w *Weights) open(model []byte, in, out []string, o SessionOptions) (_ runner, bytes int64, err error) {
 	if err := prepare(); err != nil {
-		return nil, err
+		return nil, 0, err
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -199,7 +199,7 @@ func (w *Weights) open(model []byte, in, out []string, o SessionOptions) (_ runn
 	}()
 	var options unsafe.Pointer
 	if err := first(func() unsafe.Pointer { return C.vitft_session_options(&options) }); err != nil {
-		return nil, err
+		return nil, 0, err
 	}
 	defer C.vitft_release(C.SESSION_OPTIONS, options)
 	calls := []func() unsafe.Pointer{func() unsafe.Pointer { return C.vitft_threads(options, C.int(o.threads())) }}
@@ -218,6 +218,7 @@ func (w *Weights) open(model []byte, in, out []string, o SessionOptions) (_ runn
 		if !w.several[id] {
 			continue
 		}
+		bytes += int64(len(x.Raw))
 		calls = append(calls, func() unsafe.Pointer {
 			if status := w.hold(id, x); status != nil {
 				return status
@@ -231,7 +232,7 @@ func (w *Weights) open(model []byte, in, out []string, o SessionOptions) (_ runn
 		data := unsafe.Pointer(unsafe.SliceData(model))
 		return C.vitft_session(library.env, data, C.size_t(len(model)), options, w.packed, &s.session)
 	})
-	return s, first(calls...)
+	return s, bytes, first(calls...)
 }
 
 // hold sees to it that a weight is held.
