@@ -75,6 +75,7 @@ func New(o Options) (*Server, error) {
 		}
 		s.metrics.loaded(m)
 	}
+	debug.FreeOSMemory() // of the files that were read; it is not needed again before a reload
 	s.handler = s.routes()
 	return s, nil
 }
@@ -94,7 +95,7 @@ func (s *Server) Reload() error {
 		}
 		faults = append(faults, err)
 	}
-	debug.FreeOSMemory() // of the files that were read; it is not needed again before the next reload
+	debug.FreeOSMemory()
 	return errors.Join(faults...)
 }
 
