@@ -43,7 +43,8 @@ func BenchmarkManyModels(b *testing.B) {
 		if err != nil {
 			b.Fatal(err)
 		}
-		args = append(args, "--model", testkit.WriteFile(b, filepath.Join(b.TempDir(), fmt.Sprintf("m%d.onnx", i)), model))
+		path := filepath.Join(b.TempDir(), fmt.Sprintf("m%d.onnx", i))
+		args = append(args, "--model", testkit.WriteFile(b, path, model))
 	}
 	image := trained.Photo(0, 1)
 	for _, n := range []int{1, 2, 8} {
