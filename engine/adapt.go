@@ -5,23 +5,28 @@ import (
 	"errors"
 
 	"github.com/vitft/vitft/engine/adapter"
+	"github.com/vitft/vitft/engine/backbone"
 	"github.com/vitft/vitft/engine/dataset"
 	"github.com/vitft/vitft/engine/fault"
 	"github.com/vitft/vitft/engine/feature"
 	"github.com/vitft/vitft/engine/run"
+	"github.com/vitft/vitft/engine/sweep"
 	"github.com/vitft/vitft/head"
 )
 
 // adaptable says which settings do not go together with learning inside the backbone.
-func (o *FinetuneOptions) adaptable() error {
+func adaptable(o adapter.Options, b backbone.Options, v Views, outOfFold bool) error {
 	switch {
-	case !o.Adapt.On():
-	case o.Backbone.Adapter != "":
+	case !o.On():
+	case b.Adapter != "":
 		return fault.Config.Errorf("adapter: with adapt=%s training would begin inside a backbone that has an adapter "+
-			"already; leave one of the two out", o.Adapt.Kind)
-	case o.Calibration.outOfFold(o.Data.Val):
-		return fault.Config.Errorf("calibration: with adapt=%s it takes validation images, since the backbone has "+
-			"seen those of training: give --val, a share of the training images for example", o.Adapt.Kind)
+			"already; leave one of the two out", o.Kind)
+	case o.Augments() && v.Train > 1:
+		return fault.Config.Errorf("views: with augment=%s training sees another view in each epoch; leave one of the "+
+			"two out", o.Augment)
+	case outOfFold:
+		return fault.Config.Errorf("calibration, selection: with adapt=%s they take validation images, since the "+
+			"backbone has seen those of training: give val, a share of the training images for example", o.Kind)
 	}
 	return nil
 }
@@ -43,8 +48,67 @@ func (t *training) learn(ctx context.Context, data head.Data, s head.Settings) (
 	if t.inside == nil {
 		return head.Train(ctx, data, s)
 	}
-	in := adapter.Images{Train: t.learned.Train, Val: t.learned.Val, Views: t.views.Train}
-	return t.inside.Train(ctx, data, s, in, t.Features, t.events)
+	below := t.below(t.learned, data, t.Features)
+	result, _, err := below.Run(ctx, t.inside, s)
+	return result, errors.Join(err, below.Close())
+}
+
+// plans refuses what a sweep cannot train inside the backbone, before anything is encoded.
+func (s *session) plans(p *sweep.Plan, train *dataset.Dataset) error {
+	return p.Below(func(configuration string, below adapter.Options) error {
+		inside, err := adapter.NewPlan(s.backbone, len(train.Classes), 0, below)
+		if err == nil {
+			s.events.Info("inside the backbone", append([]any{"configuration", configuration},
+				inside.Describe(len(train.Items)*s.views.Train)...)...)
+		}
+		return err
+	})
+}
+
+// inside lets a sweep train inside the backbone, on tokens that are encoded once for all heads.
+func (o *SweepOptions) inside(ctx context.Context, t *sweep.Trainer, s *session, sets *feature.Sets) (*adapter.Trainer,
+	error) {
+	below := s.below(sets.Learned(), t.Learn, o.Features)
+	judged := []*feature.Set{sets.Test}
+	if below.Val != nil {
+		judged = append(judged, below.Val)
+	}
+	plan := func(of adapter.Options, seed uint64) (*adapter.Plan, error) {
+		return adapter.NewPlan(s.backbone, t.Learn.Classes, seed, of)
+	}
+	t.Adapt = func(ctx context.Context, of adapter.Options, settings head.Settings) (*sweep.Trained, error) {
+		p, err := plan(of, settings.Seed)
+		if err != nil {
+			return nil, err
+		}
+		result, x, err := below.Run(ctx, p, settings, judged...)
+		if err != nil {
+			return nil, err
+		}
+		trained := &sweep.Trained{Result: result, Test: t.Test, Val: t.Val}
+		trained.Test.X = x[0]
+		if below.Val != nil {
+			trained.Val.X = x[1]
+		}
+		return trained, nil
+	}
+	err := t.Plan.Below(func(_ string, of adapter.Options) error {
+		p, err := plan(of, 0)
+		if err != nil {
+			return err
+		}
+		return below.Encode(ctx, p, judged...)
+	})
+	if err != nil {
+		return nil, errors.Join(err, below.Close())
+	}
+	return below, nil
+}
+
+// below trains inside the backbone.
+func (s *session) below(l *feature.Learned, data head.Data, f feature.Options) *adapter.Trainer {
+	return &adapter.Trainer{Train: l.Train, Data: data, Val: l.Val, Views: s.views.Train, Judged: s.views.Test,
+		Features: f, Events: s.events}
 }
 
 // adapt puts the backbone with what was learnt in place of the one that training began with, and sees to its features

@@ -39,7 +39,7 @@ func TestExperimentFiles(t *testing.T) {
 			continue
 		}
 		o := experimentFile(t, path)
-		plan, err := o.Experiment.Plan(sweep.Resolver(o.Training))
+		plan, err := o.Experiment.Plan(sweep.Resolver(o.Recipe()))
 		if err != nil {
 			t.Errorf("%s: %v", path, err)
 			continue

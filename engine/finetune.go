@@ -56,7 +56,9 @@ func (o *FinetuneOptions) untrained() []setting.Field {
 func (o *FinetuneOptions) complete() error {
 	o.Training = o.Adapt.Recipe(o.Training).WithDefaults()
 	setting.Fill(o.Fields())
-	if err := errors.Join(setting.Check(o.untrained()), o.Training.Validate(), o.adaptable()); err != nil {
+	err := errors.Join(setting.Check(o.untrained()), o.Training.Validate(),
+		adaptable(o.Adapt, o.Backbone, o.Views, o.Calibration.outOfFold(o.Data.Val)))
+	if err != nil {
 		return err
 	}
 	if o.Data.Train == "" {

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/vitft/vitft/engine/adapter"
 	"github.com/vitft/vitft/engine/backbone"
 	"github.com/vitft/vitft/engine/dataset"
 	"github.com/vitft/vitft/engine/device"
@@ -33,6 +34,7 @@ type SweepOptions struct {
 	Calibration Calibration
 	// what heads share where the grid does not say otherwise; its Seed also decides what Data.Val holds out
 	Training head.Settings
+	Adapt    adapter.Options // likewise
 
 	Experiment sweep.Experiment
 	Out        string // the folder of the sweep
@@ -40,7 +42,7 @@ type SweepOptions struct {
 
 // Fields declares the settings.
 func (o *SweepOptions) Fields() []setting.Field {
-	return append(slices.Concat(o.shared(), o.Training.Fields()),
+	return append(slices.Concat(o.shared(), o.Training.Fields(), o.Adapt.Fields()),
 		setting.Text("out", &o.Out, "", nil, "folder of the sweep (default: sweep- and the name of the file)").Here())
 }
 
@@ -48,6 +50,9 @@ func (o *SweepOptions) Fields() []setting.Field {
 func (o *SweepOptions) shared() []setting.Field {
 	return fieldsOf(&o.Data, &o.Backbone, &o.Device, &o.Features, &o.Views, &o.Calibration)
 }
+
+// Recipe is what heads share where the grid does not say otherwise.
+func (o *SweepOptions) Recipe() sweep.Recipe { return sweep.Recipe{Head: o.Training, Below: o.Adapt} }
 
 // SweepResult is a finished sweep.
 type SweepResult struct {
@@ -58,7 +63,7 @@ type SweepResult struct {
 // ParseSweep reads an experiment file: the experiment, and the settings outside it, by the keys of SweepOptions.
 func ParseSweep(text []byte) (sweep.Experiment, map[string]any, error) {
 	var o SweepOptions
-	return sweep.Parse(text, setting.Keys(o.Fields()), setting.Keys(o.Training.Fields()))
+	return sweep.Parse(text, setting.Keys(o.Fields()), setting.Keys(new(sweep.Recipe).Fields()))
 }
 
 // Sweep trains the heads of an experiment on features that are encoded once, and leaves their tables in a folder.
@@ -68,14 +73,14 @@ func ParseSweep(text []byte) (sweep.Experiment, map[string]any, error) {
 // failed and does not stop the others.
 func Sweep(ctx context.Context, o SweepOptions, ev event.Events) (_ *SweepResult, err error) {
 	defer func() { err = interruption(ctx, err, "the same command goes on") }()
-	plan, err := o.Experiment.Plan(sweep.Resolver(o.Training))
+	plan, err := o.Experiment.Plan(sweep.Resolver(o.Recipe()))
 	if err != nil {
 		return nil, err
 	}
-	if err := o.complete(); err != nil {
+	if err := o.complete(plan); err != nil {
 		return nil, err
 	}
-	for _, key := range o.Experiment.WithoutEffect(o.Training) {
+	for _, key := range o.Experiment.WithoutEffect(o.Recipe()) {
 		ev.Warn("every block of the grid sets this key, so that its value outside the grid has no effect", "key", key)
 	}
 	images, s, err := begin(ctx, inputs{o.Data, o.Backbone, o.Device, o.Features, o.Views, o.Training.Seed}, ev)
@@ -83,6 +88,9 @@ func Sweep(ctx context.Context, o SweepOptions, ev event.Events) (_ *SweepResult
 		return nil, err
 	}
 	defer s.close()
+	if err := s.plans(plan, images.Train); err != nil {
+		return nil, err
+	}
 	config, err := o.config()
 	if err = errors.Join(err, plan.CheckMemory(s.size(images, o.Calibration, o.needsFolds()))); err != nil {
 		return nil, err
@@ -107,6 +115,11 @@ func Sweep(ctx context.Context, o SweepOptions, ev event.Events) (_ *SweepResult
 		return nil, err
 	}
 	t.Plan, t.Gemm, t.Events = plan, gemm, ev
+	inside, err := o.inside(ctx, t, s, sets)
+	if err != nil {
+		return nil, err
+	}
+	defer inside.Close()
 	t.Kept = func(id string) (sweep.Head, error) { return run.SweepHeadFile(id).Read(dir) }
 	t.Keep = func(h sweep.Head) error { return run.SweepHeadFile(h.ID).Write(dir, h) }
 	heads, err := t.Run(ctx)
@@ -136,9 +149,12 @@ func Sweep(ctx context.Context, o SweepOptions, ev event.Events) (_ *SweepResult
 }
 
 // complete fills in the defaults outside the heads, and reports everything that is wrong.
-func (o *SweepOptions) complete() error {
+func (o *SweepOptions) complete(plan *sweep.Plan) error {
 	o.Out = cmp.Or(o.Out, "sweep")
-	if err := setting.Complete(o.shared()); err != nil {
+	err := errors.Join(setting.Complete(o.shared()), plan.Below(func(_ string, below adapter.Options) error {
+		return adaptable(below, o.Backbone, o.Views, o.needsFolds())
+	}))
+	if err != nil {
 		return err
 	}
 	switch {
@@ -160,7 +176,8 @@ func (o *SweepOptions) needsFolds() bool {
 // a default of its loss: there is no one value to write.
 func (o *SweepOptions) config() (run.Config, error) {
 	unset := func(f setting.Field) bool { return !f.IsSet() }
-	c, err := run.ConfigOf(append(o.shared(), slices.DeleteFunc(o.Training.Fields(), unset)...))
+	recipe := o.Recipe()
+	c, err := run.ConfigOf(append(o.shared(), slices.DeleteFunc(recipe.Fields(), unset)...))
 	if err != nil {
 		return nil, err
 	}

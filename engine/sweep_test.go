@@ -411,7 +411,7 @@ func TestSweepRefuses(t *testing.T) {
 func TestSweepSaysWhatHasNoEffect(t *testing.T) {
 	o, _ := sweepJob(t, `{grid: [{loss: [ce, la], tau: 1}, {loss: cvs}]}`)
 	o.Training = head.Settings{Loss: "la", Tau: new(2.0), Epochs: 3}
-	if got := o.Experiment.WithoutEffect(o.Training); !slices.Equal(got, []string{"loss"}) {
+	if got := o.Experiment.WithoutEffect(o.Recipe()); !slices.Equal(got, []string{"loss"}) {
 		t.Errorf("%v, want loss, which both blocks set; tau still counts in the second", got)
 	}
 	var warnings []string

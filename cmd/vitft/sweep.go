@@ -19,6 +19,7 @@ func (a *app) sweepCommand() *cobra.Command {
 		Short: "A grid of losses, settings and seeds on features encoded once",
 		Long: `sweep trains a head for every point of the grid in the experiment file and compares them: mean and
 standard deviation over seeds, paired difference to a baseline with its confidence interval.
+With adapt in the grid or the file the heads are trained together with what is put into the backbone.
 The file's other keys are those of --config; a flag wins over them, the grid over both. Heads that
 are in the folder already are not trained again: after Ctrl-C the same command goes on.`,
 		Example: `  vitft sweep experiments/ablation.yaml --backbone vit_tiny_patch16_224.onnx

@@ -2,6 +2,8 @@ package adapter_test
 
 import (
 	"math/rand/v2"
+	"slices"
+	"strings"
 	"testing"
 
 	"github.com/vitft/vitft/engine/adapter"
@@ -9,6 +11,7 @@ import (
 	"github.com/vitft/vitft/engine/dataset"
 	"github.com/vitft/vitft/engine/device"
 	"github.com/vitft/vitft/engine/event"
+	"github.com/vitft/vitft/engine/fault"
 	"github.com/vitft/vitft/engine/feature"
 	"github.com/vitft/vitft/engine/setting"
 	"github.com/vitft/vitft/head"
@@ -22,7 +25,7 @@ import (
 type fixture struct {
 	data   head.Data
 	plan   *adapter.Plan
-	tokens *feature.Extractor
+	tokens adapter.Tokens
 	set    adapter.Set
 }
 
@@ -68,7 +71,12 @@ func newFixture(t testing.TB, o adapter.Options) fixture {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { frozen.Close() })
-	f.tokens, _ = open(frozen)
+	kept, _ := open(frozen)
+	f.tokens = f.plan.Stored(kept)
+	if o.Augments() {
+		f.set.Items = set.Data.Items
+		f.tokens = f.plan.Live(frozen, kept, 2)
+	}
 	return f
 }
 
@@ -90,12 +98,63 @@ func (f fixture) model(t testing.TB, s head.Settings) *adapter.Model {
 // A backbone with adapters is a model that the loop can train: its gradients are those of differences, and a training
 // that is resumed ends with the same bits.
 func TestTrainable(t *testing.T) {
-	for _, kind := range []string{"adapter", "lora", "norm"} {
-		t.Run(kind, func(t *testing.T) {
-			f := newFixture(t, adapter.Options{Kind: kind, Blocks: "2", Rank: "2"})
+	for name, o := range map[string]adapter.Options{
+		"adapter": {Kind: "adapter"}, "lora": {Kind: "lora"}, "norm": {Kind: "norm"},
+		"together":  {Kind: "lora+adapter+norm"},
+		"augmented": {Kind: "adapter", Augment: "crop-flip", Optimizer: "sgd"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			o.Blocks, o.Rank = "2", "2"
+			f := newFixture(t, o)
 			s := head.Settings{Epochs: 2, Batch: 8, LR: 0.01}
 			headtest.TestTrainable(t, head.Loop{Settings: s, Labels: f.data.Y, Classes: 3},
 				func() head.Trainable { return f.model(t, s) })
 		})
+	}
+}
+
+// Augmented images are those of their epoch, whether they were announced or not, and other ones in the next; a model is
+// judged by plain ones. An image that has changed ends the training, by name.
+func TestLive(t *testing.T) {
+	f := newFixture(t, adapter.Options{Kind: "adapter", Blocks: "all", Augment: "minimal"})
+	m := f.model(t, head.Settings{Epochs: 3, Batch: 8, LR: 0.01})
+	rows := []int{3, 1, 2}
+	of := func(epoch int, announced ...int) []float32 {
+		m.Begin(epoch, head.PhaseMLA)
+		if announced != nil {
+			m.Order(announced)
+		}
+		z := make([]float32, 3*len(rows))
+		if _, err := m.Forward(t.Context(), rows, z); err != nil {
+			t.Fatal(err)
+		}
+		return z
+	}
+	first := of(0, rows...)
+	for name, z := range map[string][]float32{"not announced": of(0), "in another order": of(0, 1, 2, 3, 0)} {
+		if !slices.Equal(z, first) {
+			t.Errorf("%s: %v, announced %v", name, z, first)
+		}
+	}
+	if slices.Equal(of(1, rows...), first) {
+		t.Error("the next epoch sees the same")
+	}
+	judged := func() []float32 {
+		z := make([]float32, 3*4)
+		if err := m.Predict(t.Context(), false, 0, 4, z); err != nil {
+			t.Fatal(err)
+		}
+		return z
+	}
+	plain := judged()
+	of(1, rows...)
+	if !slices.Equal(judged(), plain) {
+		t.Error("what is judged depends on the epoch")
+	}
+	testkit.WriteFile(t, f.set.Items[1].Path, append(testkit.ReadFile(t, f.set.Items[1].Path), 0))
+	m.Begin(2, head.PhaseMLA)
+	_, err := m.Forward(t.Context(), rows, make([]float32, 9))
+	if err == nil || fault.Of(err) != fault.Data || !strings.Contains(err.Error(), f.set.Items[1].Path) {
+		t.Errorf("a changed image: %v", err)
 	}
 }

@@ -3,42 +3,35 @@
 //
 // # Basics
 //
-//	p, err := adapter.NewPlan(b, classes, seed, options)            // what is trained, and whether it can be
-//	result, err := p.Train(ctx, data, settings, images, features, ev) // as head.Train
-//	learnt, file, err := p.Adapter(result.State)                      // to be put into the backbone
+//	p, err := adapter.NewPlan(b, classes, seed, options) // what is trained, and whether it can be
+//	t := adapter.Trainer{Train: set, Data: data}         // on what
+//	defer t.Close()
+//	result, _, err := t.Run(ctx, p, settings)            // as head.Train
+//	learnt, file, err := p.Adapter(result.State)         // to be put into the backbone
 //
 // Tokens are features of the part of the backbone that stays as it is: they are encoded once and kept like others (see
 // package feature).
 //
 // # Caveats
 //
-// A Model is for one goroutine.
+// A Model is for one goroutine, and so is a Trainer.
 package adapter
 
 import (
 	"context"
 	"errors"
-	"fmt"
 	"math/rand/v2"
 	"slices"
 
-	"github.com/vitft/vitft/engine/feature"
-	"github.com/vitft/vitft/engine/feature/store"
 	"github.com/vitft/vitft/head"
 	"github.com/vitft/vitft/onnx"
 )
-
-// Set is images by their tokens.
-type Set struct {
-	IDs   []store.ID
-	Views int // of each; 0 is 1
-}
 
 // Model is a head and the blocks below it in training.
 type Model struct {
 	*head.Linear
 	plan   *Plan
-	tokens feature.Source
+	tokens Tokens
 	train  Set
 	held   Set
 	values [][]float32 // of the plan's parameters
@@ -56,8 +49,12 @@ type Model struct {
 // Begin implements head.Trainable.
 func (m *Model) Begin(epoch int, phase head.Phase) {
 	m.Linear.Begin(epoch, phase)
+	m.tokens.begin(epoch)
 	m.rng = rand.New(rand.NewPCG(m.plan.seed, tokenStream|uint64(epoch)))
 }
+
+// Order implements head.Ordered.
+func (m *Model) Order(rows []int) { m.tokens.announce(m.train, rows, m.plan.options.Micro) }
 
 // tokenStream keeps the draws of tokens apart from those of package head.
 const tokenStream = 7 << 60
@@ -71,7 +68,7 @@ func (m *Model) Params() []head.Param {
 			shape[k] = int(d)
 		}
 		list = append(list, head.Param{Name: p.Name, Shape: shape, Values: m.values[i], Decays: p.Decays,
-			Rate: m.rate, Optimizer: "adamw"})
+			Rate: m.rate, Optimizer: m.plan.options.Optimizer})
 	}
 	return list
 }
@@ -98,37 +95,76 @@ func (m *Model) Predict(ctx context.Context, held bool, from, to int, z []float3
 	return m.Linear.Predict(ctx, held, from, to, z)
 }
 
-// source gives the embeddings of a set: in training of some of the tokens, drawn anew each time, else of all.
-type source struct {
-	*Model
-	set *Set
-}
+// source gives the embeddings of the training set: in training of some of the tokens, drawn anew each time, else of
+// all.
+type source struct{ *Model }
 
 // Features implements head.Source.
 func (s source) Features(ctx context.Context, rows []int, dst []float32) error {
 	if s.judging {
-		return s.judge(ctx, *s.set, rows, dst)
+		return s.judge(ctx, s.train, rows, dst)
 	}
 	kept := s.plan.draw(s.rng)
 	x := make([]float32, len(rows)*len(kept)*s.plan.width())
-	if err := s.gather(ctx, *s.set, rows, kept, x); err != nil {
+	if err := s.tokens.trained(ctx, s.train, rows, kept, x); err != nil {
 		return err
 	}
 	s.n = len(rows)
 	return s.step.Forward(ctx, s.plan.inputs(x, s.values, len(rows), len(kept)), len(rows), dst)
 }
 
-// judge gives embeddings as a head is judged by them.
+// heldOut gives the embeddings of the set held out.
+type heldOut struct{ *Model }
+
+// Features implements head.Source.
+func (h heldOut) Features(ctx context.Context, rows []int, dst []float32) error {
+	return h.mean(ctx, h.held, rows, dst)
+}
+
+// Embed gives the embeddings of a set, [n, D], as they are judged: the mean over its views.
+func (m *Model) Embed(ctx context.Context, set Set) ([]float32, error) {
+	rows, x := make([]int, len(set.IDs)), make([]float32, len(set.IDs)*m.plan.Dim())
+	for i := range rows {
+		rows[i] = i
+	}
+	return x, m.mean(ctx, set, rows, x)
+}
+
+// mean gives the mean embeddings of some samples.
+func (m *Model) mean(ctx context.Context, set Set, samples []int, dst []float32) error {
+	views := max(set.Views, 1)
+	rows, one := make([]int, len(samples)), dst
+	for k := range views {
+		for i, sample := range samples {
+			rows[i] = sample*views + k
+		}
+		if k == 1 {
+			one = make([]float32, len(dst))
+		}
+		if err := m.judge(ctx, set, rows, one); err != nil {
+			return err
+		}
+		for i := 0; k > 0 && i < len(dst); i++ {
+			dst[i] += one[i]
+		}
+	}
+	for i := 0; views > 1 && i < len(dst); i++ {
+		dst[i] /= float32(views)
+	}
+	return nil
+}
+
+// judge gives the embeddings of rows, of all tokens.
 func (m *Model) judge(ctx context.Context, set Set, rows []int, dst []float32) error {
-	dim, all := m.plan.Dim(), m.plan.all()
+	dim, all := m.plan.Dim(), int(m.plan.adapted.Tokens)
 	for len(rows) > 0 {
 		some := rows[:min(len(rows), m.plan.options.Micro)]
-		x := make([]float32, len(some)*len(all)*m.plan.width())
-		if err := m.gather(ctx, set, some, all, x); err != nil {
+		x := make([]float32, len(some)*all*m.plan.width())
+		if err := m.tokens.judged(ctx, set, some, x); err != nil {
 			return err
 		}
 		out := onnx.Tensor{Shape: []int64{int64(len(some)), int64(dim)}, Data: dst[:len(some)*dim]}
-		if err := m.whole.Run(ctx, m.plan.inputs(x, m.values, len(some), len(all)), []onnx.Tensor{out}); err != nil {
+		if err := m.whole.Run(ctx, m.plan.inputs(x, m.values, len(some), all), []onnx.Tensor{out}); err != nil {
 			return err
 		}
 		rows, dst = rows[len(some):], dst[len(some)*dim:]
@@ -136,23 +172,10 @@ func (m *Model) judge(ctx context.Context, set Set, rows []int, dst []float32) e
 	return nil
 }
 
-// gather writes some of the tokens of rows to dst, [len(rows), len(kept), D].
-func (m *Model) gather(ctx context.Context, s Set, rows, kept []int, dst []float32) error {
-	width, views := m.plan.width(), max(s.Views, 1)
-	one := make([]float32, m.tokens.Dim())
-	for _, row := range rows {
-		if err := m.tokens.Gather(ctx, s.IDs[row/views:row/views+1], row%views, one); err != nil {
-			return fmt.Errorf("tokens: %w", err)
-		}
-		for _, k := range kept {
-			copy(dst[:width], one[k*width:])
-			dst = dst[width:]
-		}
-	}
-	return nil
-}
-
 func grow(s []float32, n int) []float32 { return slices.Grow(s[:0], n)[:n] }
 
 // Close frees the graphs.
-func (m *Model) Close() error { return errors.Join(m.step.Close(), m.whole.Close()) }
+func (m *Model) Close() error {
+	m.tokens.end()
+	return errors.Join(m.step.Close(), m.whole.Close())
+}

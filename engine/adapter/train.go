@@ -14,61 +14,138 @@ import (
 	"github.com/vitft/vitft/onnx/vision"
 )
 
-// Images are what a training learns from, in the order of its data.
-type Images struct {
-	Train, Val *feature.Set // Val may be nil
-	Views      int          // of a training image
+// Trainer trains a head, and what a plan puts into the backbone below it. Of the images it has their tokens, which are
+// encoded first where they are not kept already, once for each place before which a plan's blocks begin.
+type Trainer struct {
+	Train    *feature.Set // to learn from
+	Data     head.Data    // as the backbone sees them without any plan
+	Val      *feature.Set // those of Settings.Val, in that order; nil: none
+	Views    int          // of an image to learn from
+	Judged   int          // of any other, whose mean embedding is judged
+	Features feature.Options
+	Events   event.Events
+
+	open map[int]*tokens // by the first block that is trained in
 }
 
-// Train trains a head on data, and what is put into the backbone below it, from settings.Resume on if there is such a
-// state. The tokens of the images are encoded first, where they are not kept already. As head.Train does, it returns an
-// end of ctx together with a result that is as of the last whole epoch.
-func (p *Plan) Train(ctx context.Context, data head.Data, s head.Settings, in Images, o feature.Options,
-	ev event.Events) (_ *head.Result, err error) {
-	frozen, err := p.Tokens(ev)
-	if err != nil {
-		return nil, err
+// tokens are those before a block.
+type tokens struct {
+	*feature.Extractor
+	backbone *backbone.Backbone
+	sets     map[asked]Set
+}
+
+type asked struct {
+	set   *feature.Set
+	views int
+}
+
+// Run trains on the images with head.Settings, from Settings.Resume on if there is such a state, and gives the
+// embeddings of some sets by what was trained. As head.Train does, it returns an end of ctx together with a result that
+// is as of the last whole epoch, without embeddings then.
+func (t *Trainer) Run(ctx context.Context, p *Plan, s head.Settings, judged ...*feature.Set) (_ *head.Result,
+	embeddings [][]float32, err error) {
+	if err := t.Encode(ctx, p, judged...); err != nil {
+		return nil, nil, err
 	}
-	defer func() { err = errors.Join(err, frozen.Close()) }()
-	tokens, err := feature.Open(ctx, frozen, vision.Views(max(in.Views, 1)), o, ev)
-	if err != nil {
-		return nil, err
+	k := t.open[p.adapted.First]
+	from, train := p.Stored(k), k.sets[asked{t.Train, t.Views}]
+	if p.options.Augments() {
+		from = p.Live(k.backbone, k, s.WithDefaults().Epochs)
+		train = Set{IDs: t.Train.Scan.IDs, Items: t.Train.Data.Items}
 	}
-	defer func() { err = errors.Join(err, tokens.Close()) }()
-	train, err := p.ensure(ctx, tokens, in.Train, in.Views)
-	if err != nil {
-		return nil, err
-	}
-	loop := head.Loop{Settings: s, Labels: data.Y, Classes: data.Classes, Views: data.Views, Micro: p.options.Micro}
+	loop := head.Loop{Settings: s, Labels: t.Data.Y, Classes: t.Data.Classes, Views: t.Data.Views,
+		Micro: p.options.Micro}
 	var held Set
-	if in.Val != nil {
-		if held, err = p.ensure(ctx, tokens, in.Val, 1); err != nil {
-			return nil, err
-		}
-		loop.Held = in.Val.Data.Labels()
+	if s.Val != nil {
+		held, loop.Held = k.sets[asked{t.Val, t.Judged}], s.Val.Y
 	}
-	m, err := p.Model(data, s, tokens, train, held)
+	m, err := p.Model(t.Data, s, from, train, held)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	defer func() { err = errors.Join(err, m.Close()) }()
 	state, err := loop.Run(ctx, m)
 	if state == nil {
-		return nil, err
+		return nil, nil, err
 	}
-	return &head.Result{Head: m.Head(), State: state}, err
+	for _, set := range judged {
+		if err != nil {
+			break
+		}
+		var x []float32
+		x, err = m.Embed(ctx, k.sets[asked{set, t.Judged}])
+		embeddings = append(embeddings, x)
+	}
+	return &head.Result{Head: m.Head(), State: state}, embeddings, err
 }
 
-// ensure sees to the tokens of a set.
-func (p *Plan) ensure(ctx context.Context, x *feature.Extractor, of *feature.Set, views int) (Set, error) {
-	set, err := x.Ensure(ctx, of.Name+" tokens", of.Data, max(views, 1))
+// Encode sees to the tokens that a plan takes: of the images that it is trained on, and of those that are judged.
+func (t *Trainer) Encode(ctx context.Context, p *Plan, judged ...*feature.Set) error {
+	k, err := t.tokens(ctx, p)
 	if err != nil {
-		return Set{}, err
+		return err
+	}
+	if !p.options.Augments() {
+		if err := k.ensure(ctx, t.Train, t.Views); err != nil {
+			return err
+		}
+	}
+	if t.Val != nil {
+		judged = append(slices.Clone(judged), t.Val)
+	}
+	for _, set := range judged {
+		if err := k.ensure(ctx, set, t.Judged); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// tokens opens the stores of the tokens before a plan's blocks.
+func (t *Trainer) tokens(ctx context.Context, p *Plan) (*tokens, error) {
+	at := p.adapted.First
+	if k := t.open[at]; k != nil {
+		return k, nil
+	}
+	frozen, err := p.Tokens(t.Events)
+	if err != nil {
+		return nil, err
+	}
+	x, err := feature.Open(ctx, frozen, vision.Views(max(t.Views, t.Judged)), t.Features, t.Events)
+	if err != nil {
+		return nil, errors.Join(err, frozen.Close())
+	}
+	if t.open == nil {
+		t.open = map[int]*tokens{}
+	}
+	t.open[at] = &tokens{x, frozen, map[asked]Set{}}
+	return t.open[at], nil
+}
+
+// ensure sees to the tokens of a set, in some views.
+func (k *tokens) ensure(ctx context.Context, of *feature.Set, views int) error {
+	what := asked{of, views}
+	if _, is := k.sets[what]; is {
+		return nil
+	}
+	set, err := k.Ensure(ctx, of.Name+" tokens", of.Data, views)
+	if err != nil {
+		return err
 	}
 	if !slices.Equal(set.Scan.IDs, of.Scan.IDs) {
-		return Set{}, fault.Data.Errorf("%s: images have changed since their features were made; run again", of.Name)
+		return fault.Data.Errorf("%s: images have changed since their features were made; run again", of.Name)
 	}
-	return Set{IDs: set.Scan.IDs, Views: views}, nil
+	k.sets[what] = Set{IDs: set.Scan.IDs, Views: views}
+	return nil
+}
+
+// Close closes the stores.
+func (t *Trainer) Close() (err error) {
+	for _, k := range t.open {
+		err = errors.Join(err, k.Close(), k.backbone.Close())
+	}
+	return err
 }
 
 // Adapter is what a state has learnt inside the backbone, and its file.

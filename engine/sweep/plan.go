@@ -10,7 +10,7 @@ import (
 	"github.com/vitft/vitft/engine/fault"
 )
 
-// Settings are all settings of a head by key, defaults filled in.
+// Settings are all settings of a head by key, defaults filled in, but for those that mean nothing to it.
 type Settings map[string]any
 
 // Plan is an experiment's grid, expanded: every configuration once.
@@ -108,15 +108,28 @@ func (x Experiment) keys() []string {
 	return keys
 }
 
+// name is the loss and what else is not as usual with it: first what is below the head, which makes other things usual.
 func (x Experiment) name(s Settings, resolve Resolve) (string, error) {
-	usual, err := resolve(map[string]any{"loss": s["loss"]})
-	if err != nil {
-		return "", err
-	}
+	point := map[string]any{}
 	name := Format(s["loss"])
+	var usual Settings
+	for _, key := range []string{"loss", "adapt"} {
+		v, has := s[key]
+		if !has {
+			continue
+		}
+		if usual != nil && Format(v) != Format(usual[key]) {
+			name += fmt.Sprintf(" %s=%s", key, Format(v))
+		}
+		point[key] = v
+		var err error
+		if usual, err = resolve(maps.Clone(point)); err != nil {
+			return "", err
+		}
+	}
 	for _, key := range x.keys() {
-		if v := Format(s[key]); v != Format(usual[key]) {
-			name += fmt.Sprintf(" %s=%s", key, v)
+		if v, has := s[key]; has && Format(v) != Format(usual[key]) {
+			name += fmt.Sprintf(" %s=%s", key, Format(v))
 		}
 	}
 	return name, nil

@@ -253,11 +253,12 @@ func (b Block) points() []map[string]any {
 	return points
 }
 
-// Format prints a value as tables show it: of a number the shortest text that reads back as it, nothing for NaN.
+// Format prints a value as tables show it: of a number the shortest text that reads back as it, nothing for NaN
+// and for a setting that a configuration does not have.
 func Format(v any) string {
 	f, ok := v.(float64)
 	switch {
-	case ok && math.IsNaN(f):
+	case v == nil || ok && math.IsNaN(f):
 		return ""
 	case ok:
 		return strconv.FormatFloat(f, 'g', -1, 64)

@@ -6,69 +6,20 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"math"
 	"runtime"
 	"slices"
 	"time"
 
 	"github.com/vitft/vitft/calib"
+	"github.com/vitft/vitft/engine/adapter"
 	"github.com/vitft/vitft/engine/event"
 	"github.com/vitft/vitft/engine/fault"
 	"github.com/vitft/vitft/engine/metric"
-	"github.com/vitft/vitft/engine/setting"
 	"github.com/vitft/vitft/head"
 	"github.com/vitft/vitft/internal/par"
 	"github.com/vitft/vitft/internal/vec"
 )
-
-// Resolver completes the settings of a point of the grid by those that all heads share, and the defaults.
-func Resolver(shared head.Settings) Resolve {
-	return func(point map[string]any) (Settings, error) {
-		s := shared
-		if err := setting.Set(s.Fields(), point); err != nil {
-			return nil, err
-		}
-		s = s.WithDefaults()
-		if err := s.Validate(); err != nil {
-			return nil, err
-		}
-		values := Settings{}
-		for _, f := range s.Fields() {
-			values[f.Key] = f.Value()
-		}
-		return values, nil
-	}
-}
-
-// CheckMemory refuses a plan with a configuration that would take more memory than there is.
-func (p *Plan) CheckMemory(of head.Size) error {
-	heads := 0
-	for _, c := range p.Configurations {
-		heads += len(c.Seeds)
-	}
-	of.Beside = min(heads, runtime.GOMAXPROCS(0))
-	for _, c := range p.Configurations {
-		var s head.Settings
-		if err := setting.Set(s.Fields(), c.Settings); err != nil {
-			return err
-		}
-		if err := s.CheckMemory(of); err != nil {
-			return fmt.Errorf("%s: %w", c.Name, err)
-		}
-	}
-	return nil
-}
-
-// WithoutEffect lists the keys that are set for all heads, but in every block of the grid too.
-func (x Experiment) WithoutEffect(shared head.Settings) []string {
-	return slices.DeleteFunc(setting.Given(shared.Fields()), func(key string) bool {
-		without := slices.ContainsFunc(x.Grid, func(b Block) bool {
-			return !slices.ContainsFunc(b, func(a Axis) bool { return a.Key == key })
-		})
-		return without || key == "seed" // that of the settings holds out --val
-	})
-}
 
 // Trainer trains the heads of a plan, and judges them.
 type Trainer struct {
@@ -84,11 +35,22 @@ type Trainer struct {
 	Order           []int     // of the classes of the others, the number of each in Classes; see feature.Learned
 	Identity        string    // of features, images and how heads are judged: heads of another are not of this sweep
 
+	// Adapt trains a head together with what is below it. Such heads are trained one after the other.
+	Adapt func(ctx context.Context, below adapter.Options, s head.Settings) (*Trained, error)
+
 	Gemm    head.Gemm // for one thread: heads are trained side by side
 	Version string    // of the program
 	Kept    func(id string) (Head, error)
 	Keep    func(Head) error // is called soon after a head is trained
 	Events  event.Events
+}
+
+// Trained is a head, and the images that it is to be judged by as it sees them.
+type Trained struct {
+	*head.Result
+	Val, Test head.Data // as those of Trainer
+	// OutOfFold is like [head.OutOfFold], of heads trained by the same recipe.
+	OutOfFold func(ctx context.Context, folds int) ([]float32, error)
 }
 
 type place struct {
@@ -98,10 +60,10 @@ type place struct {
 
 type pendingHead struct {
 	Head
-	place    place
-	name     string
-	settings head.Settings
-	result   *head.Result
+	place   place
+	name    string
+	recipe  Recipe
+	trained *Trained
 }
 
 // Run trains every head that is not kept yet, group by group, and returns the heads by configuration and seed. One that
@@ -124,8 +86,7 @@ func (t *Trainer) Run(ctx context.Context) (func(configuration int, seed uint64)
 	}
 	total := len(done) + len(pending)
 	t.Events.Info("sweep", "configurations", len(t.Plan.Configurations), "heads", total, "finished before", len(done))
-	// A group is large enough that cores seldom wait for its last head, and not larger than is soon trained again.
-	for group := range slices.Chunk(pending, 4*runtime.GOMAXPROCS(0)) {
+	for _, group := range groups(pending) {
 		if err := t.trainGroup(ctx, group); err != nil {
 			return nil, err
 		}
@@ -145,12 +106,27 @@ func (t *Trainer) Run(ctx context.Context) (func(configuration int, seed uint64)
 			if err := t.Keep(p.Head); err != nil {
 				return nil, err
 			}
-			p.result = nil
+			p.trained = nil
 			done[p.place] = p.Head
 			t.Events.Report(event.Sweep, t.Name, len(done), total)
 		}
 	}
 	return func(configuration int, seed uint64) Head { return done[place{configuration, seed}] }, nil
+}
+
+// groups are the heads that are trained at a time: side by side those that are soon trained, as many that cores seldom
+// wait for the last one, and not more than are soon trained again; then each with something below it alone.
+func groups(pending []*pendingHead) [][]*pendingHead {
+	var heads []*pendingHead
+	var alone [][]*pendingHead
+	for _, p := range pending {
+		if p.recipe.Below.On() {
+			alone = append(alone, []*pendingHead{p})
+		} else {
+			heads = append(heads, p)
+		}
+	}
+	return append(slices.Collect(slices.Chunk(heads, 4*runtime.GOMAXPROCS(0))), alone...)
 }
 
 func (t *Trainer) pending(at place, c Configuration) (*pendingHead, error) {
@@ -161,18 +137,21 @@ func (t *Trainer) pending(at place, c Configuration) (*pendingHead, error) {
 	}
 	sum := sha256.Sum256(text)
 	p := &pendingHead{
-		place: at, name: c.Name, settings: head.Settings{Seed: at.seed},
+		place: at, name: c.Name,
 		Head: Head{ID: hex.EncodeToString(sum[:8]), Version: t.Version, Settings: c.Settings, Seed: at.seed},
 	}
-	err = setting.Set(p.settings.Fields(), c.Settings)
-	p.settings.Gemm = t.Gemm
+	p.recipe, err = c.Settings.recipe()
+	p.recipe.Head.Seed, p.recipe.Head.Gemm = at.seed, t.Gemm
 	return p, err
 }
 
 func (t *Trainer) trainGroup(ctx context.Context, group []*pendingHead) error {
+	if group[0].recipe.Below.On() {
+		return t.adapt(ctx, group[0])
+	}
 	settings := make([]head.Settings, len(group))
 	for i, p := range group {
-		settings[i] = p.settings
+		settings[i] = p.recipe.Head
 	}
 	results, err := head.TrainAll(ctx, t.Learn, settings)
 	switch {
@@ -186,7 +165,10 @@ func (t *Trainer) trainGroup(ctx context.Context, group []*pendingHead) error {
 		return nil
 	}
 	for i, p := range group {
-		p.result = results[i]
+		p.trained = &Trained{Result: results[i], Val: t.Val, Test: t.Test,
+			OutOfFold: func(ctx context.Context, folds int) ([]float32, error) {
+				return head.OutOfFold(ctx, t.Learn, t.Held.X, p.recipe.Head, folds)
+			}}
 	}
 	if joined, ok := err.(interface{ Unwrap() []error }); ok {
 		for _, err := range joined.Unwrap() {
@@ -196,6 +178,30 @@ func (t *Trainer) trainGroup(ctx context.Context, group []*pendingHead) error {
 		}
 	}
 	return nil
+}
+
+// adapt trains a head together with what is below it, following its epochs.
+func (t *Trainer) adapt(ctx context.Context, p *pendingHead) (err error) {
+	s, begin := p.recipe.Head, time.Now()
+	s.Events.Epoch = func(e head.Epoch, _ *head.State) { t.Events.Report(event.Train, p.name, e.Number, s.Epochs) }
+	p.trained, err = t.Adapt(ctx, p.recipe.Below, s)
+	switch {
+	case err == nil:
+		p.Seconds.Evaluate = time.Since(begin).Seconds() - trainingSeconds(p.trained.State)
+	case ctx.Err() != nil || isRuntime(err):
+		return err
+	default:
+		p.Error = err.Error()
+	}
+	return nil
+}
+
+// trainingSeconds is how long a training took.
+func trainingSeconds(s *head.State) (seconds float64) {
+	for _, e := range s.History {
+		seconds += e.Seconds
+	}
+	return seconds
 }
 
 // isRuntime tells an error that no head can be trained after.
@@ -222,16 +228,14 @@ func (t *Trainer) judgeGroup(ctx context.Context, group []*pendingHead) error {
 
 // judge measures a trained head on the test set. Scores for selection and temperatures come of other images.
 func (t *Trainer) judge(ctx context.Context, p *pendingHead) error {
-	h := p.result.Head
-	for _, e := range p.result.State.History {
-		p.Seconds.Train += e.Seconds
-	}
+	h := p.trained.Head
+	p.Seconds.Train = trainingSeconds(p.trained.State)
 	begin := time.Now()
 	labels, fittedOn := t.Learn.Y, "out-of-fold"
 	var unseen []float32 // logits for calibration
 	var err error
 	if t.outOfFold() {
-		unseen, err = head.OutOfFold(ctx, t.Learn, t.Held.X, p.settings, t.Folds)
+		unseen, err = p.trained.OutOfFold(ctx, t.Folds)
 		switch {
 		case err == nil:
 		case ctx.Err() != nil || isRuntime(err):
@@ -246,7 +250,7 @@ func (t *Trainer) judge(ctx context.Context, p *pendingHead) error {
 	}
 	if t.Val.Y != nil {
 		labels, fittedOn = t.Val.Y, "val"
-		if unseen, err = h.LogitsOf(t.Gemm, t.Val); err != nil {
+		if unseen, err = h.LogitsOf(t.Gemm, p.trained.Val); err != nil {
 			return err
 		}
 		if t.Selection == SelectVal {
@@ -266,19 +270,19 @@ func (t *Trainer) judge(ctx context.Context, p *pendingHead) error {
 	p.Seconds.Select = time.Since(begin).Seconds()
 
 	begin = time.Now()
-	z, err := h.Renumbered(t.Order).LogitsOf(t.Gemm, t.Test)
+	z, err := h.Renumbered(t.Order).LogitsOf(t.Gemm, p.trained.Test)
 	if err != nil {
 		return err
 	}
 	fit.Scaling = fit.Scaling.Renumbered(t.Order)
 	m := fit.Measure(z, t.Test.Y, t.Classes, vec.Scatter(t.Order, 1, counts))
-	m.Split, m.Loss, m.Seed = "test", p.settings.Loss, p.Seed
-	m.Epochs, m.SwitchEpoch = p.settings.Epochs, p.settings.SwitchEpoch()
-	m.Warnings = append(p.result.State.Warnings(), m.Warnings...)
+	m.Split, m.Loss, m.Seed = "test", p.recipe.Head.Loss, p.Seed
+	m.Epochs, m.SwitchEpoch = p.recipe.Head.Epochs, p.recipe.Head.SwitchEpoch()
+	m.Warnings = append(p.trained.State.Warnings(), m.Warnings...)
 	for z := range slices.Chunk(z, h.Classes) {
 		p.Predicted = append(p.Predicted, vec.Argmax(z))
 	}
-	p.Seconds.Evaluate = time.Since(begin).Seconds()
+	p.Seconds.Evaluate += time.Since(begin).Seconds()
 	m.Seconds = metric.Seconds{Encode: metric.Number(math.NaN()), Train: metric.Number(p.Seconds.Train),
 		Evaluate: metric.Number(p.Seconds.Evaluate)}
 	p.Metrics = &m

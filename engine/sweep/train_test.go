@@ -19,7 +19,7 @@ import (
 )
 
 func TestResolverFillsDefaults(t *testing.T) {
-	resolve := Resolver(head.Settings{Epochs: 7})
+	resolve := Resolver(Recipe{Head: head.Settings{Epochs: 7}})
 	s, err := resolve(map[string]any{"loss": "la", "tau": 2, "head": "linear"})
 	if err != nil {
 		t.Fatal(err)
@@ -38,24 +38,24 @@ func TestResolverFillsDefaults(t *testing.T) {
 
 func TestResolverRefusesByKey(t *testing.T) {
 	for key, value := range map[string]any{"los": "ce", "loss": "x", "lr": -1, "epochs": "many", "tau": true} {
-		_, err := Resolver(head.Settings{})(map[string]any{key: value})
+		_, err := Resolver(Recipe{})(map[string]any{key: value})
 		if err == nil || fault.Of(err) != fault.Config || !strings.Contains(err.Error(), key) {
 			t.Errorf("%s: %v: %v, want it refused by its name", key, value, err)
 		}
 	}
-	if _, err := Resolver(head.Settings{Warmup: -1})(nil); err == nil || !strings.Contains(err.Error(), "warmup") {
+	if _, err := Resolver(Recipe{Head: head.Settings{Warmup: -1}})(nil); err == nil || !strings.Contains(err.Error(), "warmup") {
 		t.Errorf("a shared setting out of range: %v", err)
 	}
 }
 
 func TestWithoutEffect(t *testing.T) {
 	x := Experiment{Grid: []Block{{{"loss", []any{"ce"}}, {"lr", []any{0.1}}}, {{"lr", []any{0.2}}, {"tau", []any{1}}}}}
-	got := x.WithoutEffect(head.Settings{Loss: "la", LR: 0.3, Tau: new(2.0), Epochs: 3, Seed: 5})
+	got := x.WithoutEffect(Recipe{Head: head.Settings{Loss: "la", LR: 0.3, Tau: new(2.0), Epochs: 3, Seed: 5}})
 	if !slices.Equal(got, []string{"lr"}) {
 		t.Errorf("%v, want lr: every block has it; loss and tau hold where a block has none", got)
 	}
 	x = Experiment{Grid: []Block{{{"seed", []any{1, 2}}}}}
-	if got := x.WithoutEffect(head.Settings{Seed: 5}); len(got) > 0 {
+	if got := x.WithoutEffect(Recipe{Head: head.Settings{Seed: 5}}); len(got) > 0 {
 		t.Errorf("%v, but the seed of the settings also holds out validation images", got)
 	}
 }
@@ -95,7 +95,7 @@ func newSweeper(t *testing.T, grid string) *sweeper {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p, err := x.Plan(Resolver(head.Settings{Epochs: 4, Batch: 16}))
+	p, err := x.Plan(Resolver(Recipe{Head: head.Settings{Epochs: 4, Batch: 16}}))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -150,7 +150,7 @@ func (s *sweeper) alone(t *testing.T, configuration int, seed uint64, d head.Dat
 }
 
 func setSettings(s *head.Settings, values Settings) error {
-	back, err := Resolver(*s)(values)
+	back, err := Resolver(Recipe{Head: *s})(values)
 	if err != nil || !maps.EqualFunc(values, back, func(a, b any) bool { return a == b }) && back["seed"] != s.Seed {
 		return fmt.Errorf("%v is not %v: %w", back, values, err)
 	}
