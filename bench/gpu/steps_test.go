@@ -12,8 +12,8 @@ import (
 	"github.com/vitft/vitft/onnx/graph"
 )
 
-// steps measures training inside a backbone: forward and backward through all its blocks, with adapters of rank 16, on a
-// third of the tokens, as vitft finetune --adapt does. It checks that both providers give the same gradients.
+// steps measures training inside a backbone: forward and backward through all its blocks, with adapters of rank 16, on
+// a third of the tokens, as vitft finetune --adapt does. It checks that both providers give the same gradients.
 func (b *bench) steps(m measured) {
 	const rank, seed = 16, "seed"
 	model, err := graph.Parse(m.backbone)
@@ -88,8 +88,8 @@ func (b *bench) steps(m measured) {
 				largest = max(largest, relative(want.Data, grads[b.provider][i].Data))
 			}
 			defer func() {
-				b.check(fmt.Sprintf("gradients of %d tensors, cpu against %s: largest difference %.2g of the largest value "+
-					"(at most %g)", len(values), b.provider, largest, bound), atMost(largest, bound))
+				b.check(fmt.Sprintf("gradients of %d tensors, cpu against %s: largest difference %.2g of the largest "+
+					"value (at most %g)", len(values), b.provider, largest, bound), atMost(largest, bound))
 			}()
 		}
 	}
