@@ -56,8 +56,7 @@ func (o *FinetuneOptions) untrained() []setting.Field {
 func (o *FinetuneOptions) complete() error {
 	o.Training = o.Adapt.Recipe(o.Training).WithDefaults()
 	setting.Fill(o.Fields())
-	err := errors.Join(setting.Check(o.untrained()), o.Training.Validate(),
-		adaptable(o.Adapt, o.Backbone, o.Calibration.outOfFold(o.Data.Val)))
+	err := errors.Join(setting.Check(o.untrained()), o.Training.Validate(), adaptable(o.Adapt, o.Backbone))
 	if err != nil {
 		return err
 	}

@@ -2,8 +2,10 @@ package adapter_test
 
 import (
 	"math/rand/v2"
+	"slices"
 	"testing"
 
+	"github.com/vitft/vitft/calib"
 	"github.com/vitft/vitft/engine/adapter"
 	"github.com/vitft/vitft/engine/backbone"
 	"github.com/vitft/vitft/engine/dataset"
@@ -15,6 +17,7 @@ import (
 	"github.com/vitft/vitft/head/headtest"
 	"github.com/vitft/vitft/internal/testkit"
 	"github.com/vitft/vitft/internal/testkit/ort"
+	"github.com/vitft/vitft/internal/vec"
 	"github.com/vitft/vitft/onnx/vision"
 )
 
@@ -24,6 +27,7 @@ type fixture struct {
 	plan   *adapter.Plan
 	tokens *feature.Extractor
 	set    adapter.Set
+	all    *feature.Set
 }
 
 func newFixture(t testing.TB, o adapter.Options) fixture {
@@ -37,10 +41,10 @@ func newFixture(t testing.TB, o adapter.Options) fixture {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { b.Close() })
-	if f.plan, err = adapter.NewPlan(b, 3, 1, o); err != nil {
+	if f.plan, err = adapter.NewPlan(b, 4, 1, o); err != nil {
 		t.Fatal(err)
 	}
-	sources := dataset.Sources{Train: testkit.Folder(t, 1, 12, 8, 4)}
+	sources := dataset.Sources{Train: testkit.Folder(t, 1, 12, 8, 4, 1)}
 	images, err := sources.Open(t.Context(), 0, nil, event.Events{})
 	if err != nil {
 		t.Fatal(err)
@@ -58,8 +62,8 @@ func newFixture(t testing.TB, o adapter.Options) fixture {
 		return x, set
 	}
 	x, set := open(b)
-	f.set.IDs = set.Scan.IDs
-	f.data = head.Data{Y: set.Data.Labels(), Dim: x.Dim(), Classes: 3}
+	f.set.IDs, f.all = set.Scan.IDs, set
+	f.data = head.Data{Y: set.Data.Labels(), Dim: x.Dim(), Classes: 4}
 	if f.data.X, err = feature.Interleaved(t.Context(), x, set.Scan.IDs, 1); err != nil {
 		t.Fatal(err)
 	}
@@ -94,8 +98,35 @@ func TestTrainable(t *testing.T) {
 		t.Run(kind, func(t *testing.T) {
 			f := newFixture(t, adapter.Options{Kind: kind, Blocks: "2", Rank: "2"})
 			s := head.Settings{Epochs: 2, Batch: 8, LR: 0.01}
-			headtest.TestTrainable(t, head.Loop{Settings: s, Labels: f.data.Y, Classes: 3},
+			headtest.TestTrainable(t, head.Loop{Settings: s, Labels: f.data.Y, Classes: 4},
 				func() head.Trainable { return f.model(t, s) })
 		})
+	}
+}
+
+// A backbone that learns nothing to speak of gives the logits of the head alone, out of fold too: the same folds, each
+// with a head of its own, a class of one image in all of them, and the views that are judged.
+func TestOutOfFold(t *testing.T) {
+	f := newFixture(t, adapter.Options{Kind: "adapter", Blocks: "2", Rank: "2", LR: 1e-30})
+	tr := adapter.Trainer{Train: f.all, Data: f.data, Views: 1, Judged: 1,
+		Features: feature.Options{Cache: t.TempDir()}}
+	t.Cleanup(func() { tr.Close() })
+	kappa, err := calib.New("slope:crossfit=2")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range []head.Settings{{Loss: "la"}, {Loss: "cvs", Kappa: kappa}} {
+		s.Epochs, s.Batch, s.LR, s.Seed = 3, 8, 0.01, 5
+		want, err := head.OutOfFold(t.Context(), f.data, nil, s, 3)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := tr.OutOfFold(t.Context(), f.plan, s, 3)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if i := vec.Differs(got, want, 1e-2); i >= 0 || slices.Equal(got, want) {
+			t.Errorf("%s: logit %d is %v, of the head alone %v", s.Loss, i, got[i], want[i])
+		}
 	}
 }

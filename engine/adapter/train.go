@@ -48,14 +48,12 @@ func (t *Trainer) Run(ctx context.Context, p *Plan, s head.Settings, judged ...*
 	if err := t.Encode(ctx, p, judged...); err != nil {
 		return nil, nil, err
 	}
-	k := t.open[p.adapted.First]
-	loop := head.Loop{Settings: s, Labels: t.Data.Y, Classes: t.Data.Classes, Views: t.Data.Views,
-		Micro: p.options.Micro}
+	c := t.course(p)
 	var held Set
 	if s.Val != nil {
-		held, loop.Held = k.sets[asked{t.Val, t.Judged}], s.Val.Y
+		held = c.sets[asked{t.Val, t.Judged}]
 	}
-	m, err := p.Model(t.Data, s, k, k.sets[asked{t.Train, t.Views}], held)
+	m, loop, err := c.model(s, held)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -69,10 +67,74 @@ func (t *Trainer) Run(ctx context.Context, p *Plan, s head.Settings, judged ...*
 			break
 		}
 		var x []float32
-		x, err = m.Embed(ctx, k.sets[asked{set, t.Judged}])
+		x, err = m.Embed(ctx, c.sets[asked{set, t.Judged}])
 		embeddings = append(embeddings, x)
 	}
 	return &head.Result{Head: m.Head(), State: state}, embeddings, err
+}
+
+// OutOfFold is like [head.OutOfFold]: for each fold the head and what is below it are trained anew without its images,
+// one fold after the other, and predict them as images are judged.
+func (t *Trainer) OutOfFold(ctx context.Context, p *Plan, s head.Settings, folds int) ([]float32, error) {
+	if err := t.Encode(ctx, p, t.Train); err != nil {
+		return nil, err
+	}
+	t.Events.Info("out of fold: what is inside the backbone is trained anew for each", "folds", folds)
+	return t.course(p).folds(t.Judged).Logits(ctx, s, folds)
+}
+
+// course is the training of a plan on some of the images.
+type course struct {
+	*tokens
+	plan   *Plan
+	data   head.Data
+	train  Set
+	events event.Events
+}
+
+// course is that of all images.
+func (t *Trainer) course(p *Plan) course {
+	k := t.open[p.adapted.First]
+	return course{k, p, t.Data, k.sets[asked{t.Train, t.Views}], t.Events}
+}
+
+// model starts a model that holds out a set, and makes the loop that trains it.
+func (c course) model(s head.Settings, held Set) (*Model, head.Loop, error) {
+	loop := head.Loop{Settings: s, Labels: c.data.Y, Classes: c.data.Classes, Views: c.data.Views,
+		Micro: c.plan.options.Micro, OutOfFold: c.folds(1).OutOfFold}
+	if s.Val != nil {
+		loop.Held = s.Val.Y
+	}
+	m, err := c.plan.Model(c.data, s, c, c.train, held)
+	return m, loop, err
+}
+
+// folds cross-fits; samples are predicted by the mean over some of their views.
+func (c course) folds(views int) head.Folds {
+	fit := func(_ context.Context, s head.Settings, train, held []int,
+		use func(head.Loop, head.Trainable) error) (err error) {
+		part := c
+		part.data, part.train.IDs = c.data.Subset(train), pick(c.train.IDs, train)
+		m, loop, err := part.model(s, Set{IDs: pick(c.train.IDs, held), Views: views})
+		if err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, m.Close()) }()
+		loop.Settings.Events.Epoch = func(e head.Epoch, _ *head.State) {
+			c.events.Report(event.Train, "a fold", e.Number, s.Epochs)
+		}
+		return use(loop, m)
+	}
+	return head.Folds{Labels: c.data.Y, Classes: c.data.Classes, Fit: fit}
+}
+
+// pick are some of all.
+func pick[T any](all []T, some []int) []T {
+	list := make([]T, len(some))
+	for i, k := range some {
+		list[i] = all[k]
+	}
+	return list
 }
 
 // Encode sees to the tokens that a plan takes: of the images that it is trained on, and of those that are judged.
