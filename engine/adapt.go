@@ -14,11 +14,16 @@ import (
 	"github.com/vitft/vitft/head"
 )
 
-// adaptable refuses to learn inside a backbone that has learnt already.
-func adaptable(o adapter.Options, b backbone.Options) error {
-	if o.On() && b.Adapter != "" {
+// adaptable says which settings do not go together with learning inside the backbone.
+func adaptable(o adapter.Options, b backbone.Options, v Views) error {
+	switch {
+	case !o.On():
+	case b.Adapter != "":
 		return fault.Config.Errorf("adapter: with adapt=%s training would begin inside a backbone that has an adapter "+
 			"already; leave one of the two out", o.Kind)
+	case o.Augments() && v.Train > 1:
+		return fault.Config.Errorf("views: with augment=%s training sees another view in each epoch; leave one of the "+
+			"two out", o.Augment)
 	}
 	return nil
 }

@@ -1,6 +1,7 @@
 package engine_test
 
 import (
+	"bytes"
 	"math"
 	"path/filepath"
 	"strings"
@@ -9,6 +10,7 @@ import (
 	"github.com/vitft/vitft/engine"
 	"github.com/vitft/vitft/engine/event"
 	"github.com/vitft/vitft/engine/fault"
+	"github.com/vitft/vitft/engine/feature"
 	"github.com/vitft/vitft/engine/run"
 	"github.com/vitft/vitft/head"
 	"github.com/vitft/vitft/internal/testkit"
@@ -117,17 +119,47 @@ func TestAdaptOutOfFold(t *testing.T) {
 	same(t, "interrupted", other.Out, o.Out, run.HeadFile, run.PredictionsFile, run.ModelFile, run.KappaFile)
 }
 
+// Training from images that are other each epoch leaves nothing in the feature store but features, is the same again,
+// and goes on where it was interrupted.
+func TestAdaptAugmented(t *testing.T) {
+	o := adapting(t, "adapter+norm")
+	o.Adapt.Augment, o.Adapt.Blocks = "crop-flip", "all"
+	r := finetune(t, o)
+	if e := evaluate(t, evaluation(o.Out, o)); math.Abs(float64(r.Metrics.NLL-e.Metrics.NLL)) > 1e-6 {
+		t.Errorf("evaluate says an NLL of %v, the run %v", e.Metrics.NLL, r.Metrics.NLL)
+	}
+	stores, err := filepath.Glob(filepath.Join(o.Features.Cache, feature.StoreFolder, "*"))
+	if err != nil || len(stores) != 2 {
+		t.Errorf("feature stores %v, want those of the backbone and of the adapted one (%v)", stores, err)
+	}
+	other := elsewhere(t, o)
+	interrupt(t, other, 1)
+	resume(t, other.Out)
+	same(t, "interrupted", other.Out, o.Out, run.HeadFile, run.PredictionsFile, run.ModelFile, run.AdapterFile)
+	plain := elsewhere(t, o)
+	plain.Adapt.Augment = ""
+	finetune(t, plain)
+	if bytes.Equal(testkit.ReadFile(t, run.HeadFile.Path(run.Folder(plain.Out))),
+		testkit.ReadFile(t, run.HeadFile.Path(run.Folder(o.Out)))) {
+		t.Error("augment changes nothing")
+	}
+}
+
 func TestAdaptRefuses(t *testing.T) {
 	for what, c := range map[string]struct {
 		change func(o *options)
 		kind   fault.Kind
 	}{
-		"adapt-blocks: 9":   {func(o *options) { o.Adapt.Blocks = "9" }, fault.Config},
-		"adapt-rank":        {func(o *options) { o.Adapt.Rank = "0" }, fault.Config},
-		"adapt: \"prompt\"": {func(o *options) { o.Adapt.Kind = "prompt" }, fault.Config},
-		"keep-tokens=1":     {func(o *options) { o.Adapt.Keep = "0.5" }, fault.Data},
-		"closed form":       {func(o *options) { o.Training = head.Settings{Loss: "lda"} }, fault.Config},
-		"adapter already":   {func(o *options) { o.Backbone.Adapter = "a.safetensors" }, fault.Config},
+		"adapt-blocks: 9":       {func(o *options) { o.Adapt.Blocks = "9" }, fault.Config},
+		"\"norm\" twice":        {func(o *options) { o.Adapt.Kind = "norm+lora+norm" }, fault.Config},
+		"nothing can be joined": {func(o *options) { o.Adapt.Kind = "full+norm" }, fault.Config},
+		"augment: \"mirror\"":   {func(o *options) { o.Adapt.Augment = "mirror" }, fault.Config},
+		"views: with augment":   {func(o *options) { o.Adapt.Augment, o.Views.Train = "flip", 2 }, fault.Config},
+		"adapt-rank":            {func(o *options) { o.Adapt.Rank = "0" }, fault.Config},
+		"adapt: \"prompt\"":     {func(o *options) { o.Adapt.Kind = "prompt" }, fault.Config},
+		"keep-tokens=1":         {func(o *options) { o.Adapt.Keep = "0.5" }, fault.Data},
+		"closed form":           {func(o *options) { o.Training = head.Settings{Loss: "lda"} }, fault.Config},
+		"adapter already":       {func(o *options) { o.Backbone.Adapter = "a.safetensors" }, fault.Config},
 		"only transformers can": {func(o *options) { o.Backbone.Name = cnn(t) }, fault.Data},
 	} {
 		o := adapting(t, "adapter")

@@ -56,7 +56,8 @@ func (o *FinetuneOptions) untrained() []setting.Field {
 func (o *FinetuneOptions) complete() error {
 	o.Training = o.Adapt.Recipe(o.Training).WithDefaults()
 	setting.Fill(o.Fields())
-	err := errors.Join(setting.Check(o.untrained()), o.Training.Validate(), adaptable(o.Adapt, o.Backbone))
+	err := errors.Join(setting.Check(o.untrained()), o.Training.Validate(),
+		adaptable(o.Adapt, o.Backbone, o.Views))
 	if err != nil {
 		return err
 	}

@@ -44,6 +44,10 @@ type Trainable interface {
 	Predict(ctx context.Context, held bool, from, to int, z []float32) error
 }
 
+// Ordered is a [Trainable] that is told the rows of an epoch, in the order in which they will come, after Begin: it can
+// prepare them while others are trained on.
+type Ordered interface{ Order(rows []int) }
+
 // Loop trains a [Trainable] under the losses of [Settings], in one phase or two, with κ, schedule, sampling, events and
 // resumption. Settings that belong to the head, Gemm and Val too, have no part in it.
 type Loop struct {
@@ -220,6 +224,9 @@ func (r *run) descend(ctx context.Context, adjustment Adjustment, record *Epoch)
 	loss := newBatchLoss(adjustment, r.estimates() && r.set.Kappa.Softmax(r.set.phase(e+1) == PhaseCLA))
 	rows := r.order(e, stage.balanced)
 	r.model.Begin(e, record.Phase)
+	if m, ok := r.model.(Ordered); ok {
+		m.Order(rows)
+	}
 	params := r.model.Params()
 	record.LR = r.set.rate(float64(e))
 	for from := 0; from < n; from += r.set.Batch {

@@ -13,6 +13,7 @@ type worker struct {
 	tables     [3][1024]float32
 
 	decoded, turned RGB
+	cropped         RGB // see Augment
 	x, y            axis
 	flat            RGB     // after a vertical pass that comes first
 	narrow          []byte  // rows after the horizontal pass, each of three channels
@@ -61,17 +62,22 @@ func (w *worker) image(p Preprocess, img *RGB, dst []float32) error {
 	if len(img.Pix) != 3*img.Width*img.Height {
 		return fmt.Errorf("preprocess: image of %d×%d pixels has %d bytes", img.Width, img.Height, len(img.Pix))
 	}
-	if p.Orientation && img.Orientation > 1 {
-		img.turn(img.Orientation, &w.turned)
-		img = &w.turned
-	}
-	w.resample(img, dst)
-	for _, buffer := range []*RGB{&w.decoded, &w.turned, &w.flat} {
+	w.resample(w.upright(p, img), dst)
+	for _, buffer := range []*RGB{&w.decoded, &w.turned, &w.cropped, &w.flat} {
 		if cap(buffer.Pix) > keepBytes {
 			buffer.Pix = nil
 		}
 	}
 	return nil
+}
+
+// upright is img turned as its EXIF data say, if p wants that.
+func (w *worker) upright(p Preprocess, img *RGB) *RGB {
+	if !p.Orientation || img.Orientation <= 1 {
+		return img
+	}
+	img.turn(img.Orientation, &w.turned)
+	return &w.turned
 }
 
 // resample computes only what lies within the crop.

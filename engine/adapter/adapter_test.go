@@ -3,6 +3,7 @@ package adapter_test
 import (
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/vitft/vitft/calib"
@@ -11,6 +12,7 @@ import (
 	"github.com/vitft/vitft/engine/dataset"
 	"github.com/vitft/vitft/engine/device"
 	"github.com/vitft/vitft/engine/event"
+	"github.com/vitft/vitft/engine/fault"
 	"github.com/vitft/vitft/engine/feature"
 	"github.com/vitft/vitft/engine/setting"
 	"github.com/vitft/vitft/head"
@@ -25,7 +27,7 @@ import (
 type fixture struct {
 	data   head.Data
 	plan   *adapter.Plan
-	tokens *feature.Extractor
+	tokens adapter.Tokens
 	set    adapter.Set
 	all    *feature.Set
 }
@@ -72,7 +74,12 @@ func newFixture(t testing.TB, o adapter.Options) fixture {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { frozen.Close() })
-	f.tokens, _ = open(frozen)
+	kept, _ := open(frozen)
+	f.tokens = f.plan.Stored(kept)
+	if o.Augments() {
+		f.set.Items = set.Data.Items
+		f.tokens = f.plan.Live(frozen, kept, 2)
+	}
 	return f
 }
 
@@ -94,9 +101,14 @@ func (f fixture) model(t testing.TB, s head.Settings) *adapter.Model {
 // A backbone with adapters is a model that the loop can train: its gradients are those of differences, and a training
 // that is resumed ends with the same bits.
 func TestTrainable(t *testing.T) {
-	for _, kind := range []string{"adapter", "lora", "norm"} {
-		t.Run(kind, func(t *testing.T) {
-			f := newFixture(t, adapter.Options{Kind: kind, Blocks: "2", Rank: "2"})
+	for name, o := range map[string]adapter.Options{
+		"adapter": {Kind: "adapter"}, "lora": {Kind: "lora"}, "norm": {Kind: "norm"},
+		"together":  {Kind: "lora+adapter+norm"},
+		"augmented": {Kind: "adapter", Augment: "crop-flip", Optimizer: "sgd"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			o.Blocks, o.Rank = "2", "2"
+			f := newFixture(t, o)
 			s := head.Settings{Epochs: 2, Batch: 8, LR: 0.01}
 			headtest.TestTrainable(t, head.Loop{Settings: s, Labels: f.data.Y, Classes: 4},
 				func() head.Trainable { return f.model(t, s) })
@@ -105,28 +117,83 @@ func TestTrainable(t *testing.T) {
 }
 
 // A backbone that learns nothing to speak of gives the logits of the head alone, out of fold too: the same folds, each
-// with a head of its own, a class of one image in all of them, and the views that are judged.
+// with a head of its own, and a class of one image in all of them. Of images that are other each epoch it is the same
+// each time.
 func TestOutOfFold(t *testing.T) {
-	f := newFixture(t, adapter.Options{Kind: "adapter", Blocks: "2", Rank: "2", LR: 1e-30})
-	tr := adapter.Trainer{Train: f.all, Data: f.data, Views: 1, Judged: 1,
-		Features: feature.Options{Cache: t.TempDir()}}
-	t.Cleanup(func() { tr.Close() })
 	kappa, err := calib.New("slope:crossfit=2")
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, s := range []head.Settings{{Loss: "la"}, {Loss: "cvs", Kappa: kappa}} {
-		s.Epochs, s.Batch, s.LR, s.Seed = 3, 8, 0.01, 5
-		want, err := head.OutOfFold(t.Context(), f.data, nil, s, 3)
-		if err != nil {
+	for _, augment := range []string{"none", "flip"} {
+		f := newFixture(t, adapter.Options{Kind: "adapter", Blocks: "2", Rank: "2", LR: 1e-30, Augment: augment})
+		tr := adapter.Trainer{Train: f.all, Data: f.data, Views: 1, Judged: 1,
+			Features: feature.Options{Cache: t.TempDir()}}
+		t.Cleanup(func() { tr.Close() })
+		for _, s := range []head.Settings{{Loss: "la"}, {Loss: "cvs", Kappa: kappa}} {
+			s.Epochs, s.Batch, s.LR, s.Seed = 3, 8, 0.01, 5
+			got, err := tr.OutOfFold(t.Context(), f.plan, s, 3)
+			if err != nil {
+				t.Fatal(err)
+			}
+			want, tolerance := []float32(nil), 1e-2
+			if augment == "none" {
+				want, err = head.OutOfFold(t.Context(), f.data, nil, s, 3)
+			} else {
+				want, err = tr.OutOfFold(t.Context(), f.plan, s, 3)
+				tolerance = 1e-30
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			if i := vec.Differs(got, want, tolerance); i >= 0 {
+				t.Errorf("%s, augment %s: logit %d is %v instead of %v", s.Loss, augment, i, got[i], want[i])
+			}
+		}
+	}
+}
+
+// Augmented images are those of their epoch, whether they were announced or not, and other ones in the next; a model is
+// judged by plain ones. An image that has changed ends the training, by name.
+func TestLive(t *testing.T) {
+	f := newFixture(t, adapter.Options{Kind: "adapter", Blocks: "all", Augment: "minimal"})
+	m := f.model(t, head.Settings{Epochs: 3, Batch: 8, LR: 0.01})
+	rows := []int{3, 1, 2}
+	of := func(epoch int, announced ...int) []float32 {
+		m.Begin(epoch, head.PhaseMLA)
+		if announced != nil {
+			m.Order(announced)
+		}
+		z := make([]float32, 4*len(rows))
+		if _, err := m.Forward(t.Context(), rows, z); err != nil {
 			t.Fatal(err)
 		}
-		got, err := tr.OutOfFold(t.Context(), f.plan, s, 3)
-		if err != nil {
+		return z
+	}
+	first := of(0, rows...)
+	for name, z := range map[string][]float32{"not announced": of(0), "in another order": of(0, 1, 2, 3, 0)} {
+		if !slices.Equal(z, first) {
+			t.Errorf("%s: %v, announced %v", name, z, first)
+		}
+	}
+	if slices.Equal(of(1, rows...), first) {
+		t.Error("the next epoch sees the same")
+	}
+	judged := func() []float32 {
+		z := make([]float32, 4*4)
+		if err := m.Predict(t.Context(), false, 0, 4, z); err != nil {
 			t.Fatal(err)
 		}
-		if i := vec.Differs(got, want, 1e-2); i >= 0 || slices.Equal(got, want) {
-			t.Errorf("%s: logit %d is %v, of the head alone %v", s.Loss, i, got[i], want[i])
-		}
+		return z
+	}
+	plain := judged()
+	of(1, rows...)
+	if !slices.Equal(judged(), plain) {
+		t.Error("what is judged depends on the epoch")
+	}
+	testkit.WriteFile(t, f.set.Items[1].Path, append(testkit.ReadFile(t, f.set.Items[1].Path), 0))
+	m.Begin(2, head.PhaseMLA)
+	_, err := m.Forward(t.Context(), rows, make([]float32, 12))
+	if err == nil || fault.Of(err) != fault.Data || !strings.Contains(err.Error(), f.set.Items[1].Path) {
+		t.Errorf("a changed image: %v", err)
 	}
 }

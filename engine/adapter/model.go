@@ -20,27 +20,18 @@ package adapter
 import (
 	"context"
 	"errors"
-	"fmt"
 	"math/rand/v2"
 	"slices"
 
-	"github.com/vitft/vitft/engine/feature"
-	"github.com/vitft/vitft/engine/feature/store"
 	"github.com/vitft/vitft/head"
 	"github.com/vitft/vitft/onnx"
 )
-
-// Set is images by their tokens.
-type Set struct {
-	IDs   []store.ID
-	Views int // of each; 0 is 1
-}
 
 // Model is a head and the blocks below it in training.
 type Model struct {
 	*head.Linear
 	plan   *Plan
-	tokens feature.Source
+	tokens Tokens
 	train  Set
 	held   Set
 	values [][]float32 // of the plan's parameters
@@ -58,8 +49,12 @@ type Model struct {
 // Begin implements head.Trainable.
 func (m *Model) Begin(epoch int, phase head.Phase) {
 	m.Linear.Begin(epoch, phase)
+	m.tokens.begin(epoch)
 	m.rng = rand.New(rand.NewPCG(m.plan.seed, tokenStream|uint64(epoch)))
 }
+
+// Order implements head.Ordered.
+func (m *Model) Order(rows []int) { m.tokens.announce(m.train, rows, m.plan.options.Micro) }
 
 // tokenStream keeps the draws of tokens apart from those of package head.
 const tokenStream = 7 << 60
@@ -73,7 +68,7 @@ func (m *Model) Params() []head.Param {
 			shape[k] = int(d)
 		}
 		list = append(list, head.Param{Name: p.Name, Shape: shape, Values: m.values[i], Decays: p.Decays,
-			Rate: m.rate, Optimizer: "adamw"})
+			Rate: m.rate, Optimizer: m.plan.options.Optimizer})
 	}
 	return list
 }
@@ -111,7 +106,7 @@ func (s source) Features(ctx context.Context, rows []int, dst []float32) error {
 	}
 	kept := s.plan.draw(s.rng)
 	x := make([]float32, len(rows)*len(kept)*s.plan.width())
-	if err := s.gather(ctx, s.train, rows, kept, x); err != nil {
+	if err := s.tokens.trained(ctx, s.train, rows, kept, x); err != nil {
 		return err
 	}
 	s.n = len(rows)
@@ -161,15 +156,15 @@ func (m *Model) mean(ctx context.Context, set Set, samples []int, dst []float32)
 
 // judge gives the embeddings of rows, of all tokens.
 func (m *Model) judge(ctx context.Context, set Set, rows []int, dst []float32) error {
-	dim, all := m.plan.Dim(), m.plan.all()
+	dim, all := m.plan.Dim(), int(m.plan.adapted.Tokens)
 	for len(rows) > 0 {
 		some := rows[:min(len(rows), m.plan.options.Micro)]
-		x := make([]float32, len(some)*len(all)*m.plan.width())
-		if err := m.gather(ctx, set, some, all, x); err != nil {
+		x := make([]float32, len(some)*all*m.plan.width())
+		if err := m.tokens.judged(ctx, set, some, x); err != nil {
 			return err
 		}
 		out := onnx.Tensor{Shape: []int64{int64(len(some)), int64(dim)}, Data: dst[:len(some)*dim]}
-		if err := m.whole.Run(ctx, m.plan.inputs(x, m.values, len(some), len(all)), []onnx.Tensor{out}); err != nil {
+		if err := m.whole.Run(ctx, m.plan.inputs(x, m.values, len(some), all), []onnx.Tensor{out}); err != nil {
 			return err
 		}
 		rows, dst = rows[len(some):], dst[len(some)*dim:]
@@ -177,23 +172,10 @@ func (m *Model) judge(ctx context.Context, set Set, rows []int, dst []float32) e
 	return nil
 }
 
-// gather writes some of the tokens of rows to dst, [len(rows), len(kept), D].
-func (m *Model) gather(ctx context.Context, s Set, rows, kept []int, dst []float32) error {
-	width, views := m.plan.width(), max(s.Views, 1)
-	one := make([]float32, m.tokens.Dim())
-	for _, row := range rows {
-		if err := m.tokens.Gather(ctx, s.IDs[row/views:row/views+1], row%views, one); err != nil {
-			return fmt.Errorf("tokens: %w", err)
-		}
-		for _, k := range kept {
-			copy(dst[:width], one[k*width:])
-			dst = dst[width:]
-		}
-	}
-	return nil
-}
-
 func grow(s []float32, n int) []float32 { return slices.Grow(s[:0], n)[:n] }
 
 // Close frees the graphs.
-func (m *Model) Close() error { return errors.Join(m.step.Close(), m.whole.Close()) }
+func (m *Model) Close() error {
+	m.tokens.end()
+	return errors.Join(m.step.Close(), m.whole.Close())
+}

@@ -3,11 +3,13 @@ package adapter
 import (
 	"cmp"
 	"fmt"
+	"math"
 	"strconv"
 
 	"github.com/vitft/vitft/engine/setting"
 	"github.com/vitft/vitft/head"
 	"github.com/vitft/vitft/onnx/adapt"
+	"github.com/vitft/vitft/vit"
 )
 
 // None is the kind of a training of the head alone.
@@ -15,32 +17,52 @@ const None = "none"
 
 // Options are the settings of learning inside the backbone.
 type Options struct {
-	Kind   string  // "none", or one of adapt.Kinds; "" is "none"
-	Blocks string  // the last so many, or "all"; "6"
-	Rank   string  // of adapters and LoRA: a number, or "auto" as LIFT has it
-	LR     float64 // peak learning rate of what is in the backbone, which AdamW trains
-	Keep   string  // share of the patch tokens that training sees, others each time; "auto": 1/3, or all if it must be
-	Micro  int     // samples of a batch that go through the blocks at a time: bounds the memory
+	Kind      string  // "none", or an adapt.Kind; "" is "none"
+	Blocks    string  // the last so many, or "all"; "6"
+	Rank      string  // of adapters and LoRA: a number, or "auto" as LIFT has it
+	LR        float64 // peak learning rate of what is in the backbone
+	Optimizer string  // of what is in the backbone: "adamw" or "sgd"
+	Augment   string  // how training sees images: one of Augmentations
+	Area      float64 // the least share of an image that a window of Augment shows
+	Keep      string  // share of the patch tokens that training sees, others each time; "auto": 1/3, or all if it must be
+	Micro     int     // samples of a batch that go through the blocks at a time: bounds the memory
 }
 
 // Fields declares the settings.
 func (o *Options) Fields() []setting.Field {
-	kinds := []string{None}
-	for _, k := range adapt.Kinds() {
-		kinds = append(kinds, string(k))
-	}
 	return []setting.Field{
-		setting.OneOf("adapt", &o.Kind, None, kinds, "what to train inside the backbone"),
+		setting.Text("adapt", &o.Kind, None, kindOr(None),
+			"what to train inside the backbone: none, adapter, lora, norm or full, or several joined by a plus, as in "+
+				"adapter+norm"),
 		setting.Text("adapt-blocks", &o.Blocks, "6", countOr("all"), "blocks to train in: the last so many, or all"),
 		setting.Text("adapt-rank", &o.Rank, "auto", countOr("auto"),
 			"rank of adapters and lora: a number, or auto (by the number of classes)"),
 		setting.Number("adapt-lr", &o.LR, 0.001, setting.Positive(1000),
-			"peak learning rate inside the backbone (AdamW)"),
+			"peak learning rate inside the backbone"),
+		setting.OneOf("adapt-optimizer", &o.Optimizer, "adamw", []string{"adamw", "sgd"},
+			"optimizer inside the backbone"),
+		setting.OneOf("augment", &o.Augment, None, Augmentations(),
+			"how training inside the backbone sees images, other each epoch: none, mirrored (flip), random windows "+
+				"as torchvision draws them (crop), both (crop-flip), or square windows that grow as LIFT+ has them "+
+				"(minimal)"),
+		setting.Number("crop-area", &o.Area, 0.5, setting.Within(0, 1, false).Or(1, "all"),
+			"least share of an image that a random window shows"),
 		setting.Text("keep-tokens", &o.Keep, "auto", shareOr("auto"),
 			"share of the patch tokens that training inside the backbone sees, others each time; auto is a third, or "+
 				"all where the backbone needs them"),
 		setting.Number("micro-batch", &o.Micro, 16, setting.Between(1, 4096),
 			"samples that go through the blocks at a time, which bounds the memory of training there"),
+	}
+}
+
+// kindOr checks what is trained, or a word.
+func kindOr(word string) func(string) error {
+	return func(text string) error {
+		if text == word {
+			return nil
+		}
+		_, err := adapt.Kind(text).Parts()
+		return err
 	}
 }
 
@@ -66,6 +88,28 @@ func shareOr(word string) func(string) error {
 
 // On reports whether anything is trained inside the backbone.
 func (o Options) On() bool { return o.Kind != "" && o.Kind != None }
+
+// Augmentations are the ways in which training sees images.
+func Augmentations() []string { return []string{None, "flip", "crop", "crop-flip", "minimal"} }
+
+// Augments reports whether images are other each epoch.
+func (o Options) Augments() bool { return o.Augment != "" && o.Augment != None }
+
+// shown is how images are seen in an epoch, from 0, of so many.
+func (o Options) shown(epoch, epochs int) vit.Augment {
+	switch o.Augment {
+	case "flip":
+		return vit.Augment{Flip: true}
+	case "crop":
+		return vit.Augment{Crop: true, Area: o.Area}
+	case "crop-flip":
+		return vit.Augment{Crop: true, Area: o.Area, Flip: true}
+	case "minimal":
+		t := float64(epoch) / float64(max(1, epochs-1))
+		return vit.Augment{Crop: true, Square: true, Area: o.Area + (1-o.Area)*(1-math.Sqrt(1-t*t))}
+	}
+	return vit.Augment{}
+}
 
 // Recipe fills in what is not set of the settings of a head that is trained together with what is below it: fewer
 // epochs of smaller batches.

@@ -12,7 +12,6 @@ import (
 	"github.com/vitft/vitft/engine/backbone"
 	"github.com/vitft/vitft/engine/event"
 	"github.com/vitft/vitft/engine/fault"
-	"github.com/vitft/vitft/engine/feature"
 	"github.com/vitft/vitft/head"
 	"github.com/vitft/vitft/internal/machine"
 	"github.com/vitft/vitft/internal/vec"
@@ -174,8 +173,15 @@ func (p *Plan) Describe(images int) []any {
 	}
 	return []any{"kind", p.options.Kind, "blocks", fmt.Sprintf("%d to %d", p.adapted.First, len(p.adapted.Blocks)-1),
 		"parameters", n, "tokens", fmt.Sprintf("%d of %d", p.kept, p.adapted.Tokens),
-		"disk", fmt.Sprintf("%.3g GB in the feature store", float64(2*p.adapted.Tokens*p.adapted.Dim)*
-			float64(images)/1e9)} // as float16
+		"disk", fmt.Sprintf("%.3g GB in the feature store", float64(p.Disk(images))/1e9)}
+}
+
+// Disk is how many bytes the tokens of so many images take in the feature store.
+func (p *Plan) Disk(images int) int64 {
+	if p.options.Augments() {
+		return 0
+	}
+	return 2 * p.adapted.Tokens * p.adapted.Dim * int64(images) // as float16
 }
 
 // Dim is D of the embedding.
@@ -197,10 +203,10 @@ func (p *Plan) Tokens(ev event.Events) (*backbone.Backbone, error) {
 }
 
 // Model starts the training: of a head, made of the features of data as it would be without, and of what is put into
-// the backbone. tokens are those of the samples of data, in that order, and of those held out, if any, of which the mean
-// over their views is judged.
-func (p *Plan) Model(data head.Data, s head.Settings, tokens feature.Source, train, held Set) (*Model, error) {
-	m := &Model{plan: p, tokens: tokens, train: train, held: held, rate: p.options.LR / s.WithDefaults().LR}
+// the backbone, whose tokens are those of the sets: of the samples of data, in that order, and of those held out, if any,
+// of which the mean over their views is judged.
+func (p *Plan) Model(data head.Data, s head.Settings, from Tokens, train, held Set) (*Model, error) {
+	m := &Model{plan: p, tokens: from, train: train, held: held, rate: p.options.LR / s.WithDefaults().LR}
 	var heldSource head.Source
 	if held.IDs != nil {
 		heldSource = heldOut{m}

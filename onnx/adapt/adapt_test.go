@@ -8,8 +8,11 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
+
+	"google.golang.org/protobuf/proto"
 
 	"github.com/vitft/vitft/internal/testkit"
 	"github.com/vitft/vitft/internal/testkit/ort"
@@ -18,8 +21,8 @@ import (
 	"github.com/vitft/vitft/onnx/adapt"
 	"github.com/vitft/vitft/onnx/graph"
 	"github.com/vitft/vitft/onnx/graph/onnxpb"
+	"github.com/vitft/vitft/onnx/shape"
 	"github.com/vitft/vitft/onnx/vision"
-	"google.golang.org/protobuf/proto"
 )
 
 func backbone(t testing.TB, path string) *graph.Model {
@@ -159,8 +162,18 @@ func TestParts(t *testing.T) {
 						}
 					}
 				}
-				if _, err := a.Trained(adapt.Part{Tokens: 66, ClassToken: true}); err != nil {
-					t.Error(err)
+				some, err := a.Trained(adapt.Part{Tokens: 66, ClassToken: true})
+				if err != nil {
+					t.Fatal(err)
+				}
+				// The last block is of one token, from its attention on.
+				in := some.Inputs()
+				in[0].Shape[0] = n
+				shapes := shape.Infer(some, in...)
+				for _, name := range []string{f.Blocks[11].Mid, f.Blocks[11].Out} {
+					if s := shapes[name]; !slices.Equal(s, []int64{n, 1, 192}) {
+						t.Errorf("%s is %v", name, s)
+					}
 				}
 			})
 		}

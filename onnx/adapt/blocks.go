@@ -28,6 +28,7 @@ type Transformer struct {
 	index  *graph.Index
 	shapes shape.Shapes
 	many   shape.Shapes // for a batch of manyImages, if that is open
+	sizes  shape.Values // integers that shapes are computed from
 }
 
 // manyImages is a batch that is no other dimension of a model.
@@ -37,13 +38,13 @@ const manyImages = 1009
 func (t *Transformer) infer() {
 	inputs := t.model.Inputs()
 	if len(inputs) != 1 || len(inputs[0].Shape) == 0 || inputs[0].Shape[0] != graph.Unknown {
-		t.shapes = shape.Infer(t.model)
+		t.shapes, t.sizes = shape.Trace(t.model)
 		return
 	}
 	inputs[0].Shape[0] = 2 * manyImages
 	t.shapes = shape.Infer(t.model, inputs...)
 	inputs[0].Shape[0] = manyImages
-	t.many = shape.Infer(t.model, inputs...)
+	t.many, t.sizes = shape.Trace(t.model, inputs...)
 	for name, s := range t.shapes {
 		for i := range s {
 			if other := t.many[name]; len(other) != len(s) || other[i] != s[i] {

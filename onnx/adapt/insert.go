@@ -7,6 +7,7 @@ import (
 	"math/bits"
 	"math/rand/v2"
 	"slices"
+	"strings"
 
 	"github.com/vitft/vitft/onnx/graph"
 )
@@ -28,6 +29,26 @@ const (
 
 // Kinds lists them.
 func Kinds() []Kind { return []Kind{Adapter, LoRA, Norm, Full} }
+
+// Parts are the kinds that one is made of: several can be joined by a plus, as in "adapter+norm", but for [Full], which
+// leaves nothing out.
+func (k Kind) Parts() ([]Kind, error) {
+	var parts []Kind
+	for _, text := range strings.Split(string(k), "+") {
+		part := Kind(text)
+		if !slices.Contains(Kinds(), part) {
+			return nil, fmt.Errorf("%q is none of %q", text, Kinds())
+		}
+		if slices.Contains(parts, part) {
+			return nil, fmt.Errorf("%q has %q twice", string(k), text)
+		}
+		parts = append(parts, part)
+	}
+	if len(parts) > 1 && slices.Contains(parts, Full) {
+		return nil, fmt.Errorf("%q: full trains all weights, so nothing can be joined to it", string(k))
+	}
+	return parts, nil
+}
 
 // Options say what is trained.
 type Options struct {
@@ -81,16 +102,19 @@ func (t *Transformer) Insert(o Options) (*Adapted, error) {
 	a := &Adapted{Transformer: t, First: len(t.Blocks) - n, with: t.model.Copy()}
 	x := &inserter{Adapted: a, rank: int64(o.Rank), bare: o.bare, b: graph.NewBuilder(a.with, "vitft_adapt"),
 		rng: rand.New(rand.NewPCG(o.Seed, 0)), index: a.with.Index(), lowered: map[string]string{}}
-	insert, ok := map[Kind]func(int) error{Adapter: x.adapter, LoRA: x.lora, Norm: x.norm, Full: x.full}[o.Kind]
-	if !ok {
-		return nil, fmt.Errorf("adapters of kind %q; it must be one of %q", o.Kind, Kinds())
+	kinds, err := o.Kind.Parts()
+	if err != nil {
+		return nil, fmt.Errorf("adapters: %w", err)
 	}
-	if o.Rank < 1 && (o.Kind == Adapter || o.Kind == LoRA) {
+	if o.Rank < 1 && (slices.Contains(kinds, Adapter) || slices.Contains(kinds, LoRA)) {
 		return nil, fmt.Errorf("adapters of rank %d", o.Rank)
 	}
+	insert := map[Kind]func(int) error{Adapter: x.adapter, LoRA: x.lora, Norm: x.norm, Full: x.full}
 	for k := a.First; k < len(t.Blocks); k++ {
-		if err := insert(k); err != nil {
-			return nil, err
+		for _, kind := range kinds {
+			if err := insert[kind](k); err != nil {
+				return nil, err
+			}
 		}
 	}
 	inputs := a.with.Inputs()

@@ -67,6 +67,7 @@ func (a *Adapted) Trained(p Part) (*graph.Model, error) {
 	if err := m.Sort(); err != nil {
 		return nil, err
 	}
+	m.Prune()
 	return m, a.fits(m, n)
 }
 
@@ -200,7 +201,11 @@ func (a *Adapted) loosen(b *graph.Builder, n *graph.Node, index *graph.Index) {
 		if !slices.Equal(a.shapes[part], one) {
 			return // not one number each
 		}
-		switch d := a.ints(part); {
+		d := a.ints(part)
+		if d == nil {
+			d = a.sizes[part] // asked of what may be of fewer tokens
+		}
+		switch {
 		case literal && slices.Contains(d, 0):
 			return
 		case i < len(from) && from[i] == a.Tokens && slices.Equal(d, []int64{a.Tokens}):
@@ -209,57 +214,6 @@ func (a *Adapted) loosen(b *graph.Builder, n *graph.Node, index *graph.Index) {
 	}
 	n.Attribute = nil
 	n.Input = []string{n.Input[0], b.Node("Concat", parts, "", graph.IntAttr("axis", 0))}
-}
-
-// ByClassToken reports whether the embedding is made of the first token alone, and the last block can be computed for
-// it alone.
-func (a *Adapted) ByClassToken() bool {
-	last := a.Blocks[len(a.Blocks)-1]
-	if last.score == nil {
-		return false
-	}
-	return a.firstOnly(last.Out)
-}
-
-// firstOnly reports whether of a tensor of tokens only the first is ever read, by itself.
-func (a *Adapted) firstOnly(tensor string) bool {
-	readers := a.index.Consumers[tensor]
-	for _, n := range readers {
-		switch op := n.GetOpType(); {
-		case op == "Gather" && n.Input[0] == tensor:
-			axis := graph.AttrInt(n, "axis", 0)
-			if axis != 1 && axis != -2 || !slices.Equal(a.ints(graph.Input(n, 1)), []int64{0}) {
-				return false
-			}
-		case tokenwise[op]:
-			// What it gives has its tokens where they were.
-			if s := a.shapes[n.Output[0]]; len(s) != 3 || s[1] != a.Tokens || !a.firstOnly(n.Output[0]) {
-				return false
-			}
-		default:
-			return false
-		}
-	}
-	return len(readers) > 0
-}
-
-// tokenwise are the operators of a norm behind the last block, which take each token by itself if they keep the second
-// of three axes.
-var tokenwise = map[string]bool{"LayerNormalization": true, "Identity": true, "Dropout": true, "Cast": true,
-	"ReduceMean": true, "Sub": true, "Mul": true, "Div": true, "Add": true, "Pow": true, "Sqrt": true}
-
-// last computes the last block for the first token alone.
-func (a *Adapted) last(m *graph.Model) {
-	block, index := a.Blocks[len(a.Blocks)-1], m.Index()
-	b := graph.NewBuilder(m, "vitft_cls")
-	one := func(tensor string, axis int64) string {
-		return b.Node("Slice", []string{tensor, b.Int64s("from", []int64{1}, 0), b.Int64s("to", []int64{1}, 1),
-			b.Int64s(fmt.Sprint("axis", axis), []int64{1}, axis)}, "")
-	}
-	score := index.Producer[block.score.Output[0]]
-	score.Input[0] = one(score.Input[0], int64(len(a.shapes[block.score.Input[0]])-2))
-	sum := index.Producer[block.Mid]
-	replace(block.In, one(block.In, 1), []*graph.Node{sum})
 }
 
 // Bake returns the backbone with values for all parameters, in their order, as weights.

@@ -92,6 +92,9 @@ func Backward(m *graph.Model, of string, wrt []string, o Options) (*Gradients, e
 	if err := undo(c, of, wrt); err != nil {
 		return nil, err
 	}
+	if err := fold(c, of, wrt, asked); err != nil {
+		return nil, err
+	}
 	p := findPath(c, of, wrt)
 	for _, name := range wrt {
 		if !p.needed[name] {

@@ -114,6 +114,38 @@ y = Cast<to=1>(a)`},
 y = CastLike(x, m)`},
 	{"Swish", 24, `x:B,9
 y = Swish<alpha=0.5>(x)`},
+	{"Gelu by erf behind a product", 17, `x:B,5,4 w:4,6 b:6 p:6,3
+a = MatMul(x, w)
+u = Add(b, a)
+z = Div(u, 1.41421356)
+e = Erf(z)
+v = Add(e, 1.0)
+c = Mul(u, v)
+d = Mul(c, 0.5)
+y = MatMul(d, p)`},
+	{"Gelu by erf, the half first", 17, `x:B,5,4 !w:4,6 !b:6
+a = MatMul(x, w)
+u = Add(a, b)
+z = Mul(0.70710678, u)
+e = Erf(z)
+v = Add(1.0, e)
+h = Mul(u, 0.5)
+y = Mul(h, v)`},
+	{"Gelu by erf, half of the sum", 17, `x:B,5,4 b:4
+u = Add(x, b)
+z = Mul(u, 0.70710678)
+e = Erf(z)
+v = Add(e, 1.0)
+h = Mul(v, 0.5)
+y = Mul(h, u)`},
+	{"u(1 + erf(u/√2)) beside u", 17, `x:B,5,4 w:4,6 b:6
+a = MatMul(x, w)
+u = Add(a, b)
+z = Mul(u, 0.70710678)
+e = Erf(z)
+v = Add(e, 1.0)
+c = Mul(u, v)
+y = Add(c, u)`},
 	{"Gelu by erf", 17, `x:B,9
 a = Div(x, 1.4142135)
 b = Erf(a)
@@ -216,6 +248,30 @@ p = Softmax(s)
 o = MatMul(p, v)
 g = Transpose<perm=[0,2,1,3]>(o)
 y = Reshape(g, [0,0,6])`},
+	{"LayerNormalization before products", 17, `x:B,5,4 g:4 s:4 w:4,3 b:3 p:4,3 o:3
+n = LayerNormalization<epsilon=0.00001>(x, g, s)
+a = MatMul(n, w)
+c = Add(a, b)
+f = Slice(n, [0], [1], [1])
+e = MatMul(f, p)
+h = Add(o, e)
+y = Mul(c, h)`},
+	{"LayerNormalization before frozen products", 17, `x:B,5,4 !g:4 !s:4 !w:4,3 !b:3 !p:4,3
+n = LayerNormalization<epsilon=0.00001>(x, g, s)
+a = MatMul(n, w)
+c = Add(a, b)
+e = LayerNormalization(x, g)
+h = MatMul(e, p)
+y = Mul(c, h)`},
+	{"LayerNormalization trained before a frozen product", 17, `x:B,5,4 g:4 s:4 !w:4,3 !b:3
+n = LayerNormalization<epsilon=0.00001>(x, g, s)
+a = MatMul(n, w)
+y = Add(a, b)`},
+	{"LayerNormalization read by more than products", 17, `x:B,5,4 !g:4 !s:4 !w:4,4 !b:4
+n = LayerNormalization<epsilon=0.00001>(x, g, s)
+a = MatMul(n, w)
+c = Add(a, b)
+y = Mul(c, n)`},
 	{"LayerNormalization", 17, `x:B,3,8 g:8 b:8
 y = LayerNormalization<axis=-1,epsilon=0.00001>(x, g, b)`},
 	{"LayerNormalization without bias", 17, `x:B,3,8 g:8

@@ -157,12 +157,14 @@ func layerNorm(t *tape, n *graph.Node, d []string) error {
 		}
 		t.dims[n.Output[i]] = thin
 	}
-	unit := t.mul(t.sub(x, n.Output[1]), n.Output[2])
-	t.back(n, 1, t.mul(d[0], unit))
+	unit, du := n.Output[0], d[0]
+	if !t.unit(n) {
+		unit, du = t.mul(t.sub(x, n.Output[1]), n.Output[2]), t.mul(d[0], gain)
+		t.back(n, 1, t.mul(d[0], unit))
+	}
 	if graph.Input(n, 2) != "" {
 		t.back(n, 2, d[0])
 	}
-	du := t.mul(d[0], gain)
 	along := t.reduce("ReduceMean", t.mul(du, unit), true, axes...)
 	centred := t.sub(du, t.reduce("ReduceMean", du, true, axes...))
 	t.give(x, t.mul(t.sub(centred, t.mul(unit, along)), n.Output[2]))

@@ -71,9 +71,7 @@ var unary = map[string]func(t *tape, x, y, d string, n *graph.Node) string{
 	},
 	"Softplus":   func(t *tape, x, y, d string, _ *graph.Node) string { return t.mul(d, t.each("Sigmoid", x)) },
 	"Reciprocal": func(t *tape, x, y, d string, _ *graph.Node) string { return t.neg(t.mul(d, t.mul(y, y))) },
-	"Erf": func(t *tape, x, y, d string, _ *graph.Node) string { // 2/√π·exp(-x²), the factor in the exponent
-		return t.mul(d, t.each("Exp", t.sub(t.number(math.Log(2/math.Sqrt(math.Pi))), t.mul(x, x))))
-	},
+	"Erf":        func(t *tape, x, y, d string, _ *graph.Node) string { return t.mul(d, t.bell(x)) },
 	"Relu": func(t *tape, x, y, d string, _ *graph.Node) string {
 		return t.when(t.positive(x), d, t.number(0))
 	},
@@ -90,6 +88,26 @@ var unary = map[string]func(t *tape, x, y, d string, n *graph.Node) string{
 }
 
 func pass(_ *tape, _, _, d string, _ *graph.Node) string { return d }
+
+// bell is the derivative of erf, 2/√π·exp(-x²), the factor in the exponent.
+func (t *tape) bell(x string) string {
+	return t.each("Exp", t.sub(t.number(math.Log(2/math.Sqrt(math.Pi))), t.mul(x, x)))
+}
+
+// erfOf is z where a tensor is 1 + erf z, otherwise "".
+func (t *tape) erfOf(tensor string) string {
+	sum := t.index.Producer[tensor]
+	if sum == nil || sum.GetOpType() != "Add" {
+		return ""
+	}
+	for i, in := range sum.Input {
+		erf := t.index.Producer[in]
+		if one, ok := t.float(sum.Input[1-i]); ok && one == 1 && erf != nil && erf.GetOpType() == "Erf" {
+			return erf.Input[0]
+		}
+	}
+	return ""
+}
 
 func (t *tape) positive(x string) string { return t.each("Greater", x, t.number(0)) }
 
@@ -116,6 +134,13 @@ func subtract(t *tape, n *graph.Node, d []string) error {
 }
 
 func multiply(t *tape, n *graph.Node, d []string) error {
+	for i, z := range n.Input {
+		if v := n.Input[1-i]; t.live[z] && t.erfOf(v) == z {
+			// z·(1 + erf z), of a GELU, as a whole: 1 + erf z + z·2/√π·exp(-z²).
+			t.give(z, t.mul(d[0], t.add(v, t.mul(z, t.bell(z)))))
+			return nil
+		}
+	}
 	t.back(n, 0, t.mul(d[0], n.Input[1]))
 	t.back(n, 1, t.mul(d[0], n.Input[0]))
 	return nil

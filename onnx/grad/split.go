@@ -13,14 +13,7 @@ import (
 // rest of the outputs. What only gradients need is computed in backward. The seed is an input of the model.
 func Split(m *graph.Model, seed string) (forward, backward *graph.Model, err error) {
 	index := m.Index()
-	after := map[string]bool{seed: true} // what depends on the seed
-	for _, n := range m.Graph().Node {
-		if slices.ContainsFunc(n.Input, func(in string) bool { return after[in] }) {
-			for _, o := range n.Output {
-				after[o] = o != ""
-			}
-		}
-	}
+	after := depending(m, seed)
 	var given, gradients []graph.Value
 	for _, v := range m.Outputs() {
 		if after[v.Name] {
@@ -33,11 +26,13 @@ func Split(m *graph.Model, seed string) (forward, backward *graph.Model, err err
 		return nil, nil, fmt.Errorf("%w: of its %d outputs %d depend on the input %q, and some must, others not",
 			graph.ErrModel, len(m.Outputs()), len(gradients), seed)
 	}
+	// What is made of weights alone belongs to both.
+	variable := depending(m, graph.Names(m.Inputs())...)
 	nodes, _ := m.Needed(graph.Names(given)...)
 	before := map[string]bool{}
 	for _, n := range nodes {
 		for _, o := range n.Output {
-			before[o] = o != "" && index.Weight[o] == nil
+			before[o] = variable[o]
 		}
 	}
 	// Shapes and masks are cheaper computed again than kept, and a session's inputs are float32.
@@ -82,6 +77,22 @@ func Split(m *graph.Model, seed string) (forward, backward *graph.Model, err err
 	}
 	backward.SetInputs(slices.DeleteFunc(backward.Inputs(), func(v graph.Value) bool { return !used[v.Name] })...)
 	return forward, backward, nil
+}
+
+// depending are tensors and what is computed from them.
+func depending(m *graph.Model, on ...string) map[string]bool {
+	all := map[string]bool{}
+	for _, name := range on {
+		all[name] = true
+	}
+	for _, n := range m.Graph().Node {
+		if slices.ContainsFunc(graph.Uses(n), func(in string) bool { return all[in] }) {
+			for _, o := range n.Output {
+				all[o] = o != ""
+			}
+		}
+	}
+	return all
 }
 
 // floatTensors are the tensors of type float32.

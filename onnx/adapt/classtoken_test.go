@@ -1,0 +1,81 @@
+package adapt_test
+
+import (
+	"slices"
+	"testing"
+
+	"github.com/vitft/vitft/internal/testkit"
+	"github.com/vitft/vitft/internal/testkit/ort"
+	"github.com/vitft/vitft/onnx"
+	"github.com/vitft/vitft/onnx/adapt"
+	"github.com/vitft/vitft/onnx/graph"
+)
+
+// The last block of the real ViT-Tiny by the class token alone has the gradients that it has by all tokens, with
+// parameters of every kind far from their start; and it makes neither keys nor values.
+func TestClassTokenGradients(t *testing.T) {
+	ort.Need(t)
+	const n = 2
+	f, err := adapt.Find(backbone(t, testkit.Model(t)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, kind := range adapt.Kinds() {
+		t.Run(string(kind), func(t *testing.T) {
+			a, err := f.Insert(adapt.Options{Kind: kind, Blocks: 2, Rank: 4, Seed: 5})
+			if err != nil {
+				t.Fatal(err)
+			}
+			in := map[string]onnx.Tensor{adapt.Tokens: {Shape: []int64{n, 197, 192}, Data: noise(1, n*197*192, 3)},
+				"seed": {Shape: []int64{n, 192}, Data: noise(2, n*192, 1)}}
+			params(a, in, 0.02)
+			want, _ := gradients(t, a, adapt.Part{}, in)
+			got, m := gradients(t, a, adapt.Part{ClassToken: true}, in)
+			for i, p := range a.Params() {
+				if d := apart(want[1+i], got[1+i]); !(d < 1e-4) {
+					t.Errorf("%s is %g from that by all tokens", p.Name, d)
+				}
+			}
+			for _, product := range []string{"11.k.mm", "11.v.mm", "11.q.mm"} {
+				if m.Index().Producer[product] != nil {
+					t.Errorf("%s is computed", product)
+				}
+			}
+		})
+	}
+}
+
+// gradients runs a part, to the embedding and the gradients by the parameters.
+func gradients(t *testing.T, a *adapt.Adapted, p adapt.Part, in map[string]onnx.Tensor) ([][]float32, *graph.Model) {
+	t.Helper()
+	m, err := a.Gradients(p, "seed")
+	if err != nil {
+		t.Fatal(err)
+	}
+	data, err := m.Bytes()
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := onnx.NewSession(data, onnx.SessionOptions{Provider: onnx.CPU})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	var feed, out []onnx.Tensor
+	for _, v := range s.Inputs() {
+		feed = append(feed, in[v.Name])
+	}
+	shapes := [][]int64{in["seed"].Shape}
+	for _, p := range a.Params() {
+		shapes = append(shapes, p.Shape)
+	}
+	var values [][]float32
+	for _, shape := range shapes {
+		values = append(values, make([]float32, graph.Elements(shape)))
+		out = append(out, onnx.Tensor{Shape: slices.Clone(shape), Data: values[len(values)-1]})
+	}
+	if err := s.Run(t.Context(), feed, out); err != nil {
+		t.Fatal(err)
+	}
+	return values, m
+}
