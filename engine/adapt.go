@@ -15,7 +15,7 @@ import (
 )
 
 // adaptable says which settings do not go together with learning inside the backbone.
-func adaptable(o adapter.Options, b backbone.Options, v Views, outOfFold bool) error {
+func adaptable(o adapter.Options, b backbone.Options, v Views) error {
 	switch {
 	case !o.On():
 	case b.Adapter != "":
@@ -24,9 +24,6 @@ func adaptable(o adapter.Options, b backbone.Options, v Views, outOfFold bool) e
 	case o.Augments() && v.Train > 1:
 		return fault.Config.Errorf("views: with augment=%s training sees another view in each epoch; leave one of the "+
 			"two out", o.Augment)
-	case outOfFold:
-		return fault.Config.Errorf("calibration, selection: with adapt=%s they take validation images, since the "+
-			"backbone has seen those of training: give val, a share of the training images for example", o.Kind)
 	}
 	return nil
 }
@@ -86,6 +83,9 @@ func (o *SweepOptions) inside(ctx context.Context, t *sweep.Trainer, s *session,
 			return nil, err
 		}
 		trained := &sweep.Trained{Result: result, Test: t.Test, Val: t.Val}
+		trained.OutOfFold = func(ctx context.Context, folds int) ([]float32, error) {
+			return below.OutOfFold(ctx, p, settings, folds)
+		}
 		trained.Test.X = x[0]
 		if below.Val != nil {
 			trained.Val.X = x[1]
@@ -103,6 +103,20 @@ func (o *SweepOptions) inside(ctx context.Context, t *sweep.Trainer, s *session,
 		return nil, errors.Join(err, below.Close())
 	}
 	return below, nil
+}
+
+// outOfFold are logits of the training images, by heads that have not seen them.
+func (t *training) outOfFold(ctx context.Context, data head.Data, s head.Settings) ([]float32, error) {
+	if t.inside != nil {
+		below := t.below(t.learned, data, t.Features)
+		z, err := below.OutOfFold(ctx, t.inside, s, t.Calibration.Folds)
+		return z, errors.Join(err, below.Close())
+	}
+	held, err := t.toJudge(ctx, t.learned.Train)
+	if err != nil {
+		return nil, err
+	}
+	return head.OutOfFold(ctx, data, held.X, s, t.Calibration.Folds)
 }
 
 // below trains inside the backbone.

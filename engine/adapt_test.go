@@ -90,6 +90,35 @@ func TestAdaptResumes(t *testing.T) {
 	}
 }
 
+// Without validation images calibration is out of fold, and so is a κ that is cross-fitted; both are the same when a run
+// is interrupted.
+func TestAdaptOutOfFold(t *testing.T) {
+	o := adapting(t, "adapter")
+	o.Calibration, o.Views = engine.Calibration{Method: "temperature", Folds: 3}, engine.Views{Train: 1, Test: 2}
+	set(t, o.Fields(), map[string]any{"kappa": "slope:crossfit=2"})
+	folds := 0
+	r, err := engine.Finetune(t.Context(), o, event.Events{Progress: func(_ event.Stage, what string, done, total int) {
+		if what == "a fold" && done == total {
+			folds++
+		}
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := r.Metrics.Calibration
+	if c == nil || c.FittedOn != "out-of-fold" || c.Before.NLL == r.Metrics.NLL {
+		t.Errorf("calibrated by %+v", c)
+	}
+	// Two for κ; and three for the temperature, each of which has a κ of its own.
+	if folds != 2+3*(2+1) {
+		t.Errorf("%d trainings of folds", folds)
+	}
+	other := elsewhere(t, o)
+	interrupt(t, other, 1)
+	resume(t, other.Out)
+	same(t, "interrupted", other.Out, o.Out, run.HeadFile, run.PredictionsFile, run.ModelFile, run.KappaFile)
+}
+
 // Training from images that are other each epoch leaves nothing in the feature store but features, is the same again,
 // and goes on where it was interrupted.
 func TestAdaptAugmented(t *testing.T) {
@@ -125,7 +154,6 @@ func TestAdaptRefuses(t *testing.T) {
 		change func(o *options)
 		kind   fault.Kind
 	}{
-		"calibration":           {func(o *options) { o.Calibration.Method = "temperature" }, fault.Config},
 		"adapt-blocks: 9":       {func(o *options) { o.Adapt.Blocks = "9" }, fault.Config},
 		"\"norm\" twice":        {func(o *options) { o.Adapt.Kind = "norm+lora+norm" }, fault.Config},
 		"nothing can be joined": {func(o *options) { o.Adapt.Kind = "full+norm" }, fault.Config},
@@ -136,9 +164,6 @@ func TestAdaptRefuses(t *testing.T) {
 		"keep-tokens=1":         {func(o *options) { o.Adapt.Keep = "0.5" }, fault.Data},
 		"closed form":           {func(o *options) { o.Training = head.Settings{Loss: "lda"} }, fault.Config},
 		"adapter already":       {func(o *options) { o.Backbone.Adapter = "a.safetensors" }, fault.Config},
-		"crossfit": {func(o *options) {
-			set(t, o.Fields(), map[string]any{"kappa": "slope:crossfit=3"})
-		}, fault.Config},
 		"only transformers can": {func(o *options) { o.Backbone.Name = cnn(t) }, fault.Data},
 	} {
 		o := adapting(t, "adapter")

@@ -57,7 +57,7 @@ func (o *FinetuneOptions) complete() error {
 	o.Training = o.Adapt.Recipe(o.Training).WithDefaults()
 	setting.Fill(o.Fields())
 	err := errors.Join(setting.Check(o.untrained()), o.Training.Validate(),
-		adaptable(o.Adapt, o.Backbone, o.Views, o.Calibration.outOfFold(o.Data.Val)))
+		adaptable(o.Adapt, o.Backbone, o.Views))
 	if err != nil {
 		return err
 	}

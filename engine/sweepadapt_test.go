@@ -83,7 +83,8 @@ func TestSweepAdaptsOnValidation(t *testing.T) {
 	o.Adapt.Kind, o.Data.Val, o.Views.Train, o.Calibration.Method = "adapter", "0.3", 2, "temperature"
 	runSweep(t, o, event.Events{})
 	heads := table(t, o.Out, run.HeadsFile)
-	one.Adapt, one.Data.Val, one.Views, one.Calibration, one.Training.Loss = o.Adapt, "0.3", o.Views, o.Calibration, "la"
+	one.Adapt, one.Data.Val, one.Views, one.Calibration = o.Adapt, o.Data.Val, o.Views, o.Calibration
+	one.Training.Loss = "la"
 	r := finetune(t, one)
 	expectRow(t, heads, 0, map[string]metric.Number{"balanced_accuracy": r.Metrics.BalancedAccuracy})
 	history := read(t, r.Run, run.HistoryFile)
@@ -93,25 +94,54 @@ func TestSweepAdaptsOnValidation(t *testing.T) {
 	}
 }
 
+// Scores by cross-validation and temperatures out of fold are of heads whose backbone was trained without the fold, and
+// do not read the test set.
+func TestSweepAdaptsOutOfFold(t *testing.T) {
+	o, one := adaptingSweep(t, `{grid: [{loss: la, adapt: [none, adapter]}], selection: cv}`)
+	o.Calibration = engine.Calibration{Method: "temperature", Folds: 2}
+	runSweep(t, o, event.Events{})
+	heads := table(t, o.Out, run.HeadsFile)
+	one.Calibration, one.Adapt.Kind, one.Training.Loss = o.Calibration, "adapter", "la"
+	m := finetune(t, one).Metrics
+	for key, want := range map[string]metric.Number{"nll": m.NLL, "nll_before": m.Calibration.Before.NLL} {
+		if got, err := strconv.ParseFloat(heads[key][1], 64); err != nil || math.Abs(got-float64(want)) > 1e-3 {
+			t.Errorf("%s is %v, finetune gets %v", key, got, want)
+		}
+	}
+	if heads["selection"][0] == "" || heads["selection"][1] == "" {
+		t.Errorf("selection scores %q", heads["selection"])
+	}
+
+	// A backbone that learns nothing to speak of leaves all scores as they are, in several views too.
+	o.Experiment = parse(t, `{grid: [{loss: la, adapt: [none, adapter], epochs: 3, head-batch: 16, lr: 0.01}],
+		selection: cv}`)
+	o.Adapt.LR, o.Views = 1e-30, engine.Views{Train: 2, Test: 3}
+	runSweep(t, o, event.Events{})
+	heads = table(t, o.Out, run.HeadsFile)
+	for _, key := range []string{"nll", "nll_before", "selection"} {
+		frozen, err1 := strconv.ParseFloat(heads[key][0], 64)
+		adapted, err2 := strconv.ParseFloat(heads[key][1], 64)
+		if err1 != nil || err2 != nil || math.Abs(frozen-adapted) > 2e-3 {
+			t.Errorf("%s is %v, of the head alone %v", key, heads[key][1], heads[key][0])
+		}
+	}
+}
+
 // What cannot be trained inside the backbone is refused by its configuration before anything is encoded.
 func TestSweepRefusesToAdapt(t *testing.T) {
 	for want, c := range map[string]struct {
-		grid   string
-		change func(o *engine.SweepOptions)
-		kind   fault.Kind
+		grid              string
+		adapter, backbone string
+		kind              fault.Kind
 	}{
-		"cvs adapt=lora adapt-blocks=9: adapt": {`{adapt: lora, adapt-blocks: [2, 9]}`, nil, fault.Config},
-		`adapt: "prompt"`:                      {`{adapt: [none, prompt]}`, nil, fault.Config},
-		"adapt-rank":                           {`{adapt: adapter, adapt-rank: 0}`, nil, fault.Config},
-		"adapter already": {`{adapt: [none, adapter]}`,
-			func(o *engine.SweepOptions) { o.Backbone.Adapter = "a.safetensors" }, fault.Config},
-		"only transformers can": {`{adapt: adapter}`,
-			func(o *engine.SweepOptions) { o.Backbone.Name = cnn(t) }, fault.Data},
+		"adapt-blocks=9: adapt": {`{adapt: lora, adapt-blocks: [2, 9]}`, "", "", fault.Config},
+		`adapt: "prompt"`:       {`{adapt: [none, prompt]}`, "", "", fault.Config},
+		"adapt-rank":            {`{adapt: adapter, adapt-rank: 0}`, "", "", fault.Config},
+		"adapter already":       {`{adapt: [none, adapter]}`, "a.safetensors", "", fault.Config},
+		"only transformers can": {`{adapt: adapter}`, "", cnn(t), fault.Data},
 	} {
 		o, _ := adaptingSweep(t, `{grid: [`+c.grid+`]}`)
-		if c.change != nil {
-			c.change(&o)
-		}
+		o.Backbone.Adapter, o.Backbone.Name = c.adapter, c.backbone
 		counts := map[string]int{}
 		_, err := engine.Sweep(t.Context(), o, encoded(counts))
 		if err == nil || fault.Of(err) != c.kind || !strings.Contains(err.Error(), want) || len(counts) > 0 {
@@ -129,13 +159,14 @@ func TestSweepRefusesToAdapt(t *testing.T) {
 func TestRecipesDependOnWhatIsBelow(t *testing.T) {
 	resolve := sweep.Resolver(sweep.Recipe{Below: adapter.Options{Rank: "8"}})
 	for kind, want := range map[string]map[string]any{
-		"none":    {"adapt": "none", "epochs": 30, "head-batch": 256, "lr": 0.02, "adapt-rank": nil, "micro-batch": nil},
-		"adapter": {"adapt": "adapter", "epochs": 5, "head-batch": 32, "lr": 0.01, "adapt-rank": "8", "micro-batch": 16},
+		"none":    {"epochs": 30, "head-batch": 256, "lr": 0.02, "adapt-rank": nil, "micro-batch": nil},
+		"adapter": {"epochs": 5, "head-batch": 32, "lr": 0.01, "adapt-rank": "8", "micro-batch": 16},
 	} {
 		s, err := resolve(map[string]any{"adapt": kind})
 		if err != nil {
 			t.Fatal(err)
 		}
+		want["adapt"] = kind
 		for key, want := range want {
 			if s[key] != want {
 				t.Errorf("%s: %s is %v, want %v", kind, key, s[key], want)

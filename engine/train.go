@@ -110,12 +110,18 @@ func (t *training) train(ctx context.Context) (*trained, error) {
 		return nil, fmt.Errorf("train the head: %w", err)
 	}
 	begin := time.Now()
-	if t.inside != nil && settings.Val != nil { // by the backbone as it is now
-		if *settings.Val, err = t.toJudge(ctx, t.learned.Val); err != nil {
-			return nil, err
+	var outOfFold []float32
+	if t.Calibration.outOfFold(t.Data.Val) {
+		if outOfFold, err = t.outOfFold(ctx, data, settings); err != nil {
+			return nil, fmt.Errorf("calibrate: %w", err)
 		}
 	}
-	fit, err := t.calibrate(ctx, result.Head, data, settings)
+	seconds += time.Since(begin).Seconds()
+	if err := t.adapt(ctx, result.State); err != nil {
+		return nil, err
+	}
+	begin = time.Now()
+	fit, err := t.calibrate(ctx, result.Head, data, outOfFold)
 	if err != nil {
 		return nil, fmt.Errorf("calibrate: %w", err)
 	}
@@ -178,7 +184,7 @@ func (t *training) fit(ctx context.Context, data head.Data, s head.Settings) (*h
 	if err != nil {
 		return nil, 0, err
 	}
-	return result, time.Since(begin).Seconds(), t.adapt(ctx, result.State)
+	return result, time.Since(begin).Seconds(), nil
 }
 
 // identity is what a checkpoint must agree in with the run that goes on from it.
@@ -220,30 +226,26 @@ func (t *training) checkpoint() (*run.Checkpoint, error) {
 	return saved, nil
 }
 
-// calibrate fits the temperatures that are asked for to logits of images that took no part in training what gave them.
-func (t *training) calibrate(ctx context.Context, h *head.Head, data head.Data, s head.Settings) (metric.Fit, error) {
+// calibrate fits the temperatures that are asked for to logits of images that took no part in training what gave them:
+// of validation images or, where there are none, of training images out of fold.
+func (t *training) calibrate(ctx context.Context, h *head.Head, data head.Data, outOfFold []float32) (metric.Fit,
+	error) {
 	if t.Calibration.Method == metric.NoCalibration {
 		return metric.Fit{}, nil
 	}
-	labels, fittedOn := data.Y, "out-of-fold"
-	var unseen []float32
-	if s.Val != nil {
-		var err error
-		if unseen, err = h.LogitsOf(t.gemm, *s.Val); err != nil {
-			return metric.Fit{}, err
+	unseen, labels, fittedOn := outOfFold, data.Y, "out-of-fold"
+	if outOfFold == nil {
+		val, err := t.toJudge(ctx, t.learned.Val) // by the backbone as it is now
+		if err == nil {
+			unseen, err = h.LogitsOf(t.gemm, val)
 		}
-		labels, fittedOn = s.Val.Y, t.sets.Val.Name
-	} else {
-		held, err := t.toJudge(ctx, t.learned.Train)
 		if err != nil {
 			return metric.Fit{}, err
 		}
-		if unseen, err = head.OutOfFold(ctx, data, held.X, s, t.Calibration.Folds); err != nil {
-			return metric.Fit{}, err
-		}
+		labels, fittedOn = val.Y, t.sets.Val.Name
 	}
 	counts := data.Counts()
 	// Of a class of one image every fold's head has seen that image.
-	leftOut := func(class int) bool { return s.Val == nil && counts[class] == 1 }
+	leftOut := func(class int) bool { return outOfFold != nil && counts[class] == 1 }
 	return metric.Calibrate(t.Calibration.Method, fittedOn, unseen, labels, data.Classes, leftOut, t.events)
 }

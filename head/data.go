@@ -96,20 +96,13 @@ func (d Data) flat() Data {
 	return Data{X: d.X, Y: y, Dim: d.Dim, Classes: d.Classes}
 }
 
-// subset copies the samples for which keep holds.
-func (d Data) subset(keep func(i int) bool) Data {
-	part, n := d, 0
-	for i := range d.Y {
-		if keep(i) {
-			n++
-		}
-	}
-	part.X, part.Y = make([]float32, 0, n*d.row()), make([]int, 0, n)
-	for i, y := range d.Y {
-		if keep(i) {
-			part.X = append(part.X, d.X[i*d.row():(i+1)*d.row()]...)
-			part.Y = append(part.Y, y)
-		}
+// Subset copies some samples.
+func (d Data) Subset(samples []int) Data {
+	part := d
+	part.X, part.Y = make([]float32, 0, len(samples)*d.row()), make([]int, 0, len(samples))
+	for _, i := range samples {
+		part.X = append(part.X, d.X[i*d.row():(i+1)*d.row()]...)
+		part.Y = append(part.Y, d.Y[i])
 	}
 	return part
 }

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/vitft/vitft/calib"
 	"github.com/vitft/vitft/engine/adapter"
 	"github.com/vitft/vitft/engine/backbone"
 	"github.com/vitft/vitft/engine/dataset"
@@ -18,6 +19,7 @@ import (
 	"github.com/vitft/vitft/head/headtest"
 	"github.com/vitft/vitft/internal/testkit"
 	"github.com/vitft/vitft/internal/testkit/ort"
+	"github.com/vitft/vitft/internal/vec"
 	"github.com/vitft/vitft/onnx/vision"
 )
 
@@ -27,6 +29,7 @@ type fixture struct {
 	plan   *adapter.Plan
 	tokens adapter.Tokens
 	set    adapter.Set
+	all    *feature.Set
 }
 
 func newFixture(t testing.TB, o adapter.Options) fixture {
@@ -40,10 +43,10 @@ func newFixture(t testing.TB, o adapter.Options) fixture {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { b.Close() })
-	if f.plan, err = adapter.NewPlan(b, 3, 1, o); err != nil {
+	if f.plan, err = adapter.NewPlan(b, 4, 1, o); err != nil {
 		t.Fatal(err)
 	}
-	sources := dataset.Sources{Train: testkit.Folder(t, 1, 12, 8, 4)}
+	sources := dataset.Sources{Train: testkit.Folder(t, 1, 12, 8, 4, 1)}
 	images, err := sources.Open(t.Context(), 0, nil, event.Events{})
 	if err != nil {
 		t.Fatal(err)
@@ -61,8 +64,8 @@ func newFixture(t testing.TB, o adapter.Options) fixture {
 		return x, set
 	}
 	x, set := open(b)
-	f.set.IDs = set.Scan.IDs
-	f.data = head.Data{Y: set.Data.Labels(), Dim: x.Dim(), Classes: 3}
+	f.set.IDs, f.all = set.Scan.IDs, set
+	f.data = head.Data{Y: set.Data.Labels(), Dim: x.Dim(), Classes: 4}
 	if f.data.X, err = feature.Interleaved(t.Context(), x, set.Scan.IDs, 1); err != nil {
 		t.Fatal(err)
 	}
@@ -107,9 +110,45 @@ func TestTrainable(t *testing.T) {
 			o.Blocks, o.Rank = "2", "2"
 			f := newFixture(t, o)
 			s := head.Settings{Epochs: 2, Batch: 8, LR: 0.01}
-			headtest.TestTrainable(t, head.Loop{Settings: s, Labels: f.data.Y, Classes: 3},
+			headtest.TestTrainable(t, head.Loop{Settings: s, Labels: f.data.Y, Classes: 4},
 				func() head.Trainable { return f.model(t, s) })
 		})
+	}
+}
+
+// A backbone that learns nothing to speak of gives the logits of the head alone, out of fold too: the same folds, each
+// with a head of its own, and a class of one image in all of them. Of images that are other each epoch it is the same
+// each time.
+func TestOutOfFold(t *testing.T) {
+	kappa, err := calib.New("slope:crossfit=2")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, augment := range []string{"none", "flip"} {
+		f := newFixture(t, adapter.Options{Kind: "adapter", Blocks: "2", Rank: "2", LR: 1e-30, Augment: augment})
+		tr := adapter.Trainer{Train: f.all, Data: f.data, Views: 1, Judged: 1,
+			Features: feature.Options{Cache: t.TempDir()}}
+		t.Cleanup(func() { tr.Close() })
+		for _, s := range []head.Settings{{Loss: "la"}, {Loss: "cvs", Kappa: kappa}} {
+			s.Epochs, s.Batch, s.LR, s.Seed = 3, 8, 0.01, 5
+			got, err := tr.OutOfFold(t.Context(), f.plan, s, 3)
+			if err != nil {
+				t.Fatal(err)
+			}
+			want, tolerance := []float32(nil), 1e-2
+			if augment == "none" {
+				want, err = head.OutOfFold(t.Context(), f.data, nil, s, 3)
+			} else {
+				want, err = tr.OutOfFold(t.Context(), f.plan, s, 3)
+				tolerance = 1e-30
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			if i := vec.Differs(got, want, tolerance); i >= 0 {
+				t.Errorf("%s, augment %s: logit %d is %v instead of %v", s.Loss, augment, i, got[i], want[i])
+			}
+		}
 	}
 }
 
@@ -124,7 +163,7 @@ func TestLive(t *testing.T) {
 		if announced != nil {
 			m.Order(announced)
 		}
-		z := make([]float32, 3*len(rows))
+		z := make([]float32, 4*len(rows))
 		if _, err := m.Forward(t.Context(), rows, z); err != nil {
 			t.Fatal(err)
 		}
@@ -140,7 +179,7 @@ func TestLive(t *testing.T) {
 		t.Error("the next epoch sees the same")
 	}
 	judged := func() []float32 {
-		z := make([]float32, 3*4)
+		z := make([]float32, 4*4)
 		if err := m.Predict(t.Context(), false, 0, 4, z); err != nil {
 			t.Fatal(err)
 		}
@@ -153,7 +192,7 @@ func TestLive(t *testing.T) {
 	}
 	testkit.WriteFile(t, f.set.Items[1].Path, append(testkit.ReadFile(t, f.set.Items[1].Path), 0))
 	m.Begin(2, head.PhaseMLA)
-	_, err := m.Forward(t.Context(), rows, make([]float32, 9))
+	_, err := m.Forward(t.Context(), rows, make([]float32, 12))
 	if err == nil || fault.Of(err) != fault.Data || !strings.Contains(err.Error(), f.set.Items[1].Path) {
 		t.Errorf("a changed image: %v", err)
 	}

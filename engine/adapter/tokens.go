@@ -18,6 +18,18 @@ type Set struct {
 	Views int            // of each; 0 is 1
 }
 
+// some are some of its images.
+func (s Set) some(images []int) Set {
+	part := Set{Views: s.Views}
+	for _, i := range images {
+		part.IDs = append(part.IDs, s.IDs[i])
+		if s.Items != nil {
+			part.Items = append(part.Items, s.Items[i])
+		}
+	}
+	return part
+}
+
 // Tokens gives the stream before the first block that learns, of some rows of a set: row·Views + view.
 type Tokens interface {
 	// begin is told of an epoch, from 0, before it, and announce of its rows, in the order in which they will come,

@@ -28,11 +28,11 @@ type Trainer struct {
 	open map[int]*tokens // by the first block that is trained in
 }
 
-// tokens are those before a block.
+// tokens are those before a block, and what makes them.
 type tokens struct {
-	*feature.Extractor
-	backbone *backbone.Backbone
-	sets     map[asked]Set
+	*feature.Extractor // nil until some are to be kept
+	backbone           *backbone.Backbone
+	sets               map[asked]Set
 }
 
 type asked struct {
@@ -48,19 +48,12 @@ func (t *Trainer) Run(ctx context.Context, p *Plan, s head.Settings, judged ...*
 	if err := t.Encode(ctx, p, judged...); err != nil {
 		return nil, nil, err
 	}
-	k := t.open[p.adapted.First]
-	from, train := p.Stored(k), k.sets[asked{t.Train, t.Views}]
-	if p.options.Augments() {
-		from = p.Live(k.backbone, k, s.WithDefaults().Epochs)
-		train = Set{IDs: t.Train.Scan.IDs, Items: t.Train.Data.Items}
-	}
-	loop := head.Loop{Settings: s, Labels: t.Data.Y, Classes: t.Data.Classes, Views: t.Data.Views,
-		Micro: p.options.Micro}
+	c := t.course(p)
 	var held Set
 	if s.Val != nil {
-		held, loop.Held = k.sets[asked{t.Val, t.Judged}], s.Val.Y
+		held = c.sets[asked{t.Val, t.Judged}]
 	}
-	m, err := p.Model(t.Data, s, from, train, held)
+	m, loop, err := c.model(s, held)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -74,20 +67,91 @@ func (t *Trainer) Run(ctx context.Context, p *Plan, s head.Settings, judged ...*
 			break
 		}
 		var x []float32
-		x, err = m.Embed(ctx, k.sets[asked{set, t.Judged}])
+		x, err = m.Embed(ctx, c.sets[asked{set, t.Judged}])
 		embeddings = append(embeddings, x)
 	}
 	return &head.Result{Head: m.Head(), State: state}, embeddings, err
 }
 
+// OutOfFold is like [head.OutOfFold]: for each fold the head and what is below it are trained anew without its images,
+// one fold after the other, and predict them as images are judged.
+func (t *Trainer) OutOfFold(ctx context.Context, p *Plan, s head.Settings, folds int) ([]float32, error) {
+	var judged []*feature.Set
+	if t.Judged > 1 {
+		judged = append(judged, t.Train)
+	}
+	if err := t.Encode(ctx, p, judged...); err != nil {
+		return nil, err
+	}
+	t.Events.Info("out of fold: what is inside the backbone is trained anew for each", "folds", folds)
+	return t.course(p).folds(t.Judged).Logits(ctx, s, folds)
+}
+
+// course is the training of a plan on some of the images.
+type course struct {
+	*tokens
+	plan   *Plan
+	data   head.Data
+	train  Set
+	events event.Events
+}
+
+// course is that of all images.
+func (t *Trainer) course(p *Plan) course {
+	k := t.open[p.adapted.First]
+	c := course{k, p, t.Data, k.sets[asked{t.Train, t.Views}], t.Events}
+	if p.options.Augments() {
+		c.train = Set{IDs: t.Train.Scan.IDs, Items: t.Train.Data.Items}
+	}
+	return c
+}
+
+// model starts a model that holds out a set, and makes the loop that trains it.
+func (c course) model(s head.Settings, held Set) (*Model, head.Loop, error) {
+	loop := head.Loop{Settings: s, Labels: c.data.Y, Classes: c.data.Classes, Views: c.data.Views,
+		Micro: c.plan.options.Micro, OutOfFold: c.folds(1).OutOfFold}
+	if s.Val != nil {
+		loop.Held = s.Val.Y
+	}
+	from := c.plan.Stored(c)
+	if c.plan.options.Augments() {
+		from = c.plan.Live(c.backbone, c, s.WithDefaults().Epochs)
+	}
+	m, err := c.plan.Model(c.data, s, from, c.train, held)
+	return m, loop, err
+}
+
+// folds cross-fits; samples are predicted by the mean over some of their views. Where images are read each time to be
+// trained on, so are those that are judged plain.
+func (c course) folds(views int) head.Folds {
+	fit := func(_ context.Context, s head.Settings, train, held []int,
+		use func(head.Loop, head.Trainable) error) (err error) {
+		part, out := c, c.train.some(held)
+		part.data, part.train = c.data.Subset(train), c.train.some(train)
+		if out.Views = views; views > 1 {
+			out.Items = nil
+		}
+		m, loop, err := part.model(s, out)
+		if err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, m.Close()) }()
+		loop.Settings.Events.Epoch = func(e head.Epoch, _ *head.State) {
+			c.events.Report(event.Train, "a fold", e.Number, s.Epochs)
+		}
+		return use(loop, m)
+	}
+	return head.Folds{Labels: c.data.Y, Classes: c.data.Classes, Fit: fit}
+}
+
 // Encode sees to the tokens that a plan takes: of the images that it is trained on, and of those that are judged.
 func (t *Trainer) Encode(ctx context.Context, p *Plan, judged ...*feature.Set) error {
-	k, err := t.tokens(ctx, p)
+	k, err := t.tokens(p)
 	if err != nil {
 		return err
 	}
 	if !p.options.Augments() {
-		if err := k.ensure(ctx, t.Train, t.Views); err != nil {
+		if err := t.ensure(ctx, k, t.Train, t.Views); err != nil {
 			return err
 		}
 	}
@@ -95,15 +159,15 @@ func (t *Trainer) Encode(ctx context.Context, p *Plan, judged ...*feature.Set) e
 		judged = append(slices.Clone(judged), t.Val)
 	}
 	for _, set := range judged {
-		if err := k.ensure(ctx, set, t.Judged); err != nil {
+		if err := t.ensure(ctx, k, set, t.Judged); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// tokens opens the stores of the tokens before a plan's blocks.
-func (t *Trainer) tokens(ctx context.Context, p *Plan) (*tokens, error) {
+// tokens makes the part of the backbone before a plan's blocks ready.
+func (t *Trainer) tokens(p *Plan) (*tokens, error) {
 	at := p.adapted.First
 	if k := t.open[at]; k != nil {
 		return k, nil
@@ -112,22 +176,24 @@ func (t *Trainer) tokens(ctx context.Context, p *Plan) (*tokens, error) {
 	if err != nil {
 		return nil, err
 	}
-	x, err := feature.Open(ctx, frozen, vision.Views(max(t.Views, t.Judged)), t.Features, t.Events)
-	if err != nil {
-		return nil, errors.Join(err, frozen.Close())
-	}
 	if t.open == nil {
 		t.open = map[int]*tokens{}
 	}
-	t.open[at] = &tokens{x, frozen, map[asked]Set{}}
+	t.open[at] = &tokens{backbone: frozen, sets: map[asked]Set{}}
 	return t.open[at], nil
 }
 
 // ensure sees to the tokens of a set, in some views.
-func (k *tokens) ensure(ctx context.Context, of *feature.Set, views int) error {
+func (t *Trainer) ensure(ctx context.Context, k *tokens, of *feature.Set, views int) (err error) {
 	what := asked{of, views}
 	if _, is := k.sets[what]; is {
 		return nil
+	}
+	if k.Extractor == nil {
+		all := vision.Views(max(t.Views, t.Judged))
+		if k.Extractor, err = feature.Open(ctx, k.backbone, all, t.Features, t.Events); err != nil {
+			return err
+		}
 	}
 	set, err := k.Ensure(ctx, of.Name+" tokens", of.Data, views)
 	if err != nil {
@@ -143,7 +209,10 @@ func (k *tokens) ensure(ctx context.Context, of *feature.Set, views int) error {
 // Close closes the stores.
 func (t *Trainer) Close() (err error) {
 	for _, k := range t.open {
-		err = errors.Join(err, k.Close(), k.backbone.Close())
+		if k.Extractor != nil {
+			err = errors.Join(err, k.Close())
+		}
+		err = errors.Join(err, k.backbone.Close())
 	}
 	return err
 }

@@ -43,7 +43,8 @@ func TestResolverRefusesByKey(t *testing.T) {
 			t.Errorf("%s: %v: %v, want it refused by its name", key, value, err)
 		}
 	}
-	if _, err := Resolver(Recipe{Head: head.Settings{Warmup: -1}})(nil); err == nil || !strings.Contains(err.Error(), "warmup") {
+	_, err := Resolver(Recipe{Head: head.Settings{Warmup: -1}})(nil)
+	if err == nil || !strings.Contains(err.Error(), "warmup") {
 		t.Errorf("a shared setting out of range: %v", err)
 	}
 }
