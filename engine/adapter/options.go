@@ -119,3 +119,13 @@ func (o Options) Recipe(s head.Settings) head.Settings {
 	}
 	return s
 }
+
+// Alone are the settings of a head that is trained on the backbone as it is, for comparison with s: the epochs, batch
+// and learning rate of heads, with the same share of the epochs before the switch.
+func Alone(s head.Settings) head.Settings {
+	if *s.Switch >= 1 {
+		s.Switch = new(min(*s.Switch/float64(s.Epochs), 0.99))
+	}
+	s.Epochs, s.Batch, s.LR, s.Warmup = 0, 0, 0, 0
+	return s.WithDefaults()
+}

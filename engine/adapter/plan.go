@@ -167,13 +167,20 @@ func (p *Plan) runs(part adapt.Part) error {
 
 // Describe says what is trained with so many images, for the log.
 func (p *Plan) Describe(images int) []any {
-	n := 0
+	return []any{"kind", p.options.Kind, "blocks", fmt.Sprintf("%d to %d", p.adapted.First, len(p.adapted.Blocks)-1),
+		"parameters", p.Parameters(), "tokens", fmt.Sprintf("%d of %d", p.kept, p.adapted.Tokens),
+		"disk", fmt.Sprintf("%.3g GB in the feature store", float64(p.Disk(images))/1e9)}
+}
+
+// Blocks is in how many blocks something is trained.
+func (p *Plan) Blocks() int { return len(p.adapted.Blocks) - p.adapted.First }
+
+// Parameters is how many numbers are trained inside the backbone.
+func (p *Plan) Parameters() (n int) {
 	for _, v := range p.adapted.Params() {
 		n += len(v.Start)
 	}
-	return []any{"kind", p.options.Kind, "blocks", fmt.Sprintf("%d to %d", p.adapted.First, len(p.adapted.Blocks)-1),
-		"parameters", n, "tokens", fmt.Sprintf("%d of %d", p.kept, p.adapted.Tokens),
-		"disk", fmt.Sprintf("%.3g GB in the feature store", float64(p.Disk(images))/1e9)}
+	return n
 }
 
 // Disk is how many bytes the tokens of so many images take in the feature store.
