@@ -40,11 +40,18 @@ type Metrics struct {
 	PerClass    []ClassMetrics `json:"per_class"`
 	Warnings    []string       `json:"warnings,omitempty"` // why these are no result to go by
 
-	Loss        string  `json:"loss"`
-	Epochs      int     `json:"epochs"`
-	SwitchEpoch int     `json:"switch_epoch"`
-	Seed        uint64  `json:"seed"`
-	Seconds     Seconds `json:"seconds"`
+	Loss        string     `json:"loss"`
+	Epochs      int        `json:"epochs"`
+	SwitchEpoch int        `json:"switch_epoch"`
+	EarlyStop   *EarlyStop `json:"early_stop,omitempty"` // nil where training could not end early
+	Seed        uint64     `json:"seed"`
+	Seconds     Seconds    `json:"seconds"`
+}
+
+// EarlyStop says after which epoch training ended, and that of which is kept.
+type EarlyStop struct {
+	Epoch int `json:"epoch"`
+	Best  int `json:"best_epoch"`
 }
 
 // Scores are the values of Rows.
