@@ -74,8 +74,8 @@ func (s *State) Clone() *State {
 	return &c
 }
 
-// check says what keeps a training of so many epochs, which would start as fresh and may end early or not, from going on
-// from s.
+// check says what keeps a training of so many epochs, which would start as fresh and may end early or not, from going
+// on from s.
 func (s *State) check(fresh *State, classes, epochs int, early bool) error {
 	for _, k := range [][]calib.Kappa{s.Early, s.Late} {
 		if k != nil && len(k) != classes {
