@@ -93,8 +93,8 @@ func TestAdaptResumes(t *testing.T) {
 	}
 }
 
-// Without validation images calibration is out of fold, and so is a κ that is cross-fitted; both are the same when a run
-// is interrupted.
+// Without validation images calibration is out of fold, and so is a κ that is cross-fitted; both are the same when a
+// run is interrupted.
 func TestAdaptOutOfFold(t *testing.T) {
 	o := adapting(t, "adapter")
 	o.Calibration, o.Views = engine.Calibration{Method: "temperature", Folds: 3}, engine.Views{Train: 1, Test: 2}

@@ -77,6 +77,7 @@ func Evaluate(ctx context.Context, o EvaluateOptions, ev event.Events) (_ *Evalu
 	m := fit.Measure(logits, set.Data.Labels(), r.Classes, r.Counts)
 	m.Split, m.Loss, m.Epochs, m.SwitchEpoch, m.Seed = filepath.Base(o.Test), trained.Loss, trained.Epochs,
 		trained.SwitchEpoch, trained.Seed
+	m.EarlyStop = trained.EarlyStop
 	if o.Out != "" {
 		if err := predictions(set, logits, r.Scaling).WriteFile(o.Out); err != nil {
 			return nil, err

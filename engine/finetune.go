@@ -65,7 +65,7 @@ func (o *FinetuneOptions) complete() error {
 		return fault.Config.Errorf("train: name the training images: a folder of class folders, a .csv or .jsonl " +
 			"manifest, or an IDX file")
 	}
-	return nil
+	return stoppable(o.Training.EarlyStop > 0, o.Data.Val)
 }
 
 // FinetuneResult is a finished run.

@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/vitft/vitft/engine/fault"
 	"github.com/vitft/vitft/engine/metric"
 	"github.com/vitft/vitft/engine/setting"
 	"github.com/vitft/vitft/onnx/vision"
@@ -60,6 +61,15 @@ func (c Calibration) outOfFold(val string) bool { return c.Method != metric.NoCa
 
 // judgesTraining says whether training images are judged, for lack of others or by heads of folds.
 func (c Calibration) judgesTraining(val, test string) bool { return val+test == "" || c.outOfFold(val) }
+
+// stoppable refuses a training that may end early with nothing to see it by.
+func stoppable(early bool, val string) error {
+	if early && val == "" {
+		return fault.Config.Errorf("early-stop: it looks at validation images; name them, or a fraction to hold out, " +
+			"with the key val")
+	}
+	return nil
+}
 
 // Shard is a part of every data set: the images whose position leaves remainder Index when divided by Count. The zero
 // value is everything.

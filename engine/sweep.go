@@ -164,7 +164,8 @@ func (o *SweepOptions) complete(plan *sweep.Plan) error {
 		return fault.Config.Errorf("selection: val needs validation images: name them, or a fraction to hold out, " +
 			"with the key val; or select by cv")
 	}
-	return nil
+	early := func(c sweep.Configuration) bool { return c.Settings["early-stop"] != 0 }
+	return stoppable(slices.ContainsFunc(plan.Configurations, early), o.Data.Val)
 }
 
 // needsFolds says whether heads are judged by out-of-fold logits, for their score or to calibrate.

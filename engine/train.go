@@ -83,10 +83,10 @@ func (s *session) environment() (run.Environment, error) {
 
 // trained is a head, with what makes probabilities of its logits.
 type trained struct {
-	head     *head.Head
-	fit      metric.Fit
-	seconds  float64 // spent training and calibrating, before an interruption too
-	warnings []string
+	head    *head.Head
+	state   *head.State
+	fit     metric.Fit
+	seconds float64 // spent training and calibrating, before an interruption too
 }
 
 // train trains on the stored features, from the checkpoint if there is one, keeping history, κ and checkpoints in the
@@ -131,7 +131,7 @@ func (t *training) train(ctx context.Context) (*trained, error) {
 	}
 	fit.Scaling = fit.Scaling.Renumbered(t.learned.Classes)
 	h := result.Head.Renumbered(t.learned.Classes)
-	return &trained{h, fit, seconds + time.Since(begin).Seconds(), result.State.Warnings()}, nil
+	return &trained{h, result.State, fit, seconds + time.Since(begin).Seconds()}, nil
 }
 
 // fit runs head.Train, and returns how long training took in all.
@@ -187,6 +187,10 @@ func (t *training) fit(ctx context.Context, data head.Data, s head.Settings) (*h
 	}
 	if err != nil {
 		return nil, 0, err
+	}
+	if e := result.State.EarlyStop(); e != nil {
+		t.events.Report(event.Train, s.Loss, e.Epoch, e.Epoch)
+		t.events.Info("early stop", "after epoch", e.Epoch, "of", s.Epochs, "kept is that of epoch", e.Best)
 	}
 	return result, time.Since(begin).Seconds(), nil
 }

@@ -16,8 +16,8 @@ import (
 // that fold. held, [n, D], are the features to predict from; nil means view 0 of data.
 //
 // A class with fewer samples than folds is missing from some of the folds, never from a training part: the one sample
-// of a class of one is in all of them, so that its logits are of a head that has seen it. Val, Resume and Events of s
-// have no effect. Folds are trained side by side with one goroutine each.
+// of a class of one is in all of them, so that its logits are of a head that has seen it. Val, Resume, Events and
+// EarlyStop of s have no effect. Folds are trained side by side with one goroutine each.
 func OutOfFold(ctx context.Context, data Data, held []float32, s Settings, folds int) ([]float32, error) {
 	if err := check(data, s); err != nil {
 		return nil, err
@@ -58,7 +58,7 @@ func (f Folds) OutOfFold(ctx context.Context, s Settings, folds int, epochs []in
 		return nil, fault.Config.Errorf("%d folds of %d samples: take at least 2, at most one a sample", folds, n)
 	}
 	s = s.WithDefaults()
-	s.Val, s.Resume, s.Events = nil, nil, Events{}
+	s.Val, s.Resume, s.Events, s.EarlyStop = nil, nil, Events{}, 0
 	fold, counts := f.deal(folds, s.Seed), Data{Y: f.Labels, Classes: f.Classes}.Counts()
 	out := make([][]float32, len(epochs))
 	for i := range out {

@@ -75,7 +75,9 @@ func (l Loop) Run(ctx context.Context, m Trainable) (*State, error) {
 	if err != nil {
 		return nil, err
 	}
-	err = r.advance(ctx, r.set.Epochs)
+	if err = r.advance(ctx, r.set.Epochs); err == nil {
+		r.takeBest()
+	}
 	return r.state.Clone(), err
 }
 
@@ -130,6 +132,9 @@ func (l Loop) begin(ctx context.Context, m Trainable) (*run, error) {
 	l.workers = cmp.Or(l.workers, runtime.GOMAXPROCS(0))
 	r := &run{Loop: l, set: l.Settings.schedule(), model: m, state: new(State),
 		counts: Data{Y: l.Labels, Classes: l.Classes}.Counts(), seen: make([]calib.Sample, len(l.Labels))}
+	if r.set.EarlyStop > 0 && l.Held == nil {
+		return nil, fault.Config.Errorf("early-stop: it takes validation images to see what is gained on")
+	}
 	if l.Micro > 0 && r.set.Diversity > 0 {
 		return nil, fault.Config.Errorf("diversity: is a term of whole batches, and these go through the model in " +
 			"parts")
@@ -155,7 +160,7 @@ func (l Loop) begin(ctx context.Context, m Trainable) (*run, error) {
 	if r.set.Resume == nil {
 		return r, r.crossfit(ctx)
 	}
-	if err := r.set.Resume.check(r.state, l.Classes, r.set.Epochs); err != nil {
+	if err := r.set.Resume.check(r.state, l.Classes, r.set.Epochs, r.set.EarlyStop > 0); err != nil {
 		return nil, fmt.Errorf("resuming: %w", err)
 	}
 	r.restore(r.set.Resume)
@@ -172,9 +177,9 @@ func (r *run) restore(to *State) {
 	}
 }
 
-// advance trains up to an epoch. On an error the state is as of the last whole epoch.
+// advance trains up to an epoch, or until training ends early. On an error the state is as of the last whole epoch.
 func (r *run) advance(ctx context.Context, epoch int) error {
-	for r.state.Epoch < epoch {
+	for r.state.Epoch < epoch && !r.stopped() {
 		last := r.state.Clone()
 		if err := r.epoch(ctx); err != nil {
 			r.restore(last)

@@ -38,6 +38,9 @@ type Settings struct {
 	WeightDecay *float64 // on W: added to the gradient by sgd, decoupled in adamw
 	Warmup      int      // epochs of linear warm-up
 	Average     int      // last epochs, over whose steps the parameters that come out are the mean; 0: none
+	// EarlyStop ends training after so many epochs without a gain of balanced accuracy on Val, in the late phase where
+	// there are two, and keeps what the best epoch left. The schedule stays that of all Epochs. 0: off.
+	EarlyStop int
 
 	Tau    *float64 // τ of the log priors, and of tau-norm
 	Gamma  *float64 // γ of the class-dependent scales
@@ -114,6 +117,9 @@ func (s *Settings) Fields() []setting.Field {
 		setting.Number("warmup", &s.Warmup, 0, setting.Between(0, maxEpochs), "epochs of linear warm-up"),
 		setting.Number("average", &s.Average, 0, setting.Between(0, maxEpochs),
 			"last epochs, over whose updates the mean of the parameters is the model (0: that of the last update)"),
+		setting.Number("early-stop", &s.EarlyStop, 0, setting.Between(0, maxEpochs),
+			"epochs without a gain of balanced accuracy on --val after which training ends with what the best epoch "+
+				"left (0: off)"),
 		setting.Optional("tau", &s.Tau, 1, fromZero, "τ of the log priors"),
 		setting.Optional("gamma", &s.Gamma, 0.15, fromZero, "γ of the class-dependent scales"),
 		setting.Optional("rho", &s.Rho, rho, fromZero, "ρ of the late phase's class weights"),
@@ -158,6 +164,8 @@ func (s Settings) Validate() error {
 	refuse(s.Experts > 1 && s.Subspace == 1 && s.Start == "mean",
 		"subspace: %d experts that start alike and see the same; give each less than 1", s.Experts)
 	refuse(s.Diversity > 0 && s.Experts == 1, "diversity: %g of a single expert", s.Diversity)
+	refuse(s.Average > 0 && s.EarlyStop > 0, "average, early-stop: the mean over the last epochs and the best of all "+
+		"epochs are two models; leave one of the two out")
 	refuse(s.Epochs > 0 && s.Warmup > s.Epochs, "warmup: %d epochs do not fit into %d", s.Warmup, s.Epochs)
 	refuse(*s.Switch >= 1 && *s.Switch != math.Trunc(*s.Switch),
 		"switch: %g is neither a whole epoch nor a fraction below 1", *s.Switch)
@@ -201,7 +209,11 @@ func (s Settings) memory(of Size) (heads, features float64) {
 	if of.Folds > 0 {
 		judged += n
 	}
-	heads = max(1, float64(of.Beside), folds) * float64(s.Experts) * 4 * (8*c*(d+2) + d + 2*batch*c)
+	copies := 8.0
+	if s.EarlyStop > 0 { // of the best epoch, in the state of the last and in the result
+		copies += 3
+	}
+	heads = max(1, float64(of.Beside), folds) * float64(s.Experts) * 4 * (copies*c*(d+2) + d + 2*batch*c)
 	features = 4*d*n*float64(max(of.Views, 1))*(2+2*folds) + 4*judged*(d+3*c)
 	if s.Features == "whiten" {
 		features += 8 * 4 * d * d

@@ -26,6 +26,9 @@ type State struct {
 	Late   []calib.Kappa
 	// History has one entry for every epoch done.
 	History []Epoch
+	// Best is the values of each of Params after the epoch that was best on the set held out, where training may end
+	// early; nil: it may not.
+	Best [][]float32
 }
 
 // Tensor is the values of a [Param], and what the optimizer remembers of it.
@@ -66,11 +69,16 @@ func (s *State) Clone() *State {
 	}
 	c.Early, c.Late = slices.Clone(s.Early), slices.Clone(s.Late)
 	c.History = slices.Clone(s.History)
+	c.Best = nil
+	for _, values := range s.Best {
+		c.Best = append(c.Best, slices.Clone(values))
+	}
 	return &c
 }
 
-// check says what keeps a training that would start as fresh from going on from s.
-func (s *State) check(fresh *State, classes, epochs int) error {
+// check says what keeps a training of so many epochs, which would start as fresh and may end early or not, from going
+// on from s.
+func (s *State) check(fresh *State, classes, epochs int, early bool) error {
 	for _, k := range [][]calib.Kappa{s.Early, s.Late} {
 		if k != nil && len(k) != classes {
 			return fault.Data.Errorf("the state has κ for %d classes, the data %d", len(k), classes)
@@ -84,6 +92,10 @@ func (s *State) check(fresh *State, classes, epochs int) error {
 		if is, want := describe(s.Params, i), describe(fresh.Params, i); is != want {
 			return fault.Data.Errorf("the state has %s where %s is trained here", is, want)
 		}
+	}
+	same := func(best []float32, t Tensor) bool { return len(best) == len(t.Values) }
+	if early && s.Epoch > 0 != slices.EqualFunc(s.Best, fresh.Params, same) || !early && s.Best != nil {
+		return fault.Data.Errorf("the state has %d of %d parameters of a best epoch", len(s.Best), len(fresh.Params))
 	}
 	return nil
 }
@@ -176,6 +188,7 @@ func (r *run) record(ctx context.Context, e Epoch, began time.Time) error {
 	}
 	e.Seconds = time.Since(began).Seconds()
 	r.state.History = append(r.state.History, e)
+	r.keepBest()
 	if r.set.Events.Warn != nil {
 		for _, message := range warnings(r.set, r.state.History) {
 			r.set.Events.Warn(message)

@@ -92,6 +92,7 @@ func TestTrainables(t *testing.T) {
 				{Loss: "lws"},
 				{Experts: 3, Subspace: 1, Start: "zero", Diversity: 0.2},
 				{Features: "center", Kappa: calib.Slope{FullPass: true}},
+				{Loss: "la", EarlyStop: 1},
 			} {
 				s.Head, s.Epochs, s.Seed = kind, 4, 3
 				t.Run(fmt.Sprintf("%d views/%s/%s %s %d", max(d.Views, 1), kind, s.Loss, s.Features, s.Experts),

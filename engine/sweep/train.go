@@ -142,6 +142,9 @@ func (t *Trainer) pending(at place, c Configuration) (*pendingHead, error) {
 	}
 	p.recipe, err = c.Settings.recipe()
 	p.recipe.Head.Seed, p.recipe.Head.Gemm = at.seed, t.Gemm
+	if p.recipe.Head.EarlyStop > 0 {
+		p.recipe.Head.Val = &t.Val
+	}
 	return p, err
 }
 
@@ -278,6 +281,7 @@ func (t *Trainer) judge(ctx context.Context, p *pendingHead) error {
 	m := fit.Measure(z, t.Test.Y, t.Classes, vec.Scatter(t.Order, 1, counts))
 	m.Split, m.Loss, m.Seed = "test", p.recipe.Head.Loss, p.Seed
 	m.Epochs, m.SwitchEpoch = p.recipe.Head.Epochs, p.recipe.Head.SwitchEpoch()
+	m.EarlyStop = (*metric.EarlyStop)(p.trained.State.EarlyStop())
 	m.Warnings = append(p.trained.State.Warnings(), m.Warnings...)
 	for z := range slices.Chunk(z, h.Classes) {
 		p.Predicted = append(p.Predicted, vec.Argmax(z))
