@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"github.com/vitft/vitft/engine/backbone"
+	"github.com/vitft/vitft/engine/dataset"
 	"github.com/vitft/vitft/engine/event"
 	"github.com/vitft/vitft/engine/fault"
 	"github.com/vitft/vitft/engine/feature"
@@ -100,6 +101,33 @@ func (t *Trainer) Encode(ctx context.Context, p *Plan, judged ...*feature.Set) e
 		}
 	}
 	return nil
+}
+
+// Forecast says what Encode would make for a plan, of images to learn from and of others.
+func (t *Trainer) Forecast(ctx context.Context, p *Plan, train, val *dataset.Dataset) (list []feature.Forecast,
+	err error) {
+	k, err := t.tokens(ctx, p)
+	if err != nil {
+		return nil, err
+	}
+	if p.options.Augments() {
+		train = nil
+	}
+	for _, x := range []struct {
+		name  string
+		data  *dataset.Dataset
+		views int
+	}{{"train tokens", train, t.Views}, {"val tokens", val, t.Judged}} {
+		if x.data == nil {
+			continue
+		}
+		f, err := k.Forecast(ctx, x.name, x.data, x.views)
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, f)
+	}
+	return list, nil
 }
 
 // tokens opens the stores of the tokens before a plan's blocks.
