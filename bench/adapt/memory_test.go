@@ -1,6 +1,7 @@
 package adapt_test
 
 import (
+	"flag"
 	"fmt"
 	"os"
 	"runtime"
@@ -13,9 +14,14 @@ import (
 	"github.com/vitft/vitft/onnx/graph"
 )
 
+var memory = flag.Bool("memory", false, "take steps of a ViT-B/16")
+
 // BenchmarkMemory takes a step of adapters in all blocks of a ViT-B/16 with random weights, all tokens, by the size of
 // the micro-batch. "MB" is the most that the process has had in memory until then; sizes ascend.
 func BenchmarkMemory(b *testing.B) {
+	if !*memory {
+		b.Skip("it takes 5 GB: ask for it with -args -memory")
+	}
 	if err := onnx.Load(ort.Need(b)); err != nil {
 		b.Fatal(err)
 	}
