@@ -8,7 +8,7 @@ TOOLS := go tool -modfile=tools/go.mod
 help:
 	@echo 'make setup  fetch the runtime library (pinned, checked)'
 	@echo 'make build  bin/vitft'
-	@echo 'make demo   setup, then fine-tune the embedded ViT on long-tailed Fashion-MNIST with CE and CVS'
+	@echo 'make demo   setup, then fine-tune the embedded ViT on long-tailed Fashion-MNIST: CE, CVS, and inside the ViT'
 	@echo 'make test   setup, then everything CI runs'
 	@echo 'make bench  the benchmarks'
 

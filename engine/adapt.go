@@ -9,6 +9,7 @@ import (
 	"github.com/vitft/vitft/engine/dataset"
 	"github.com/vitft/vitft/engine/fault"
 	"github.com/vitft/vitft/engine/feature"
+	"github.com/vitft/vitft/engine/metric"
 	"github.com/vitft/vitft/engine/run"
 	"github.com/vitft/vitft/engine/sweep"
 	"github.com/vitft/vitft/head"
@@ -123,6 +124,40 @@ func (t *training) outOfFold(ctx context.Context, data head.Data, s head.Setting
 func (s *session) below(l *feature.Learned, data head.Data, f feature.Options) *adapter.Trainer {
 	return &adapter.Trainer{Train: l.Train, Data: data, Val: l.Val, Views: s.views.Train, Judged: s.views.Test,
 		Features: f, Events: s.events}
+}
+
+// judgeFrozen measures what a head does that learns on the backbone as it is, with the same loss, for comparison with
+// what comes of learning inside it. That this cannot be is no reason to end a run.
+func (t *training) judgeFrozen(ctx context.Context, data head.Data, s head.Settings) error {
+	if t.inside == nil {
+		return nil
+	}
+	result, err := head.Train(ctx, data, adapter.Alone(s))
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	if err != nil {
+		t.events.Warn("there is no head on the backbone as it was to compare with", "reason", err)
+		return nil
+	}
+	set := t.sets.Evaluated()
+	logits, err := t.logits(ctx, result.Head.Renumbered(t.learned.Classes), set, t.gemm)
+	if err != nil {
+		return err
+	}
+	t.frozen = metric.OfFrozen(metric.Measure(logits, nil, set.Data.Labels(), set.Data.Classes,
+		t.sets.Train.Data.Counts()))
+	t.events.Info("a head alone, on the backbone as it is", "balanced accuracy", t.frozen.BalancedAccuracy.Text(4))
+	return nil
+}
+
+// said is what metrics.json says of what is inside the backbone.
+func (t *training) said(h *head.Head) *metric.Inside {
+	if t.inside == nil {
+		return nil
+	}
+	return &metric.Inside{Adapt: t.Adapt.Kind, AdaptBlocks: t.inside.Blocks(),
+		TrainedParameters: t.inside.Parameters() + len(h.W) + len(h.B), Frozen: t.frozen}
 }
 
 // adapt puts the backbone with what was learnt in place of the one that training began with, and sees to its features

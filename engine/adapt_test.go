@@ -2,6 +2,8 @@ package engine_test
 
 import (
 	"bytes"
+	"encoding/json"
+	"fmt"
 	"math"
 	"path/filepath"
 	"strings"
@@ -11,6 +13,7 @@ import (
 	"github.com/vitft/vitft/engine/event"
 	"github.com/vitft/vitft/engine/fault"
 	"github.com/vitft/vitft/engine/feature"
+	"github.com/vitft/vitft/engine/metric"
 	"github.com/vitft/vitft/engine/run"
 	"github.com/vitft/vitft/head"
 	"github.com/vitft/vitft/internal/testkit"
@@ -128,7 +131,11 @@ func TestAdaptAugmented(t *testing.T) {
 	if e := evaluate(t, evaluation(o.Out, o)); math.Abs(float64(r.Metrics.NLL-e.Metrics.NLL)) > 1e-6 {
 		t.Errorf("evaluate says an NLL of %v, the run %v", e.Metrics.NLL, r.Metrics.NLL)
 	}
-	stores, err := filepath.Glob(filepath.Join(o.Features.Cache, feature.StoreFolder, "*"))
+	blocks, err := filepath.Glob(filepath.Join(o.Features.Cache, feature.StoreFolder, "*", "*.safetensors"))
+	stores := map[string]bool{}
+	for _, path := range blocks {
+		stores[filepath.Dir(path)] = true
+	}
 	if err != nil || len(stores) != 2 {
 		t.Errorf("feature stores %v, want those of the backbone and of the adapted one (%v)", stores, err)
 	}
@@ -174,4 +181,40 @@ func TestAdaptRefuses(t *testing.T) {
 // cnn is an image encoder that is no transformer.
 func cnn(t testing.TB) string {
 	return filepath.Join(testkit.Root(), "onnx", "vision", "testdata", "map_nhwc.onnx")
+}
+
+// Metrics say what a head alone does with the same loss, which is what a run of that head says, beside what was trained.
+func TestAdaptBesideFrozen(t *testing.T) {
+	alone := job(t)
+	alone.Training = head.Settings{Switch: new(0.5)}
+	frozen := finetune(t, alone).Metrics
+	o := adapting(t, "norm")
+	o.Data, o.Training = alone.Data, head.Settings{Epochs: 2, Switch: new(1.0)}
+	m := finetune(t, o).Metrics
+	if frozen.Inside != nil {
+		t.Errorf("a head alone says %+v of what is inside", frozen.Inside)
+	}
+	if m.Inside == nil || m.Adapt != "norm" || m.AdaptBlocks != 2 || m.TrainedParameters < 4*448 || m.Frozen == nil {
+		t.Fatalf("inside: %+v", m.Inside)
+	}
+	if want := metric.OfFrozen(frozen); fmt.Sprint(*m.Frozen) != fmt.Sprint(*want) {
+		t.Errorf("frozen: %v, alone it is %v", m.Frozen, want)
+	}
+	page := string(testkit.ReadFile(t, run.ReportFile.Path(run.Folder(o.Out))))
+	for _, want := range []string{"Learning inside the backbone", "Kind “norm”, in the last 2 blocks",
+		m.Frozen.BalancedAccuracy.Text(4), "frozen"} {
+		if !strings.Contains(page, want) {
+			t.Errorf("the report lacks %q", want)
+		}
+	}
+	m.Frozen.Accuracy = m.Frozen.Accuracy[1:]
+	text, err := json.Marshal(m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	testkit.WriteFile(t, filepath.Join(dir, run.MetricsFile.Name), text)
+	if _, err := run.MetricsFile.Read(run.Folder(dir)); err == nil || !strings.Contains(err.Error(), "accuracies") {
+		t.Errorf("metrics.json without a class: %v", err)
+	}
 }

@@ -39,6 +39,7 @@ type training struct {
 	sets     *feature.Sets
 	learned  *feature.Learned // of sets
 	inside   *adapter.Plan    // of what is trained below the head; nil: nothing
+	frozen   *metric.Frozen   // what a head alone does; nil: not known
 	gemm     *onnx.Gemm
 }
 
@@ -104,6 +105,9 @@ func (t *training) train(ctx context.Context) (*trained, error) {
 			return nil, err
 		}
 		settings.Val = &val
+	}
+	if err := t.judgeFrozen(ctx, data, settings); err != nil {
+		return nil, err
 	}
 	result, seconds, err := t.fit(ctx, data, settings)
 	if err != nil {

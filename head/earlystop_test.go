@@ -72,6 +72,11 @@ func TestEarlyStop(t *testing.T) {
 		!strings.Contains(err.Error(), "early-stop") {
 		t.Errorf("without validation data: %v", err)
 	}
+	s.Average = 3
+	if err := s.Validate(); err == nil || !strings.Contains(err.Error(), "average") {
+		t.Errorf("of the last epochs there is a mean, wherever they are: %v", err)
+	}
+	s.Average = 0
 	// Heads of folds have none to look at, and are trained to the end.
 	s.Epochs = 3
 	early, err := head.OutOfFold(t.Context(), d, nil, s, 3)

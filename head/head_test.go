@@ -17,6 +17,7 @@ import (
 
 	"github.com/vitft/vitft/calib"
 	"github.com/vitft/vitft/head"
+	"github.com/vitft/vitft/internal/vec"
 )
 
 // mixture draws counts[y] samples of each class from unit Gaussians around random centres of the given distance.
@@ -93,6 +94,7 @@ func TestResume(t *testing.T) {
 		{LearnScale: true, Nesterov: true, Restart: new(0.0), Kappa: calib.DDC{}},
 		{Loss: "la", WeightDecay: new(1e-3), Batch: 1 << 20},
 		{Kappa: calib.Slope{Group: calib.OneVsRest, Decay: 0.5}, Switch: new(0.5)},
+		{Optimizer: "adamw", Average: 3},
 	} {
 		s.Epochs, s.Seed, s.Val = 8, 3, &val
 		if s.Batch == 0 {
@@ -112,6 +114,33 @@ func TestResume(t *testing.T) {
 				t.Errorf("history of %d epochs", len(again.State.History))
 			}
 		}
+	}
+}
+
+// The mean over the last epochs is that of the parameters after each update.
+func TestAverage(t *testing.T) {
+	d := mixture(1, 8, 3, 50, 20, 8)
+	s := head.Settings{Loss: "la", Epochs: 5, Batch: 1 << 20} // one update an epoch
+	var after [][]float32
+	s.Events.Epoch = func(_ head.Epoch, state *head.State) {
+		after = append(after, slices.Clone(state.Values("weight")))
+	}
+	last := train(t, d, s).State
+	want := make([]float32, len(after[0]))
+	for i := range want {
+		want[i] = (after[2][i] + after[3][i] + after[4][i]) / 3
+	}
+	s.Average = 3
+	mean := train(t, d, s).State
+	if at := vec.Differs(want, mean.Values("weight"), 1e-6); at >= 0 {
+		t.Errorf("weight %d is %v, want %v", at, mean.Values("weight")[at], want[at])
+	}
+	if slices.Equal(mean.Values("weight"), last.Values("weight")) {
+		t.Error("the mean is the last")
+	}
+	s.Average = 100
+	if got := train(t, d, s).State.Meant; got != 5 {
+		t.Errorf("the mean of all epochs is of %d updates, want 5", got)
 	}
 }
 

@@ -250,8 +250,34 @@ func (r *run) descend(ctx context.Context, adjustment Adjustment, record *Epoch)
 		record.Loss += mean * float64(to-from) / float64(n)
 		r.state.Steps++
 		r.update(params, lr)
+		if e >= r.set.Epochs-r.set.Average {
+			r.average(params)
+		}
+	}
+	if e == r.set.Epochs-1 && r.state.Meant > 0 {
+		for i, p := range params {
+			copy(p.Values, r.state.Params[i].Mean)
+		}
 	}
 	return nil
+}
+
+// average takes the parameters as they are into their mean.
+func (r *run) average(params []Param) {
+	r.state.Meant++
+	share := 1 / float32(r.state.Meant)
+	for i, p := range params {
+		t := &r.state.Params[i]
+		if t.Mean == nil {
+			t.Mean = make([]float32, len(p.Values))
+		}
+		parallel(r.workers, len(p.Values), 1<<15, func(from, to int) {
+			mean := t.Mean[from:to]
+			for k, v := range p.Values[from:to] {
+				mean[k] += float32((v - mean[k]) * share)
+			}
+		})
+	}
 }
 
 // gradient leaves the gradient of the loss over a batch of rows in r.grad and returns the loss, the mean over the

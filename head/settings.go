@@ -40,6 +40,7 @@ type Settings struct {
 	// EarlyStop ends training after so many epochs without a gain of balanced accuracy on Val, in the late phase where
 	// there are two, and keeps what the best epoch left. The schedule stays that of all Epochs. 0: off.
 	EarlyStop int
+	Average   int // last epochs, over whose steps the parameters that come out are the mean; 0: none
 
 	Tau    *float64 // τ of the log priors, and of tau-norm
 	Gamma  *float64 // γ of the class-dependent scales
@@ -117,6 +118,8 @@ func (s *Settings) Fields() []setting.Field {
 		setting.Number("early-stop", &s.EarlyStop, 0, setting.Between(0, maxEpochs),
 			"epochs without a gain of balanced accuracy on --val after which training ends with what the best epoch "+
 				"left (0: off)"),
+		setting.Number("average", &s.Average, 0, setting.Between(0, maxEpochs),
+			"last epochs, over whose updates the mean of the parameters is the model (0: that of the last update)"),
 		setting.Optional("tau", &s.Tau, 1, fromZero, "τ of the log priors"),
 		setting.Optional("gamma", &s.Gamma, 0.15, fromZero, "γ of the class-dependent scales"),
 		setting.Optional("rho", &s.Rho, rho, fromZero, "ρ of the late phase's class weights"),
@@ -166,6 +169,9 @@ func (s Settings) Validate() error {
 		"switch: %g is neither a whole epoch nor a fraction below 1", *s.Switch)
 	refuse(s.Epochs > 0 && s.TwoPhase() && *s.Switch > float64(s.Epochs) && *s.Switch >= 1,
 		"switch: at epoch %g of %d the late phase would never begin; %d is the latest", *s.Switch, s.Epochs, s.Epochs)
+	refuse(s.Average > 0 && s.EarlyStop > 0,
+		"average: of the last %d epochs, which with early-stop nobody knows beforehand; leave one of them out",
+		s.Average)
 	return errors.Join(errs...)
 }
 

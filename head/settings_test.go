@@ -64,7 +64,7 @@ func TestAdjustments(t *testing.T) {
 func TestFields(t *testing.T) {
 	var s Settings
 	keys := "loss head scale learn-scale start feature-scaling shrinkage epochs switch restart head-batch optimizer " +
-		"lr momentum nesterov weight-decay warmup early-stop tau gamma rho " +
+		"lr momentum nesterov weight-decay warmup early-stop average tau gamma rho " +
 		"focus margin noise experts subspace diversity kappa seed"
 	if got := strings.Join(setting.Keys(s.Fields()), " "); got != keys {
 		t.Errorf("keys %s", got)
@@ -79,7 +79,7 @@ func TestFields(t *testing.T) {
 	for _, f := range defaults {
 		texts = append(texts, f.Text())
 	}
-	want := "cvs cosine 16 false mean whiten 0.5 30 0.2 1 256 sgd 0.02 0.9 false 0 0 0 1 0.15 0 2 0.5 0 1 0.7 0 " +
+	want := "cvs cosine 16 false mean whiten 0.5 30 0.2 1 256 sgd 0.02 0.9 false 0 0 0 0 1 0.15 0 2 0.5 0 1 0.7 0 " +
 		"slope 0"
 	if strings.Join(texts, " ") != want {
 		t.Errorf("defaults %s", texts)

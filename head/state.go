@@ -20,6 +20,7 @@ import (
 type State struct {
 	Epoch  int      // epochs done
 	Steps  int      // updates since the optimizer began (at 0, or at a restart)
+	Meant  int      // updates that Tensor.Mean is of
 	Params []Tensor // of each Param, in their order
 	Early  []calib.Kappa
 	Late   []calib.Kappa
@@ -37,6 +38,7 @@ type Tensor struct {
 	Values []float32
 	First  []float32 // momentum, or Adam's first moment
 	Second []float32 // Adam's second moment; empty for sgd
+	Mean   []float32 // over the updates so far of the epochs that are averaged; empty before them
 }
 
 // Values returns those of the Param with a name; nil if there is none.
@@ -63,7 +65,7 @@ func (s *State) Clone() *State {
 	c.Params = nil
 	for _, t := range s.Params {
 		c.Params = append(c.Params, Tensor{t.Name, slices.Clone(t.Shape), slices.Clone(t.Values),
-			slices.Clone(t.First), slices.Clone(t.Second)})
+			slices.Clone(t.First), slices.Clone(t.Second), slices.Clone(t.Mean)})
 	}
 	c.Early, c.Late = slices.Clone(s.Early), slices.Clone(s.Late)
 	c.History = slices.Clone(s.History)

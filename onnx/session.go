@@ -1,6 +1,7 @@
 package onnx
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -20,6 +21,7 @@ type SessionOptions struct {
 	Threads         int      // on the CPU, within one run; 0 = GOMAXPROCS
 	ExternalDataDir string   // the folder that the model's external data is in; "" when it has none
 	AsWritten       bool     // run the nodes as they are, without the runtime's optimisations: slow, to compare with
+	Weights         *Weights // to be held together with other sessions, on the CPU; nil: by each session for itself
 }
 
 // Tensor is a float32 array in row-major order.
@@ -33,9 +35,16 @@ type Session struct {
 	inputs, outputs []graph.Value
 	provider        Provider
 	note            string
+	inCommon        int64
 
 	mu      sync.RWMutex // held for reading during a run, for writing to close
-	session *ort.DynamicAdvancedSession
+	session runner       // nil when closed
+}
+
+// runner is a session of the library's.
+type runner interface {
+	run(ctx context.Context, inputs, outputs []Tensor) error
+	Destroy() error
 }
 
 // ErrClosed means that a session was used after Close.
@@ -91,14 +100,17 @@ func (s *Session) open(model []byte, o SessionOptions, p Provider, try func(*Ses
 	}
 	in, out := graph.Names(s.inputs), graph.Names(s.outputs)
 	s.provider = p
-	if p == CPU {
-		s.session, err = ort.NewDynamicAdvancedSessionWithONNXData(model, in, out, options)
-	} else {
+	switch {
+	case p == CPU && o.Weights != nil && !o.AsWritten:
+		s.session, s.inCommon, err = o.Weights.open(model, in, out, o)
+	case p == CPU:
+		s.session, err = openOwn(model, in, out, options)
+	default:
 		err = keepSignals(func() (err error) {
 			if err := appendCUDA(options); err != nil {
 				return err
 			}
-			s.session, err = ort.NewDynamicAdvancedSessionWithONNXData(model, in, out, options)
+			s.session, err = openOwn(model, in, out, options)
 			if err != nil && strings.Contains(strings.ToLower(err.Error()), "cud") { // CUDA, cuDNN: not the model
 				return cudaError(err, nvidia.load())
 			}
@@ -117,28 +129,37 @@ func (s *Session) open(model []byte, o SessionOptions, p Provider, try func(*Ses
 }
 
 func configure(options *ort.SessionOptions, o SessionOptions) error {
-	threads := o.Threads
-	if threads <= 0 {
-		// ONNX Runtime's own default pins threads to the machine's cores, whatever share of them a container may use.
-		threads = runtime.GOMAXPROCS(0)
-	}
-	err := options.SetIntraOpNumThreads(threads)
-	if err == nil {
-		// Threads that wait for work by spinning take the cores that decode the next images: with both cores of a
-		// machine in use, BenchmarkSession and BenchmarkGemm ran 1.1 to 2 times as fast without.
-		err = options.AddSessionConfigEntry("session.intra_op.allow_spinning", "0")
+	err := options.SetIntraOpNumThreads(o.threads())
+	for key, value := range o.entries() {
+		err = cmp.Or(err, options.AddSessionConfigEntry(key, value))
 	}
 	if err == nil && o.AsWritten {
 		err = options.SetGraphOptimizationLevel(ort.GraphOptimizationLevelDisableAll)
-	}
-	if err == nil && o.ExternalDataDir != "" {
-		const key = "session.model_external_initializers_file_folder_path"
-		err = options.AddSessionConfigEntry(key, o.ExternalDataDir)
 	}
 	if err != nil {
 		return fmt.Errorf("%w: session options %+v: %v", ErrRuntime, o, err)
 	}
 	return nil
+}
+
+// threads says how many run a model. ONNX Runtime's own default pins threads to the machine's cores, whatever share of
+// them a container may use.
+func (o SessionOptions) threads() int {
+	if o.Threads <= 0 {
+		return runtime.GOMAXPROCS(0)
+	}
+	return o.Threads
+}
+
+// entries are settings of a session of the library's.
+func (o SessionOptions) entries() map[string]string {
+	// Threads that wait for work by spinning take the cores that decode the next images: with both cores of a machine
+	// in use, BenchmarkSession and BenchmarkGemm ran 1.1 to 2 times as fast without.
+	entries := map[string]string{"session.intra_op.allow_spinning": "0"}
+	if o.ExternalDataDir != "" {
+		entries["session.model_external_initializers_file_folder_path"] = o.ExternalDataDir
+	}
+	return entries
 }
 
 // Inputs and Outputs describe the model's inputs and outputs in the order that Run takes them.
@@ -150,6 +171,9 @@ func (s *Session) Provider() Provider { return s.provider }
 
 // Note tells why [Auto] did not take CUDA, "" if it did or was not asked.
 func (s *Session) Note() string { return s.note }
+
+// InCommon returns how many bytes of weights the session holds together with others.
+func (s *Session) InCommon() int64 { return s.inCommon }
 
 // Run runs the model; the results are written into the outputs' data. When ctx ends it stops after the graph node it is
 // at and returns ctx's error; the outputs then hold nothing of use.
@@ -165,7 +189,7 @@ func (s *Session) Run(ctx context.Context, inputs, outputs []Tensor) error {
 	if s.provider == CUDA {
 		defer repairSignals()
 	}
-	err := s.run(ctx, inputs, outputs)
+	err := s.session.run(ctx, inputs, outputs)
 	if err == nil {
 		return nil
 	}
@@ -185,7 +209,18 @@ func (s *Session) Run(ctx context.Context, inputs, outputs []Tensor) error {
 		graph.Names(s.inputs), shapes(inputs), graph.Names(s.outputs), shapes(outputs), err)
 }
 
-func (s *Session) run(ctx context.Context, inputs, outputs []Tensor) error {
+// own is a session that has its weights for itself.
+type own struct{ *ort.DynamicAdvancedSession }
+
+func openOwn(model []byte, in, out []string, options *ort.SessionOptions) (runner, error) {
+	s, err := ort.NewDynamicAdvancedSessionWithONNXData(model, in, out, options)
+	if err != nil {
+		return nil, err
+	}
+	return own{s}, nil
+}
+
+func (s own) run(ctx context.Context, inputs, outputs []Tensor) error {
 	// ONNX Runtime keeps the addresses of the data between calls, so the collector must leave it in place.
 	var pin runtime.Pinner
 	defer pin.Unpin()
@@ -203,7 +238,7 @@ func (s *Session) run(ctx context.Context, inputs, outputs []Tensor) error {
 	}
 	in, out := values[:len(inputs)], values[len(inputs):]
 	if ctx.Done() == nil {
-		return s.session.Run(in, out)
+		return s.Run(in, out)
 	}
 	options, err := ort.NewRunOptions()
 	if err != nil {
@@ -215,7 +250,7 @@ func (s *Session) run(ctx context.Context, inputs, outputs []Tensor) error {
 		defer close(ended)
 		options.Terminate()
 	})
-	err = s.session.RunWithOptions(in, out, options)
+	err = s.RunWithOptions(in, out, options)
 	if !stop() {
 		<-ended
 	}

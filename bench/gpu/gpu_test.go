@@ -47,9 +47,9 @@ func init() {
 }
 
 // BenchmarkProvider writes a Markdown report: the machine, images a second of two models (bare session runs on batches
-// that are ready, engine.Encode from files, a Classifier that 64 goroutines ask), training of heads, and single matrix
-// products, on the CPU and on the other provider in alternating rounds. Then it starts vitft itself: doctor, encode
-// with a Ctrl-C, serve. A check that fails is named, and the benchmark fails.
+// that are ready, engine.Encode from files, a Classifier that 64 goroutines ask, training steps inside the backbone),
+// training of heads, and single matrix products, on the CPU and on the other provider in alternating rounds. Then it
+// starts vitft itself: doctor, encode with a Ctrl-C, serve. A check that fails is named, and the benchmark fails.
 //
 //	go test ./bench/gpu -run '^$' -bench . -args -provider cuda
 //

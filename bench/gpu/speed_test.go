@@ -57,6 +57,7 @@ func (b *bench) speed(s *subject, p *pictures) {
 			})
 		b.classify(m, batch)
 	}
+	b.steps(m)
 	b.printf("\nLoading the model: %.1f s on cpu, %.1f s on %s, of which ONNX Runtime's own start the first time.\n",
 		starts[onnx.CPU], starts[b.provider], b.provider)
 	b.memory("with " + s.name)

@@ -24,7 +24,7 @@ type Options struct {
 	Optimizer string  // of what is in the backbone: "adamw" or "sgd"
 	Augment   string  // how training sees images: one of Augmentations
 	Area      float64 // the least share of an image that a window of Augment shows
-	Keep      string  // share of the patch tokens that training sees, others each time; "auto": 1/3, or all if it must be
+	Keep      string  // share of the patch tokens that training sees, others each time; "auto": 1/3, or all
 	Micro     int     // samples of a batch that go through the blocks at a time: bounds the memory
 }
 
@@ -118,4 +118,14 @@ func (o Options) Recipe(s head.Settings) head.Settings {
 		s.Epochs, s.Batch, s.LR = cmp.Or(s.Epochs, 5), cmp.Or(s.Batch, 32), cmp.Or(s.LR, 0.01)
 	}
 	return s
+}
+
+// Alone are the settings of a head that is trained on the backbone as it is, for comparison with s: the epochs, batch
+// and learning rate of heads, with the same share of the epochs before the switch.
+func Alone(s head.Settings) head.Settings {
+	if *s.Switch >= 1 {
+		s.Switch = new(min(*s.Switch/float64(s.Epochs), 0.99))
+	}
+	s.Epochs, s.Batch, s.LR, s.Warmup = 0, 0, 0, 0
+	return s.WithDefaults()
 }

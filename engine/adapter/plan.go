@@ -167,13 +167,20 @@ func (p *Plan) runs(part adapt.Part) error {
 
 // Describe says what is trained with so many images, for the log.
 func (p *Plan) Describe(images int) []any {
-	n := 0
+	return []any{"kind", p.options.Kind, "blocks", fmt.Sprintf("%d to %d", p.adapted.First, len(p.adapted.Blocks)-1),
+		"parameters", p.Parameters(), "tokens", fmt.Sprintf("%d of %d", p.kept, p.adapted.Tokens),
+		"disk", fmt.Sprintf("%.3g GB in the feature store", float64(p.Disk(images))/1e9)}
+}
+
+// Blocks is in how many blocks something is trained.
+func (p *Plan) Blocks() int { return len(p.adapted.Blocks) - p.adapted.First }
+
+// Parameters is how many numbers are trained inside the backbone.
+func (p *Plan) Parameters() (n int) {
 	for _, v := range p.adapted.Params() {
 		n += len(v.Start)
 	}
-	return []any{"kind", p.options.Kind, "blocks", fmt.Sprintf("%d to %d", p.adapted.First, len(p.adapted.Blocks)-1),
-		"parameters", n, "tokens", fmt.Sprintf("%d of %d", p.kept, p.adapted.Tokens),
-		"disk", fmt.Sprintf("%.3g GB in the feature store", float64(p.Disk(images))/1e9)}
+	return n
 }
 
 // Disk is how many bytes the tokens of so many images take in the feature store.
@@ -203,8 +210,8 @@ func (p *Plan) Tokens(ev event.Events) (*backbone.Backbone, error) {
 }
 
 // Model starts the training: of a head, made of the features of data as it would be without, and of what is put into
-// the backbone, whose tokens are those of the sets: of the samples of data, in that order, and of those held out, if any,
-// of which the mean over their views is judged.
+// the backbone, whose tokens are those of the sets: of the samples of data, in that order, and of those held out, if
+// any, of which the mean over their views is judged.
 func (p *Plan) Model(data head.Data, s head.Settings, from Tokens, train, held Set) (*Model, error) {
 	m := &Model{plan: p, tokens: from, train: train, held: held, rate: p.options.LR / s.WithDefaults().LR}
 	var heldSource head.Source

@@ -32,11 +32,12 @@ func (s Set) some(images []int) Set {
 
 // Tokens gives the stream before the first block that learns, of some rows of a set: row·Views + view.
 type Tokens interface {
-	// begin is told of an epoch, from 0, before it, and announce of its rows, in the order in which they will come, most
-	// of them at a time.
+	// begin is told of an epoch, from 0, before it, and announce of its rows, in the order in which they will come,
+	// most of them at a time.
 	begin(epoch int)
 	announce(s Set, rows []int, most int)
-	// trained writes those tokens of the next rows in training that are kept, by their numbers: [len(rows), len(kept), D].
+	// trained writes those tokens of the next rows in training that are kept, by their numbers:
+	// [len(rows), len(kept), D].
 	trained(ctx context.Context, s Set, rows, kept []int, dst []float32) error
 	// judged writes all tokens of rows as a model is judged by them: [len(rows), N, D].
 	judged(ctx context.Context, s Set, rows []int, dst []float32) error

@@ -64,10 +64,7 @@ type Classifier struct {
 
 // Open loads the model of a run folder, or a model.onnx.
 func Open(path string, o Options) (*Classifier, error) {
-	file, card := path, ""
-	if stat, err := os.Stat(path); err == nil && stat.IsDir() {
-		file = filepath.Join(path, artifact.ModelFile)
-	}
+	file, card := modelFile(path), ""
 	if file != path {
 		text, err := userfile.Read(filepath.Join(path, artifact.CardFile), userfile.Text)
 		if errors.As(err, new(userfile.Refusal)) { // there may be none
@@ -93,6 +90,30 @@ func Open(path string, o Options) (*Classifier, error) {
 	}
 	c.info.Name, c.info.Path, c.info.Card = artifact.NameOf(path), file, card
 	return c, nil
+}
+
+// modelFile is the model.onnx of a run folder; a file is its own.
+func modelFile(path string) string {
+	if stat, err := os.Stat(path); err == nil && stat.IsDir() {
+		return filepath.Join(path, artifact.ModelFile)
+	}
+	return path
+}
+
+// InCommon finds the weights that several run folders or model.onnx files have in common, as those of one backbone do.
+// Classifiers that are opened with them as their Options.Weights hold them once. It is nil if there are none.
+func InCommon(paths []string) *onnx.Weights {
+	if len(paths) < 2 {
+		return nil
+	}
+	return onnx.InCommon(func(yield func([]byte) bool) {
+		for _, path := range paths {
+			model, err := userfile.Read(modelFile(path), userfile.Large)
+			if err == nil && !yield(model) { // what is wrong with one Open says
+				return
+			}
+		}
+	})
 }
 
 // New loads the content of a model.onnx, which may be embedded in the program with go:embed. It is not needed any more
@@ -193,7 +214,9 @@ func load(model []byte, dir string, o Options) (*Classifier, error) {
 	if err := o.Device.Load(o.Events); err != nil {
 		return nil, err
 	}
-	m, err := onnx.NewImageModel(model, o.Device.Session(dir))
+	session := o.Device.Session(dir)
+	session.Weights = o.Weights
+	m, err := onnx.NewImageModel(model, session)
 	if err != nil {
 		return nil, err
 	}
@@ -201,6 +224,7 @@ func load(model []byte, dir string, o Options) (*Classifier, error) {
 		Name: "model", SHA256: artifact.SumOf(model), Metadata: sig.Metadata,
 		Classes: len(d.Labels), Dim: d.Dim, Width: d.Preprocess.Width, Height: d.Preprocess.Height,
 		Provider: m.Provider(), Note: m.Note(), OneByOne: m.OneByOne(),
+		InCommon: m.InCommon(),
 	}}
 	note := []any{"runs on", c.info.Provider}
 	if c.info.Note != "" {

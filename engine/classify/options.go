@@ -6,6 +6,7 @@ import (
 	"github.com/vitft/vitft/engine/device"
 	"github.com/vitft/vitft/engine/event"
 	"github.com/vitft/vitft/engine/setting"
+	"github.com/vitft/vitft/onnx"
 	"github.com/vitft/vitft/vit"
 )
 
@@ -15,6 +16,7 @@ type Options struct {
 	MaxBatch  int            // images run at a time
 	MaxDelay  *time.Duration // how long an image waits at most for others that are being prepared; 0 for not at all
 	MaxPixels int            // the largest image that is accepted, in pixels
+	Weights   *onnx.Weights  // which other Classifiers have too, from InCommon; nil: it has all to itself
 	Events    event.Events   // what loading has to say
 
 	// OnBatch, if not nil, is told after each run of the model how many images it was of and how long it took. One run
@@ -44,6 +46,7 @@ type ModelInfo struct {
 	Provider      string            // what it really runs on
 	Note          string            // why auto did not take CUDA; "" if it did or was not asked
 	OneByOne      bool              // run on single images, because its arithmetic depends on the batch
+	InCommon      int64             // bytes of weights that it holds together with other Classifiers
 	Metadata      map[string]string // of the file
 	Card          string            // README.md of the run folder, the model card; "" if there is none
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"runtime"
 	"slices"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -27,16 +28,16 @@ type queue struct {
 	onBatch  func(images int, took time.Duration)
 	requests chan *request
 
-	buffers   chan []float32 // for one image each; nil until first used
-	decoders  chan struct{}  // a place for each image that is being prepared
-	preparing atomic.Int64   // images on their way into requests
+	places    chan struct{} // one for each image in memory
+	decoders  chan struct{} // one for each image that is being prepared
+	preparing atomic.Int64  // images on their way into requests
 	ended     chan struct{}
 }
 
 // request is an image that is prepared and waits for its answer.
 type request struct {
 	ctx    context.Context
-	pixels []float32
+	pixels *[]float32
 	since  time.Time
 	done   chan Classified
 }
@@ -54,11 +55,8 @@ func newQueue(model *onnx.ImageModel, d artifact.Description, o Options) (*queue
 	q := &queue{
 		model: model, size: d.Preprocess.Size(), labels: d.Labels,
 		batch: o.MaxBatch, delay: *o.MaxDelay, onBatch: o.OnBatch,
-		requests: make(chan *request, buffers), buffers: make(chan []float32, buffers),
+		requests: make(chan *request, buffers), places: make(chan struct{}, buffers),
 		decoders: make(chan struct{}, runtime.GOMAXPROCS(0)), ended: make(chan struct{}),
-	}
-	for range buffers {
-		q.buffers <- nil
 	}
 	go q.run()
 	return q, nil
@@ -74,16 +72,15 @@ func (q *queue) close() {
 func (q *queue) submit(ctx context.Context, prepare preparation) (*request, error) {
 	q.preparing.Add(1)
 	defer q.preparing.Add(-1) // after it is queued, so that it is never overlooked
-	var pixels []float32
 	select {
-	case pixels = <-q.buffers:
+	case q.places <- struct{}{}:
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
 	queued := false
 	defer func() {
 		if !queued { // also when a decoder panics
-			q.buffers <- pixels
+			<-q.places
 		}
 	}()
 	select {
@@ -95,15 +92,14 @@ func (q *queue) submit(ctx context.Context, prepare preparation) (*request, erro
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	if pixels == nil {
-		pixels = make([]float32, q.size)
-	}
-	if err := prepare(ctx, pixels); err != nil {
+	pixels := borrow(q.size)
+	if err := prepare(ctx, *pixels); err != nil {
+		giveBack(pixels)
 		return nil, err
 	}
 	r := &request{ctx: ctx, pixels: pixels, since: time.Now(), done: make(chan Classified, 1)}
 	queued = true
-	q.requests <- r // has room for all buffers
+	q.requests <- r // has room for all places
 	return r, nil
 }
 
@@ -120,7 +116,6 @@ func (r *request) wait() (Prediction, error) {
 // run answers batch after batch until the queue is closed.
 func (q *queue) run() {
 	defer close(q.ended)
-	pixels := make([]float32, q.batch*q.size)
 	var outputs [][]float32
 	for _, v := range q.model.Outputs() {
 		outputs = append(outputs, make([]float32, q.batch*int(v.Shape[1])))
@@ -128,9 +123,11 @@ func (q *queue) run() {
 	batch := make([]*request, 0, q.batch)
 	for first := range q.requests {
 		batch = q.gather(append(batch[:0], first))
-		if batch = q.take(batch, pixels); len(batch) > 0 {
-			q.answer(batch, pixels, outputs)
+		pixels := borrow(q.batch * q.size)
+		if batch = q.take(batch, *pixels); len(batch) > 0 {
+			q.answer(batch, *pixels, outputs)
 		}
+		giveBack(pixels)
 	}
 }
 
@@ -163,16 +160,17 @@ func (q *queue) gather(batch []*request) []*request {
 	return batch
 }
 
-// take copies the images that are still wanted together and frees their buffers.
+// take copies the images that are still wanted together and frees their places.
 func (q *queue) take(batch []*request, pixels []float32) []*request {
 	wanted := batch[:0]
 	for _, r := range batch {
 		if r.ctx.Err() == nil {
-			copy(pixels[len(wanted)*q.size:], r.pixels)
+			copy(pixels[len(wanted)*q.size:], *r.pixels)
 			wanted = append(wanted, r)
 		}
-		q.buffers <- r.pixels
+		giveBack(r.pixels)
 		r.pixels = nil
+		<-q.places
 	}
 	return wanted
 }
@@ -207,4 +205,22 @@ func (q *queue) answer(batch []*request, pixels []float32, outputs [][]float32) 
 		p.Label, p.Confidence = q.labels[p.Class], p.Probabilities[p.Class]
 		r.done <- Classified{Prediction: p}
 	}
+}
+
+// spare has memory for pixels that nobody uses, a *sync.Pool for each length: many Classifiers that are busy in turn
+// take no more of it than one.
+var spare sync.Map
+
+func borrow(length int) *[]float32 {
+	pool, _ := spare.LoadOrStore(length, &sync.Pool{New: func() any {
+		pixels := make([]float32, length)
+		return &pixels
+	}})
+	return pool.(*sync.Pool).Get().(*[]float32)
+}
+
+// giveBack takes back what borrow gave.
+func giveBack(pixels *[]float32) {
+	pool, _ := spare.Load(len(*pixels))
+	pool.(*sync.Pool).Put(pixels)
 }

@@ -40,6 +40,8 @@ type Metrics struct {
 	PerClass    []ClassMetrics `json:"per_class"`
 	Warnings    []string       `json:"warnings,omitempty"` // why these are no result to go by
 
+	*Inside // nil where a head alone was trained
+
 	Loss        string     `json:"loss"`
 	Epochs      int        `json:"epochs"`
 	SwitchEpoch int        `json:"switch_epoch"`

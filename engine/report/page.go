@@ -56,6 +56,8 @@ type page struct {
 	Aggregated           int                  // classes, if the plot shows runs of them
 	Warnings             part[string]
 	Skipped              part[run.Skipped]
+
+	frozen map[string]*metric.Number // accuracies of a head alone, by class; none where only that was trained
 }
 
 type metricGroup struct {
@@ -78,6 +80,12 @@ func (r *Run) page() *page {
 	}
 	if m.Calibration != nil {
 		p.Before = &m.Calibration.Before
+	}
+	if m.Inside != nil && m.Frozen != nil {
+		p.frozen = map[string]*metric.Number{}
+		for i, c := range m.PerClass {
+			p.frozen[c.Label] = &m.Frozen.Accuracy[i]
+		}
 	}
 	for _, c := range m.PerClass {
 		p.Images, p.Fewest, p.Most = p.Images+c.TrainCount, min(p.Fewest, c.TrainCount), max(p.Most, c.TrainCount)

@@ -216,6 +216,9 @@ func decodeMetrics(text []byte) (metric.Metrics, error) {
 	if err == nil && len(m.PerClass) == 0 {
 		err = errors.New("it names no classes")
 	}
+	if err == nil && m.Inside != nil && m.Frozen != nil && len(m.Frozen.Accuracy) != len(m.PerClass) {
+		err = fmt.Errorf("it has the accuracies of %d classes and of %d", len(m.PerClass), len(m.Frozen.Accuracy))
+	}
 	return m, err
 }
 

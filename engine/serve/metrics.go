@@ -24,6 +24,7 @@ type metrics struct {
 	reloads    *prometheus.CounterVec // model, outcome
 	loadedAt   *prometheus.GaugeVec   // model
 	info       *prometheus.GaugeVec   // model, sha256, provider
+	inCommon   *prometheus.GaugeVec   // model
 
 	perImage atomic.Uint64 // bits of the seconds that an image takes, of late
 }
@@ -57,6 +58,8 @@ func newMetrics(s *Server) *metrics {
 			Help: "When the model was loaded, in seconds since 1970."}, []string{"model"}),
 		info: auto.NewGaugeVec(prometheus.GaugeOpts{Name: "vitft_model_info",
 			Help: "1 for the file and the provider that answer."}, []string{"model", "sha256", "provider"}),
+		inCommon: auto.NewGaugeVec(prometheus.GaugeOpts{Name: "vitft_model_bytes_in_common",
+			Help: "Bytes of weights that are in memory once for this model and others."}, []string{"model"}),
 	}
 }
 
@@ -98,6 +101,7 @@ func (m *metrics) loaded(x *model) {
 	m.loadedAt.WithLabelValues(x.name).Set(float64(g.loaded.UnixMilli()) / 1000)
 	m.info.DeletePartialMatch(prometheus.Labels{"model": x.name})
 	m.info.WithLabelValues(x.name, g.Info().SHA256, g.Info().Provider).Set(1)
+	m.inCommon.WithLabelValues(x.name).Set(float64(g.Info().InCommon))
 }
 
 func (m *metrics) reloaded(x *model, err error) {

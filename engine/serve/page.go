@@ -51,6 +51,7 @@ type modelAnswer struct {
 	Height   int       `json:"height"`
 	Provider string    `json:"provider"`
 	SHA256   string    `json:"sha256"`
+	InCommon int64     `json:"bytes_in_common"`
 	Loaded   time.Time `json:"loaded"`
 }
 
@@ -58,7 +59,7 @@ func (s *Server) describe(m *model, g *generation) modelAnswer {
 	i := g.Info()
 	return modelAnswer{
 		m.name, m == s.models[0], i.Classes, i.Dim, i.Width, i.Height, i.Provider, i.SHA256,
-		g.loaded.UTC().Truncate(time.Second),
+		i.InCommon, g.loaded.UTC().Truncate(time.Second),
 	}
 }
 

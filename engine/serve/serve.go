@@ -32,6 +32,7 @@ import (
 	"sync/atomic"
 
 	"github.com/vitft/vitft/engine/artifact"
+	"github.com/vitft/vitft/engine/classify"
 	"github.com/vitft/vitft/engine/fault"
 )
 
@@ -64,9 +65,17 @@ func New(o Options) (*Server, error) {
 	}
 	for _, text := range o.Models {
 		if err := s.add(text); err != nil {
-			return nil, errors.Join(err, s.Close())
+			return nil, err
 		}
 	}
+	classifier := s.classifier()
+	for _, m := range s.models {
+		if err := m.load(classifier); err != nil {
+			return nil, errors.Join(err, s.Close())
+		}
+		s.metrics.loaded(m)
+	}
+	debug.FreeOSMemory() // of the files that were read; it is not needed again before a reload
 	s.handler = s.routes()
 	return s, nil
 }
@@ -77,16 +86,16 @@ func (s *Server) Handler() http.Handler { return s.handler }
 // Reload loads models and the TLS certificate anew from their files while the old ones go on answering. What cannot be
 // loaded is left as it was and named in the error.
 func (s *Server) Reload() error {
-	faults := []error{s.loadCertificate()}
+	faults, classifier := []error{s.loadCertificate()}, s.classifier()
 	for _, m := range s.models {
-		err := m.load(s.options.Classifier)
+		err := m.load(classifier)
 		s.metrics.reloaded(m, err)
 		if err != nil {
 			err = fmt.Errorf("model %s is kept as it was: %w", m.name, err)
 		}
 		faults = append(faults, err)
 	}
-	debug.FreeOSMemory() // of the files that were read; it is not needed again before the next reload
+	debug.FreeOSMemory()
 	return errors.Join(faults...)
 }
 
@@ -101,7 +110,19 @@ func (s *Server) Close() error {
 
 var modelName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]*$`)
 
-// add loads the model that one of Options.Models names.
+// classifier says how models are loaded: what those of one backbone have in common is there once. Models that are
+// loaded later, and may have other things in common, share nothing with those before them.
+func (s *Server) classifier() classify.Options {
+	paths := make([]string, len(s.models))
+	for i, m := range s.models {
+		paths[i] = m.path
+	}
+	o := s.options.Classifier
+	o.Weights = classify.InCommon(paths)
+	return o
+}
+
+// add makes a place for the model that one of Options.Models names.
 func (s *Server) add(text string) error {
 	name, path, named := strings.Cut(text, "=")
 	if !named || !modelName.MatchString(name) {
@@ -114,12 +135,7 @@ func (s *Server) add(text string) error {
 	if _, err := s.model(name); err == nil {
 		return fault.Config.Errorf("model: two are called %s; name them, as in NAME=%s", name, path)
 	}
-	m := &model{name: name, path: path}
-	if err := m.load(s.options.Classifier); err != nil {
-		return err
-	}
-	s.models = append(s.models, m)
-	s.metrics.loaded(m)
+	s.models = append(s.models, &model{name: name, path: path})
 	return nil
 }
 

@@ -222,10 +222,13 @@ type fields map[protowire.Number]fields
 // weightData are the elements of weights and attributes, the greater part of a file, by their numbers in onnx.proto.
 var weightData = fields{
 	7: { // ModelProto.graph
-		5: {4: nil, 5: nil, 6: nil, 7: nil, 9: nil, 10: nil, 11: nil}, // initializer: every kind of data
-		1: {5: {5: nil, 10: nil}},                                     // node, attribute: t and tensors
+		5: tensorData,             // initializer
+		1: {5: {5: nil, 10: nil}}, // node, attribute: t and tensors
 	},
 }
+
+// tensorData are the values of a TensorProto, of every type.
+var tensorData = fields{4: nil, 5: nil, 6: nil, 7: nil, 9: nil, 10: nil, 11: nil}
 
 // without copies a serialised message but for some fields.
 func without(left fields, msg []byte) ([]byte, error) {

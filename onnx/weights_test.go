@@ -1,0 +1,169 @@
+package onnx
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"sync"
+	"testing"
+
+	"github.com/vitft/vitft/onnx/graph"
+	"github.com/vitft/vitft/onnx/vision"
+)
+
+// withHeads are the real ViT-Tiny with heads of so many classes each.
+func withHeads(t testing.TB, classes ...int) [][]byte {
+	t.Helper()
+	cut, found, err := vision.Backbone(sharedModel(t), vision.FeatureChoice{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var models [][]byte
+	for i, n := range classes {
+		m := cut.Clone()
+		err := vision.AppendHead(m, vision.Head{Classes: n, Weight: randoms(uint64(i), n*int(found.Feature.Dim))})
+		models = append(models, serialised(t, m, err))
+	}
+	return models
+}
+
+// asFloats are the outputs of a model for images.
+func asFloats(t testing.TB, m *ImageModel, pixels []float32, n int) [][]float32 {
+	t.Helper()
+	var out [][]float32
+	for _, v := range m.Outputs() {
+		out = append(out, make([]float32, int64(n)*v.Shape[1]))
+	}
+	if err := m.Run(t.Context(), pixels, n, out...); err != nil {
+		t.Fatal(err)
+	}
+	return out
+}
+
+func openedWith(t testing.TB, w *Weights, models ...[]byte) []*ImageModel {
+	t.Helper()
+	var list []*ImageModel
+	for _, model := range models {
+		m, err := NewImageModel(model, SessionOptions{Provider: CPU, Weights: w})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { m.Close() })
+		list = append(list, m)
+	}
+	return list
+}
+
+// TestWeightsInCommon: models of one backbone hold it once, give the bits that each gives for itself, alone and in
+// batches, at the same time, and free it with the last of them.
+func TestWeightsInCommon(t *testing.T) {
+	needRuntime(t)
+	models := withHeads(t, 10, 10, 7)
+	w := InCommon(slices.Values(models))
+	if w == nil {
+		t.Fatal("nothing in common")
+	}
+	own, common := openedWith(t, nil, models...), openedWith(t, w, models...)
+	sessions, bytes := w.Held()
+	all, err := graph.StoredWeights(models[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	backbone := int64(0)
+	for _, s := range all {
+		backbone += int64(len(s.Raw))
+	}
+	if sessions != 3 || bytes < backbone*98/100 || bytes > backbone {
+		t.Errorf("%d sessions hold %d bytes, one has %d", sessions, bytes, backbone)
+	}
+	const n = 3
+	pixels := randoms(9, n*3*224*224)
+	var runs sync.WaitGroup
+	for i, m := range common {
+		runs.Go(func() {
+			want := asFloats(t, own[i], pixels, n)
+			for k, got := range asFloats(t, m, pixels, n) {
+				if !slices.Equal(got, want[k]) {
+					t.Errorf("model %d, output %d: other bits", i, k)
+				}
+			}
+			for k, got := range asFloats(t, m, pixels, 1) {
+				if !slices.Equal(got, want[k][:len(got)]) {
+					t.Errorf("model %d, output %d: an image alone has other bits", i, k)
+				}
+			}
+		})
+	}
+	runs.Wait()
+
+	for i, m := range common {
+		if err := m.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if sessions, bytes := w.Held(); sessions != 2-i || (bytes == 0) != (i == 2) {
+			t.Errorf("%d are closed, and %d sessions hold %d bytes", i+1, sessions, bytes)
+		}
+	}
+	if _, err := common[0].aloneDiffers(); !errors.Is(err, ErrClosed) {
+		t.Errorf("a run after it was closed: %v", err)
+	}
+	again := openedWith(t, w, models[2])[0]
+	if got, want := asFloats(t, again, pixels, 1), asFloats(t, own[2], pixels, 1); !slices.Equal(got[0], want[0]) {
+		t.Error("opened again it gives other bits")
+	}
+}
+
+// TestNothingInCommon: models of other weights share nothing, nor does one alone, or what is no model.
+func TestNothingInCommon(t *testing.T) {
+	model := withHeads(t, 5)[0]
+	if InCommon(slices.Values([][]byte{model})) != nil || InCommon(slices.Values([][]byte{{1, 2}, {1, 2}})) != nil {
+		t.Error("something in common")
+	}
+}
+
+// TestCommonWeightsStop: a run stops with its context, and what is wrong with a model is said as ever.
+func TestCommonWeightsStop(t *testing.T) {
+	needRuntime(t)
+	models := withHeads(t, 5, 6)
+	w := InCommon(slices.Values(models))
+	m := openedWith(t, w, models[0])[0]
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error)
+	go func() {
+		const n = 64
+		done <- m.Run(ctx, make([]float32, n*3*224*224), n, make([]float32, n*5), make([]float32, n*5),
+			make([]float32, n*192))
+	}()
+	cancel()
+	if err := <-done; !errors.Is(err, context.Canceled) {
+		t.Error(err)
+	}
+	broken := withHeads(t, 5)[0]
+	broken = broken[:len(broken)-200]
+	if _, err := NewImageModel(broken, SessionOptions{Provider: CPU, Weights: w}); !errors.Is(err, graph.ErrModel) {
+		t.Error(err)
+	}
+	if sessions, _ := w.Held(); sessions != 1 {
+		t.Errorf("%d sessions", sessions)
+	}
+}
+
+// BenchmarkWeightsInCommon is a run of 16 images, of models in turn, with weights of their own and in common.
+func BenchmarkWeightsInCommon(b *testing.B) {
+	needRuntime(b)
+	models := withHeads(b, 10, 10, 10, 10, 10, 10, 10, 10)
+	for _, x := range []struct {
+		name string
+		w    *Weights
+	}{{"own", nil}, {"common", InCommon(slices.Values(models))}} {
+		b.Run(x.name, func(b *testing.B) {
+			list := openedWith(b, x.w, models...)
+			const n = 16
+			pixels := randoms(1, n*3*224*224)
+			for i := 0; b.Loop(); i++ {
+				asFloats(b, list[i%len(list)], pixels, n)
+			}
+			b.ReportMetric(float64(n)*float64(b.N)/b.Elapsed().Seconds(), "images/s")
+		})
+	}
+}
