@@ -35,6 +35,7 @@ type FinetuneOptions struct {
 
 	Out     string           // the run folder; "run"
 	Resume  bool             // go on with the interrupted run in Out; all else may then be left at its zero value
+	DryRun  bool             // only say what would be encoded and trained
 	OnEpoch func(head.Epoch) // follows each epoch, if not nil
 }
 
@@ -44,6 +45,7 @@ func (o *FinetuneOptions) Fields() []setting.Field {
 		setting.Text("out", &o.Out, "run", nil,
 			"run folder; one that is there already is kept under another name").Here(),
 		setting.Flag("resume", &o.Resume, "go on with the interrupted run in --out").Here(),
+		setting.Flag("dry-run", &o.DryRun, "say what would be encoded, on which disk, and trained; do nothing").Here(),
 	)
 }
 
@@ -70,8 +72,9 @@ func (o *FinetuneOptions) complete() error {
 
 // FinetuneResult is a finished run.
 type FinetuneResult struct {
-	Run     string // the run folder
-	Metrics metric.Metrics
+	Run      string // the run folder
+	Metrics  metric.Metrics
+	Forecast *Forecast // of a dry run, which has nothing else; nil of others
 }
 
 // Finetune trains a head and leaves a run folder.
@@ -88,6 +91,9 @@ func Finetune(ctx context.Context, o FinetuneOptions, ev event.Events) (_ *Finet
 	}()
 	t := training{dir: run.Folder(cmp.Or(o.Out, "run"))}
 	ev = ev.Recording(&t.warnings)
+	if o.Resume && o.DryRun {
+		return nil, fault.Config.Errorf("dry-run, resume: what an interrupted run does is decided; leave one of the two out")
+	}
 	if o.Resume {
 		lock, finished, err := o.resume(t.dir, ev)
 		if err != nil || finished != nil {
@@ -111,6 +117,15 @@ func Finetune(ctx context.Context, o FinetuneOptions, ev event.Events) (_ *Finet
 	of := s.size(images, o.Calibration, o.Calibration.outOfFold(o.Data.Val))
 	if err = errors.Join(err, o.Training.CheckMemory(of)); err != nil {
 		return nil, err
+	}
+	if o.DryRun || o.Adapt.On() { // whose tokens take the disk that features do not
+		forecast, err := t.forecast(ctx, images)
+		if o.DryRun {
+			return &FinetuneResult{Forecast: forecast}, err
+		}
+		if err != nil {
+			return nil, err
+		}
 	}
 	if !o.Resume {
 		lock, err := t.dir.Create(t.config, ev)
@@ -141,7 +156,7 @@ func Finetune(ctx context.Context, o FinetuneOptions, ev event.Events) (_ *Finet
 	if err := t.write(done); err != nil {
 		return nil, err
 	}
-	return &FinetuneResult{string(t.dir), done.metrics}, nil
+	return &FinetuneResult{Run: string(t.dir), Metrics: done.metrics}, nil
 }
 
 // resume locks the folder and replaces o by the options of the run in it; what o sets itself must agree with them. If
@@ -187,5 +202,5 @@ func (o *FinetuneOptions) resume(dir run.Folder, ev event.Events) (lock io.Close
 	}
 	ev.Info("the run is finished already", "run", string(dir))
 	m, err := run.MetricsFile.Read(dir)
-	return nil, &FinetuneResult{string(dir), m}, errors.Join(err, dir.Finish())
+	return nil, &FinetuneResult{Run: string(dir), Metrics: m}, errors.Join(err, dir.Finish())
 }

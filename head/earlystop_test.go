@@ -88,3 +88,19 @@ func TestEarlyStop(t *testing.T) {
 		t.Errorf("folds of a training that may end early have other logits (%v)", err)
 	}
 }
+
+// Steps count the samples of all epochs.
+func TestSteps(t *testing.T) {
+	d := mixture(1, 6, 4, 20, 10, 4, 2)
+	var at []int
+	s := head.Settings{Loss: "la", Epochs: 3, Batch: 16}
+	s.Events.Step = func(done, total int) {
+		if at = append(at, done); total != 3*36 {
+			t.Errorf("%d samples in all", total)
+		}
+	}
+	train(t, d, s)
+	if want := []int{16, 32, 36, 52, 68, 72, 88, 104, 108}; !slices.Equal(at, want) {
+		t.Errorf("steps at %d, want %d", at, want)
+	}
+}

@@ -37,10 +37,10 @@ type Settings struct {
 	Nesterov    bool
 	WeightDecay *float64 // on W: added to the gradient by sgd, decoupled in adamw
 	Warmup      int      // epochs of linear warm-up
+	Average     int      // last epochs, over whose steps the parameters that come out are the mean; 0: none
 	// EarlyStop ends training after so many epochs without a gain of balanced accuracy on Val, in the late phase where
 	// there are two, and keeps what the best epoch left. The schedule stays that of all Epochs. 0: off.
 	EarlyStop int
-	Average   int // last epochs, over whose steps the parameters that come out are the mean; 0: none
 
 	Tau    *float64 // τ of the log priors, and of tau-norm
 	Gamma  *float64 // γ of the class-dependent scales
@@ -71,6 +71,8 @@ type Settings struct {
 type Events struct {
 	// Epoch is called after each epoch. The state is valid during the call only; Clone keeps it.
 	Epoch func(e Epoch, s *State)
+	// Step is called after each update with how many samples have been learned from, of those of all epochs.
+	Step func(done, total int)
 	// Warn is called when training shows a known sign of failure.
 	Warn func(message string)
 }
@@ -115,11 +117,11 @@ func (s *Settings) Fields() []setting.Field {
 		setting.Flag("nesterov", &s.Nesterov, "Nesterov momentum"),
 		setting.Optional("weight-decay", &s.WeightDecay, m.weightDecay, fromZero, "weight decay"),
 		setting.Number("warmup", &s.Warmup, 0, setting.Between(0, maxEpochs), "epochs of linear warm-up"),
+		setting.Number("average", &s.Average, 0, setting.Between(0, maxEpochs),
+			"last epochs, over whose updates the mean of the parameters is the model (0: that of the last update)"),
 		setting.Number("early-stop", &s.EarlyStop, 0, setting.Between(0, maxEpochs),
 			"epochs without a gain of balanced accuracy on --val after which training ends with what the best epoch "+
 				"left (0: off)"),
-		setting.Number("average", &s.Average, 0, setting.Between(0, maxEpochs),
-			"last epochs, over whose updates the mean of the parameters is the model (0: that of the last update)"),
 		setting.Optional("tau", &s.Tau, 1, fromZero, "τ of the log priors"),
 		setting.Optional("gamma", &s.Gamma, 0.15, fromZero, "γ of the class-dependent scales"),
 		setting.Optional("rho", &s.Rho, rho, fromZero, "ρ of the late phase's class weights"),
@@ -164,14 +166,13 @@ func (s Settings) Validate() error {
 	refuse(s.Experts > 1 && s.Subspace == 1 && s.Start == "mean",
 		"subspace: %d experts that start alike and see the same; give each less than 1", s.Experts)
 	refuse(s.Diversity > 0 && s.Experts == 1, "diversity: %g of a single expert", s.Diversity)
+	refuse(s.Average > 0 && s.EarlyStop > 0, "average, early-stop: the mean over the last epochs and the best of all "+
+		"epochs are two models; leave one of the two out")
 	refuse(s.Epochs > 0 && s.Warmup > s.Epochs, "warmup: %d epochs do not fit into %d", s.Warmup, s.Epochs)
 	refuse(*s.Switch >= 1 && *s.Switch != math.Trunc(*s.Switch),
 		"switch: %g is neither a whole epoch nor a fraction below 1", *s.Switch)
 	refuse(s.Epochs > 0 && s.TwoPhase() && *s.Switch > float64(s.Epochs) && *s.Switch >= 1,
 		"switch: at epoch %g of %d the late phase would never begin; %d is the latest", *s.Switch, s.Epochs, s.Epochs)
-	refuse(s.Average > 0 && s.EarlyStop > 0,
-		"average: of the last %d epochs, which with early-stop nobody knows beforehand; leave one of them out",
-		s.Average)
 	return errors.Join(errs...)
 }
 

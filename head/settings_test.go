@@ -64,7 +64,7 @@ func TestAdjustments(t *testing.T) {
 func TestFields(t *testing.T) {
 	var s Settings
 	keys := "loss head scale learn-scale start feature-scaling shrinkage epochs switch restart head-batch optimizer " +
-		"lr momentum nesterov weight-decay warmup early-stop average tau gamma rho " +
+		"lr momentum nesterov weight-decay warmup average early-stop tau gamma rho " +
 		"focus margin noise experts subspace diversity kappa seed"
 	if got := strings.Join(setting.Keys(s.Fields()), " "); got != keys {
 		t.Errorf("keys %s", got)

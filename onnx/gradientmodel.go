@@ -16,13 +16,14 @@ type GradientModel struct {
 	forward, backward *Session
 	halves            [2]*graph.Model
 	seed              string
-	sizes             map[int64][]Tensor // what is kept, and where, by the size of the batch
-	last              []Tensor           // the inputs of the last Forward
+	shapes            map[int64][]Tensor // of what the first half gives, by the size of the batch
+	room              [][]float32        // for what is kept, of the largest batch until now
+	last, kept        []Tensor           // what the last Forward was given, and gave
 }
 
 // NewGradientModel loads the two halves that package grad splits a model with gradients into, at the input seed.
 func NewGradientModel(forward, backward *graph.Model, seed string, o SessionOptions) (*GradientModel, error) {
-	g := &GradientModel{halves: [2]*graph.Model{forward, backward}, seed: seed, sizes: map[int64][]Tensor{}}
+	g := &GradientModel{halves: [2]*graph.Model{forward, backward}, seed: seed, shapes: map[int64][]Tensor{}}
 	for i, s := range []**Session{&g.forward, &g.backward} {
 		data, err := g.halves[i].Bytes()
 		if err == nil {
@@ -42,23 +43,22 @@ func (g *GradientModel) Forward(ctx context.Context, inputs []Tensor, n int, out
 		return err
 	}
 	outputs[0].Data = out
-	g.last = inputs
+	g.last, g.kept = inputs, outputs
 	return g.forward.Run(ctx, inputs, outputs)
 }
 
 // Backward takes the gradient with respect to the matrix of the last Forward, [n,D], to those with respect to the
 // parameters.
 func (g *GradientModel) Backward(ctx context.Context, seed []float32, n int, grads []Tensor) error {
-	outputs := g.sizes[int64(n)]
-	if outputs == nil {
+	if g.kept == nil || g.kept[0].Shape[0] != int64(n) {
 		return errors.New("gradients of a run that there was not")
 	}
-	named := map[string]Tensor{g.seed: {Shape: outputs[0].Shape, Data: seed}}
+	named := map[string]Tensor{g.seed: {Shape: g.kept[0].Shape, Data: seed}}
 	for i, v := range g.forward.Inputs() {
 		named[v.Name] = g.last[i]
 	}
 	for i, v := range g.forward.Outputs() {
-		named[v.Name] = outputs[i]
+		named[v.Name] = g.kept[i]
 	}
 	var in []Tensor
 	for _, v := range g.backward.Inputs() {
@@ -69,17 +69,22 @@ func (g *GradientModel) Backward(ctx context.Context, seed []float32, n int, gra
 
 // outputs are those of the first half, with room for what is kept.
 func (g *GradientModel) outputs(inputs []Tensor, n int64) ([]Tensor, error) {
-	if have := g.sizes[n]; have != nil {
-		return have, nil
+	list := g.shapes[n]
+	if list == nil {
+		var err error
+		if list, err = g.shaped(inputs); err != nil {
+			return nil, err
+		}
+		g.shapes[n] = list
 	}
-	list, err := g.shaped(inputs)
-	if err != nil {
-		return nil, err
-	}
+	g.room = append(g.room, make([][]float32, len(list)-len(g.room))...)
 	for i := range list[1:] {
-		list[1+i].Data = make([]float32, graph.Elements(list[1+i].Shape))
+		size := int(graph.Elements(list[1+i].Shape))
+		if len(g.room[i]) < size {
+			g.room[i] = make([]float32, size)
+		}
+		list[1+i].Data = g.room[i][:size]
 	}
-	g.sizes[n] = list
 	return list, nil
 }
 

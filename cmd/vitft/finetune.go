@@ -1,6 +1,8 @@
 package main
 
 import (
+	"errors"
+
 	"github.com/spf13/cobra"
 
 	"github.com/vitft/vitft/engine"
@@ -13,7 +15,8 @@ func (a *app) finetuneCommand() *cobra.Command {
 		Short: "Images + backbone → run folder with a trained head",
 		Long: `finetune encodes the images once with the frozen backbone, trains a head on the features
 and writes a run folder: model.onnx, metrics.json, predictions.csv, kappa.csv, history.jsonl and
-config.yaml, which reproduces the run. Ctrl-C saves the state; --resume goes on from it.`,
+config.yaml, which reproduces the run. Ctrl-C saves the state; --resume goes on from it.
+--dry-run says what would be encoded and trained, and what that takes on the disk.`,
 		Example: `  vitft finetune --train photos/train --test photos/test --out run
   vitft finetune --backbone vit_b16.onnx --train train.csv --val 0.1 --loss ce --out run-ce
   vitft finetune --config run/config.yaml --out again`,
@@ -22,6 +25,9 @@ config.yaml, which reproduces the run. Ctrl-C saves the state; --resume goes on 
 			ev := a.events()
 			o.OnEpoch = a.bars.epoch
 			result, err := engine.Finetune(cmd.Context(), o, ev)
+			if result != nil && result.Forecast != nil {
+				return errors.Join(a.printf("%s", result.Forecast.Text()), err)
+			}
 			if err != nil {
 				return err
 			}

@@ -152,6 +152,15 @@ func TestOutOfFold(t *testing.T) {
 	}
 }
 
+// embed are the embeddings of a fixture's images.
+func embed(t *testing.T, f fixture, m *adapter.Model) []float32 {
+	x, err := m.Embed(t.Context(), f.set)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return x
+}
+
 // Augmented images are those of their epoch, whether they were announced or not, and other ones in the next; a model is
 // judged by plain ones. An image that has changed ends the training, by name.
 func TestLive(t *testing.T) {
@@ -184,6 +193,12 @@ func TestLive(t *testing.T) {
 			t.Fatal(err)
 		}
 		return z
+	}
+	kept := f
+	kept.set.Items = nil // tokens that were encoded before, as float16
+	want, got := embed(t, kept, m), embed(t, f, m)
+	if i := vec.Differs(want, got, 2e-3); i >= 0 {
+		t.Errorf("of images that are read feature %d is %v, of kept tokens %v", i, got[i], want[i])
 	}
 	plain := judged()
 	of(1, rows...)

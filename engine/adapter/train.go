@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"github.com/vitft/vitft/engine/backbone"
+	"github.com/vitft/vitft/engine/dataset"
 	"github.com/vitft/vitft/engine/event"
 	"github.com/vitft/vitft/engine/fault"
 	"github.com/vitft/vitft/engine/feature"
@@ -136,9 +137,7 @@ func (c course) folds(views int) head.Folds {
 			return err
 		}
 		defer func() { err = errors.Join(err, m.Close()) }()
-		loop.Settings.Events.Epoch = func(e head.Epoch, _ *head.State) {
-			c.events.Report(event.Train, "a fold", e.Number, s.Epochs)
-		}
+		loop.Settings.Events.Step = func(done, total int) { c.events.Report(event.Learn, "a fold", done, total) }
 		return use(loop, m)
 	}
 	return head.Folds{Labels: c.data.Y, Classes: c.data.Classes, Fit: fit}
@@ -166,6 +165,36 @@ func (t *Trainer) Encode(ctx context.Context, p *Plan, judged ...*feature.Set) e
 	return nil
 }
 
+// Forecast says what Encode would make for a plan, of images to learn from and of others.
+func (t *Trainer) Forecast(ctx context.Context, p *Plan, train, val *dataset.Dataset) (list []feature.Forecast,
+	err error) {
+	k, err := t.tokens(p)
+	if err != nil {
+		return nil, err
+	}
+	if p.options.Augments() {
+		train = nil
+	}
+	for _, x := range []struct {
+		name  string
+		data  *dataset.Dataset
+		views int
+	}{{"train tokens", train, t.Views}, {"val tokens", val, t.Judged}} {
+		if x.data == nil {
+			continue
+		}
+		if err := t.keep(ctx, k); err != nil {
+			return nil, err
+		}
+		f, err := k.Forecast(ctx, x.name, x.data, x.views)
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, f)
+	}
+	return list, nil
+}
+
 // tokens makes the part of the backbone before a plan's blocks ready.
 func (t *Trainer) tokens(p *Plan) (*tokens, error) {
 	at := p.adapted.First
@@ -183,17 +212,23 @@ func (t *Trainer) tokens(p *Plan) (*tokens, error) {
 	return t.open[at], nil
 }
 
+// keep opens the stores of tokens.
+func (t *Trainer) keep(ctx context.Context, k *tokens) (err error) {
+	if k.Extractor == nil {
+		all := vision.Views(max(t.Views, t.Judged))
+		k.Extractor, err = feature.Open(ctx, k.backbone, all, t.Features, t.Events)
+	}
+	return err
+}
+
 // ensure sees to the tokens of a set, in some views.
-func (t *Trainer) ensure(ctx context.Context, k *tokens, of *feature.Set, views int) (err error) {
+func (t *Trainer) ensure(ctx context.Context, k *tokens, of *feature.Set, views int) error {
 	what := asked{of, views}
 	if _, is := k.sets[what]; is {
 		return nil
 	}
-	if k.Extractor == nil {
-		all := vision.Views(max(t.Views, t.Judged))
-		if k.Extractor, err = feature.Open(ctx, k.backbone, all, t.Features, t.Events); err != nil {
-			return err
-		}
+	if err := t.keep(ctx, k); err != nil {
+		return err
 	}
 	set, err := k.Ensure(ctx, of.Name+" tokens", of.Data, views)
 	if err != nil {

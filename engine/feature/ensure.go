@@ -20,6 +20,36 @@ import (
 // Ensure makes sure that the stores of the first n views hold the feature of every readable image of d, by encoding
 // those that are missing; an image is decoded once for all the views that it lacks. See [Source].
 func (x *Extractor) Ensure(ctx context.Context, name string, d *dataset.Dataset, n int) (*Set, error) {
+	j, err := x.begin(ctx, name, d, n)
+	if err != nil {
+		return nil, err
+	}
+	for round := 0; ; round++ { // one that encodes, more only if images change at this moment
+		missing, images, err := j.lacking(ctx)
+		if err != nil {
+			return nil, err
+		}
+		if images == 0 {
+			break
+		}
+		if round == 10 {
+			return nil, fmt.Errorf("encode %s images: some change again and again while they are read, as does %s; "+
+				"try again when nothing writes to them", name, d.Items[slices.Collect(maps.Values(missing))[0][0]].Path)
+		}
+		if err := x.room(missing); err != nil {
+			return nil, err
+		}
+		if err := j.encode(ctx, missing, images); err != nil {
+			return nil, err
+		}
+		x.saveIndex()
+	}
+	set := j.set()
+	return set, set.judge(len(d.Items), *x.options.MaxUnreadable, x.events)
+}
+
+// begin scans images for Ensure.
+func (x *Extractor) begin(ctx context.Context, name string, d *dataset.Dataset, n int) (*job, error) {
 	if n < 1 || n > len(x.views) {
 		return nil, fmt.Errorf("features of %s images in %d views, of %d that are open", name, n, len(x.views))
 	}
@@ -29,34 +59,12 @@ func (x *Extractor) Ensure(ctx context.Context, name string, d *dataset.Dataset,
 		return nil, err
 	}
 	x.saveIndex()
-	j := job{Extractor: x, name: name, data: d, scan: scan, views: n,
+	j := &job{Extractor: x, name: name, data: d, scan: scan, views: n,
 		unreadable: map[int]error{}, undecodable: map[store.ID]error{}}
 	for _, u := range scan.Unreadable {
 		j.unreadable[u.Index] = u.Err
 	}
-	for round := 0; ; round++ { // one that encodes, more only if images change at this moment
-		for _, v := range x.views[:n] { // without what turns out to be damaged
-			bad, err := v.store.Verify(ctx, scan.IDs)
-			if err != nil {
-				return nil, err
-			}
-			x.warn(bad)
-		}
-		missing, images := j.missing()
-		if images == 0 {
-			break
-		}
-		if round == 10 {
-			return nil, fmt.Errorf("encode %s images: some change again and again while they are read, as does %s; "+
-				"try again when nothing writes to them", name, d.Items[slices.Collect(maps.Values(missing))[0][0]].Path)
-		}
-		if err := j.encode(ctx, missing, images); err != nil {
-			return nil, err
-		}
-		x.saveIndex()
-	}
-	set := j.set()
-	return set, set.judge(len(d.Items), *x.options.MaxUnreadable, x.events)
+	return j, nil
 }
 
 // job is one call of Ensure. The ids of its scan are corrected when images turn out to have changed.
@@ -70,6 +78,19 @@ type job struct {
 	undecodable map[store.ID]error // by content
 	encoded     int
 	seconds     float64
+}
+
+// lacking is missing, of stores without what turns out to be damaged.
+func (j *job) lacking(ctx context.Context) (items map[viewSet][]int, images int, err error) {
+	for _, v := range j.Extractor.views[:j.views] {
+		bad, err := v.store.Verify(ctx, j.scan.IDs)
+		if err != nil {
+			return nil, 0, err
+		}
+		j.warn(bad)
+	}
+	items, images = j.missing()
+	return items, images, nil
 }
 
 // missing are the images to encode, one for each content, by the views that they lack, and how many.

@@ -16,8 +16,8 @@ import (
 )
 
 // BenchmarkStep measures a step of adapters of rank 4, forward and backward, against the forward pass of the same
-// blocks from the model's own nodes, in turns: 16 images of ViT-Tiny, all tokens. "× forward" is the ratio by the clock,
-// and in processor time, which others on the machine disturb less.
+// blocks from the model's own nodes, in turns: 16 images of ViT-Tiny, all tokens. "×forward" is the ratio by the clock,
+// "×forward-cpu" in processor time, which others on the machine disturb less.
 func BenchmarkStep(b *testing.B) {
 	ort.Need(b)
 	const n = 16

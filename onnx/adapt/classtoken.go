@@ -73,8 +73,8 @@ func first(b *graph.Builder, tensor string, axis int64) string {
 func (a *Adapted) alone(b *graph.Builder, index *graph.Index, score *graph.Node) error {
 	block := a.Blocks[len(a.Blocks)-1]
 	mixed := a.mixed(block)
-	if mixed == nil || block.score.GetOpType() != "MatMul" {
-		return errors.New("the attention is no chain of products")
+	if mixed == nil || !a.sumsToOne(mixed.Input[0]) {
+		return errors.New("the values are not mixed by a softmax alone")
 	}
 	var of [3]source
 	for i, tensor := range []string{block.score.Input[0], block.score.Input[1], mixed.Input[1]} {
@@ -91,7 +91,8 @@ func (a *Adapted) alone(b *graph.Builder, index *graph.Index, score *graph.Node)
 	}
 	heads, each, own := shape[1], shape[3], a.shapes[mixed.Input[1]][3]
 	reshape := func(x string, dims ...int64) string {
-		return b.Node("Reshape", []string{x, b.Int64s(fmt.Sprint("shape", dims), []int64{int64(len(dims))}, dims...)}, "")
+		to := b.Int64s(fmt.Sprint("shape", dims), []int64{int64(len(dims))}, dims...)
+		return b.Node("Reshape", []string{x, to}, "")
 	}
 	// apart is the matrix of each head: [heads, each, D] or [heads, D, each].
 	apart := func(s source, each int64, perm ...int64) string {
@@ -125,6 +126,19 @@ func (a *Adapted) alone(b *graph.Builder, index *graph.Index, score *graph.Node)
 	return nil
 }
 
+// sumsToOne reports whether a tensor is what a softmax gives.
+func (a *Adapted) sumsToOne(tensor string) bool {
+	for n := a.index.Producer[tensor]; n != nil; n = a.index.Producer[n.Input[0]] {
+		switch n.GetOpType() {
+		case "Identity", "Dropout", "Cast":
+		default:
+			return n.GetOpType() == "Softmax"
+		}
+	}
+	return false
+}
+
+// become makes another node of one, with the same output.
 func become(n *graph.Node, op string, in ...string) {
 	n.OpType, n.Input, n.Attribute = &op, in, nil
 }
@@ -149,14 +163,17 @@ func (a *Adapted) source(b *graph.Builder, index *graph.Index, block Block, tens
 	}
 	s.tokens, s.weight = here.Input[0], here.Input[1]
 	for n := a.index.Producer[tensor]; n != p.node; n = a.index.Producer[tensor] {
+		if n == nil {
+			return source{}, fmt.Errorf("nothing gives %s", tensor)
+		}
 		tensor = graph.Input(n, 0)
 		switch op := n.GetOpType(); op {
 		case "Reshape", "Transpose", "Identity", "Dropout", "Split", "Gather", "Slice", "Squeeze", "Unsqueeze":
 		case "Mul", "Div":
-			by, known := a.number(n.Input[1])
+			by, known := a.number(graph.Input(n, 1))
 			if !known && op == "Mul" {
-				tensor = n.Input[1]
-				by, known = a.number(n.Input[0])
+				by, known = a.number(tensor)
+				tensor = graph.Input(n, 1)
 			}
 			if op == "Div" {
 				by = 1 / by
@@ -169,7 +186,7 @@ func (a *Adapted) source(b *graph.Builder, index *graph.Index, block Block, tens
 			if at < 0 || s.bias != "" || !slices.Equal(a.index.Weight[n.Input[at]].Dims, []int64{p.out}) {
 				return source{}, fmt.Errorf("%s %q is in between", op, n.GetName())
 			}
-			tensor, s.bias = n.Input[1-at], index.Producer[n.Output[0]].Input[at]
+			tensor, s.bias = graph.Input(n, 1-at), index.Producer[n.Output[0]].Input[at]
 		default:
 			return source{}, fmt.Errorf("%s %q is in between", op, n.GetName())
 		}

@@ -15,8 +15,8 @@
 // dimension of inputs, may be open, and stays so.
 //
 // Only what lies between is touched: no gradient is computed of frozen weights, or below the deepest tensor that one is
-// wanted of. Nodes that are the same are made once. Scales and shifts there, of norms and of GELU by erf, are moved into
-// the matrices that tokens are multiplied by; what the graph gives differs from the model's by rounding alone.
+// wanted of. Nodes that are the same are made once. Scales and shifts, of norms and of GELU by erf, are moved into the
+// matrices that tokens are multiplied by: what the graph gives differs from what the model gives by rounding alone.
 //
 // [Supported] tells, without running anything, through which nodes no gradient passes, by node and operator.
 //

@@ -24,7 +24,8 @@ func fold(m *graph.Model, of string, wrt, asked []string) error {
 		}
 		for _, n := range p.nodes {
 			if opName(n) == move.op {
-				move.by(f, n)
+				// A neighbour that is not as its operator asks for is named by its rule, or by the runtime.
+				_ = valid(func() error { move.by(f, n); return nil })
 			}
 		}
 		if err := m.Sort(); err != nil {
@@ -39,10 +40,10 @@ type folder struct {
 	asked map[string]bool // what must hold what it held
 }
 
-// linear is a product with a matrix, and the sum with a vector that follows it, if one does.
+// linear is a product with a matrix, and the sum with a vector if that is all that reads it.
 type linear struct{ product, sum *graph.Node }
 
-// linear says whether a node is such a product, of what others read nothing of.
+// linear reports whether a node is such a product, whose own value nobody has asked for.
 func (f *folder) linear(n *graph.Node) (linear, bool) {
 	if n == nil || n.GetOpType() != "MatMul" || len(f.dims[n.Input[1]]) != 2 || f.asked[n.Output[0]] {
 		return linear{}, false
@@ -79,8 +80,8 @@ func (f *folder) only(tensor string) *graph.Node {
 }
 
 // norm moves scale and shift of a norm into all that it is multiplied by: (x̂∘g + s)·W = x̂·(g∘W) + s·W. The gradient
-// needs x̂, which the norm gives then. Where those two are trained and the matrix is not, its gradient would be for them
-// alone, and they stay.
+// needs x̂, which the norm gives then. Where those two are trained and the matrix is not, they stay: its gradient would
+// be for them alone.
 func (f *folder) norm(n *graph.Node) {
 	x, gain, shift := n.Input[0], n.Input[1], graph.Input(n, 2)
 	rank := len(f.dims[x])
@@ -144,8 +145,8 @@ func (t *tape) unit(n *graph.Node) bool {
 	return ok && graph.Input(n, 2) == "" && !slices.ContainsFunc(ones, func(v float32) bool { return v != 1 })
 }
 
-// gelu brings u·(1 + erf(c·u))/2, however it is written, to z·(1 + erf z) with z = c·u, which [multiply] has a rule for,
-// times 1/(2c), and moves c into the product that u is made by.
+// gelu brings u·(1 + erf(c·u))/2, however it is written, to z·(1 + erf z)/(2c) with z = c·u, whose gradient [multiply]
+// takes as a whole, and moves c into the product that u is made by.
 func (f *folder) gelu(erf *graph.Node) {
 	z := erf.Input[0]
 	u, c, ok := f.scaled(z)
@@ -187,9 +188,10 @@ func (f *folder) gelu(erf *graph.Node) {
 		}
 	}
 	times.Input = []string{z, sum.Output[0]}
+	mul := "Mul"
 	if next := f.only(times.Output[0]); next != nil {
 		if _, by, ok := f.scaled(next.Output[0]); ok { // the half of it comes behind
-			next.OpType, next.Input = &mulOp, []string{times.Output[0], f.number(by * factor / c)}
+			next.OpType, next.Input = &mul, []string{times.Output[0], f.number(by * factor / c)}
 			return
 		}
 	}
@@ -197,8 +199,6 @@ func (f *folder) gelu(erf *graph.Node) {
 	times.Output[0] = f.Fresh()
 	f.Node("Mul", []string{times.Output[0], f.number(factor / c)}, y)
 }
-
-var mulOp = "Mul"
 
 // scaled says of what a tensor is a multiple, and how often it counts.
 func (f *folder) scaled(tensor string) (of string, by float64, ok bool) {

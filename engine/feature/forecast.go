@@ -1,0 +1,52 @@
+package feature
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/vitft/vitft/engine/dataset"
+	"github.com/vitft/vitft/engine/feature/store"
+	"github.com/vitft/vitft/internal/disk"
+)
+
+// Forecast is what Ensure would do.
+type Forecast struct {
+	What            string // the set
+	Images, Missing int    // of them, those whose features are to be made
+	Bytes           int64  // that those take in the store
+}
+
+// Forecast says what Ensure would do with the same arguments. It reads the images that the scan index does not know,
+// and encodes nothing.
+func (x *Extractor) Forecast(ctx context.Context, name string, d *dataset.Dataset, n int) (Forecast, error) {
+	j, err := x.begin(ctx, name, d, n)
+	if err != nil {
+		return Forecast{}, err
+	}
+	missing, images, err := j.lacking(ctx)
+	return Forecast{What: name, Images: len(d.Items), Missing: images, Bytes: x.bytes(missing)}, err
+}
+
+// bytes are what the features of so many images take, by the views that they lack.
+func (x *Extractor) bytes(missing map[viewSet][]int) (n int64) {
+	each := int64(4 * x.Dim())
+	if x.backbone.Key().Stored == store.Half {
+		each /= 2
+	}
+	for views, items := range missing {
+		n += int64(len(items)) * int64(len(x.in(views))) * (each + int64(len(store.ID{})))
+	}
+	return n
+}
+
+// room refuses to begin what the disk cannot hold.
+func (x *Extractor) room(missing map[viewSet][]int) error { return x.options.Room(x.bytes(missing)) }
+
+// Room refuses so many bytes of features where the disk that they go to cannot hold them.
+func (o Options) Room(bytes int64) error {
+	if free, known := disk.Free(o.Cache); known && bytes > free {
+		return fmt.Errorf("cache: the features to be made take %.3g GB, and there are %.3g GB left at %s; make room "+
+			"there, or name another folder", float64(bytes)/1e9, float64(free)/1e9, o.Cache)
+	}
+	return nil
+}

@@ -1,0 +1,72 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/vitft/vitft/engine/dataset"
+	"github.com/vitft/vitft/engine/feature"
+	"github.com/vitft/vitft/head"
+	"github.com/vitft/vitft/internal/disk"
+)
+
+// Forecast is what a run would do.
+type Forecast struct {
+	Encode []feature.Forecast // what it makes of each set, and keeps
+	Inside int                // numbers that it trains inside the backbone
+	Cache  string             // where features are kept
+}
+
+// forecast says what the run would do, and that the disk is too small if it is.
+func (t *training) forecast(ctx context.Context, images *dataset.Sets) (*Forecast, error) {
+	f := &Forecast{Cache: t.Features.Cache}
+	train, others := t.views.needed(t.Calibration.judgesTraining(t.Data.Val, t.Data.Test))
+	for _, p := range images.Parts() {
+		views := others
+		if p.Name == "train" {
+			views = train
+		}
+		of, err := t.features.Forecast(ctx, p.Name, p.Data, views)
+		if err != nil {
+			return nil, err
+		}
+		f.Encode = append(f.Encode, of)
+	}
+	if t.inside != nil {
+		f.Inside = t.inside.Parameters()
+		below := t.below(new(feature.Learned), head.Data{}, t.Features)
+		tokens, err := below.Forecast(ctx, t.inside, images.Train, images.Val)
+		if err = errors.Join(err, below.Close()); err != nil {
+			return nil, err
+		}
+		f.Encode = append(f.Encode, tokens...)
+	}
+	return f, t.Features.Room(f.Bytes())
+}
+
+// Bytes is what it takes on the disk.
+func (f Forecast) Bytes() (n int64) {
+	for _, of := range f.Encode {
+		n += of.Bytes
+	}
+	return n
+}
+
+// Text is for the terminal.
+func (f Forecast) Text() string {
+	var b strings.Builder
+	for _, of := range f.Encode {
+		fmt.Fprintf(&b, "%-13s %7d images, %7d to encode, %8.3f GB\n", of.What, of.Images, of.Missing,
+			float64(of.Bytes)/1e9)
+	}
+	fmt.Fprintf(&b, "disk: %.3f GB in %s", float64(f.Bytes())/1e9, f.Cache)
+	if free, known := disk.Free(f.Cache); known {
+		fmt.Fprintf(&b, ", where %.3f GB are free", float64(free)/1e9)
+	}
+	if f.Inside > 0 {
+		fmt.Fprintf(&b, "\ntrained inside the backbone: %d numbers", f.Inside)
+	}
+	return b.String() + "\nnothing was encoded or trained\n"
+}

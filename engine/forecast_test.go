@@ -1,0 +1,72 @@
+package engine_test
+
+import (
+	"math"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/vitft/vitft/engine"
+	"github.com/vitft/vitft/engine/event"
+	"github.com/vitft/vitft/engine/fault"
+	"github.com/vitft/vitft/engine/feature"
+)
+
+// A dry run says what the run will encode, and leaves no run folder; afterwards there is nothing left to encode.
+func TestDryRun(t *testing.T) {
+	o := adapting(t, "full")
+	o.Data.Val = "0.3"
+	dry := func() engine.Forecast {
+		t.Helper()
+		d := o
+		d.DryRun = true
+		r, err := engine.Finetune(t.Context(), d, event.Events{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if r.Metrics.Samples > 0 || r.Run != "" {
+			t.Errorf("a dry run says %+v", r)
+		}
+		return *r.Forecast
+	}
+	f := dry()
+	if _, err := os.Stat(o.Out); err == nil {
+		t.Error("there is a run folder")
+	}
+	var names []string
+	var bytes int64
+	for _, of := range f.Encode {
+		names = append(names, of.What)
+		if bytes += of.Bytes; of.Images == 0 || of.Missing != of.Images || of.Bytes == 0 {
+			t.Errorf("nothing is encoded, and the forecast is %+v", of)
+		}
+	}
+	if want := []string{"train", "val", "test", "train tokens", "val tokens"}; !slices.Equal(names, want) {
+		t.Errorf("sets %v, want %v", names, want)
+	}
+	if f.Bytes() != bytes || f.Inside == 0 || !strings.Contains(f.Text(), "nothing was encoded") {
+		t.Errorf("%s", f.Text())
+	}
+	finetune(t, o)
+	for _, of := range dry().Encode {
+		if of.Missing != 0 || of.Bytes != 0 {
+			t.Errorf("after the run the forecast is %+v", of)
+		}
+	}
+	o.Resume, o.DryRun = true, true
+	if _, err := engine.Finetune(t.Context(), o, event.Events{}); fault.Of(err) != fault.Config {
+		t.Errorf("a dry run that goes on: %v", err)
+	}
+}
+
+// What the disk cannot hold is refused before it is begun.
+func TestRoom(t *testing.T) {
+	o := feature.Options{Cache: t.TempDir() + "/not/yet/there"}
+	if err := o.Room(1); err != nil {
+		t.Error(err)
+	}
+	if err := o.Room(math.MaxInt64); err == nil || !strings.Contains(err.Error(), o.Cache) {
+		t.Errorf("all the world's features: %v", err)
+	}
+}
