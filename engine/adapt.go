@@ -52,12 +52,13 @@ func (t *training) learn(ctx context.Context, data head.Data, s head.Settings) (
 }
 
 // plans refuses what a sweep cannot train inside the backbone, before anything is encoded.
-func (s *session) plans(p *sweep.Plan, train *dataset.Dataset) error {
+func (s *session) plans(p *sweep.Plan, images *dataset.Sets) error {
+	train := len(images.Train.Items)
 	return p.Below(func(configuration string, below adapter.Options) error {
-		inside, err := adapter.NewPlan(s.backbone, len(train.Classes), 0, below)
+		inside, err := adapter.NewPlan(s.backbone, len(images.Train.Classes), 0, below)
 		if err == nil {
 			s.events.Info("inside the backbone", append([]any{"configuration", configuration},
-				inside.Describe(len(train.Items)*s.views.Train)...)...)
+				inside.Describe(train*s.views.Train+(images.Images()-train)*s.views.Test)...)...)
 		}
 		return err
 	})

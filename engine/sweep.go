@@ -88,7 +88,7 @@ func Sweep(ctx context.Context, o SweepOptions, ev event.Events) (_ *SweepResult
 		return nil, err
 	}
 	defer s.close()
-	if err := s.plans(plan, images.Train); err != nil {
+	if err := s.plans(plan, images); err != nil {
 		return nil, err
 	}
 	config, err := o.config()

@@ -175,8 +175,13 @@ func (t *training) fit(ctx context.Context, data head.Data, s head.Settings) (*h
 			if t.OnEpoch != nil {
 				t.OnEpoch(e)
 			}
-			t.events.Report(event.Train, s.Loss, e.Number, s.Epochs)
+			if t.inside == nil {
+				t.events.Report(event.Train, s.Loss, e.Number, s.Epochs)
+			}
 		},
+	}
+	if t.inside != nil { // whose epochs take minutes
+		s.Events.Step = func(done, total int) { t.events.Report(event.Learn, s.Loss, done, total) }
 	}
 	result, err := t.learn(ctx, data, s)
 	if cause := context.Cause(ctx); err != nil && cause != nil {
@@ -189,7 +194,9 @@ func (t *training) fit(ctx context.Context, data head.Data, s head.Settings) (*h
 		return nil, 0, err
 	}
 	if e := result.State.EarlyStop(); e != nil {
-		t.events.Report(event.Train, s.Loss, e.Epoch, e.Epoch)
+		if e.Epoch < s.Epochs { // what counts them goes no further
+			t.events.Report(event.Train, s.Loss, e.Epoch, e.Epoch)
+		}
 		t.events.Info("early stop", "after epoch", e.Epoch, "of", s.Epochs, "kept is that of epoch", e.Best)
 	}
 	return result, time.Since(begin).Seconds(), nil

@@ -72,6 +72,11 @@ func TestEarlyStop(t *testing.T) {
 		!strings.Contains(err.Error(), "early-stop") {
 		t.Errorf("without validation data: %v", err)
 	}
+	s.Average = 3
+	if err := s.Validate(); err == nil || !strings.Contains(err.Error(), "average") {
+		t.Errorf("of the last epochs there is a mean, wherever they are: %v", err)
+	}
+	s.Average = 0
 	// Heads of folds have none to look at, and are trained to the end.
 	s.Epochs = 3
 	early, err := head.OutOfFold(t.Context(), d, nil, s, 3)
@@ -81,5 +86,21 @@ func TestEarlyStop(t *testing.T) {
 	s.EarlyStop = 0
 	if z, err := head.OutOfFold(t.Context(), d, nil, s, 3); err != nil || !slices.Equal(z, early) {
 		t.Errorf("folds of a training that may end early have other logits (%v)", err)
+	}
+}
+
+// Steps count the samples of all epochs.
+func TestSteps(t *testing.T) {
+	d := mixture(1, 6, 4, 20, 10, 4, 2)
+	var at []int
+	s := head.Settings{Loss: "la", Epochs: 3, Batch: 16}
+	s.Events.Step = func(done, total int) {
+		if at = append(at, done); total != 3*36 {
+			t.Errorf("%d samples in all", total)
+		}
+	}
+	train(t, d, s)
+	if want := []int{16, 32, 36, 52, 68, 72, 88, 104, 108}; !slices.Equal(at, want) {
+		t.Errorf("steps at %d, want %d", at, want)
 	}
 }

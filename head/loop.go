@@ -253,6 +253,9 @@ func (r *run) descend(ctx context.Context, adjustment Adjustment, record *Epoch)
 		if e >= r.set.Epochs-r.set.Average {
 			r.average(params)
 		}
+		if r.set.Events.Step != nil {
+			r.set.Events.Step(e*n+to, r.set.Epochs*n)
+		}
 	}
 	if e == r.set.Epochs-1 && r.state.Meant > 0 {
 		for i, p := range params {

@@ -71,6 +71,8 @@ type Settings struct {
 type Events struct {
 	// Epoch is called after each epoch. The state is valid during the call only; Clone keeps it.
 	Epoch func(e Epoch, s *State)
+	// Step is called after each update with how many samples have been learned from, of those of all epochs.
+	Step func(done, total int)
 	// Warn is called when training shows a known sign of failure.
 	Warn func(message string)
 }

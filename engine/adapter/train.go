@@ -137,9 +137,7 @@ func (c course) folds(views int) head.Folds {
 			return err
 		}
 		defer func() { err = errors.Join(err, m.Close()) }()
-		loop.Settings.Events.Epoch = func(e head.Epoch, _ *head.State) {
-			c.events.Report(event.Train, "a fold", e.Number, s.Epochs)
-		}
+		loop.Settings.Events.Step = func(done, total int) { c.events.Report(event.Learn, "a fold", done, total) }
 		return use(loop, m)
 	}
 	return head.Folds{Labels: c.data.Y, Classes: c.data.Classes, Fit: fit}

@@ -28,6 +28,7 @@ const (
 	Scan   Stage = "scan"   // images read and hashed
 	Encode Stage = "encode" // images encoded
 	Train  Stage = "train"  // epochs
+	Learn  Stage = "learn"  // images learned from, where an epoch takes long: those of all epochs
 	Sweep  Stage = "sweep"  // heads
 	Pull   Stage = "pull"   // bytes
 )

@@ -183,10 +183,10 @@ func (t *Trainer) trainGroup(ctx context.Context, group []*pendingHead) error {
 	return nil
 }
 
-// adapt trains a head together with what is below it, following its epochs.
+// adapt trains a head together with what is below it, following its steps.
 func (t *Trainer) adapt(ctx context.Context, p *pendingHead) (err error) {
 	s, begin := p.recipe.Head, time.Now()
-	s.Events.Epoch = func(e head.Epoch, _ *head.State) { t.Events.Report(event.Train, p.name, e.Number, s.Epochs) }
+	s.Events.Step = func(done, total int) { t.Events.Report(event.Learn, p.name, done, total) }
 	p.trained, err = t.Adapt(ctx, p.recipe.Below, s)
 	switch {
 	case err == nil:
