@@ -183,7 +183,7 @@ func cnn(t testing.TB) string {
 	return filepath.Join(testkit.Root(), "onnx", "vision", "testdata", "map_nhwc.onnx")
 }
 
-// Metrics say what a head alone does with the same loss, which is what a run of that head says, beside what was trained.
+// Metrics say what was trained, and what a head alone does with the same loss, which is what a run of that head says.
 func TestAdaptBesideFrozen(t *testing.T) {
 	alone := job(t)
 	alone.Training = head.Settings{Switch: new(0.5)}

@@ -92,7 +92,8 @@ func Finetune(ctx context.Context, o FinetuneOptions, ev event.Events) (_ *Finet
 	t := training{dir: run.Folder(cmp.Or(o.Out, "run"))}
 	ev = ev.Recording(&t.warnings)
 	if o.Resume && o.DryRun {
-		return nil, fault.Config.Errorf("dry-run, resume: what an interrupted run does is decided; leave one of the two out")
+		return nil, fault.Config.Errorf("dry-run, resume: what an interrupted run does is decided; leave one of the " +
+			"two out")
 	}
 	if o.Resume {
 		lock, finished, err := o.resume(t.dir, ev)

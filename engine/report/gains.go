@@ -52,7 +52,7 @@ func (r *page) GainPlot() template.HTML {
 	}
 	p.X.Tick.Marker = ticks
 	p.X.Tick.Length = 0
-	return render("Pairs of bars: accuracy of many, medium and few with the frozen backbone and after learning inside it",
+	return render("Pairs of bars: accuracy of the groups with the frozen backbone, and after learning inside it",
 		380, panel{p, 230})
 }
 
