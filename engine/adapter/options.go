@@ -61,8 +61,10 @@ func kindOr(word string) func(string) error {
 		if text == word {
 			return nil
 		}
-		_, err := adapt.Kind(text).Parts()
-		return err
+		if _, err := adapt.Kind(text).Parts(); err != nil {
+			return fmt.Errorf("%w, nor is it %q", err, word)
+		}
+		return nil
 	}
 }
 

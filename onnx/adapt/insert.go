@@ -37,10 +37,10 @@ func (k Kind) Parts() ([]Kind, error) {
 	for _, text := range strings.Split(string(k), "+") {
 		part := Kind(text)
 		if !slices.Contains(Kinds(), part) {
-			return nil, fmt.Errorf("%q is none of %q", text, Kinds())
+			return nil, fmt.Errorf("%q: %q is none of %q", string(k), text, Kinds())
 		}
 		if slices.Contains(parts, part) {
-			return nil, fmt.Errorf("%q has %q twice", string(k), text)
+			return nil, fmt.Errorf("%q: it has %q twice", string(k), text)
 		}
 		parts = append(parts, part)
 	}
