@@ -158,7 +158,7 @@ func TestAdaptRefuses(t *testing.T) {
 		kind   fault.Kind
 	}{
 		"adapt-blocks: 9":       {func(o *options) { o.Adapt.Blocks = "9" }, fault.Config},
-		"it has \"norm\" twice":        {func(o *options) { o.Adapt.Kind = "norm+lora+norm" }, fault.Config},
+		"it has \"norm\" twice": {func(o *options) { o.Adapt.Kind = "norm+lora+norm" }, fault.Config},
 		"nothing can be joined": {func(o *options) { o.Adapt.Kind = "full+norm" }, fault.Config},
 		"augment: \"mirror\"":   {func(o *options) { o.Adapt.Augment = "mirror" }, fault.Config},
 		"views: with augment":   {func(o *options) { o.Adapt.Augment, o.Views.Train = "flip", 2 }, fault.Config},
