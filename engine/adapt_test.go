@@ -202,7 +202,7 @@ func TestAdaptBesideFrozen(t *testing.T) {
 	}
 	page := string(testkit.ReadFile(t, run.ReportFile.Path(run.Folder(o.Out))))
 	for _, want := range []string{"Learning inside the backbone", "Kind “norm”, in the last 2 blocks",
-		m.Frozen.BalancedAccuracy.Text(4), "frozen"} {
+		m.Frozen.BalancedAccuracy.Text(4), "Training loss over the epochs", "Accuracy over the epochs"} {
 		if !strings.Contains(page, want) {
 			t.Errorf("the report lacks %q", want)
 		}

@@ -71,11 +71,14 @@ func BenchmarkManyModels(b *testing.B) {
 		}
 		all.Wait()
 		stop()
-		fmt.Printf("%d models: %s MB resident when loaded, %s MB after %v of %d clients, %.1f images/s\n", n, loaded,
-			resident(s.cmd.Process.Pid), *manyFor, *clients, float64(answers.Load())/manyFor.Seconds())
+		busy := resident(s.cmd.Process.Pid)
 		s.cmd.Process.Signal(os.Interrupt)
 		if err := s.cmd.Wait(); err != nil {
 			b.Error(err)
 		}
+		took, images := s.cmd.ProcessState.UserTime()+s.cmd.ProcessState.SystemTime(), float64(answers.Load())
+		fmt.Printf("%d models: %s MB resident when loaded, %s MB after %v of %d clients; %.1f images/s, "+
+			"%.1f ms of processor time an image, loading among it\n", n, loaded, busy, *manyFor, *clients,
+			images/manyFor.Seconds(), 1000*took.Seconds()/images)
 	}
 }
