@@ -121,6 +121,39 @@ func TestNothingInCommon(t *testing.T) {
 	}
 }
 
+// TestWeightsThatAreTurned: a weight that the library turns round to do without transpositions is not held together, of
+// whatever shape it is, and the models say what they say alone.
+func TestWeightsThatAreTurned(t *testing.T) {
+	needRuntime(t)
+	for _, channels := range []int64{8, 40} { // turned round, 8 by 8 by 8 is of the same shape
+		m := graph.New("turned", 17)
+		m.SetInputs(graph.Value{Name: "x", Type: "float32", Shape: []int64{graph.Unknown, 3, 11, 11}})
+		b := graph.NewBuilder(m, "")
+		weight := func(name string, dims ...int64) string {
+			return b.Floats(name, dims, randoms(uint64(len(name)), int(graph.Elements(dims)))...)
+		}
+		y := b.Node("Conv", []string{"x", weight("patches", channels, 3, 4, 4)}, "")
+		y = b.Node("Transpose", []string{y}, "", graph.IntsAttr("perm", 0, 2, 3, 1))
+		y = b.Node("Relu", []string{b.Node("Add", []string{y, weight("places", 8, 8, channels)}, "")}, "")
+		y = b.Node("Transpose", []string{y}, "", graph.IntsAttr("perm", 0, 3, 1, 2))
+		b.Node("Flatten", []string{b.Node("GlobalAveragePool", []string{y}, "")}, "y", graph.IntAttr("axis", 1))
+		m.SetOutputs(graph.Value{Name: "y", Type: "float32", Shape: []int64{graph.Unknown, channels}})
+		text, err := m.Bytes()
+		if err != nil {
+			t.Fatal(err)
+		}
+		w := InCommon(slices.Values([][]byte{text, text}))
+		own, common := openedWith(t, nil, text)[0], openedWith(t, w, text)[0]
+		pixels := randoms(9, 3*11*11)
+		if got, want := asFloats(t, common, pixels, 1)[0], asFloats(t, own, pixels, 1)[0]; !slices.Equal(got, want) {
+			t.Errorf("%d channels: %v, alone %v", channels, got, want)
+		}
+		if _, bytes := w.Held(); bytes != channels*3*4*4*4 {
+			t.Errorf("%d channels: %d bytes in common", channels, bytes)
+		}
+	}
+}
+
 // TestCommonWeightsStop: a run stops with its context, and what is wrong with a model is said as ever.
 func TestCommonWeightsStop(t *testing.T) {
 	needRuntime(t)

@@ -12,12 +12,17 @@ type Stored struct {
 	Name, Type string
 	Dims       []int64
 	Raw        []byte // its values, a part of the model; nil where they are stored in another way, or in another file
+	Matrix     bool   // nothing reads it but products, as what they multiply by: MatMul, Gemm and Conv
 }
 
 // StoredWeights lists the weights of a serialised model, without copying their values.
 func StoredWeights(model []byte) ([]Stored, error) {
+	matrix, err := matrices(model)
+	if err != nil {
+		return nil, fmt.Errorf("%w: not an ONNX file, or damaged: %v", ErrModel, err)
+	}
 	var list []Stored
-	err := eachField(model, 7, func(graph []byte) error { // ModelProto.graph
+	err = eachField(model, 7, func(graph []byte) error { // ModelProto.graph
 		return eachField(graph, 5, func(tensor []byte) error { // GraphProto.initializer
 			text, err := without(tensorData, tensor)
 			t := new(Tensor)
@@ -27,7 +32,7 @@ func StoredWeights(model []byte) ([]Stored, error) {
 			if err != nil {
 				return err
 			}
-			s := Stored{Name: t.GetName(), Type: TypeOf(t), Dims: t.Dims}
+			s := Stored{Name: t.GetName(), Type: TypeOf(t), Dims: t.Dims, Matrix: matrix[t.GetName()]}
 			if t.GetDataLocation() == onnxpb.TensorProto_DEFAULT {
 				err = eachField(tensor, 9, func(raw []byte) error { s.Raw = raw; return nil }) // TensorProto.raw_data
 			}
@@ -39,6 +44,31 @@ func StoredWeights(model []byte) ([]Stored, error) {
 		return nil, fmt.Errorf("%w: not an ONNX file, or damaged: %v", ErrModel, err)
 	}
 	return list, nil
+}
+
+// matrices are the tensors of the main graph that are read as [Stored] says.
+func matrices(model []byte) (map[string]bool, error) {
+	m := &Model{proto: new(onnxpb.ModelProto)}
+	text, err := without(weightData, model)
+	if err == nil {
+		err = parse(text, m.proto)
+	}
+	if err != nil {
+		return nil, err
+	}
+	is := map[string]bool{}
+	for _, n := range m.proto.GetGraph().GetNode() {
+		op := n.GetOpType()
+		product := op == "MatMul" || op == "Gemm" || op == "Conv"
+		for i, name := range Uses(n) {
+			other, read := is[name]
+			is[name] = product && i == 1 && (other || !read)
+		}
+	}
+	for _, v := range m.proto.GetGraph().GetOutput() {
+		is[v.GetName()] = false
+	}
+	return is, nil
 }
 
 // eachField calls f with the content of every field of a message that has this number.
