@@ -178,9 +178,13 @@ func (t *training) adapt(ctx context.Context, s *head.State) error {
 	if err != nil {
 		return err
 	}
-	old := t.session
-	t.session, err = with(ctx, b, t.device, t.Features, old.features.Views(), t.views, t.events)
-	if err = errors.Join(err, old.close()); err != nil {
+	old := t.session // until there is another, which closes it
+	next, err := with(ctx, b, t.device, t.Features, old.features.Views(), t.views, t.events)
+	if err != nil {
+		return err
+	}
+	t.session = next
+	if err := old.close(); err != nil {
 		return err
 	}
 	judged := []*feature.Set{t.sets.Evaluated()}

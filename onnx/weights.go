@@ -124,14 +124,15 @@ func (w *Weights) Held() (sessions int, bytes int64) {
 	return w.sessions, bytes
 }
 
-// shareable lists the weights of a model that sessions can hold together. The library moves transpositions over sums and
-// the like, and turns what is added round under its old name; in place of that it would then take what was shared, as
-// it was. Matrices of products, nearly all that there is, it leaves as they are, or replaces under another name. What is
-// wrong with a model is said when it is opened.
+// shareable lists the weights of a model that sessions can hold together. The library moves transpositions over sums
+// and the like, and turns what is added round under its old name: what is shared would stand there as it was. Matrices
+// of products, nearly all that a transformer has, it leaves alone, or puts others in their place by other names. What
+// is wrong with a model is said when it is opened.
 func shareable(model []byte) []graph.Stored {
 	all, _ := graph.StoredWeights(model)
 	return slices.DeleteFunc(all, func(s graph.Stored) bool {
-		return !s.Matrix || s.Type != "float32" || len(s.Raw) < leastWeight || int64(len(s.Raw)) != 4*graph.Elements(s.Dims)
+		return !s.Matrix || s.Type != "float32" || len(s.Raw) < leastWeight ||
+			int64(len(s.Raw)) != 4*graph.Elements(s.Dims)
 	})
 }
 
