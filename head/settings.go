@@ -212,7 +212,7 @@ func (s Settings) memory(of Size) (heads, features float64) {
 		judged += n
 	}
 	copies := 8.0
-	if s.EarlyStop > 0 { // of the best epoch, in the state of the last and in the result
+	if s.EarlyStop > 0 || s.Average > 0 { // of the best epoch or of the mean, in the last epoch's and the result's too
 		copies += 3
 	}
 	heads = max(1, float64(of.Beside), folds) * float64(s.Experts) * 4 * (copies*c*(d+2) + d + 2*batch*c)

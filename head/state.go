@@ -93,6 +93,12 @@ func (s *State) check(fresh *State, classes, epochs int, early bool) error {
 			return fault.Data.Errorf("the state has %s where %s is trained here", is, want)
 		}
 	}
+	for _, t := range s.Params {
+		if want := min(s.Meant, 1) * len(t.Values); len(t.Mean) != want {
+			return fault.Data.Errorf("the state has %d values of the mean of %s over %d updates, not %d", len(t.Mean),
+				t.Name, s.Meant, want)
+		}
+	}
 	same := func(best []float32, t Tensor) bool { return len(best) == len(t.Values) }
 	if early && s.Epoch > 0 != slices.EqualFunc(s.Best, fresh.Params, same) || !early && s.Best != nil {
 		return fault.Data.Errorf("the state has %d of %d parameters of a best epoch", len(s.Best), len(fresh.Params))

@@ -231,6 +231,8 @@ func TestLoopRefusals(t *testing.T) {
 		{"predict", good, []int{0, 1}, "predict", fault.Other, "validation data: broken predict"},
 		{"name", changed(func(s *head.State) { s.Params[0].Name = "some" }), []int{0, 1}, "", fault.Data,
 			"the state has some, [1], of 1 values with 1 first and 0 second moments of its optimizer where all, [1]"},
+		{"mean", changed(func(s *head.State) { s.Meant = 2 }), []int{0, 1}, "", fault.Data,
+			"the state has 0 values of the mean of all over 2 updates, not 1"},
 		{"shape", changed(func(s *head.State) { s.Params[0].Shape = []int{2} }), []int{0, 1}, "", fault.Data,
 			"the state has all, [2], of 1 values"},
 		{"optimizer", changed(func(s *head.State) { s.Params[0].Second = []float32{1} }), []int{0, 1}, "", fault.Data,
