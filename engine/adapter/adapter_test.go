@@ -1,7 +1,9 @@
 package adapter_test
 
 import (
+	"fmt"
 	"math/rand/v2"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"testing"
@@ -149,6 +151,29 @@ func TestOutOfFold(t *testing.T) {
 				t.Errorf("%s, augment %s: logit %d is %v instead of %v", s.Loss, augment, i, got[i], want[i])
 			}
 		}
+	}
+}
+
+// What a training would keep in memory is refused before it, with the pixels of images that are prepared.
+func TestMemory(t *testing.T) {
+	takes := func(augment string) (gib float64) {
+		o := adapter.Options{Kind: "norm", Blocks: "1", Augment: augment, Micro: 4096}
+		f := newFixture(t, o)
+		before := debug.SetMemoryLimit(1 << 20)
+		defer debug.SetMemoryLimit(before)
+		_, err := f.plan.Model(f.data, head.Settings{Head: "cosine", Features: "raw"}, f.tokens, f.set, f.set)
+		if err == nil || fault.Of(err) != fault.Config {
+			t.Fatal(err)
+		}
+		what, text, _ := strings.Cut(err.Error(), " takes ")
+		if n, _ := fmt.Sscanf(text, "%g GiB", &gib); n != 1 || !strings.Contains(what, "micro-batch") {
+			t.Fatal(err)
+		}
+		return gib
+	}
+	pixels := 3 * 4096 * 3 * 28 * 28 * 4.0 / (1 << 30)
+	if kept, more := takes("none"), takes("flip"); more-kept < pixels || more-kept > 1.01*pixels {
+		t.Errorf("%v GiB, from augmented images %v", kept, more)
 	}
 }
 

@@ -13,6 +13,9 @@ type ahead struct {
 	cancel context.CancelFunc
 }
 
+// waiting is how many images are prepared ahead of a training that takes so many at a time.
+func waiting(micro int) int { return 2*micro + runtime.GOMAXPROCS(0) }
+
 // prepared is the pixels of a row.
 type prepared struct {
 	row    int

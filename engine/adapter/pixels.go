@@ -6,7 +6,6 @@ import (
 	"crypto/sha256"
 	"fmt"
 	"math/rand/v2"
-	"runtime"
 
 	"github.com/vitft/vitft/engine/backbone"
 	"github.com/vitft/vitft/engine/fault"
@@ -41,7 +40,7 @@ func (p *pixels) begin(epoch int) {
 func (p *pixels) announce(s Set, rows []int, most int) {
 	p.end()
 	epoch := p.epoch
-	p.next = newAhead(rows, 2*most+runtime.GOMAXPROCS(0), p.frozen.Preprocess.Size(),
+	p.next = newAhead(rows, waiting(most), p.frozen.Preprocess.Size(),
 		func(ctx context.Context, row int, dst []float32) error { return p.draw(ctx, s, epoch, row, dst) })
 }
 

@@ -235,6 +235,9 @@ func (p *Plan) Model(data head.Data, s head.Settings, from Tokens, train, held S
 	}
 	kept, err := m.step.Kept(p.inputs(nil, m.values, p.options.Micro, p.kept))
 	if err == nil {
+		if p.options.Augments() {
+			kept += 4 * int64(p.backbone.Preprocess.Size()) * int64(waiting(p.options.Micro)+p.options.Micro)
+		}
 		err = machine.Check(float64(kept), "micro-batch: training inside the backbone, %d images at a time,",
 			p.options.Micro)
 	}
