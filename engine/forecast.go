@@ -37,7 +37,8 @@ func (t *training) forecast(ctx context.Context, images *dataset.Sets) (*Forecas
 	if t.inside != nil {
 		f.Inside = t.inside.Parameters()
 		below := t.below(new(feature.Learned), head.Data{}, t.Features)
-		tokens, err := below.Forecast(ctx, t.inside, images.Train, images.Val)
+		tokens, err := below.Forecast(ctx, t.inside, images.Train, images.Val,
+			t.Calibration.outOfFold(t.Data.Val))
 		if err = errors.Join(err, below.Close()); err != nil {
 			return nil, err
 		}

@@ -60,6 +60,34 @@ func TestDryRun(t *testing.T) {
 	}
 }
 
+// Tokens of training images that heads of folds are judged by, in several views, are in the forecast, whatever training
+// itself takes.
+func TestDryRunOutOfFold(t *testing.T) {
+	tokens := func(augment, calibration string) int64 {
+		o := adapting(t, "norm")
+		o.Adapt.Augment, o.Views.Test, o.Calibration.Method, o.DryRun = augment, 2, calibration, true
+		r, err := engine.Finetune(t.Context(), o, event.Events{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, of := range r.Forecast.Encode {
+			if of.What == "train tokens" {
+				return of.Bytes
+			}
+		}
+		return 0
+	}
+	alone := tokens("none", "none")
+	for _, c := range []struct {
+		augment, calibration string
+		want                 int64
+	}{{"none", "temperature", 2 * alone}, {"flip", "none", 0}, {"flip", "temperature", 2 * alone}} {
+		if got := tokens(c.augment, c.calibration); got != c.want || alone == 0 {
+			t.Errorf("%+v: %d bytes, in one view %d", c, got, alone)
+		}
+	}
+}
+
 // What the disk cannot hold is refused before it is begun.
 func TestRoom(t *testing.T) {
 	o := feature.Options{Cache: t.TempDir() + "/not/yet/there"}

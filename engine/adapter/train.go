@@ -165,22 +165,27 @@ func (t *Trainer) Encode(ctx context.Context, p *Plan, judged ...*feature.Set) e
 	return nil
 }
 
-// Forecast says what Encode would make for a plan, of images to learn from and of others.
-func (t *Trainer) Forecast(ctx context.Context, p *Plan, train, val *dataset.Dataset) (list []feature.Forecast,
-	err error) {
+// Forecast says what Run would have to encode for a plan, of images to learn from and of those of Settings.Val, and
+// OutOfFold if that is to come.
+func (t *Trainer) Forecast(ctx context.Context, p *Plan, train, val *dataset.Dataset, outOfFold bool) (
+	list []feature.Forecast, err error) {
 	k, err := t.tokens(p)
 	if err != nil {
 		return nil, err
 	}
+	learned := t.Views
 	if p.options.Augments() {
-		train = nil
+		learned = 0
+	}
+	if outOfFold && t.Judged > 1 {
+		learned = max(learned, t.Judged)
 	}
 	for _, x := range []struct {
 		name  string
 		data  *dataset.Dataset
 		views int
-	}{{"train tokens", train, t.Views}, {"val tokens", val, t.Judged}} {
-		if x.data == nil {
+	}{{"train tokens", train, learned}, {"val tokens", val, t.Judged}} {
+		if x.data == nil || x.views == 0 {
 			continue
 		}
 		if err := t.keep(ctx, k); err != nil {
