@@ -55,7 +55,7 @@ func (a *Adapted) last(m *graph.Model) {
 		score.Input[0] = first(b, score.Input[0], int64(len(a.shapes[block.score.Input[0]])-2))
 	}
 	// The stream may come from an adapter, by another name than before.
-	sum := index.Producer[block.Mid]
+	sum := index.Producer[block.attention.Output[0]]
 	stream := slices.Index(block.attention.Input, block.In)
 	sum.Input[stream] = first(b, sum.Input[stream], 1)
 }

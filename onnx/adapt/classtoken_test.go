@@ -45,6 +45,47 @@ func TestClassTokenGradients(t *testing.T) {
 	}
 }
 
+// A sum that another node passes on, with the stream as its second operand, is computed for the class token too.
+func TestClassTokenBehindIdentity(t *testing.T) {
+	ort.Need(t)
+	const n = 2
+	b := backbone(t, testkit.Model(t))
+	f, err := adapt.Find(b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	last := f.Blocks[11]
+	sum := b.Index().Producer[last.Mid]
+	if sum.Input[0] == last.In {
+		slices.Reverse(sum.Input)
+	}
+	sum.Output[0] = "passed on"
+	graph.NewBuilder(b, "").Node("Identity", []string{"passed on"}, last.Mid)
+	if err := b.Sort(); err != nil {
+		t.Fatal(err)
+	}
+	if f, err = adapt.Find(b); err != nil {
+		t.Fatal(err)
+	}
+	a, err := f.Insert(adapt.Options{Kind: adapt.Norm, Blocks: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	in := map[string]onnx.Tensor{adapt.Tokens: {Shape: []int64{n, 197, 192}, Data: noise(1, n*197*192, 3)}}
+	params(a, in, 0.02)
+	var of [2][]float32
+	for i, p := range []adapt.Part{{}, {ClassToken: true}} {
+		m, err := a.Trained(p)
+		if err != nil {
+			t.Fatal(err)
+		}
+		of[i] = run(t, m, in, n*192)
+	}
+	if d := apart(of[0], of[1]); !(d < 1e-4) {
+		t.Errorf("%g apart", d)
+	}
+}
+
 // gradients runs a part, to the embedding and the gradients by the parameters.
 func gradients(t *testing.T, a *adapt.Adapted, p adapt.Part, in map[string]onnx.Tensor) ([][]float32, *graph.Model) {
 	t.Helper()
