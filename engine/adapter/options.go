@@ -123,7 +123,7 @@ func (o Options) Recipe(s head.Settings) head.Settings {
 }
 
 // Alone are the settings of a head that is trained on the backbone as it is, for comparison with s: the epochs, batch
-// and learning rate of heads, with the same share of the epochs before the switch.
+// and learning rate of heads, with the same share of the epochs before the switch, and without warm-up.
 func Alone(s head.Settings) head.Settings {
 	if *s.Switch >= 1 {
 		s.Switch = new(min(*s.Switch/float64(s.Epochs), 0.99))

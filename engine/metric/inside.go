@@ -9,7 +9,7 @@ type Inside struct {
 }
 
 // Frozen is how a head does that learnt on the features of the backbone as it was: with the same loss and settings, but
-// for epochs, batch and learning rate, which are those that heads have by default.
+// for epochs, batch and learning rate, which are those that heads have by default, without warm-up.
 type Frozen struct {
 	BalancedAccuracy Number   `json:"balanced_accuracy"`
 	Groups           Groups   `json:"groups"`
