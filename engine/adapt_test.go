@@ -32,7 +32,7 @@ func adapting(t testing.TB, kind string) options {
 func TestAdapt(t *testing.T) {
 	frozen := job(t)
 	before := finetune(t, frozen)
-	for _, kind := range []string{"adapter", "lora", "norm", "full"} {
+	for _, kind := range []string{"adapter", "lora+norm", "full"} {
 		t.Run(kind, func(t *testing.T) {
 			o := adapting(t, kind)
 			o.Data, o.Views = frozen.Data, engine.Views{Test: 2}

@@ -67,8 +67,8 @@ type probe struct {
 	toward []float32
 }
 
-// at returns the loss, how large its terms are, and its gradient.
-func (p *probe) at(m head.Trainable) (loss, size float64, grad [][]float32) {
+// loss returns the loss, and how large its terms are.
+func (p *probe) loss(m head.Trainable) (loss, size float64) {
 	p.Helper()
 	m.Begin(0, p.phase)
 	z := make([]float32, len(p.toward))
@@ -80,6 +80,13 @@ func (p *probe) at(m head.Trainable) (loss, size float64, grad [][]float32) {
 		term := float64(p.toward[i]) * float64(v)
 		loss, size = loss+term, size+math.Abs(term)
 	}
+	return loss, size
+}
+
+// at returns the loss, how large its terms are, and its gradient.
+func (p *probe) at(m head.Trainable) (loss, size float64, grad [][]float32) {
+	p.Helper()
+	loss, size = p.loss(m)
 	for _, q := range m.Params() {
 		grad = append(grad, make([]float32, len(q.Values)))
 	}
@@ -99,19 +106,21 @@ func (p *probe) differences(m head.Trainable, q head.Param, grad []float32) {
 			along += float64(g) * float64(way[k])
 			square += float64(g) * float64(g)
 		}
-		moved := func(h float64) (loss, size float64, _ [][]float32) {
+		moved := func(h float64) (loss, size float64) {
 			for k, v := range way {
 				q.Values[k] = start[k] + float32(h)*v
 			}
-			return p.at(m)
+			return p.loss(m)
 		}
 		near, got := false, 0.0
 		for _, step := range []float64{0.1, 0.03, 0.01, 0.003} { // float32 has too few digits for one that suits all
 			h := step * scale
-			up, _, _ := moved(h)
-			down, size, _ := moved(-h)
+			up, _ := moved(h)
+			down, size := moved(-h)
 			got = (up - down) / (2 * h)
-			near = near || math.Abs(got-along) <= 1e-2*(math.Abs(along)+math.Sqrt(square))+1e-7*size/h
+			if near = math.Abs(got-along) <= 1e-2*(math.Abs(along)+math.Sqrt(square))+1e-7*size/h; near {
+				break
+			}
 		}
 		copy(q.Values, start)
 		if !near {
