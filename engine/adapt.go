@@ -5,29 +5,13 @@ import (
 	"errors"
 
 	"github.com/vitft/vitft/engine/adapter"
-	"github.com/vitft/vitft/engine/backbone"
 	"github.com/vitft/vitft/engine/dataset"
-	"github.com/vitft/vitft/engine/fault"
 	"github.com/vitft/vitft/engine/feature"
 	"github.com/vitft/vitft/engine/metric"
 	"github.com/vitft/vitft/engine/run"
 	"github.com/vitft/vitft/engine/sweep"
 	"github.com/vitft/vitft/head"
 )
-
-// adaptable says which settings do not go together with learning inside the backbone.
-func adaptable(o adapter.Options, b backbone.Options, v Views) error {
-	switch {
-	case !o.On():
-	case b.Adapter != "":
-		return fault.Config.Errorf("adapter: with adapt=%s training would begin inside a backbone that has an adapter "+
-			"already; leave one of the two out", o.Kind)
-	case o.Augments() && v.Train > 1:
-		return fault.Config.Errorf("views: with augment=%s training sees another view in each epoch; leave one of the "+
-			"two out", o.Augment)
-	}
-	return nil
-}
 
 // plan decides what is trained inside the backbone, before anything is encoded.
 func (t *training) plan(train *dataset.Dataset) (err error) {

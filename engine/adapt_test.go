@@ -163,6 +163,7 @@ func TestAdaptRefuses(t *testing.T) {
 		"it has \"norm\" twice": {func(o *options) { o.Adapt.Kind = "norm+lora+norm" }, fault.Config},
 		"nothing can be joined": {func(o *options) { o.Adapt.Kind = "full+norm" }, fault.Config},
 		"augment: \"mirror\"":   {func(o *options) { o.Adapt.Augment = "mirror" }, fault.Config},
+		"augment: a head alone": {func(o *options) { o.Adapt.Kind, o.Adapt.Augment = "none", "flip" }, fault.Config},
 		"views: with augment":   {func(o *options) { o.Adapt.Augment, o.Views.Train = "flip", 2 }, fault.Config},
 		"adapt-rank":            {func(o *options) { o.Adapt.Rank = "0" }, fault.Config},
 		"adapt: \"prompt\"":     {func(o *options) { o.Adapt.Kind = "prompt" }, fault.Config},

@@ -59,7 +59,7 @@ func (o *FinetuneOptions) complete() error {
 	o.Training = o.Adapt.Recipe(o.Training).WithDefaults()
 	setting.Fill(o.Fields())
 	err := errors.Join(setting.Check(o.untrained()), o.Training.Validate(),
-		adaptable(o.Adapt, o.Backbone, o.Views))
+		o.Adapt.Validate(o.Backbone.Adapter, o.Views.Train))
 	if err != nil {
 		return err
 	}

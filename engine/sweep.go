@@ -152,7 +152,7 @@ func Sweep(ctx context.Context, o SweepOptions, ev event.Events) (_ *SweepResult
 func (o *SweepOptions) complete(plan *sweep.Plan) error {
 	o.Out = cmp.Or(o.Out, "sweep")
 	err := errors.Join(setting.Complete(o.shared()), plan.Below(func(_ string, below adapter.Options) error {
-		return adaptable(below, o.Backbone, o.Views)
+		return below.Validate(o.Backbone.Adapter, o.Views.Train)
 	}))
 	if err != nil {
 		return err

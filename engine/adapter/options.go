@@ -6,6 +6,7 @@ import (
 	"math"
 	"strconv"
 
+	"github.com/vitft/vitft/engine/fault"
 	"github.com/vitft/vitft/engine/setting"
 	"github.com/vitft/vitft/head"
 	"github.com/vitft/vitft/onnx/adapt"
@@ -90,6 +91,24 @@ func shareOr(word string) func(string) error {
 
 // On reports whether anything is trained inside the backbone.
 func (o Options) On() bool { return o.Kind != "" && o.Kind != None }
+
+// Validate says what does not go together with a backbone that has the adapter of a file, "" for none, and with so many
+// views of each training image.
+func (o Options) Validate(file string, views int) error {
+	switch {
+	case !o.On() && o.Augments():
+		return fault.Config.Errorf("augment: a head alone learns from features that are made once, so that augment=%s "+
+			"takes something to train inside the backbone; set adapt, or take views of each image", o.Augment)
+	case !o.On():
+	case file != "":
+		return fault.Config.Errorf("adapter: with adapt=%s training would begin inside a backbone that has an adapter "+
+			"already; leave one of the two out", o.Kind)
+	case o.Augments() && views > 1:
+		return fault.Config.Errorf("views: with augment=%s training sees another view in each epoch; leave one of the "+
+			"two out", o.Augment)
+	}
+	return nil
+}
 
 // Augmentations are the ways in which training sees images.
 func Augmentations() []string { return []string{None, "flip", "crop", "crop-flip", "minimal"} }

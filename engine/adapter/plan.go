@@ -169,7 +169,7 @@ func (p *Plan) runs(part adapt.Part) error {
 func (p *Plan) Describe(images int) []any {
 	return []any{"kind", p.options.Kind, "blocks", fmt.Sprintf("%d to %d", p.adapted.First, len(p.adapted.Blocks)-1),
 		"parameters", p.Parameters(), "tokens", fmt.Sprintf("%d of %d", p.kept, p.adapted.Tokens),
-		"disk", fmt.Sprintf("%.3g GB in the feature store", float64(p.Disk(images))/1e9)}
+		"disk", fmt.Sprintf("%.3g GB in the feature store", float64(p.disk(images))/1e9)}
 }
 
 // Blocks is in how many blocks something is trained.
@@ -183,8 +183,8 @@ func (p *Plan) Parameters() (n int) {
 	return n
 }
 
-// Disk is how many bytes the tokens of so many images take in the feature store.
-func (p *Plan) Disk(images int) int64 {
+// disk is how many bytes the tokens of so many images take in the feature store.
+func (p *Plan) disk(images int) int64 {
 	if p.options.Augments() {
 		return 0
 	}
