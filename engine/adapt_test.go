@@ -17,6 +17,8 @@ import (
 	"github.com/vitft/vitft/engine/run"
 	"github.com/vitft/vitft/head"
 	"github.com/vitft/vitft/internal/testkit"
+	"github.com/vitft/vitft/models"
+	"github.com/vitft/vitft/onnx/graph"
 )
 
 // adapting is job with something trained in the last two blocks.
@@ -170,6 +172,7 @@ func TestAdaptRefuses(t *testing.T) {
 		"keep-tokens=1":         {func(o *options) { o.Adapt.Keep = "0.5" }, fault.Data},
 		"closed form":           {func(o *options) { o.Training = head.Settings{Loss: "lda"} }, fault.Config},
 		"adapter already":       {func(o *options) { o.Backbone.Adapter = "a.safetensors" }, fault.Config},
+		"a dynamic batch":       {func(o *options) { o.Backbone.Name = ofOneBatch(t) }, fault.Data},
 		"only transformers can": {func(o *options) { o.Backbone.Name = cnn(t) }, fault.Data},
 	} {
 		o := adapting(t, "adapter")
@@ -179,6 +182,34 @@ func TestAdaptRefuses(t *testing.T) {
 			t.Errorf("%s: %v", what, err)
 		}
 	}
+}
+
+// ofOneBatch is the embedded backbone with a batch that its nodes have built in.
+func ofOneBatch(t testing.TB) string {
+	model, err := models.Default().Bytes()
+	if err != nil {
+		t.Fatal(err)
+	}
+	m, err := graph.Parse(model)
+	if err != nil {
+		t.Fatal(err)
+	}
+	in, out := m.Inputs(), m.Outputs()
+	in[0].Shape[0], out[0].Shape[0] = 2, 2
+	m.SetInputs(in...)
+	m.SetOutputs(out...)
+	built := 0
+	graph.EachTensor(m.Graph(), func(w *graph.Tensor) {
+		if v, ok := graph.Ints(w); ok && len(v) > 2 && v[0] == 0 {
+			v[0], w.RawData = 2, nil
+			w.Int64Data = v
+			built++
+		}
+	})
+	if model, err = m.Bytes(); err != nil || built == 0 {
+		t.Fatal(built, err)
+	}
+	return testkit.WriteFile(t, filepath.Join(t.TempDir(), "batch2.onnx"), model)
 }
 
 // cnn is an image encoder that is no transformer.
