@@ -66,10 +66,10 @@ import (
 	"github.com/vitft/vitft/onnx/graph"
 )
 
-// Weights are matrices that several models have, such as those of one backbone with several heads and adapters: sessions
-// that are opened with them hold them once, as they are and packed for products. They run in turn, as one model's
-// batches do, and so take the memory of one for what they compute, too. A session gives the same bits as without.
-// Weights may be used by many goroutines.
+// Weights are matrices that several models have, such as those of one backbone with several heads and adapters:
+// sessions that are opened with them hold them once, as they are and packed for products. They run in turn, as one
+// model's batches do, and so take the memory of one for what they compute, too. A session gives the same bits as
+// without. Weights may be used by many goroutines.
 type Weights struct {
 	several map[weightID]bool // those of more than one model
 	turn    chan struct{}     // held by the session that runs
