@@ -114,16 +114,6 @@ func InCommon(models iter.Seq[[]byte]) *Weights {
 	return w
 }
 
-// Held says how many sessions there are, and how many bytes of weights they have in common.
-func (w *Weights) Held() (sessions int, bytes int64) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	for _, x := range w.held {
-		bytes += x.bytes
-	}
-	return w.sessions, bytes
-}
-
 // shareable lists the weights of a model that sessions can hold together. The library moves transpositions over sums
 // and the like, and turns what is added round under its old name: what is shared would stand there as it was. Matrices
 // of products, nearly all that a transformer has, it leaves alone, or puts others in their place by other names. What
