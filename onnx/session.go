@@ -101,7 +101,7 @@ func (s *Session) open(model []byte, o SessionOptions, p Provider, try func(*Ses
 	in, out := graph.Names(s.inputs), graph.Names(s.outputs)
 	s.provider = p
 	switch {
-	case p == CPU && o.Weights != nil && !o.AsWritten:
+	case p == CPU && o.Weights.of(model) && !o.AsWritten:
 		s.session, s.inCommon, err = o.Weights.open(model, in, out, o)
 	case p == CPU:
 		s.session, err = openOwn(model, in, out, options)

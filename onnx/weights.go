@@ -114,6 +114,11 @@ func InCommon(models iter.Seq[[]byte]) *Weights {
 	return w
 }
 
+// of reports whether a model has any of the weights.
+func (w *Weights) of(model []byte) bool {
+	return w != nil && slices.ContainsFunc(shareable(model), func(s graph.Stored) bool { return w.several[identify(s)] })
+}
+
 // shareable lists the weights of a model that sessions can hold together. The library moves transpositions over sums
 // and the like, and turns what is added round under its old name: what is shared would stand there as it was. Matrices
 // of products, nearly all that a transformer has, it leaves alone, or puts others in their place by other names. What

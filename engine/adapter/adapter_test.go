@@ -177,6 +177,25 @@ func TestMemory(t *testing.T) {
 	}
 }
 
+// Without a word all blocks of a small backbone are trained in, and the last six of others.
+func TestAutoBlocks(t *testing.T) {
+	ort.Need(t)
+	for name, want := range map[string]int{"": 4, testkit.Model(t): 6} {
+		o := adapter.Options{Kind: "adapter"}
+		if err := setting.Complete(o.Fields()); err != nil {
+			t.Fatal(err)
+		}
+		b, err := backbone.Open(backbone.Options{Name: name}, device.Options{Provider: "cpu"}, event.Events{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		p, err := adapter.NewPlan(b, 10, 1, o)
+		if err != nil || p.Blocks() != want || b.Close() != nil {
+			t.Errorf("backbone %q: %v; want %d blocks", name, err, want)
+		}
+	}
+}
+
 // embed are the embeddings of a fixture's images.
 func embed(t *testing.T, f fixture, m *adapter.Model) []float32 {
 	x, err := m.Embed(t.Context(), f.set)

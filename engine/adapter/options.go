@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"math"
+	"slices"
 	"strconv"
 
 	"github.com/vitft/vitft/engine/fault"
@@ -16,10 +17,16 @@ import (
 // None is the kind of a training of the head alone.
 const None = "none"
 
+// auto lets the backbone decide.
+const auto = "auto"
+
+// autoBlocks are the last so many.
+const autoBlocks = 6
+
 // Options are the settings of learning inside the backbone.
 type Options struct {
 	Kind      string  // "none", or an adapt.Kind; "" is "none"
-	Blocks    string  // the last so many, or "all"; "6"
+	Blocks    string  // the last so many, "all", or "auto": six, or all where there are fewer
 	Rank      string  // of adapters and LoRA: a number, or "auto" as LIFT has it
 	LR        float64 // peak learning rate of what is in the backbone
 	Optimizer string  // of what is in the backbone: "adamw" or "sgd"
@@ -35,8 +42,9 @@ func (o *Options) Fields() []setting.Field {
 		setting.Text("adapt", &o.Kind, None, kindOr(None),
 			"what to train inside the backbone: none, adapter, lora, norm or full, or several joined by a plus, as in "+
 				"adapter+norm"),
-		setting.Text("adapt-blocks", &o.Blocks, "6", countOr("all"), "blocks to train in: the last so many, or all"),
-		setting.Text("adapt-rank", &o.Rank, "auto", countOr("auto"),
+		setting.Text("adapt-blocks", &o.Blocks, auto, countOr(auto, "all"),
+			"blocks to train in: the last so many, all, or auto: six, or all where there are fewer"),
+		setting.Text("adapt-rank", &o.Rank, auto, countOr(auto),
 			"rank of adapters and lora: a number, or auto (by the number of classes)"),
 		setting.Number("adapt-lr", &o.LR, 0.001, setting.Positive(1000),
 			"peak learning rate inside the backbone"),
@@ -48,7 +56,7 @@ func (o *Options) Fields() []setting.Field {
 				"(minimal)"),
 		setting.Number("crop-area", &o.Area, 0.5, setting.Within(0, 1, false).Or(1, "all"),
 			"least share of an image that a random window shows"),
-		setting.Text("keep-tokens", &o.Keep, "auto", shareOr("auto"),
+		setting.Text("keep-tokens", &o.Keep, auto, shareOr(auto),
 			"share of the patch tokens that training inside the backbone sees, others each time; auto is a third, or "+
 				"all where the backbone needs them"),
 		setting.Number("micro-batch", &o.Micro, 16, setting.Between(1, 4096),
@@ -69,11 +77,11 @@ func kindOr(word string) func(string) error {
 	}
 }
 
-// countOr checks a number of at least 1, or a word.
-func countOr(word string) func(string) error {
+// countOr checks a number of at least 1, or one of some words.
+func countOr(words ...string) func(string) error {
 	return func(text string) error {
-		if n, err := strconv.Atoi(text); text != word && (err != nil || n < 1) {
-			return fmt.Errorf("%q is neither a number from 1 on nor %q", text, word)
+		if n, err := strconv.Atoi(text); !slices.Contains(words, text) && (err != nil || n < 1) {
+			return fmt.Errorf("%q is neither a number from 1 on nor one of %q", text, words)
 		}
 		return nil
 	}

@@ -62,6 +62,9 @@ func (p *Plan) build(classes int) error {
 		return err
 	}
 	blocks, _ := strconv.Atoi(o.Blocks) // all is 0
+	if o.Blocks == auto {
+		blocks = min(autoBlocks, len(t.Blocks))
+	}
 	if blocks > len(t.Blocks) {
 		return fault.Config.Errorf("adapt-blocks: %d, and the backbone has %d; take fewer, or all", blocks,
 			len(t.Blocks))
