@@ -7,6 +7,7 @@ import (
 	"github.com/vitft/vitft/engine/adapter"
 	"github.com/vitft/vitft/engine/dataset"
 	"github.com/vitft/vitft/engine/feature"
+	"github.com/vitft/vitft/engine/inside"
 	"github.com/vitft/vitft/engine/metric"
 	"github.com/vitft/vitft/engine/run"
 	"github.com/vitft/vitft/engine/sweep"
@@ -38,11 +39,11 @@ func (t *training) learn(ctx context.Context, data head.Data, s head.Settings) (
 // plans refuses what a sweep cannot train inside the backbone, before anything is encoded.
 func (s *session) plans(p *sweep.Plan, images *dataset.Sets) error {
 	train := len(images.Train.Items)
-	return p.Below(func(configuration string, below adapter.Options) error {
-		inside, err := adapter.NewPlan(s.backbone, len(images.Train.Classes), 0, below)
+	return p.Below(func(configuration string, below inside.Options) error {
+		plan, err := adapter.NewPlan(s.backbone, len(images.Train.Classes), 0, below)
 		if err == nil {
 			s.events.Info("inside the backbone", append([]any{"configuration", configuration},
-				inside.Describe(train*s.views.Train+(images.Images()-train)*s.views.Test)...)...)
+				plan.Describe(train*s.views.Train+(images.Images()-train)*s.views.Test)...)...)
 		}
 		return err
 	})
@@ -56,10 +57,10 @@ func (o *SweepOptions) inside(ctx context.Context, t *sweep.Trainer, s *session,
 	if below.Val != nil {
 		judged = append(judged, below.Val)
 	}
-	plan := func(of adapter.Options, seed uint64) (*adapter.Plan, error) {
+	plan := func(of inside.Options, seed uint64) (*adapter.Plan, error) {
 		return adapter.NewPlan(s.backbone, t.Learn.Classes, seed, of)
 	}
-	t.Adapt = func(ctx context.Context, of adapter.Options, settings head.Settings) (*sweep.Trained, error) {
+	t.Adapt = func(ctx context.Context, of inside.Options, settings head.Settings) (*sweep.Trained, error) {
 		p, err := plan(of, settings.Seed)
 		if err != nil {
 			return nil, err
@@ -78,7 +79,7 @@ func (o *SweepOptions) inside(ctx context.Context, t *sweep.Trainer, s *session,
 		}
 		return trained, nil
 	}
-	err := t.Plan.Below(func(_ string, of adapter.Options) error {
+	err := t.Plan.Below(func(_ string, of inside.Options) error {
 		p, err := plan(of, 0)
 		if err != nil {
 			return err
@@ -117,7 +118,7 @@ func (t *training) judgeFrozen(ctx context.Context, data head.Data, s head.Setti
 	if t.inside == nil {
 		return nil
 	}
-	result, err := head.Train(ctx, data, adapter.Alone(s))
+	result, err := head.Train(ctx, data, inside.Alone(s))
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}

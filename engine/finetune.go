@@ -8,13 +8,13 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/vitft/vitft/engine/adapter"
 	"github.com/vitft/vitft/engine/backbone"
 	"github.com/vitft/vitft/engine/dataset"
 	"github.com/vitft/vitft/engine/device"
 	"github.com/vitft/vitft/engine/event"
 	"github.com/vitft/vitft/engine/fault"
 	"github.com/vitft/vitft/engine/feature"
+	"github.com/vitft/vitft/engine/inside"
 	"github.com/vitft/vitft/engine/metric"
 	"github.com/vitft/vitft/engine/run"
 	"github.com/vitft/vitft/engine/setting"
@@ -30,7 +30,7 @@ type FinetuneOptions struct {
 	Features    feature.Options
 	Views       Views
 	Calibration Calibration
-	Adapt       adapter.Options
+	Adapt       inside.Options
 	Training    head.Settings // but for Gemm, Val, Resume and Events
 
 	Out     string           // the run folder; "run"

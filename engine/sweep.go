@@ -9,13 +9,13 @@ import (
 	"fmt"
 	"slices"
 
-	"github.com/vitft/vitft/engine/adapter"
 	"github.com/vitft/vitft/engine/backbone"
 	"github.com/vitft/vitft/engine/dataset"
 	"github.com/vitft/vitft/engine/device"
 	"github.com/vitft/vitft/engine/event"
 	"github.com/vitft/vitft/engine/fault"
 	"github.com/vitft/vitft/engine/feature"
+	"github.com/vitft/vitft/engine/inside"
 	"github.com/vitft/vitft/engine/report"
 	"github.com/vitft/vitft/engine/run"
 	"github.com/vitft/vitft/engine/setting"
@@ -34,7 +34,7 @@ type SweepOptions struct {
 	Calibration Calibration
 	// what heads share where the grid does not say otherwise; its Seed also decides what Data.Val holds out
 	Training head.Settings
-	Adapt    adapter.Options // likewise
+	Adapt    inside.Options // likewise
 
 	Experiment sweep.Experiment
 	Out        string // the folder of the sweep
@@ -151,7 +151,7 @@ func Sweep(ctx context.Context, o SweepOptions, ev event.Events) (_ *SweepResult
 // complete fills in the defaults outside the heads, and reports everything that is wrong.
 func (o *SweepOptions) complete(plan *sweep.Plan) error {
 	o.Out = cmp.Or(o.Out, "sweep")
-	err := errors.Join(setting.Complete(o.shared()), plan.Below(func(_ string, below adapter.Options) error {
+	err := errors.Join(setting.Complete(o.shared()), plan.Below(func(_ string, below inside.Options) error {
 		return below.Validate(o.Backbone.Adapter, o.Views.Train)
 	}))
 	if err != nil {

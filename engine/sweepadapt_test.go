@@ -8,9 +8,9 @@ import (
 	"testing"
 
 	"github.com/vitft/vitft/engine"
-	"github.com/vitft/vitft/engine/adapter"
 	"github.com/vitft/vitft/engine/event"
 	"github.com/vitft/vitft/engine/fault"
+	"github.com/vitft/vitft/engine/inside"
 	"github.com/vitft/vitft/engine/metric"
 	"github.com/vitft/vitft/engine/run"
 	"github.com/vitft/vitft/engine/sweep"
@@ -157,7 +157,7 @@ func TestSweepRefusesToAdapt(t *testing.T) {
 
 // Of a head with nothing below it there are no settings of that.
 func TestRecipesDependOnWhatIsBelow(t *testing.T) {
-	resolve := sweep.Resolver(sweep.Recipe{Below: adapter.Options{Rank: "8"}})
+	resolve := sweep.Resolver(sweep.Recipe{Below: inside.Options{Rank: "8"}})
 	for kind, want := range map[string]map[string]any{
 		"none":    {"epochs": 30, "head-batch": 256, "lr": 0.02, "adapt-rank": nil, "micro-batch": nil},
 		"adapter": {"epochs": 5, "head-batch": 32, "lr": 0.01, "adapt-rank": "8", "micro-batch": 16},

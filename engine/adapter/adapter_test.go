@@ -16,6 +16,7 @@ import (
 	"github.com/vitft/vitft/engine/event"
 	"github.com/vitft/vitft/engine/fault"
 	"github.com/vitft/vitft/engine/feature"
+	"github.com/vitft/vitft/engine/inside"
 	"github.com/vitft/vitft/engine/setting"
 	"github.com/vitft/vitft/head"
 	"github.com/vitft/vitft/head/headtest"
@@ -34,7 +35,7 @@ type fixture struct {
 	all    *feature.Set
 }
 
-func newFixture(t testing.TB, o adapter.Options) fixture {
+func newFixture(t testing.TB, o inside.Options) fixture {
 	ort.Need(t)
 	var f fixture
 	if err := setting.Complete(o.Fields()); err != nil {
@@ -103,7 +104,7 @@ func (f fixture) model(t testing.TB, s head.Settings) *adapter.Model {
 // A backbone with adapters is a model that the loop can train: its gradients are those of differences, and a training
 // that is resumed ends with the same bits.
 func TestTrainable(t *testing.T) {
-	for name, o := range map[string]adapter.Options{
+	for name, o := range map[string]inside.Options{
 		"adapter": {Kind: "adapter"}, "lora": {Kind: "lora"}, "norm": {Kind: "norm"},
 		"together":  {Kind: "lora+adapter+norm"},
 		"augmented": {Kind: "adapter", Augment: "crop-flip", Optimizer: "sgd"},
@@ -127,7 +128,7 @@ func TestOutOfFold(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, augment := range []string{"none", "flip"} {
-		f := newFixture(t, adapter.Options{Kind: "adapter", Blocks: "2", Rank: "2", LR: 1e-30, Augment: augment})
+		f := newFixture(t, inside.Options{Kind: "adapter", Blocks: "2", Rank: "2", LR: 1e-30, Augment: augment})
 		tr := adapter.Trainer{Train: f.all, Data: f.data, Views: 1, Judged: 1,
 			Features: feature.Options{Cache: t.TempDir()}}
 		t.Cleanup(func() { tr.Close() })
@@ -157,7 +158,7 @@ func TestOutOfFold(t *testing.T) {
 // What a training would keep in memory is refused before it, with the pixels of images that are prepared.
 func TestMemory(t *testing.T) {
 	takes := func(augment string) (gib float64) {
-		o := adapter.Options{Kind: "norm", Blocks: "1", Augment: augment, Micro: 4096}
+		o := inside.Options{Kind: "norm", Blocks: "1", Augment: augment, Micro: 4096}
 		f := newFixture(t, o)
 		before := debug.SetMemoryLimit(1 << 20)
 		defer debug.SetMemoryLimit(before)
@@ -181,7 +182,7 @@ func TestMemory(t *testing.T) {
 func TestAutoBlocks(t *testing.T) {
 	ort.Need(t)
 	for name, want := range map[string]int{"": 4, testkit.Model(t): 6} {
-		o := adapter.Options{Kind: "adapter"}
+		o := inside.Options{Kind: "adapter"}
 		if err := setting.Complete(o.Fields()); err != nil {
 			t.Fatal(err)
 		}
@@ -208,7 +209,7 @@ func embed(t *testing.T, f fixture, m *adapter.Model) []float32 {
 // Augmented images are those of their epoch, whether they were announced or not, and other ones in the next; a model is
 // judged by plain ones. An image that has changed ends the training, by name.
 func TestLive(t *testing.T) {
-	f := newFixture(t, adapter.Options{Kind: "adapter", Blocks: "all", Augment: "minimal"})
+	f := newFixture(t, inside.Options{Kind: "adapter", Blocks: "all", Augment: "minimal"})
 	m := f.model(t, head.Settings{Epochs: 3, Batch: 8, LR: 0.01})
 	rows := []int{3, 1, 2}
 	of := func(epoch int, announced ...int) []float32 {

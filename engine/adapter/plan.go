@@ -11,7 +11,7 @@ import (
 
 	"github.com/vitft/vitft/engine/backbone"
 	"github.com/vitft/vitft/engine/event"
-	"github.com/vitft/vitft/engine/fault"
+	"github.com/vitft/vitft/engine/inside"
 	"github.com/vitft/vitft/head"
 	"github.com/vitft/vitft/internal/machine"
 	"github.com/vitft/vitft/internal/vec"
@@ -24,7 +24,7 @@ import (
 // Plan is what is to be trained inside a backbone, and by which graphs.
 type Plan struct {
 	backbone *backbone.Backbone
-	options  Options
+	options  inside.Options
 	seed     uint64
 	inserted adapt.Options
 	adapted  *adapt.Adapted
@@ -39,7 +39,7 @@ const seedInput = "gradient"
 
 // NewPlan decides what is trained inside a backbone for so many classes. What cannot be trained is refused, by node and
 // name, before anything is encoded.
-func NewPlan(b *backbone.Backbone, classes int, seed uint64, o Options) (*Plan, error) {
+func NewPlan(b *backbone.Backbone, classes int, seed uint64, o inside.Options) (*Plan, error) {
 	p := &Plan{backbone: b, options: o, seed: seed}
 	if err := p.build(classes); err != nil {
 		return nil, fmt.Errorf("adapt %s: %w", b.Name, err)
@@ -61,13 +61,9 @@ func (p *Plan) build(classes int) error {
 	if err != nil {
 		return err
 	}
-	blocks, _ := strconv.Atoi(o.Blocks) // all is 0
-	if o.Blocks == auto {
-		blocks = min(autoBlocks, len(t.Blocks))
-	}
-	if blocks > len(t.Blocks) {
-		return fault.Config.Errorf("adapt-blocks: %d, and the backbone has %d; take fewer, or all", blocks,
-			len(t.Blocks))
+	blocks, err := o.Last(len(t.Blocks))
+	if err != nil {
+		return err
 	}
 	rank, _ := strconv.Atoi(o.Rank)
 	if rank == 0 {

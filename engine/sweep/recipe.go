@@ -6,7 +6,7 @@ import (
 	"runtime"
 	"slices"
 
-	"github.com/vitft/vitft/engine/adapter"
+	"github.com/vitft/vitft/engine/inside"
 	"github.com/vitft/vitft/engine/setting"
 	"github.com/vitft/vitft/head"
 )
@@ -14,7 +14,7 @@ import (
 // Recipe is all settings of a head: its own, and those of what is trained below it.
 type Recipe struct {
 	Head  head.Settings
-	Below adapter.Options
+	Below inside.Options
 }
 
 // Fields declares the settings.
@@ -73,8 +73,8 @@ func (p *Plan) CheckMemory(of head.Size) error {
 }
 
 // Below calls f with everything that configurations train below their heads, each once.
-func (p *Plan) Below(f func(configuration string, o adapter.Options) error) error {
-	seen := map[adapter.Options]bool{}
+func (p *Plan) Below(f func(configuration string, o inside.Options) error) error {
+	seen := map[inside.Options]bool{}
 	for _, c := range p.Configurations {
 		r, err := c.Settings.recipe()
 		if err != nil {

@@ -12,9 +12,9 @@ import (
 	"time"
 
 	"github.com/vitft/vitft/calib"
-	"github.com/vitft/vitft/engine/adapter"
 	"github.com/vitft/vitft/engine/event"
 	"github.com/vitft/vitft/engine/fault"
+	"github.com/vitft/vitft/engine/inside"
 	"github.com/vitft/vitft/engine/metric"
 	"github.com/vitft/vitft/head"
 	"github.com/vitft/vitft/internal/par"
@@ -36,7 +36,7 @@ type Trainer struct {
 	Identity        string    // of features, images and how heads are judged: heads of another are not of this sweep
 
 	// Adapt trains a head together with what is below it. Such heads are trained one after the other.
-	Adapt func(ctx context.Context, below adapter.Options, s head.Settings) (*Trained, error)
+	Adapt func(ctx context.Context, below inside.Options, s head.Settings) (*Trained, error)
 
 	Gemm    head.Gemm // for one thread: heads are trained side by side
 	Version string    // of the program

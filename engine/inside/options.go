@@ -1,4 +1,5 @@
-package adapter
+// Package inside has the settings of learning inside a backbone, apart from what learns.
+package inside
 
 import (
 	"cmp"
@@ -17,11 +18,7 @@ import (
 // None is the kind of a training of the head alone.
 const None = "none"
 
-// auto lets the backbone decide.
 const auto = "auto"
-
-// autoBlocks are the last so many.
-const autoBlocks = 6
 
 // Options are the settings of learning inside the backbone.
 type Options struct {
@@ -124,8 +121,22 @@ func Augmentations() []string { return []string{None, "flip", "crop", "crop-flip
 // Augments reports whether images are other each epoch.
 func (o Options) Augments() bool { return o.Augment != "" && o.Augment != None }
 
-// shown is how images are seen in an epoch, from 0, of so many.
-func (o Options) shown(epoch, epochs int) vit.Augment {
+// Last says how many of a backbone's blocks are trained in, the last ones.
+func (o Options) Last(of int) (int, error) {
+	n, err := strconv.Atoi(o.Blocks)
+	switch {
+	case o.Blocks == auto:
+		return min(6, of), nil
+	case err != nil: // all
+		return of, nil
+	case n > of:
+		return 0, fault.Config.Errorf("adapt-blocks: %d, and the backbone has %d; take fewer, or all", n, of)
+	}
+	return n, nil
+}
+
+// Shown is how images are seen in an epoch, from 0, of so many.
+func (o Options) Shown(epoch, epochs int) vit.Augment {
 	switch o.Augment {
 	case "flip":
 		return vit.Augment{Flip: true}
