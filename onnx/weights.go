@@ -116,7 +116,8 @@ func InCommon(models iter.Seq[[]byte]) *Weights {
 
 // of reports whether a model has any of the weights.
 func (w *Weights) of(model []byte) bool {
-	return w != nil && slices.ContainsFunc(shareable(model), func(s graph.Stored) bool { return w.several[identify(s)] })
+	return w != nil && slices.ContainsFunc(shareable(model),
+		func(s graph.Stored) bool { return w.several[identify(s)] })
 }
 
 // shareable lists the weights of a model that sessions can hold together. The library moves transpositions over sums

@@ -48,8 +48,8 @@ type Tokens interface {
 // Stored are tokens that are kept as features of the images, in view 0 and others.
 func (p *Plan) Stored(x feature.Source) Tokens { return stored{x, p.width()} }
 
-// Live are tokens that the frozen part gives of training images as they are read, by inside.Options.Augment other ones in each
-// of so many epochs. Those of other images are kept.
+// Live are tokens that the frozen part gives of training images as they are read, by inside.Options.Augment other ones
+// in each of so many epochs. Those of other images are kept.
 func (p *Plan) Live(frozen *backbone.Backbone, kept feature.Source, epochs int) Tokens {
 	show := func(epoch int) vit.Augment { return p.options.Shown(epoch, epochs) }
 	return &pixels{stored: stored{kept, p.width()}, frozen: frozen, show: show, seed: p.seed}
