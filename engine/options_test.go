@@ -41,10 +41,10 @@ func TestOptionsSurviveTheirFile(t *testing.T) {
 		Features:    feature.Options{MaxUnreadable: new(0.0)},
 		Calibration: engine.Calibration{Method: metric.Classwise},
 		Training: head.Settings{
-			Loss: "vs", LearnScale: true, Nesterov: true, Warmup: 2, Tau: new(0.0), LR: 1e-7, Noise: 0.1, Experts: 2,
-			Diversity: 0.3, Seed: 1 << 63, Kappa: kappa,
+			Loss: "vs", LearnScale: true, Nesterov: true, Warmup: 2, Average: 3, EarlyStop: 4,
+			Tau: new(0.0), LR: 1e-7, Noise: 0.1, Experts: 2, Diversity: 0.3, Seed: 1 << 63, Kappa: kappa,
 		},
-		Out: "runs/1", Resume: true,
+		Out: "runs/1", Resume: true, DryRun: true,
 	}
 	if err := setting.Complete(o.Fields()); err != nil {
 		t.Fatal(err)
@@ -66,7 +66,7 @@ func TestOptionsSurviveTheirFile(t *testing.T) {
 			t.Errorf("config.yaml has %s %q, want %q; belongs to the machine: %v", f.Key, got, want, f.Local)
 		}
 	}
-	back := engine.FinetuneOptions{Out: o.Out, Resume: o.Resume}
+	back := engine.FinetuneOptions{Out: o.Out, Resume: o.Resume, DryRun: o.DryRun}
 	back.Device.Library = o.Device.Library
 	set(t, back.Fields(), config.Values())
 	if !reflect.DeepEqual(back, o) {
