@@ -32,7 +32,6 @@ sweep tta-ir100 views --views 1
 sweep kappa-ir100 kappa
 sweep experts-ir100 experts
 sweep adapters-ir100 adapters
-sweep adapters-t0-ir100 adapters_t0
 
 # A line "@table NAME" becomes that sweep's table.
 awk -v out="$out" '
