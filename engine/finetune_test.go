@@ -1,6 +1,7 @@
 package engine_test
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -442,4 +443,36 @@ func TestDamagedModelPoisonsNoStore(t *testing.T) {
 	again := elsewhere(t, o)
 	again.Features.Cache = e.Features.Cache
 	same(t, "after a damaged model", finetune(t, again).Run, dir, run.HeadFile)
+}
+
+// A run that was interrupted before there was some setting goes on with the default of that, and with nothing else.
+func TestResumeFromBeforeASetting(t *testing.T) {
+	o := job(t)
+	o.Training.Epochs = 3
+	whole := finetune(t, o)
+	other := elsewhere(t, o)
+	interrupt(t, other, 1)
+	dir := run.Folder(other.Out)
+	checkpoint := read(t, other.Out, run.CheckpointFile)
+	for _, key := range []string{"average", "early-stop", "augment"} {
+		delete(checkpoint.Config, key)
+	}
+	if err := run.CheckpointFile.Write(dir, checkpoint); err != nil {
+		t.Fatal(err)
+	}
+	config := testkit.ReadFile(t, run.ConfigFile.Path(dir))
+	if !bytes.Contains(config, []byte("average: 0\n")) {
+		t.Fatalf("no average in %s", config)
+	}
+	set := func(line string) {
+		testkit.WriteFile(t, run.ConfigFile.Path(dir), bytes.Replace(config, []byte("average: 0\n"), []byte(line), 1))
+	}
+	set("average: 2\n")
+	_, err := engine.Finetune(t.Context(), engine.FinetuneOptions{Out: other.Out, Resume: true}, event.Events{})
+	if err == nil || !strings.Contains(err.Error(), "average is 2, was 0") {
+		t.Errorf("with another average: %v", err)
+	}
+	set("")
+	resume(t, other.Out)
+	same(t, "resumed", other.Out, whole.Run, run.HeadFile, run.PredictionsFile)
 }

@@ -18,8 +18,10 @@ import (
 	"github.com/vitft/vitft/engine/event"
 	"github.com/vitft/vitft/engine/fault"
 	"github.com/vitft/vitft/engine/feature"
+	"github.com/vitft/vitft/engine/inside"
 	"github.com/vitft/vitft/engine/metric"
 	"github.com/vitft/vitft/engine/run"
+	"github.com/vitft/vitft/engine/setting"
 	"github.com/vitft/vitft/head"
 	"github.com/vitft/vitft/onnx"
 	"github.com/vitft/vitft/onnx/vision"
@@ -215,6 +217,20 @@ func (t *training) identity() run.Checkpoint {
 	return c
 }
 
+// defaults are the settings that nobody has set, by key, where these are the loss and what else defaults depend on.
+func (t *training) defaults() map[string]string {
+	s := t.Training
+	o := FinetuneOptions{Adapt: inside.Options{Kind: t.Adapt.Kind},
+		Training: head.Settings{Loss: s.Loss, Head: s.Head, Optimizer: s.Optimizer}}
+	o.Training = o.Adapt.Recipe(o.Training).WithDefaults()
+	setting.Fill(o.Fields())
+	texts := map[string]string{}
+	for _, f := range o.Fields() {
+		texts[f.Key] = f.Text()
+	}
+	return texts
+}
+
 // checkpoint is what to continue from, nil for a fresh start. It continues only what it began.
 func (t *training) checkpoint() (*run.Checkpoint, error) {
 	saved, err := run.CheckpointFile.Read(t.dir)
@@ -222,9 +238,14 @@ func (t *training) checkpoint() (*run.Checkpoint, error) {
 		return nil, err
 	}
 	now := t.identity()
+	defaults := t.defaults() // of a setting that there was not yet
 	var other []string
 	for _, key := range slices.Sorted(maps.Keys(now.Config)) {
-		if was := saved.Config[key]; was != now.Config[key] {
+		was, had := saved.Config[key]
+		if !had {
+			was = defaults[key]
+		}
+		if was != now.Config[key] {
 			other = append(other, fmt.Sprintf("%s is %s, was %s", key, now.Config[key], was))
 		}
 	}
