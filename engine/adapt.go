@@ -22,6 +22,7 @@ func (t *training) plan(train *dataset.Dataset) (err error) {
 	if t.inside, err = adapter.NewPlan(t.backbone, len(train.Classes), t.Training.Seed, t.Adapt); err != nil {
 		return err
 	}
+	t.below = t.trainer(t.Features)
 	t.events.Info("inside the backbone", t.inside.Describe(len(train.Items)*t.views.Train)...)
 	return nil
 }
@@ -31,9 +32,9 @@ func (t *training) learn(ctx context.Context, data head.Data, s head.Settings) (
 	if t.inside == nil {
 		return head.Train(ctx, data, s)
 	}
-	below := t.below(t.learned, data, t.Features)
-	result, _, err := below.Run(ctx, t.inside, s)
-	return result, errors.Join(err, below.Close())
+	t.below.Train, t.below.Val, t.below.Data = t.learned.Train, t.learned.Val, data
+	result, _, err := t.below.Run(ctx, t.inside, s)
+	return result, err
 }
 
 // plans refuses what a sweep cannot train inside the backbone, before anything is encoded.
@@ -52,7 +53,8 @@ func (s *session) plans(p *sweep.Plan, images *dataset.Sets) error {
 // inside lets a sweep train inside the backbone, on tokens that are encoded once for all heads.
 func (o *SweepOptions) inside(ctx context.Context, t *sweep.Trainer, s *session, sets *feature.Sets) (*adapter.Trainer,
 	error) {
-	below := s.below(sets.Learned(), t.Learn, o.Features)
+	below, learned := s.trainer(o.Features), sets.Learned()
+	below.Train, below.Val, below.Data = learned.Train, learned.Val, t.Learn
 	judged := []*feature.Set{sets.Test}
 	if below.Val != nil {
 		judged = append(judged, below.Val)
@@ -95,9 +97,7 @@ func (o *SweepOptions) inside(ctx context.Context, t *sweep.Trainer, s *session,
 // outOfFold are logits of the training images, by heads that have not seen them.
 func (t *training) outOfFold(ctx context.Context, data head.Data, s head.Settings) ([]float32, error) {
 	if t.inside != nil {
-		below := t.below(t.learned, data, t.Features)
-		z, err := below.OutOfFold(ctx, t.inside, s, t.Calibration.Folds)
-		return z, errors.Join(err, below.Close())
+		return t.below.OutOfFold(ctx, t.inside, s, t.Calibration.Folds)
 	}
 	held, err := t.toJudge(ctx, t.learned.Train)
 	if err != nil {
@@ -106,10 +106,9 @@ func (t *training) outOfFold(ctx context.Context, data head.Data, s head.Setting
 	return head.OutOfFold(ctx, data, held.X, s, t.Calibration.Folds)
 }
 
-// below trains inside the backbone.
-func (s *session) below(l *feature.Learned, data head.Data, f feature.Options) *adapter.Trainer {
-	return &adapter.Trainer{Train: l.Train, Data: data, Val: l.Val, Views: s.views.Train, Judged: s.views.Test,
-		Features: f, Events: s.events}
+// trainer trains inside the backbone, on images that are still to be named.
+func (s *session) trainer(f feature.Options) *adapter.Trainer {
+	return &adapter.Trainer{Views: s.views.Train, Judged: s.views.Test, Features: f, Events: s.events}
 }
 
 // judgeFrozen measures what a head does that learns on the backbone as it is, with the same loss, for comparison with
@@ -151,6 +150,9 @@ func (t *training) said(h *head.Head) *metric.Inside {
 func (t *training) adapt(ctx context.Context, s *head.State) error {
 	if t.inside == nil {
 		return nil
+	}
+	if err := t.below.Close(); err != nil { // all is learnt, and the next one wants the memory
+		return err
 	}
 	learnt, file, err := t.inside.Adapter(s)
 	if err != nil {

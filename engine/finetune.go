@@ -114,6 +114,9 @@ func Finetune(ctx context.Context, o FinetuneOptions, ev event.Events) (_ *Finet
 	if err := t.plan(images.Train); err != nil {
 		return nil, err
 	}
+	if t.below != nil {
+		defer func() { err = errors.Join(err, t.below.Close()) }()
+	}
 	t.config, err = run.ConfigOf(o.Fields())
 	of := s.size(images, o.Calibration, o.Calibration.outOfFold(o.Data.Val))
 	if err = errors.Join(err, o.Training.CheckMemory(of)); err != nil {

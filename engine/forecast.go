@@ -2,13 +2,11 @@ package engine
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"strings"
 
 	"github.com/vitft/vitft/engine/dataset"
 	"github.com/vitft/vitft/engine/feature"
-	"github.com/vitft/vitft/head"
 	"github.com/vitft/vitft/internal/disk"
 )
 
@@ -36,10 +34,9 @@ func (t *training) forecast(ctx context.Context, images *dataset.Sets) (*Forecas
 	}
 	if t.inside != nil {
 		f.Inside = t.inside.Parameters()
-		below := t.below(new(feature.Learned), head.Data{}, t.Features)
-		tokens, err := below.Forecast(ctx, t.inside, images.Train, images.Val,
+		tokens, err := t.below.Forecast(ctx, t.inside, images.Train, images.Val,
 			t.Calibration.outOfFold(t.Data.Val))
-		if err = errors.Join(err, below.Close()); err != nil {
+		if err != nil {
 			return nil, err
 		}
 		f.Encode = append(f.Encode, tokens...)

@@ -41,6 +41,7 @@ type training struct {
 	sets     *feature.Sets
 	learned  *feature.Learned // of sets
 	inside   *adapter.Plan    // of what is trained below the head; nil: nothing
+	below    *adapter.Trainer // by which; nil too
 	frozen   *metric.Frozen   // what a head alone does; nil: not known
 	gemm     *onnx.Gemm
 }

@@ -3,11 +3,11 @@
 //
 // # Basics
 //
-//	p, err := adapter.NewPlan(b, classes, seed, options) // what is trained, and whether it can be
+//	p, err := adapter.NewPlan(b, classes, seed, options)              // what is trained, and whether it can be
 //	t := adapter.Trainer{Train: set, Data: data, Views: 1, Judged: 1} // on what
 //	defer t.Close()
-//	result, _, err := t.Run(ctx, p, settings)            // as head.Train
-//	learnt, file, err := p.Adapter(result.State)         // to be put into the backbone
+//	result, _, err := t.Run(ctx, p, settings)                         // as head.Train
+//	learnt, file, err := p.Adapter(result.State)                      // to be put into the backbone
 //
 // Tokens are features of the part of the backbone that stays as it is: they are encoded once and kept like others (see
 // package feature), but for training images that are other each epoch, which are read and encoded each time.

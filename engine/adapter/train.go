@@ -246,7 +246,7 @@ func (t *Trainer) ensure(ctx context.Context, k *tokens, of *feature.Set, views 
 	return nil
 }
 
-// Close closes the stores.
+// Close closes the stores; they are opened again when they are needed.
 func (t *Trainer) Close() (err error) {
 	for _, k := range t.open {
 		if k.Extractor != nil {
@@ -254,6 +254,7 @@ func (t *Trainer) Close() (err error) {
 		}
 		err = errors.Join(err, k.backbone.Close())
 	}
+	t.open = nil
 	return err
 }
 

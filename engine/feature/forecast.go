@@ -39,9 +39,6 @@ func (x *Extractor) bytes(missing map[viewSet][]int) (n int64) {
 	return n
 }
 
-// room refuses to begin what the disk cannot hold.
-func (x *Extractor) room(missing map[viewSet][]int) error { return x.options.Room(x.bytes(missing)) }
-
 // Room refuses so many bytes of features where the disk that they go to cannot hold them.
 func (o Options) Room(bytes int64) error {
 	if free, known := disk.Free(o.Cache); known && bytes > free {
