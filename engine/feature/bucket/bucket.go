@@ -9,8 +9,8 @@
 //	defer o.Close()
 //	content, err := bucket.Content(o)      // or o.ReadAt for a part
 //
-// [Dir] is a folder on this machine, [Memory] is for tests. An object store over a network is one too if it passes
-// buckettest.Run, which says in detail what a [Bucket] promises.
+// [Dir] is a folder on this machine, [Memory] is for tests, package cloud has object stores. buckettest.Run says in
+// detail what a [Bucket] promises.
 //
 // # Caveats
 //
@@ -64,6 +64,12 @@ func CheckName(name string) error {
 		return fmt.Errorf("%w: %q", ErrName, name)
 	}
 	return nil
+}
+
+// Remote says whether reading a part of an object takes a request, and hardly less than reading all of it.
+func Remote(b Bucket) bool {
+	r, says := b.(interface{ Remote() bool })
+	return says && r.Remote()
 }
 
 // Content is all of an object: mapped where the bucket can do that, else read. It must not be written to, and is gone

@@ -120,9 +120,21 @@ func (s *Store) open(ctx context.Context) (report Report, err error) {
 	if err != nil {
 		return report, err
 	}
+	indexed := map[string]bool{}
+	for _, name := range names {
+		if block, is := strings.CutSuffix(name, indexSuffix); is {
+			indexed[block] = true
+		}
+	}
 	names = slices.DeleteFunc(names, func(name string) bool { return !strings.HasSuffix(name, blockSuffix) })
 	blocks, faults := make([]*block, len(names)), make([]error, len(names))
-	err = par.For(ctx, len(names), 0, func(i int) {
+	err = par.For(ctx, len(names), together(s.bucket), func(i int) {
+		if indexed[names[i]] {
+			var err error
+			if blocks[i], err = openIndexed(ctx, s.bucket, names[i], s.key.form()); err == nil {
+				return
+			} // else the block itself says what is in it
+		}
 		blocks[i], faults[i] = openBlock(ctx, s.bucket, names[i], s.key.form())
 	})
 	if err != nil {

@@ -10,6 +10,7 @@ import (
 	"unsafe"
 
 	"github.com/vitft/vitft/engine/fault"
+	"github.com/vitft/vitft/engine/feature/bucket"
 	"github.com/vitft/vitft/engine/safetensors"
 	"github.com/vitft/vitft/internal/vec"
 )
@@ -130,6 +131,11 @@ func (w *Writer) Flush(ctx context.Context) error {
 	if err := s.bucket.Publish(ctx, name,
 		func(to io.Writer) error { _, err := f.WriteTo(to); return err }); err != nil {
 		return s.explain(fmt.Errorf("publishing %d features: %w", n, err))
+	}
+	if bucket.Remote(s.bucket) {
+		if err := s.publishIndex(ctx, name, w.ids); err != nil {
+			return s.explain(fmt.Errorf("publishing which images %d features are of: %w", n, err))
+		}
 	}
 	// Readers are served from what was published, verified like any other.
 	b, err := openBlock(ctx, s.bucket, name, s.key.form())

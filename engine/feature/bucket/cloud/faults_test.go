@@ -1,0 +1,90 @@
+package cloud_test
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	"github.com/vitft/vitft/engine/feature/bucket"
+)
+
+// unreliable stands before a server: of the requests it refuses some, does others without a word of it, and breaks off
+// in the middle of answers.
+func unreliable(t *testing.T, server string) string {
+	t.Helper()
+	target, err := url.Parse(server)
+	if err != nil {
+		t.Fatal(err)
+	}
+	forward := &httputil.ReverseProxy{Rewrite: func(r *httputil.ProxyRequest) {
+		r.SetURL(target)
+		r.Out.Host = r.In.Host // which is signed
+	}}
+	var requests, puts, gets atomic.Int64
+	proxy := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch {
+		case requests.Add(1)%3 == 0:
+			w.WriteHeader(http.StatusServiceUnavailable)
+		case r.Method == http.MethodPut && puts.Add(1)%2 == 1: // done, and the answer lost
+			forward.ServeHTTP(httptest.NewRecorder(), r)
+			panic(http.ErrAbortHandler)
+		case r.Method == http.MethodGet && !r.URL.Query().Has("list-type") && gets.Add(1)%2 == 1:
+			full := httptest.NewRecorder()
+			forward.ServeHTTP(full, r)
+			for key, values := range full.Header() {
+				w.Header()[key] = values
+			}
+			w.WriteHeader(full.Code)
+			w.Write(full.Body.Bytes()[:full.Body.Len()/2])
+			panic(http.ErrAbortHandler)
+		default:
+			forward.ServeHTTP(w, r)
+		}
+	}))
+	t.Cleanup(proxy.Close)
+	return proxy.URL
+}
+
+// Whatever fails on the way, an object is published once and read whole.
+func TestUnreliable(t *testing.T) {
+	location := "s3://photos/x?endpoint=" + unreliable(t, s3(t, "photos"))
+	ours, others := open(t, location), open(t, location)
+	var names []string
+	for i := range 2 {
+		name, content := fmt.Sprintf("a/%d", i), strings.Repeat(fmt.Sprint(i), 100_000)
+		names = append(names, name)
+		publish := func(b bucket.Bucket, content string) error {
+			return b.Publish(t.Context(), name, func(w io.Writer) error {
+				_, err := io.WriteString(w, content)
+				return err
+			})
+		}
+		if err := publish(ours, content); err != nil {
+			t.Fatal(err)
+		}
+		if err := publish(others, "another"); !errors.Is(err, fs.ErrExist) {
+			t.Fatalf("publishing %s once more: %v", name, err)
+		}
+		o, err := others.Open(t.Context(), name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, err := bucket.Content(o); err != nil || string(got) != content {
+			t.Errorf("%s has %d bytes, %v", name, len(got), err)
+		}
+		if err := o.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+	if got, err := others.List(t.Context(), "a/"); err != nil || fmt.Sprint(got) != fmt.Sprint(names) {
+		t.Errorf("%v, %v", got, err)
+	}
+}

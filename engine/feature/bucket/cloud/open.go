@@ -1,0 +1,149 @@
+package cloud
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/url"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/cenkalti/backoff/v5"
+	"gocloud.dev/blob"
+	_ "gocloud.dev/blob/azureblob" // azblob://
+	_ "gocloud.dev/blob/gcsblob"   // gs://
+	_ "gocloud.dev/blob/memblob"   // mem://
+	_ "gocloud.dev/blob/s3blob"    // s3://
+	"gocloud.dev/gcerrors"
+
+	"github.com/vitft/vitft/engine/fault"
+)
+
+// IsURL says whether a text names a place in an object store, rather than a file.
+func IsURL(text string) bool {
+	scheme, _, found := strings.Cut(text, "://")
+	return found && (scheme == "s3" || scheme == "gs" || scheme == "azblob" || scheme == "mem")
+}
+
+// Open opens a bucket, or a prefix of one, by its URL: s3://BUCKET/PREFIX, gs://BUCKET/PREFIX,
+// azblob://CONTAINER/PREFIX or, for tests, mem://. Parameters follow a question mark, those of gocloud.dev/blob:
+// s3://photos?region=eu-central-1, s3://photos?endpoint=http://host:9000. With an endpoint other than Amazon's,
+// paths name the bucket and checksums are those that every server of the protocol knows. Copies of objects are kept in
+// the folder local.
+func Open(ctx context.Context, text, local string) (*Bucket, error) {
+	u, err := url.Parse(text)
+	if err != nil || !IsURL(text) || (u.Host == "" && u.Scheme != "mem") || u.User != nil {
+		return nil, fault.Config.Errorf("%q is no place in an object store: write s3://BUCKET/PREFIX, "+
+			"gs://BUCKET/PREFIX or azblob://CONTAINER/PREFIX, without credentials", redacted(text))
+	}
+	prefix := strings.Trim(u.Path, "/")
+	where := u.Scheme + "://" + u.Host + "/"
+	if prefix != "" {
+		prefix += "/"
+		where += prefix
+	}
+	u.Path = ""
+	if u.Scheme == "s3" {
+		u.RawQuery = s3Parameters(u.Query()).Encode()
+	}
+	objects, err := blob.OpenBucket(ctx, u.String())
+	if err != nil {
+		return nil, fault.Config.Errorf("%s: %w", where, err)
+	}
+	if prefix != "" {
+		objects = blob.PrefixedBucket(objects, prefix)
+	}
+	place := where
+	if endpoint := u.Query().Get("endpoint"); endpoint != "" { // another server, another bucket
+		place = endpoint + " " + where
+	}
+	b := &Bucket{objects: objects, where: where, local: copies(local, place)}
+	if err := b.reach(ctx); err != nil {
+		return nil, errors.Join(err, b.Close())
+	}
+	return b, nil
+}
+
+// reach asks once whether the bucket is there, so that a wrong name or missing credentials are said at once.
+func (b *Bucket) reach(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+	defer cancel()
+	there, err := b.objects.IsAccessible(ctx)
+	switch {
+	case err != nil:
+		return fmt.Errorf("%s cannot be reached: %w; look after name, region, endpoint, network and "+
+			"credentials (which are found where the provider's own tools find them)", b.where, err)
+	case !there:
+		return fault.Data.Errorf("%s: there is no such bucket, or it may not be listed", b.where)
+	}
+	return nil
+}
+
+// s3Parameters are the parameters with what servers other than Amazon's need.
+func s3Parameters(q url.Values) url.Values {
+	if q.Get("endpoint") == "" && os.Getenv("AWS_ENDPOINT_URL") == "" && os.Getenv("AWS_ENDPOINT_URL_S3") == "" {
+		return q
+	}
+	for key, value := range map[string]string{"use_path_style": "true",
+		"request_checksum_calculation": "when_required", "response_checksum_validation": "when_required"} {
+		if !q.Has(key) {
+			q.Set(key, value)
+		}
+	}
+	if !q.Has("region") && os.Getenv("AWS_REGION") == "" && os.Getenv("AWS_DEFAULT_REGION") == "" {
+		q.Set("region", "us-east-1")
+	}
+	return q
+}
+
+// redacted is a URL without parameters and user, which may hold what nobody should see.
+func redacted(text string) string {
+	text, _, _ = strings.Cut(text, "?")
+	if scheme, rest, found := strings.Cut(text, "://"); found {
+		if _, host, user := strings.Cut(rest, "@"); user {
+			return scheme + "://…@" + host
+		}
+	}
+	return text
+}
+
+// patience is how long an attempt may take, and how long there are attempts: what 64 MiB take at 220 kB/s.
+const patience = 5 * time.Minute
+
+// retry calls do until it succeeds, fails for good, or there has been enough patience.
+func retry[T any](ctx context.Context, do func(context.Context) (T, error)) (T, error) {
+	attempt := func() (T, error) {
+		if ctx.Err() != nil {
+			return *new(T), backoff.Permanent(ctx.Err())
+		}
+		limited, cancel := context.WithTimeout(ctx, patience)
+		defer cancel()
+		value, err := do(limited)
+		switch {
+		case err == nil:
+			return value, nil
+		case ctx.Err() != nil:
+			return value, backoff.Permanent(ctx.Err())
+		case limited.Err() != nil: // is no cancellation, and must not look like one
+			return value, fmt.Errorf("no answer in %v", patience)
+		case !passing(err):
+			return value, backoff.Permanent(err)
+		}
+		return value, err
+	}
+	value, err := backoff.Retry(ctx, attempt, backoff.WithMaxElapsedTime(patience))
+	if permanent := (*backoff.PermanentError)(nil); errors.As(err, &permanent) {
+		err = permanent.Unwrap()
+	}
+	return value, err
+}
+
+// passing says whether an error may pass.
+func passing(err error) bool {
+	switch gcerrors.Code(err) {
+	case gcerrors.Unknown, gcerrors.Internal, gcerrors.ResourceExhausted, gcerrors.DeadlineExceeded:
+		return true
+	}
+	return false
+}
