@@ -60,7 +60,7 @@ func (f Forecast) Text() string {
 			float64(of.Bytes)/1e9)
 	}
 	fmt.Fprintf(&b, "disk: %.3f GB in %s", float64(f.Bytes())/1e9, f.Cache)
-	if free, known := disk.Free(f.Cache); known {
+	if free, known := disk.Free(feature.Options{Cache: f.Cache}.Here()); known {
 		fmt.Fprintf(&b, ", where %.3f GB are free", float64(free)/1e9)
 	}
 	if f.Inside > 0 {

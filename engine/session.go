@@ -78,7 +78,7 @@ func reopen(ctx context.Context, r *run.Finished, d device.Options, f feature.Op
 	if err := json.Unmarshal(env.Store.Fields, &x.Key); err != nil {
 		return nil, run.EnvironmentFile.Damaged(r.Folder, err)
 	}
-	x.Vouched = func(sum string) bool { return feature.Vouched(f.Cache, sum, x.Key) }
+	x.Vouched = func(sum string) bool { return feature.Vouched(f.Here(), sum, x.Key) }
 	open := func() (*backbone.Backbone, error) { return backbone.OpenModel(run.ModelFile.Path(r.Folder), x, d, ev) }
 	opened, err := par.Await(ctx, open, func(b *backbone.Backbone) { b.Close() })
 	if err != nil {

@@ -35,6 +35,9 @@ step 'what tests need beside Go: Python, a browser'
 VITFT_PYTHON=$(scripts/python.sh)
 export VITFT_PYTHON
 scripts/chromium.sh
+step 'an S3 server for tests'
+VITFT_S3SERVER=$(scripts/s3server.sh)
+export VITFT_S3SERVER
 step 'tests'
 go test -timeout 40m ./...
 step 'examples of programs that embed it'

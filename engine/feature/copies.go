@@ -23,7 +23,7 @@ func (x *Extractor) Bytes(id store.ID, item dataset.Item) ([]byte, error) {
 	if item.Stored() {
 		return item.Bytes()
 	}
-	path := filepath.Join(x.options.Cache, CopiesFolder, hex.EncodeToString(id[:]))
+	path := filepath.Join(x.options.Here(), CopiesFolder, hex.EncodeToString(id[:]))
 	if content, err := userfile.Read(path, largestCopy); err == nil && sha256.Sum256(content) == id {
 		return content, nil
 	}

@@ -5,7 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
+	"io"
 	"path/filepath"
 
 	"github.com/vitft/vitft/engine/backbone"
@@ -31,7 +31,8 @@ type Options struct {
 func (o *Options) Fields() []setting.Field {
 	return []setting.Field{
 		setting.Number("batch", &o.Batch, 16, setting.Between(1, 4096), "images encoded at a time"),
-		setting.Path("cache", &o.Cache, defaultCache(), "folder of the feature store"),
+		setting.Path("cache", &o.Cache, defaultCache(), 
+			"folder of the feature store, or where in an object store it is: s3://BUCKET/PREFIX, gs://…, azblob://…"),
 		setting.Optional("max-unreadable", &o.MaxUnreadable, 0.01, setting.Between(0, 1),
 			"largest share of unreadable images that is skipped rather than refused"),
 	}
@@ -39,15 +40,7 @@ func (o *Options) Fields() []setting.Field {
 
 // OpenIndex is the scan index in the cache folder.
 func (o Options) OpenIndex() *dataset.Index {
-	return dataset.OpenIndex(filepath.Join(o.Cache, ScanFolder))
-}
-
-func defaultCache() string {
-	dir, err := os.UserCacheDir()
-	if err != nil {
-		dir = os.TempDir()
-	}
-	return filepath.Join(dir, "vitft")
+	return dataset.OpenIndex(filepath.Join(o.Here(), ScanFolder))
 }
 
 // Extractor makes features of images with a backbone, and remembers them. It is for one goroutine.
@@ -58,15 +51,9 @@ type Extractor struct {
 	views    []view // the plain one first
 	of       []vision.View
 	index    *dataset.Index
+	blocks   bucket.Bucket
+	closing  io.Closer // of blocks
 }
-
-// Folders under the cache folder.
-const (
-	StoreFolder    = "features" // a folder for each key; see package store
-	ScanFolder     = "scan"     // the index of package dataset
-	CopiesFolder   = "copies"   // images, by their ids
-	ExportedFolder = "exported" // by the SHA-256 of a model.onnx, the key of the backbone that it was made of here
-)
 
 // Open opens the feature stores of the views, of which the first is the plain one, for a backbone that outlives x.
 func Open(ctx context.Context, b *backbone.Backbone, views []vision.View, o Options, ev event.Events) (
@@ -79,7 +66,11 @@ func Open(ctx context.Context, b *backbone.Backbone, views []vision.View, o Opti
 	}
 	x := &Extractor{backbone: b, options: o, events: ev, of: views, index: cmp.Or(o.Index, o.OpenIndex())}
 	for _, folder := range []string{ScanFolder, CopiesFolder, ExportedFolder} { // what killed processes have left there
-		_, _ = atomicfile.Clean(filepath.Join(o.Cache, folder))
+		_, _ = atomicfile.Clean(filepath.Join(o.Here(), folder))
+	}
+	var err error
+	if x.blocks, x.closing, err = o.features(ctx); err != nil {
+		return nil, fmt.Errorf("cache: %w", err)
 	}
 	x.views = make([]view, len(views))
 	for k, v := range views {
@@ -109,7 +100,7 @@ func (x *Extractor) Close() (err error) {
 	for _, v := range x.views {
 		err = errors.Join(err, v.close())
 	}
-	return err
+	return errors.Join(err, x.closing.Close())
 }
 
 // open opens the store of a view and makes what draws it.
@@ -121,9 +112,8 @@ func (x *Extractor) open(ctx context.Context, v vision.View, into *view) (err er
 			return err
 		}
 	}
-	folder := bucket.Dir(filepath.Join(x.options.Cache, StoreFolder))
 	var report store.Report
-	if into.store, report, err = store.Open(ctx, folder, key); err != nil {
+	if into.store, report, err = store.Open(ctx, x.blocks, key); err != nil {
 		return err
 	}
 	x.warn(report.Bad)

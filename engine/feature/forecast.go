@@ -41,9 +41,9 @@ func (x *Extractor) bytes(missing map[viewSet][]int) (n int64) {
 
 // Room refuses so many bytes of features where the disk that they go to cannot hold them.
 func (o Options) Room(bytes int64) error {
-	if free, known := disk.Free(o.Cache); known && bytes > free {
+	if free, known := disk.Free(o.Here()); known && bytes > free {
 		return fmt.Errorf("cache: the features to be made take %.3g GB, and there are %.3g GB left at %s; make room "+
-			"there, or name another folder", float64(bytes)/1e9, float64(free)/1e9, o.Cache)
+			"there, or name another folder", float64(bytes)/1e9, float64(free)/1e9, o.Here())
 	}
 	return nil
 }

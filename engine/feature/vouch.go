@@ -12,7 +12,7 @@ import (
 // Vouch notes that a model.onnx with that SHA-256 has the very nodes of the backbone, so that what it makes later may
 // be kept as features of that. Without the note they are kept apart.
 func (x *Extractor) Vouch(sum string) {
-	path := filepath.Join(x.options.Cache, ExportedFolder, sum)
+	path := filepath.Join(x.options.Here(), ExportedFolder, sum)
 	if disk.MakeAll(filepath.Dir(path)) == nil {
 		_ = atomicfile.WriteBytes(path, []byte(vouched(x.backbone.Key())+"\n"))
 	}

@@ -25,6 +25,7 @@ package setting
 import (
 	"errors"
 	"fmt"
+	"net/url"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -184,7 +185,8 @@ func Path(key string, p *string, standard, help string) Field {
 	return PathOr(key, p, standard, func(string) (bool, error) { return false, nil }, help)
 }
 
-// PathOr is a path, or text that other knows as something else (a name, a number); with what is wrong with it.
+// PathOr is a path, or text that other knows as something else (a name, a number); with what is wrong with it. A
+// file:// URL is the path in it; another URL stays as it is.
 func PathOr(key string, p *string, standard string, other func(string) (bool, error), help string) Field {
 	f := Text(key, p, standard, func(s string) error { _, err := other(s); return err }, help)
 	fill := f.fill
@@ -192,6 +194,12 @@ func PathOr(key string, p *string, standard string, other func(string) (bool, er
 		fill()
 		if is, _ := other(*p); is || *p == "" {
 			return
+		}
+		if u, err := url.Parse(*p); err == nil && strings.Contains(*p, "://") {
+			if u.Scheme != "file" {
+				return
+			}
+			*p = filepath.FromSlash(u.Path)
 		}
 		if abs, err := filepath.Abs(*p); err == nil {
 			*p = abs

@@ -3,7 +3,7 @@
 //
 // # Basics
 //
-//	b, err := cloud.Open(ctx, "s3://photos-eu/vitft", localFolder)
+//	b, err := cloud.Open(ctx, "s3://photos-eu/vitft", "features", localFolder)
 //	defer b.Close()
 //	err = b.Publish(ctx, "key/block", func(w io.Writer) error { … }) // a conditional put
 //

@@ -10,7 +10,7 @@ import (
 
 func open(t *testing.T, url string) *cloud.Bucket {
 	t.Helper()
-	b, err := cloud.Open(t.Context(), url, t.TempDir())
+	b, err := cloud.Open(t.Context(), url, "", t.TempDir())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -14,6 +14,7 @@ import (
 	"testing"
 
 	"github.com/vitft/vitft/engine/feature/bucket"
+	"github.com/vitft/vitft/internal/testkit"
 )
 
 // unreliable stands before a server: of the requests it refuses some, does others without a word of it, and breaks off
@@ -55,7 +56,7 @@ func unreliable(t *testing.T, server string) string {
 
 // Whatever fails on the way, an object is published once and read whole.
 func TestUnreliable(t *testing.T) {
-	location := "s3://photos/x?endpoint=" + unreliable(t, s3(t, "photos"))
+	location := "s3://photos/x?endpoint=" + unreliable(t, testkit.S3(t, "photos"))
 	ours, others := open(t, location), open(t, location)
 	var names []string
 	for i := range 2 {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/url"
 	"os"
+	"path"
 	"strings"
 	"time"
 
@@ -29,15 +30,15 @@ func IsURL(text string) bool {
 // Open opens a bucket, or a prefix of one, by its URL: s3://BUCKET/PREFIX, gs://BUCKET/PREFIX,
 // azblob://CONTAINER/PREFIX or, for tests, mem://. Parameters follow a question mark, those of gocloud.dev/blob:
 // s3://photos?region=eu-central-1, s3://photos?endpoint=http://host:9000. With an endpoint other than Amazon's,
-// paths name the bucket and checksums are those that every server of the protocol knows. Copies of objects are kept in
-// the folder local.
-func Open(ctx context.Context, text, local string) (*Bucket, error) {
+// paths name the bucket and checksums are those that every server of the protocol knows. The bucket is what is below
+// that in a folder, if it is not "". Copies of objects are kept in the folder local on this machine.
+func Open(ctx context.Context, text, folder, local string) (*Bucket, error) {
 	u, err := url.Parse(text)
 	if err != nil || !IsURL(text) || (u.Host == "" && u.Scheme != "mem") || u.User != nil {
 		return nil, fault.Config.Errorf("%q is no place in an object store: write s3://BUCKET/PREFIX, "+
 			"gs://BUCKET/PREFIX or azblob://CONTAINER/PREFIX, without credentials", redacted(text))
 	}
-	prefix := strings.Trim(u.Path, "/")
+	prefix := strings.Trim(path.Join(u.Path, folder), "/")
 	where := u.Scheme + "://" + u.Host + "/"
 	if prefix != "" {
 		prefix += "/"
@@ -49,7 +50,7 @@ func Open(ctx context.Context, text, local string) (*Bucket, error) {
 	}
 	objects, err := blob.OpenBucket(ctx, u.String())
 	if err != nil {
-		return nil, fault.Config.Errorf("%s: %w", where, err)
+		return nil, fault.Config.Errorf("%s: %s", where, strings.ReplaceAll(err.Error(), u.String(), "its URL"))
 	}
 	if prefix != "" {
 		objects = blob.PrefixedBucket(objects, prefix)

@@ -1,0 +1,48 @@
+package feature
+
+import (
+	"context"
+	"io"
+	"os"
+	"path/filepath"
+
+	"github.com/vitft/vitft/engine/feature/bucket"
+	"github.com/vitft/vitft/engine/feature/bucket/cloud"
+)
+
+// Folders under the cache folder.
+const (
+	StoreFolder    = "features" // a folder for each key; see package store
+	ScanFolder     = "scan"     // the index of package dataset
+	CopiesFolder   = "copies"   // images, by their ids
+	ExportedFolder = "exported" // by the SHA-256 of a model.onnx, the key of the backbone that it was made of here
+	ObjectsFolder  = "objects"  // copies of what is in object stores; see package cloud
+)
+
+// Here is the folder on this machine: the cache folder, or the default one if features are kept in an object store.
+func (o Options) Here() string {
+	if cloud.IsURL(o.Cache) {
+		return defaultCache()
+	}
+	return o.Cache
+}
+
+// features is where blocks of features lie. The caller closes it.
+func (o Options) features(ctx context.Context) (bucket.Bucket, io.Closer, error) {
+	if !cloud.IsURL(o.Cache) {
+		return bucket.Dir(filepath.Join(o.Cache, StoreFolder)), io.NopCloser(nil), nil
+	}
+	b, err := cloud.Open(ctx, o.Cache, StoreFolder, filepath.Join(o.Here(), ObjectsFolder))
+	if err != nil {
+		return nil, nil, err
+	}
+	return b, b, nil
+}
+
+func defaultCache() string {
+	dir, err := os.UserCacheDir()
+	if err != nil {
+		dir = os.TempDir()
+	}
+	return filepath.Join(dir, "vitft")
+}
