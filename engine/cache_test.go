@@ -41,21 +41,6 @@ func TestWarmRunOpensNoImage(t *testing.T) {
 	}
 }
 
-// Machines that keep their features in an object store encode an image once for all of them, and learn the same.
-func TestFeaturesInAnObjectStore(t *testing.T) {
-	o := job(t)
-	want := finetune(t, o)
-	o.Features.Cache = "s3://team/vitft?endpoint=" + testkit.S3(t, "team")
-	for _, machine := range []string{"first", "second"} {
-		t.Setenv("XDG_CACHE_HOME", t.TempDir())
-		r := finetune(t, elsewhere(t, o))
-		same(t, machine, r.Run, want.Run, run.HeadFile, run.PredictionsFile, run.ModelFile)
-		if encoded := r.Metrics.Seconds.Encode > 0; encoded != (machine == "first") {
-			t.Errorf("the %s machine has encoded: %v", machine, encoded)
-		}
-	}
-}
-
 // An image that is in several sets, or in one of them twice, is read once and encoded once.
 func TestImageOfTwoSetsIsReadOnce(t *testing.T) {
 	o := job(t)

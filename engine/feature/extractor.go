@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"path/filepath"
 
 	"github.com/vitft/vitft/engine/backbone"
@@ -51,8 +50,7 @@ type Extractor struct {
 	views    []view // the plain one first
 	of       []vision.View
 	index    *dataset.Index
-	blocks   bucket.Bucket
-	closing  io.Closer // of blocks
+	blocks   bucket.Closing
 }
 
 // Open opens the feature stores of the views, of which the first is the plain one, for a backbone that outlives x.
@@ -69,7 +67,7 @@ func Open(ctx context.Context, b *backbone.Backbone, views []vision.View, o Opti
 		_, _ = atomicfile.Clean(filepath.Join(o.Here(), folder))
 	}
 	var err error
-	if x.blocks, x.closing, err = o.features(ctx); err != nil {
+	if x.blocks, err = o.features(ctx); err != nil {
 		return nil, fmt.Errorf("cache: %w", err)
 	}
 	x.views = make([]view, len(views))
@@ -100,7 +98,7 @@ func (x *Extractor) Close() (err error) {
 	for _, v := range x.views {
 		err = errors.Join(err, v.close())
 	}
-	return errors.Join(err, x.closing.Close())
+	return errors.Join(err, x.blocks.Close())
 }
 
 // open opens the store of a view and makes what draws it.

@@ -2,12 +2,10 @@ package feature
 
 import (
 	"context"
-	"io"
 	"os"
 	"path/filepath"
 
 	"github.com/vitft/vitft/engine/feature/bucket"
-	"github.com/vitft/vitft/engine/feature/bucket/cloud"
 )
 
 // Folders under the cache folder.
@@ -21,22 +19,15 @@ const (
 
 // Here is the folder on this machine: the cache folder, or the default one if features are kept in an object store.
 func (o Options) Here() string {
-	if cloud.IsURL(o.Cache) {
+	if bucket.IsURL(o.Cache) {
 		return defaultCache()
 	}
 	return o.Cache
 }
 
 // features is where blocks of features lie. The caller closes it.
-func (o Options) features(ctx context.Context) (bucket.Bucket, io.Closer, error) {
-	if !cloud.IsURL(o.Cache) {
-		return bucket.Dir(filepath.Join(o.Cache, StoreFolder)), io.NopCloser(nil), nil
-	}
-	b, err := cloud.Open(ctx, o.Cache, StoreFolder, filepath.Join(o.Here(), ObjectsFolder))
-	if err != nil {
-		return nil, nil, err
-	}
-	return b, b, nil
+func (o Options) features(ctx context.Context) (bucket.Closing, error) {
+	return bucket.Open(ctx, o.Cache, StoreFolder, filepath.Join(o.Here(), ObjectsFolder))
 }
 
 func defaultCache() string {

@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"os"
 	"path"
+	"slices"
 	"strings"
 	"time"
 
@@ -19,13 +20,17 @@ import (
 	"gocloud.dev/gcerrors"
 
 	"github.com/vitft/vitft/engine/fault"
+	"github.com/vitft/vitft/engine/feature/bucket"
 )
 
-// IsURL says whether a text names a place in an object store, rather than a file.
-func IsURL(text string) bool {
-	scheme, _, found := strings.Cut(text, "://")
-	return found && (scheme == "s3" || scheme == "gs" || scheme == "azblob" || scheme == "mem")
+func init() {
+	bucket.Register(func(ctx context.Context, url, folder, local string) (bucket.Closing, error) {
+		return Open(ctx, url, folder, local)
+	})
 }
+
+// schemes are those of the providers that are imported above.
+var schemes = []string{"s3", "gs", "azblob", "mem"}
 
 // Open opens a bucket, or a prefix of one, by its URL: s3://BUCKET/PREFIX, gs://BUCKET/PREFIX,
 // azblob://CONTAINER/PREFIX or, for tests, mem://. Parameters follow a question mark, those of gocloud.dev/blob:
@@ -34,8 +39,8 @@ func IsURL(text string) bool {
 // that in a folder, if it is not "". Copies of objects are kept in the folder local on this machine.
 func Open(ctx context.Context, text, folder, local string) (*Bucket, error) {
 	u, err := url.Parse(text)
-	if err != nil || !IsURL(text) || (u.Host == "" && u.Scheme != "mem") || u.User != nil {
-		return nil, fault.Config.Errorf("%q is no place in an object store: write s3://BUCKET/PREFIX, "+
+	if err != nil || !slices.Contains(schemes, u.Scheme) || (u.Host == "" && u.Scheme != "mem") || u.User != nil {
+		return nil, fault.Config.Errorf("%q is no place in an object store that is known: write s3://BUCKET/PREFIX, "+
 			"gs://BUCKET/PREFIX or azblob://CONTAINER/PREFIX, without credentials", redacted(text))
 	}
 	prefix := strings.Trim(path.Join(u.Path, folder), "/")
