@@ -21,6 +21,10 @@ type EncodeOptions struct {
 	Calibration Calibration // of the run that is to come: one without Data.Val looks at training images as at test time
 	Seed        uint64      // of that run: it decides what a fraction as Data.Val holds out
 	Shard       Shard
+
+	// Ahead, if set, encodes the images elsewhere before this process looks what is still missing: package work does,
+	// on a queue.
+	Ahead func(ctx context.Context, images *dataset.Sets, b *backbone.Backbone, x *feature.Extractor, views int) error
 }
 
 // Fields declares the settings.
@@ -64,6 +68,14 @@ func Encode(ctx context.Context, o EncodeOptions, ev event.Events) (_ EncodeResu
 	}
 	defer s.close()
 	train, others := o.Views.needed(o.Calibration.judgesTraining(o.Data.Val, o.Data.Test))
+	if o.Ahead != nil {
+		if err := o.Ahead(ctx, d, s.backbone, s.features, max(train, others)); err != nil {
+			return done, err
+		}
+		if err := s.features.Reopen(ctx); err != nil {
+			return done, err
+		}
+	}
 	for _, p := range d.Parts() {
 		views := others
 		if p.Name == "train" {

@@ -14,16 +14,7 @@ import (
 func TestFeaturesInAnObjectStore(t *testing.T) {
 	ort.Need(t)
 	train := photos(t, 8)
-	head := func(cache string) []byte {
-		t.Helper()
-		out := filepath.Join(t.TempDir(), "run")
-		if code, _, stderr := vitft(t, "finetune", "--quiet", "--train", train, "--epochs", "3", "--cache", cache,
-			"--out", out); code != 0 {
-			t.Fatalf("exit code %d: %s", code, stderr)
-		}
-		return testkit.ReadFile(t, out, "head.safetensors")
-	}
-	want := head(t.TempDir())
+	want := headOf(t, train, t.TempDir())
 	store := "s3://team/vitft?endpoint=" + testkit.S3(t, "team")
 	for _, machine := range []struct{ name, encoded string }{{"first", "16 encoded now"}, {"second", "0 encoded now"}} {
 		t.Setenv("XDG_CACHE_HOME", t.TempDir())
@@ -31,7 +22,7 @@ func TestFeaturesInAnObjectStore(t *testing.T) {
 		if code != 0 || !strings.Contains(stdout, machine.encoded) {
 			t.Errorf("the %s machine: %d %s%s, want %s", machine.name, code, stdout, stderr, machine.encoded)
 		}
-		if !bytes.Equal(head(store), want) {
+		if !bytes.Equal(headOf(t, train, store), want) {
 			t.Errorf("the %s machine learns another head", machine.name)
 		}
 	}
@@ -39,4 +30,15 @@ func TestFeaturesInAnObjectStore(t *testing.T) {
 		!strings.Contains(stderr, "s3://BUCKET/PREFIX") {
 		t.Errorf("an unknown scheme: %d %s", code, stderr)
 	}
+}
+
+// headOf trains on features in a cache.
+func headOf(t *testing.T, train, cache string) []byte {
+	t.Helper()
+	out := filepath.Join(t.TempDir(), "run")
+	if code, _, stderr := vitft(t, "finetune", "--quiet", "--train", train, "--epochs", "3", "--cache", cache,
+		"--out", out); code != 0 {
+		t.Fatalf("exit code %d: %s", code, stderr)
+	}
+	return testkit.ReadFile(t, out, "head.safetensors")
 }

@@ -169,6 +169,16 @@ func (b *Backbone) View(v vision.View) (*onnx.Session, error) {
 	return onnx.NewSession(text, b.Beside().Session(""))
 }
 
+// Standalone is the graph that computes the embedding as one ONNX file, weights included: OpenModel makes of it a
+// backbone with the same features.
+func (b *Backbone) Standalone() ([]byte, error) {
+	m := b.Model.Clone()
+	if err := m.Inline(); err != nil {
+		return nil, err
+	}
+	return m.Bytes()
+}
+
 // Unchanged refuses a backbone whose files of weights have changed since it was opened: what it makes then is no
 // feature of it.
 func (b *Backbone) Unchanged() error { return b.source.Unchanged() }

@@ -79,6 +79,29 @@ func Open(ctx context.Context, b *backbone.Backbone, views []vision.View, o Opti
 	return x, nil
 }
 
+// Reopen opens the stores anew: they then have what others have published meanwhile.
+func (x *Extractor) Reopen(ctx context.Context) (err error) {
+	for k, v := range x.views {
+		fresh, report, err := store.Open(ctx, x.blocks, v.store.Key())
+		if err != nil {
+			return err
+		}
+		x.views[k].store = fresh
+		x.warn(report.Bad)
+		if err := v.store.Close(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Options are those that x was opened with, filled in.
+func (x *Extractor) Options() Options {
+	o := x.options
+	o.Index = x.index
+	return o
+}
+
 // Dim is D, the length of a feature.
 func (x *Extractor) Dim() int { return x.backbone.Session.Dim() }
 

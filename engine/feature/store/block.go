@@ -175,6 +175,10 @@ func idsOf(raw []byte) []ID {
 	return unsafe.Slice((*ID)(unsafe.Pointer(unsafe.SliceData(raw))), len(raw)/len(ID{}))
 }
 
+func bytesOf(ids []ID) []byte {
+	return unsafe.Slice((*byte)(unsafe.Pointer(unsafe.SliceData(ids))), len(ids)*len(ID{}))
+}
+
 // checksum is the CRC-32C of the data of a block's tensors, in file order.
 func checksum(features, ids []byte) string {
 	return fmt.Sprintf("crc32c:%08x", crc32.Update(crc32.Checksum(features, castagnoli), castagnoli, ids))

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"unsafe"
 
 	"github.com/vitft/vitft/engine/feature/bucket"
 	"github.com/vitft/vitft/engine/safetensors"
@@ -24,9 +23,9 @@ func together(b bucket.Bucket) int {
 	return 0
 }
 
-// publishIndex puts the index of a block beside it.
-func (s *Store) publishIndex(ctx context.Context, block string, ids []ID) error {
-	raw := unsafe.Slice((*byte)(unsafe.Pointer(unsafe.SliceData(ids))), len(ids)*len(ID{}))
+// putIndex puts the index of a block beside it.
+func (s *Store) putIndex(ctx context.Context, block string, ids []ID) error {
+	raw := bytesOf(ids)
 	f := safetensors.File{
 		Metadata: map[string]string{metaFormat: format, metaKey: s.key.Full(), metaChecksum: checksum(nil, raw)},
 		Tensors:  []safetensors.Tensor{safetensors.New(tensorIDs, []int{len(ids), len(ID{})}, raw)},

@@ -5,9 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"math/rand/v2"
 	"time"
-	"unsafe"
 
 	"github.com/vitft/vitft/engine/fault"
 	"github.com/vitft/vitft/engine/feature/bucket"
@@ -107,35 +107,40 @@ func (w *Writer) Flush(ctx context.Context) error {
 		return nil
 	}
 	s := w.store
-	n := len(w.ids)
-	rawIDs := unsafe.Slice((*byte)(unsafe.Pointer(unsafe.SliceData(w.ids))), n*len(ID{}))
-	features := s.tensor(n, w.features)
-	ids := safetensors.New(tensorIDs, []int{n, len(ID{})}, rawIDs)
-	f := safetensors.File{
-		Metadata: map[string]string{
-			metaFormat:   format,
-			metaKey:      s.key.Full(),
-			metaChecksum: checksum(features.Data, ids.Data),
-			metaLibrary:  w.options.Library,
-			metaProvider: s.key.Provider,
-		},
-		Tensors: []safetensors.Tensor{features, ids},
-	}
-	name := s.name(newBlockName())
 	if w.options.Before != nil {
 		if err := w.options.Before(); err != nil {
 			w.drop()
 			return err
 		}
 	}
-	if err := s.bucket.Publish(ctx, name,
-		func(to io.Writer) error { _, err := f.WriteTo(to); return err }); err != nil {
-		return s.explain(fmt.Errorf("publishing %d features: %w", n, err))
+	if err := s.publish(ctx, s.name(newBlockName()), w.ids, w.features, w.options.Library); err != nil {
+		return err
 	}
-	if bucket.Remote(s.bucket) {
-		if err := s.publishIndex(ctx, name, w.ids); err != nil {
-			return s.explain(fmt.Errorf("publishing which images %d features are of: %w", n, err))
+	w.drop()
+	return nil
+}
+
+// PublishBlock publishes features [len(ids), D] as a block of a name, without its folder and suffix, that follows from
+// what they are of. That there is one already is no error: who made it did so of the same. The store does not show it
+// before it is opened anew.
+func (s *Store) PublishBlock(ctx context.Context, name string, ids []ID, features []float32, library string) error {
+	for i, id := range ids {
+		if k := vec.NotFinite(features[i*s.key.Dim : (i+1)*s.key.Dim]); k >= 0 {
+			return &NotFiniteError{Name: fmt.Sprintf("image %x", id), Index: k, Value: features[i*s.key.Dim+k]}
 		}
+	}
+	block := s.name(name + blockSuffix)
+	err := s.put(ctx, block, ids, features, library)
+	if errors.Is(err, fs.ErrExist) {
+		err = nil
+	}
+	return err
+}
+
+// publish makes a block and adds it to the store.
+func (s *Store) publish(ctx context.Context, name string, ids []ID, features []float32, library string) error {
+	if err := s.put(ctx, name, ids, features, library); err != nil {
+		return err
 	}
 	// Readers are served from what was published, verified like any other.
 	b, err := openBlock(ctx, s.bucket, name, s.key.form())
@@ -143,7 +148,7 @@ func (w *Writer) Flush(ctx context.Context) error {
 		b.content, err = b.verify(ctx, s.bucket, s.key.form())
 	}
 	if err != nil {
-		return fmt.Errorf("reading back %d features: %w", n, err)
+		return fmt.Errorf("reading back %d features: %w", len(ids), err)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -151,7 +156,33 @@ func (w *Writer) Flush(ctx context.Context) error {
 		return errors.Join(ErrClosed, b.object.Close())
 	}
 	s.add(b)
-	w.drop()
+	return nil
+}
+
+// put writes a block to the bucket, and its index where it has one.
+func (s *Store) put(ctx context.Context, name string, ids []ID, features []float32, library string) error {
+	n := len(ids)
+	rows := s.tensor(n, features)
+	which := safetensors.New(tensorIDs, []int{n, len(ID{})}, bytesOf(ids))
+	f := safetensors.File{
+		Metadata: map[string]string{
+			metaFormat:   format,
+			metaKey:      s.key.Full(),
+			metaChecksum: checksum(rows.Data, which.Data),
+			metaLibrary:  library,
+			metaProvider: s.key.Provider,
+		},
+		Tensors: []safetensors.Tensor{rows, which},
+	}
+	err := s.bucket.Publish(ctx, name, func(to io.Writer) error { _, err := f.WriteTo(to); return err })
+	if err != nil {
+		return s.explain(fmt.Errorf("publishing %d features: %w", n, err))
+	}
+	if bucket.Remote(s.bucket) {
+		if err := s.putIndex(ctx, name, ids); err != nil {
+			return s.explain(fmt.Errorf("publishing which images %d features are of: %w", n, err))
+		}
+	}
 	return nil
 }
 

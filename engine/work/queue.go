@@ -1,0 +1,258 @@
+package work
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net"
+	"net/url"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/vitft/vitft/engine/event"
+	"github.com/vitft/vitft/engine/fault"
+	"github.com/vitft/vitft/engine/setting"
+	"github.com/vitft/vitft/internal/userfile"
+)
+
+// Queue says where tasks wait. Credentials are no settings, which are written to files and logs: a token is the
+// environment variable VITFT_QUEUE_TOKEN.
+type Queue struct {
+	URL  string // "embedded", "serve:HOST:PORT" or "nats://HOST:PORT,HOST:PORT,…"
+	NKey string // file with the seed of an NKey; none
+	CA   string // file with the certificates that vouch for the server's; the system's
+	Cert string // file with this side's certificate, and
+	Key  string // with its key; none
+
+	Patience time.Duration // how long a worker may be silent about a task before another gets it; 30 s
+}
+
+// TokenVariable is the environment variable with the token of a queue.
+const TokenVariable = "VITFT_QUEUE_TOKEN"
+
+// Embedded is the URL of a queue in this process that nobody else sees.
+const Embedded = "embedded"
+
+// Fields declares the settings.
+func (q *Queue) Fields() []setting.Field {
+	return []setting.Field{
+		setting.Text("queue", &q.URL, "", func(text string) error { return Queue{URL: text}.check() },
+			"tasks on a NATS queue: embedded, serve:HOST:PORT (open one here) or nats://HOST:PORT[,HOST:PORT…]").Here(),
+		setting.Parsed("queue-patience", &q.Patience, 30*time.Second, patience,
+			"how long a worker may be silent about a task before another gets it").Here(),
+		setting.Path("queue-nkey", &q.NKey, "", "file with the seed of an NKey for the queue").Here(),
+		setting.Path("queue-ca", &q.CA, "", "file with the certificates that vouch for the queue's server").Here(),
+		setting.Path("queue-cert", &q.Cert, "", "file with this side's TLS certificate for the queue").Here(),
+		setting.Path("queue-key", &q.Key, "", "file with the key of --queue-cert").Here(),
+	}
+}
+
+func patience(text string) (time.Duration, error) {
+	d, err := time.ParseDuration(text)
+	if err == nil && (d < time.Second || d > 24*time.Hour) {
+		err = fmt.Errorf("%v is not within 1s and 24h", d)
+	}
+	return d, err
+}
+
+func (q Queue) check() error {
+	address, serve := strings.CutPrefix(q.URL, "serve:")
+	switch {
+	case q.URL == "" || q.URL == Embedded:
+		return nil
+	case serve:
+		if _, _, err := net.SplitHostPort(address); err != nil {
+			return fmt.Errorf("%q: write serve:HOST:PORT, such as serve:0.0.0.0:4222", q.URL)
+		}
+		return nil
+	}
+	for server := range strings.SplitSeq(q.URL, ",") {
+		if !strings.Contains(server, "://") {
+			server = "nats://" + server
+		}
+		u, err := url.Parse(server)
+		switch {
+		case err != nil || u.Host == "" || u.Scheme != "nats" && u.Scheme != "tls":
+			return errors.New("write embedded, serve:HOST:PORT or nats://HOST:PORT,HOST:PORT")
+		case u.User != nil:
+			return errors.New("no credentials in the URL, which is shown: set " + TokenVariable + ", or give --queue-nkey")
+		}
+	}
+	return nil
+}
+
+// connection is an open queue.
+type connection struct {
+	server *server.Server // of this process, nil if it is elsewhere
+	folder string         // of that server
+	nats   *nats.Conn
+	stream jetstream.JetStream
+	tasks  string // the subject of the bucket's tasks
+
+	patience time.Duration
+}
+
+// streamName is the stream of all tasks, of any bucket.
+const streamName = "VITFT"
+
+// tries is how often a task is given out.
+const tries = 10
+
+// open connects to the queue of a bucket's tasks, making stream and consumer where there are none.
+func (q Queue) open(ctx context.Context, bucket string, ev event.Events) (_ *connection, err error) {
+	c := &connection{tasks: "vitft.tasks." + bucket, patience: q.Patience}
+	defer func() {
+		if err != nil {
+			c.close()
+		}
+	}()
+	options := []nats.Option{nats.Name("vitft"), nats.MaxReconnects(-1), nats.RetryOnFailedConnect(true),
+		nats.ReconnectWait(time.Second), nats.Timeout(10 * time.Second)}
+	token := os.Getenv(TokenVariable)
+	if token != "" {
+		options = append(options, nats.Token(token))
+	}
+	if q.NKey != "" {
+		option, err := nats.NkeyOptionFromSeed(q.NKey)
+		if err != nil {
+			return nil, fault.Config.Errorf("queue-nkey: %s: %w", q.NKey, err)
+		}
+		options = append(options, option)
+	}
+	secure, err := q.tls()
+	if err != nil {
+		return nil, err
+	}
+	if secure != nil {
+		options = append(options, nats.Secure(secure))
+	}
+	url := q.URL
+	if address, here := strings.CutPrefix(q.URL, "serve:"); here || q.URL == Embedded {
+		if url, err = c.serve(address, here, token, secure); err != nil {
+			return nil, err
+		}
+		options = append(options, nats.InProcessServer(c.server))
+		if here {
+			ev.Info("the queue is open", "address", address)
+		}
+	}
+	if c.nats, err = nats.Connect(url, options...); err != nil {
+		return nil, fault.Config.Errorf("queue %s: %w", q.URL, err)
+	}
+	if c.stream, err = jetstream.New(c.nats); err != nil {
+		return nil, err
+	}
+	return c, nil
+}
+
+// serve starts a server in this process, whose tasks are in memory: the bucket says what is done.
+func (c *connection) serve(address string, open bool, token string, secure *tls.Config) (url string, err error) {
+	o := &server.Options{ServerName: "vitft", DontListen: !open, JetStream: true, NoSigs: true, NoLog: true,
+		Authorization: token}
+	if open {
+		host, port, err := net.SplitHostPort(address)
+		if err != nil {
+			return "", err
+		}
+		if o.Port, err = net.LookupPort("tcp", port); err != nil {
+			return "", fault.Config.Errorf("queue: %w", err)
+		}
+		o.Host = host
+		if ip := net.ParseIP(host); token == "" && (ip == nil || !ip.IsLoopback()) && host != "localhost" {
+			return "", fault.Config.Errorf("queue: %s can be reached by others: set %s here and for the workers to a "+
+				"secret that they share, or serve on 127.0.0.1", address, TokenVariable)
+		}
+		if secure != nil && len(secure.Certificates) > 0 {
+			o.TLS, o.TLSConfig = true, &tls.Config{Certificates: secure.Certificates, MinVersion: tls.VersionTLS12}
+		}
+	}
+	if c.folder, err = os.MkdirTemp("", "vitft-queue-"); err != nil {
+		return "", err
+	}
+	o.StoreDir = c.folder
+	if c.server, err = server.NewServer(o); err != nil {
+		return "", fault.Config.Errorf("queue: %w", err)
+	}
+	c.server.Start()
+	if !c.server.ReadyForConnections(10 * time.Second) {
+		return "", fmt.Errorf("queue: the server at %s does not start; is the port in use?", address)
+	}
+	return c.server.ClientURL(), nil
+}
+
+func (q Queue) tls() (*tls.Config, error) {
+	if q.CA == "" && q.Cert == "" && q.Key == "" {
+		return nil, nil
+	}
+	secure := &tls.Config{MinVersion: tls.VersionTLS12}
+	if q.CA != "" {
+		text, err := userfile.Read(q.CA, userfile.Small)
+		if err != nil {
+			return nil, fault.Config.Errorf("queue-ca: %w", err)
+		}
+		secure.RootCAs = x509.NewCertPool()
+		if !secure.RootCAs.AppendCertsFromPEM(text) {
+			return nil, fault.Config.Errorf("queue-ca: %s holds no certificate in PEM form", q.CA)
+		}
+	}
+	if q.Cert != "" || q.Key != "" {
+		pair, err := tls.LoadX509KeyPair(q.Cert, q.Key)
+		if err != nil {
+			return nil, fault.Config.Errorf("queue-cert, queue-key: %w", err)
+		}
+		secure.Certificates = []tls.Certificate{pair}
+	}
+	return secure, nil
+}
+
+// consumer is the workers' end of the queue. Stream and consumer are made where they are missing, also after somebody
+// has deleted them.
+func (c *connection) consumer(ctx context.Context) (jetstream.Consumer, error) {
+	stream, err := c.ready(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return stream.CreateOrUpdateConsumer(ctx, jetstream.ConsumerConfig{
+		Durable: strings.ReplaceAll(c.tasks, ".", "-"), FilterSubject: c.tasks,
+		AckPolicy: jetstream.AckExplicitPolicy, AckWait: c.patience, MaxDeliver: -1, MaxAckPending: 100_000,
+	})
+}
+
+// ready is the stream.
+func (c *connection) ready(ctx context.Context) (jetstream.Stream, error) {
+	config := jetstream.StreamConfig{Name: streamName, Subjects: []string{"vitft.tasks.*"},
+		Retention: jetstream.WorkQueuePolicy, Duplicates: time.Minute}
+	if c.server != nil {
+		config.Storage = jetstream.MemoryStorage
+	} else if servers := len(c.nats.Servers()); servers >= 3 {
+		config.Replicas = 3
+	}
+	stream, err := c.stream.Stream(ctx, streamName)
+	if errors.Is(err, jetstream.ErrStreamNotFound) {
+		if stream, err = c.stream.CreateStream(ctx, config); errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) {
+			stream, err = c.stream.Stream(ctx, streamName)
+		}
+	}
+	return stream, err
+}
+
+// close ends the connection, and the server if it is here.
+func (c *connection) close() {
+	if c.nats != nil {
+		c.nats.Close()
+	}
+	if c.server != nil {
+		c.server.Shutdown()
+		c.server.WaitForShutdown()
+	}
+	if c.folder != "" {
+		_ = os.RemoveAll(c.folder)
+	}
+}

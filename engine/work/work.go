@@ -1,0 +1,241 @@
+// Package work encodes images on many machines: as tasks of a queue, done by any number of workers, whose results lie in
+// one bucket.
+//
+// # Basics
+//
+//	// where the images are known
+//	err := work.Submit(ctx, work.Submission{…}, queue, ev)
+//	// on any machine, any number of times
+//	err := work.Serve(ctx, work.WorkerOptions{…}, ev)
+//
+// A [Job] is a list of images, frozen, and the backbone that encodes them, under a hash of all that decides what comes
+// out. It is cut into tasks; a task makes one block of features for each view, whose name follows from job and number
+// and whose content follows from the images, and then a record of what it has done.
+//
+// The queue is a hint, the bucket is the truth. A task is done if its record is there, and only then: who submits looks
+// at the bucket and queues again what is missing, also after queue and workers were lost. A task that is done twice
+// publishes what is there already.
+//
+// The queue is NATS JetStream: a server in this process without an open port, one that this process opens to others,
+// or a cluster; see [Queue].
+//
+// # Caveats
+//
+// Workers read images by the paths that the job has: they must see the same folders. Containers of images are not
+// split into tasks.
+package work
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+
+	"github.com/vitft/vitft/engine/dataset"
+	"github.com/vitft/vitft/engine/fault"
+	"github.com/vitft/vitft/engine/feature/bucket"
+	"github.com/vitft/vitft/engine/feature/store"
+	"github.com/vitft/vitft/vit"
+)
+
+// Job is what is to be done.
+type Job struct {
+	Format     string         `json:"format"`
+	Keys       []store.Key    `json:"keys"`       // of the features of each view, the plain one first
+	Model      string         `json:"model"`      // SHA-256 of the graph that computes the embedding, weights included
+	Preprocess vit.Preprocess `json:"preprocess"` // of its images
+	Images     int            `json:"images"`
+	Tasks      []string       `json:"tasks"` // SHA-256 of the list of each
+}
+
+// Image is an entry of a task's list: a file as it was when the job was submitted.
+type Image struct {
+	Path     string `json:"path"`
+	Size     int64  `json:"size"`
+	Modified int64  `json:"modified"` // in nanoseconds
+}
+
+// Record is what a task has done, an entry an image.
+type Record struct {
+	Images []Done `json:"images"`
+	Worker string `json:"worker"`
+	// Seconds are those of decoding and running the backbone.
+	Seconds float64 `json:"seconds"`
+}
+
+// Done is what came of an image: the SHA-256 of its bytes, or why it cannot be used.
+type Done struct {
+	ID    string `json:"id,omitempty"`
+	Fault string `json:"fault,omitempty"`
+}
+
+// Failure is a task that was tried too often.
+type Failure struct {
+	Task   int    `json:"task"`
+	Tries  int    `json:"tries"`
+	Worker string `json:"worker"`
+	Reason string `json:"reason"`
+}
+
+const jobFormat = "vitft-job-1"
+
+// Hash is the name of the job: 16 hexadecimal digits of the SHA-256 of all that decides what comes out.
+func (j Job) Hash() string { return sum(encoded(j))[:16] }
+
+// block is the name of a task's block of features, without folder and suffix.
+func block(job string, task int) string { return fmt.Sprintf("task-%s-%06d", job, task) }
+
+// Places of a job's objects in the bucket of jobs.
+const (
+	jobObject   = "job.json"
+	lists       = "tasks"  // the list of each task
+	records     = "done"   // the record of each that is done
+	failures    = "failed" // of each that was tried too often, in a folder of the submission
+	modelFolder = "models"
+)
+
+func object(job, folder string, task int) string {
+	return fmt.Sprintf("%s/%s/%06d.json", job, folder, task)
+}
+
+// place is the bucket of jobs.
+type place struct{ bucket.Bucket }
+
+// publish puts an object; that it is there already is no error, since its name follows from its content, or from what
+// has the same content whoever makes it.
+func (p place) publish(ctx context.Context, name string, content []byte) error {
+	err := p.Publish(ctx, name, func(w io.Writer) error { _, err := w.Write(content); return err })
+	if errors.Is(err, fs.ErrExist) {
+		return nil
+	}
+	return err
+}
+
+// read is the content of an object.
+func (p place) read(ctx context.Context, name string) ([]byte, error) {
+	o, err := p.Open(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	defer o.Close()
+	content, err := bucket.Content(o)
+	return bytes.Clone(content), err
+}
+
+// decode reads an object of JSON.
+func (p place) decode(ctx context.Context, name string, v any) error {
+	text, err := p.read(ctx, name)
+	if err != nil {
+		return err
+	}
+	if err := json.Unmarshal(text, v); err != nil {
+		return fault.Data.Errorf("%s is damaged: %w", p.Where(name), err)
+	}
+	return nil
+}
+
+// job reads a job, and makes sure that it is the one of that name.
+func (p place) job(ctx context.Context, hash string) (Job, error) {
+	var j Job
+	if err := p.decode(ctx, hash+"/"+jobObject, &j); err != nil {
+		return j, err
+	}
+	if j.Format != jobFormat || j.Hash() != hash || len(j.Keys) == 0 {
+		return j, fault.Data.Errorf("%s is not the job %s", p.Where(hash+"/"+jobObject), hash)
+	}
+	return j, nil
+}
+
+// list reads the list of a task.
+func (p place) list(ctx context.Context, hash string, j Job, task int) ([]Image, error) {
+	if task < 0 || task >= len(j.Tasks) {
+		return nil, fault.Data.Errorf("job %s has %d tasks, and no %d", hash, len(j.Tasks), task)
+	}
+	name := object(hash, lists, task)
+	text, err := p.read(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	var images []Image
+	if sum(text) != j.Tasks[task] || json.Unmarshal(text, &images) != nil {
+		return nil, fault.Data.Errorf("%s is not the list of the job", p.Where(name))
+	}
+	return images, nil
+}
+
+// identity tells the bucket from others, wherever it is seen from: who makes it first decides.
+func (p place) identity(ctx context.Context, random string) (string, error) {
+	if err := p.publish(ctx, "identity", []byte(random)); err != nil {
+		return "", err
+	}
+	text, err := p.read(ctx, "identity")
+	return string(text), err
+}
+
+// taskBytes is how much is in a task at most, if it has more than one image.
+const taskBytes = 256 << 20
+
+// cut makes tasks of images in their order, by bytes and number.
+func cut(images []Image, most int) (tasks [][]Image) {
+	var bytes int64
+	for i, begin := 0, 0; i < len(images); i++ {
+		bytes += images[i].Size
+		if last := i == len(images)-1; last || bytes >= taskBytes || i+1-begin == most {
+			tasks = append(tasks, images[begin:i+1])
+			begin, bytes = i+1, 0
+		}
+	}
+	return tasks
+}
+
+// freeze lists the images of all sets, each path once.
+func freeze(sets *dataset.Sets) ([]Image, error) {
+	var images []Image
+	seen := map[string]bool{}
+	for _, p := range sets.Parts() {
+		for _, it := range p.Data.Items {
+			if seen[it.Path] {
+				continue
+			}
+			seen[it.Path] = true
+			if it.Stored() {
+				return nil, fault.Config.Errorf("queue: %s is a part of a file, which is not split into tasks; give a "+
+					"folder or a list of images", it.Path)
+			}
+			info, err := it.Info()
+			if err != nil { // its reading will say so, on whichever machine
+				images = append(images, Image{Path: it.Path})
+				continue
+			}
+			images = append(images, Image{it.Path, info.Size(), info.ModTime().UnixNano()})
+		}
+	}
+	return images, nil
+}
+
+func sum(content []byte) string {
+	s := sha256.Sum256(content)
+	return hex.EncodeToString(s[:])
+}
+
+// encoded is v as JSON; of the types of this package that never fails.
+func encoded(v any) []byte {
+	text, err := json.Marshal(v)
+	if err != nil {
+		panic(err)
+	}
+	return text
+}
+
+// done is a worker's record of an image.
+func done(id store.ID, fault error) Done {
+	if fault != nil {
+		return Done{Fault: fault.Error()}
+	}
+	return Done{ID: hex.EncodeToString(id[:])}
+}

@@ -1,0 +1,365 @@
+package work
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/vitft/vitft/engine/backbone"
+	"github.com/vitft/vitft/engine/dataset"
+	"github.com/vitft/vitft/engine/device"
+	"github.com/vitft/vitft/engine/event"
+	"github.com/vitft/vitft/engine/fault"
+	"github.com/vitft/vitft/engine/feature"
+	"github.com/vitft/vitft/engine/feature/bucket"
+	"github.com/vitft/vitft/engine/feature/store"
+	"github.com/vitft/vitft/engine/setting"
+	"github.com/vitft/vitft/internal/atomicfile"
+	"github.com/vitft/vitft/internal/disk"
+	"github.com/vitft/vitft/onnx/vision"
+)
+
+// WorkerOptions are the settings of a worker.
+type WorkerOptions struct {
+	Queue    Queue
+	Features feature.Options // Cache: where jobs and features are; a worker does no others
+	Device   device.Options
+	Read     string        // folders that images may be read from, with commas between; all
+	Idle     time.Duration // end after so long without a task; 0: never
+}
+
+// Fields declares the settings.
+func (o *WorkerOptions) Fields() []setting.Field {
+	return slices.Concat(o.Queue.Fields(), o.Features.Fields(), o.Device.Fields(), []setting.Field{
+		setting.Text("read", &o.Read, "", nil, "folders that images may be read from, with commas between; "+
+			"tasks with others are refused (default: any)").Here(),
+		setting.Parsed("idle", &o.Idle, 0, time.ParseDuration,
+			"end after so long without a task, such as 10m (0s: go on)").Here(),
+	})
+}
+
+// Serve does tasks until ctx ends, any number of any job of the bucket. A task that is under way then goes back to the
+// queue at once. While the queue cannot be reached it waits.
+func Serve(ctx context.Context, o WorkerOptions, ev event.Events) error {
+	if err := setting.Complete(o.Fields()); err != nil {
+		return err
+	}
+	if o.Queue.URL == "" || o.Queue.URL == Embedded {
+		return fault.Config.Errorf("queue: name the queue that the tasks are on: nats://HOST:PORT")
+	}
+	jobs, identity, err := openJobs(ctx, o.Features)
+	if err != nil {
+		return err
+	}
+	defer jobs.Close()
+	c, err := o.Queue.open(ctx, identity, ev)
+	if err != nil {
+		return err
+	}
+	defer c.close()
+	w := &worker{WorkerOptions: o, place: place{jobs}, queue: c, name: workerName(), events: ev}
+	defer w.close()
+	ev.Info("worker", "name", w.name, "queue", o.Queue.URL, "jobs", jobs.Where(""))
+	return w.run(ctx)
+}
+
+// openJobs opens the bucket of jobs, beside that of features, and tells its identity.
+func openJobs(ctx context.Context, o feature.Options) (bucket.Closing, string, error) {
+	b, err := bucket.Open(ctx, o.Cache, JobsFolder, filepath.Join(o.Here(), feature.ObjectsFolder))
+	if err != nil {
+		return nil, "", fmt.Errorf("cache: %w", err)
+	}
+	identity, err := place{b}.identity(ctx, rand.Text())
+	if err != nil {
+		return nil, "", errors.Join(err, b.Close())
+	}
+	return b, identity, nil
+}
+
+// JobsFolder is the folder of jobs under the cache folder.
+const JobsFolder = "jobs"
+
+// worker does tasks, one at a time.
+type worker struct {
+	WorkerOptions
+	place  place
+	queue  *connection
+	name   string
+	events event.Events
+
+	hash string // of the job that is open
+	job  Job
+	open *feature.Extractor
+	lent bool // by who submitted the job, and closes it
+	of   *backbone.Backbone
+
+	done func(Record) // is told of each task; may be nil
+}
+
+func workerName() string {
+	host, _ := os.Hostname()
+	return fmt.Sprintf("%s-%d", host, os.Getpid())
+}
+
+// run fetches and does tasks.
+func (w *worker) run(ctx context.Context) error {
+	last := time.Now()
+	for ctx.Err() == nil {
+		consumer, err := w.queue.consumer(ctx)
+		if err == nil {
+			var batch jetstream.MessageBatch
+			if batch, err = consumer.Fetch(1, jetstream.FetchMaxWait(2*time.Second)); err == nil {
+				for message := range batch.Messages() {
+					if err := w.take(ctx, message); err != nil {
+						return err
+					}
+					last = time.Now()
+				}
+				err = batch.Error()
+			}
+		}
+		if w.Idle > 0 && time.Since(last) > w.Idle {
+			return nil
+		}
+		if err != nil && ctx.Err() == nil { // the queue is away, or was made anew
+			select {
+			case <-ctx.Done():
+			case <-time.After(time.Second):
+			}
+		}
+	}
+	return nil
+}
+
+// take does a task, or gives it back. An error ends the worker: it can do none of the job's tasks.
+func (w *worker) take(ctx context.Context, message jetstream.Msg) error {
+	hash, task, submission, err := parseTask(string(message.Data()))
+	if err != nil {
+		w.events.Warn("what is on the queue is no task", "reason", err)
+		return message.Term()
+	}
+	delivered := uint64(1)
+	if m, err := message.Metadata(); err == nil {
+		delivered = m.NumDelivered
+	}
+	if delivered > tries {
+		w.fail(ctx, hash, submission, task, "it was given out too often: a worker that has it may be killed, or its memory too small")
+		return message.Term()
+	}
+	stop := w.beat(ctx, message)
+	err = w.do(ctx, hash, task)
+	stop()
+	_, unable := errors.AsType[unableError](err)
+	switch {
+	case err == nil:
+		return w.acknowledge(ctx, message)
+	case ctx.Err() != nil:
+		return message.Nak()
+	case unable:
+		return errors.Join(err, message.Nak())
+	case delivered == tries || fault.Of(err) == fault.Config:
+		w.fail(ctx, hash, submission, task, err.Error())
+		return message.Term()
+	}
+	w.events.Warn("a task has failed and will be tried again", "job", hash, "task", task, "reason", err)
+	return message.NakWithDelay(time.Duration(delivered) * time.Second)
+}
+
+// acknowledge takes a task off the queue. That it fails is no harm: the task is done, and whoever gets it sees that.
+func (w *worker) acknowledge(ctx context.Context, message jetstream.Msg) error {
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	_ = message.DoubleAck(ctx)
+	return nil
+}
+
+// beat keeps a task with this worker until it is stopped.
+func (w *worker) beat(ctx context.Context, message jetstream.Msg) (stop func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	go func() {
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-time.After(w.queue.patience / 3):
+				_ = message.InProgress()
+			}
+		}
+	}()
+	return cancel
+}
+
+// unableError says that this worker can do none of a job's tasks.
+type unableError struct{ error }
+
+func (e unableError) Unwrap() error { return e.error }
+
+// do encodes the images of a task and leaves its record, unless that is there.
+func (w *worker) do(ctx context.Context, hash string, task int) error {
+	name := object(hash, records, task)
+	if o, err := w.place.Open(ctx, name); err == nil {
+		return o.Close()
+	}
+	if err := w.prepare(ctx, hash); err != nil {
+		return err
+	}
+	images, err := w.place.list(ctx, hash, w.job, task)
+	if err != nil {
+		return err
+	}
+	paths := make([]string, len(images))
+	for i, im := range images {
+		if paths[i] = im.Path; !w.mayRead(im.Path) {
+			return fault.Config.Errorf("%s is in none of the folders that this worker may read (%s)", im.Path, w.Read)
+		}
+	}
+	begun := time.Now()
+	set := dataset.Files(hash, paths)
+	ids, faults, err := w.open.EncodeBlock(ctx, block(hash, task), set, len(w.job.Keys))
+	if err != nil {
+		return err
+	}
+	record := Record{Worker: w.name, Seconds: time.Since(begun).Seconds(), Images: make([]Done, len(images))}
+	for i := range images {
+		record.Images[i] = done(ids[i], faults[i])
+	}
+	if err := w.place.publish(ctx, name, encoded(record)); err != nil {
+		return err
+	}
+	if w.done != nil {
+		w.done(record)
+	}
+	w.events.Info("task", "job", hash, "task", task, "images", len(images), "seconds", fmt.Sprintf("%.1f", record.Seconds))
+	return nil
+}
+
+// mayRead says whether a path is in a folder that the worker was started for.
+func (w *worker) mayRead(path string) bool {
+	if w.Read == "" {
+		return true
+	}
+	for folder := range strings.SplitSeq(w.Read, ",") {
+		abs, err := filepath.Abs(strings.TrimSpace(folder))
+		if err != nil {
+			continue
+		}
+		if rel, err := filepath.Rel(abs, path); err == nil && filepath.IsLocal(rel) {
+			return true
+		}
+	}
+	return false
+}
+
+// prepare opens the backbone of a job, in place of that of another.
+func (w *worker) prepare(ctx context.Context, hash string) error {
+	if w.hash == hash {
+		return nil
+	}
+	job, err := w.place.job(ctx, hash)
+	if err != nil {
+		return err
+	}
+	w.close()
+	model, err := w.model(ctx, job.Model)
+	if err != nil {
+		return err
+	}
+	d := w.Device
+	d.Provider = job.Keys[0].Provider
+	of, err := backbone.OpenModel(model, backbone.Exported{Preprocess: job.Preprocess, Key: job.Keys[0]}, d, w.events)
+	if err != nil {
+		return unableError{fmt.Errorf("job %s: %w", hash, err)}
+	}
+	views, err := viewsOf(job.Keys)
+	if err != nil {
+		return unableError{errors.Join(err, of.Close())}
+	}
+	open, err := feature.Open(ctx, of, views, w.Features, w.events)
+	if err != nil {
+		return errors.Join(err, of.Close())
+	}
+	w.open, w.of = open, of
+	if mine := open.Keys(len(views)); !slices.Equal(mine, job.Keys) {
+		w.close()
+		return unableError{fault.Runtime.Errorf("job %s wants features of %v, this worker makes %v: it needs another "+
+			"provider or version", hash, job.Keys, mine)}
+	}
+	w.hash, w.job = hash, job
+	return nil
+}
+
+// model is the file of a job's model on this machine.
+func (w *worker) model(ctx context.Context, hash string) (string, error) {
+	content, err := w.place.read(ctx, modelFolder+"/"+hash)
+	if err != nil {
+		return "", err
+	}
+	if sum(content) != hash {
+		return "", fault.Data.Errorf("%s is damaged", w.place.Where(modelFolder+"/"+hash))
+	}
+	path := filepath.Join(w.Features.Here(), "models", hash+".onnx")
+	if err := disk.MakeAll(filepath.Dir(path)); err != nil {
+		return "", err
+	}
+	return path, atomicfile.Write(path, func(to io.Writer) error { _, err := to.Write(content); return err })
+}
+
+// viewsOf are the views that keys are of.
+func viewsOf(keys []store.Key) ([]vision.View, error) {
+	views := vision.Views(len(keys))
+	for k, v := range views {
+		want := ""
+		if k > 0 {
+			want = v.String()
+		}
+		if keys[k].View != want {
+			return nil, fault.Data.Errorf("view %q of the job is not this program's %q", keys[k].View, want)
+		}
+	}
+	return views, nil
+}
+
+// fail records that a task is given up.
+func (w *worker) fail(ctx context.Context, hash, submission string, task int, reason string) {
+	w.events.Warn("a task is given up", "job", hash, "task", task, "reason", reason)
+	f := Failure{Task: task, Tries: tries, Worker: w.name, Reason: reason}
+	if err := w.place.publish(ctx, object(hash, failures+"/"+submission, task), encoded(f)); err != nil {
+		w.events.Warn("that cannot be recorded", "reason", err)
+	}
+}
+
+// close lets go of the job that is open.
+func (w *worker) close() {
+	if w.open != nil && !w.lent {
+		_ = w.open.Close()
+		_ = w.of.Close()
+	}
+	w.open, w.of, w.hash, w.lent = nil, nil, "", false
+}
+
+// taskPattern is what a message says: job, number and submission.
+var taskPattern = regexp.MustCompile(`^([0-9a-f]{16}) ([0-9]{1,9}) ([A-Z2-7]{26})$`)
+
+func taskMessage(hash string, task int, submission string) []byte {
+	return fmt.Appendf(nil, "%s %d %s", hash, task, submission)
+}
+
+func parseTask(text string) (hash string, task int, submission string, err error) {
+	parts := taskPattern.FindStringSubmatch(text)
+	if parts == nil {
+		return "", 0, "", fmt.Errorf("%.60q", text)
+	}
+	task, err = strconv.Atoi(parts[2])
+	return parts[1], task, parts[3], err
+}
