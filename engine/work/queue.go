@@ -94,7 +94,7 @@ type connection struct {
 	folder string         // of that server
 	nats   *nats.Conn
 	stream jetstream.JetStream
-	tasks  string // the subject of the bucket's tasks
+	tasks  string // the subject that those of the bucket's jobs are below
 
 	patience time.Duration
 }
@@ -220,14 +220,14 @@ func (c *connection) consumer(ctx context.Context) (jetstream.Consumer, error) {
 		return nil, err
 	}
 	return stream.CreateOrUpdateConsumer(ctx, jetstream.ConsumerConfig{
-		Durable: strings.ReplaceAll(c.tasks, ".", "-"), FilterSubject: c.tasks,
+		Durable: strings.ReplaceAll(c.tasks, ".", "-"), FilterSubject: c.tasks + ".*",
 		AckPolicy: jetstream.AckExplicitPolicy, AckWait: c.patience, MaxDeliver: -1, MaxAckPending: 100_000,
 	})
 }
 
 // ready is the stream.
 func (c *connection) ready(ctx context.Context) (jetstream.Stream, error) {
-	config := jetstream.StreamConfig{Name: streamName, Subjects: []string{"vitft.tasks.*"},
+	config := jetstream.StreamConfig{Name: streamName, Subjects: []string{"vitft.tasks.>"},
 		Retention: jetstream.WorkQueuePolicy, Duplicates: time.Minute}
 	if c.server != nil {
 		config.Storage = jetstream.MemoryStorage

@@ -186,12 +186,10 @@ func (s *submission) queueMissing(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	info, err := stream.Info(ctx, jetstream.WithSubjectFilter(s.queue.tasks))
-	if err != nil {
+	subject := s.queue.tasks + "." + s.hash
+	info, err := stream.Info(ctx, jetstream.WithSubjectFilter(subject))
+	if err != nil || info.State.Subjects[subject] > 0 {
 		return err
-	}
-	if info.State.Subjects[s.queue.tasks] > 0 {
-		return nil
 	}
 	s.round++
 	for task := range s.lists {
@@ -203,7 +201,7 @@ func (s *submission) queueMissing(ctx context.Context) error {
 		}
 		text := taskMessage(s.hash, task, s.name)
 		id := fmt.Sprintf("%s %d", text, s.round)
-		if _, err := s.queue.stream.PublishAsync(s.queue.tasks, text, jetstream.WithMsgID(id)); err != nil {
+		if _, err := s.queue.stream.PublishAsync(subject, text, jetstream.WithMsgID(id)); err != nil {
 			return err
 		}
 	}
