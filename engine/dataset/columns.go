@@ -14,7 +14,7 @@ var (
 		"image", "img", "imagefile", "imagefilename", "imagename", "imgname", "photo", "picture", "imageid", "imgid",
 		"photoid", "id"}
 	labelColumns = []string{"label", "class", "category", "target", "classname", "labelname", "categoryname",
-		"targetname", "labels", "species", "scientificname", "breed", "diagnosis", "groundtruth", "y", "classid",
+		"targetname", "labels", "species", "scientificname", "breed", "diagnosis", "dx", "groundtruth", "y", "classid",
 		"labelid", "categoryid", "classindex", "labelindex"}
 	splitColumns = []string{"split", "set", "subset", "partition", "fold"}
 )

@@ -53,7 +53,12 @@ func openList(path string) (*list, error) {
 	l.metadata = strings.HasPrefix(filepath.Base(path), "metadata.")
 	l.entry = &record{plaintext.File(f), mostRecord}
 	l.text = bufio.NewReaderSize(l.entry, sniffed)
-	if err := listFormats[strings.ToLower(filepath.Ext(path))](l); err != nil {
+	if start, _ := l.text.Peek(2); bytes.IndexByte(start, 0) >= 0 {
+		err = errors.New("it is no text, or UTF-16 without a byte order mark: save it as UTF-8")
+	} else {
+		err = listFormats[strings.ToLower(filepath.Ext(path))](l)
+	}
+	if err != nil {
 		f.Close()
 		return nil, err
 	}

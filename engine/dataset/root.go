@@ -39,16 +39,6 @@ func roleOf(name string) string {
 // parts are the sources of the parts of a data set that is named as a whole, by part.
 type parts map[string]string
 
-// texts are the sources, in the order of the parts.
-func (p parts) texts() (texts []string) {
-	for _, role := range order {
-		if p[role] != "" {
-			texts = append(texts, p[role])
-		}
-	}
-	return texts
-}
-
 // with are also the parts of a data set that p was found in.
 func (p parts) with(above parts) parts {
 	all := maps.Clone(p)
@@ -58,7 +48,13 @@ func (p parts) with(above parts) parts {
 
 // lacks is the error that a data set has no such part.
 func (p parts) lacks(part string) error {
-	return fmt.Errorf("it has no part for %s; name one of %s", part, strings.Join(p.texts(), ", "))
+	var has []string
+	for _, role := range order {
+		if p[role] != "" {
+			has = append(has, fmt.Sprintf("%s (%s)", role, p[role]))
+		}
+	}
+	return fmt.Errorf("it has no part for %s, but for %s", part, strings.Join(has, ", "))
 }
 
 // partsOf are the parts of a source: of a folder that has a folder or a list for each, or of a list that says which

@@ -60,10 +60,14 @@ func (l *list) openRows() error {
 	l.bare = true
 	dir := filepath.Dir(l.path)
 	for _, comma := range candidates {
-		for _, row := range firstRows(start, comma, 20) {
-			if !l.chooseBare(row, dir) {
-				continue
+		rows := firstRows(start, comma, 20)
+		for i, row := range rows {
+			if rows[i] = trimmed(row); len(rows[i]) != len(rows[0]) {
+				rows = nil // it is no separator
+				break
 			}
+		}
+		if len(rows) > 0 && l.chooseBare(rows, dir) {
 			l.find(ListForm, []string{l.path}, "no line names the columns: column %d is taken for paths, column %d for "+
 				"labels in", l.columns.path+1, l.label+1)
 			table(comma, false)
@@ -100,31 +104,43 @@ func empty(row []string) bool {
 	return !slices.ContainsFunc(row, func(cell string) bool { return strings.TrimSpace(cell) != "" })
 }
 
-// chooseBare finds the columns of a list without a header by one of its rows: of two cells that which is an image is
-// the path. Three are those of MXNet's lists: number, label, path. In a .csv file, whose first row may be meant as a
-// header, the image must be there.
-func (l *list) chooseBare(row []string, dir string) bool {
-	for len(row) > 2 && strings.TrimSpace(row[len(row)-1]) == "" { // after a comma at the end of the line
+// trimmed is a row without the empty cells behind its last separators.
+func trimmed(row []string) []string {
+	for len(row) > 0 && strings.TrimSpace(row[len(row)-1]) == "" {
 		row = row[:len(row)-1]
 	}
-	is := func(cell string) bool {
-		cell = strings.TrimSpace(cell)
-		named := IsImage(cell)
-		if named && strings.ToLower(filepath.Ext(l.path)) != ".csv" {
-			return true
+	return row
+}
+
+// chooseBare finds the columns of a list without a header by its first rows: of two cells that which is an image is the
+// path. Three are those of MXNet's lists: number, label, path. In a .csv file, whose first row may be meant as a header,
+// an image must be there.
+func (l *list) chooseBare(rows [][]string, dir string) bool {
+	there := func(column int) bool {
+		var paths []string
+		for _, row := range rows {
+			if path := strings.TrimSpace(row[column]); path != "" {
+				paths = append(paths, path)
+			}
 		}
-		return cell != "" && newPlaces(dir, []string{cell}).found > 0
+		return newPlaces(dir, paths).found > 0
 	}
-	number := func(cell string) bool {
-		_, err := strconv.ParseFloat(strings.TrimSpace(cell), 64)
+	is := func(column int) bool {
+		if IsImage(strings.TrimSpace(rows[0][column])) {
+			return strings.ToLower(filepath.Ext(l.path)) != ".csv" || there(column)
+		}
+		return newPlaces(dir, []string{strings.TrimSpace(rows[0][column])}).found > 0
+	}
+	number := func(column int) bool {
+		_, err := strconv.ParseFloat(strings.TrimSpace(rows[0][column]), 64)
 		return err == nil
 	}
-	switch {
-	case len(row) == 2 && is(row[0]):
+	switch width := len(rows[0]); {
+	case width == 2 && is(0):
 		l.columns = columns{path: 0, label: 1, split: -1}
-	case len(row) == 2 && is(row[1]):
+	case width == 2 && is(1):
 		l.columns = columns{path: 1, label: 0, split: -1}
-	case len(row) == 3 && number(row[0]) && number(row[1]) && is(row[2]):
+	case width == 3 && number(0) && number(1) && is(2):
 		l.columns = columns{path: 2, label: 1, split: -1}
 	default:
 		return false
