@@ -59,6 +59,7 @@ func wellFormed(path string) (string, error) {
 		return "", errors.New("empty path")
 	case strings.ContainsRune(path, 0):
 		return "", errors.New("path holds a zero byte (save the list as UTF-8)")
+	case !strings.ContainsAny(path, `:\`): // as nearly all
 	case address.MatchString(path):
 		return "", fmt.Errorf("%.100q is an address, and addresses (URLs) are not fetched: download the images and list "+
 			"their paths", path)
