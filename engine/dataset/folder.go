@@ -30,18 +30,17 @@ func (r *reading) readFolder(training bool) error {
 	if m := c.metadata(); m != "" {
 		return r.readList(m)
 	}
-	if len(c.folders) == 0 {
-		if idx := slices.DeleteFunc(slices.Clone(c.files), func(s string) bool { return !isIDXImages(s) }); len(idx) > 0 {
-			return r.readIDXFolder(idx, training)
-		}
+	idx := slices.DeleteFunc(slices.Clone(c.files), func(name string) bool { return !isIDXImages(name) })
+	if len(c.folders) == 0 && len(idx) > 0 {
+		return r.readIDXFolder(idx, training)
 	}
 	if list := c.onlyList(); list != "" {
 		r.find(ListForm, []string{list}, "of the images in %s a list has the labels", r.source)
 		return r.readList(list)
 	}
 	if len(c.folders) == 0 {
-		return fmt.Errorf("no class folders in it (%s): put the images of each class into a folder of the class's name%s",
-			c.summary(), c.listsHint())
+		return fmt.Errorf("no class folders in it (%s): put the images of each class into a folder of the class's "+
+			"name%s", c.summary(), c.listsHint())
 	}
 	return r.readClasses(c)
 }

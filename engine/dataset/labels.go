@@ -59,10 +59,10 @@ func (r *reading) unify(classes []string) {
 			into[label] = key
 		}
 	}
-	r.find(SameText, merged, "%d classes of %s are written in several normal forms of Unicode, which look alike, and are "+
-		"taken as one each", len(merged), r.source)
-	r.find(SameText, respelt, "%d classes of %s are written in another normal form of Unicode than the training set's, and "+
-		"are taken for its", len(respelt), r.source)
+	r.find(SameText, merged, "%d classes of %s are written in several normal forms of Unicode, which look alike, and "+
+		"are taken as one each", len(merged), r.source)
+	r.find(SameText, respelt, "%d classes of %s are written in another normal form of Unicode than the training "+
+		"set's, and are taken for its", len(respelt), r.source)
 	if len(into) == 0 {
 		return
 	}
@@ -154,8 +154,9 @@ func (r *reading) take(file string, lines []string) error {
 		s := &r.samples[i]
 		name := names[s.label]
 		if name == "" {
-			return &SourceError{Line: s.line, Err: fmt.Errorf("label %s has no name in %s, which names %d classes from %s on "+
-				"(a number before each name says otherwise)", s.label, file, len(names), sortedLabels(names)[0])}
+			return &SourceError{Line: s.line, Err: fmt.Errorf("label %s has no name in %s, which names %d classes "+
+				"from %s on (a number before each name says otherwise)", s.label, file, len(names),
+				sortedLabels(names)[0])}
 		}
 		s.label = name
 	}

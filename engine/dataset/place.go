@@ -39,8 +39,8 @@ func (r *reading) place(dir string) error {
 	if p.found == 0 && len(paths) > 0 && !slices.ContainsFunc(paths, func(path string) bool {
 		return !filepath.IsAbs(path)
 	}) {
-		return fmt.Errorf("none of the files is there that were looked for, the first %s: if the list was made on another "+
-			"machine, make its paths relative to the folder that it is in", shown(paths[0]))
+		return fmt.Errorf("none of the files is there that were looked for, the first %s: if the list was made on "+
+			"another machine, make its paths relative to the folder that it is in", shown(paths[0]))
 	}
 	if p.found > 0 && p.bases[0] != dir {
 		r.find(ListForm, p.bases, "paths are relative to another folder than the list's")
@@ -61,11 +61,11 @@ func wellFormed(path string) (string, error) {
 		return "", errors.New("path holds a zero byte (save the list as UTF-8)")
 	case !strings.ContainsAny(path, `:\`): // as nearly all
 	case address.MatchString(path):
-		return "", fmt.Errorf("%.100q is an address, and addresses (URLs) are not fetched: download the images and list "+
-			"their paths", path)
+		return "", fmt.Errorf("%.100q is an address, and addresses (URLs) are not fetched: download the images and "+
+			"list their paths", path)
 	case runtime.GOOS != "windows" && drive.MatchString(path) && !isFile(path):
-		return "", fmt.Errorf("%.100q is a path of a Windows machine, which this one does not have: make paths relative "+
-			"to the folder of the list", path)
+		return "", fmt.Errorf("%.100q is a path of a Windows machine, which this one does not have: make paths "+
+			"relative to the folder of the list", path)
 	}
 	return path, nil
 }
@@ -114,9 +114,9 @@ func around(dir string) (folders []string) {
 			folders = append(folders, folder)
 		}
 	}
-	inside := []string{"images", "image", "imgs", "img", "photos", "pictures", "JPEGImages", "data", "train", "training",
-		"val", "valid", "validation", "dev", "test", "testing", "train2017", "val2017", "train_images", "test_images",
-		"train/images", "val/images", "test/images"}
+	inside := []string{"images", "image", "imgs", "img", "photos", "pictures", "JPEGImages", "data", "train",
+		"training", "val", "valid", "validation", "dev", "test", "testing", "train2017", "val2017", "train_images",
+		"val_images", "test_images", "train/images", "val/images", "test/images"}
 	for _, name := range inside {
 		add(filepath.Join(dir, name))
 	}

@@ -68,8 +68,8 @@ func (l *list) openRows() error {
 			}
 		}
 		if len(rows) > 0 && l.chooseBare(rows, dir) {
-			l.find(ListForm, []string{l.path}, "no line names the columns: column %d is taken for paths, column %d for "+
-				"labels in", l.columns.path+1, l.label+1)
+			l.find(ListForm, []string{l.path}, "no line names the columns: column %d is taken for paths, column %d "+
+				"for labels in", l.columns.path+1, l.label+1)
 			table(comma, false)
 			return nil
 		}
@@ -113,8 +113,8 @@ func trimmed(row []string) []string {
 }
 
 // chooseBare finds the columns of a list without a header by its first rows: of two cells that which is an image is the
-// path. Three are those of MXNet's lists: number, label, path. In a .csv file, whose first row may be meant as a header,
-// an image must be there.
+// path. Three are those of MXNet's lists: number, label, path. In a .csv file, whose first row may be meant as a
+// header, an image must be there.
 func (l *list) chooseBare(rows [][]string, dir string) bool {
 	there := func(column int) bool {
 		var paths []string
@@ -207,8 +207,8 @@ func wholeNumber(label string) string {
 	return label
 }
 
-// words is who reads lines such as "cat/1.jpg 3", in which the published lists of ImageNet-LT, Places-LT and iNaturalist
-// are; nil if the first line is none.
+// words is who reads lines such as "cat/1.jpg 3", in which the published lists of ImageNet-LT, Places-LT and
+// iNaturalist are; nil if the first line is none.
 func (l *list) words(start []byte, dir string) func(func(sample) error) error {
 	first, _, _ := strings.Cut(strings.TrimSpace(string(start)), "\n")
 	path, label := cutLine(first, false)

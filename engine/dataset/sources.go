@@ -57,8 +57,8 @@ func (s *Sources) Fields() []setting.Field {
 	}
 	return []setting.Field{
 		setting.Path("train", &s.Train, "",
-			"training images: folder of class folders, list (.csv, .txt, .jsonl, .json), IDX file, or a data set with a "+
-				"part for each of train, val and test"),
+			"training images: folder of class folders, list (.csv, .txt, .jsonl, .json), IDX file, or a data set "+
+				"with a part for each of train, val and test"),
 		setting.PathOr("val", &s.Val, "", orFraction,
 			"validation images, or a fraction such as 0.1 to hold out of each class"),
 		setting.Path("test", &s.Test, "", "test images"),
