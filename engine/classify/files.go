@@ -79,7 +79,7 @@ func ImageFiles(paths []string, list io.Reader) iter.Seq2[string, error] {
 			}
 			lines := bufio.NewScanner(plaintext.Stream(list))
 			for lines.Scan() {
-				if line := strings.TrimSuffix(lines.Text(), "\r"); line != "" && !imagesAt(line, yield) {
+				if line := strings.TrimSuffix(lines.Text(), "\r"); line != "" && !listed(line, yield) {
 					return
 				}
 			}
@@ -88,6 +88,18 @@ func ImageFiles(paths []string, list io.Reader) iter.Seq2[string, error] {
 			}
 		}
 	}
+}
+
+// listed is imagesAt for a line of a list, whose path may be written as in a list of a data set.
+func listed(path string, yield func(string, error) bool) bool {
+	if _, err := os.Stat(path); err != nil {
+		file, err := dataset.Listed(path)
+		if err != nil {
+			return yield(path, err)
+		}
+		path = file
+	}
+	return imagesAt(path, yield)
 }
 
 func imagesAt(path string, yield func(string, error) bool) bool {

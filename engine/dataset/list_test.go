@@ -77,6 +77,8 @@ func TestListsAsTheyCome(t *testing.T) {
 			nil},
 		{"array.json", `[ {"path":"across/1.jpg","label":"a"},` + "\n" + `{"path":"down, wet\\2 3.JPG","label":"b"}]`,
 			nil},
+		{"later.jsonl", `{"path":"across/1.jpg","label":"a"}` + "\n" +
+			`{"label":"b","path":"down, wet/2 3.JPG","more":0}`, []Kind{IgnoredColumns}},
 		{"mark.ndjson", "\ufeff" + `{"Image Path":"across/1.jpg","Label":"a"}` + "\n" +
 			`{"Image Path":"down, wet/2 3.JPG","Label":"b"}`, nil},
 		{"coco.json", `{"info":{"a":[{"b":1}]},"annotations":[{"image_id":"x","category_id":1,"bbox":[1,2]},
@@ -172,6 +174,9 @@ func TestListsRefuse(t *testing.T) {
 		{"empty.txt", "\n\n", "empty file"},
 		{"empty.jsonl", "\n", "no images"},
 		{"three.txt", "a.jpg,b,c\n", "three.txt:1: "},
+		{"parts.jsonl", `{"path":"a.jpg","label":"a"}` + "\n" + `{"path":"b.jpg","label":"b","split":"test"}`,
+			`parts.jsonl:2: it has the key "split"`},
+		{"annotations.txt", "a.jpg\tn01\t0\t1\nb.jpg\tn02\t0\t1\n", `they are ["a.jpg" "n01" "0" "1"]`},
 		{"number.jsonl", `{"path":"a.jpg","label":1.5}`, "neither text nor a whole number"},
 		{"broken.json", `[{"path":"a.jpg","label":"a"},`, "entry 2: "},
 		{"noimages.json", `{"a":[1,2,{"b":[]}],` + "\n" + `"c":"d"}`, "it lists no images"},

@@ -25,14 +25,14 @@ func IsImage(name string) bool {
 var system = []string{
 	"@eadir", "@synoeastream", "@synoresource", "@recycle", "@recently-snapshot", "@tmp", "#recycle", "#snapshot",
 	"~snapshot", "$recycle.bin", "recycler", "recycled", "found.000", "system volume information", "__macosx",
-	"lost+found", "cvs", "_svn", "__pycache__", "thumbs.db", "ehthumbs.db", "ehthumbs_vista.db", "desktop.ini",
+	"lost+found", "_svn", "__pycache__", "thumbs.db", "ehthumbs.db", "ehthumbs_vista.db", "desktop.ini",
 	"network trash folder", "temporary items", "icon\r",
 }
 
 // IsSystem reports whether a name is one that holds nobody's images: a hidden one, or one that a system or program
 // gives to its own files and folders.
 func IsSystem(name string) bool {
-	return strings.HasPrefix(name, ".") || slices.Contains(system, strings.ToLower(name))
+	return strings.HasPrefix(name, ".") || name == "CVS" || slices.Contains(system, strings.ToLower(name))
 }
 
 // counted says how many names there are of each kind, the most first: "3 .txt, 1 .xml".

@@ -107,6 +107,19 @@ func newPlaces(dir string, paths []string) *places {
 	return usual
 }
 
+// Listed is the file that a path in a list means that is relative to the working directory, as [Open] finds it; the path
+// itself if there is none. What cannot be a path here is an error.
+func Listed(path string) (string, error) {
+	path, err := wellFormed(path)
+	if err != nil {
+		return "", err
+	}
+	if file, ok := (&places{bases: []string{"."}}).search(path); ok {
+		return file, nil
+	}
+	return path, nil
+}
+
 // around are other folders that the paths of a list may be relative to, the likely ones first.
 func around(dir string) (folders []string) {
 	add := func(folder string) {

@@ -222,7 +222,7 @@ func (l *list) words(start []byte, dir string) func(func(sample) error) error {
 		if labelFirst = !found(path); labelFirst {
 			path, label = cutLine(first, true)
 		}
-		if label == "" || !found(path) {
+		if label == "" || strings.Contains(label, "\t") || !found(path) {
 			return nil
 		}
 	}
