@@ -184,7 +184,7 @@ func Open(source string, o Options) (*Dataset, []Finding, error) {
 	r := &reading{source: source, part: o.Part}
 	d, err := r.dataset(o.Classes)
 	if err != nil {
-		return nil, nil, in(source, err)
+		return nil, nil, in(r.source, err)
 	}
 	return d, r.findings, nil
 }

@@ -34,7 +34,11 @@ func (r *reading) readFolder(training bool) error {
 	if len(c.folders) == 0 && len(idx) > 0 {
 		return r.readIDXFolder(idx, training)
 	}
-	if list := c.onlyList(); list != "" {
+	folders := 0 // with images
+	if training {
+		folders = 1 // which is no training set by itself
+	}
+	if list := c.onlyList(folders); list != "" {
 		r.find(ListForm, []string{list}, "of the images in %s a list has the labels", r.source)
 		return r.readList(list)
 	}
@@ -128,13 +132,12 @@ func contentsOf(dir string) (*contents, error) {
 	c := &contents{dir: dir}
 	entries, err := os.ReadDir(dir)
 	for _, e := range entries {
-		path := filepath.Join(dir, e.Name())
 		if IsSystem(e.Name()) {
-			c.system = append(c.system, path)
+			c.system = append(c.system, filepath.Join(dir, e.Name()))
 			continue
 		}
 		if e.IsDir() || e.Type()&fs.ModeSymlink != 0 { // a file needs no look
-			if info, err := os.Stat(path); err == nil && info.IsDir() {
+			if info, err := os.Stat(filepath.Join(dir, e.Name())); err == nil && info.IsDir() {
 				c.folders = append(c.folders, info)
 				continue
 			}
@@ -144,56 +147,58 @@ func contentsOf(dir string) (*contents, error) {
 	return c, err
 }
 
-// metadata is the list of labels that a folder has in the convention of Hugging Face's ImageFolder; "" without one. One
-// without labels, beside class folders, is none.
+// metadata is the list of labels that a folder has in the convention of Hugging Face's ImageFolder; "" without one.
+// Beside class folders it must be one that can be read.
 func (c *contents) metadata() string {
 	for _, name := range []string{"metadata.csv", "metadata.jsonl"} {
-		if !slices.Contains(c.files, name) {
-			continue
-		}
 		path := filepath.Join(c.dir, name)
-		l, err := openList(path)
-		if err == nil {
-			l.Close()
-		}
-		if !isColumns(err) || !slices.ContainsFunc(c.folders, func(f fs.FileInfo) bool {
-			return holdsImage(filepath.Join(c.dir, f.Name()), deepest)
-		}) {
+		if slices.Contains(c.files, name) && (readable(path) || c.imageFolders(1) == 0) {
 			return path
 		}
 	}
 	return ""
 }
 
-// onlyList is the one list of a folder whose images are in no class folders, or all in one.
-func (c *contents) onlyList() (only string) {
-	folders, looks := 0, 0
+// onlyList is the one list in a folder that has no more than so many folders with images.
+func (c *contents) onlyList(folders int) (only string) {
+	looks := 0
 	for _, name := range c.files {
 		if !isList(name) {
 			continue
 		}
-		if looks++; looks > 10 { // which are annotations of one image each
+		if looks++; looks > 10 { // these are annotations of an image each
 			return ""
 		}
-		path := filepath.Join(c.dir, name)
-		l, err := openList(path)
-		if err != nil {
-			continue
-		}
-		l.Close()
-		if only != "" {
-			return ""
-		}
-		only = path
-	}
-	for i := 0; i < len(c.folders) && only != ""; i++ {
-		if holdsImage(filepath.Join(c.dir, c.folders[i].Name()), deepest) {
-			if folders++; folders > 1 {
+		if path := filepath.Join(c.dir, name); readable(path) {
+			if only != "" {
 				return ""
 			}
+			only = path
 		}
 	}
+	if only != "" && c.imageFolders(folders+1) > folders {
+		return ""
+	}
 	return only
+}
+
+// readable reports whether a list has the columns that it needs.
+func readable(path string) bool {
+	l, err := openList(path)
+	if err == nil {
+		l.Close()
+	}
+	return err == nil
+}
+
+// imageFolders counts the folders with images, up to most.
+func (c *contents) imageFolders(most int) (n int) {
+	for i := 0; i < len(c.folders) && n < most; i++ {
+		if holdsImage(filepath.Join(c.dir, c.folders[i].Name()), deepest) {
+			n++
+		}
+	}
+	return n
 }
 
 // summary says how many files there are of which extension.

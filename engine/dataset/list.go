@@ -118,7 +118,8 @@ func splitsOf(path string) map[string]int {
 // folders by the first of them.
 func (l *list) partOf(s sample) (string, bool) {
 	if l.split < 0 && l.metadata {
-		folder, _, ok := strings.Cut(strings.TrimPrefix(s.Path, "./"), "/")
+		path := strings.TrimPrefix(strings.ReplaceAll(s.Path, `\`, "/"), "./")
+		folder, _, ok := strings.Cut(path, "/")
 		return folder, ok && roleOf(folder) != ""
 	}
 	return s.split, l.split >= 0

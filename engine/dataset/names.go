@@ -24,7 +24,7 @@ func IsImage(name string) bool {
 // thumbnails, what is left of archives and of version control.
 var system = []string{
 	"@eadir", "@synoeastream", "@synoresource", "@recycle", "@recently-snapshot", "@tmp", "#recycle", "#snapshot",
-	"~snapshot", "$recycle.bin", "recycler", "recycled", "found.000", "system volume information", "__macosx",
+	"~snapshot", "$recycle.bin", "found.000", "system volume information", "__macosx",
 	"lost+found", "_svn", "__pycache__", "thumbs.db", "ehthumbs.db", "ehthumbs_vista.db", "desktop.ini",
 	"network trash folder", "temporary items", "icon\r",
 }
@@ -32,7 +32,8 @@ var system = []string{
 // IsSystem reports whether a name is one that holds nobody's images: a hidden one, or one that a system or program
 // gives to its own files and folders.
 func IsSystem(name string) bool {
-	return strings.HasPrefix(name, ".") || name == "CVS" || slices.Contains(system, strings.ToLower(name))
+	return strings.HasPrefix(name, ".") || name == "CVS" || name == "RECYCLER" || // in lower case they may be classes
+		slices.Contains(system, strings.ToLower(name))
 }
 
 // counted says how many names there are of each kind, the most first: "3 .txt, 1 .xml".

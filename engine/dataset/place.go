@@ -107,8 +107,8 @@ func newPlaces(dir string, paths []string) *places {
 	return usual
 }
 
-// Listed is the file that a path in a list means that is relative to the working directory, as [Open] finds it; the path
-// itself if there is none. What cannot be a path here is an error.
+// Listed is the file that a path in a list means that is relative to the working directory, as [Open] finds it; the
+// path itself if there is none. What cannot be a path here is an error.
 func Listed(path string) (string, error) {
 	path, err := wellFormed(path)
 	if err != nil {

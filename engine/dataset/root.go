@@ -105,7 +105,7 @@ func (c *contents) parts() (parts, []Finding, error) {
 		}
 	}
 	if len(l.named) == 0 {
-		if list := c.onlyList(); list != "" {
+		if list := c.onlyList(1); list != "" {
 			return within(c.dir, list), nil, nil
 		}
 		return nil, nil, nil
@@ -132,12 +132,13 @@ func (c *contents) parts() (parts, []Finding, error) {
 
 // layout is what the folders in a folder are like.
 type layout struct {
-	dir      string
-	names    []string          // of folders with images that go by parts
-	named    map[string][]look // the same, by part
-	unnamed  []string          // those of them that hold no set
-	others   []string          // folders with images that have other names
-	training bool              // a set is named as that for training
+	dir        string
+	names      []string          // of folders with images that go by parts
+	named      map[string][]look // the same, by part
+	unlabelled []string          // those of them that hold no set
+	others     []string          // folders with images that have other names
+	empty      []string          // folders that go by parts and have no images
+	training   bool              // a set is named as that for training
 }
 
 func (c *contents) layout() *layout {
@@ -147,12 +148,15 @@ func (c *contents) layout() *layout {
 		if role == "" {
 			continue
 		}
-		if at := lookAt(filepath.Join(c.dir, f.Name())); at.set || at.flat {
-			l.names, l.named[role] = append(l.names, f.Name()), append(l.named[role], at)
-			l.training = l.training || role == train && at.set
-			if !at.set {
-				l.unnamed = append(l.unnamed, f.Name())
-			}
+		at := lookAt(filepath.Join(c.dir, f.Name()))
+		if !at.set && !at.flat {
+			l.empty = append(l.empty, f.Name())
+			continue
+		}
+		l.names, l.named[role] = append(l.names, f.Name()), append(l.named[role], at)
+		l.training = l.training || role == train && at.set
+		if !at.set {
+			l.unlabelled = append(l.unlabelled, f.Name())
 		}
 	}
 	if len(l.names) == 0 && !slices.ContainsFunc(c.files, isList) { // then nobody asks
@@ -183,7 +187,7 @@ func (l *layout) decide() verdict {
 	})
 	alone := len(l.others) == 0
 	switch {
-	case related, alone && (l.training || len(l.unnamed) == 0):
+	case related, alone && (l.training || len(l.unlabelled) == 0):
 		return isRoot
 	case alone && len(l.names) > 1:
 		return haveNoLabels
@@ -217,6 +221,7 @@ func (l *layout) take(found *findings) (parts, error) {
 	}
 	found.find(NotAPart, unlabelled, "folders of %s whose images are in no class folders and no list are no parts of "+
 		"it", l.dir)
+	found.find(NotAPart, l.empty, "folders of %s without images are no parts of it", l.dir)
 	found.find(NotAPart, l.others, "folders of %s beside its parts are passed over", l.dir)
 	return p, nil
 }
@@ -305,7 +310,7 @@ func lookAt(dir string) look {
 	case len(l.classes) > 1 || len(l.classes) == 1 && !l.flat || c.metadata() != "":
 		l.set = true
 	default:
-		l.set = c.onlyList() != "" || !l.flat && slices.ContainsFunc(c.files, isContainer)
+		l.set = c.onlyList(1) != "" || !l.flat && slices.ContainsFunc(c.files, isContainer)
 	}
 	return l
 }

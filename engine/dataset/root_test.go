@@ -71,6 +71,7 @@ func TestRoots(t *testing.T) {
 		{"a class test", []string{"test/1.jpg", "plane/a/1.jpg", "plane/b/2.jpg"}, "plane 2, test 1"},
 		{"classes and lists", []string{"cat/1.jpg", "dog/1.jpg", "train.csv" + list}, "cat 1, dog 1"},
 		{"parts in classes", []string{"cat/train/1.jpg", "cat/test/2.jpg", "dog/train/1.jpg"}, "cat 2, dog 1"},
+		{"metadata that cannot be read", []string{"cat/1.jpg", "dog/1.jpg", "metadata.csv|"}, "cat 1, dog 1"},
 		{"metadata without labels", []string{"cat/1.jpg", "dog/1.jpg", "metadata.csv|file_name,text\ncat/1.jpg,x\n"},
 			"cat 1, dog 1"},
 		{"metadata with labels", []string{"0/1.jpg", "1/2.jpg",

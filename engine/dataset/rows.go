@@ -32,9 +32,9 @@ func (l *list) openRows() error {
 	if len(bytes.TrimSpace(start)) == 0 {
 		return errors.New("empty file: the first line must be path,label")
 	}
-	table := func(comma rune, header bool) {
-		if usual := map[string]string{".csv": ",;", ".tsv": "\t"}[strings.ToLower(filepath.Ext(l.path))]; usual != "" &&
-			!strings.ContainsRune(usual, comma) {
+	read := func(comma rune, header bool) {
+		usual := map[string]string{".csv": ",;", ".tsv": "\t"}[strings.ToLower(filepath.Ext(l.path))]
+		if usual != "" && !strings.ContainsRune(usual, comma) && skipped == 0 {
 			l.find(ListForm, []string{l.path}, "cells are separated by %s in", separators[comma])
 		}
 		l.each = func(add func(sample) error) error { return l.table(comma, header, skipped, add) }
@@ -47,7 +47,7 @@ func (l *list) openRows() error {
 		}
 		err := l.choose(rows[0])
 		if err == nil {
-			table(comma, true)
+			read(comma, true)
 			return nil
 		}
 		if fault == nil || len(rows[0]) > 1 && isColumns(fault) {
@@ -70,7 +70,7 @@ func (l *list) openRows() error {
 		if len(rows) > 0 && l.chooseBare(rows, dir) {
 			l.find(ListForm, []string{l.path}, "no line names the columns: column %d is taken for paths, column %d "+
 				"for labels in", l.columns.path+1, l.label+1)
-			table(comma, false)
+			read(comma, false)
 			return nil
 		}
 	}
