@@ -143,15 +143,15 @@ type layout struct {
 
 func (c *contents) layout() *layout {
 	l := &layout{dir: c.dir, named: map[string][]look{}}
-	var parts, others []string
+	var parted, others []string
 	for _, f := range c.folders {
 		if roleOf(f.Name()) == "" {
 			others = append(others, f.Name())
 		} else {
-			parts = append(parts, f.Name())
+			parted = append(parted, f.Name())
 		}
 	}
-	if len(parts) == 0 && !slices.ContainsFunc(c.files, isList) { // then nobody asks
+	if len(parted) == 0 && !slices.ContainsFunc(c.files, isList) { // then nobody asks
 		return l
 	}
 	for _, name := range others {
@@ -159,7 +159,7 @@ func (c *contents) layout() *layout {
 			l.others = append(l.others, name)
 		}
 	}
-	for _, name := range parts {
+	for _, name := range parted {
 		role, at := roleOf(name), lookAt(filepath.Join(c.dir, name))
 		// Where nothing else can be meant, metadata that cannot be read are a set, whose fault will be found.
 		at.set = at.set || at.metadata && len(l.others) == 0
