@@ -280,7 +280,7 @@ func TestNamesThatAreNoText(t *testing.T) {
 	}
 	_, findings := mustOpen(t, root, Options{})
 	wantFindings(t, findings, IgnoredFiles)
-	if !strings.Contains(findings[0].Message, `caf\xe9.txt"`) || filepath.Base(findings[0].Items[0]) != "caf\xe9.txt" {
+	if !strings.Contains(findings[0].Message, `caf\xe9.txt`) || filepath.Base(findings[0].Items[0]) != "caf\xe9.txt" {
 		t.Errorf("%+v", findings)
 	}
 }
