@@ -39,3 +39,22 @@ func TestExplain(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+func TestPlain(t *testing.T) {
+	for text, want := range map[string]string{
+		"":                         "",
+		"{}":                       "{}",
+		"\ufeff{}":                 "{}",
+		"\xff\xfe{\x00}\x00":       "{}",
+		"\xfe\xff\x00{\x00}":       "{}",
+		"\xff\xfe\xe9\x00":         "é",
+		"\xff\xfe":                 "",
+		"\xff\xfe{":                "",
+		"\xff\xfe{\x00}":           "{",
+		"\xfe\xff\xd8\x34\xdd\x1e": "\U0001d11e",
+	} {
+		if got := string(jsontext.Plain([]byte(text))); got != want {
+			t.Errorf("%q is %q, want %q", text, got, want)
+		}
+	}
+}
