@@ -5,8 +5,9 @@ import (
 	"fmt"
 	"slices"
 
-	"github.com/vitft/vitft/onnx/graph/onnxpb"
 	"google.golang.org/protobuf/proto"
+
+	"github.com/vitft/vitft/onnx/graph/onnxpb"
 )
 
 // Clone returns a copy that shares nothing with m.

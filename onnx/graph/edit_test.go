@@ -10,8 +10,9 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/vitft/vitft/onnx/graph/onnxpb"
 	"google.golang.org/protobuf/proto"
+
+	"github.com/vitft/vitft/onnx/graph/onnxpb"
 )
 
 // chain is x → a = x·w → b = relu a → y = b + a, with a node and a weight that nothing needs.

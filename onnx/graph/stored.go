@@ -3,8 +3,9 @@ package graph
 import (
 	"fmt"
 
-	"github.com/vitft/vitft/onnx/graph/onnxpb"
 	"google.golang.org/protobuf/encoding/protowire"
+
+	"github.com/vitft/vitft/onnx/graph/onnxpb"
 )
 
 // Stored is a weight of the main graph as it stands in a serialised model.

@@ -41,10 +41,11 @@ type FeatureChoice struct {
 // Inspection says what a model is, what would be used of it, and why.
 type Inspection struct {
 	graph.Info
-	Image    ImageInput `json:"image"`
-	Feature  Feature    `json:"feature"`
-	Reasons  []string   `json:"reasons"`            // for the choices, in order
-	Problems []string   `json:"problems,omitempty"` // why it cannot serve; empty if it can
+	Image    ImageInput    `json:"image"`
+	Feature  Feature       `json:"feature"`
+	Others   []graph.Value `json:"others"`             // tensors that could serve too, when they are named
+	Reasons  []string      `json:"reasons"`            // for the choices, in order
+	Problems []string      `json:"problems,omitempty"` // why it cannot serve; empty if it can
 }
 
 // ImageInput describes how images enter the model.
@@ -55,6 +56,8 @@ type ImageInput struct {
 	Batch  int64  `json:"batch"`  // -1 = any
 	Width  int64  `json:"width"`  // -1 = any, must be chosen
 	Height int64  `json:"height"`
+
+	Normalises *Normalisation `json:"normalises,omitempty"` // what the graph itself does to pixels first
 }
 
 // Feature describes the chosen feature.
@@ -101,19 +104,21 @@ func Backbone(m *graph.Model, want FeatureChoice) (*graph.Model, Inspection, err
 // finder makes the choices, one after the other, from the facts, and notes what is found.
 type finder struct {
 	facts
-	want   FeatureChoice
-	result Inspection
+	want    FeatureChoice
+	decided map[string]bool // class scores that outputs are decisions by
+	result  Inspection
 }
 
 // find makes all choices. It stops at the first that cannot be made.
 func find(m *graph.Model, want FeatureChoice) *finder {
-	f := &finder{facts: newFacts(m), want: want}
+	f := &finder{facts: newFacts(m), want: want, decided: map[string]bool{}}
 	in := &f.result
 	in.Info = m.Info()
 	in.Inputs, in.Outputs = f.inferred(in.Inputs), f.inferred(in.Outputs)
 	if f.refuseUnsupported(); f.failed() {
 		return f
 	}
+	defer func() { in.Others = f.others() }()
 	tensor, pooling := f.chooseTensor()
 	if f.failed() {
 		return f
@@ -155,7 +160,7 @@ func (f *finder) noteKind() {
 	for _, n := range f.nodes() {
 		switch n.GetOpType() {
 		case "Softmax", "Attention", "MultiHeadAttention", "GroupQueryAttention", "PackedAttention":
-			if len(n.Output) > 0 && !slices.Contains(outputs, n.Output[0]) { // the Softmax of a classifier is none
+			if len(n.Output) > 0 && !slices.Contains(outputs, n.Output[0]) && !f.decided[n.Output[0]] { // the Softmax of a classifier is none
 				attention++
 			}
 		}
