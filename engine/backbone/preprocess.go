@@ -139,8 +139,8 @@ func readPreprocess(path string) (vit.Preprocess, error) {
 	case keys["resize"] != nil || keys["width"] != nil:
 		return p, fault.Data.Errorf("preprocess: %s: %w", path, ours)
 	}
-	return p, fault.Data.Errorf("preprocess: %s is neither ours (%w) nor a Hugging Face image processor (%w)", path, ours,
-		theirs)
+	return p, fault.Data.Errorf("preprocess: %s is neither ours (%w) nor a Hugging Face image processor (%w)",
+		path, ours, theirs)
 }
 
 // withSizes adds to the refusal of a model whose preprocessing makes images of another size where that size is from and

@@ -75,7 +75,7 @@ func other(data []byte) string {
 	text := strings.TrimSpace(strings.TrimPrefix(string(data), "\ufeff"))
 	const failed = ": the download went wrong"
 	switch small := strings.ToLower(text); {
-	case strings.HasPrefix(small, "<!doctype html"), strings.HasPrefix(small, "<html"), strings.HasPrefix(small, "<head"):
+	case strings.HasPrefix(small, "<!doctype html"), strings.HasPrefix(small, "<html"):
 		return "it is a web page" + failed
 	case strings.HasPrefix(small, "<") && strings.Contains(small, "<net"):
 		return "it is an OpenVINO model (IR)" + export + ", from what it was made of"

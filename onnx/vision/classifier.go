@@ -18,7 +18,7 @@ func (f *facts) isClassifier(v graph.Value) bool {
 	return scores(v.Name) || end.node != nil && end.activated
 }
 
-// isNarrow reports whether an output [B,C] is of so few numbers that a dense layer makes them scores, if it ends in one.
+// isNarrow reports whether an output [B,C] is of so few numbers that they are scores, if it ends in a dense layer.
 func (f *facts) isNarrow(v graph.Value) bool {
 	if n := v.Shape[1]; n < 1 || n > narrow {
 		return false

@@ -18,6 +18,8 @@ func (f *finder) chooseTensor() (string, Pooling) {
 		outs = f.imageOutputs()
 	} else if f.index.Producer[asked] == nil {
 		f.refuseName(asked)
+	} else if t := declaredType(f.model, asked); t != "" && !graph.IsFloat(t) {
+		f.problem("%s holds numbers of type %s, and a feature is of floating-point numbers", asked, t)
 	} else {
 		f.reason("tensor %s was asked for", asked)
 	}
@@ -174,6 +176,9 @@ func (f *finder) imageOutputs() []graph.Value {
 func (f *finder) choosePooling(ft Feature, im ImageInput) Feature {
 	s := slices.Clone(f.shapes[ft.Tensor])
 	if len(s) > 0 && im.Batch == graph.Unknown { // it was inferred for some batch
+		if f.want.Tensor != "" && s[0] > some {
+			f.problem("%s has %d rows for %d images: it is not one feature per image", ft.Tensor, s[0], some)
+		}
 		s[0] = graph.Unknown
 	}
 	ft.Shape = s

@@ -47,8 +47,11 @@ func (f *facts) normalised() (list []graph.Value) {
 		if len(n.Output) == 0 || !f.layerNorm(n) {
 			continue
 		}
-		on, s := f.dependsOn(n.Output[0]), f.shapes[n.Output[0]]
+		on, s := f.dependsOn(n.Output[0]), slices.Clone(f.shapes[n.Output[0]])
 		if len(s) == 3 && len(on) == 1 && mayBeImage(on[0]) {
+			if on[0].Shape == nil || on[0].Shape[0] == graph.Unknown {
+				s[0] = graph.Unknown
+			}
 			list = append(list, graph.Value{Name: n.Output[0], Type: "float32", Shape: s})
 		}
 	}
@@ -107,6 +110,9 @@ func (f *facts) tokensBefore(output string) (last graph.Value, ok bool) {
 
 // encoded puts the encoder's tokens in the place of what a decoder made of them; what has none stays.
 func (f *finder) encoded(outs []graph.Value) (list []graph.Value) {
+	if slices.ContainsFunc(outs, f.foreign) {
+		f.inferEarly()
+	}
 	for _, v := range outs {
 		tokens, ok := f.tokensBefore(v.Name)
 		if !ok || !f.foreign(v) {
@@ -132,24 +138,18 @@ func (f *finder) others() (list []graph.Value) {
 		return len(on) != 1 || !mayBeImage(on[0]) || !strings.HasPrefix(v.Type, "float") || scores != "" ||
 			f.isClassifier(v)
 	})
-	for _, v := range slices.Concat(outs, reversed(f.normalised())) {
-		s := slices.Clone(f.shapes[v.Name])
-		if len(s) < 2 || len(s) > 4 || len(list) == candidates || v.Name == f.result.Feature.Tensor ||
-			slices.ContainsFunc(list, func(o graph.Value) bool { return o.Name == v.Name }) {
+	tokens := f.normalised()
+	slices.Reverse(tokens)
+	seen := map[string]bool{f.result.Feature.Tensor: true}
+	for _, v := range append(outs, tokens...) {
+		s := f.openBatch(v.Name)
+		if seen[v.Name] || len(s) < 2 || len(s) > 4 || s[0] == graph.Unknown && f.shapes[v.Name][0] > some {
 			continue
 		}
-		if f.result.Image.Batch == graph.Unknown {
-			s[0] = graph.Unknown
-		}
+		seen[v.Name] = true
 		list = append(list, graph.Value{Name: v.Name, Type: v.Type, Shape: s})
 	}
-	return list
-}
-
-func reversed(list []graph.Value) []graph.Value {
-	list = slices.Clone(list)
-	slices.Reverse(list)
-	return list
+	return list[:min(candidates, len(list))]
 }
 
 // refuseName says why a tensor of a name cannot be had, with those whose names are near.
@@ -162,11 +162,13 @@ func (f *finder) refuseName(name string) {
 		f.problem("%s is an input; name a tensor that is computed from it", name)
 		return
 	}
+	f.inferEarly()
 	near := f.near(name)
 	if near == "" {
 		near = describe(f.others())
 	}
-	f.problem("it has no tensor %q; its outputs are %s; near that, or inside, are %s", name, list(f.result.Outputs), near)
+	f.problem("it has no tensor %q; its outputs are %s; near that, or inside, are %s", name, list(f.result.Outputs),
+		near)
 }
 
 // near lists tensors with names like one that is not there, and outputs of nodes of that name, with their shapes.
@@ -176,16 +178,26 @@ func (f *finder) near(name string) string {
 	for _, n := range slices.Backward(f.nodes()) {
 		for _, o := range n.Output {
 			has := letters(o)
-			if f.shapes[o] == nil || len(f.dependsOn(o)) == 0 || n.GetName() != name &&
-				!(len(wanted) > 2 && strings.Contains(has, wanted)) && !(len(has) > 4 && strings.Contains(wanted, has)) {
+			alike := n.GetName() == name || len(wanted) > 2 && strings.Contains(has, wanted) ||
+				len(has) > 4 && strings.Contains(wanted, has)
+			if !alike || f.shapes[o] == nil || len(f.dependsOn(o)) == 0 {
 				continue
 			}
-			if found = append(found, fmt.Sprintf("%s %v", o, f.shapes[o])); len(found) == 5 {
+			if found = append(found, fmt.Sprintf("%s %v", o, f.openBatch(o))); len(found) == 5 {
 				return strings.Join(found, ", ")
 			}
 		}
 	}
 	return strings.Join(found, ", ")
+}
+
+// openBatch is the shape of a tensor whose batch was taken to be of some images.
+func (f *finder) openBatch(tensor string) []int64 {
+	s := slices.Clone(f.shapes[tensor])
+	if on := f.dependsOn(tensor); len(s) > 0 && len(on[0].Shape) > 0 && on[0].Shape[0] == graph.Unknown {
+		s[0] = graph.Unknown
+	}
+	return s
 }
 
 // letters reduces a name to lower case, letters and digits only.

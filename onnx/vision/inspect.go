@@ -141,6 +141,9 @@ func find(m *graph.Model, want FeatureChoice) *finder {
 	return f
 }
 
+// some images are what an open batch is taken to be of; one would be squeezed away.
+const some = 2
+
 // inferFor repeats the inference of shapes with what is known of the image by now. An open batch is taken to be of some
 // images: exporters compute shapes from it, and from an unknown number nothing follows.
 func (f *finder) inferFor(im ImageInput) {
@@ -149,9 +152,26 @@ func (f *finder) inferFor(im ImageInput) {
 		fixed = []int64{im.Batch, im.Height, im.Width, 3}
 	}
 	if im.Batch == graph.Unknown {
-		fixed[0] = 2 // one would be squeezed away
+		fixed[0] = some
 	}
 	f.shapes = shape.Infer(f.model, graph.Value{Name: im.Input, Shape: fixed})
+}
+
+// inferEarly repeats it before anything is chosen, with what the image input says, where there is one.
+func (f *finder) inferEarly() {
+	i := slices.IndexFunc(f.inputs, func(v graph.Value) bool { return mayBeImage(v) && len(v.Shape) == 4 })
+	if i < 0 {
+		return
+	}
+	given := graph.Value{Name: f.inputs[i].Name, Shape: slices.Clone(f.inputs[i].Shape)}
+	wanted := []int64{some, graph.Unknown, int64(cmp.Or(f.want.Height, graph.Unknown)),
+		int64(cmp.Or(f.want.Width, graph.Unknown))}
+	for k, n := range given.Shape {
+		if n == graph.Unknown {
+			given.Shape[k] = wanted[k]
+		}
+	}
+	f.shapes = shape.Infer(f.model, given)
 }
 
 // noteKind says whether the model has attention. It is advice only: any encoder with one vector per image will do.
@@ -160,8 +180,8 @@ func (f *finder) noteKind() {
 	for _, n := range f.nodes() {
 		switch n.GetOpType() {
 		case "Softmax", "Attention", "MultiHeadAttention", "GroupQueryAttention", "PackedAttention":
-			if len(n.Output) > 0 && !slices.Contains(outputs, n.Output[0]) && !f.decided[n.Output[0]] { // the Softmax of a classifier is none
-				attention++
+			if len(n.Output) > 0 && !slices.Contains(outputs, n.Output[0]) && !f.decided[n.Output[0]] {
+				attention++ // but for the Softmax of a classifier
 			}
 		}
 	}
