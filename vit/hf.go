@@ -29,10 +29,10 @@ type hfConfig struct {
 	RescaleFactor *float64        `json:"rescale_factor"`
 	RescaleOffset json.RawMessage `json:"rescale_offset"`
 
-	DoNormalize *bool     `json:"do_normalize"`
-	ImageMean   []float64 `json:"image_mean"`
-	ImageStd    []float64 `json:"image_std"`
-	IncludeTop  *bool     `json:"include_top"` // of EfficientNet: the deviation divides twice
+	DoNormalize *bool    `json:"do_normalize"`
+	ImageMean   channels `json:"image_mean"`
+	ImageStd    channels `json:"image_std"`
+	IncludeTop  *bool    `json:"include_top"` // of EfficientNet: the deviation divides twice
 
 	DoPad          *bool           `json:"do_pad"`
 	DoFlipChannels *bool           `json:"do_flip_channel_order"`
@@ -47,6 +47,18 @@ type hfConfig struct {
 	PretrainedCfg  *timmCfg        `json:"pretrained_cfg"`
 	TimmInputSize  []int           `json:"input_size"`
 	OpenCLIP       *openCLIPCfg    `json:"preprocess_cfg"`
+}
+
+// channels are a number for each channel; one number stands for all.
+type channels []float64
+
+func (c *channels) UnmarshalJSON(data []byte) error {
+	var one float64
+	if string(data) != "null" && json.Unmarshal(data, &one) == nil {
+		*c = channels{one, one, one}
+		return nil
+	}
+	return json.Unmarshal(data, (*[]float64)(c))
 }
 
 // hfSize is {"height", "width"}, {"shortest_edge"}, or a number whose meaning the processor decides.
@@ -304,7 +316,7 @@ func (c *hfConfig) scaling(f family, p *Preprocess) error {
 	mean, std := f.norm.mean, f.norm.std
 	for _, v := range []struct {
 		key  string
-		from []float64
+		from channels
 		to   *[3]float64
 	}{{"image_mean", c.ImageMean, &mean}, {"image_std", c.ImageStd, &std}} {
 		if v.from == nil {

@@ -61,6 +61,7 @@ func TestParseHF(t *testing.T) {
 		"timm, squash":              {`{"input_size": [3, 378, 378], "interpolation": "bicubic", "crop_pct": 1.0, "crop_mode": "squash", "mean": [0.5, 0.5, 0.5], "std": [0.5, 0.5, 0.5]}`, cropped("exact", 378, 378, "bicubic", half, half)},
 		"CLIP inside a processor":   {`{"image_processor": {"crop_size": {"height": 224, "width": 224}, "do_center_crop": true, "image_processor_type": "CLIPImageProcessor", "resample": 3, "size": {"shortest_edge": 224}}, "processor_class": "CLIPProcessor"}`, down(cropped("shortest", 224, 224, "bicubic", clipMean, clipStd))},
 		"timm's data_config":        {`{"input_size": [3, 224, 224], "interpolation": "bicubic", "mean": [0.5, 0.5, 0.5], "std": [0.5, 0.5, 0.5], "crop_pct": 0.9, "crop_mode": "center"}`, cropped("shortest", 248, 224, "bicubic", half, half)},
+		"one mean for all":          {`{"size": 8, "image_mean": 0.5, "image_std": 0.5}`, square(8, "bilinear", half, half)},
 		"byte order mark":           {"\ufeff" + `{"size": 8}`, square(8, "bilinear", half, half)},
 		"UTF-16 of PowerShell":      {utf16(`{"size": 8}`), square(8, "bilinear", half, half)},
 		"DeiT, odd margin":          {`{"image_processor_type": "DeiTImageProcessor", "size": 16, "crop_size": 13}`, down(cropped("exact", 16, 13, "bicubic", half, half))},

@@ -10,12 +10,12 @@ import (
 
 // timmCfg is timm's pretrained_cfg.
 type timmCfg struct {
-	InputSize     []int     `json:"input_size"`
-	CropPct       *float64  `json:"crop_pct"`
-	CropMode      string    `json:"crop_mode"`
-	Interpolation string    `json:"interpolation"`
-	Mean          []float64 `json:"mean"`
-	Std           []float64 `json:"std"`
+	InputSize     []int    `json:"input_size"`
+	CropPct       *float64 `json:"crop_pct"`
+	CropMode      string   `json:"crop_mode"`
+	Interpolation string   `json:"interpolation"`
+	Mean          channels `json:"mean"`
+	Std           channels `json:"std"`
 }
 
 // preprocess follows timm's transforms_imagenet_eval.
@@ -50,8 +50,8 @@ type openCLIPCfg struct {
 	Size          json.RawMessage `json:"size"`
 	Interpolation string          `json:"interpolation"`
 	ResizeMode    string          `json:"resize_mode"`
-	Mean          []float64       `json:"mean"`
-	Std           []float64       `json:"std"`
+	Mean          channels        `json:"mean"`
+	Std           channels        `json:"std"`
 }
 
 // preprocess follows open_clip's image_transform, with the whole file for the size, which the model decides first.

@@ -18,7 +18,8 @@ var configs = []struct {
 	name string
 	keys []string
 }{
-	{"preprocessor_config.json", []string{"image_processor_type", "image_mean", "crop_size", "size", "input_size"}},
+	{"preprocessor_config.json", []string{"image_processor_type", "image_mean", "crop_size", "size", "input_size",
+		"image_processor"}},
 	{"processor_config.json", []string{"image_processor"}}, // of transformers 5, for models of images and text
 	{"config.json", []string{"pretrained_cfg"}},            // of timm, and of transformers for timm's models
 	{"open_clip_config.json", []string{"preprocess_cfg"}},

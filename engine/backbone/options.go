@@ -45,7 +45,11 @@ func (o *Options) Fields() []setting.Field {
 func (o Options) choice(pre vit.Preprocess) vision.FeatureChoice {
 	c := vision.FeatureChoice{Tensor: o.Feature, Width: pre.Width, Height: pre.Height}
 	at := strings.LastIndexByte(o.Feature, ':')
-	if p, err := vision.ParsePooling(o.Feature[at+1:]); err == nil {
+	pooling := o.Feature[at+1:]
+	if at > 0 {
+		pooling = strings.ToLower(pooling)
+	}
+	if p, err := vision.ParsePooling(pooling); err == nil {
 		c.Tensor, c.Pooling = o.Feature[:max(0, at)], p
 	}
 	return c

@@ -25,8 +25,19 @@ func Explain(err error) error {
 		if key, is := strings.CutPrefix(err.Error(), "json: unknown field "); is {
 			return fmt.Errorf("unknown key %s", key)
 		}
+		for mark, cure := range habits {
+			if strings.HasPrefix(err.Error(), "invalid character '"+mark+"'") {
+				return fmt.Errorf("%w: %s", err, cure)
+			}
+		}
 	}
 	return err
+}
+
+// habits are what people write who are used to other languages, by the character that is in the way.
+var habits = map[string]string{
+	"/": "JSON has no comments", "#": "JSON has no comments", `\'`: "texts are in double quotes in JSON",
+	"T": "it is true in JSON", "F": "it is false in JSON", "N": "it is null in JSON, and numbers are finite",
 }
 
 // article is encoding/json's name of a value, such as "string" or "number 2.5".

@@ -20,6 +20,10 @@ func TestExplain(t *testing.T) {
 		`{"inner":{"on":"x"}}`: "inner.on is a string, where true or false belongs",
 		`{"widht":3}`:          `unknown key "widht"`,
 		`{`:                    "unexpected EOF",
+		`{// 3`:                `invalid character '/' looking for beginning of object key string: JSON has no comments`,
+		`{'width':3}`: `invalid character '\'' looking for beginning of object key string: ` +
+			"texts are in double quotes in JSON",
+		`{"inner":{"on":True}}`: "invalid character 'T' looking for beginning of value: it is true in JSON",
 	} {
 		var v struct {
 			Width int       `json:"width"`

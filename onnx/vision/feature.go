@@ -153,6 +153,8 @@ func (f *finder) imageOutputs() []graph.Value {
 		kind, names := "", list(f.inputs)
 		if strings.Contains(names, "input_ids") || strings.Contains(names, "token") {
 			kind = " (a text model)"
+		} else if slices.ContainsFunc(f.inputs, func(v graph.Value) bool { return v.Type == "uint8" }) {
+			kind = " (files that it decodes itself? then export it without that)"
 		}
 		f.problem("it takes no images: its inputs are %s%s, need one [B,3,H,W]", describe(f.inputs), kind)
 		return nil

@@ -162,6 +162,11 @@ func (f *finder) refuseName(name string) {
 		f.problem("%s is an input; name a tensor that is computed from it", name)
 		return
 	}
+	if at := strings.LastIndexByte(name, ':'); at > 0 && f.index.Producer[name[:at]] != nil {
+		_, err := ParsePooling(name[at+1:])
+		f.problem("%s: %v", name[:at], err)
+		return
+	}
 	f.inferEarly()
 	near := f.near(name)
 	if near == "" {

@@ -6,7 +6,10 @@ import (
 	"strings"
 	"testing"
 
+	"google.golang.org/protobuf/proto"
+
 	"github.com/vitft/vitft/onnx/graph"
+	"github.com/vitft/vitft/onnx/graph/onnxpb"
 )
 
 // classifier adds a CLS token's class scores, without a bias, and the probabilities.
@@ -66,6 +69,12 @@ func TestBehindDecisionsAndDecoders(t *testing.T) {
 			s.do("Gather", "name", []string{s.Raw("names", "uint8", []int64{5}, make([]byte, 5)), "label"})
 			s.is("name", "uint8", -1)
 		}, FeatureChoice{Pooling: PoolLogits}, "cls_token", PoolLogits},
+		"a table of names and scores": {func(s *sketch) {
+			s.classifier()
+			zip := s.do("ZipMap", "zipped", []string{"pr"})
+			s.Graph().Node[len(s.Graph().Node)-1].Domain = proto.String("ai.onnx.ml")
+			s.Graph().Output = append(s.Graph().Output, &onnxpb.ValueInfoProto{Name: &zip})
+		}, FeatureChoice{}, "cls_token", PoolLogits},
 		"an embedding beside the best one": {func(s *sketch) {
 			s.do("ArgMax", "label", []string{s.classifier()}, axis(1), graph.IntAttr("keepdims", 0))
 			s.do("Identity", "embedding", []string{"cls_token"})
@@ -149,6 +158,7 @@ func TestInnerTensorsRefused(t *testing.T) {
 		"layer.norm.out": "norm",
 		"xyz":            "norm float32 [-1 17 8]",
 		"norm.w":         "is a weight",
+		"norm:max":       `norm: unknown pooling "max"`,
 		PixelValues:      "is an input",
 		"indices":        "int64",
 		"sequence_first": "17 rows for 2 images",
@@ -196,6 +206,12 @@ func TestNormalisation(t *testing.T) {
 			s.do("Sub", "centred", []string{PixelValues, "mean"})
 			return s.do("Div", "x", []string{"centred", "mean"})
 		}, 1, 0.5},
+		"flattened meanwhile": {func(s *sketch) string {
+			s.do("Reshape", "flat", []string{PixelValues, s.integers("flat_shape", 0, 3, -1)})
+			s.do("Sub", "centred", []string{"flat", floats(s, "m", []int64{1, 3, 1}, 0.485, 0.456, 0.406)})
+			s.do("Div", "scaled", []string{"centred", floats(s, "d", []int64{1, 3, 1}, 0.229, 0.224, 0.225)})
+			return s.do("Reshape", "x", []string{"scaled", s.integers("back", 0, 3, 16, 16)})
+		}, 1, 0.485},
 		"nothing": {func(s *sketch) string { return s.do("Identity", "x", []string{PixelValues}) }, 0, 0},
 		"other statistics to these": {func(s *sketch) string { // as GoogLeNet's transform_input
 			s.do("Mul", "scaled", []string{PixelValues, floats(s, "d", nil, 0.458)})

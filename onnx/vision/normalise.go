@@ -22,7 +22,8 @@ type Normalisation struct {
 // normalisation follows an input through sums and products with constants. It is nil where there are none, or where
 // the range that they make of pixels is not one that networks are trained on.
 func (f *facts) normalisation(input string, channels int) *Normalisation {
-	v := Normalisation{Scale: [3]float64{1, 1, 1}}
+	v, rank := Normalisation{Scale: [3]float64{1, 1, 1}}, 4
+walk:
 	for range 16 {
 		n := f.first(input)
 		if n == nil {
@@ -32,10 +33,14 @@ func (f *facts) normalisation(input string, channels int) *Normalisation {
 		if other == input {
 			other = first(n)
 		}
-		if op == "Transpose" {
+		switch s := f.shapes[n.Output[0]]; {
+		case op == "Cast" || op == "Identity":
+		case op == "Transpose":
 			channels = slices.Index(graph.Attr(n, "perm").GetInts(), int64(channels))
-		} else if op != "Cast" && op != "Identity" && !v.then(op, f.perChannel(other, channels), first(n) == input) {
-			break
+		case op == "Reshape" && channels == 1 && len(s) > 2 && s[1] == 3:
+			rank = len(s) // to [B,3,H·W], or back
+		case !v.then(op, f.perChannel(other, channels-rank), first(n) == input):
+			break walk
 		}
 		input = n.Output[0]
 	}
@@ -89,8 +94,8 @@ func (v *Normalisation) then(op string, c []float64, pixelsFirst bool) bool {
 	return true
 }
 
-// perChannel is a constant of one value, or of three along the axis of an image [B,…] that has its channels; nil if it
-// is neither.
+// perChannel is a constant of one value, or of three along an axis, counted from behind, of what it meets; nil if it is
+// neither.
 func (f *facts) perChannel(tensor string, axis int) []float64 {
 	shape := f.shapes[tensor]
 	if !f.constant(tensor) || shape == nil {
@@ -124,7 +129,7 @@ func (f *facts) perChannel(tensor string, axis int) []float64 {
 	switch {
 	case len(values) == 1:
 		return values
-	case len(values) == 3 && len(shape)+axis-4 >= 0 && len(shape) <= 4 && shape[len(shape)+axis-4] == 3:
+	case len(values) == 3 && len(shape)+axis >= 0 && len(shape) <= 4 && shape[len(shape)+axis] == 3:
 		return values
 	}
 	return nil
