@@ -5,9 +5,8 @@ import (
 	"fmt"
 	"slices"
 
-	"google.golang.org/protobuf/proto"
-
 	"github.com/vitft/vitft/onnx/graph/onnxpb"
+	"google.golang.org/protobuf/proto"
 )
 
 // Clone returns a copy that shares nothing with m.

@@ -10,9 +10,8 @@ import (
 	"strings"
 	"testing"
 
-	"google.golang.org/protobuf/proto"
-
 	"github.com/vitft/vitft/onnx/graph/onnxpb"
+	"google.golang.org/protobuf/proto"
 )
 
 // chain is x → a = x·w → b = relu a → y = b + a, with a node and a weight that nothing needs.

@@ -15,10 +15,9 @@ import (
 	"strconv"
 	"strings"
 
-	"google.golang.org/protobuf/proto"
-
 	"github.com/vitft/vitft/internal/userfile"
 	"github.com/vitft/vitft/onnx/graph/onnxpb"
+	"google.golang.org/protobuf/proto"
 )
 
 // Dir returns the folder that external data is relative to, "" when the model has none.

@@ -3,10 +3,9 @@ package graph
 import (
 	"fmt"
 
+	"github.com/vitft/vitft/onnx/graph/onnxpb"
 	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/reflect/protoreflect"
-
-	"github.com/vitft/vitft/onnx/graph/onnxpb"
 )
 
 // mostParts is how many nodes, names, attributes, tensors and the like a model may have. Each takes up to a few hundred

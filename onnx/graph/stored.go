@@ -3,9 +3,8 @@ package graph
 import (
 	"fmt"
 
-	"google.golang.org/protobuf/encoding/protowire"
-
 	"github.com/vitft/vitft/onnx/graph/onnxpb"
+	"google.golang.org/protobuf/encoding/protowire"
 )
 
 // Stored is a weight of the main graph as it stands in a serialised model.

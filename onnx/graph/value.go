@@ -8,10 +8,9 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/vitft/vitft/onnx/graph/onnxpb"
 	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/proto"
-
-	"github.com/vitft/vitft/onnx/graph/onnxpb"
 )
 
 // Unknown stands for a dimension that is not fixed.

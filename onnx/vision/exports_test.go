@@ -7,11 +7,10 @@ import (
 	"strings"
 	"testing"
 
-	"google.golang.org/protobuf/proto"
-
 	"github.com/vitft/vitft/onnx/graph"
 	"github.com/vitft/vitft/onnx/graph/onnxpb"
 	"github.com/vitft/vitft/onnx/shape"
+	"google.golang.org/protobuf/proto"
 )
 
 // What exporters were seen to write, as small graphs: images of 16 px, patches of 4, features of 8.
