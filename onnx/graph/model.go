@@ -13,10 +13,9 @@ import (
 	"slices"
 	"strings"
 
-	"google.golang.org/protobuf/proto"
-
 	"github.com/vitft/vitft/internal/userfile"
 	"github.com/vitft/vitft/onnx/graph/onnxpb"
+	"google.golang.org/protobuf/proto"
 )
 
 // Node, Tensor, Attribute and Graph are the messages that an ONNX file consists of, by shorter names.
