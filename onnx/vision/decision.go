@@ -44,6 +44,10 @@ func (f *facts) decides(n *graph.Node) bool {
 	s := f.shapes[first(n)]
 	switch n.GetOpType() {
 	case "TopK", "ArgMax", "ArgMin", "Hardmax":
+		if s == nil {
+			_, err := f.classifierEnd(first(n), true)
+			return err == nil
+		}
 		return len(s) == 2 || len(s) == 4
 	case "ZipMap", "LabelEncoder":
 		return true

@@ -1,6 +1,7 @@
 package vision
 
 import (
+	"encoding/binary"
 	"math"
 	"slices"
 	"strings"
@@ -212,6 +213,16 @@ func TestNormalisation(t *testing.T) {
 			s.do("Div", "scaled", []string{"centred", floats(s, "d", []int64{1, 3, 1}, 0.229, 0.224, 0.225)})
 			return s.do("Reshape", "x", []string{"scaled", s.integers("back", 0, 3, 16, 16)})
 		}, 1, 0.485},
+		"in double precision": {func(s *sketch) string {
+			var raw []byte
+			for _, x := range []float64{0.485, 0.456, 0.406} {
+				raw = binary.LittleEndian.AppendUint64(raw, math.Float64bits(x))
+			}
+			s.do("Unsqueeze", "m", []string{s.Raw("mean", "float64", []int64{3}, raw), s.integers("axes", 0, 2, 3)})
+			s.do("Sub", "centred", []string{PixelValues, s.Cast("m", "m32", "float32")})
+			half := s.Raw("d", "float16", nil, []byte{0, 0x34}) // a quarter
+			return s.do("Div", "x", []string{"centred", s.Cast(half, "d32", "float32")})
+		}, 1, 0.485},
 		"nothing": {func(s *sketch) string { return s.do("Identity", "x", []string{PixelValues}) }, 0, 0},
 		"other statistics to these": {func(s *sketch) string { // as GoogLeNet's transform_input
 			s.do("Mul", "scaled", []string{PixelValues, floats(s, "d", nil, 0.458)})
@@ -222,6 +233,9 @@ func TestNormalisation(t *testing.T) {
 		}, 0, 0},
 		"by columns": {func(s *sketch) string {
 			return s.do("Mul", "x", []string{PixelValues, floats(s, "d", []int64{3}, 4, 4, 4)})
+		}, 0, 0},
+		"less infinity": {func(s *sketch) string {
+			return s.do("Sub", "x", []string{PixelValues, floats(s, "d", nil, float32(math.Inf(1)))})
 		}, 0, 0},
 		"by noughts": {func(s *sketch) string {
 			return s.do("Div", "x", []string{PixelValues, floats(s, "d", nil, 0)})

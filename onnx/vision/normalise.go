@@ -47,6 +47,9 @@ walk:
 	if v.Scale == [3]float64{1, 1, 1} && v.Shift == [3]float64{} {
 		return nil
 	}
+	if slices.ContainsFunc(v.Shift[:], func(s float64) bool { return !(math.Abs(s) < 100) }) {
+		return nil
+	}
 	for _, v.Pixels = range []float64{1, 255} {
 		if !slices.ContainsFunc(v.Scale[:], func(s float64) bool { return !(s*v.Pixels > 0.9 && s*v.Pixels < 20) }) {
 			return &v
@@ -141,7 +144,13 @@ func numbers(t *graph.Tensor) (list []float64) {
 		return nil
 	}
 	v, _ := graph.Floats(t)
-	if graph.TypeOf(t) == "float16" {
+	switch graph.TypeOf(t) {
+	case "float64":
+		list = slices.Clone(t.DoubleData)
+		for raw := t.RawData; len(raw) >= 8; raw = raw[8:] {
+			list = append(list, math.Float64frombits(binary.LittleEndian.Uint64(raw)))
+		}
+	case "float16":
 		half := make([]uint16, len(t.RawData)/2)
 		for i := range half {
 			half[i] = binary.LittleEndian.Uint16(t.RawData[2*i:])
