@@ -130,17 +130,15 @@ func readPreprocess(path string) (vit.Preprocess, error) {
 		return p, nil
 	}
 	p, theirs := vit.ParseHF(text)
-	var keys map[string]json.RawMessage
-	switch {
-	case theirs == nil:
+	if theirs == nil {
 		return p, nil
-	case json.Unmarshal(text, &keys) != nil:
-		return p, fault.Data.Errorf("preprocess: %s is no JSON object: %w", path, theirs)
-	case keys["resize"] != nil || keys["width"] != nil:
-		return p, fault.Data.Errorf("preprocess: %s: %w", path, ours)
 	}
-	return p, fault.Data.Errorf("preprocess: %s is neither ours (%w) nor a Hugging Face image processor (%w)",
-		path, ours, theirs)
+	var keys map[string]json.RawMessage
+	if json.Unmarshal(text, &keys) == nil && (keys["width"] != nil || keys["height"] != nil) {
+		return p, fault.Data.Errorf("%s: %w", path, ours)
+	}
+	return p, fault.Data.Errorf("%s: %w; --preprocess takes another file, also one of width, height, resize, "+
+		"resize_to, interpolation, mean and std", path, theirs)
 }
 
 // withSizes adds to the refusal of a model whose preprocessing makes images of another size where that size is from and
