@@ -58,7 +58,8 @@ func (f *facts) normalised() (list []graph.Value) {
 	return list
 }
 
-// layerNorm reports whether a node ends a layer norm: as one operator, or as x / deviation * weight + bias.
+// layerNorm reports whether a node ends a layer norm: as one operator, or as x / deviation * weight + bias, with or
+// without the bias.
 func (f *facts) layerNorm(n *graph.Node) bool {
 	switch n.GetOpType() {
 	case "LayerNormalization", "SimplifiedLayerNormalization", "RMSNormalization", "SkipLayerNormalization",
@@ -66,14 +67,34 @@ func (f *facts) layerNorm(n *graph.Node) bool {
 		return true
 	case "Add":
 		scaled := f.byVector(n)
-		if scaled == nil || scaled.GetOpType() != "Mul" {
-			return false
-		}
-		quotient := f.byVector(scaled)
-		return quotient != nil && (quotient.GetOpType() == "Div" || quotient.GetOpType() == "Mul") &&
-			!f.constant(second(quotient))
+		return scaled != nil && scaled.GetOpType() == "Mul" && f.standard(f.byVector(scaled))
+	case "Mul":
+		readers := f.index.Consumers[n.Output[0]]
+		biased := len(readers) == 1 && readers[0].GetOpType() == "Add" && f.byVector(readers[0]) == n
+		return !biased && f.standard(f.byVector(n))
 	}
 	return false
+}
+
+// standard reports whether a node divides by the root of a mean.
+func (f *facts) standard(n *graph.Node) bool {
+	if n == nil || n.GetOpType() != "Div" && n.GetOpType() != "Mul" {
+		return false
+	}
+	between := []string{"Sqrt", "Reciprocal", "Add", "Pow", "Div", "Cast"}
+	return slices.ContainsFunc(n.Input, func(t string) bool {
+		m := f.index.Producer[t]
+		for range 8 {
+			if m == nil || !slices.Contains(between, m.GetOpType()) {
+				break
+			}
+			if t = first(m); f.constant(t) {
+				t = second(m)
+			}
+			m = f.index.Producer[t]
+		}
+		return m != nil && m.GetOpType() == "ReduceMean"
+	})
 }
 
 // byVector returns what gives the one input of a node whose other is a constant for each element of the last dimension,

@@ -117,6 +117,17 @@ func TestBehindDecisionsAndDecoders(t *testing.T) {
 			s.do("Add", "norm", []string{"scaled", s.weight("norm.b", 8)})
 			s.gives(s.decoder("norm", 1), 4)
 		}, FeatureChoice{}, "norm", PoolMean},
+		"a depth behind an RMS norm that is spelt out": {func(s *sketch) {
+			s.do("Pow", "square", []string{s.patches(), s.Floats("2", nil, 2)})
+			s.do("ReduceMean", "mean", []string{"square"}, graph.IntsAttr("axes", -1))
+			s.do("Add", "sure", []string{"mean", s.Floats("eps", nil, 1e-6)})
+			s.do("Sqrt", "deviation", []string{"sure"})
+			s.do("Div", "inverse", []string{s.Floats("1", nil, 1), "deviation"})
+			s.do("Mul", "standard", []string{"seq", "inverse"})
+			s.do("Mul", "norm", []string{s.weight("norm.w", 8), "standard"})
+			s.do("Mul", "layer_scale", []string{"norm", s.weight("gamma", 8)})
+			s.gives(s.decoder("layer_scale", 1), 4)
+		}, FeatureChoice{}, "norm", PoolMean},
 		"boxes by a decoder's own tokens": {func(s *sketch) {
 			s.do("Slice", "some", []string{s.tokens("norm"), s.integers("from", 0), s.integers("to", 6),
 				s.integers("axis1", 1)})
