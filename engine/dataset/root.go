@@ -144,10 +144,12 @@ type layout struct {
 func (c *contents) layout() *layout {
 	l := &layout{dir: c.dir, named: map[string][]look{}}
 	var parted, others []string
+	self, _ := os.Stat(c.dir)
 	for _, f := range c.folders {
-		if roleOf(f.Name()) == "" {
+		switch {
+		case roleOf(f.Name()) == "":
 			others = append(others, f.Name())
-		} else {
+		case !os.SameFile(f, self): // a link back to the folder is no part of it
 			parted = append(parted, f.Name())
 		}
 	}
@@ -155,7 +157,7 @@ func (c *contents) layout() *layout {
 		return l
 	}
 	for _, name := range others {
-		if holdsImage(filepath.Join(c.dir, name), deepest) {
+		if holdsImage(filepath.Join(c.dir, name)) {
 			l.others = append(l.others, name)
 		}
 	}
@@ -309,7 +311,7 @@ func lookAt(dir string) look {
 	}
 	l.flat = slices.ContainsFunc(c.files, IsImage)
 	for _, f := range c.folders {
-		if holdsImage(filepath.Join(dir, f.Name()), deepest) {
+		if holdsImage(filepath.Join(dir, f.Name())) {
 			l.classes = append(l.classes, norm.NFC.String(f.Name()))
 		}
 	}
@@ -335,11 +337,11 @@ func isContainer(name string) bool {
 		slices.Contains([]string{".parquet", ".tar", ".zip"}, strings.ToLower(filepath.Ext(name)))
 }
 
-// deepest is how many folders inside each other are looked into for an image.
-const deepest = 12
-
 // holdsImage reports whether a folder has an image, in whatever depth.
-func holdsImage(dir string, depth int) bool {
+func holdsImage(dir string) bool { return holdsImageBut(dir, map[string]bool{}) }
+
+// holdsImageBut looks into no folder twice that links lead to.
+func holdsImageBut(dir string, seen map[string]bool) bool {
 	f, err := os.Open(dir)
 	if err != nil {
 		return false
@@ -356,7 +358,9 @@ func holdsImage(dir string, depth int) bool {
 			case IsImage(e.Name()):
 				return true
 			case e.Type()&os.ModeSymlink != 0:
-				if info, err := os.Stat(path); err == nil && info.IsDir() {
+				target, err := filepath.EvalSymlinks(path)
+				if info, errInfo := os.Stat(path); err == nil && errInfo == nil && info.IsDir() && !seen[target] {
+					seen[target] = true
 					inside = append(inside, path)
 				}
 			}
@@ -365,5 +369,5 @@ func holdsImage(dir string, depth int) bool {
 			break
 		}
 	}
-	return depth > 0 && slices.ContainsFunc(inside, func(dir string) bool { return holdsImage(dir, depth-1) })
+	return slices.ContainsFunc(inside, func(dir string) bool { return holdsImageBut(dir, seen) })
 }
