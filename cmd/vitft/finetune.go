@@ -2,10 +2,12 @@ package main
 
 import (
 	"errors"
+	"strings"
 
 	"github.com/spf13/cobra"
 
 	"github.com/vitft/vitft/engine"
+	"github.com/vitft/vitft/engine/run"
 )
 
 func (a *app) finetuneCommand() *cobra.Command {
@@ -23,7 +25,7 @@ config.yaml, which reproduces the run. Ctrl-C saves the state; --resume goes on 
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			ev := a.events()
-			o.OnEpoch = a.bars.epoch
+			o.OnEpoch, o.Zeros = a.bars.epoch, a.zeros(cmd)
 			result, err := engine.Finetune(cmd.Context(), o, ev)
 			if result != nil && result.Forecast != nil {
 				return errors.Join(a.printf("%s", result.Forecast.Text()), err)
@@ -31,9 +33,22 @@ config.yaml, which reproduces the run. Ctrl-C saves the state; --resume goes on 
 			if err != nil {
 				return err
 			}
-			return a.printf("%srun folder: %s\n", result.Metrics.Text(), result.Run)
+			if err := a.printf("%srun folder: %s\nreport: %s\n", result.Metrics.Text(), result.Run,
+				run.ReportFile.Path(run.Folder(result.Run))); err != nil {
+				return err
+			}
+			a.log.Info().Str("next", "vitft predict --model "+quoted(result.Run)+" PHOTO…").Msg("done")
+			return nil
 		},
 	}
 	a.declare(cmd, o.Fields()...)
 	return cmd
+}
+
+// quoted is a path as a shell takes it.
+func quoted(path string) string {
+	if strings.Trim(path, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789/._-+") == "" {
+		return path
+	}
+	return "'" + strings.ReplaceAll(path, "'", `'\''`) + "'"
 }

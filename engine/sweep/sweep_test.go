@@ -123,7 +123,7 @@ func TestParseFaults(t *testing.T) {
 		`grid: [{loss: }]`:                  {"block 1: loss: it has no value"},
 		`grid: [{loss: {a: b}}]`:            {"block 1: loss: a map"},
 		`grid: [{loss: ce, loss: la}]`:      {`"loss" is there twice`},
-		"grid: [{loss: ce}]\nepohcs: 3":     {"line 2", `"epohcs"`, "select-by", "train"},
+		"grid: [{loss: ce}]\nepohcs: 3":     {"line 2", `"epohcs"`, "did you mean epochs?"},
 		"grid: [{loss: ce}]\nseeds: x":      {"seeds"},
 		"grid: [{loss: ce}]\nseeds: [-1]":   {"seeds"},
 		"grid: [{seed: [0, 1]}]\nseeds: 3":  {"line 2: seeds: 3 is no list"},
