@@ -48,7 +48,7 @@ func (o *FinetuneOptions) Fields() []setting.Field {
 		setting.Text("out", &o.Out, "run", nil,
 			"run folder; one that is there already is kept under another name").Here(),
 		setting.Flag("resume", &o.Resume, "go on with the interrupted run in --out").Here(),
-		setting.Flag("dry-run", &o.DryRun, "say what would be encoded, on which disk, and trained; do nothing").Here(),
+		setting.Flag("dry-run", &o.DryRun, "say what would be encoded, on which disk and in which time, what is trained, and what is wrong with the data").Here(),
 	))
 }
 
@@ -131,7 +131,7 @@ func Finetune(ctx context.Context, o FinetuneOptions, ev event.Events) (_ *Finet
 	if o.DryRun || o.Adapt.On() { // whose tokens take the disk that features do not
 		forecast, err := t.forecast(ctx, images)
 		if o.DryRun {
-			return &FinetuneResult{Forecast: forecast}, err
+			return &FinetuneResult{Forecast: forecast}, errors.Join(err, t.look(ctx, images, forecast))
 		}
 		if err != nil {
 			return nil, err
