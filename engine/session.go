@@ -55,6 +55,7 @@ func begin(ctx context.Context, in inputs, ev event.Events) (*dataset.Sets, *ses
 	if err != nil {
 		return nil, nil, err
 	}
+	feature.WarnCoarse(b, images.Parts()[0].Data, ev)
 	views := vision.Views(max(in.views.Train, in.views.Test))
 	if in.views.Test > 1 { // what cannot be exported is not begun
 		if _, err := vision.Average(b.Model, views[:in.views.Test]); err != nil {
