@@ -81,7 +81,7 @@ func newWorld(t *testing.T) *world {
 	t.Helper()
 	w := &world{library: bytes.Repeat([]byte("library "), 100_000)}
 	w.wheel = zipped(t, map[string][]byte{"onnxruntime/capi/libonnxruntime.so.9.9.9": w.library,
-		"onnxruntime/capi/libonnxruntime_providers_shared.so": []byte("another")})
+		"onnxruntime/capi/libonnxruntime_providers_shared.so": []byte("another"), "onnxruntime/LICENSE": []byte("MIT")})
 	w.archive = tarred(t, "onnxruntime-linux-x64-9.9.9/lib/libonnxruntime.so.9.9.9", w.library)
 	w.gpu = zipped(t, map[string][]byte{"onnxruntime/capi/libonnxruntime.so.9.9.9": w.library,
 		"onnxruntime/capi/libonnxruntime_providers_cuda.so":     []byte("cuda"),
@@ -133,7 +133,9 @@ func (w *world) check(t *testing.T, o Options, want ...string) {
 	entries, err := os.ReadDir(o.Out)
 	var names []string
 	for _, e := range entries {
-		names = append(names, e.Name())
+		if e.Name() != "onnxruntime-LICENSE" {
+			names = append(names, e.Name())
+		}
 	}
 	if err != nil || strings.Join(names, " ") != strings.Join(want, " ") {
 		t.Errorf("the folder has %q, want %q; %v", names, want, err)
@@ -221,6 +223,10 @@ func TestFetch(t *testing.T) {
 			done, err := Fetch(t.Context(), o, event.Events{})
 			if err != nil {
 				t.Fatal(err)
+			}
+			licence, err := os.ReadFile(filepath.Join(o.Out, "onnxruntime-LICENSE"))
+			if packed := name != "the library itself" && name != "the archive" && name != "a folder"; packed != (string(licence) == "MIT") {
+				t.Errorf("its licence is %q, %v", licence, err)
 			}
 			w.check(t, o)
 			if !done.Fetched || done.Version != "9.9.9" || done.Path != filepath.Join(o.Out, "libonnxruntime.so") {
