@@ -72,6 +72,8 @@ done
 [ "$texts" = --texts ] || exit 0
 modules | while read -r path version dir; do
   for file in "$dir"/LICENSE* "$dir"/NOTICE* "$dir"/COPYING* "$dir"/THIRD_PARTY* "$dir"/licenses/ftl.txt; do
-    [ -f "$file" ] && printf '\n==== %s %s, %s\n\n' "$path" "$version" "${file##*/}" && cat "$file"
+    [ -f "$file" ] || continue
+    printf '\n==== %s %s, %s\n\n' "$path" "$version" "${file##*/}"
+    cat "$file"
   done
 done

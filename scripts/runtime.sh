@@ -6,12 +6,14 @@
 #   scripts/runtime.sh --gpu-deps [--cuda 12|13] [DEST]     the CUDA build and the libraries of NVIDIA's that it needs,
 #                                                           1.4 GB (CUDA 13) or 1.9 GB (CUDA 12) to fetch
 #
-# The CPU library: DEST is vitft/lib in the user's cache folder unless given, where every vitft of that user finds it. A library that vitft would find anyway and that is recent enough
-# is used as it is, and nothing is fetched. Otherwise the pinned version comes from the first of these that works:
+# The CPU library: DEST is vitft/lib in the user's cache folder unless given, where every vitft of that user finds it. A
+# library that vitft would find anyway and that is recent enough is used as it is, and nothing is fetched. Otherwise the
+# pinned version comes from the first of these that works:
 #   pip   the PyPI wheel onnxruntime           21-24 MB
 #   npm   the npm package onnxruntime-node    114 MB
 #   curl or wget, the release page of the project
-# What is pinned stands in engine/library/pins.txt, for vitft setup too. Only files in DEST are written, each by a rename of a checked temporary file; running it again is harmless.
+# What is pinned stands in engine/library/pins.txt, for vitft setup too, which needs neither pip nor npm but vitft. Only
+# files in DEST are written, each by a rename of a checked temporary file; running it again is harmless.
 #
 # --platform (linux-amd64, linux-arm64, darwin-arm64) fetches for another machine and looks at no installed library.
 #

@@ -23,7 +23,7 @@ Nothing else is installed, and nothing needs an administrator. HTTPS_PROXY and N
   vitft setup --gpu-deps && export VITFT_ORT_LIB=~/.cache/vitft/lib-gpu`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if found, err := onnx.Find(""); err == nil && !again && !o.GPU && !o.Deps && o.Out == "" {
+			if found, err := onnx.Find(""); err == nil && !again && !o.GPU && !o.Deps && o.Out+o.Platform == "" {
 				return a.printf("ONNX Runtime %s is there: %s (%s)\n", found.Version, found.Path, found.Source)
 			}
 			done, err := library.Fetch(cmd.Context(), o, a.events())

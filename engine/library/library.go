@@ -10,9 +10,11 @@ import (
 	_ "embed"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"time"
 
@@ -31,10 +33,11 @@ type Options struct {
 	CUDA   string // the driver's: "13" or "12"
 	Mirror string // address of a package index or of a file, or a file or folder; PyPI and the release page
 	Out    string // folder; where vitft looks, or lib-gpu beside it
+	// Platform is another machine's, such as linux-arm64, for an archive that is to run there; this one's.
+	Platform string
 
-	Platform string        // such as linux-arm64; this machine's
-	Stall    time.Duration // after which a connection on which nothing comes counts as broken; 30 s
-	Backoff  time.Duration // before the second of five tries, longer before each further one; 1 s
+	Stall   time.Duration // after which a connection on which nothing comes counts as broken; 30 s
+	Backoff time.Duration // before the second of five tries, longer before each further one; 1 s
 }
 
 // Fields declares the settings.
@@ -49,6 +52,9 @@ func (o *Options) Fields() []setting.Field {
 				"there already (default: PIP_INDEX_URL, else PyPI, else the release page)").Here(),
 		setting.Text("out", &o.Out, "", nil,
 			"folder to put it in (default: vitft/lib, or vitft/lib-gpu, in the user's cache folder)").Here(),
+		setting.Text("platform", &o.Platform, "", nil,
+			"another machine's, for an archive that is to run there: "+strings.Join(slices.Sorted(maps.Keys(archives)), ", ")+
+				" (default: this one's)").Here(),
 	)
 }
 
