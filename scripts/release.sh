@@ -7,7 +7,7 @@
 # vitft is built with cgo, so another platform takes a C compiler for it: aarch64-linux-gnu-gcc for linux-arm64 (Debian:
 # gcc-aarch64-linux-gnu), or what CC_linux_arm64 names. darwin-arm64 is built on a Mac: Apple's SDK is needed. What cannot be
 # built is named, and the exit code is then 1; nothing is installed. A build needs the C library of its own machine or a
-# later one, the ONNX Runtime in it glibc 2.28 (Linux) or macOS 14.
+# later one, the ONNX Runtime in it glibc 2.28 (Linux) or macOS 14. BUILD_FLAGS are those of go build (-trimpath).
 set -euo pipefail
 cd "$(dirname "$0")/.."
 out=${1:-dist}
@@ -23,7 +23,8 @@ trap 'exit 130' INT
 trap 'exit 143' TERM
 sha256() { if command -v sha256sum >/dev/null; then sha256sum "$@"; else shasum -a 256 "$@"; fi; }
 
-go build -trimpath -o "$tmp/vitft" ./cmd/vitft # which fetches the libraries
+build() { go build ${BUILD_FLAGS--trimpath} -ldflags '-s -w' -o "$1" ./cmd/vitft; }
+build "$tmp/vitft" # which fetches the libraries, too
 scripts/notice.sh --texts >"$tmp/NOTICE"
 failed=
 for platform in $platforms; do
@@ -42,13 +43,17 @@ for platform in $platforms; do
   fi
   name=vitft-$version-$platform
   mkdir -p "$tmp/$name/lib"
-  GOOS=$os GOARCH=$arch CGO_ENABLED=1 CC=$compiler go build -trimpath -ldflags '-s -w' -o "$tmp/$name/vitft" ./cmd/vitft
+  if [ "$platform" = "$here" ]; then
+    cp "$tmp/vitft" "$tmp/$name/vitft"
+  else
+    GOOS=$os GOARCH=$arch CGO_ENABLED=1 CC=$compiler build "$tmp/$name/vitft"
+  fi
   "$tmp/vitft" setup --quiet --again --platform "$platform" --out "$tmp/$name/lib" >/dev/null
   for paper in LICENSE ThirdPartyNotices.txt; do
     [ -s "$tmp/$name/lib/onnxruntime-$paper" ] || { echo "release: $platform: ONNX Runtime's $paper is missing; a wheel or the release page's archive has it, the bare library has not" >&2; exit 1; }
   done
   cp LICENSE "$tmp/NOTICE" README.md "$tmp/$name/"
-  tar -C "$tmp" -c "$name" | gzip -n -9 >"$tmp/$name.tar.gz"
+  tar -C "$tmp" -c "$name" | gzip -n >"$tmp/$name.tar.gz"
   mv -f "$tmp/$name.tar.gz" "$out/$name.tar.gz"
   (cd "$out" && sha256 "$name.tar.gz" >>"$tmp/sums")
   echo "release: $out/$name.tar.gz"
