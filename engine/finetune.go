@@ -48,7 +48,9 @@ func (o *FinetuneOptions) Fields() []setting.Field {
 		setting.Text("out", &o.Out, "run", nil,
 			"run folder; one that is there already is kept under another name").Here(),
 		setting.Flag("resume", &o.Resume, "go on with the interrupted run in --out").Here(),
-		setting.Flag("dry-run", &o.DryRun, "say what would be encoded, on which disk and in which time, what is trained, and what is wrong with the data").Here(),
+		setting.Flag("dry-run", &o.DryRun,
+			"say what would be encoded, on which disk and in which time, what is trained, and what is wrong with the "+
+				"data").Here(),
 	))
 }
 

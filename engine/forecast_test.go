@@ -79,8 +79,8 @@ func TestDryRunLooksAtTheData(t *testing.T) {
 		t.Fatal(err)
 	}
 	f := *r.Forecast
-	if len(f.Classes) != 4 || f.Classes[0] != (engine.ClassCount{Label: "class-a", Images: 41}) || f.Classes[3].Images != 4 ||
-		f.Trial.Tried == 0 || f.Trial.Seconds <= 0 || f.Trial.Seconds > 600 {
+	if len(f.Classes) != 4 || f.Classes[0] != (engine.ClassCount{Label: "class-a", Images: 41}) ||
+		f.Classes[3].Images != 4 || f.Trial.Tried == 0 || f.Trial.Seconds <= 0 || f.Trial.Seconds > 600 {
 		t.Errorf("%+v", f)
 	}
 	for _, want := range []string{"few (fewer than 20 images) 2", "broken.png: ", "leak.png = ", "time: about "} {

@@ -124,10 +124,12 @@ func TestTinyBackboneOnPhotos(t *testing.T) {
 	dir := t.TempDir()
 	for i := range 6 {
 		photo := image.NewGray(image.Rect(0, 0, 300, 200+i))
-		testkit.WriteFile(t, filepath.Join(dir, fmt.Sprintf("class-%d", i%2), fmt.Sprintf("%d.png", i)), testkit.PNG(t, photo))
+		testkit.WriteFile(t, filepath.Join(dir, fmt.Sprintf("class-%d", i%2), fmt.Sprintf("%d.png", i)),
+			testkit.PNG(t, photo))
 	}
 	o.Data.Train, o.Data.Test = dir, ""
-	for _, want := range []string{"tiny pictures", "28×28 pixels", "203 pixels a side", "vitft models pull dinov2-small"} {
+	for _, want := range []string{"tiny pictures", "28×28 pixels", "203 pixels a side",
+		"vitft models pull dinov2-small"} {
 		if said := warnings(); !strings.Contains(said, want) {
 			t.Errorf("%q lacks %q", said, want)
 		}

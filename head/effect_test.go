@@ -23,7 +23,8 @@ func TestWithoutEffect(t *testing.T) {
 		{head.Settings{Head: "linear", Scale: 9, LearnScale: true}, []string{"learn-scale", "scale"}},
 		{head.Settings{Features: "raw", Shrinkage: 0.1, Subspace: 0.3}, []string{"shrinkage", "subspace"}},
 		{head.Settings{Optimizer: "adamw", Momentum: new(0.0), Nesterov: true}, []string{"momentum", "nesterov"}},
-		{head.Settings{Loss: "ncm", Epochs: 50, LR: 0.1, WeightDecay: new(0.1)}, []string{"epochs", "lr", "weight-decay"}},
+		{head.Settings{Loss: "ncm", Epochs: 50, LR: 0.1, WeightDecay: new(0.1)},
+			[]string{"epochs", "lr", "weight-decay"}},
 		{head.Settings{Loss: "ncm"}.WithDefaults(), nil}, // as config.yaml of a run has it
 		{head.Settings{Loss: "logreg", WeightDecay: new(0.5)}, nil},
 		{head.Settings{Loss: "no such", Tau: new(3.0)}, nil},

@@ -126,8 +126,8 @@ func (s *Settings) Fields() []setting.Field {
 			setting.Number("average", &s.Average, 0, setting.Between(0, maxEpochs),
 				"last epochs, over whose updates the mean of the parameters is the model (0: that of the last update)"),
 			setting.Number("early-stop", &s.EarlyStop, 0, setting.Between(0, maxEpochs),
-				"epochs without a gain of balanced accuracy on --val after which training ends with what the best epoch "+
-					"left (0: off)"),
+				"epochs without a gain of balanced accuracy on --val after which training ends with what the best "+
+					"epoch left (0: off)"),
 		),
 		setting.In("loss",
 			setting.Optional("tau", &s.Tau, 1, fromZero, "τ of the log priors"),

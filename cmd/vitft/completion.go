@@ -87,9 +87,11 @@ func kinds(typed string) (list []string) {
 // complete answers a shell's question for what a value can be.
 func (o offer) complete(typed string) ([]string, cobra.ShellCompDirective) {
 	if o.words != nil {
-		list := slices.DeleteFunc(slices.Clone(o.words(typed)), func(w string) bool { return !strings.HasPrefix(w, typed) })
+		other := func(w string) bool { return !strings.HasPrefix(w, typed) }
+		goesOn := func(w string) bool { return strings.ContainsAny(w[len(w)-1:], ":=") }
+		list := slices.DeleteFunc(slices.Clone(o.words(typed)), other)
 		switch {
-		case len(list) > 0 && slices.ContainsFunc(list, func(w string) bool { return strings.ContainsAny(w[len(w)-1:], ":=") }):
+		case slices.ContainsFunc(list, goesOn):
 			return list, cobra.ShellCompDirectiveNoFileComp | cobra.ShellCompDirectiveNoSpace
 		case len(list) > 0 || o.files == nil:
 			return list, cobra.ShellCompDirectiveNoFileComp

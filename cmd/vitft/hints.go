@@ -151,7 +151,7 @@ func (a *app) surplus(cmd *cobra.Command, args []string, err error) error {
 		return fault.Config.Errorf("%w; write --%s %s", err, key, value)
 	case assigned && setting.Meant(key, setting.Keys(a.fields[cmd])) != nil:
 		return fault.Config.Errorf("%w%s", err, a.flag(cmd, key))
-	case word != "" && strings.HasSuffix(err.Error(), fmt.Sprintf("unknown command %q for %q", word, cmd.CommandPath())):
+	case word != "" && strings.HasPrefix(err.Error(), "unknown command "): // cobra's words where nothing is taken
 		return fault.Config.Errorf("%s takes no argument, but got %q (see %s --help)", cmd.CommandPath(), word,
 			cmd.CommandPath())
 	}
@@ -176,8 +176,8 @@ func (a *app) warnVariables(root *cobra.Command) {
 			meant[i] = variable(meant[i])
 		}
 		if meant != nil {
-			a.log.Warn().Str("variable", name).Msgf("no setting is read from this environment variable; did you mean %s?",
-				strings.Join(meant, " or "))
+			a.log.Warn().Str("variable", name).Msg("no setting is read from this environment variable; did you mean " +
+				strings.Join(meant, " or ") + "?")
 		}
 	}
 }

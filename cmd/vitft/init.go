@@ -46,8 +46,8 @@ images in train, photos/train and data/train, and beside them for a test and a v
 				return err
 			}
 			if !guessed {
-				a.log.Warn().Str("train", o.Data.Train).Msg("there are no images yet where the file says; put yours there, or name " +
-					"them in it")
+				a.log.Warn().Str("train", o.Data.Train).Msg("there are no images yet where the file says; put yours " +
+					"there, or name them in it")
 			}
 			return a.printf("%s: edit it, then vitft finetune --config %s\n", path, quoted(path))
 		},
@@ -87,8 +87,8 @@ func guess(o *engine.FinetuneOptions) bool {
 	return false
 }
 
-// configText is a YAML file of fields: room by room, each with its help, those that are set as they are, the others with
-// their default behind a #.
+// configText is a YAML file of fields: room by room, each with its help, those that are set as they are, the others
+// with their default behind a #.
 func configText(fields []setting.Field, path string) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "# Settings of vitft finetune: vitft finetune --config %s\n# A line behind a # says the default. "+
@@ -131,7 +131,8 @@ func configText(fields []setting.Field, path string) string {
 // inYAML is a text as YAML takes it: in quotes where it would be read as something else.
 func inYAML(text string) string {
 	const plain = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789/._+:,=-"
-	if strings.Trim(text, plain) == "" && text != "" && !strings.ContainsAny(text[:1], "-:,=") && !strings.HasSuffix(text, ":") {
+	if strings.Trim(text, plain) == "" && text != "" && !strings.ContainsAny(text[:1], "-:,=") &&
+		!strings.HasSuffix(text, ":") {
 		return text
 	}
 	quoted, _ := json.Marshal(text) // of a string, which does not fail

@@ -38,7 +38,8 @@ func TestInit(t *testing.T) {
 			t.Errorf("%s is in the file: %v\n", key, set)
 		}
 	}
-	for _, want := range []string{"\ntrain: photos/train\n", "\ntest: photos/test\n", "\nepochs: 3\n", "\n#loss: cvs\n"} {
+	for _, want := range []string{"\ntrain: photos/train\n", "\ntest: photos/test\n", "\nepochs: 3\n",
+		"\n#loss: cvs\n"} {
 		if !strings.Contains(text, want) {
 			t.Errorf("it lacks %q", want)
 		}
@@ -65,7 +66,8 @@ func TestInitWithoutPhotos(t *testing.T) {
 	if code, _, stderr := vitft(t, "init", "mine.yaml"); code != 0 || !strings.Contains(stderr, "no images yet") {
 		t.Errorf("exit code %d, %s", code, stderr)
 	}
-	if code, _, stderr := vitft(t, "finetune", "--config", "mine.yaml"); code != 3 || !strings.Contains(stderr, "photos/train") {
+	if code, _, stderr := vitft(t, "finetune", "--config", "mine.yaml"); code != 3 ||
+		!strings.Contains(stderr, "photos/train") {
 		t.Errorf("exit code %d, %s", code, stderr)
 	}
 }

@@ -51,7 +51,8 @@ func TestReadme(t *testing.T) {
 		line = strings.ReplaceAll(line, "localhost:8080", "localhost:"+port)
 		script = append(script, "echo '+ '"+quoted(line)+" >&2", line)
 		if strings.HasSuffix(line, "&") {
-			script = append(script, fmt.Sprintf("for i in $(seq 100); do curl -sf localhost:%s/readyz >ready && break; sleep 0.1; done", port))
+			ready := "curl -sf localhost:" + port + "/readyz >ready"
+			script = append(script, "for i in $(seq 100); do "+ready+" && break; sleep 0.1; done")
 		}
 	}
 	slice(t, home)

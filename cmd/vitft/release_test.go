@@ -37,7 +37,8 @@ func TestRelease(t *testing.T) {
 		t.Skip("it builds the program anew")
 	}
 	out := t.TempDir()
-	said, err := in(t, testkit.Root(), append(os.Environ(), "BUILD_FLAGS="), "scripts/release.sh", out) // as the tests are built
+	env := append(os.Environ(), "BUILD_FLAGS=") // as the tests are built
+	said, err := in(t, testkit.Root(), env, "scripts/release.sh", out)
 	if err != nil {
 		if strings.Contains(said, "could not be fetched") {
 			t.Skipf("the library cannot be fetched here, so nothing is known of the archive: %s", said)
@@ -62,11 +63,13 @@ func TestRelease(t *testing.T) {
 			t.Errorf("%s is empty", name)
 		}
 	}
-	if notices := string(testkit.ReadFile(t, filepath.Join(top, "NOTICE"))); !strings.Contains(notices, "==== github.com/spf13/cobra") {
+	notices := string(testkit.ReadFile(t, filepath.Join(top, "NOTICE")))
+	if !strings.Contains(notices, "==== github.com/spf13/cobra") {
 		t.Error("NOTICE has no licences in full")
 	}
 	// The proxies lead nowhere; where the system lets a process have a network of its own, it has none at all.
-	env := []string{"HOME=" + filepath.Join(home, "empty"), "HTTPS_PROXY=http://127.0.0.1:1", "HTTP_PROXY=http://127.0.0.1:1"}
+	const nowhere = "PROXY=http://127.0.0.1:1"
+	env = []string{"HOME=" + filepath.Join(home, "empty"), "HTTPS_" + nowhere, "HTTP_" + nowhere}
 	run := []string{filepath.Join(top, "vitft"), "finetune", "--train", photos(t, 4), "--epochs", "2", "--out",
 		filepath.Join(home, "run")}
 	if _, err := in(t, home, os.Environ(), "unshare", "--net", "true"); err == nil {
@@ -76,13 +79,14 @@ func TestRelease(t *testing.T) {
 	if err != nil || !strings.Contains(said, "report: ") || !strings.Contains(said, filepath.Join(top, "lib")) {
 		t.Errorf("%v\n%s", err, said)
 	}
-	if said, err := in(t, home, env, filepath.Join(top, "vitft"), "--version"); err != nil || !strings.Contains(said, "next to the program") {
+	said, err = in(t, home, env, filepath.Join(top, "vitft"), "--version")
+	if err != nil || !strings.Contains(said, "next to the program") {
 		t.Errorf("%v\n%s", err, said)
 	}
 }
 
-// The Dockerfile names what is there: sources that are copied, tags that are no latest, commands and flags that vitft has.
-// Nobody has to be root in it.
+// The Dockerfile names what is there: sources that are copied, tags that are no latest, commands and flags that vitft
+// has. Nobody has to be root in it.
 func TestDockerfile(t *testing.T) {
 	root := testkit.Root()
 	text := strings.ReplaceAll(string(testkit.ReadFile(t, filepath.Join(root, "Dockerfile"))), "\\\n", " ")
@@ -166,7 +170,8 @@ func buildsImage(t *testing.T, root string) {
 		said, err := in(t, root, os.Environ(), engine, "build", "--tag", "vitft-test", ".")
 		if err != nil {
 			if regexp.MustCompile(`(?i)pull|resolve|dial|timeout|could not be fetched|no such host`).MatchString(said) {
-				t.Skipf("%s is here, but what the image is made of cannot be fetched: %s", engine, said[max(0, len(said)-500):])
+				t.Skipf("%s is here, but what the image is made of cannot be fetched: %s", engine,
+					said[max(0, len(said)-500):])
 			}
 			t.Fatalf("%v\n%s", err, said)
 		}

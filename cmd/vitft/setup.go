@@ -39,8 +39,8 @@ Nothing else is installed, and nothing needs an administrator. HTTPS_PROXY and N
 				return err
 			}
 			if o.GPU || o.Deps || o.Out != "" {
-				return a.printf("export %s=%s\nvitft doctor says whether it works and what is missing\n", onnx.LibraryEnv,
-					quoted(done.Path))
+				return a.printf("export %s=%s\nvitft doctor says whether it works and what is missing\n",
+					onnx.LibraryEnv, quoted(done.Path))
 			}
 			if _, err := onnx.Find(""); err != nil { // it is of another C library, say
 				return err

@@ -28,7 +28,8 @@ func version() string {
 	if library, err := onnx.Find(""); err == nil {
 		fmt.Fprintf(&b, "ONNX Runtime %s, %s (%s)\n", library.Version, library.Path, library.Source)
 	} else {
-		fmt.Fprintln(&b, "ONNX Runtime: none is found; vitft setup fetches it, vitft doctor says where it was looked for")
+		fmt.Fprintln(&b,
+			"ONNX Runtime: none is found; vitft setup fetches it, vitft doctor says where it was looked for")
 	}
 	return b.String()
 }

@@ -13,7 +13,7 @@ import (
 	"github.com/vitft/vitft/engine/event"
 )
 
-// Of a backbone that sees no more pixels than small a side, and of images that have coarse times as many, little is left.
+// A backbone that sees no more pixels than small a side sees little of images that have coarse times as many.
 const small, coarse = 64, 3
 
 // WarnCoarse says so where a backbone that is made for tiny pictures is to look at photos, as the embedded one is.

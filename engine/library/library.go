@@ -10,11 +10,9 @@ import (
 	_ "embed"
 	"errors"
 	"fmt"
-	"maps"
 	"os"
 	"path/filepath"
 	"runtime"
-	"slices"
 	"strings"
 	"time"
 
@@ -45,7 +43,8 @@ func (o *Options) Fields() []setting.Field {
 	return setting.In("runtime library",
 		setting.Flag("gpu", &o.GPU, "the CUDA build (Linux, amd64), 250 MB to fetch").Here(),
 		setting.Flag("gpu-deps", &o.Deps,
-			"the CUDA build, and NVIDIA's libraries that it needs (their licences apply), up to 1.9 GB to fetch").Here(),
+			"the CUDA build, and NVIDIA's libraries that it needs (their licences apply), up to 1.9 GB to "+
+				"fetch").Here(),
 		setting.OneOf("cuda", &o.CUDA, "13", []string{"13", "12"}, "version of CUDA that the driver is of").Here(),
 		setting.Text("mirror", &o.Mirror, "", nil,
 			"take it from here: address of a package index (…/simple) or of the file, or a file or folder that is "+
@@ -53,8 +52,8 @@ func (o *Options) Fields() []setting.Field {
 		setting.Text("out", &o.Out, "", nil,
 			"folder to put it in (default: vitft/lib, or vitft/lib-gpu, in the user's cache folder)").Here(),
 		setting.Text("platform", &o.Platform, "", nil,
-			"another machine's, for an archive that is to run there: "+strings.Join(slices.Sorted(maps.Keys(archives)), ", ")+
-				" (default: this one's)").Here(),
+			"another machine's, for an archive that is to run there: linux-amd64, linux-arm64 or darwin-arm64 "+
+				"(default: this one's)").Here(),
 	)
 }
 

@@ -151,7 +151,8 @@ func (w *world) check(t *testing.T, o Options, want ...string) {
 
 // Whatever becomes of the first answers, what is fetched in the end is the library, whole; and it is fetched once.
 func TestFetch(t *testing.T) {
-	once := func(first func(w *world, out http.ResponseWriter, r *http.Request, content []byte)) func(*world, *Options) {
+	type answer = func(w *world, out http.ResponseWriter, r *http.Request, content []byte)
+	once := func(first answer) func(*world, *Options) {
 		return func(w *world, _ *Options) {
 			usual, count := w.serve, 0
 			w.serve = func(out http.ResponseWriter, r *http.Request, content []byte) {
@@ -225,7 +226,8 @@ func TestFetch(t *testing.T) {
 				t.Fatal(err)
 			}
 			licence, err := os.ReadFile(filepath.Join(o.Out, "onnxruntime-LICENSE"))
-			if packed := name != "the library itself" && name != "the archive" && name != "a folder"; packed != (string(licence) == "MIT") {
+			bare := name == "the library itself" || name == "the archive" || name == "a folder"
+			if bare == (string(licence) == "MIT") {
 				t.Errorf("its licence is %q, %v", licence, err)
 			}
 			w.check(t, o)
@@ -233,7 +235,8 @@ func TestFetch(t *testing.T) {
 				t.Errorf("%+v", done)
 			}
 			asked := w.files.Load()
-			if done, err = Fetch(t.Context(), o, event.Events{}); err != nil || done.Fetched || w.files.Load() != asked {
+			if done, err = Fetch(t.Context(), o, event.Events{}); err != nil || done.Fetched ||
+				w.files.Load() != asked {
 				t.Errorf("again: %+v, %v", done, err)
 			}
 			testkit.WriteFile(t, done.Path, []byte("changed"))
@@ -254,7 +257,7 @@ func TestFetchRefuses(t *testing.T) {
 		want    []string
 	}{
 		{"another file", func(w *world, _ *Options) {
-			w.serve = func(out http.ResponseWriter, _ *http.Request, _ []byte) { _, _ = out.Write([]byte("<html>login")) }
+			w.serve = func(out http.ResponseWriter, _ *http.Request, _ []byte) { _, _ = out.Write([]byte("<html>")) }
 		}, fault.Runtime, []string{"SHA-256", "not the pinned", "--mirror"}},
 		{"no such file", func(w *world, _ *Options) {
 			w.serve = func(out http.ResponseWriter, r *http.Request, _ []byte) { http.NotFound(out, r) }
@@ -263,7 +266,7 @@ func TestFetchRefuses(t *testing.T) {
 			[]string{"404", "/nowhere/onnxruntime/"}},
 		{"nobody there", func(w *world, o *Options) { w.Close() }, fault.Other, []string{"127.0.0.1", "tried 5 times"}},
 		{"always broken", func(w *world, _ *Options) {
-			w.serve = func(out http.ResponseWriter, _ *http.Request, _ []byte) { out.WriteHeader(http.StatusBadGateway) }
+			w.serve = func(out http.ResponseWriter, _ *http.Request, _ []byte) { out.WriteHeader(502) }
 		}, fault.Other, []string{"502", "tried 5 times"}},
 		{"always stalled", func(w *world, o *Options) {
 			o.Stall = 20 * time.Millisecond
@@ -275,7 +278,8 @@ func TestFetchRefuses(t *testing.T) {
 		{"another platform", func(_ *world, o *Options) { o.Platform = "plan9-mips" }, fault.Runtime,
 			[]string{"plan9-mips", "VITFT_ORT_LIB"}},
 		{"no such folder", func(_ *world, o *Options) { o.Mirror = "/no/such" }, fault.Data, []string{"/no/such"}},
-		{"a folder without it", func(_ *world, o *Options) { o.Mirror = t.TempDir() }, fault.Data, []string{"none of the files"}},
+		{"a folder without it", func(_ *world, o *Options) { o.Mirror = t.TempDir() }, fault.Data,
+			[]string{"no file in"}},
 		{"another wheel", func(_ *world, o *Options) {
 			o.Mirror = testkit.WriteFile(t, filepath.Join(t.TempDir(), "o.whl"), []byte("o"))
 		}, fault.Runtime, []string{"o.whl", "VITFT_ORT_LIB"}},
@@ -397,8 +401,8 @@ func FuzzAddress(f *testing.F) {
 			return
 		}
 		u, err := url.Parse(found)
-		if err != nil || u.Scheme != "http" && u.Scheme != "https" || !bytes.Contains(bytes.ToLower(page), []byte("sha256=ab")) &&
-			!bytes.Contains(page, []byte("&")) && !bytes.Contains(page, []byte("%")) {
+		plain := bytes.Contains(bytes.ToLower(page), []byte("sha256=ab")) || bytes.ContainsAny(page, "&%")
+		if err != nil || u.Scheme != "http" && u.Scheme != "https" || !plain {
 			t.Errorf("%q: %q, %v", page, found, err)
 		}
 	})

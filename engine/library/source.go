@@ -25,7 +25,8 @@ const (
 )
 
 // archives are how the release page calls platforms.
-var archives = map[string]string{"linux-amd64": "linux-x64", "linux-arm64": "linux-aarch64", "darwin-arm64": "osx-arm64"}
+var archives = map[string]string{"linux-amd64": "linux-x64", "linux-arm64": "linux-aarch64",
+	"darwin-arm64": "osx-arm64"}
 
 // getter fetches for one call of Fetch.
 type getter struct {
@@ -166,8 +167,8 @@ func (g getter) find(wanted []pin) (string, pin, error) {
 		}
 	}
 	p := wanted[0]
-	return "", pin{}, fault.Data.Errorf("mirror: none of the files in %s is the pinned one of %s %s for %s (SHA-256 of "+
-		"the wheel %s)", g.Mirror, p.name, p.version, p.platform, p.sum)
+	return "", pin{}, fault.Data.Errorf("mirror: no file in %s is the pinned one of %s %s for %s (SHA-256 of the "+
+		"wheel %s)", g.Mirror, p.name, p.version, p.platform, p.sum)
 }
 
 // recognise finds the pin that a file is of.
@@ -182,8 +183,8 @@ func recognise(path string, wanted []pin) (pin, error) {
 		}
 	}
 	p := wanted[0]
-	return pin{}, fault.Runtime.Errorf("%s has the SHA-256 %s, which is not a pinned one of %s %s for %s; to use a library of "+
-		"your own set VITFT_ORT_LIB to it", path, sum, p.name, p.version, p.platform)
+	return pin{}, fault.Runtime.Errorf("%s has the SHA-256 %s, which is not a pinned one of %s %s for %s; to use a "+
+		"library of your own set VITFT_ORT_LIB to it", path, sum, p.name, p.version, p.platform)
 }
 
 // link is an address on a page of a package index.
@@ -202,8 +203,8 @@ func (g getter) wheel(p pin) (string, error) {
 	}
 	file := address(text, at, p.sum)
 	if file == "" {
-		return "", fault.Runtime.Errorf("%s lists no file of %s %s with the pinned SHA-256 %s", page.Redacted(), p.name, p.version,
-			p.sum)
+		return "", fault.Runtime.Errorf("%s lists no file of %s %s with the pinned SHA-256 %s", page.Redacted(),
+			p.name, p.version, p.sum)
 	}
 	return g.download(file, p.sum)
 }

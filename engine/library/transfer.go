@@ -72,8 +72,9 @@ func (g getter) download(address, sum string) (string, error) {
 			return "", err
 		}
 		if !pieced || again {
-			return "", fault.Runtime.Errorf("what came as %s has the SHA-256 %s, not the pinned %s; it was deleted. If "+
-				"another try does not help, what is at %s is damaged, or not what it says", name, got, sum, host(address))
+			return "", fault.Runtime.Errorf("what came as %s has the SHA-256 %s, not the pinned %s; it was deleted. "+
+				"If another try does not help, what is at %s is damaged, or not what it says", name, got, sum,
+				host(address))
 		}
 	}
 }
@@ -107,8 +108,10 @@ func (g getter) transfer(address, name, to string) (pieced bool, err error) {
 				total = resp.ContentLength
 			case http.StatusPartialContent:
 				var from, until int64
-				if n, _ := fmt.Sscanf(resp.Header.Get("Content-Range"), "bytes %d-%d/%d", &from, &until, &total); n != 3 || from != at {
-					return errors.Join(fmt.Errorf("%s sends another range than was asked for", host(address)), restart())
+				n, _ := fmt.Sscanf(resp.Header.Get("Content-Range"), "bytes %d-%d/%d", &from, &until, &total)
+				if n != 3 || from != at {
+					err := fmt.Errorf("%s sends another range than was asked for", host(address))
+					return errors.Join(err, restart())
 				}
 				pieced = at > 0
 			case http.StatusRequestedRangeNotSatisfiable:

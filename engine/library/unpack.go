@@ -58,7 +58,8 @@ func (g getter) publish(file string, p pin, wanted []pin) error {
 		return err
 	}
 	if p.of == "wheel" && sum != of(wanted, "library")[0].sum {
-		return fault.Runtime.Errorf("the library in %s has the SHA-256 %s, not the pinned one", filepath.Base(file), sum)
+		return fault.Runtime.Errorf("the library in %s has the SHA-256 %s, not the pinned one", filepath.Base(file),
+			sum)
 	}
 	if err := os.Chmod(target, 0o755); err != nil {
 		return err
