@@ -217,7 +217,8 @@ func TestExplicitZero(t *testing.T) {
 				text = "0s"
 			}
 			file := testkit.WriteFile(t, filepath.Join(t.TempDir(), "settings.yaml"), []byte(f.Key+": "+text+"\n"))
-			ways := map[string][]string{"flag": {"--" + f.Key + "=" + text}, "file": {"--config", file}, "environment": nil}
+			ways := map[string][]string{"flag": {"--" + f.Key + "=" + text}, "file": {"--config", file},
+				"environment": nil}
 			for way, args := range ways {
 				if way == "environment" {
 					os.Setenv(variable(f.Key), text)

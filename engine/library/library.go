@@ -6,6 +6,7 @@
 package library
 
 import (
+	"cmp"
 	"context"
 	_ "embed"
 	"errors"
@@ -147,22 +148,22 @@ func Fetch(ctx context.Context, o Options, ev event.Events) (*Result, error) {
 	if o.GPU { // its name has the version
 		done.Path = filepath.Join(o.Out, Name(o.Platform)+"."+done.Version)
 	}
-	if o.there(done.Path, wanted) {
-		return done, nil
-	}
 	if err := disk.MakeAll(o.Out); err != nil {
 		return nil, err
 	}
 	lock, err := atomicfile.Lock(o.Out)
-	if errors.Is(err, atomicfile.ErrLocked) {
+	there := o.there(done.Path, wanted)
+	switch {
+	case errors.Is(err, atomicfile.ErrLocked) && !there:
 		return nil, fmt.Errorf("another vitft setup is writing to %s; wait for it", o.Out)
-	}
-	if err != nil {
+	case err != nil && !there:
 		return nil, err
+	case err != nil:
+		return done, nil
 	}
 	defer lock.Close()
-	if o.there(done.Path, wanted) { // by now
-		return done, nil
+	if there {
+		return done, o.clean()
 	}
 	g := getter{Options: o, ctx: ctx, events: ev}
 	if !o.GPU {
@@ -177,11 +178,16 @@ func Fetch(ctx context.Context, o Options, ev event.Events) (*Result, error) {
 		return nil, err
 	}
 	done.Fetched = true
-	left, _ := filepath.Glob(filepath.Join(o.Out, ".fetch-*")) // of other versions, which nobody will ask for again
+	return done, cmp.Or(o.clean(), disk.KeepFolder(o.Out))
+}
+
+// clean removes what interrupted calls have loaded of a library that is there now, or of other versions.
+func (o Options) clean() (err error) {
+	left, _ := filepath.Glob(filepath.Join(o.Out, ".fetch-*"))
 	for _, path := range left {
-		_ = disk.Delete(path)
+		err = cmp.Or(err, disk.Delete(path))
 	}
-	return done, disk.KeepFolder(o.Out)
+	return err
 }
 
 // mark is the file that says of which pins what is in a folder has been made, and of the CPU library which sum it has,

@@ -8,6 +8,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 
 	"net/http"
@@ -18,11 +19,13 @@ import (
 	"strconv"
 	"strings"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
 	"github.com/vitft/vitft/engine/event"
 	"github.com/vitft/vitft/engine/fault"
+	"github.com/vitft/vitft/internal/disk"
 	"github.com/vitft/vitft/internal/testkit"
 )
 
@@ -406,4 +409,30 @@ func FuzzAddress(f *testing.F) {
 			t.Errorf("%q: %q, %v", page, found, err)
 		}
 	})
+}
+
+// Wherever the disk is full, the next call ends as if nothing had happened.
+func TestFetchOnAFullDisk(t *testing.T) {
+	for fails := 1; ; fails++ {
+		w := newWorld(t)
+		o, at := w.options(t), 0
+		restore := disk.SetFault(func(op disk.Op, _ string) error {
+			if at++; at == fails {
+				return syscall.ENOSPC
+			}
+			return nil
+		})
+		_, err := Fetch(t.Context(), o, event.Events{})
+		restore()
+		if err != nil && (!errors.Is(err, syscall.ENOSPC) || fault.Of(err) != fault.Other) {
+			t.Fatalf("at point %d: %v", fails, err)
+		}
+		if _, err := Fetch(t.Context(), o, event.Events{}); err != nil {
+			t.Fatalf("after point %d: %v", fails, err)
+		}
+		w.check(t, o)
+		if at < fails { // there is no such point
+			return
+		}
+	}
 }

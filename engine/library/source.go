@@ -86,9 +86,10 @@ func (g getter) one(wanted []pin) error {
 	for _, s := range sources {
 		path, p, err := s.get()
 		if err == nil {
-			if err = g.publish(path, p, wanted); err == nil {
-				return disk.Delete(path)
-			}
+			err = g.publish(path, p, wanted)
+		}
+		if err == nil {
+			return nil
 		}
 		if g.ctx.Err() != nil {
 			return g.ctx.Err()
@@ -123,11 +124,6 @@ func (g getter) all(wanted []pin) error {
 	}
 	if err != nil {
 		return err
-	}
-	if g.local() == "" {
-		for _, path := range wheels {
-			err = cmp.Or(err, disk.Delete(path))
-		}
 	}
 	return cmp.Or(err, atomicfile.WriteBytes(g.mark(""), []byte(sums(wanted)+"\n")))
 }
