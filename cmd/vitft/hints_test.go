@@ -284,3 +284,23 @@ func TestExplicitZeroOnResume(t *testing.T) {
 	same("head.safetensors")
 	same("config.yaml")
 }
+
+// What predict counts its progress against is the number of images, where that is known and nobody has asked for quiet.
+func TestPredictKnowsHowManyImages(t *testing.T) {
+	dir := photos(t, 3)
+	for _, c := range []struct {
+		args  []string
+		quiet bool
+		want  int
+	}{
+		{[]string{dir}, false, 6},
+		{[]string{dir, filepath.Join(dir, "dark", "0.png")}, false, 7},
+		{[]string{dir, "-"}, false, 0},
+		{[]string{dir}, true, 0},
+	} {
+		a := &app{stdout: io.Discard, options: rootOptions{Quiet: c.quiet}}
+		if got := a.expected(c.args); got != c.want {
+			t.Errorf("%v: %d images, want %d", c.args, got, c.want)
+		}
+	}
+}
