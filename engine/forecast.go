@@ -3,12 +3,8 @@ package engine
 import (
 	"context"
 	"fmt"
-	"math"
-	"slices"
 	"strings"
-	"time"
 
-	"github.com/vitft/vitft/calib"
 	"github.com/vitft/vitft/engine/dataset"
 	"github.com/vitft/vitft/engine/feature"
 	"github.com/vitft/vitft/internal/disk"
@@ -19,17 +15,7 @@ type Forecast struct {
 	Encode []feature.Forecast // what it makes of each set, and keeps
 	Inside int                // numbers that it trains inside the backbone
 	Cache  string             // where features are kept
-
-	// Of a dry run, which looks at the data too.
-	Classes  []ClassCount // of the training images, the largest first
-	Trial    feature.Trial
-	Findings []string // what deserves a look
-}
-
-// ClassCount is a class with its number of training images.
-type ClassCount struct {
-	Label  string
-	Images int
+	Data   *feature.Outlook   // of a dry run: what its images are like
 }
 
 // forecast says what the run would do, and that the disk is too small if it is.
@@ -59,35 +45,13 @@ func (t *training) forecast(ctx context.Context, images *dataset.Sets) (*Forecas
 	return f, t.Features.Room(f.Bytes())
 }
 
-// look adds what a dry run says of the data: a few images of each set are encoded, and nothing is kept.
+// look adds what a dry run says of its images.
 func (t *training) look(ctx context.Context, images *dataset.Sets, f *Forecast) error {
 	train, others := t.views.needed(t.Calibration.judgesTraining(t.Data.Val, t.Data.Test))
-	var learned *dataset.Scan
-	for _, p := range images.Parts() {
-		views := others
-		if p.Name == "train" {
-			views = train
-		}
-		trial, scan, err := t.features.Try(ctx, p.Name, p.Data, views)
-		if err != nil {
-			return err
-		}
-		f.Trial.Unreadable = append(f.Trial.Unreadable, trial.Unreadable...)
-		f.Trial.Tried += trial.Tried
-		f.Trial.Seconds += trial.Seconds
-		if p.Name == "train" {
-			learned = scan
-			dataset.Warn(dataset.CheckContent(p.Data, scan), t.events)
-		} else {
-			dataset.Warn(dataset.CheckLeak(images.Train, learned, p.Data, scan), t.events)
-		}
-	}
-	for k, n := range images.Train.Counts() {
-		f.Classes = append(f.Classes, ClassCount{images.Train.Classes[k], n})
-	}
-	slices.SortStableFunc(f.Classes, func(a, b ClassCount) int { return b.Images - a.Images })
-	f.Findings = t.warnings
-	return nil
+	data, err := t.features.LookOver(ctx, images, feature.Needed{Train: train, Val: others, Test: others})
+	data.Findings = t.warnings
+	f.Data = &data
+	return err
 }
 
 // Bytes is what it takes on the disk.
@@ -113,42 +77,8 @@ func (f Forecast) Text() string {
 		fmt.Fprintf(&b, "\ntrained inside the backbone: %d numbers", f.Inside)
 	}
 	b.WriteByte('\n')
-	if f.Classes != nil {
-		f.describe(&b)
+	if f.Data != nil {
+		b.WriteString(f.Data.Text())
 	}
 	return b.String() + "nothing was encoded or trained\n"
-}
-
-// describe says what the data are like.
-func (f Forecast) describe(b *strings.Builder) {
-	if f.Trial.Seconds > 0 {
-		fmt.Fprintf(b, "time: about %v to encode, by an estimate from %d images; a head alone then trains in seconds\n",
-			time.Duration(math.Ceil(f.Trial.Seconds))*time.Second, f.Trial.Tried)
-	}
-	shots := map[calib.Shot]int{}
-	for _, c := range f.Classes {
-		shots[calib.ShotOf(c.Images)]++
-	}
-	fmt.Fprintf(b, "classes: %d", len(f.Classes))
-	for _, s := range calib.Shots() {
-		fmt.Fprintf(b, ", %s (%s images) %d", s, s.Range(), shots[s])
-	}
-	b.WriteString("\n")
-	const shown = 10 // at either end
-	for i, c := range f.Classes {
-		switch {
-		case i < shown || i >= len(f.Classes)-shown:
-			fmt.Fprintf(b, "%8d %s\n", c.Images, c.Label)
-		case i == shown:
-			fmt.Fprintf(b, "       … %d classes between\n", len(f.Classes)-2*shown)
-		}
-	}
-	fmt.Fprintf(b, "unreadable, as far as was looked: %d\n", len(f.Trial.Unreadable))
-	for _, u := range f.Trial.Unreadable[:min(shown, len(f.Trial.Unreadable))] {
-		fmt.Fprintf(b, "  %s: %s\n", u.Path, u.Reason)
-	}
-	fmt.Fprintf(b, "findings: %d\n", len(f.Findings))
-	for _, text := range f.Findings {
-		fmt.Fprintf(b, "  %s\n", text)
-	}
 }

@@ -78,10 +78,10 @@ func TestDryRunLooksAtTheData(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	f := *r.Forecast
-	if len(f.Classes) != 4 || f.Classes[0] != (engine.ClassCount{Label: "class-a", Images: 41}) ||
-		f.Classes[3].Images != 4 || f.Trial.Tried == 0 || f.Trial.Seconds <= 0 || f.Trial.Seconds > 600 {
-		t.Errorf("%+v", f)
+	f, d := *r.Forecast, *r.Forecast.Data
+	if len(d.Classes) != 4 || d.Classes[0] != (feature.ClassCount{Label: "class-a", Images: 41}) ||
+		d.Classes[3].Images != 4 || d.Tried == 0 || d.Seconds <= 0 || d.Seconds > 600 {
+		t.Errorf("%+v", d)
 	}
 	for _, want := range []string{"few (fewer than 20 images) 2", "broken.png: ", "leak.png = ", "time: about "} {
 		if !strings.Contains(f.Text(), want) {

@@ -38,6 +38,9 @@ Nothing else is installed, and nothing needs an administrator. HTTPS_PROXY and N
 			if err := a.printf("ONNX Runtime %s: %s, %s\n", done.Version, done.Path, what); err != nil {
 				return err
 			}
+			if o.Platform != "" { // it is not for this machine
+				return nil
+			}
 			if o.GPU || o.Deps || o.Out != "" {
 				return a.printf("export %s=%s\nvitft doctor says whether it works and what is missing\n",
 					onnx.LibraryEnv, quoted(done.Path))

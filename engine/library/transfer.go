@@ -175,7 +175,7 @@ func (g getter) persist(try func() (advanced bool, err error)) error {
 			return fmt.Errorf("%w (tried %d times)", err, tries)
 		}
 		wait := g.Backoff << (failures - 1)
-		g.events.Info("trying again", "reason", err, "in", wait)
+		g.events.Info("trying again", "reason", err, "in", wait.String())
 		select {
 		case <-g.ctx.Done():
 			return g.ctx.Err()
