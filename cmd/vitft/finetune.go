@@ -18,7 +18,7 @@ func (a *app) finetuneCommand() *cobra.Command {
 		Long: `finetune encodes the images once with the frozen backbone, trains a head on the features
 and writes a run folder: model.onnx, metrics.json, predictions.csv, kappa.csv, history.jsonl and
 config.yaml, which reproduces the run. Ctrl-C saves the state; --resume goes on from it.
---dry-run says what would be encoded and trained, and what that takes on the disk.`,
+--dry-run says what would be encoded and trained, how long that takes, and what is wrong with the data.`,
 		Example: `  vitft finetune --train photos/train --test photos/test --out run
   vitft finetune --backbone vit_b16.onnx --train train.csv --val 0.1 --loss ce --out run-ce
   vitft finetune --config run/config.yaml --out again`,

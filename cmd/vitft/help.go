@@ -7,10 +7,27 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+
+	"github.com/vitft/vitft/engine/fault"
 )
 
 // helpWidth is the width that help is set for.
 const helpWidth = 80
+
+// helpCommand is help for a command by its name, as --help after it.
+func (a *app) helpCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "help [COMMAND]",
+		Short: "What a command does, and every flag of it",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			of, rest, err := cmd.Root().Find(args)
+			if err != nil || len(rest) > 0 {
+				return fault.Config.Errorf("there is no command %s%s", strings.Join(args, " "), a.command(of, rest[0]))
+			}
+			return of.Help()
+		},
+	}
+}
 
 // usageOf prints how a command is used, its flags under the rooms of their settings.
 func (a *app) usageOf(cmd *cobra.Command) error {

@@ -68,8 +68,6 @@ func execute(ctx context.Context, args []string, stdout, stderr io.Writer) (code
 	a, root := newApp(stdout, stderr)
 	a.args = args
 	root.SetArgs(args)
-	root.SetOut(stdout)
-	root.SetErr(stderr)
 	err := root.ExecuteContext(ctx)
 	a.bars.pause()
 	if err == nil {
@@ -115,6 +113,11 @@ with losses made for imbalanced classes, and writes one ONNX file and a report o
 		a.sweepCommand(), a.reportCommand(), a.verifyCommand(), a.inspectCommand(), a.modelsCommand(),
 		a.doctorCommand(), a.setupCommand(), a.initCommand(),
 	)
+	root.SetOut(a.stdout)
+	root.SetErr(a.stderr)
+	root.InitDefaultCompletionCmd()
+	root.SetHelpCommand(a.helpCommand())
+	root.InitDefaultHelpCmd()
 	a.finish(root)
 	completions(root)
 	return root
@@ -136,6 +139,9 @@ func exitCodes() string {
 func (a *app) finish(c *cobra.Command) {
 	c.Long = wrap(cmp.Or(c.Long, c.Short), helpWidth)
 	c.DisableFlagsInUseLine = true
+	if c.HasSubCommands() && !c.Runnable() { // cobra's own
+		c.Args, c.RunE = cobra.NoArgs, func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
+	}
 	if check := c.Args; check != nil {
 		c.Args = func(cmd *cobra.Command, args []string) error {
 			if err := check(cmd, args); err != nil {
