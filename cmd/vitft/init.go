@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -87,16 +88,23 @@ func guess(o *engine.FinetuneOptions) bool {
 	return false
 }
 
-// configText is a YAML file of fields: room by room, each with its help, those that are set as they are, the others
-// with their default behind a #.
+// first are the keys of what most people set.
+var first = []string{"train", "val", "test", "backbone", "out", "loss", "epochs", "adapt", "calibration", "seed"}
+
+// configText is a YAML file of fields, what most people set first and the rest room by room: each with its help, those
+// that are set as they are, the others with their default behind a #.
 func configText(fields []setting.Field, path string) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "# Settings of vitft finetune: vitft finetune --config %s\n# A line behind a # says the default. "+
 		"A flag wins over this file.\n", path)
-	var rooms []string
-	of := map[string][]setting.Field{}
+	rooms, of := []string{"what most people set"}, map[string][]setting.Field{}
+	for _, key := range first {
+		if f, ok := setting.Find(fields, key); ok {
+			of[rooms[0]] = append(of[rooms[0]], f)
+		}
+	}
 	for _, f := range fields {
-		if f.Type == "bool" && f.Local { // belongs to one call
+		if slices.Contains(first, f.Key) || f.Type == "bool" && f.Local { // those belong to one call
 			continue
 		}
 		if of[f.Room] == nil {

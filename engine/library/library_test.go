@@ -82,7 +82,7 @@ type world struct {
 
 func newWorld(t *testing.T) *world {
 	t.Helper()
-	w := &world{library: bytes.Repeat([]byte("library "), 100_000)}
+	w := &world{library: bytes.Repeat([]byte("library "), 20_000)}
 	w.wheel = zipped(t, map[string][]byte{"onnxruntime/capi/libonnxruntime.so.9.9.9": w.library,
 		"onnxruntime/capi/libonnxruntime_providers_shared.so": []byte("another"), "onnxruntime/LICENSE": []byte("MIT")})
 	w.archive = tarred(t, "onnxruntime-linux-x64-9.9.9/lib/libonnxruntime.so.9.9.9", w.library)
