@@ -5,9 +5,10 @@
 # machine's by default. The library comes through `vitft setup` (VITFT_MIRROR names a mirror, or wheels in a folder).
 #
 # vitft is built with cgo, so another platform takes a C compiler for it: aarch64-linux-gnu-gcc for linux-arm64 (Debian:
-# gcc-aarch64-linux-gnu), or what CC_linux_arm64 names, such as 'zig cc -target aarch64-linux-gnu.2.28'. darwin-arm64 is built on a Mac: Apple's SDK is needed. What cannot be
-# built is named, and the exit code is then 1; nothing is installed. A build needs the C library of its own machine or a
-# later one, the ONNX Runtime in it glibc 2.28 (Linux) or macOS 14. BUILD_FLAGS are those of go build (-trimpath).
+# gcc-aarch64-linux-gnu), or what CC_linux_arm64 names, such as 'zig cc -target aarch64-linux-gnu.2.28'. darwin-arm64 is
+# built on a Mac: Apple's SDK is needed. What cannot be built is named, and the exit code is then 1; nothing is installed.
+# A build needs the C library of its own machine or a later one, the ONNX Runtime in it glibc 2.28 (Linux) or macOS 14.
+# BUILD_FLAGS are those of go build (-trimpath).
 set -euo pipefail
 cd "$(dirname "$0")/.."
 out=${1:-dist}
