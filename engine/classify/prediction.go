@@ -16,6 +16,9 @@ type Prediction struct {
 	labels        []string
 }
 
+// LabelOf is the name of class i.
+func (p Prediction) LabelOf(i int) string { return p.labels[i] }
+
 // Classified is the Prediction of one image of several, or why there is none.
 type Classified struct {
 	Prediction

@@ -1,5 +1,5 @@
-// Package serve answers over HTTP what is on images: its own small API, the Open Inference Protocol v2 that KServe and
-// Triton clients speak, Prometheus metrics and a page to drop photos on.
+// Package serve answers over HTTP and gRPC what is on images: its own small API, the inference protocols that KServe,
+// Triton and TensorFlow Serving clients speak, Prometheus metrics and a page to drop photos on.
 //
 // # Basics
 //
@@ -31,6 +31,8 @@ import (
 	"strings"
 	"sync/atomic"
 
+	"google.golang.org/grpc"
+
 	"github.com/vitft/vitft/engine/artifact"
 	"github.com/vitft/vitft/engine/classify"
 	"github.com/vitft/vitft/engine/fault"
@@ -42,6 +44,7 @@ type Server struct {
 	models  []*model // in the order of Options.Models
 	cert    atomic.Pointer[tls.Certificate]
 	metrics *metrics
+	grpc    *grpc.Server
 	handler http.Handler
 
 	waiting  atomic.Int64 // images accepted and not yet answered
@@ -76,6 +79,7 @@ func New(o Options) (*Server, error) {
 		s.metrics.loaded(m)
 	}
 	debug.FreeOSMemory() // of the files that were read; it is not needed again before a reload
+	s.grpc = newGRPC(s)
 	s.handler = s.routes()
 	return s, nil
 }
