@@ -166,7 +166,7 @@ func (s *Server) files(form *multipart.Reader) (uploads []upload, err error) {
 		}
 		content := bufio.NewReader(part)
 		if part.FileName() == "" && !strings.HasPrefix(part.Header.Get("Content-Type"), "image/") {
-			begin, _ := content.Peek(len("data:"))
+			begin, _ := content.Peek(16)
 			if _, image := cutScheme(string(begin)); !image { // a field
 				continue
 			}
