@@ -8,6 +8,8 @@ import (
 	"maps"
 	"mime/multipart"
 	"net/http"
+	"os"
+	"os/exec"
 	"slices"
 	"strconv"
 	"strings"
@@ -292,5 +294,17 @@ func TestOpenAPIAnswers(t *testing.T) {
 				t.Errorf("the answer is not as documented: %v", err)
 			}
 		})
+	}
+}
+
+// What kin-openapi takes, another validator takes too: generators of code are as strict as any.
+func TestOpenAPIForOthers(t *testing.T) {
+	python := os.Getenv("VITFT_PYTHON")
+	if python == "" {
+		t.Skip("VITFT_PYTHON names no Python with openapi-spec-validator (scripts/python.sh makes one)")
+	}
+	const check = "import json, sys, openapi_spec_validator as v; v.validate(json.load(open(sys.argv[1], encoding='utf-8')))"
+	if out, err := exec.Command(python, "-c", check, "openapi.json").CombinedOutput(); err != nil {
+		t.Errorf("%v\n%s", err, out)
 	}
 }
