@@ -41,7 +41,8 @@ func (o *ExportOptions) Fields() []setting.Field {
 		setting.OneOf("precision", &o.Precision, artifact.Precisions()[0], artifact.Precisions(),
 			"how weights are stored"),
 		setting.Flag("hf", &o.HuggingFace,
-			"for transformers.js and Optimum: config.json, preprocessor_config.json, onnx/, logits that are calibrated"),
+			"for transformers.js and Optimum: config.json, preprocessor_config.json, onnx/; softmax of its logits is "+
+				"the calibrated probability"),
 		setting.Path("test", &o.Test, "",
 			"images to check the file on (default: the run's test images, else its training images)"),
 		setting.Number("images", &o.Images, 200, setting.Between(1, 1_000_000_000), "how many of them, at most"),

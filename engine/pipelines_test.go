@@ -60,7 +60,8 @@ func TestPipelinesSeeTheCalibration(t *testing.T) {
 			rows, own := read(t, dir, run.PredictionsFile).Rows, open(t, dir)
 			out := filepath.Join(t.TempDir(), "web") + string(filepath.Separator)
 			for _, precision := range precisions {
-				e := engine.ExportOptions{Run: dir, Out: out, Precision: precision, Device: o.Device, Features: o.Features}
+				e := engine.ExportOptions{Run: dir, Out: out, Precision: precision, Device: o.Device}
+				e.Features = o.Features
 				path := repository(t, e)[0]
 				m, err := graph.Read(path)
 				if err != nil {
@@ -70,7 +71,8 @@ func TestPipelinesSeeTheCalibration(t *testing.T) {
 				if calibrated := method != metric.NoCalibration; (said == "calibrated") != calibrated {
 					t.Errorf("%s: metadata say %q", precision, said)
 				}
-				exported, far := open(t, path), map[string]float64{"float32": 1e-6, "float16": 0.01, "int8": 0.1}[precision]
+				exported := open(t, path)
+				far := map[string]float64{"float32": 1e-6, "float16": 0.01, "int8": 0.1}[precision]
 				for _, row := range rows[:9] {
 					image := testkit.ReadFile(t, row.Path)
 					p, err := exported.ClassifyBytes(t.Context(), image)
@@ -85,7 +87,7 @@ func TestPipelinesSeeTheCalibration(t *testing.T) {
 					calib.Softmax(p.Logits, len(seen), 1, seen)
 					for k := range seen {
 						if d := math.Abs(float64(seen[k] - p.Probabilities[k])); d > 1e-6 {
-							t.Errorf("%s: softmax of the logits is %v, the probabilities are %v", precision, seen, p.Probabilities)
+							t.Errorf("%s: softmax of the logits is %v, not %v", precision, seen, p.Probabilities)
 						}
 						if d := math.Abs(float64(seen[k] - want.Probabilities[k])); d > far {
 							t.Errorf("%s: %v, the run's are %v", precision, seen, want.Probabilities)
@@ -96,15 +98,16 @@ func TestPipelinesSeeTheCalibration(t *testing.T) {
 					}
 				}
 			}
-			if r, err := verify.Check(t.Context(), out, false); err != nil || len(r.Findings) > 0 || r.Files != 2+len(precisions) {
+			r, err := verify.Check(t.Context(), out, false)
+			if err != nil || len(r.Findings) > 0 || r.Files != 2+len(precisions) {
 				t.Errorf("verify: %+v, %v", r, err)
 			}
 		})
 	}
 }
 
-// The files lie where transformers.js and Optimum look for them, whatever is named: a folder, a file in one called onnx,
-// or another file, which is then there twice.
+// The files lie where transformers.js and Optimum look for them, whatever is named: a folder, a file in one called
+// onnx, or another file, which is then there twice.
 func TestPlacesOfRepositories(t *testing.T) {
 	_, o := trainedRun(t)
 	there := t.TempDir()
@@ -140,8 +143,8 @@ func TestPlacesOfRepositories(t *testing.T) {
 	}
 }
 
-// transformers.js loads the folder without options, in each precision, and gives the labels and calibrated probabilities
-// of the run. Pictures of the model's own size are not resampled, which it does otherwise than Pillow.
+// transformers.js loads the folder without options, in each precision, and gives the labels and calibrated
+// probabilities of the run. Pictures of the model's own size are not resampled, which it does otherwise than Pillow.
 func TestTransformersJS(t *testing.T) {
 	modules := os.Getenv("VITFT_NODE")
 	if modules == "" {

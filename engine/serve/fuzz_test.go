@@ -104,10 +104,12 @@ func FuzzUploads(f *testing.F) {
 	})
 }
 
-// FuzzDecodeText reads images written as text: what is plain base64 is read as encoding/base64 reads it, and whatever is
-// read can be written as a data: URL of it.
+// FuzzDecodeText reads images written as text: what is plain base64 is read as encoding/base64 reads it, and whatever
+// is read can be written as a data: URL of it.
 func FuzzDecodeText(f *testing.F) {
-	for _, text := range []string{"AA==", "_-8", "data:image/png;base64,AAEC", "data:,x", " data:;base64,%2B%2F A=\n", "A"} {
+	for _, text := range []string{
+		"AA==", "_-8", "data:image/png;base64,AAEC", "data:,x", " data:;base64,%2B%2F A=\n", "A",
+	} {
 		f.Add(text)
 	}
 	f.Fuzz(func(t *testing.T, text string) {

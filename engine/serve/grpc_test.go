@@ -56,10 +56,13 @@ func connect(t testing.TB, address string) *grpc.ClientConn {
 
 // askFor is a request about encoded images.
 func askFor(images ...[]byte) *inferpb.ModelInferRequest {
-	return &inferpb.ModelInferRequest{ModelName: "stripes", Id: "7", Inputs: []*inferpb.ModelInferRequest_InferInputTensor{{
+	input := &inferpb.ModelInferRequest_InferInputTensor{
 		Name: "image", Datatype: "BYTES", Shape: []int64{int64(len(images))},
 		Contents: &inferpb.InferTensorContents{BytesContents: images},
-	}}}
+	}
+	return &inferpb.ModelInferRequest{
+		ModelName: "stripes", Id: "7", Inputs: []*inferpb.ModelInferRequest_InferInputTensor{input},
+	}
 }
 
 // However an image comes, a call gets the answer that a Classifier gives, to the bit, in the form it was asked in.
@@ -121,9 +124,10 @@ func TestCallsGiveSameAnswers(t *testing.T) {
 					label = [][]byte{part[min(4, len(part)):]}
 				}
 				same := map[string]bool{
-					"label":         len(label) == 1 && string(label[0]) == want.Label && slices.Equal(o.Shape, []int64{1}),
+					"label":         len(label) == 1 && string(label[0]) == want.Label && len(o.Shape) == 1,
 					"probabilities": slices.Equal(floats, want.Probabilities) && slices.Equal(o.Shape, []int64{1, 2}),
-					"logits":        slices.Equal(floats, want.Logits), "embedding": slices.Equal(floats, want.Embedding),
+					"logits":        slices.Equal(floats, want.Logits),
+					"embedding":     slices.Equal(floats, want.Embedding),
 				}
 				if !same[o.Name] {
 					t.Errorf("%s: %s is %v %s", name, o.Name, floats, label)
@@ -195,7 +199,8 @@ func TestCallsFail(t *testing.T) {
 	s := start(t, serve.Options{MaxImages: 3, MaxBody: 100_000, Queue: 4})
 	conn, url := dial(t, s)
 	client, image := inferpb.NewGRPCInferenceServiceClient(conn), trained.Photo(0, 1)
-	with := func(change func(*inferpb.ModelInferRequest)) *inferpb.ModelInferRequest {
+	type request = inferpb.ModelInferRequest
+	with := func(change func(*request)) *request {
 		ask := askFor(image)
 		change(ask)
 		return ask
@@ -208,18 +213,18 @@ func TestCallsFail(t *testing.T) {
 		code codes.Code
 		want string
 	}{
-		{with(func(a *inferpb.ModelInferRequest) { a.ModelName = "spots" }), codes.NotFound, `no model "spots" here`},
-		{with(func(a *inferpb.ModelInferRequest) { a.ModelVersion = "2" }), codes.NotFound, "no version 2"},
-		{with(func(a *inferpb.ModelInferRequest) { a.Inputs = nil }), codes.InvalidArgument, "0 inputs"},
-		{with(func(a *inferpb.ModelInferRequest) { a.Id = strings.Repeat("x", 1001) }), codes.InvalidArgument, "the id"},
-		{with(func(a *inferpb.ModelInferRequest) { a.Inputs[0].Shape = nil }), codes.InvalidArgument, "has the shape []"},
-		{with(func(a *inferpb.ModelInferRequest) { a.Inputs[0].Contents = nil }), codes.InvalidArgument, "has 0 elements"},
-		{with(func(a *inferpb.ModelInferRequest) { a.RawInputContents = [][]byte{nil} }), codes.InvalidArgument,
+		{with(func(a *request) { a.ModelName = "spots" }), codes.NotFound, `no model "spots" here`},
+		{with(func(a *request) { a.ModelVersion = "2" }), codes.NotFound, "no version 2"},
+		{with(func(a *request) { a.Inputs = nil }), codes.InvalidArgument, "0 inputs"},
+		{with(func(a *request) { a.Id = strings.Repeat("x", 1001) }), codes.InvalidArgument, "the id"},
+		{with(func(a *request) { a.Inputs[0].Shape = nil }), codes.InvalidArgument, "has the shape []"},
+		{with(func(a *request) { a.Inputs[0].Contents = nil }), codes.InvalidArgument, "has 0 elements"},
+		{with(func(a *request) { a.RawInputContents = [][]byte{nil} }), codes.InvalidArgument,
 			"contents and raw_input_contents"},
-		{with(func(a *inferpb.ModelInferRequest) { a.RawInputContents = [][]byte{nil, nil} }), codes.InvalidArgument,
+		{with(func(a *request) { a.RawInputContents = [][]byte{nil, nil} }), codes.InvalidArgument,
 			"2 raw_input_contents for 1 inputs"},
-		{with(func(a *inferpb.ModelInferRequest) {
-			a.Parameters = class(&inferpb.InferParameter{ParameterChoice: &inferpb.InferParameter_StringParam{StringParam: "2"}})
+		{with(func(a *request) {
+			a.Parameters = class(&inferpb.InferParameter{ParameterChoice: &inferpb.InferParameter_StringParam{}})
 		}), codes.InvalidArgument, "classification is no int64_param"},
 		{askFor([]byte("no image")), codes.InvalidArgument, "image 0: image is unusable"},
 		{askFor(image, image, image, image), codes.ResourceExhausted, "more than 3 images"},
@@ -231,7 +236,8 @@ func TestCallsFail(t *testing.T) {
 		}
 	}
 	var none inferpb.ModelReadyResponse
-	err := conn.Invoke(t.Context(), "/inference.GRPCInferenceService/ModelStreamInfer", &inferpb.ModelReadyRequest{}, &none)
+	const stream = "/inference.GRPCInferenceService/ModelStreamInfer"
+	err := conn.Invoke(t.Context(), stream, &inferpb.ModelReadyRequest{}, &none)
 	if status.Code(err) != codes.Unimplemented || !strings.Contains(err.Error(), "ModelStreamInfer") {
 		t.Errorf("a stream: %v", err)
 	}
@@ -290,7 +296,7 @@ func TestTokenOfCalls(t *testing.T) {
 	}
 }
 
-// A call that has stalled is over long before the timeout; one that is being answered as the server ends gets its answer.
+// A call that has stalled is over long before the timeout; while the server ends it says so, and answers.
 func TestCallsAndTheEnd(t *testing.T) {
 	s := start(t, serve.Options{Timeout: 3 * time.Second, Drain: new(300 * time.Millisecond)})
 	l, err := net.Listen("tcp", "127.0.0.1:0")

@@ -210,7 +210,7 @@ func predict(ctx context.Context, g *generation, input tensor, images int) ([]cl
 	return classifyAll(ctx, g, encoded)
 }
 
-// classifyAll classifies encoded images. One that fails fails them all: protocols for tensors have no other word for it.
+// classifyAll classifies encoded images. One that fails fails them all: the protocols have no other word for it.
 func classifyAll(ctx context.Context, g *generation, encoded [][]byte) ([]classify.Prediction, error) {
 	results, err := g.ClassifyBatch(ctx, encoded)
 	if err != nil {

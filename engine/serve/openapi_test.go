@@ -303,7 +303,7 @@ func TestOpenAPIForOthers(t *testing.T) {
 	if python == "" {
 		t.Skip("VITFT_PYTHON names no Python with openapi-spec-validator (scripts/python.sh makes one)")
 	}
-	const check = "import json, sys, openapi_spec_validator as v; v.validate(json.load(open(sys.argv[1], encoding='utf-8')))"
+	const check = "import json, sys, openapi_spec_validator as v; v.validate(json.load(open(sys.argv[1], 'rb')))"
 	if out, err := exec.Command(python, "-c", check, "openapi.json").CombinedOutput(); err != nil {
 		t.Errorf("%v\n%s", err, out)
 	}

@@ -63,7 +63,8 @@ func TestImagesAsText(t *testing.T) {
 			}
 			var field bytes.Buffer
 			w := multipart.NewWriter(&field)
-			if err := errors.Join(w.WriteField("title", "a photo"), w.WriteField("photo", text), w.Close()); err != nil {
+			err := errors.Join(w.WriteField("title", "a photo"), w.WriteField("photo", text), w.Close())
+			if err != nil {
 				t.Fatal(err)
 			}
 			if r, got := post(t, address+"/v1/classify", w.FormDataContentType(), &field); r.StatusCode != 200 {
@@ -193,7 +194,8 @@ func TestPredictV1(t *testing.T) {
 			t.Fatalf("%.60s: %d %s", x, r.StatusCode, text)
 		}
 		for _, p := range got.Predictions {
-			if p.Label != want.Label || p.Confidence != want.Confidence || !slices.Equal(p.Probabilities, want.Probabilities) {
+			if p.Label != want.Label || p.Confidence != want.Confidence ||
+				!slices.Equal(p.Probabilities, want.Probabilities) {
 				t.Errorf("%.60s: %v, want %v", x, p, want.Probabilities)
 			}
 		}

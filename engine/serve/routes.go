@@ -39,7 +39,7 @@ func (s *Server) routes() http.Handler {
 		verdict := &tally{ResponseWriter: discard{w.Header()}} // 404, or 405 with the methods that would do
 		mux.ServeHTTP(verdict, r)
 		if isCall(r) {
-			verdict.status = http.StatusNotImplemented
+			return &failure{http.StatusNotImplemented, "not implemented: " + r.URL.Path}
 		}
 		what := strings.ToLower(http.StatusText(verdict.status))
 		return &failure{verdict.status, fmt.Sprintf("%s: %s %s; see /openapi.json", what, r.Method, r.URL.Path)}
@@ -202,7 +202,7 @@ func (s *Server) panicked(where string, p any, stack []byte) error {
 	return &failure{http.StatusInternalServerError, "internal error"}
 }
 
-// verdict is the status of an error: that of its kind, except for what only HTTP knows; and what to say of it, which may
+// verdict is the status of an error, that of its kind except for what only HTTP knows, and what to say of it, which may
 // quote the request.
 func (s *Server) verdict(path string, err error) (status int, text string) {
 	status, text = fault.Of(err).Consequence().Status, err.Error()

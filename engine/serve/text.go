@@ -7,8 +7,8 @@ import (
 	"strings"
 )
 
-// decodeText reads an image that stands as text: base64 of either alphabet, padded or not, whatever whitespace is in it,
-// or a data: URL of that.
+// decodeText reads an image that stands as text: base64 of either alphabet, padded or not, whatever whitespace is in
+// it, or a data: URL of that.
 func decodeText(text string) ([]byte, error) {
 	if rest, is := cutScheme(text); is {
 		kind, data, found := strings.Cut(rest, ",")
