@@ -57,6 +57,7 @@ type ExportResult struct {
 	Files     []string // the model first
 	Bytes     int      // of the model
 	Converted int      // weights that are stored in another precision than the run's
+	Beside    bool     // pipelines may crop one pixel beside the run: their processors round half a margin down
 	Checked   string   // where the images came from that it was checked on
 	Agreement classify.Agreement
 }
@@ -104,6 +105,7 @@ func Export(ctx context.Context, o ExportOptions, ev event.Events) (_ *ExportRes
 	dir, files := filepath.Dir(o.Out), []artifact.File{{Name: filepath.Base(o.Out), Content: model}}
 	if o.HuggingFace {
 		p := r.Environment.Backbone.Preprocess
+		done.Beside = !artifact.SamePixels(p)
 		dir, files, err = precision.Repository(o.Out, model, r.Classes, p, r.Head.Dim)
 		if err != nil {
 			return done, err

@@ -92,12 +92,20 @@ func ForPipelines(model []byte) ([]byte, error) {
 	return seal(m)
 }
 
+// SamePixels reports whether processors of preprocessor_config.json make of images what p does. They crop in the middle
+// with half of an odd margin rounded down, where torchvision and timm round to an even number: one pixel beside.
+func SamePixels(p vit.Preprocess) bool {
+	text, err := json.Marshal(newProcessor(p))
+	if err != nil {
+		return false
+	}
+	read, err := vit.ParseHF(text)
+	return err == nil && read.Key() == p.Key()
+}
+
 // HuggingFace makes config.json and preprocessor_config.json in the Hugging Face convention, from which transformers,
 // Optimum and transformers.js know classes and preprocessing of the model.onnx beside them. dim is the length of its
-// embedding.
-//
-// A centre crop lies one pixel further left or up there where half of an odd rest rounds to an odd number; see package
-// vit.
+// embedding. [SamePixels] says whether preprocessing is all of that.
 func HuggingFace(labels []string, p vit.Preprocess, dim int) ([]File, error) {
 	id2label, label2id, err := labelMaps(labels)
 	if err != nil {
