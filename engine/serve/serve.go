@@ -61,7 +61,7 @@ func New(o Options) (*Server, error) {
 		return nil, fault.Config.Errorf("model: name a run folder or a model.onnx")
 	}
 	s := &Server{options: o}
-	s.metrics = newMetrics(s)
+	s.metrics, s.grpc = newMetrics(s), newGRPC(s)
 	s.options.Classifier.Events, s.options.Classifier.OnBatch = o.Events, s.metrics.batch
 	if err := s.loadCertificate(); err != nil {
 		return nil, err
@@ -79,12 +79,12 @@ func New(o Options) (*Server, error) {
 		s.metrics.loaded(m)
 	}
 	debug.FreeOSMemory() // of the files that were read; it is not needed again before a reload
-	s.grpc = newGRPC(s)
 	s.handler = s.routes()
 	return s, nil
 }
 
-// Handler answers all routes. Serve uses it; a server of one's own may do so too.
+// Handler answers all routes, and gRPC where the server speaks HTTP/2. Serve uses it; a server of one's own may do so
+// too.
 func (s *Server) Handler() http.Handler { return s.handler }
 
 // Reload loads models and the TLS certificate anew from their files while the old ones go on answering. What cannot be
@@ -109,6 +109,7 @@ func (s *Server) Close() error {
 	for _, m := range s.models {
 		faults = append(faults, m.close())
 	}
+	s.grpc.Stop()
 	return errors.Join(faults...)
 }
 
