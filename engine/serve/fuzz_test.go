@@ -172,7 +172,7 @@ func FuzzCall(f *testing.F) {
 			n += len(in.Shape) + len(in.Parameters) + len(c.GetBytesContents()) + len(c.GetInt64Contents()) +
 				len(c.GetIntContents()) + len(c.GetUintContents()) + len(c.GetUint64Contents())
 		}
-		if counted := elements(text, ask.ProtoReflect().Descriptor()); counted < min(n, mostList) {
+		if counted := elementsOf(text, ask.ProtoReflect().Descriptor()); counted < min(n, mostList) {
 			t.Errorf("%d elements, %d counted", n, counted)
 		}
 		readCall(&ask)

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"mime"
 	"net/http"
 	"net/url"
 	"runtime/debug"
@@ -63,7 +64,8 @@ func (s *Server) callRoutes() (routes []route) {
 
 // isCall says whether a request is a call of gRPC, whose answers have a form of their own.
 func isCall(r *http.Request) bool {
-	return r.ProtoMajor >= 2 && strings.HasPrefix(r.Header.Get("Content-Type"), "application/grpc")
+	kind, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type"))
+	return r.ProtoMajor >= 2 && (kind == "application/grpc" || strings.HasPrefix(kind, "application/grpc+"))
 }
 
 // outcome is the status that a call would have had in HTTP, if it has failed.
@@ -83,7 +85,7 @@ func (s *Server) call(takes protoreflect.MessageDescriptor, stream bool) handler
 			if err != nil {
 				return err
 			}
-			if n := elements(message[min(5, len(message)):], takes); n > mostList { // behind flags and length
+			if n := elementsOf(message[min(5, len(message)):], takes); n > mostList { // behind flags and length
 				return badRequest("a message of more than %d elements", mostList)
 			}
 			r.Body = io.NopCloser(bytes.NewReader(message))
@@ -106,9 +108,9 @@ func (s *Server) call(takes protoreflect.MessageDescriptor, stream bool) handler
 	}
 }
 
-// elements counts what a message on the wire has of elements that take more room than their bytes: fields, and numbers
+// elementsOf counts what a message on the wire has of elements that take more room than their bytes: fields, and numbers
 // of varying length, at any depth. It stops at more than mostList.
-func elements(wire []byte, message protoreflect.MessageDescriptor) (n int) {
+func elementsOf(wire []byte, message protoreflect.MessageDescriptor) (n int) {
 	for message != nil && len(wire) > 0 && n <= mostList {
 		number, kind, tag := protowire.ConsumeTag(wire)
 		if tag < 0 {
@@ -130,7 +132,7 @@ func elements(wire []byte, message protoreflect.MessageDescriptor) (n int) {
 		}
 		switch value, _ = protowire.ConsumeBytes(value); field.Kind() {
 		case protoreflect.MessageKind:
-			n += elements(value, field.Message())
+			n += elementsOf(value, field.Message())
 		case protoreflect.Int32Kind, protoreflect.Int64Kind, protoreflect.Uint32Kind, protoreflect.Uint64Kind:
 			n += len(value)
 		}
