@@ -108,8 +108,8 @@ func (s *Server) call(takes protoreflect.MessageDescriptor, stream bool) handler
 	}
 }
 
-// elementsOf counts what a message on the wire has of elements that take more room than their bytes: fields, and numbers
-// of varying length, at any depth. It stops at more than mostList.
+// elementsOf counts what a message on the wire has of elements that take more room than their bytes: fields, and
+// numbers of varying length, at any depth. It stops at more than mostList.
 func elementsOf(wire []byte, message protoreflect.MessageDescriptor) (n int) {
 	for message != nil && len(wire) > 0 && n <= mostList {
 		number, kind, tag := protowire.ConsumeTag(wire)
