@@ -37,16 +37,21 @@ type FinetuneOptions struct {
 	Resume  bool             // go on with the interrupted run in Out; all else may then be left at its zero value
 	DryRun  bool             // only say what would be encoded and trained
 	OnEpoch func(head.Epoch) // follows each epoch, if not nil
+	// Zeros are the keys of settings that are asked for at their zero value, which o cannot tell from those that are
+	// left out: a run that is resumed must agree in them too. In a run that begins, both are the same.
+	Zeros []string
 }
 
 // Fields declares the settings.
 func (o *FinetuneOptions) Fields() []setting.Field {
-	return append(slices.Concat(o.untrained(), o.Training.Fields()),
+	return slices.Concat(o.untrained(), o.Training.Fields(), setting.In("output",
 		setting.Text("out", &o.Out, "run", nil,
 			"run folder; one that is there already is kept under another name").Here(),
 		setting.Flag("resume", &o.Resume, "go on with the interrupted run in --out").Here(),
-		setting.Flag("dry-run", &o.DryRun, "say what would be encoded, on which disk, and trained; do nothing").Here(),
-	)
+		setting.Flag("dry-run", &o.DryRun,
+			"say what would be encoded, on which disk and in which time, what is trained, and what is wrong with the "+
+				"data").Here(),
+	))
 }
 
 // untrained are the fields of what comes before and after training.
@@ -54,8 +59,8 @@ func (o *FinetuneOptions) untrained() []setting.Field {
 	return fieldsOf(&o.Data, &o.Backbone, &o.Device, &o.Features, &o.Views, &o.Calibration, &o.Adapt)
 }
 
-// complete fills in the defaults and reports everything that is wrong.
-func (o *FinetuneOptions) complete() error {
+// complete fills in the defaults, resolves the data and reports everything that is wrong.
+func (o *FinetuneOptions) complete(ctx context.Context, ev event.Events) error {
 	o.Training = o.Adapt.Recipe(o.Training).WithDefaults()
 	setting.Fill(o.Fields())
 	err := errors.Join(setting.Check(o.untrained()), o.Training.Validate(),
@@ -64,8 +69,11 @@ func (o *FinetuneOptions) complete() error {
 		return err
 	}
 	if o.Data.Train == "" {
-		return fault.Config.Errorf("train: name the training images: a folder of class folders, a .csv or .jsonl " +
-			"manifest, or an IDX file")
+		return fault.Config.Errorf("train: name the training images: a folder of class folders, a list (.csv, " +
+			".jsonl, …), or an IDX file")
+	}
+	if err := o.Data.Resolve(ctx, ev); err != nil {
+		return err
 	}
 	return stoppable(o.Training.EarlyStop > 0, o.Data.Val)
 }
@@ -96,15 +104,18 @@ func Finetune(ctx context.Context, o FinetuneOptions, ev event.Events) (_ *Finet
 			"two out")
 	}
 	if o.Resume {
-		lock, finished, err := o.resume(t.dir, ev)
+		lock, finished, err := o.resume(ctx, t.dir, ev)
 		if err != nil || finished != nil {
 			return finished, err
 		}
 		defer lock.Close()
 	}
-	if err := o.complete(); err != nil {
+	idle := slices.Concat(o.Data.WithoutEffect(), o.Calibration.withoutEffect(o.Data.Val), o.Adapt.WithoutEffect(),
+		o.Training.WithoutEffect())
+	if err := o.complete(ctx, ev); err != nil {
 		return nil, err
 	}
+	warnWithoutEffect(idle, ev)
 	images, s, err := begin(ctx, inputs{o.Data, o.Backbone, o.Device, o.Features, o.Views, o.Training.Seed}, ev)
 	if err != nil {
 		return nil, err
@@ -125,7 +136,7 @@ func Finetune(ctx context.Context, o FinetuneOptions, ev event.Events) (_ *Finet
 	if o.DryRun || o.Adapt.On() { // whose tokens take the disk that features do not
 		forecast, err := t.forecast(ctx, images)
 		if o.DryRun {
-			return &FinetuneResult{Forecast: forecast}, err
+			return &FinetuneResult{Forecast: forecast}, errors.Join(err, t.look(ctx, images, forecast))
 		}
 		if err != nil {
 			return nil, err
@@ -165,8 +176,8 @@ func Finetune(ctx context.Context, o FinetuneOptions, ev event.Events) (_ *Finet
 
 // resume locks the folder and replaces o by the options of the run in it; what o sets itself must agree with them. If
 // that run is finished it returns the result in place of the lock.
-func (o *FinetuneOptions) resume(dir run.Folder, ev event.Events) (lock io.Closer, finished *FinetuneResult,
-	err error) {
+func (o *FinetuneOptions) resume(ctx context.Context, dir run.Folder, ev event.Events) (lock io.Closer,
+	finished *FinetuneResult, err error) {
 	if !run.ConfigFile.Exists(dir) {
 		return nil, nil, fault.Config.Errorf("resume: there is no run to go on with in %s (no %s)", dir,
 			run.ConfigFile.Name)
@@ -189,10 +200,13 @@ func (o *FinetuneOptions) resume(dir run.Folder, ev event.Events) (lock io.Close
 	if err := setting.Set(before.Fields(), saved.Values()); err != nil {
 		return nil, nil, run.ConfigFile.Damaged(dir, err)
 	}
-	given := setting.Given(o.Fields())
+	given := append(setting.Given(o.Fields()), o.Zeros...)
 	o.Training, before.Training = o.Adapt.Recipe(o.Training).WithDefaults(), before.Training.WithDefaults()
 	setting.Fill(o.Fields())
 	setting.Fill(before.Fields())
+	if err := o.Data.Resolve(ctx, event.Events{}); err != nil {
+		return nil, nil, err
+	}
 	if d := setting.Differences(given, o.Fields(), before.Fields()); d != nil {
 		return nil, nil, fault.Config.Errorf("resume: the run in %s has other settings (%s); leave them out, or "+
 			"start a run anew", dir, strings.Join(d, "; "))

@@ -73,13 +73,15 @@ func ParseSweep(text []byte) (sweep.Experiment, map[string]any, error) {
 // failed and does not stop the others.
 func Sweep(ctx context.Context, o SweepOptions, ev event.Events) (_ *SweepResult, err error) {
 	defer func() { err = interruption(ctx, err, "the same command goes on") }()
+	idle := o.Data.WithoutEffect()
 	plan, err := o.Experiment.Plan(sweep.Resolver(o.Recipe()))
 	if err != nil {
 		return nil, err
 	}
-	if err := o.complete(plan); err != nil {
+	if err := o.complete(ctx, plan, ev); err != nil {
 		return nil, err
 	}
+	warnWithoutEffect(append(idle, o.Experiment.Idle(o.Recipe())...), ev)
 	for _, key := range o.Experiment.WithoutEffect(o.Recipe()) {
 		ev.Warn("every block of the grid sets this key, so that its value outside the grid has no effect", "key", key)
 	}
@@ -148,12 +150,15 @@ func Sweep(ctx context.Context, o SweepOptions, ev event.Events) (_ *SweepResult
 	return &SweepResult{o.Out, summary}, nil
 }
 
-// complete fills in the defaults outside the heads, and reports everything that is wrong.
-func (o *SweepOptions) complete(plan *sweep.Plan) error {
+// complete fills in the defaults outside the heads, resolves the data and reports everything that is wrong.
+func (o *SweepOptions) complete(ctx context.Context, plan *sweep.Plan, ev event.Events) error {
 	o.Out = cmp.Or(o.Out, "sweep")
 	err := errors.Join(setting.Complete(o.shared()), plan.Below(func(_ string, below inside.Options) error {
 		return below.Validate(o.Backbone.Adapter, o.Views.Train)
 	}))
+	if err == nil {
+		err = o.Data.Resolve(ctx, ev)
+	}
 	if err != nil {
 		return err
 	}

@@ -37,7 +37,7 @@ func TestSoak(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := start(t, run, "--queue", "16", "--max-body", "1048576", "--timeout", "6s", "--drain", "0s")
+	s := start(t, run, "--max-queue", "16", "--max-body", "1048576", "--timeout", "6s", "--drain", "0s")
 	defer s.cmd.Process.Kill()
 	before := s.state(t)
 	var a answers

@@ -43,9 +43,9 @@ them the tasks of a queue: --queue serve:HOST:PORT opens one here, and 'vitft wo
 			return err
 		},
 	}
-	a.declare(cmd, slices.Concat(o.Fields(), q.Fields(), []setting.Field{
+	a.declare(cmd, slices.Concat(o.Fields(), q.Fields(), setting.In("queue",
 		setting.Number("task-images", &most, 512, setting.Between(1, 1<<16), "images in a task of --queue at most").Here(),
-	})...)
+	))...)
 	return cmd
 }
 

@@ -3,13 +3,20 @@ package main
 import (
 	"encoding/json"
 	"fmt"
+	neturl "net/url"
+	"os"
+	"slices"
+	"unicode/utf8"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/term"
 
 	"github.com/vitft/vitft/engine/classify"
+	"github.com/vitft/vitft/engine/event"
 	"github.com/vitft/vitft/engine/fault"
 	"github.com/vitft/vitft/engine/setting"
 	"github.com/vitft/vitft/internal/par"
+	"github.com/vitft/vitft/internal/plaintext"
 )
 
 // predictOptions are those of predict.
@@ -29,6 +36,7 @@ func (o *predictOptions) fields() []setting.Field {
 // predictedLine is a line of predict's output for an image.
 type predictedLine struct {
 	Path       string           `json:"path"`
+	PathURL    string           `json:"path_url,omitempty"`
 	Label      string           `json:"label"`
 	Confidence float32          `json:"confidence"`
 	Top        []classify.Score `json:"top"`
@@ -36,8 +44,18 @@ type predictedLine struct {
 
 // failedLine is one for an image that could not be classified.
 type failedLine struct {
-	Path  string `json:"path"`
-	Error string `json:"error"`
+	Path    string `json:"path"`
+	PathURL string `json:"path_url,omitempty"`
+	Error   string `json:"error"`
+}
+
+// pathURL is a path whose bytes are no UTF-8, as that of a URL: what is no text in JSON is a text there, from which
+// every language has a way back. It is empty for other paths, which JSON keeps.
+func pathURL(path string) string {
+	if utf8.ValidString(path) {
+		return ""
+	}
+	return (&neturl.URL{Path: path}).EscapedPath()
 }
 
 func (a *app) predictCommand() *cobra.Command {
@@ -70,14 +88,18 @@ func (a *app) predict(cmd *cobra.Command, o predictOptions, args []string) error
 	if err != nil {
 		return err
 	}
+	total := a.expected(args)
 	images, failed := 0, 0
 	err = c.ClassifyFiles(cmd.Context(), classify.ImageFiles(args, cmd.InOrStdin()),
 		func(path string, p classify.Prediction, err error) error {
 			images++
-			var line any = predictedLine{path, p.Label, p.Confidence, p.Top(o.Top)}
+			if total > 1 {
+				a.bars.progress(event.Predict, o.Model, images, max(images, total))
+			}
+			var line any = predictedLine{path, pathURL(path), p.Label, p.Confidence, p.Top(o.Top)}
 			if err != nil {
 				failed++
-				line = failedLine{path, err.Error()}
+				line = failedLine{path, pathURL(path), plaintext.Valid(err.Error())}
 			}
 			return a.printLine(line)
 		})
@@ -94,6 +116,19 @@ func (a *app) predict(cmd *cobra.Command, o predictOptions, args []string) error
 		return fault.Data.Errorf("%d of %d images could not be classified; their lines say why", failed, images)
 	}
 	return nil
+}
+
+// expected is how many images are to be classified, for a progress that tells: 0 where nobody knows before a list on
+// standard input has ended, and where the answers themselves are on the terminal.
+func (a *app) expected(args []string) (n int) {
+	f, ok := a.stdout.(*os.File)
+	if a.options.Quiet || slices.Contains(args, "-") || ok && a.terminal && term.IsTerminal(int(f.Fd())) {
+		return 0
+	}
+	for range classify.ImageFiles(args, nil) {
+		n++
+	}
+	return n
 }
 
 // printLine prints v as JSON on one line.

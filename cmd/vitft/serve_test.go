@@ -118,7 +118,7 @@ func TestServeRefuses(t *testing.T) {
 		{[]string{"--model", "nowhere"}, 3, "nowhere"},
 		{[]string{"--model", "nowhere", "--addr", "nowhere"}, 2, "HOST:PORT"},
 		{[]string{"--model", "nowhere", "--addr", taken.Addr().String()}, 1, "addr: "},
-		{[]string{"--model", "nowhere", "--queue", "-3"}, 2, "queue: -3"},
+		{[]string{"--model", "nowhere", "--max-queue", "-3"}, 2, "max-queue: -3"},
 		{[]string{"--model", "nowhere", "--timeout", "soon"}, 2, "timeout"},
 		{[]string{"--model", "nowhere", "--token-file", empty}, 2, "is empty"},
 		{[]string{"--model", "nowhere", "--tls-cert", empty}, 2, "needs both"},

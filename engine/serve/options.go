@@ -51,7 +51,7 @@ func (o *Options) Fields() []setting.Field {
 		// Strangers send images: what vit.MaxPixels allows takes up to a gigabyte to decode.
 		setting.Number(pixels, &o.Classifier.MaxPixels, 50e6, setting.Between(1, vit.MaxPixels),
 			"pixels of an image, at most"),
-		setting.Number("queue", &o.Queue, 128, setting.Between(1, 100_000),
+		setting.Number("max-queue", &o.Queue, 128, setting.Between(1, 100_000),
 			"images accepted and not yet answered, at most; others get 429"),
 		setting.Number("max-body", &o.MaxBody, 32<<20, setting.Between(1, 1<<30), "bytes of a request's body, at most"),
 		setting.Number("max-images", &o.MaxImages, 64, setting.Between(1, 100_000), "images of a request, at most"),

@@ -27,7 +27,7 @@ func TestNewRefuses(t *testing.T) {
 		{serve.Options{Models: []string{"nowhere"}}, fault.Data, "no run folder or model file nowhere"},
 		{serve.Options{Models: []string{"no/such name"}}, fault.Config, `"such name" cannot be part of a URL`},
 		{serve.Options{Models: []string{"a=" + path, "a=" + path}}, fault.Config, "two are called a"},
-		{serve.Options{Models: one, Queue: -1}, fault.Config, "queue: -1 is not between 1 and 100000"},
+		{serve.Options{Models: one, Queue: -1}, fault.Config, "max-queue: -1 is not between 1 and 100000"},
 		{serve.Options{Models: one, MaxBody: -1}, fault.Config, "max-body: -1"},
 		{serve.Options{Models: one, MaxImages: -1}, fault.Config, "max-images: -1"},
 		{serve.Options{Models: one, Timeout: -1}, fault.Config, "timeout: -1ns is not above 0s and at most 24h0m0s"},

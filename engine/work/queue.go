@@ -42,7 +42,7 @@ const Embedded = "embedded"
 
 // Fields declares the settings.
 func (q *Queue) Fields() []setting.Field {
-	return []setting.Field{
+	return setting.In("queue",
 		setting.Text("queue", &q.URL, "", func(text string) error { return Queue{URL: text}.check() },
 			"tasks on a NATS queue: embedded, serve:HOST:PORT (open one here) or nats://HOST:PORT[,HOST:PORT…]").Here(),
 		setting.Parsed("queue-patience", &q.Patience, 30*time.Second, patience,
@@ -51,7 +51,7 @@ func (q *Queue) Fields() []setting.Field {
 		setting.Path("queue-ca", &q.CA, "", "file with the certificates that vouch for the queue's server").Here(),
 		setting.Path("queue-cert", &q.Cert, "", "file with this side's TLS certificate for the queue").Here(),
 		setting.Path("queue-key", &q.Key, "", "file with the key of --queue-cert").Here(),
-	}
+	)
 }
 
 func patience(text string) (time.Duration, error) {

@@ -41,12 +41,12 @@ type WorkerOptions struct {
 
 // Fields declares the settings.
 func (o *WorkerOptions) Fields() []setting.Field {
-	return slices.Concat(o.Queue.Fields(), o.Features.Fields(), o.Device.Fields(), []setting.Field{
+	return slices.Concat(o.Queue.Fields(), o.Features.Fields(), o.Device.Fields(), setting.In("queue",
 		setting.Text("read", &o.Read, "", nil, "folders that images may be read from, with commas between; "+
 			"tasks with others are refused (default: any)").Here(),
 		setting.Parsed("idle", &o.Idle, 0, time.ParseDuration,
 			"end after so long without a task, such as 10m (0s: go on)").Here(),
-	})
+	))
 }
 
 // Serve does tasks until ctx ends, any number of any job of the bucket. A task that is under way then goes back to the
@@ -154,7 +154,8 @@ func (w *worker) take(ctx context.Context, message jetstream.Msg) error {
 		delivered = m.NumDelivered
 	}
 	if delivered > tries {
-		w.fail(ctx, hash, submission, task, "it was given out too often: a worker that has it may be killed, or its memory too small")
+		w.fail(ctx, hash, submission, task, "it was given out too often: workers that have it are killed, or their "+
+			"memory is too small")
 		return message.Term()
 	}
 	stop := w.beat(ctx, message)
@@ -240,7 +241,8 @@ func (w *worker) do(ctx context.Context, hash string, task int) error {
 	if w.done != nil {
 		w.done(record)
 	}
-	w.events.Info("task", "job", hash, "task", task, "images", len(images), "seconds", fmt.Sprintf("%.1f", record.Seconds))
+	w.events.Info("task", "job", hash, "task", task, "images", len(images),
+		"seconds", fmt.Sprintf("%.1f", record.Seconds))
 	return nil
 }
 
