@@ -54,6 +54,11 @@ func (o *FinetuneOptions) untrained() []setting.Field {
 	return fieldsOf(&o.Data, &o.Backbone, &o.Device, &o.Features, &o.Views, &o.Calibration, &o.Adapt)
 }
 
+// ofImages are the fields of what makes features of images.
+func (o *FinetuneOptions) ofImages() []setting.Field {
+	return fieldsOf(&o.Backbone, &o.Views, &o.Adapt)
+}
+
 // complete fills in the defaults and reports everything that is wrong.
 func (o *FinetuneOptions) complete() error {
 	o.Training = o.Adapt.Recipe(o.Training).WithDefaults()
@@ -102,10 +107,15 @@ func Finetune(ctx context.Context, o FinetuneOptions, ev event.Events) (_ *Finet
 		}
 		defer lock.Close()
 	}
+	given, err := embeddings(ctx, &o.Data, o.ofImages(), ev)
+	if err != nil {
+		return nil, err
+	}
 	if err := o.complete(); err != nil {
 		return nil, err
 	}
-	images, s, err := begin(ctx, inputs{o.Data, o.Backbone, o.Device, o.Features, o.Views, o.Training.Seed}, ev)
+	images, s, err := begin(ctx,
+		inputs{o.Data, o.Backbone, o.Device, o.Features, o.Views, o.Training.Seed, given}, ev)
 	if err != nil {
 		return nil, err
 	}
@@ -117,7 +127,7 @@ func Finetune(ctx context.Context, o FinetuneOptions, ev event.Events) (_ *Finet
 	if t.below != nil {
 		defer func() { err = errors.Join(err, t.below.Close()) }()
 	}
-	t.config, err = run.ConfigOf(o.Fields())
+	t.config, err = run.ConfigOf(recorded(o.Fields(), o.ofImages(), given))
 	of := s.size(images, o.Calibration, o.Calibration.outOfFold(o.Data.Val))
 	if err = errors.Join(err, o.Training.CheckMemory(of)); err != nil {
 		return nil, err

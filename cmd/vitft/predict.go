@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 
 	"github.com/spf13/cobra"
@@ -69,6 +70,9 @@ func (a *app) predict(cmd *cobra.Command, o predictOptions, args []string) error
 	c, err := par.Await(cmd.Context(), open, nil)
 	if err != nil {
 		return err
+	}
+	if err := c.TakesImages(); err != nil {
+		return errors.Join(err, c.Close())
 	}
 	images, failed := 0, 0
 	err = c.ClassifyFiles(cmd.Context(), classify.ImageFiles(args, cmd.InOrStdin()),

@@ -83,10 +83,15 @@ func (r *reading) read(training bool) error {
 
 // dataset reads the source and turns labels into classes: those given or, for training, those that have samples.
 func (r *reading) dataset(classes []string) (*Dataset, error) {
-	training := classes == nil
-	if err := r.read(training); err != nil {
+	if err := r.read(classes == nil); err != nil {
 		return nil, err
 	}
+	return r.named(classes)
+}
+
+// named turns the labels of what was read into classes.
+func (r *reading) named(classes []string) (*Dataset, error) {
+	training := classes == nil
 	if err := r.check(); err != nil {
 		return nil, err
 	}
@@ -135,12 +140,16 @@ func (r *reading) dataset(classes []string) (*Dataset, error) {
 // check refuses labels that are nothing, or no line of text, and entries that differ in the label only; it keeps one of
 // several equal ones.
 func (r *reading) check() error {
-	first := make(map[string]int, len(r.samples)) // in kept
+	type content struct {
+		path string
+		id   ID
+	}
+	first := make(map[content]int, len(r.samples)) // in kept
 	kept := r.samples[:0]
 	var repeated []string
 	for _, s := range r.samples {
 		var fault error
-		k, seen := first[s.Path]
+		k, seen := first[content{s.Path, s.id}]
 		switch {
 		case s.label == "":
 			fault = fmt.Errorf("empty label for %s", s.Path)
@@ -149,7 +158,7 @@ func (r *reading) check() error {
 		case strings.ContainsFunc(s.label, unicode.IsControl):
 			fault = fmt.Errorf("label %q of %s has control characters", s.label, s.Path)
 		case !seen:
-			first[s.Path] = len(kept)
+			first[content{s.Path, s.id}] = len(kept)
 			kept = append(kept, s)
 		case kept[k].label != s.label:
 			fault = fmt.Errorf("%s is listed as %q and, in line %d, as %q; keep one", s.Path, s.label, kept[k].line,

@@ -20,6 +20,9 @@ type Sources struct {
 	Test          string // the same as Train; none by default
 	Imbalance     string // see ParseImbalance
 	ImbalanceSeed uint64
+
+	// From, if set, opens a set in the place of Open, by its part in a run: "train", "val" or "test".
+	From func(part, source string, o Options) (*Dataset, []Finding, error)
 }
 
 // Sets are the labelled images of a run. Those that it does not have are nil.
@@ -105,14 +108,18 @@ func (s *Sources) Open(ctx context.Context, seed uint64, index *Index, ev event.
 		return nil, fault.Config.Errorf("train, val, test: name at least one set of images")
 	}
 	var found []Finding
-	open := func(source string, classes []string) (set *Dataset) {
+	open := func(part, source string, classes []string) (set *Dataset) {
 		if source != "" && err == nil {
-			set, found, err = Open(source, Options{Classes: classes})
+			if s.From != nil {
+				set, found, err = s.From(part, source, Options{Classes: classes})
+			} else {
+				set, found, err = Open(source, Options{Classes: classes})
+			}
 			Warn(found, ev)
 		}
 		return set
 	}
-	sets := &Sets{Train: open(s.Train, nil)}
+	sets := &Sets{Train: open("train", s.Train, nil)}
 	if err != nil {
 		return nil, err
 	}
@@ -139,9 +146,9 @@ func (s *Sources) Open(ctx context.Context, seed uint64, index *Index, ev event.
 		}
 		Warn(found, ev)
 	} else {
-		sets.Val = open(s.Val, classes)
+		sets.Val = open("val", s.Val, classes)
 	}
-	sets.Test = open(s.Test, classes)
+	sets.Test = open("test", s.Test, classes)
 	if err != nil {
 		return nil, err
 	}
