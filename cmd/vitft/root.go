@@ -103,7 +103,7 @@ with losses made for imbalanced classes, and writes one ONNX file and a report o
 		a.finetuneCommand(), a.encodeCommand(), a.embedCommand(), a.evaluateCommand(), a.predictCommand(), a.exportCommand(),
 		a.serveCommand(),
 		a.sweepCommand(), a.reportCommand(), a.verifyCommand(), a.inspectCommand(), a.modelsCommand(),
-		a.doctorCommand(),
+		a.doctorCommand(), a.cacheCommand(),
 	)
 	wrapArgs(root)
 	return root
