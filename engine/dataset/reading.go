@@ -160,6 +160,8 @@ func (r *reading) check() error {
 		case !seen:
 			first[content{s.Path, s.id}] = len(kept)
 			kept = append(kept, s)
+		case kept[k].label != s.label && s.line == 0:
+			fault = fmt.Errorf("%s is there as %q and as %q; keep one", s.Path, kept[k].label, s.label)
 		case kept[k].label != s.label:
 			fault = fmt.Errorf("%s is listed as %q and, in line %d, as %q; keep one", s.Path, s.label, kept[k].line,
 				kept[k].label)

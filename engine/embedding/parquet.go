@@ -7,11 +7,11 @@ import (
 	"fmt"
 	"io"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/parquet-go/parquet-go"
-	parquetformat "github.com/parquet-go/parquet-go/format"
 
 	"github.com/vitft/vitft/internal/atomicfile"
 	"github.com/vitft/vitft/internal/userfile"
@@ -107,11 +107,7 @@ func floatOf(c *parquet.Column) func(parquet.Value) float32 {
 	case parquet.Double:
 		return func(v parquet.Value) float32 { return float32(v.Double()) }
 	case parquet.FixedLenByteArray:
-		l := t.LogicalType()
-		if l == nil || t.Length() != 2 {
-			return nil
-		}
-		if _, is := l.Value.(*parquetformat.Float16Type); is {
+		if t.Length() == 2 { // float16, which the library does not tell from other pairs of bytes
 			return func(v parquet.Value) float32 {
 				b, one := v.ByteArray(), [1]float32{}
 				vec.Widen(one[:], []uint16{uint16(b[0]) | uint16(b[1])<<8})
@@ -179,6 +175,13 @@ func (t *Table) readVectors(f *parquet.File) error {
 		row, begin = row+1, len(t.Vectors)
 		return nil
 	}
+	var values int64
+	for _, group := range f.RowGroups() {
+		values += group.ColumnChunks()[c.Index()].NumValues()
+	}
+	if values <= f.Size() { // a promise that the file can hold
+		t.Vectors = make([]float32, 0, values)
+	}
 	err := readColumn(f, c, func(v parquet.Value) error {
 		if v.RepetitionLevel() == 0 {
 			if err := end(); err != nil {
@@ -188,10 +191,11 @@ func (t *Table) readVectors(f *parquet.File) error {
 		if v.IsNull() {
 			return rowError(row, "it has no %s, or one with a missing value; remove the row", c.Path()[0])
 		}
-		if len(t.Vectors) == cap(t.Vectors) {
-			if err := room(2*cap(t.Vectors), 1); err != nil {
+		if n := len(t.Vectors); n == cap(t.Vectors) {
+			if err := room(n+n/4, 1); err != nil {
 				return err
 			}
+			t.Vectors = slices.Grow(t.Vectors, n/4+1024)
 		}
 		t.Vectors = append(t.Vectors, float(v))
 		return nil
