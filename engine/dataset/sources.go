@@ -77,8 +77,17 @@ func (s *Sources) Holdout() (float64, bool) {
 func (s *Sources) Exist() error {
 	var faults []error
 	check := func(key, path string) {
-		if _, err := os.Stat(path); path != "" && errors.Is(err, fs.ErrNotExist) {
-			faults = append(faults, fault.Data.Errorf("%s: no such file or folder: %s", key, path))
+		files, err := expand(path)
+		if err != nil {
+			faults = append(faults, fault.Data.Errorf("%s: %w", key, err))
+		} else if files == nil && path != "" {
+			files = []string{path}
+		}
+		for _, path := range files {
+			if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
+				faults = append(faults, fault.Data.Errorf("%s: no such file or folder: %s", key, path))
+				break
+			}
 		}
 	}
 	check("train", s.Train)
@@ -105,14 +114,14 @@ func (s *Sources) Open(ctx context.Context, seed uint64, index *Index, ev event.
 		return nil, fault.Config.Errorf("train, val, test: name at least one set of images")
 	}
 	var found []Finding
-	open := func(source string, classes []string) (set *Dataset) {
+	open := func(part, source string, classes []string) (set *Dataset) {
 		if source != "" && err == nil {
-			set, found, err = Open(source, Options{Classes: classes})
+			set, found, err = Open(source, Options{Classes: classes, Part: part})
 			Warn(found, ev)
 		}
 		return set
 	}
-	sets := &Sets{Train: open(s.Train, nil)}
+	sets := &Sets{Train: open("train", s.Train, nil)}
 	if err != nil {
 		return nil, err
 	}
@@ -139,9 +148,9 @@ func (s *Sources) Open(ctx context.Context, seed uint64, index *Index, ev event.
 		}
 		Warn(found, ev)
 	} else {
-		sets.Val = open(s.Val, classes)
+		sets.Val = open("val", s.Val, classes)
 	}
-	sets.Test = open(s.Test, classes)
+	sets.Test = open("test", s.Test, classes)
 	if err != nil {
 		return nil, err
 	}
