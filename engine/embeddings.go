@@ -105,7 +105,7 @@ func (s *session) environmentGiven() (run.Environment, error) {
 func openFor(r *run.Finished, source string) (d *dataset.Dataset, given *embedding.Source, found []dataset.Finding,
 	err error) {
 	s := dataset.Sources{Test: source}
-	classes := dataset.Options{Classes: r.Classes}
+	classes := dataset.Options{Classes: r.Classes, Part: "test"}
 	switch is := embedding.Is(source); {
 	case !is && r.Environment.Embeddings:
 		return nil, nil, nil, fault.Config.Errorf("%s: the run in %s learned from embeddings, and judges no images; make "+
@@ -121,7 +121,7 @@ func openFor(r *run.Finished, source string) (d *dataset.Dataset, given *embeddi
 	if given, err = embedding.Open(&s, event.Events{}); err != nil {
 		return nil, nil, nil, err
 	}
-	if d, found, err = given.Set("test", source, classes); err != nil {
+	if d, found, err = given.Set(source, classes); err != nil {
 		return nil, nil, nil, err
 	}
 	made, err := madeFor(r)

@@ -12,7 +12,7 @@ import (
 	"runtime"
 	"strings"
 
-	"github.com/vitft/vitft/engine/dataset"
+	"github.com/vitft/vitft/engine/internal/imagename"
 )
 
 // ClassifyFiles classifies image files, several at a time, and calls done with each of them in the order of paths, as
@@ -101,7 +101,7 @@ func imagesAt(path string, yield func(string, error) bool) bool {
 			more = yield(filepath.Clean(at), err)
 		case at != root && strings.HasPrefix(e.Name(), ".") && e.IsDir():
 			return fs.SkipDir
-		case !e.IsDir() && !strings.HasPrefix(e.Name(), ".") && dataset.IsImage(e.Name()):
+		case !e.IsDir() && !strings.HasPrefix(e.Name(), ".") && imagename.Is(e.Name()):
 			more = yield(at, nil)
 		}
 		if !more {

@@ -97,6 +97,11 @@ const (
 	IgnoredFiles   Kind = "ignored-files"    // files that are no images, or in no class
 	SkippedLink    Kind = "skipped-link"     // a symbolic link that leads back to a folder above
 	ChosenFile     Kind = "chosen-file"      // which of several IDX files was taken
+	ChosenPart     Kind = "chosen-part"      // which of the parts of a source was taken
+	ChosenColumn   Kind = "chosen-column"    // which of the columns of a Parquet file were taken
+	Unpaired       Kind = "unpaired"         // images without their label, or labels without their image
+	DecodedName    Kind = "decoded-name"     // names that are not UTF-8
+	NoEnd          Kind = "no-end"           // an archive without an end mark
 	DuplicatePath  Kind = "duplicate-path"   // listed more than once with one label, kept once
 	SameContent    Kind = "same-content"     // files of one class that are equal
 	LabelConflict  Kind = "label-conflict"   // equal files of different classes
@@ -121,29 +126,32 @@ type Dataset struct {
 
 // Item is an image of a class.
 type Item struct {
-	Path  string // of the file; FILE#INDEX for an image in an IDX file
+	Path  string // of the file; FILE#NAME for an image inside a file
 	Class int    // index into Classes
 
-	idx   *idxData // nil: Path is a file
+	in    container // nil: Path is a file
 	index int
 	id    ID // of the content, where it is known; see Of
 }
 
-// Bytes reads the encoded image. An image of an IDX file comes as PGM.
+// Bytes reads the encoded image. One that is stored as mere pixels comes as PGM or PPM.
 func (it Item) Bytes() ([]byte, error) {
-	if it.idx != nil {
-		return it.idx.pgm(it.index), nil
+	if it.in == nil {
+		return userfile.Read(it.Path, userfile.Image)
 	}
-	return userfile.Read(it.Path, userfile.Image)
+	return it.in.image(it.index)
 }
 
 // Stored reports whether the image is a part of a file that is in memory anyway.
-func (it Item) Stored() bool { return it.idx != nil }
+func (it Item) Stored() bool {
+	_, is := it.in.(*idxData)
+	return is
+}
 
 // stat refuses what cannot be an image: a pipe, which might never end, or a huge file.
 func (it Item) stat() (fs.FileInfo, error) {
-	if it.idx != nil {
-		return it.idx.info, nil
+	if it.in != nil {
+		return it.in.opened().info, nil
 	}
 	return userfile.Within(it.Path, userfile.Image)
 }
@@ -153,11 +161,19 @@ type Options struct {
 	// Classes is the class list that labels are looked up in, as for a test set. Default: that of the source, as for a
 	// training set, which then must have two classes at least.
 	Classes []string
+	// Part is the set's part in a run, "train", "val" or "test", which it takes of a source that has several. Default:
+	// "train" without Classes, else "test".
+	Part string
 }
 
 // Open reads the list of a source's images, not the images.
 func Open(source string, o Options) (*Dataset, []Finding, error) {
-	r := &reading{source: source}
+	r := &reading{source: source, part: o.Part}
+	if r.part == "" && o.Classes == nil {
+		r.part = "train"
+	} else if r.part == "" {
+		r.part = "test"
+	}
 	d, err := r.dataset(o.Classes)
 	if err != nil {
 		return nil, nil, in(source, err)

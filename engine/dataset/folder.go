@@ -7,28 +7,32 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"github.com/vitft/vitft/engine/internal/imagename"
 )
 
-// extensions are those of the formats that the decoder reads.
-var extensions = []string{
-	".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".ppm", ".pgm", ".pnm",
-}
-
-// IsImage reports whether a file is an image by its extension.
-func IsImage(name string) bool {
-	return slices.Contains(extensions, strings.ToLower(filepath.Ext(name)))
-}
-
-// readFolder reads a folder of class folders, or of IDX files.
-func (r *reading) readFolder(training bool) error {
+// readFolder reads a folder of class folders, of files of images, or of IDX files.
+func (r *reading) readFolder() error {
 	files, folders, err := list(r.source)
 	if err != nil {
 		return err
 	}
 	if len(folders) == 0 {
 		if idx := slices.DeleteFunc(slices.Clone(files), func(s string) bool { return !isIDXImages(s) }); len(idx) > 0 {
-			return r.readIDXFolder(idx, training)
+			return r.readIDXFolder(idx)
 		}
+		if cifar, err := r.cifarFiles(files); err != nil {
+			return err
+		} else if len(cifar) > 0 {
+			return r.readShards(cifar)
+		}
+	}
+	if shards, err := shardsIn(r.source); err != nil {
+		return err
+	} else if len(shards.files) > 0 {
+		return r.readShardFolder(shards)
+	}
+	if len(folders) == 0 {
 		return fmt.Errorf("no class folders in it (%d files): "+
 			"put the images of each class into a folder of the class's name", len(files))
 	}
@@ -66,7 +70,7 @@ func (f *folder) walk(dir, class string, above []fs.FileInfo) error {
 		return err
 	}
 	for _, name := range files {
-		if path := filepath.Join(dir, name); IsImage(name) {
+		if path := filepath.Join(dir, name); imagename.Is(name) {
 			f.samples = append(f.samples, sample{Item: Item{Path: path}, label: class})
 		} else {
 			f.ignored = append(f.ignored, path)

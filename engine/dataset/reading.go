@@ -20,6 +20,7 @@ import (
 // reading is what a source holds, before labels become classes.
 type reading struct {
 	source  string
+	part    string // of a run that the set is: train, val or test
 	samples []sample
 	memory  int64    // that they take
 	classes []string // class list in order, if the source has its own; may be of more classes than there are samples of
@@ -59,9 +60,13 @@ func in(source string, err error) error {
 	return &SourceError{Source: source, Err: err}
 }
 
-func (r *reading) read(training bool) error {
+func (r *reading) read() error {
 	info, err := os.Stat(r.source)
-	if errors.Is(err, fs.ErrNotExist) {
+	if files, fault := expand(r.source); fault != nil {
+		return fault
+	} else if files != nil {
+		return r.readShards(files)
+	} else if errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("no such file or folder: %w", fs.ErrNotExist)
 	} else if err != nil {
 		return err
@@ -69,21 +74,23 @@ func (r *reading) read(training bool) error {
 	name := strings.ToLower(filepath.Base(r.source))
 	switch {
 	case info.IsDir():
-		return r.readFolder(training)
+		return r.readFolder()
 	case filepath.Ext(name) == ".csv":
 		return r.readManifest(parseCSV)
 	case filepath.Ext(name) == ".jsonl":
 		return r.readManifest(parseJSONL)
 	case isIDXImages(name):
 		return r.readIDX(r.source)
+	case kindOf(name) != nil:
+		return r.readShards([]string{r.source})
 	}
 	return errors.New("not a data source: give a folder of class folders, a .csv or .jsonl manifest, " +
-		"or an IDX file named …images-idx3-ubyte[.gz]")
+		"a .parquet, .tar or .zip file, or an IDX file named …images-idx3-ubyte[.gz]")
 }
 
 // dataset reads the source and turns labels into classes: those given or, for training, those that have samples.
 func (r *reading) dataset(classes []string) (*Dataset, error) {
-	if err := r.read(classes == nil); err != nil {
+	if err := r.read(); err != nil {
 		return nil, err
 	}
 	return r.named(classes)

@@ -21,8 +21,8 @@ type Sources struct {
 	Imbalance     string // see ParseImbalance
 	ImbalanceSeed uint64
 
-	// From, if set, opens a set in the place of Open, by its part in a run: "train", "val" or "test".
-	From func(part, source string, o Options) (*Dataset, []Finding, error)
+	// From, if set, opens a set in the place of Open.
+	From func(source string, o Options) (*Dataset, []Finding, error)
 }
 
 // Sets are the labelled images of a run. Those that it does not have are nil.
@@ -80,8 +80,17 @@ func (s *Sources) Holdout() (float64, bool) {
 func (s *Sources) Exist() error {
 	var faults []error
 	check := func(key, path string) {
-		if _, err := os.Stat(path); path != "" && errors.Is(err, fs.ErrNotExist) {
-			faults = append(faults, fault.Data.Errorf("%s: no such file or folder: %s", key, path))
+		files, err := expand(path)
+		if err != nil {
+			faults = append(faults, fault.Data.Errorf("%s: %w", key, err))
+		} else if files == nil && path != "" {
+			files = []string{path}
+		}
+		for _, path := range files {
+			if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
+				faults = append(faults, fault.Data.Errorf("%s: no such file or folder: %s", key, path))
+				break
+			}
 		}
 	}
 	check("train", s.Train)
@@ -110,11 +119,11 @@ func (s *Sources) Open(ctx context.Context, seed uint64, index *Index, ev event.
 	var found []Finding
 	open := func(part, source string, classes []string) (set *Dataset) {
 		if source != "" && err == nil {
+			open := Open
 			if s.From != nil {
-				set, found, err = s.From(part, source, Options{Classes: classes})
-			} else {
-				set, found, err = Open(source, Options{Classes: classes})
+				open = s.From
 			}
+			set, found, err = open(source, Options{Classes: classes, Part: part})
 			Warn(found, ev)
 		}
 		return set

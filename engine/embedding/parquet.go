@@ -13,6 +13,7 @@ import (
 
 	"github.com/parquet-go/parquet-go"
 
+	"github.com/vitft/vitft/engine/internal/parquetfile"
 	"github.com/vitft/vitft/internal/atomicfile"
 	"github.com/vitft/vitft/internal/userfile"
 	"github.com/vitft/vitft/internal/vec"
@@ -60,54 +61,45 @@ func text(path string) string { return strings.ToValidUTF8(path, "\uFFFD") }
 // isParquet reports whether a Parquet file has embeddings.
 func isParquet(path string) bool {
 	is := false
-	_ = withParquet(path, func(f *parquet.File) error {
+	_ = withParquet(path, func(f *parquetfile.File) error {
 		is = len(vectorColumns(f)) > 0 && !hasImages(f)
 		return nil
 	})
 	return is
 }
 
-// withParquet opens a file. The library answers some damaged files with a panic.
-func withParquet(path string, do func(*parquet.File) error) (err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			err = fmt.Errorf("it is no sound Parquet file: %v", p)
-		}
-	}()
+func withParquet(path string, do func(*parquetfile.File) error) error {
 	f, info, err := userfile.Open(path)
 	if err != nil {
 		return err
 	}
 	defer f.Close()
-	file, err := parquet.OpenFile(f, info.Size(), parquet.SkipPageIndex(true), parquet.SkipBloomFilters(true))
+	file, err := parquetfile.Open(f, info.Size())
 	if err != nil {
-		return fmt.Errorf("it is no sound Parquet file: %w", err)
+		return err
 	}
 	return do(file)
 }
 
-// vectorColumns are the leaves of the columns that are lists of floating-point numbers.
-func vectorColumns(f *parquet.File) (leaves []*parquet.Column) {
-	for _, c := range f.Root().Columns() {
-		for !c.Leaf() && len(c.Columns()) == 1 {
-			c = c.Columns()[0]
-		}
-		if c.Leaf() && c.MaxRepetitionLevel() == 1 && floatOf(c) != nil {
-			leaves = append(leaves, c)
+// vectorColumns are the columns that are lists of floating-point numbers.
+func vectorColumns(f *parquetfile.File) (columns []*parquetfile.Column) {
+	for _, c := range f.Columns() {
+		if c.List() && floatOf(c) != nil {
+			columns = append(columns, c)
 		}
 	}
-	return leaves
+	return columns
 }
 
 // floatOf reads the values of a column of floating-point numbers; nil of another.
-func floatOf(c *parquet.Column) func(parquet.Value) float32 {
-	switch t := c.Type(); t.Kind() {
+func floatOf(c *parquetfile.Column) func(parquet.Value) float32 {
+	switch c.Kind() {
 	case parquet.Float:
 		return parquet.Value.Float
 	case parquet.Double:
 		return func(v parquet.Value) float32 { return float32(v.Double()) }
 	case parquet.FixedLenByteArray:
-		if t.Length() == 2 { // float16, which the library does not tell from other pairs of bytes
+		if c.Size() == 2 { // float16, which the library does not tell from other pairs of bytes
 			return func(v parquet.Value) float32 {
 				b, one := v.ByteArray(), [1]float32{}
 				vec.Widen(one[:], []uint16{uint16(b[0]) | uint16(b[1])<<8})
@@ -120,22 +112,18 @@ func floatOf(c *parquet.Column) func(parquet.Value) float32 {
 
 // hasImages reports whether there is a column of encoded images, {bytes, path} as the Hugging Face hub has them or bytes
 // alone.
-func hasImages(f *parquet.File) bool {
-	for _, c := range f.Root().Columns() {
-		if !c.Leaf() {
-			c = c.Column("bytes")
-		}
-		if c != nil && c.Leaf() && c.Type().Kind() == parquet.ByteArray && c.Type().LogicalType() == nil {
-			return true
-		}
-	}
-	return false
+func hasImages(f *parquetfile.File) bool {
+	return slices.ContainsFunc(f.Columns(), func(c *parquetfile.Column) bool {
+		return c.Kind() == parquet.ByteArray && c.Plain() && !c.Text() &&
+			(len(c.Path) == 1 || len(c.Path) == 2 && c.Path[1] == "bytes")
+	})
 }
 
 func readParquet(path string) (t *Table, err error) {
-	err = withParquet(path, func(f *parquet.File) error {
+	err = withParquet(path, func(f *parquetfile.File) error {
 		t = new(Table)
-		if err := t.about(f.Lookup); err != nil {
+		said := func(key string) (string, bool) { text := f.Metadata(key); return text, text != "" }
+		if err := t.about(said); err != nil {
 			return err
 		}
 		if err := t.readVectors(f); err != nil {
@@ -147,55 +135,46 @@ func readParquet(path string) (t *Table, err error) {
 }
 
 // readVectors reads the one column of vectors, or the one that is called so.
-func (t *Table) readVectors(f *parquet.File) error {
-	leaves := vectorColumns(f)
-	names := make([]string, len(leaves))
-	for i, c := range leaves {
-		names[i] = c.Path()[0]
+func (t *Table) readVectors(f *parquetfile.File) error {
+	columns := vectorColumns(f)
+	names := make([]string, len(columns))
+	for i, c := range columns {
+		names[i] = c.Path[0]
 	}
 	at := among(names, vectorNames)
 	switch {
-	case len(leaves) == 0:
+	case len(columns) == 0:
 		return fmt.Errorf("no column is a list of floating-point numbers; its columns are %s", columnsOf(f))
-	case at < 0 && len(leaves) > 1:
+	case at < 0 && len(columns) > 1:
 		return fmt.Errorf("several columns are lists of floating-point numbers (%s); call one of them embedding",
 			strings.Join(names, ", "))
 	}
-	c := leaves[max(0, at)]
+	c := columns[max(0, at)]
+	if err := room(int(c.Values()), 1); err != nil {
+		return err
+	}
 	float := floatOf(c)
 	row, begin := -1, 0
 	end := func() error { // of a row
 		n := len(t.Vectors) - begin
 		if row == 0 {
 			t.Dim = n
+			t.Vectors = slices.Grow(t.Vectors, max(0, int(min(c.Values(), f.Size()))-n)) // a promise that it can hold
 		}
 		if row >= 0 && n != t.Dim {
-			return rowError(row, "its %s has %d values, that of row 0 has %d", c.Path()[0], n, t.Dim)
+			return rowError(row, "its %s has %d values, that of row 0 has %d", c.Path[0], n, t.Dim)
 		}
 		row, begin = row+1, len(t.Vectors)
 		return nil
 	}
-	var values int64
-	for _, group := range f.RowGroups() {
-		values += group.ColumnChunks()[c.Index()].NumValues()
-	}
-	if values <= f.Size() { // a promise that the file can hold
-		t.Vectors = make([]float32, 0, values)
-	}
-	err := readColumn(f, c, func(v parquet.Value) error {
+	err := c.Each(func(_ int64, v parquet.Value) error {
 		if v.RepetitionLevel() == 0 {
 			if err := end(); err != nil {
 				return err
 			}
 		}
 		if v.IsNull() {
-			return rowError(row, "it has no %s, or one with a missing value; remove the row", c.Path()[0])
-		}
-		if n := len(t.Vectors); n == cap(t.Vectors) {
-			if err := room(n+n/4, 1); err != nil {
-				return err
-			}
-			t.Vectors = slices.Grow(t.Vectors, n/4+1024)
+			return rowError(row, "it has no %s, or one with a missing value; remove the row", c.Path[0])
 		}
 		t.Vectors = append(t.Vectors, float(v))
 		return nil
@@ -207,66 +186,60 @@ func (t *Table) readVectors(f *parquet.File) error {
 	return err
 }
 
-// readRows reads what the vectors are of. Without a column of labels, as for a prediction, they are empty.
-func (t *Table) readRows(f *parquet.File, path string) error {
-	columns := f.Root().Columns()
+// readRows reads what the vectors are of.
+func (t *Table) readRows(f *parquetfile.File, path string) error {
+	columns := f.Columns()
 	names := make([]string, len(columns))
 	for i, c := range columns {
-		if c.Leaf() && !c.Repeated() { // others have an empty name, which is none
-			names[i] = c.Name()
+		if len(c.Path) == 1 && c.Plain() { // others have an empty name, which is none
+			names[i] = c.Path[0]
 		}
 	}
 	at := among(names, labelNames)
 	if at < 0 {
 		return fmt.Errorf("no column of labels (%s); its columns are %s", strings.Join(labelNames, ", "), columnsOf(f))
 	}
-	into := func(names []string, at int, set func(r *Row, text string) error) error {
-		if at < 0 {
-			return nil
-		}
-		c, i := columns[at], 0
-		classes := classNames(f, c.Name())
-		err := readColumn(f, c, func(v parquet.Value) error {
-			if i == len(t.Rows) {
-				return fmt.Errorf("column %s has more rows than the vectors", c.Name())
-			}
-			text, err := cell(v, classes)
-			if err == nil {
-				err = set(&t.Rows[i], text)
-			}
-			if err != nil {
-				return rowError(i, "%s: %w", c.Name(), err)
-			}
-			i++
-			return nil
-		})
-		if err == nil && i < len(t.Rows) {
-			err = fmt.Errorf("column %s has %d rows, there are %d vectors", c.Name(), i, len(t.Rows))
-		}
-		return err
+	if t.Classes == nil {
+		t.Classes = classNames(f, names[at])
 	}
-	known := map[string]string{} // one copy of each label
+	known := map[string]string{} // one copy of each text
 	intern := func(text string) string {
 		if _, is := known[text]; !is {
 			known[text] = text
 		}
 		return known[text]
 	}
-	if t.Classes == nil {
-		t.Classes = classNames(f, columns[at].Name())
+	into := func(at int, set func(r *Row, text string) error) error {
+		if at < 0 {
+			return nil
+		}
+		if n := columns[at].Values(); n != int64(len(t.Rows)) {
+			return fmt.Errorf("column %s has %d rows, there are %d vectors", names[at], n, len(t.Rows))
+		}
+		classes := classNames(f, names[at])
+		return columns[at].Each(func(row int64, v parquet.Value) error {
+			text, err := cell(v, classes)
+			if err == nil {
+				err = set(&t.Rows[row], text)
+			}
+			if err != nil {
+				return rowError(int(row), "%s: %w", names[at], err)
+			}
+			return nil
+		})
 	}
-	err := errors.Join(
-		into(names, at, func(r *Row, text string) error { r.Label = intern(text); return missing(text) }),
-		into(names, among(names, pathNames), func(r *Row, text string) error { r.Path = text; return nil }),
-		into(names, among(names, splitNames), func(r *Row, text string) error { r.Split = intern(text); return nil }),
-		into(names, among(names, idNames[:1]), func(r *Row, text string) error { return r.setID(text) }),
-	)
-	if among(names, splitNames) < 0 {
+	splits := among(names, splitNames)
+	if splits < 0 {
 		for i := range t.Rows {
 			t.Rows[i].Split = shardOf(path)
 		}
 	}
-	return err
+	return errors.Join(
+		into(at, func(r *Row, text string) error { r.Label = intern(text); return missing(text) }),
+		into(among(names, pathNames), func(r *Row, text string) error { r.Path = text; return nil }),
+		into(splits, func(r *Row, text string) error { r.Split = intern(text); return nil }),
+		into(among(names, idNames[:1]), func(r *Row, text string) error { return r.setID(text) }),
+	)
 }
 
 // missing refuses a row without a label.
@@ -321,8 +294,7 @@ func cell(v parquet.Value, classes []string) (string, error) {
 }
 
 // classNames are the names that the Hugging Face library gives to the numbers of a column; nil if it does not.
-func classNames(f *parquet.File, column string) []string {
-	text, _ := f.Lookup("huggingface")
+func classNames(f *parquetfile.File, column string) []string {
 	var said struct {
 		Info struct {
 			Features map[string]json.RawMessage `json:"features"`
@@ -331,7 +303,7 @@ func classNames(f *parquet.File, column string) []string {
 	var feature struct {
 		Names []string `json:"names"`
 	}
-	if json.Unmarshal([]byte(text), &said) != nil ||
+	if json.Unmarshal([]byte(f.Metadata("huggingface")), &said) != nil ||
 		json.Unmarshal(said.Info.Features[column], &feature) != nil {
 		return nil
 	}
@@ -339,54 +311,10 @@ func classNames(f *parquet.File, column string) []string {
 }
 
 // columnsOf names the columns.
-func columnsOf(f *parquet.File) string {
+func columnsOf(f *parquetfile.File) string {
 	var names []string
-	for _, c := range f.Root().Columns() {
-		names = append(names, c.Name())
+	for _, c := range f.Columns() {
+		names = append(names, c.Path[0])
 	}
-	return strings.Join(names, ", ")
-}
-
-// readColumn calls each with the values of a leaf.
-func readColumn(f *parquet.File, c *parquet.Column, each func(parquet.Value) error) error {
-	values := make([]parquet.Value, 1024)
-	for _, group := range f.RowGroups() {
-		pages := group.ColumnChunks()[c.Index()].Pages()
-		err := func() error {
-			defer pages.Close()
-			for {
-				page, err := pages.ReadPage()
-				if err == io.EOF {
-					return nil
-				} else if err != nil {
-					return err
-				}
-				err = readPage(page.Values(), values, each)
-				parquet.Release(page)
-				if err != nil {
-					return err
-				}
-			}
-		}()
-		if err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func readPage(from parquet.ValueReader, values []parquet.Value, each func(parquet.Value) error) error {
-	for {
-		n, err := from.ReadValues(values)
-		for _, v := range values[:n] {
-			if err := each(v); err != nil {
-				return err
-			}
-		}
-		if err == io.EOF || err == nil && n == 0 {
-			return nil
-		} else if err != nil {
-			return err
-		}
-	}
+	return strings.Join(slices.Compact(names), ", ")
 }

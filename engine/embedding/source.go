@@ -128,12 +128,12 @@ func (t *Table) splits() map[string]int {
 }
 
 // Set is a part of a run as a data set: the rows of its split, all of them where there is one split, or none.
-func (x *Source) Set(part, source string, o dataset.Options) (*dataset.Dataset, []dataset.Finding, error) {
+func (x *Source) Set(source string, o dataset.Options) (*dataset.Dataset, []dataset.Finding, error) {
 	t, err := x.table(source)
 	if err != nil {
 		return nil, nil, err
 	}
-	splits := t.splits()
+	part, splits := o.Part, t.splits()
 	if len(splits) > 1 && splits[part] == 0 {
 		return nil, nil, fault.Data.Errorf("%s has no rows for %s: its split column has %s", source, part,
 			strings.Join(slices.Sorted(maps.Keys(t.named())), ", "))
