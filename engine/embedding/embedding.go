@@ -89,16 +89,18 @@ func (t *Table) Gather(from int, dst []float32) error {
 // The names by which columns, arrays and tensors are known. What is written has the first of each.
 var (
 	vectorNames = []string{"embedding", "embeddings", "features", "feature", "emb", "vector", "vectors"}
-	labelNames  = []string{"label", "labels", "class", "category", "target", "class_name", "y"}
-	pathNames   = []string{"path", "paths", "file_name", "filename", "image_path", "filepath", "file", "image", "id"}
-	splitNames  = []string{"split", "splits"}
+	labelNames  = []string{"label", "labels", "class", "category", "target", "class name", "label name", "species", "y"}
+	pathNames   = []string{"path", "paths", "file name", "image path", "filepath", "file", "image", "image id", "id"}
+	splitNames  = []string{"split", "splits", "set", "subset", "partition", "fold"}
 	idNames     = []string{"sha256", "ids"}
 )
 
-// among finds the first of names in list, whatever their case; -1 if none is there.
+// among finds the first of names in list, -1 if none is there. Case, spaces, underscores and hyphens do not matter.
 func among(list, names []string) int {
+	bare := strings.NewReplacer(" ", "", "_", "", "-", "")
 	for _, name := range names {
-		if i := slices.IndexFunc(list, func(s string) bool { return strings.EqualFold(s, name) }); i >= 0 {
+		is := func(s string) bool { return strings.EqualFold(bare.Replace(s), bare.Replace(name)) }
+		if i := slices.IndexFunc(list, is); i >= 0 {
 			return i
 		}
 	}
