@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"path/filepath"
 	"slices"
 
 	"github.com/vitft/vitft/engine/backbone"
@@ -56,8 +57,11 @@ func Embed(ctx context.Context, o EmbedOptions, ev event.Events) (_ *EmbedResult
 	}
 	defer s.close()
 	done := &EmbedResult{Out: o.Out, Dim: s.features.Dim()}
-	t := &embedding.Table{Dim: done.Dim, Made: &embedding.Made{Name: s.backbone.Name, Key: s.backbone.Key(),
-		Views: s.views.Test}}
+	made := &embedding.Made{Name: s.backbone.Name, Key: s.backbone.Key(), Views: s.views.Test}
+	if filepath.Ext(made.Name) == ".onnx" { // whose folder is nobody's business
+		made.Name = filepath.Base(made.Name)
+	}
+	t := &embedding.Table{Dim: done.Dim, Made: made}
 	var ids []dataset.ID
 	for _, p := range d.Parts() {
 		set, err := s.features.Ensure(ctx, p.Name, p.Data, s.views.Test)

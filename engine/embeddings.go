@@ -108,8 +108,8 @@ func openFor(r *run.Finished, source string) (d *dataset.Dataset, given *embeddi
 	classes := dataset.Options{Classes: r.Classes, Part: "test"}
 	switch is := embedding.Is(source); {
 	case !is && r.Environment.Embeddings:
-		return nil, nil, nil, fault.Config.Errorf("%s: the run in %s learned from embeddings, and judges no images; make "+
-			"embeddings of them as those of the run were made: vitft embed --test %s --out test.parquet", source,
+		return nil, nil, nil, fault.Config.Errorf("%s: the run in %s learned from embeddings, and judges no images; "+
+			"make embeddings of them as those of the run were made: vitft embed --test %s --out test.parquet", source,
 			r.Folder, source)
 	case !is:
 		d, found, err = dataset.Open(source, classes)

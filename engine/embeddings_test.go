@@ -17,7 +17,6 @@ import (
 	"github.com/vitft/vitft/engine/embedding"
 	"github.com/vitft/vitft/engine/event"
 	"github.com/vitft/vitft/engine/fault"
-	"github.com/vitft/vitft/engine/inside"
 	"github.com/vitft/vitft/engine/run"
 	"github.com/vitft/vitft/internal/testkit"
 )
@@ -26,8 +25,9 @@ import (
 func embed(t testing.TB, o options, ext string) string {
 	t.Helper()
 	out := filepath.Join(t.TempDir(), "features"+ext)
-	_, err := engine.Embed(context.Background(), engine.EmbedOptions{Data: o.Data, Backbone: o.Backbone, Device: o.Device,
-		Features: o.Features, Views: engine.Views{Test: o.Views.Test}, Seed: o.Training.Seed, Out: out}, event.Events{})
+	by := engine.EmbedOptions{Data: o.Data, Backbone: o.Backbone, Device: o.Device, Features: o.Features,
+		Views: engine.Views{Test: o.Views.Test}, Seed: o.Training.Seed, Out: out}
+	_, err := engine.Embed(context.Background(), by, event.Events{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -138,7 +138,8 @@ func TestARunOnEmbeddings(t *testing.T) {
 		t.Errorf("evaluate: %v, not %v", measured.Scores, m.Scores)
 	}
 	out := filepath.Join(t.TempDir(), "head.onnx")
-	done, err := engine.Export(context.Background(), engine.ExportOptions{Run: dir, Out: out, Device: cpu}, event.Events{})
+	export := engine.ExportOptions{Run: dir, Out: out, Device: cpu}
+	done, err := engine.Export(context.Background(), export, event.Events{})
 	if err != nil || done.Agreement.Same != 24 {
 		t.Errorf("export: %+v, %v", done, err)
 	}
@@ -237,7 +238,7 @@ func TestEmbeddingsRefuse(t *testing.T) {
 		kind   fault.Kind
 		says   string
 	}{
-		"adapt":    {func(o *options) { o.Adapt = inside.Options{Kind: "lora"} }, fault.Config, "adapt: embeddings are"},
+		"adapt":    {func(o *options) { o.Adapt.Kind = "lora" }, fault.Config, "adapt: embeddings are"},
 		"views":    {func(o *options) { o.Views.Train = 2 }, fault.Config, "views: embeddings are"},
 		"tta":      {func(o *options) { o.Views.Test = 2 }, fault.Config, "tta: embeddings are"},
 		"backbone": {func(o *options) { o.Backbone.Name = "x.onnx" }, fault.Config, "backbone: embeddings are"},
@@ -267,7 +268,8 @@ func TestEmbeddingsRefuse(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), "row 1 (from 0) has another vector than") {
 		t.Errorf("two vectors of an image: %v", err)
 	}
-	_, err = engine.Encode(context.Background(), engine.EncodeOptions{Data: dataset.Sources{Train: file}}, event.Events{})
+	encode := engine.EncodeOptions{Data: dataset.Sources{Train: file}}
+	_, err = engine.Encode(context.Background(), encode, event.Events{})
 	if err == nil || !strings.Contains(err.Error(), "embeddings already") {
 		t.Errorf("encode: %v", err)
 	}

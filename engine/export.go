@@ -80,8 +80,8 @@ func Export(ctx context.Context, o ExportOptions, ev event.Events) (_ *ExportRes
 	}
 	precision, _ := artifact.LookupPrecision(o.Precision)
 	if r.Environment.Embeddings && (o.HuggingFace || !precision.Exact()) {
-		return nil, fault.Config.Errorf("precision, hf: the run in %s learned from embeddings, and its model is a head "+
-			"alone: there are no weights of a backbone and no preprocessing; leave the settings out", o.Run)
+		return nil, fault.Config.Errorf("precision, hf: the run in %s learned from embeddings, and its model is a "+
+			"head alone: there are no weights of a backbone and no preprocessing; leave the settings out", o.Run)
 	}
 	model, converted, err := precision.Convert(model)
 	if err != nil {

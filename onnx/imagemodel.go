@@ -52,8 +52,9 @@ var (
 // maxRun is how many bytes the pixels and outputs of one image, or of a batch that the model fixes, may take.
 const maxRun = 512 << 20
 
-// NewImageModel loads a serialised model from float32 [B,3,H,W] or [B,D] to outputs float32 [B,·]; only B may be dynamic. One
-// that takes more than 512 MiB for the pixels and outputs of the batch that it fixes, or of one image, is refused.
+// NewImageModel loads a serialised model from float32 [B,3,H,W] or [B,D] to outputs float32 [B,·]; only B may be
+// dynamic. One that takes more than 512 MiB for the pixels and outputs of the batch that it fixes, or of one image, is
+// refused.
 func NewImageModel(model []byte, o SessionOptions) (*ImageModel, error) {
 	sig, err := graph.ReadSignature(model)
 	if err != nil {
@@ -86,8 +87,8 @@ func NewImageModel(model []byte, o SessionOptions) (*ImageModel, error) {
 	if need := 4 * (image + width) * float64(max(m.batch, 1)); need > maxRun {
 		return nil, fmt.Errorf("%w: it takes %d images of %s and gives %.0f values for each, %.2f GB at once; "+
 			"the limit is %.2f GB: export it with a smaller batch, best a dynamic one, or for smaller images",
-			graph.ErrModel, max(m.batch, 1), strings.ReplaceAll(strings.Trim(fmt.Sprint(m.image), "[]"), " ", "×"), width,
-			need/1e9, maxRun/1e9)
+			graph.ErrModel, max(m.batch, 1), strings.ReplaceAll(strings.Trim(fmt.Sprint(m.image), "[]"), " ", "×"),
+			width, need/1e9, maxRun/1e9)
 	}
 	m.Session, err = newSession(model, o, func(s *Session) error {
 		m.Session = s

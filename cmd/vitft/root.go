@@ -100,8 +100,8 @@ with losses made for imbalanced classes, and writes one ONNX file and a report o
 	a.declare(root, a.options.fields()...)
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return fault.Config.Errorf("%w", err) })
 	root.AddCommand(
-		a.finetuneCommand(), a.encodeCommand(), a.embedCommand(), a.evaluateCommand(), a.predictCommand(), a.exportCommand(),
-		a.serveCommand(),
+		a.finetuneCommand(), a.encodeCommand(), a.embedCommand(), a.evaluateCommand(), a.predictCommand(),
+		a.exportCommand(), a.serveCommand(),
 		a.sweepCommand(), a.reportCommand(), a.verifyCommand(), a.inspectCommand(), a.modelsCommand(),
 		a.doctorCommand(), a.cacheCommand(),
 	)

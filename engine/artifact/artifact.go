@@ -19,6 +19,7 @@ package artifact
 
 import (
 	"encoding/json"
+	"fmt"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -130,6 +131,7 @@ func Describe(sig graph.Signature) (d Description, err error) {
 		return d, fault.Data.Errorf("metadata %s: %w", LabelsKey, err)
 	}
 	var input []int64 // behind the batch
+	makes := fmt.Sprintf("%s is %s", InputKey, vision.Embedding)
 	if d.HeadAlone = sig.Metadata[InputKey] == vision.Embedding; d.HeadAlone {
 		if len(sig.Inputs) == 1 && len(sig.Inputs[0].Shape) == 2 {
 			d.Dim = int(sig.Inputs[0].Shape[1])
@@ -142,6 +144,7 @@ func Describe(sig graph.Signature) (d Description, err error) {
 		}
 		d.Preprocess = p.Resolved()
 		input = []int64{3, int64(p.Height), int64(p.Width)}
+		makes = fmt.Sprintf("%s makes images of %d×%d", PreprocessKey, p.Width, p.Height)
 	}
 	found := 0
 	for _, v := range sig.Outputs {
@@ -165,7 +168,7 @@ func Describe(sig graph.Signature) (d Description, err error) {
 	if len(sig.Inputs) == 1 {
 		shape := sig.Inputs[0].Shape
 		if !slices.Equal(shape[min(1, len(shape)):], input) || d.Size() < 1 {
-			return d, fault.Data.Errorf("input %v, but its metadata say that it takes %v", sig.Inputs[0], input)
+			return d, fault.Data.Errorf("input %v, but %s", sig.Inputs[0], makes)
 		}
 	}
 	return d, nil

@@ -5,8 +5,8 @@
 //	c, err := cache.List(ctx, dir) // c.Stores, c.Copies, …
 //	done, err := cache.Prune(ctx, dir, cache.Rules{OlderThan: 30 * 24 * time.Hour})
 //
-// Only what vitft has made is looked at and removed, by its name and its place: anything else in the folder is listed as
-// such and stays. A feature store that a process has open is locked, and stays too.
+// Only what vitft has made is looked at and removed, by its name and its place: anything else in the folder is listed
+// as such and stays. A feature store that a process has open is locked, and stays too.
 package cache
 
 import (

@@ -44,8 +44,8 @@ func filled(t *testing.T, ages ...int) string {
 }
 
 func key(i int) store.Key {
-	return store.Key{Backbone: strings.Repeat(fmt.Sprint(i), 64), Preprocess: "vitft-image-2 28x28 shortest:28 bicubic mean 0",
-		Feature: "x/cls", Precision: "float32", Provider: "cpu", Dim: 2}
+	return store.Key{Backbone: strings.Repeat(fmt.Sprint(i), 64), Preprocess: "image 28x28", Feature: "x/cls",
+		Precision: "float32", Provider: "cpu", Dim: 2}
 }
 
 func open(t *testing.T, dir string, i int) *store.Store {

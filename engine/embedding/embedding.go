@@ -213,8 +213,9 @@ func Read(source string) (*Table, error) {
 		if err == nil {
 			err = t.check()
 		}
+		_, ofDisk := errors.AsType[*fs.PathError](err)
 		switch {
-		case errors.Is(err, fs.ErrNotExist), err != nil && fault.Of(err) != fault.Other:
+		case err != nil && (ofDisk || fault.Of(err) != fault.Other):
 			return nil, fmt.Errorf("%s: %w", file, err)
 		case err != nil:
 			return nil, fault.Data.Errorf("%s: %w", file, err)

@@ -163,7 +163,7 @@ func TestRefusals(t *testing.T) {
 		"null-label.parquet":       "row 5 (from 0): label: it is missing",
 		"not-finite.parquet":       "row 1 (from 0): value 1 of its vector is NaN",
 		"no-label.parquet":         "no column of labels (label, labels, class",
-		"two-vectors.parquet":      "several columns are lists of floating-point numbers (a, b); call one of them embedding",
+		"two-vectors.parquet":      "several columns are lists of floating-point numbers (a, b); call one of them",
 		"float-label.parquet":      "row 0 (from 0): label: 0.5 is neither text nor a whole number",
 		"images.parquet":           "no column is a list of floating-point numbers; its columns are image, label",
 		"objects.npz":              "array labels: it is of Python objects, which only pickle reads",

@@ -108,8 +108,8 @@ func readArray(r io.Reader) (a array, err error) {
 	return a, nil
 }
 
-// elements is how many values there are, refused if there cannot be so many or they take more memory than there is: each
-// bytes a value.
+// elements is how many values there are, refused if there cannot be so many or they take more memory than there is:
+// each bytes a value.
 func (a array) elements(most int64, each int) (int, error) {
 	n := 1.0
 	for _, d := range a.shape {

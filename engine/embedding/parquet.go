@@ -13,6 +13,7 @@ import (
 
 	"github.com/parquet-go/parquet-go"
 
+	"github.com/vitft/vitft/engine/feature/store"
 	"github.com/vitft/vitft/engine/internal/parquetfile"
 	"github.com/vitft/vitft/internal/atomicfile"
 	"github.com/vitft/vitft/internal/userfile"
@@ -110,8 +111,8 @@ func floatOf(c *parquetfile.Column) func(parquet.Value) float32 {
 	return nil
 }
 
-// hasImages reports whether there is a column of encoded images, {bytes, path} as the Hugging Face hub has them or bytes
-// alone.
+// hasImages reports whether there is a column of encoded images, {bytes, path} as the Hugging Face hub has them or
+// bytes alone.
 func hasImages(f *parquetfile.File) bool {
 	return slices.ContainsFunc(f.Columns(), func(c *parquetfile.Column) bool {
 		return c.Kind() == parquet.ByteArray && c.Plain() && !c.Text() &&
@@ -252,9 +253,14 @@ func missing(label string) error {
 
 // setID sets the SHA-256 of the image that a row is of.
 func (r *Row) setID(text string) error {
-	if n, err := hex.Decode(r.ID[:], []byte(text)); text != "" && (err != nil || n != len(r.ID)) {
-		return fmt.Errorf("%q is no SHA-256 in hexadecimal", text)
+	if text == "" {
+		return nil
 	}
+	id, err := hex.DecodeString(text)
+	if err != nil || len(id) != len(r.ID) {
+		return fmt.Errorf("%.80q is no SHA-256 in hexadecimal; call the column otherwise", text)
+	}
+	r.ID = store.ID(id)
 	return nil
 }
 

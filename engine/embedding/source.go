@@ -149,8 +149,8 @@ func (x *Source) Set(source string, o dataset.Options) (*dataset.Dataset, []data
 		}
 		where := fmt.Sprintf("%s, row %d (from 0)", source, i)
 		if old, known := x.vectors[r.ID]; known && !slices.Equal(old.values, values) {
-			return nil, nil, fault.Data.Errorf("%s has another vector than %s, for the same image by its SHA-256; make "+
-				"both with the same backbone, or leave out the column sha256", where, old.where)
+			return nil, nil, fault.Data.Errorf("%s has another vector than %s, for the same image by its SHA-256; "+
+				"make both with the same backbone, or leave out the column sha256", where, old.where)
 		} else if !known {
 			x.vectors[r.ID] = vector{values, where}
 			x.sum.Write(r.ID[:])

@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/vitft/vitft/engine/fault"
 	"github.com/vitft/vitft/engine/feature/store"
 	"github.com/vitft/vitft/engine/safetensors"
 	"github.com/vitft/vitft/internal/atomicfile"
@@ -33,7 +34,11 @@ func writeTensors(path string, t *Table, gather Gather) error {
 	}}
 	f.Metadata[classesKey], f.Metadata[splitsKey] = toJSON(classes), toJSON(splitNames)
 	f.Metadata[pathsKey] = toJSON(paths)
-	return atomicfile.Write(path, func(w io.Writer) error { _, err := f.WriteTo(w); return err })
+	err := atomicfile.Write(path, func(w io.Writer) error { _, err := f.WriteTo(w); return err })
+	if errors.Is(err, safetensors.ErrFormat) { // whose header has the paths
+		return fault.Config.Errorf("out: %w; write a .parquet file", err)
+	}
+	return err
 }
 
 func readTensors(path string) (*Table, error) {

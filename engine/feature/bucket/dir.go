@@ -87,8 +87,8 @@ func (d Dir) Tidy(ctx context.Context, folder string) ([]string, error) {
 	return removed, errors.Join(err, ctx.Err())
 }
 
-// Hold keeps a folder from being locked, and so from being pruned, and notes in one of its files that it is used now. What
-// it returns lets go of it. A folder that is gone is an error that wraps fs.ErrNotExist.
+// Hold keeps a folder from being locked, and so from being pruned, and notes in one of its files that it is used now.
+// What it returns lets go of it. A folder that is gone is an error that wraps fs.ErrNotExist.
 func (d Dir) Hold(folder, file string) (io.Closer, error) {
 	held, err := atomicfile.Share(d.Where(folder))
 	if err != nil {
