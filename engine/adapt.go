@@ -44,8 +44,8 @@ func (s *session) plans(p *sweep.Plan, images *dataset.Sets) error {
 	train := len(images.Train.Items)
 	return p.Below(func(configuration string, below inside.Options) error {
 		if s.backbone == nil {
-			return fault.Config.Errorf("adapt: embeddings are learned from as they are, without a backbone; leave the " +
-				"setting out, or train on the images")
+			return fault.Config.Errorf("adapt: embeddings are learned from as they are, without a backbone; leave " +
+				"the setting out, or train on the images")
 		}
 		plan, err := adapter.NewPlan(s.backbone, len(images.Train.Classes), 0, below)
 		if err == nil {

@@ -3,7 +3,6 @@ package engine
 import (
 	"context"
 	"path/filepath"
-	"slices"
 
 	"github.com/vitft/vitft/engine/backbone"
 	"github.com/vitft/vitft/engine/dataset"
@@ -63,14 +62,15 @@ func Embed(ctx context.Context, o EmbedOptions, ev event.Events) (_ *EmbedResult
 	}
 	t := &embedding.Table{Dim: done.Dim, Made: made}
 	var ids []dataset.ID
+	known := map[string]bool{}
 	for _, p := range d.Parts() {
 		set, err := s.features.Ensure(ctx, p.Name, p.Data, s.views.Test)
 		if err != nil {
 			return nil, err
 		}
 		for _, class := range set.Data.Classes { // which sets without training images have of their own
-			if !slices.Contains(t.Classes, class) {
-				t.Classes = append(t.Classes, class)
+			if !known[class] {
+				known[class], t.Classes = true, append(t.Classes, class)
 			}
 		}
 		for i, item := range set.Data.Items {

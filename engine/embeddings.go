@@ -3,8 +3,6 @@ package engine
 import (
 	"context"
 	"encoding/json"
-	"slices"
-	"strings"
 
 	"github.com/vitft/vitft/engine/classify"
 	"github.com/vitft/vitft/engine/dataset"
@@ -14,42 +12,9 @@ import (
 	"github.com/vitft/vitft/engine/fault"
 	"github.com/vitft/vitft/engine/feature"
 	"github.com/vitft/vitft/engine/run"
-	"github.com/vitft/vitft/engine/setting"
-	"github.com/vitft/vitft/internal/par"
 	"github.com/vitft/vitft/onnx"
 	"github.com/vitft/vitft/onnx/vision"
 )
-
-// embeddings opens the sources of a run if they are embeddings, and completes them; nil if they are images. Settings of
-// what makes features are then refused, unless they are what they are by default.
-func embeddings(ctx context.Context, s *dataset.Sources, ofImages []setting.Field, ev event.Events) (*embedding.Source,
-	error) {
-	are, err := embedding.Are(s)
-	if err != nil || !are {
-		return nil, err
-	}
-	setting.Fill(ofImages)
-	var set []string
-	for _, f := range ofImages {
-		if f.IsSet() && f.Text() != f.Default {
-			set = append(set, f.Key)
-		}
-	}
-	if set != nil {
-		return nil, fault.Config.Errorf("%s: embeddings are learned from as they are, without a backbone and in one "+
-			"view; leave the setting out, or train on the images", strings.Join(set, ", "))
-	}
-	return par.Await(ctx, func() (*embedding.Source, error) { return embedding.Open(s, ev) }, nil)
-}
-
-// recorded are the fields that the settings of a run hold: on embeddings none of what makes features of images.
-func recorded(fields, ofImages []setting.Field, given *embedding.Source) []setting.Field {
-	if given == nil {
-		return fields
-	}
-	none := setting.Keys(ofImages)
-	return slices.DeleteFunc(fields, func(f setting.Field) bool { return slices.Contains(none, f.Key) })
-}
 
 // beginGiven is begin on embeddings.
 func (in inputs) beginGiven(ctx context.Context, ev event.Events) (*dataset.Sets, *session, error) {

@@ -11,6 +11,7 @@ import (
 	"github.com/vitft/vitft/engine/backbone"
 	"github.com/vitft/vitft/engine/dataset"
 	"github.com/vitft/vitft/engine/device"
+	"github.com/vitft/vitft/engine/embedding"
 	"github.com/vitft/vitft/engine/event"
 	"github.com/vitft/vitft/engine/fault"
 	"github.com/vitft/vitft/engine/feature"
@@ -107,7 +108,7 @@ func Finetune(ctx context.Context, o FinetuneOptions, ev event.Events) (_ *Finet
 		}
 		defer lock.Close()
 	}
-	given, err := embeddings(ctx, &o.Data, o.ofImages(), ev)
+	given, err := embedding.Given(ctx, &o.Data, o.ofImages(), ev)
 	if err != nil {
 		return nil, err
 	}
@@ -127,7 +128,7 @@ func Finetune(ctx context.Context, o FinetuneOptions, ev event.Events) (_ *Finet
 	if t.below != nil {
 		defer func() { err = errors.Join(err, t.below.Close()) }()
 	}
-	t.config, err = run.ConfigOf(recorded(o.Fields(), o.ofImages(), given))
+	t.config, err = run.ConfigOf(given.Recorded(o.Fields(), o.ofImages()))
 	of := s.size(images, o.Calibration, o.Calibration.outOfFold(o.Data.Val))
 	if err = errors.Join(err, o.Training.CheckMemory(of)); err != nil {
 		return nil, err

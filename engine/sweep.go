@@ -81,7 +81,7 @@ func Sweep(ctx context.Context, o SweepOptions, ev event.Events) (_ *SweepResult
 	if err != nil {
 		return nil, err
 	}
-	given, err := embeddings(ctx, &o.Data, o.ofImages(), ev)
+	given, err := embedding.Given(ctx, &o.Data, o.ofImages(), ev)
 	if err != nil {
 		return nil, err
 	}
@@ -187,7 +187,7 @@ func (o *SweepOptions) needsFolds() bool {
 func (o *SweepOptions) config(given *embedding.Source) (run.Config, error) {
 	unset := func(f setting.Field) bool { return !f.IsSet() }
 	recipe := o.Recipe()
-	c, err := run.ConfigOf(append(recorded(o.shared(), o.ofImages(), given),
+	c, err := run.ConfigOf(append(given.Recorded(o.shared(), o.ofImages()),
 		slices.DeleteFunc(recipe.Fields(), unset)...))
 	if err != nil {
 		return nil, err

@@ -6,8 +6,8 @@
 //	t, err := embedding.Read("features.parquet") // t.Rows, t.Vectors [n, t.Dim]
 //	err = embedding.Write("features.npz", t, t.Gather)
 //
-//	x, err := embedding.Open(ctx, &sources, ev) // nil if sources are images
-//	sets, err := x.Sets(ctx, &sources, seed, ev)
+//	x, err := embedding.Given(ctx, &sources, ofImages, ev) // nil if sources are images
+//	sets, err := sources.Open(ctx, seed, nil, ev)          // by x
 //	set, err := x.Ensure(ctx, "train", sets.Train, 1) // a feature.Source like any other
 //
 // The extension says the format: .parquet, .npz, .npy with a .csv of its rows beside, .safetensors. A folder of Parquet
