@@ -22,6 +22,10 @@ func (in inputs) beginGiven(ctx context.Context, ev event.Events) (*dataset.Sets
 	if err != nil {
 		return nil, nil, err
 	}
+	if classes := len(sets.Train.Classes); in.given.Dim() < classes {
+		ev.Warn("the vectors have fewer numbers than there are classes, which tells them apart badly", "numbers",
+			in.given.Dim(), "classes", classes)
+	}
 	s, err := onGiven(in.given, in.device, ev)
 	return sets, s, err
 }

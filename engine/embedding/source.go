@@ -22,6 +22,7 @@ import (
 
 // Source gives the vectors of files as features. It is a [feature.Source] of one view.
 type Source struct {
+	events  event.Events
 	tables  map[string]*Table // by source
 	made    *Made             // nil: not known
 	dim     int
@@ -67,7 +68,7 @@ func Open(s *dataset.Sources, ev event.Events) (*Source, error) {
 	if err := s.Exist(); err != nil {
 		return nil, err
 	}
-	x := &Source{tables: map[string]*Table{}, vectors: map[store.ID]vector{}, sum: sha256.New()}
+	x := &Source{events: ev, tables: map[string]*Table{}, vectors: map[store.ID]vector{}, sum: sha256.New()}
 	s.From = x.Set
 	if s.Train == "" {
 		return x, nil
@@ -213,6 +214,13 @@ func (x *Source) Gather(_ context.Context, ids []store.ID, _ int, dst []float32)
 // Forecast says that nothing is to be encoded.
 func (x *Source) Forecast(_ context.Context, name string, d *dataset.Dataset, _ int) (feature.Forecast, error) {
 	return feature.Forecast{What: name, Images: len(d.Items)}, nil
+}
+
+// LookOver says what there is. Copies among the rows are warnings.
+func (x *Source) LookOver(ctx context.Context, d *dataset.Sets, _ feature.Needed) (o feature.Outlook, err error) {
+	_, err = feature.EnsureAll(ctx, x, d, feature.Needed{Train: 1, Val: 1, Test: 1}, x.events)
+	o.Count(d.Train)
+	return o, err
 }
 
 // Bytes are those of the image that a row is of, if it is where the row says.
