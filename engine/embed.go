@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"path/filepath"
+	"slices"
 
 	"github.com/vitft/vitft/engine/backbone"
 	"github.com/vitft/vitft/engine/dataset"
@@ -31,10 +32,13 @@ type EmbedOptions struct {
 // Fields declares the settings.
 func (o *EmbedOptions) Fields() []setting.Field {
 	tta, _ := setting.Find(o.Views.Fields(), "tta")
-	return append(fieldsOf(&o.Data, &o.Backbone, &o.Device, &o.Features), tta, runField(&o.Run),
-		setting.Number("seed", &o.Seed, 0, setting.Seeds, "seed of --val, as for finetune"),
-		setting.Text("out", &o.Out, "", nil,
-			"file to write: .parquet, .npz, .npy (with a .csv of its rows beside) or .safetensors").Here())
+	by := setting.In("backbone", runField(&o.Run))[0]
+	by.Help = "finished run whose backbone, with what was learnt inside it, takes the place of --backbone"
+	return slices.Concat(fieldsOf(&o.Data, &o.Backbone), []setting.Field{by}, fieldsOf(&o.Device, &o.Features),
+		[]setting.Field{tta},
+		setting.In("data", setting.Number("seed", &o.Seed, 0, setting.Seeds, "seed of --val, as for finetune")),
+		setting.In("output", setting.Text("out", &o.Out, "", nil,
+			"file to write: .parquet, .npz, .npy (with a .csv of its rows beside) or .safetensors").Here()))
 }
 
 // EmbedResult says what Embed has written.

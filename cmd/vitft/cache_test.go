@@ -73,7 +73,7 @@ func TestCache(t *testing.T) {
 		"cache prune --older-than x":                 `"x" is no time that can have passed; write 30d`,
 		"cache prune --keep much":                    `"much" is no amount of bytes; write 20GB`,
 		"cache prune --all --keep 1GB --cache cache": "all, older-than, keep",
-		"cache list photos":                          "unknown command",
+		"cache list photos":                          "takes no argument",
 	} {
 		if code, _, stderr := vitft(t, words(line)...); code != 2 || !strings.Contains(stderr, says) {
 			t.Errorf("%s: exit code %d: %s", line, code, stderr)
