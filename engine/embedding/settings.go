@@ -33,8 +33,8 @@ func Given(ctx context.Context, s *dataset.Sources, ofImages []setting.Field, ev
 	return par.Await(ctx, func() (*Source, error) { return Open(s, ev) }, nil)
 }
 
-// Recorded are the fields that a run's file of settings has: on embeddings, which x is then, none of what makes features
-// of images.
+// Recorded are the fields that a run's file of settings has: on embeddings, which x is then, none of what makes
+// features of images.
 func (x *Source) Recorded(fields, ofImages []setting.Field) []setting.Field {
 	if x == nil {
 		return fields
