@@ -306,17 +306,20 @@ func TestParquetRefuses(t *testing.T) {
 		file []byte
 		says string
 	}{
-		"no label":             {parquetOf(t, append(rows, hubRow{image, nil})), "x.parquet: row 2: no label"},
-		"unlabelled":           {parquetOf(t, append(rows, hubRow{image, new(int64(-1))})), "row 2: label -1, which stands"},
-		"more than names":      {parquetOf(t, append(rows, hubRow{image, new(int64(2))}), hubNames("a", "b")), "row 2: label 2, of 2 classes"},
+		"no label":   {parquetOf(t, append(rows, hubRow{image, nil})), "x.parquet: row 2: no label"},
+		"unlabelled": {parquetOf(t, append(rows, hubRow{image, new(int64(-1))})), "row 2: label -1, which stands"},
+		"more than names": {parquetOf(t, append(rows, hubRow{image, new(int64(2))}), hubNames("a", "b")),
+			"row 2: label 2, of 2 classes"},
 		"two columns":          {parquetOf(t, []several{{}}), "several columns may be the images: "},
 		"several labels a row": {parquetOf(t, []labels{{}}), "no column of labels: call it label; the columns are"},
-		"no images":            {parquetOf(t, []none{{}}), "no column of images (bytes, or {bytes, path}) or of paths; the columns are"},
-		"empty":                {nil, "no Parquet file: it has 0 bytes"},
-		"cut short":            {good[:len(good)-9], "no Parquet file, or cut short"},
-		"its middle is gone":   {slices.Concat(good[:8], good[len(good)/3:]), "damaged"},
-		"encrypted":            {append(slices.Clone(good[:len(good)-4]), "PARE"...), "encrypted"},
-		"a long footer":        {append(slices.Clone(good[:len(good)-8]), "\xff\xff\xff\x7fPAR1"...), "damaged: its footer is said to have 2147483647 bytes"},
+		"no images": {parquetOf(t, []none{{}}),
+			"no column of images (bytes, or {bytes, path}) or of paths; the columns are text, label"},
+		"empty":              {nil, "no Parquet file: it has 0 bytes"},
+		"cut short":          {good[:len(good)-9], "no Parquet file, or cut short"},
+		"its middle is gone": {slices.Concat(good[:8], good[len(good)/3:]), "damaged"},
+		"encrypted":          {append(slices.Clone(good[:len(good)-4]), "PARE"...), "encrypted"},
+		"a long footer": {append(slices.Clone(good[:len(good)-8]), "\xff\xff\xff\x7fPAR1"...),
+			"damaged: its footer is said to have 2147483647 bytes"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			path := put(t, t.TempDir(), "x.parquet", c.file)
@@ -353,8 +356,9 @@ func TestArchivesRefuse(t *testing.T) {
 		"cut.tar":       {string(tarred[:1024]), "cut short: member a/1.png has 1000 bytes, of which 512 are there"},
 		"inside.tar":    {string(tarred[:512*4]), "cut short: member b/2.png has 7 bytes, of which 0 are there"},
 		"claims.tar":    {string(sized), "tar"},
-		"x.tar.gz":      {string(gz(t, tarred)), "compressed with gzip: its images cannot be read one by one; unpack it with gunzip"},
-		"gzipped.tar":   {string(gz(t, tarred)), "unpack it with gunzip"},
+		"x.tar.gz": {string(gz(t, tarred)),
+			"compressed with gzip: its images cannot be read one by one; unpack it with gunzip"},
+		"gzipped.tar": {string(gz(t, tarred)), "unpack it with gunzip"},
 		"twice.tar": {string(tarOf(t, entries("1.png", "1.jpg", "1.cls|0")...)),
 			"1.png and 1.jpg share the label of 1"},
 		"json.tar": {string(tarOf(t, entries("1.png", `1.json|{"label": [1]}`)...)),
@@ -454,7 +458,8 @@ func TestCIFAR(t *testing.T) {
 		}
 	}
 	test, _ := mustOpen(t, ten, Options{Classes: []string{"plane", "car", "bird"}})
-	if len(test.Items) != 1 || test.Items[0].Path != filepath.Join(ten, "test_batch.bin#0") || test.Items[0].Class != 1 {
+	if len(test.Items) != 1 || test.Items[0].Path != filepath.Join(ten, "test_batch.bin#0") ||
+		test.Items[0].Class != 1 {
 		t.Errorf("test set %+v", test.Items)
 	}
 	if _, _, err := Open(tree(t, "batches.meta", "data_batch_1"), Options{}); err == nil ||
@@ -472,10 +477,13 @@ func TestShards(t *testing.T) {
 		part  string
 		want  []string // the archives
 	}{
-		"the hub's layout":   {[]string{"README.md", "data/train-00.tar|" + a, "data/train-01.tar|" + b, "data/test-00.tar|" + b}, "train", []string{"train-00.tar", "train-01.tar"}},
-		"its test part":      {[]string{"data/train-00.tar|" + a, "data/validation-00.tar|" + b, "data/test-00.tar|" + b}, "test", []string{"test-00.tar"}},
-		"folders for parts":  {[]string{"train/0000.tar|" + a, "valid/0000.tar|" + b}, "val", []string{"0000.tar"}},
-		"its conversions":    {[]string{"default/train/0000.tar|" + a, "default/test/0000.tar|" + b}, "test", []string{"0000.tar"}},
+		"the hub's layout": {[]string{"README.md", "data/train-00.tar|" + a, "data/train-01.tar|" + b,
+			"data/test-00.tar|" + b}, "train", []string{"train-00.tar", "train-01.tar"}},
+		"its test part": {[]string{"data/train-00.tar|" + a, "data/validation-00.tar|" + b, "data/test-00.tar|" + b},
+			"test", []string{"test-00.tar"}},
+		"folders for parts": {[]string{"train/0000.tar|" + a, "valid/0000.tar|" + b}, "val", []string{"0000.tar"}},
+		"its conversions": {[]string{"default/train/0000.tar|" + a, "default/test/0000.tar|" + b}, "test",
+			[]string{"0000.tar"}},
 		"no parts":           {[]string{"0.tar|" + a, "1.tar|" + b}, "test", []string{"0.tar", "1.tar"}},
 		"pictures of a card": {[]string{"assets/1.png", "data/train-0.tar|" + a}, "train", []string{"train-0.tar"}},
 	} {
