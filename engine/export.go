@@ -133,20 +133,21 @@ func (o *ExportOptions) complete() error {
 
 // imagesOf are those that a run can be checked on, and where they come from.
 func imagesOf(r *run.Finished, named string) (*dataset.Dataset, string, error) {
-	sources := []string{named}
+	type part struct{ name, source string }
+	sources := []part{{"test", named}}
 	if named == "" {
 		config, err := run.ConfigFile.Read(r.Folder)
 		if err != nil {
 			return nil, "", err
 		}
-		sources = slices.DeleteFunc([]string{config.Text("test"), config.Text("train")},
-			func(s string) bool { return s == "" })
+		sources = slices.DeleteFunc([]part{{"test", config.Text("test")}, {"train", config.Text("train")}},
+			func(p part) bool { return p.source == "" })
 	}
 	var faults []error
-	for _, source := range sources {
-		d, _, err := dataset.Open(source, dataset.Options{Classes: r.Classes})
+	for _, p := range sources {
+		d, _, err := dataset.Open(p.source, dataset.Options{Classes: r.Classes, Part: p.name})
 		if err == nil {
-			return d, source, nil
+			return d, p.source, nil
 		}
 		faults = append(faults, err)
 	}

@@ -13,6 +13,7 @@ import (
 	"strings"
 
 	"github.com/vitft/vitft/engine/internal/imagename"
+	"github.com/vitft/vitft/internal/plaintext"
 )
 
 // ClassifyFiles classifies image files, several at a time, and calls done with each of them in the order of paths, as
@@ -66,7 +67,7 @@ func (c *Classifier) ClassifyFiles(
 }
 
 // ImageFiles lists what paths name: files, the images in folders, sorted, with those in folders inside, and for "-"
-// what the lines of list name. A path that leads nowhere comes with an error.
+// what the lines of list name, which may be of any system. A path that leads nowhere comes with an error.
 func ImageFiles(paths []string, list io.Reader) iter.Seq2[string, error] {
 	return func(yield func(string, error) bool) {
 		for _, path := range paths {
@@ -76,7 +77,7 @@ func ImageFiles(paths []string, list io.Reader) iter.Seq2[string, error] {
 				}
 				continue
 			}
-			lines := bufio.NewScanner(list)
+			lines := bufio.NewScanner(plaintext.Stream(list))
 			for lines.Scan() {
 				if line := strings.TrimSuffix(lines.Text(), "\r"); line != "" && !imagesAt(line, yield) {
 					return
@@ -99,9 +100,9 @@ func imagesAt(path string, yield func(string, error) bool) bool {
 		switch {
 		case err != nil:
 			more = yield(filepath.Clean(at), err)
-		case at != root && strings.HasPrefix(e.Name(), ".") && e.IsDir():
+		case at != root && imagename.IsSystem(e.Name()) && e.IsDir():
 			return fs.SkipDir
-		case !e.IsDir() && !strings.HasPrefix(e.Name(), ".") && imagename.Is(e.Name()):
+		case !e.IsDir() && !imagename.IsSystem(e.Name()) && imagename.Is(e.Name()):
 			more = yield(at, nil)
 		}
 		if !more {

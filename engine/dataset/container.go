@@ -120,8 +120,8 @@ func (f *file) item(in container, name string, i int) Item {
 	return Item{Path: f.path + "#" + name, in: in, index: i}
 }
 
-// numbered finds one of n images that are named by their numbers.
-func numbered(name string, n int) (int, bool) {
+// byNumber finds one of n images that are named by their numbers.
+func byNumber(name string, n int) (int, bool) {
 	i, err := strconv.Atoi(name)
 	return i, err == nil && i >= 0 && i < n
 }

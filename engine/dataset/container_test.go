@@ -110,8 +110,8 @@ func hubNames(names ...string) parquet.WriterOption {
 		strings.Join(names, `", "`)))
 }
 
-// contents lists a data set as "class name=content", names without the files that they are in.
-func contents(t testing.TB, d *Dataset) []string {
+// listing lists a data set as "class name=content", names without the files that they are in.
+func listing(t testing.TB, d *Dataset) []string {
 	t.Helper()
 	var out []string
 	for _, it := range d.Items {
@@ -130,7 +130,7 @@ func contents(t testing.TB, d *Dataset) []string {
 
 func wantContents(t testing.TB, d *Dataset, want ...string) {
 	t.Helper()
-	if got := contents(t, d); !slices.Equal(got, want) {
+	if got := listing(t, d); !slices.Equal(got, want) {
 		t.Errorf("items\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
 	}
 }
@@ -139,9 +139,9 @@ func wantContents(t testing.TB, d *Dataset, want ...string) {
 func TestFilesOfOtherLibraries(t *testing.T) {
 	want, _ := mustOpen(t, filepath.Join(fixtures, "none.parquet"), Options{})
 	for name, kinds := range map[string][]Kind{
-		"train-00000-of-00001.parquet": nil, "two_labels.parquet": {ChosenColumn}, "snappy.parquet": nil,
-		"gzip.parquet": nil, "zstd.parquet": nil, "brotli.parquet": nil, "lz4.parquet": nil, "pairs-000.tar": nil,
-		"folders.zip": {IgnoredFiles}, "": {ChosenPart, IgnoredFiles},
+		"train-00000-of-00001.parquet": nil, "two_labels.parquet": {IgnoredColumns}, "snappy.parquet": nil,
+		"gzip.parquet": nil, "zstd.parquet": nil, "brotli.parquet": nil, "lz4.parquet": nil, "pairs-000.tar": {ListForm},
+		"folders.zip": {IgnoredFiles}, "": {TakenPart, IgnoredFiles},
 	} {
 		d, found := mustOpen(t, filepath.Join(fixtures, name), Options{})
 		wantFindings(t, found, kinds...)
@@ -183,11 +183,9 @@ func TestZip(t *testing.T) {
 			"__MACOSX/x/a/._1.png", ".DS_Store"), "", []Kind{IgnoredFiles},
 			[]string{"a x/a/1.png=x/a/1.png", "b x/b/1.png=x/b/1.png"}},
 		"parts, for training": {entries("d/train/a/1.png", "d/train/b/1.png", "d/test/a/2.png"), "train",
-			[]Kind{ChosenPart}, []string{"a d/train/a/1.png=d/train/a/1.png", "b d/train/b/1.png=d/train/b/1.png"}},
+			[]Kind{TakenPart}, []string{"a d/train/a/1.png=d/train/a/1.png", "b d/train/b/1.png=d/train/b/1.png"}},
 		"parts, for a test": {entries("train/a/1.png", "valid/a/3.png", "test/b/2.png", "test/a/2.png"), "test",
-			[]Kind{ChosenPart}, []string{"b test/b/2.png=test/b/2.png", "a test/a/2.png=test/a/2.png"}},
-		"the part for validation stands in": {entries("train/a/1.png", "valid/a/3.png", "valid/b/3.png"), "test",
-			[]Kind{ChosenPart}, []string{"a valid/a/3.png=valid/a/3.png", "b valid/b/3.png=valid/b/3.png"}},
+			[]Kind{TakenPart}, []string{"b test/b/2.png=test/b/2.png", "a test/a/2.png=test/a/2.png"}},
 		"names of Windows, and of DOS": {entries(`a\1.png`, "a\\\x81.png|x", "b\\2.png"), "", []Kind{DecodedName},
 			[]string{`a a/1.png=a\1.png`, "a a/ü.png=x", `b b/2.png=b\2.png`}},
 	} {
@@ -216,7 +214,7 @@ func TestTar(t *testing.T) {
 		"numbers": {entries("1.jpg|x", "1.cls|10\n", "2.jpg|y", "2.cls|9"), "", nil,
 			[]string{"10 1.jpg=x", "9 2.jpg=y"}},
 		"numbers with names": {entries("1.jpg|x", "1.cls|1", "2.jpg|y", "2.cls|0"), "cat\ndog\nyak\n",
-			[]Kind{EmptyClass}, []string{"dog 1.jpg=x", "cat 2.jpg=y"}},
+			[]Kind{ListForm, EmptyClass}, []string{"dog 1.jpg=x", "cat 2.jpg=y"}},
 		"text, in any order": {entries("2.cls|dog", "1.jpg|x", "2.jpg|y", "1.cls|cat"), "not\nused\n", nil,
 			[]string{"cat 1.jpg=x", "dog 2.jpg=y"}},
 		"JSON": {entries("1.jpg|x", `1.json|{"label": 3, "id": 7}`, "2.jpg|y", `2.json|{"id": 8, "label": 4}`), "", nil,
@@ -279,7 +277,7 @@ func TestParquet(t *testing.T) {
 	}
 	d, found = mustOpen(t, put(t, dir, "named.parquet", parquetOf(t, []named{
 		{[]byte("x"), []byte("m"), "cat", 7, "n"}, {[]byte("y"), []byte("m"), "dog", 5, "n"}})), Options{})
-	wantFindings(t, found, ChosenColumn)
+	wantFindings(t, found, IgnoredColumns)
 	wantContents(t, d, "7 0=x", "5 1=y")
 	if !slices.Equal(d.Classes, []string{"5", "7"}) {
 		t.Errorf("classes %v", d.Classes)
@@ -313,7 +311,7 @@ func TestParquetRefuses(t *testing.T) {
 		"two columns":          {parquetOf(t, []several{{}}), "several columns may be the images: "},
 		"several labels a row": {parquetOf(t, []labels{{}}), "no column of labels: call it label; the columns are"},
 		"no images": {parquetOf(t, []none{{}}),
-			"no column of images (bytes, or {bytes, path}) or of paths; the columns are text, label"},
+			"no column of images (bytes, or {bytes, path}), and none of paths"},
 		"empty":              {nil, "no Parquet file: it has 0 bytes"},
 		"cut short":          {good[:len(good)-9], "no Parquet file, or cut short"},
 		"its middle is gone": {slices.Concat(good[:8], good[len(good)/3:]), "damaged"},
@@ -362,7 +360,7 @@ func TestArchivesRefuse(t *testing.T) {
 		"twice.tar": {string(tarOf(t, entries("1.png", "1.jpg", "1.cls|0")...)),
 			"1.png and 1.jpg share the label of 1"},
 		"json.tar": {string(tarOf(t, entries("1.png", `1.json|{"label": [1]}`)...)),
-			"label of 1.png: label is [1], neither text nor a whole number"},
+			"label of 1.png: label [1] is neither text nor a whole number"},
 		"long.tar": {string(tarOf(t, entries("1.png", "1.cls|"+strings.Repeat("x", 2000))...)),
 			"label of 1.png: has 2000 bytes"},
 		"data_batch_1.bin": {strings.Repeat("x", 3072), "no whole records of 3073"},
@@ -510,12 +508,8 @@ func TestShards(t *testing.T) {
 	wantFindings(t, found, IgnoredFiles)
 	wantContents(t, d, "a 1.png=a/1.png", "b 2.png=b/2.png")
 
-	parts, err := Parts(tree(t, "data/train-0.parquet", "data/dev.parquet"))
-	if err != nil || !slices.Equal(parts, []string{"train", "val"}) {
-		t.Errorf("parts %v, %v", parts, err)
-	}
 	root := tree(t, "train-0.tar|"+a, "test-0.zip|"+b)
-	for part, says := range map[string]string{"val": "no part of it is for val (it has train, test)"} {
+	for part, says := range map[string]string{"val": "it has no part for val, but for train"} {
 		if _, _, err := Open(root, Options{Classes: classes, Part: part}); err == nil ||
 			!strings.Contains(err.Error(), says) {
 			t.Errorf("%s: %v", part, err)

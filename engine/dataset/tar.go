@@ -142,12 +142,17 @@ func (a *archives) readTar(f file) error {
 	if t.cut {
 		a.endless = append(a.endless, f.path)
 	}
-	members := make([]member, len(t.members))
-	for i, m := range t.members {
-		members[i] = member{m.name, i, m.regular}
-	}
+	members := t.list()
 	if labels := w.of(members); labels != nil {
 		return a.readPairs(t, members, labels)
 	}
 	return a.readClassFolders(t, members, func(int) error { return nil })
+}
+
+func (t *tarFile) list() []member {
+	members := make([]member, len(t.members))
+	for i, m := range t.members {
+		members[i] = member{m.name, i, m.regular}
+	}
+	return members
 }

@@ -63,13 +63,17 @@ func (a *archives) readZip(f file) error {
 		return err
 	}
 	a.decoded = append(a.decoded, z.dos...)
+	return a.readClassFolders(z, z.list(), z.sound)
+}
+
+func (z *zipFile) list() []member {
 	members := make([]member, 0, len(z.names))
 	for i, m := range z.members {
 		if mode := m.Mode(); !mode.IsDir() {
 			members = append(members, member{z.names[i], i, mode.IsRegular()})
 		}
 	}
-	return a.readClassFolders(z, members, z.sound)
+	return members
 }
 
 // methods of compression that zip archives are met with.
