@@ -65,7 +65,7 @@ func (o *FinetuneOptions) complete(ctx context.Context, ev event.Events) error {
 	}
 	if o.Data.Train == "" {
 		return fault.Config.Errorf("train: name the training images: a folder of class folders, a list (.csv, .jsonl, " +
-			"…), or an IDX file")
+			"…), or a file of images (.parquet, .tar, .zip, …)")
 	}
 	if err := o.Data.Resolve(ctx, ev); err != nil {
 		return err

@@ -124,7 +124,8 @@ func drawWay(rng *rand.Rand, w *world, recipe map[string]any) way {
 	pick := func(of ...string) string { return of[rng.IntN(len(of))] }
 	coin := func() bool { return rng.IntN(2) == 0 }
 	v := way{
-		form: pick(append(packed, "", "csv", "jsonl")...), shuffled: coin(), repeated: coin(), moved: coin(), order: rng.Uint64(),
+		form: pick(append(packed, "", "csv", "jsonl")...), shuffled: coin(), repeated: coin(), moved: coin(),
+		order: rng.Uint64(),
 		procs: 1 + rng.IntN(4), threads: rng.IntN(4), batch: rng.IntN(40), shards: rng.IntN(4),
 		cache: pick("", "warm", "damaged", "unscanned"), sweep: rng.IntN(4) == 0,
 		goesOnShuffled: coin(),

@@ -85,6 +85,12 @@ type hubImage struct {
 	Path  string `parquet:"path,optional"`
 }
 
+// listRow is a row of a list of files.
+type listRow struct {
+	File  string `parquet:"file_name"`
+	Label string `parquet:"label"`
+}
+
 type hubRow struct {
 	Image hubImage `parquet:"image,optional"`
 	Label *int64   `parquet:"label,optional"`
@@ -140,7 +146,8 @@ func TestFilesOfOtherLibraries(t *testing.T) {
 	want, _ := mustOpen(t, filepath.Join(fixtures, "none.parquet"), Options{})
 	for name, kinds := range map[string][]Kind{
 		"train-00000-of-00001.parquet": nil, "two_labels.parquet": {IgnoredColumns}, "snappy.parquet": nil,
-		"gzip.parquet": nil, "zstd.parquet": nil, "brotli.parquet": nil, "lz4.parquet": nil, "pairs-000.tar": {ListForm},
+		"gzip.parquet": nil, "zstd.parquet": nil, "brotli.parquet": nil, "lz4.parquet": nil,
+		"pairs-000.tar": {ListForm},
 		"folders.zip": {IgnoredFiles}, "": {TakenPart, IgnoredFiles},
 	} {
 		d, found := mustOpen(t, filepath.Join(fixtures, name), Options{})
@@ -257,11 +264,7 @@ func TestParquet(t *testing.T) {
 		t.Errorf("%v, %v", s.Unreadable, err)
 	}
 
-	type list struct {
-		File  string `parquet:"file_name"`
-		Label string `parquet:"label"`
-	}
-	d, found = mustOpen(t, put(t, dir, "metadata.parquet", parquetOf(t, []list{
+	d, found = mustOpen(t, put(t, dir, "metadata.parquet", parquetOf(t, []listRow{
 		{"beside.png", "cat"}, {"sub/2.png", "dog"}})), Options{})
 	wantFindings(t, found)
 	if got := items(t, dir, d); !slices.Equal(got, []string{"cat beside.png", "dog sub/2.png"}) {

@@ -11,15 +11,20 @@
 // [Sources] are the settings that name the sets of a run, opened together. docs/data.md has a table of all sources, with
 // an example each; a source is one of
 //   - a folder with one folder per class, searched in depth as torchvision's ImageFolder does: symbolic links are
-//     followed, files without an image's extension, hidden ones and those of [IsSystem] passed over
+//     followed, files without an image's extension, hidden ones and those of systems passed over
 //   - a list of paths and labels: .csv and its kin, whose header names the two columns, lines of path and label as
 //     ImageNet-LT is published in, .jsonl, and .json in the schema of COCO; paths are relative to the list, or to a
 //     folder nearby where they are not there
 //   - IDX files as MNIST and its kin come, plain or .gz: the images file, or a folder with such files, from which the
 //     training set takes train-… and any other set t10k-… or test-…. Lines of classes.txt or labels.txt beside them
 //     name the labels 0, 1, ….
-//   - a data set as a whole: a folder with folders train, val and test in it, or a list with a column that says which
-//     rows are of which, from which each set takes its part
+//   - a file that holds images, or a folder of such files, which are called shards: Parquet as the Hugging Face hub has
+//     it, tar archives of images with their labels beside them, as WebDataset has them, or of class folders, zip
+//     archives of class folders, and CIFAR in its binary version. Such files are opened anew for each image, of which
+//     none is in memory; one that changes while it is used is refused
+//   - a data set as a whole: a folder with folders train, val and test in it, an archive of such a folder, shards that
+//     say it by their names, or a list with a column that says which rows are of which, from which each set takes its
+//     part
 //
 // The training set makes the class list; other sets are opened with it and may not know other labels. Classes are
 // sorted, as numbers if all are numbers; names that a source gives to numbers, as an IDX set or COCO's schema, keep the

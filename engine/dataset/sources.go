@@ -16,7 +16,7 @@ import (
 
 // Sources are the settings that name the images of a run.
 type Sources struct {
-	Train         string // folder, list or IDX file; see docs/data.md
+	Train         string // folder, list, or file of images; see docs/data.md
 	Val           string // the same, or a fraction of the training images to hold out; none by default
 	Test          string // the same as Train; none by default
 	Imbalance     string // see ParseImbalance
@@ -57,8 +57,8 @@ func (s *Sources) Fields() []setting.Field {
 	}
 	return []setting.Field{
 		setting.Path("train", &s.Train, "",
-			"training images: folder of class folders, list (.csv, .txt, .jsonl, .json), IDX file, or a data set with a "+
-				"part for each of train, val and test"),
+			"training images: folder of class folders, list (.csv, .txt, .jsonl, .json), file of images (.parquet, "+
+				".tar, .zip, IDX, CIFAR), or a data set with a part for each of train, val and test"),
 		setting.PathOr("val", &s.Val, "", orFraction,
 			"validation images, or a fraction such as 0.1 to hold out of each class"),
 		setting.Path("test", &s.Test, "", "test images"),

@@ -71,7 +71,7 @@ func parseTar(from io.ReaderAt, size int64, take func(string, int64, io.Reader) 
 			return nil, false, fmt.Errorf("cut short: member %s has %d bytes, of which %d are there", h.Name, m.size,
 				size-m.at)
 		}
-		if memory += perSample + int64(len(m.name)); len(members)%1000 == 0 {
+		if memory += 2*perSample + int64(len(m.name)); len(members)%1000 == 0 {
 			if err := machine.Check(float64(memory), "a list of more than %d members", len(members)); err != nil {
 				return nil, false, err
 			}
