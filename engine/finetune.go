@@ -64,8 +64,8 @@ func (o *FinetuneOptions) complete(ctx context.Context, ev event.Events) error {
 		return err
 	}
 	if o.Data.Train == "" {
-		return fault.Config.Errorf("train: name the training images: a folder of class folders, a list (.csv, .jsonl, " +
-			"…), or a file of images (.parquet, .tar, .zip, …)")
+		return fault.Config.Errorf("train: name the training images: a folder of class folders, a list (.csv, " +
+			".jsonl, …), or a file of images (.parquet, .tar, .zip, …)")
 	}
 	if err := o.Data.Resolve(ctx, ev); err != nil {
 		return err

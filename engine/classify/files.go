@@ -12,7 +12,7 @@ import (
 	"runtime"
 	"strings"
 
-	"github.com/vitft/vitft/engine/internal/imagename"
+	"github.com/vitft/vitft/engine/internal/imagepath"
 	"github.com/vitft/vitft/internal/plaintext"
 )
 
@@ -79,7 +79,7 @@ func ImageFiles(paths []string, list io.Reader) iter.Seq2[string, error] {
 			}
 			lines := bufio.NewScanner(plaintext.Stream(list))
 			for lines.Scan() {
-				if line := strings.TrimSuffix(lines.Text(), "\r"); line != "" && !imagesAt(line, yield) {
+				if line := strings.TrimSuffix(lines.Text(), "\r"); line != "" && !listed(line, yield) {
 					return
 				}
 			}
@@ -88,6 +88,18 @@ func ImageFiles(paths []string, list io.Reader) iter.Seq2[string, error] {
 			}
 		}
 	}
+}
+
+// listed is imagesAt for a line of a list, whose path may be written as in a list of a data set.
+func listed(path string, yield func(string, error) bool) bool {
+	if _, err := os.Stat(path); err != nil {
+		file, err := imagepath.Listed(path)
+		if err != nil {
+			return yield(path, err)
+		}
+		path = file
+	}
+	return imagesAt(path, yield)
 }
 
 func imagesAt(path string, yield func(string, error) bool) bool {
@@ -100,9 +112,9 @@ func imagesAt(path string, yield func(string, error) bool) bool {
 		switch {
 		case err != nil:
 			more = yield(filepath.Clean(at), err)
-		case at != root && imagename.IsSystem(e.Name()) && e.IsDir():
+		case at != root && imagepath.IsSystem(e.Name()) && e.IsDir():
 			return fs.SkipDir
-		case !e.IsDir() && !imagename.IsSystem(e.Name()) && imagename.Is(e.Name()):
+		case !e.IsDir() && !imagepath.IsSystem(e.Name()) && imagepath.Is(e.Name()):
 			more = yield(at, nil)
 		}
 		if !more {

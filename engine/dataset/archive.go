@@ -7,7 +7,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/vitft/vitft/engine/internal/imagename"
+	"github.com/vitft/vitft/engine/internal/imagepath"
 )
 
 // member is a file in an archive.
@@ -46,7 +46,7 @@ func (a *archives) report() {
 // imagesAmong are the members that are images, as far as their names say, and the names of the others.
 func imagesAmong(members []member) (images []member, others []string) {
 	for _, m := range members {
-		if m.regular && imagename.Is(m.name) && !inSystem(m.name) {
+		if m.regular && imagepath.Is(m.name) && !inSystem(m.name) {
 			images = append(images, m)
 		} else {
 			others = append(others, m.name)
@@ -106,7 +106,7 @@ func (a *archives) readClassFolders(in container, members []member, sound func(i
 // inSystem reports whether a file in an archive is, or lies in, what a system puts among photos.
 func inSystem(name string) bool {
 	for part := range strings.SplitSeq(strings.TrimPrefix(name, "./"), "/") {
-		if imagename.IsSystem(part) {
+		if imagepath.IsSystem(part) {
 			return true
 		}
 	}

@@ -116,7 +116,11 @@ func (a *archives) readCIFAR(f file) error {
 
 // cifarFiles are those of a folder that the set takes: of CIFAR-10 the batches or the test batch, of CIFAR-100 one of
 // two files, which have a file of names beside them.
-func (r *reading) cifarFiles(names []string) (chosen []string, err error) {
+func (r *reading) cifarFiles(c *contents) (chosen []string, err error) {
+	names := c.files
+	if len(c.folders) > 0 {
+		return nil, nil
+	}
 	if slices.Contains(names, "batches.meta") || slices.Contains(names, "meta") && slices.Contains(names, "train") {
 		return nil, errors.New("CIFAR in the version for Python, which is pickled; take the binary version")
 	}

@@ -55,8 +55,8 @@ func (l *list) coco(add func(sample) error) error {
 		return err
 	}
 	if len(c.images) == 0 {
-		return errors.New("it lists no images: a list of objects with path and label is needed, or the schema of COCO " +
-			"with images, annotations and categories")
+		return errors.New("it lists no images: a list of objects with path and label is needed, or the schema of " +
+			"COCO with images, annotations and categories")
 	}
 	if len(c.categoryOf) == 0 {
 		return errors.New("it has no annotations, and so no labels: is it that of a test set?")
@@ -83,16 +83,16 @@ func (l *list) coco(add func(sample) error) error {
 		case !ok:
 			return fmt.Errorf("image %q has category %s, which is not among the categories", image.File, id)
 		case c.second[image.ID] != "" && names[c.second[image.ID]] != name:
-			return fmt.Errorf("image %q has several categories, %q and %q, where one belongs: it lists objects in images, "+
-				"not classes of images; cut the objects out, or keep one category for each image", image.File, name,
-				names[c.second[image.ID]])
+			return fmt.Errorf("image %q has several categories, %q and %q, where one belongs: it lists objects in "+
+				"images, not classes of images; cut the objects out, or keep one category for each image", image.File,
+				name, names[c.second[image.ID]])
 		}
 		if err := add(sample{Item: Item{Path: image.File}, label: name}); err != nil {
 			return err
 		}
 	}
-	l.find(Unlabelled, without, "%d of %d images of %s have no annotation and are left out", len(without), len(c.images),
-		l.path)
+	l.find(Unlabelled, without, "%d of %d images of %s have no annotation and are left out", len(without),
+		len(c.images), l.path)
 	return nil
 }
 
@@ -162,7 +162,8 @@ func elements[T any](c *cocoFile, d *json.Decoder, key json.Token, f func(T) err
 	return c.list.inArray(d, func() error {
 		number++
 		if c.entries++; c.entries%1000 == 0 {
-			if err := machine.Check(perSample*float64(c.entries), "a list of more than %d entries", c.entries); err != nil {
+			bytes := perSample * float64(c.entries)
+			if err := machine.Check(bytes, "a list of more than %d entries", c.entries); err != nil {
 				return err
 			}
 		}

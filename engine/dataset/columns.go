@@ -43,8 +43,8 @@ type columnsError struct {
 }
 
 func (e *columnsError) Error() string {
-	return fmt.Sprintf("the %s must name path (or file_name, image, …) and label (or class, category, …); they are %q: "+
-		"rename them", e.what, e.names)
+	return fmt.Sprintf("the %s must name path (or file_name, image, …) and label (or class, category, …); they are "+
+		"%q: rename them", e.what, e.names)
 }
 
 // isColumns reports whether an error is a columnsError.
@@ -62,7 +62,8 @@ func (c *columns) choose(names []string) error {
 				switch {
 				case plain(name) != k:
 				case found >= 0:
-					return -1, fmt.Errorf("column %q appears twice, as %q and as %q; rename one", k, names[found], name)
+					return -1, fmt.Errorf("column %q appears twice, as %q and as %q; rename one", k, names[found],
+						name)
 				default:
 					found = i
 				}
@@ -121,7 +122,8 @@ func (r *reading) selectPart(l *list) error {
 		by = "column " + l.names[l.split]
 	}
 	if parts[r.part] == 0 {
-		return fmt.Errorf("it has no row of %s by its %s, but %s: name images that are", r.part, by, some(numbers(counts)))
+		return fmt.Errorf("it has no row of %s by its %s, but %s: name images that are, or remove the column", r.part,
+			by, some(numbers(counts)))
 	}
 	all := len(r.samples)
 	r.selected = true

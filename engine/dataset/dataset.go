@@ -8,8 +8,8 @@
 //	scan, err := train.Scan(ctx, dataset.ScanOptions{}) // content hashes, unreadable files
 //	train = train.Select(scan.Readable())
 //
-// [Sources] are the settings that name the sets of a run, opened together. docs/data.md has a table of all sources, with
-// an example each; a source is one of
+// [Sources] are the settings that name the sets of a run, opened together. docs/data.md has a table of all sources,
+// with an example each; a source is one of
 //   - a folder with one folder per class, searched in depth as torchvision's ImageFolder does: symbolic links are
 //     followed, files without an image's extension, hidden ones and those of systems passed over
 //   - a list of paths and labels: .csv and its kin, whose header names the two columns, lines of path and label as
@@ -95,8 +95,8 @@ func (e *UnknownLabelError) Error() string {
 	if len(e.Similar) > 0 {
 		hint = " (" + some(e.Similar) + ")"
 	}
-	return fmt.Sprintf("%s: labels that the training set does not have: %s%s; remove or rename them, or train with them",
-		e.Source, some(texts), hint)
+	return fmt.Sprintf("%s: labels that the training set does not have: %s%s; remove or rename them, or train with "+
+		"them", e.Source, some(texts), hint)
 }
 
 // Kind says that data are at fault.
@@ -195,7 +195,7 @@ func Open(source string, o Options) (*Dataset, []Finding, error) {
 	r := &reading{source: source, part: o.Part}
 	d, err := r.dataset(o.Classes)
 	if err != nil {
-		return nil, nil, in(source, err)
+		return nil, nil, in(r.source, err)
 	}
 	return d, r.findings, nil
 }

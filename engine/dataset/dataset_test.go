@@ -164,6 +164,11 @@ func TestTestSet(t *testing.T) {
 	}
 	// One class is enough for a test set.
 	mustOpen(t, tree(t, "cat/1.png"), Options{Classes: classes})
+	// It is that class, whatever list lies beside it.
+	d, _ = mustOpen(t, tree(t, "cat/1.png", "list.csv|path,label\na.png,dog\n"), Options{Classes: classes})
+	if len(d.Items) != 1 || d.Items[0].Class != 1 {
+		t.Errorf("%+v", d)
+	}
 
 	_, _, err := Open(tree(t, "cat/1.png", "yak/1.png", "yak/2.png", "elk/1.png"), Options{Classes: classes})
 	var unknown *UnknownLabelError

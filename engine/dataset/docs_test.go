@@ -11,7 +11,7 @@ import (
 	"testing"
 
 	"github.com/vitft/vitft/engine/event"
-	"github.com/vitft/vitft/engine/internal/imagename"
+	"github.com/vitft/vitft/engine/internal/imagepath"
 	"github.com/vitft/vitft/internal/testkit"
 )
 
@@ -106,7 +106,7 @@ func writeExample(t *testing.T, dir, example string) {
 			content, longest = maker(t), end
 		}
 	}
-	if len(content) == 0 && !imagename.Is(name) {
+	if len(content) == 0 && !imagepath.Is(name) {
 		t.Fatalf("%s has no content; exampleFiles must make it", name)
 	}
 	path := filepath.Join(dir, filepath.FromSlash(name))

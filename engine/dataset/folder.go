@@ -8,10 +8,11 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/vitft/vitft/engine/internal/imagename"
+	"github.com/vitft/vitft/engine/internal/imagepath"
 )
 
-// readFolder reads a folder of class folders, of files of images, with a list of its images, or of the parts of a data set.
+// readFolder reads a folder of class folders, of files of images, with a list of its images, or of the parts of a data
+// set.
 func (r *reading) readFolder() error {
 	c, err := contentsOf(r.source)
 	if err != nil {
@@ -32,26 +33,29 @@ func (r *reading) readFolder() error {
 	if m := c.metadata(); m != "" {
 		return r.readList(m)
 	}
-	if len(c.folders) == 0 {
-		if idx := slices.DeleteFunc(slices.Clone(c.files), func(s string) bool { return !isIDXImages(s) }); len(idx) > 0 {
-			return r.readIDXFolder(idx)
-		}
-		if cifar, err := r.cifarFiles(c.files); err != nil {
-			return err
-		} else if len(cifar) > 0 {
-			return r.readShards(cifar)
-		}
+	idx := slices.DeleteFunc(slices.Clone(c.files), func(name string) bool { return !isIDXImages(name) })
+	if len(c.folders) == 0 && len(idx) > 0 {
+		return r.readIDXFolder(idx)
+	}
+	if cifar, err := r.cifarFiles(c); err != nil {
+		return err
+	} else if len(cifar) > 0 {
+		return r.readShards(cifar)
 	}
 	if s := c.shards(); s != nil {
 		return r.readShardFolder(s)
 	}
-	if list := c.onlyList(); list != "" {
+	folders := 0 // with images
+	if r.part == train {
+		folders = 1 // which is no training set by itself
+	}
+	if list := c.onlyList(folders); list != "" {
 		r.find(ListForm, []string{list}, "of the images in %s a list has the labels", r.source)
 		return r.readList(list)
 	}
 	if len(c.folders) == 0 {
-		return fmt.Errorf("no class folders in it (%s): put the images of each class into a folder of the class's name%s",
-			c.summary(), c.listsHint())
+		return fmt.Errorf("no class folders in it (%s): put the images of each class into a folder of the class's "+
+			"name%s", c.summary(), c.listsHint())
 	}
 	return r.readClasses(c)
 }
@@ -82,8 +86,8 @@ func (r *reading) readClasses(c *contents) error {
 	}
 	if len(r.samples) == 0 {
 		return fmt.Errorf("no images: %s; images end in %s: convert them%s", strings.Join(append(why,
-			fmt.Sprintf("%d class folders without images", len(r.classes))), ", "), strings.Join(imagename.Extensions, " "),
-			c.listsHint())
+			fmt.Sprintf("%d class folders without images", len(r.classes))), ", "),
+			strings.Join(imagepath.Extensions, " "), c.listsHint())
 	}
 	r.find(IgnoredFiles, append(stray, f.ignored...), "%d files in %s are %s", len(stray)+len(f.ignored), r.source,
 		strings.Join(why, " or "))
@@ -108,7 +112,7 @@ func (f *folder) walk(dir, class string, above []fs.FileInfo) error {
 	}
 	f.system = append(f.system, c.system...)
 	for _, name := range c.files {
-		if path := filepath.Join(dir, name); imagename.Is(name) {
+		if path := filepath.Join(dir, name); imagepath.Is(name) {
 			f.samples = append(f.samples, sample{Item: Item{Path: path}, label: class})
 		} else {
 			f.ignored = append(f.ignored, path)
@@ -139,13 +143,12 @@ func contentsOf(dir string) (*contents, error) {
 	c := &contents{dir: dir}
 	entries, err := os.ReadDir(dir)
 	for _, e := range entries {
-		path := filepath.Join(dir, e.Name())
-		if imagename.IsSystem(e.Name()) {
-			c.system = append(c.system, path)
+		if imagepath.IsSystem(e.Name()) {
+			c.system = append(c.system, filepath.Join(dir, e.Name()))
 			continue
 		}
 		if e.IsDir() || e.Type()&fs.ModeSymlink != 0 { // a file needs no look
-			if info, err := os.Stat(path); err == nil && info.IsDir() {
+			if info, err := os.Stat(filepath.Join(dir, e.Name())); err == nil && info.IsDir() {
 				c.folders = append(c.folders, info)
 				continue
 			}
@@ -155,56 +158,58 @@ func contentsOf(dir string) (*contents, error) {
 	return c, err
 }
 
-// metadata is the list of labels that a folder has in the convention of Hugging Face's ImageFolder; "" without one. One
-// without labels, beside class folders, is none.
+// metadata is the list of labels that a folder has in the convention of Hugging Face's ImageFolder; "" without one.
+// Beside class folders it must be one that can be read.
 func (c *contents) metadata() string {
 	for _, name := range []string{"metadata.csv", "metadata.jsonl", "metadata.parquet"} {
-		if !slices.Contains(c.files, name) {
-			continue
-		}
 		path := filepath.Join(c.dir, name)
-		l, err := openList(path)
-		if err == nil {
-			l.Close()
-		}
-		if !isColumns(err) || !slices.ContainsFunc(c.folders, func(f fs.FileInfo) bool {
-			return holdsImage(filepath.Join(c.dir, f.Name()), deepest)
-		}) {
+		if slices.Contains(c.files, name) && (readable(path) || c.imageFolders(1) == 0) {
 			return path
 		}
 	}
 	return ""
 }
 
-// onlyList is the one list of a folder whose images are in no class folders, or all in one.
-func (c *contents) onlyList() (only string) {
-	folders, looks := 0, 0
+// onlyList is the one list in a folder that has no more than so many folders with images.
+func (c *contents) onlyList(folders int) (only string) {
+	looks := 0
 	for _, name := range c.files {
 		if !isList(name) {
 			continue
 		}
-		if looks++; looks > 10 { // which are annotations of one image each
+		if looks++; looks > 10 { // these are annotations of an image each
 			return ""
 		}
-		path := filepath.Join(c.dir, name)
-		l, err := openList(path)
-		if err != nil {
-			continue
-		}
-		l.Close()
-		if only != "" {
-			return ""
-		}
-		only = path
-	}
-	for i := 0; i < len(c.folders) && only != ""; i++ {
-		if holdsImage(filepath.Join(c.dir, c.folders[i].Name()), deepest) {
-			if folders++; folders > 1 {
+		if path := filepath.Join(c.dir, name); readable(path) {
+			if only != "" {
 				return ""
 			}
+			only = path
 		}
 	}
+	if only != "" && c.imageFolders(folders+1) > folders {
+		return ""
+	}
 	return only
+}
+
+// readable reports whether a list has the columns that it needs.
+func readable(path string) bool {
+	l, err := openList(path)
+	if err == nil {
+		l.Close()
+	}
+	return err == nil
+}
+
+// imageFolders counts the folders with images, up to most.
+func (c *contents) imageFolders(most int) (n int) {
+	for i := 0; i < len(c.folders) && n < most; i++ {
+		if holdsImage(filepath.Join(c.dir, c.folders[i].Name()), deepest) {
+			n++
+		}
+	}
+	return n
 }
 
 // summary says how many files there are of which extension.

@@ -15,7 +15,7 @@ import (
 
 	"golang.org/x/text/unicode/norm"
 
-	"github.com/vitft/vitft/engine/internal/imagename"
+	"github.com/vitft/vitft/engine/internal/imagepath"
 	"github.com/vitft/vitft/internal/plaintext"
 	"github.com/vitft/vitft/internal/userfile"
 )
@@ -60,10 +60,10 @@ func (r *reading) unify(classes []string) {
 			into[label] = key
 		}
 	}
-	r.find(SameText, merged, "%d classes of %s are written in several normal forms of Unicode, which look alike, and are "+
-		"taken as one each", len(merged), r.source)
-	r.find(SameText, respelt, "%d classes of %s are written in another normal form of Unicode than the training set's, and "+
-		"are taken for its", len(respelt), r.source)
+	r.find(SameText, merged, "%d classes of %s are written in several normal forms of Unicode, which look alike, and "+
+		"are taken as one each", len(merged), r.source)
+	r.find(SameText, respelt, "%d classes of %s are written in another normal form of Unicode than the training "+
+		"set's, and are taken for its", len(respelt), r.source)
 	if len(into) == 0 {
 		return
 	}
@@ -130,7 +130,7 @@ func (r *reading) nameClasses(path string) error {
 			return in(file, err)
 		}
 		lines := strings.Split(strings.TrimSpace(string(text)), "\n")
-		if image, _ := cutLine(lines[0], false); imagename.Is(image) { // another list
+		if image, _ := cutLine(lines[0], false); imagepath.Is(image) { // another list
 			continue
 		}
 		return r.take(file, lines)
@@ -140,31 +140,34 @@ func (r *reading) nameClasses(path string) error {
 
 // take names the classes by the lines of a file.
 func (r *reading) take(file string, lines []string) error {
-	names, plain := map[string]string{}, map[string]string{}
+	byPlace, byNumber := map[uint64]string{}, map[uint64]string{}
 	for i, line := range lines {
 		line = strings.TrimSpace(line)
-		plain[strconv.Itoa(i)] = line
+		byPlace[uint64(i)] = line
 		if m := numbered.FindStringSubmatch(line); m != nil {
-			names[strings.TrimLeft(m[1][:len(m[1])-1], "0")+m[1][len(m[1])-1:]] = m[2]
+			n, _ := strconv.ParseUint(m[1], 10, 64)
+			byNumber[n] = m[2]
 		}
 	}
-	if len(names) < len(lines) {
-		names = plain
+	names := byNumber
+	if len(byNumber) < len(lines) {
+		names = byPlace
 	}
+	numbers := slices.Sorted(maps.Keys(names))
 	for i := range r.samples {
 		s := &r.samples[i]
-		name := names[s.label]
-		if name == "" {
-			return &SourceError{Line: s.line, Err: fmt.Errorf("label %s has no name in %s, which names %d classes from %s on "+
-				"(a number before each name says otherwise)", s.label, file, len(names), sortedLabels(names)[0])}
+		n, err := strconv.ParseUint(s.label, 10, 64)
+		if err != nil || names[n] == "" {
+			return &SourceError{Line: s.line, Err: fmt.Errorf("label %s has no name in %s, which names %d classes "+
+				"from %d on (a number before each name says otherwise)", s.label, file, len(names), numbers[0])}
 		}
-		s.label = name
+		s.label = names[n]
 	}
-	all := make([]string, 0, len(names))
-	for _, number := range sortedLabels(names) {
-		all = append(all, names[number])
+	r.classes = nil
+	for _, n := range numbers {
+		r.classes = append(r.classes, names[n])
 	}
-	if r.classes = unique(slices.Clone(all)); len(r.classes) < len(all) {
+	if len(unique(slices.Clone(r.classes))) < len(r.classes) {
 		return in(file, errors.New("a class name appears twice"))
 	}
 	r.find(ListForm, []string{file}, "the numbers in %s are classes by their names in", r.source)

@@ -39,8 +39,8 @@ type list struct {
 	text  *bufio.Reader
 
 	columns                                     // known at the latest with the first row
-	metadata bool                               // it is that of a folder in the convention of Hugging Face's ImageFolder
-	bare     bool                               // it has no header, so that numbers may have their names in a file beside it
+	metadata bool                               // it is a folder's, as Hugging Face's ImageFolder has it
+	bare     bool                               // it has no header; numbers may have names in a file beside it
 	classes  []string                           // in order, if it says so
 	each     func(add func(sample) error) error // reads the rows
 	findings
@@ -121,7 +121,8 @@ func splitsOf(path string) map[string]int {
 // folders by the first of them.
 func (l *list) partOf(s sample) (string, bool) {
 	if l.split < 0 && l.metadata {
-		folder, _, ok := strings.Cut(strings.TrimPrefix(s.Path, "./"), "/")
+		path := strings.TrimPrefix(strings.ReplaceAll(s.Path, `\`, "/"), "./")
+		folder, _, ok := strings.Cut(path, "/")
 		return folder, ok && roleOf(folder) != ""
 	}
 	return s.split, l.split >= 0

@@ -54,7 +54,8 @@ func TestListsAsTheyCome(t *testing.T) {
 		{"quotes.csv", "\"path\",\"label\"\n\"" + one + "\",\"a\"\n\"" + two + "\",\"b\"\n", nil},
 		{"names.csv", "File Name,CATEGORY\n" + one + ",a\n\"" + two + "\",b\n", nil},
 		{"index.csv", ",image_path,target\n0," + one + ",a\n1,\"" + two + "\",b\n", nil},
-		{"order.csv", "id,y,Filename,class name,width\n7,0," + one + ",a,3\n8,1,\"" + two + "\",b,3\n", []Kind{IgnoredColumns}},
+		{"order.csv", "id,y,Filename,class name,width\n7,0," + one + ",a,3\n8,1,\"" + two + "\",b,3\n",
+			[]Kind{IgnoredColumns}},
 		{"split.csv", "path,label,Split\n" + one + ",a,train\n\"" + two + "\",b,train\n", []Kind{IgnoredColumns}},
 		{"fold.csv", "path,label,fold\n" + one + ",a,0\n\"" + two + "\",b,1\n", []Kind{IgnoredColumns}},
 		{"bare.csv", one + ",a\n\"" + two + "\",b\n", []Kind{ListForm}},
@@ -72,8 +73,12 @@ func TestListsAsTheyCome(t *testing.T) {
 		{"mxnet.lst", "0\ta\t" + one + "\n1\tb\t" + two + "\n", nil},
 		{"lines.jsonl", `{"file_name":"across/1.jpg","label":"a","n":1}` + "\r\n\r\n" +
 			`{"label":"b","file_name":"down, wet/2 3.JPG"}`, []Kind{IgnoredColumns}},
-		{"lines.json", `{"image":"across/1.jpg","class":"a"}` + "\n" + `{"image":"down, wet/2 3.JPG","class":"b"}`, nil},
-		{"array.json", `[ {"path":"across/1.jpg","label":"a"},` + "\n" + `{"path":"down, wet\\2 3.JPG","label":"b"}]`, nil},
+		{"lines.json", `{"image":"across/1.jpg","class":"a"}` + "\n" + `{"image":"down, wet/2 3.JPG","class":"b"}`,
+			nil},
+		{"array.json", `[ {"path":"across/1.jpg","label":"a"},` + "\n" + `{"path":"down, wet\\2 3.JPG","label":"b"}]`,
+			nil},
+		{"later.jsonl", `{"path":"across/1.jpg","label":"a"}` + "\n" +
+			`{"label":"b","path":"down, wet/2 3.JPG","more":0}`, []Kind{IgnoredColumns}},
 		{"mark.ndjson", "\ufeff" + `{"Image Path":"across/1.jpg","Label":"a"}` + "\n" +
 			`{"Image Path":"down, wet/2 3.JPG","Label":"b"}`, nil},
 		{"coco.json", `{"info":{"a":[{"b":1}]},"annotations":[{"image_id":"x","category_id":1,"bbox":[1,2]},
@@ -84,7 +89,8 @@ func TestListsAsTheyCome(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			root := tree(t, one, two, c.name+"|"+c.text)
 			if c.name == "mxnet.lst" { // whose labels are numbers
-				put(t, root, c.name, []byte(strings.NewReplacer("\ta\t", "\t0.000000\t", "\tb\t", "\t1.0\t").Replace(c.text)))
+				put(t, root, c.name, []byte(strings.NewReplacer("\ta\t", "\t0.000000\t", "\tb\t",
+					"\t1.0\t").Replace(c.text)))
 			}
 			d, findings := mustOpen(t, filepath.Join(root, c.name), Options{})
 			want := []string{"a " + one, "b " + two}
@@ -107,11 +113,12 @@ func TestPlacesOfLists(t *testing.T) {
 		files      []string
 		want       string // of the second row
 	}{
-		"beside":           {"l.csv", "1.jpg,a\n2.jpg,b\n", []string{"1.jpg", "2.jpg"}, "2.jpg"},
-		"missing":          {"l.csv", "1.jpg,a\n2.jpg,b\n", []string{"1.jpg", "images/2.jpg"}, "2.jpg"},
-		"images":           {"l.csv", "1.jpg,a\n2.jpg,b\n", []string{"images/1.jpg", "images/2.jpg"}, "images/2.jpg"},
-		"parent":           {"lists/l.csv", "p/1.jpg,a\np/2.jpg,b\n", []string{"p/1.jpg", "p/2.jpg"}, "p/2.jpg"},
-		"beside parent":    {"annotations/l.csv", "1.jpg,a\n2.jpg,b\n", []string{"train/1.jpg", "train/2.jpg"}, "train/2.jpg"},
+		"beside":  {"l.csv", "1.jpg,a\n2.jpg,b\n", []string{"1.jpg", "2.jpg"}, "2.jpg"},
+		"missing": {"l.csv", "1.jpg,a\n2.jpg,b\n", []string{"1.jpg", "images/2.jpg"}, "2.jpg"},
+		"images":  {"l.csv", "1.jpg,a\n2.jpg,b\n", []string{"images/1.jpg", "images/2.jpg"}, "images/2.jpg"},
+		"parent":  {"lists/l.csv", "p/1.jpg,a\np/2.jpg,b\n", []string{"p/1.jpg", "p/2.jpg"}, "p/2.jpg"},
+		"beside parent": {"annotations/l.csv", "1.jpg,a\n2.jpg,b\n", []string{"train/1.jpg", "train/2.jpg"},
+			"train/2.jpg"},
 		"grandparent":      {"a/b/l.csv", "p/1.jpg,a\np/2.jpg,b\n", []string{"p/1.jpg", "p/2.jpg"}, "p/2.jpg"},
 		"two folders":      {"l.csv", "1,a\n2,b\n", []string{"train/1.png", "test/2.jpeg"}, "test/2.jpeg"},
 		"upper extension":  {"l.csv", "1,a\n2,b\n", []string{"1.JPG", "2.PNG"}, "2.PNG"},
@@ -130,7 +137,8 @@ func TestPlacesOfLists(t *testing.T) {
 			if d.Items[1].Path != want {
 				t.Errorf("it is %s, not %s", d.Items[1].Path, want)
 			}
-			elsewhere := filepath.Dir(want) != filepath.Dir(filepath.Join(root, c.list)) && !strings.Contains(name, "nowhere")
+			elsewhere := filepath.Dir(want) != filepath.Dir(filepath.Join(root, c.list)) && !strings.Contains(name,
+				"nowhere")
 			if said := len(findings) > 0; said != elsewhere {
 				t.Errorf("findings %+v", findings)
 			}
@@ -141,20 +149,24 @@ func TestPlacesOfLists(t *testing.T) {
 func TestListsRefuse(t *testing.T) {
 	const images = `"images":[{"id":1,"file_name":"a.jpg"},{"id":2,"file_name":"b.jpg"}]`
 	for _, c := range []struct{ name, text, want string }{
-		{"url.csv", "path,label\na.jpg,a\nhttps://example.org/b.jpg,b\n", "url.csv:3: \"https://example.org/b.jpg\" is an address"},
+		{"url.csv", "path,label\na.jpg,a\nhttps://example.org/b.jpg,b\n",
+			"url.csv:3: \"https://example.org/b.jpg\" is an address"},
 		{"s3.txt", "s3://bucket/b.jpg b\n", "s3.txt:1: \"s3://bucket/b.jpg\" is an address"},
 		{"data.jsonl", `{"path":"data:image/png;base64,AA","label":"a"}`, "download the images"},
 		{"file.csv", "path,label\nfile:///tmp/a.jpg,a\n", "is an address"},
-		{"drive.csv", "path,label\nC:\\photos\\a.jpg,a\n", `drive.csv:2: "C:\\photos\\a.jpg" is a path of a Windows machine`},
+		{"drive.csv", "path,label\nC:\\photos\\a.jpg,a\n",
+			`drive.csv:2: "C:\\photos\\a.jpg" is a path of a Windows machine`},
 		{"share.csv", "path,label\n\\\\server\\a.jpg,a\n", "Windows machine"},
 		{"absolute.csv", "path,label\n/nowhere/x/a.jpg,a\n/nowhere/x/b.jpg,b\n", "made on another machine"},
-		{"columns.csv", "foo,bar\n1,2\n", `columns.csv:1: the columns in the header must name path (or file_name, image, …) ` +
-			`and label (or class, category, …); they are ["foo" "bar"]: rename them`},
+		{"columns.csv", "foo,bar\n1,2\n",
+			`columns.csv:1: the columns in the header must name path (or file_name, image, …) ` +
+				`and label (or class, category, …); they are ["foo" "bar"]: rename them`},
 		{"semicolons.csv", "foo;bar\n1;2\n", `they are ["foo" "bar"]`},
 		{"keys.jsonl", `{"foo":1,"bar":2}`, `the keys of an object must name path`},
 		{"keys.json", `[{"foo":1,"bar":2}]`, `entry 1: the keys of an object must name path`},
-		{"twice.csv", "file_name,filename,label\na.jpg,a.jpg,a\n", `column "filename" appears twice, as "file_name" and as ` +
-			`"filename"; rename one`},
+		{"twice.csv", "file_name,filename,label\na.jpg,a.jpg,a\n",
+			`column "filename" appears twice, as "file_name" and as ` +
+				`"filename"; rename one`},
 		{"latin1.csv", "path,label\na.jpg,caf\xe9\nb.jpg,b\n", "save the list as UTF-8"},
 		{"utf16.csv", "p\x00a\x00t\x00h\x00", "UTF-16 without a byte order mark"},
 		{"words.txt", "a.jpg 0\nb.jpg\n", `words.txt:2: "b.jpg" is no path and label`},
@@ -162,10 +174,14 @@ func TestListsRefuse(t *testing.T) {
 		{"empty.txt", "\n\n", "empty file"},
 		{"empty.jsonl", "\n", "no images"},
 		{"three.txt", "a.jpg,b,c\n", "three.txt:1: "},
+		{"parts.jsonl", `{"path":"a.jpg","label":"a"}` + "\n" + `{"path":"b.jpg","label":"b","split":"test"}`,
+			`parts.jsonl:2: it has the key "split"`},
+		{"annotations.txt", "a.jpg\tn01\t0\t1\nb.jpg\tn02\t0\t1\n", `they are ["a.jpg" "n01" "0" "1"]`},
 		{"number.jsonl", `{"path":"a.jpg","label":1.5}`, "neither text nor a whole number"},
 		{"broken.json", `[{"path":"a.jpg","label":"a"},`, "entry 2: "},
 		{"noimages.json", `{"a":[1,2,{"b":[]}],` + "\n" + `"c":"d"}`, "it lists no images"},
-		{"several.json", `{` + images + `,` + "\n" + `"annotations":[{"image_id":1,"category_id":1},{"image_id":1,"category_id":2}],
+		{"several.json", `{` + images + `,` + "\n" +
+			`"annotations":[{"image_id":1,"category_id":1},{"image_id":1,"category_id":2}],
 			"categories":[{"id":1,"name":"cat"},{"id":2,"name":"dog"}]}`, `image "a.jpg" has several categories, "cat" and "dog"`},
 		{"unlabelled.json", `{` + images + `,` + "\n" + `"categories":[]}`, "it has no annotations, and so no labels"},
 		{"category.json", `{` + images + `,"annotations":[{"image_id":1,"category_id":9}],` + "\n" + `"categories":[]}`,
@@ -206,7 +222,8 @@ func TestClassNamesOfLists(t *testing.T) {
 			if !slices.Equal(d.Classes, c.want) {
 				t.Errorf("classes %q, want %q", d.Classes, c.want)
 			}
-			if test, _ := mustOpen(t, filepath.Join(root, list), Options{Classes: d.Classes}); test.Items[0] != d.Items[0] {
+			if test, _ := mustOpen(t, filepath.Join(root, list),
+				Options{Classes: d.Classes}); test.Items[0] != d.Items[0] {
 				t.Errorf("as a test set: %+v", test)
 			}
 		})
@@ -216,13 +233,15 @@ func TestClassNamesOfLists(t *testing.T) {
 // A list with a column of parts gives each set its rows.
 func TestRowsOfAPart(t *testing.T) {
 	const rows = "a,x,Train,\nb,y,train,\nc,x,Validation,\nd,y,test,\ne,y,extra,\nf,y,,\n"
-	root := tree(t, "all.csv|path,label,Subset,\n"+rows, "ds/metadata.csv|file_name,label\ntrain/a,x\n./train/b,y\ntest/d,y\n")
+	root := tree(t, "all.csv|path,label,Subset,\n"+rows,
+		"ds/metadata.csv|file_name,label\ntrain/a,x\n./train/b,y\ntest/d,y\n")
 	all, ds := filepath.Join(root, "all.csv"), filepath.Join(root, "ds")
 	for _, c := range []struct{ source, part, want string }{
 		{all, "", "a b"}, {all, "train", "a b"}, {all, "val", "c"}, {all, "test", "d"},
 		{ds, "train", "a b"}, {ds, "test", "d"},
 	} {
-		d, findings := mustOpen(t, c.source, Options{Part: c.part, Classes: map[bool][]string{true: {"x", "y"}}[c.part != ""]})
+		d, findings := mustOpen(t, c.source, Options{Part: c.part, Classes: map[bool][]string{true: {"x",
+			"y"}}[c.part != ""]})
 		var got []string
 		for _, it := range d.Items {
 			got = append(got, filepath.Base(it.Path))
@@ -245,15 +264,18 @@ func TestRowsOfAPart(t *testing.T) {
 }
 
 func FuzzTXT(f *testing.F) {
-	for _, s := range []string{"a.jpg 0\nb.jpg 1", "\"a b\" 0\n", "0\t1.0\tx.png", "\xff\xfea\x00", "sep=;\na.jpg;1", "path label\n"} {
+	for _, s := range []string{"a.jpg 0\nb.jpg 1", "\"a b\" 0\n", "0\t1.0\tx.png", "\xff\xfea\x00", "sep=;\na.jpg;1",
+		"path label\n"} {
 		f.Add([]byte(s))
 	}
 	f.Fuzz(func(t *testing.T, data []byte) { fuzzManifest(t, "m.txt", data) })
 }
 
 func FuzzJSON(f *testing.F) {
-	for _, s := range []string{`[{"path":"a","label":"b"}]`, `{"images":[{"id":1,"file_name":"a"}],"annotations":[{"image_id":1,` +
-		`"category_id":2}],"categories":[{"id":2,"name":"x"}]}`, "{\"path\":\"a\",\"label\":1}\n{}", "{}", "[", `{"images":{}}`} {
+	for _, s := range []string{`[{"path":"a","label":"b"}]`,
+		`{"images":[{"id":1,"file_name":"a"}],"annotations":[{"image_id":1,` +
+			`"category_id":2}],"categories":[{"id":2,"name":"x"}]}`, "{\"path\":\"a\",\"label\":1}\n{}", "{}", "[",
+		`{"images":{}}`} {
 		f.Add([]byte(s))
 	}
 	f.Fuzz(func(t *testing.T, data []byte) { fuzzManifest(t, "m.json", data) })

@@ -8,7 +8,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/vitft/vitft/engine/internal/imagename"
+	"github.com/vitft/vitft/engine/internal/imagepath"
 )
 
 // counted says how many names there are of each kind, the most first: "3 .txt, 1 .xml".
@@ -34,7 +34,7 @@ func extension(name string) string {
 // ofSystem is the kind of what IsSystem finds: its name, or of a hidden file its extension.
 func ofSystem(name string) string {
 	name = filepath.Base(name)
-	if strings.HasPrefix(name, ".") && imagename.Is(name) {
+	if strings.HasPrefix(name, ".") && imagepath.Is(name) {
 		return "hidden " + extension(name)
 	}
 	return name

@@ -102,17 +102,8 @@ func (o *objects) sample(text []byte) (s sample, err error) {
 	if _, err := d.Token(); err != io.EOF {
 		return s, errors.New("more than one JSON value")
 	}
-	if !o.chosen {
-		keys := slices.Sorted(maps.Keys(entry))
-		if err := o.choose(keys); isColumns(err) {
-			return s, &columnsError{"keys of an object", keys}
-		} else if err != nil {
-			return s, err
-		}
-		o.chosen, o.path, o.label = true, keys[o.columns.path], keys[o.columns.label]
-		if o.columns.split >= 0 {
-			o.split = keys[o.columns.split]
-		}
+	if err := o.know(entry); err != nil {
+		return s, err
 	}
 	var errs [3]error
 	s.Path, errs[0] = word(o.path, entry[o.path])
@@ -122,6 +113,34 @@ func (o *objects) sample(text []byte) (s sample, err error) {
 		s.split = o.splits.of(s.split)
 	}
 	return s, errors.Join(errs[:]...)
+}
+
+// know chooses the keys by the first object. Of others that come later it takes note.
+func (o *objects) know(entry map[string]json.RawMessage) error {
+	if !o.chosen {
+		keys := slices.Sorted(maps.Keys(entry))
+		if err := o.choose(keys); isColumns(err) {
+			return &columnsError{"keys of an object", keys}
+		} else if err != nil {
+			return err
+		}
+		o.chosen, o.path, o.label = true, keys[o.columns.path], keys[o.columns.label]
+		if o.columns.split >= 0 {
+			o.split = keys[o.columns.split]
+		}
+		return nil
+	}
+	const most = 100 // more are not worth a message
+	for key := range entry {
+		switch {
+		case len(o.names) > most || slices.Contains(o.names, key):
+		case o.split == "" && slices.Contains(splitColumns, plain(key)):
+			return fmt.Errorf("it has the key %q, which the first object has not: give it to all, or to none", key)
+		default:
+			o.names = append(o.names, key)
+		}
+	}
+	return nil
 }
 
 // word is a text or a whole number as text; "" of null, and where there is nothing.

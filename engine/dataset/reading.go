@@ -24,7 +24,7 @@ type reading struct {
 	selected bool   // rows of the part were selected in a list
 	samples  []sample
 	memory   int64    // that they take
-	classes  []string // class list in order, if the source has its own; may be of more classes than there are samples of
+	classes  []string // in order, if the source has a list of its own; there may be more than there are samples of
 	findings
 }
 
@@ -156,11 +156,14 @@ func (r *reading) name() string {
 	return filepath.Base(r.source)
 }
 
-// below is the end of an error about a single class, which may be a data set itself.
+// below is the end of an error about a single class, which may be a data set itself or the images of a list.
 func (r *reading) below(class string) string {
 	folder := filepath.Join(r.source, class)
 	if c, err := contentsOf(folder); err == nil && len(c.folders) > 1 {
 		return ": if the classes are the folders in it, name " + folder
+	}
+	if c, err := contentsOf(r.source); err == nil && slices.ContainsFunc(c.files, isList) {
+		return c.listsHint()
 	}
 	return ""
 }
@@ -178,7 +181,8 @@ func (r *reading) check() error {
 		case s.label == "":
 			fault = fmt.Errorf("empty label for %s", s.Path)
 		case !utf8.ValidString(s.label):
-			fault = fmt.Errorf("label %q of %s is not UTF-8: rename the folder, or save the list as UTF-8", s.label, s.Path)
+			fault = fmt.Errorf("label %q of %s is not UTF-8: rename the folder, or save the list as UTF-8", s.label,
+				s.Path)
 		case strings.ContainsFunc(s.label, unicode.IsControl):
 			fault = fmt.Errorf("label %q of %s has control characters", s.label, s.Path)
 		case !seen:

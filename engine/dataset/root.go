@@ -10,7 +10,7 @@ import (
 
 	"golang.org/x/text/unicode/norm"
 
-	"github.com/vitft/vitft/engine/internal/imagename"
+	"github.com/vitft/vitft/engine/internal/imagepath"
 )
 
 // The parts of a data set that a run may have.
@@ -35,7 +35,10 @@ func roleOf(name string) string {
 	if role := roles[name]; role != "" {
 		return role
 	}
-	return roles[strings.TrimSuffix(name, "set")]
+	for _, what := range []string{"set", "data", "images", "imgs"} {
+		name = strings.TrimSuffix(name, what)
+	}
+	return roles[name]
 }
 
 // parts are the sources of the parts of a data set that is named as a whole, by part.
@@ -93,9 +96,7 @@ func within(source, list string) parts {
 	return p
 }
 
-// parts decides by what is in a folder whether it is the root of a data set. Folders named train, val and test are
-// parts if the training part holds a set (class folders, a list, a container) and no other folder holds images; or if
-// another part has classes of the same names. What cannot be decided is refused.
+// parts decides by what is in a folder whether it is the root of a data set.
 func (c *contents) parts() (parts, []Finding, error) {
 	if m := c.metadata(); m != "" {
 		return within(c.dir, m), nil, nil
@@ -104,35 +105,14 @@ func (c *contents) parts() (parts, []Finding, error) {
 		return s.parts(c.dir), nil, nil
 	}
 	var found findings
-	named := map[string][]look{}
-	var flat, others []string // parts by name, but with images of no class; folders with images that have other names
-	for _, f := range c.folders {
-		role := roleOf(f.Name())
-		if role == "" {
-			continue
-		}
-		if l := lookAt(filepath.Join(c.dir, f.Name())); l.set || l.flat {
-			named[role] = append(named[role], l)
-			if !l.set {
-				flat = append(flat, f.Name())
-			}
-		}
-	}
-	listed := slices.ContainsFunc(c.files, func(name string) bool { return isList(name) && listedRole(name) == train })
-	for i := 0; i < len(c.folders) && (len(named) > 0 || listed && len(others) < 2); i++ {
-		name := c.folders[i].Name()
-		if roleOf(name) == "" && holdsImage(filepath.Join(c.dir, name), deepest) {
-			others = append(others, name)
-		}
-	}
-	training := slices.ContainsFunc(named[train], func(l look) bool { return l.set })
-	if listed && !training && len(others) < 2 {
+	l := c.layout()
+	if !l.training && (len(l.others) == 0 || len(l.others) == 1 && len(l.names) == 0) { // else there are classes
 		if p, err := c.listedParts(&found); p != nil || err != nil {
 			return p, found, err
 		}
 	}
-	if len(named) == 0 {
-		if list := c.onlyList(); list != "" {
+	if len(l.named) == 0 {
+		if list := c.onlyList(1); list != "" {
 			return within(c.dir, list), nil, nil
 		}
 		if len(c.folders) == 1 { // which may be the one configuration of a data set on the hub
@@ -143,57 +123,120 @@ func (c *contents) parts() (parts, []Finding, error) {
 		}
 		return nil, nil, nil
 	}
-	names := c.namesOf(named)
-	related := slices.ContainsFunc(named[train], func(t look) bool {
-		return slices.ContainsFunc(slices.Concat(named[val], named[test]), t.related)
-	})
-	switch {
-	case len(others) == 0 && !training && len(flat) > 0 && len(names) > 1:
-		return nil, nil, fmt.Errorf("%s are names of the parts of a data set, but not all hold class folders or a list: "+
-			"put the images of each class into a folder of its own there, or list them in a .csv file with path and "+
-			"label, also if those are the names of classes", strings.Join(names, ", "))
-	case len(others) > 0 && training && !related && len(named) > 1:
-		return nil, nil, fmt.Errorf("%s may be the parts of a data set or classes like %s beside them: name the parts one "+
-			"by one, as with --train %s, or list the images of the classes in a .csv file with path and label",
-			strings.Join(names, ", "), some(others), named[train][0].dir)
-	case len(others) > 0 && !related, len(others) == 0 && !training && len(flat) > 0:
-		if training || len(names) > 1 {
-			found.find(NotAPart, names, "folders of %s that have names of parts of a data set are taken for classes, as "+
-				"those beside them are", c.dir)
+	switch l.decide() {
+	case isRoot:
+		p, err := l.take(&found)
+		return p, found, err
+	case areClasses:
+		if l.training || len(l.names) > 1 {
+			found.find(NotAPart, l.names, "folders of %s that have names of parts of a data set are taken for "+
+				"classes, as those beside them are", c.dir)
 		}
 		return nil, found, nil
+	case haveNoLabels:
+		return nil, nil, fmt.Errorf("%s are names of the parts of a data set, but not all hold class folders or a "+
+			"list: put the images of each class into a folder of its own there, or list them in a .csv file with path "+
+			"and label, also if those are the names of classes", strings.Join(l.names, ", "))
 	}
+	return nil, nil, fmt.Errorf("%s may be the parts of a data set or classes like %s beside them: name the parts one "+
+		"by one, as with --train %s, or list the images of the classes in a .csv file with path and label",
+		strings.Join(l.names, ", "), some(l.others), l.named[train][0].dir)
+}
+
+// layout is what the folders in a folder are like.
+type layout struct {
+	dir        string
+	names      []string          // of folders with images that go by parts
+	named      map[string][]look // the same, by part
+	unlabelled []string          // those of them that hold no set
+	others     []string          // folders with images that have other names
+	empty      []string          // folders that go by parts and have no images
+	training   bool              // a set is named as that for training
+}
+
+func (c *contents) layout() *layout {
+	l := &layout{dir: c.dir, named: map[string][]look{}}
+	for _, f := range c.folders {
+		role := roleOf(f.Name())
+		if role == "" {
+			continue
+		}
+		at := lookAt(filepath.Join(c.dir, f.Name()))
+		if !at.set && !at.flat {
+			l.empty = append(l.empty, f.Name())
+			continue
+		}
+		l.names, l.named[role] = append(l.names, f.Name()), append(l.named[role], at)
+		l.training = l.training || role == train && at.set
+		if !at.set {
+			l.unlabelled = append(l.unlabelled, f.Name())
+		}
+	}
+	if len(l.names) == 0 && !slices.ContainsFunc(c.files, isList) { // then nobody asks
+		return l
+	}
+	for _, f := range c.folders {
+		if roleOf(f.Name()) == "" && holdsImage(filepath.Join(c.dir, f.Name()), deepest) {
+			l.others = append(l.others, f.Name())
+		}
+	}
+	return l
+}
+
+type verdict int
+
+const (
+	isRoot verdict = iota
+	areClasses
+	haveNoLabels
+	mayBeEither
+)
+
+// decide says what folders named train, val and test are: parts if that for training holds a set (class folders, a
+// list, a container) and no folder beside them holds images, or if another part has classes of the same names.
+func (l *layout) decide() verdict {
+	related := slices.ContainsFunc(l.named[train], func(t look) bool {
+		return slices.ContainsFunc(slices.Concat(l.named[val], l.named[test]), t.related)
+	})
+	alone := len(l.others) == 0
+	switch {
+	case related, alone && (l.training || len(l.unlabelled) == 0):
+		return isRoot
+	case alone && len(l.names) > 1:
+		return haveNoLabels
+	case l.training && len(l.named) > 1:
+		return mayBeEither
+	}
+	return areClasses
+}
+
+// take names the parts. Of other folders, and those whose images have no labels, it says that they are none.
+func (l *layout) take(found *findings) (parts, error) {
 	p := parts{}
+	var unlabelled []string
 	for _, role := range order {
 		var sets []string
-		for _, l := range named[role] {
-			switch strange := role != train && training && len(l.classes) == 1 && !named[train][0].related(l); {
-			case l.set && !strange:
-				sets = append(sets, l.dir)
-			default:
-				found.find(NotAPart, []string{l.dir}, "images without class folders, or a list of their labels, are in no "+
-					"part of %s", c.dir)
+		for _, at := range l.named[role] {
+			// A single folder in a part need not be a class.
+			strange := role != train && l.training && len(at.classes) == 1 && !l.named[train][0].related(at)
+			if !at.set || strange {
+				unlabelled = append(unlabelled, at.dir)
+			} else {
+				sets = append(sets, at.dir)
 			}
 		}
 		switch {
 		case len(sets) > 1:
-			return nil, nil, fmt.Errorf("%s are all for %s: name one with --%s", strings.Join(sets, " and "), role, role)
+			return nil, fmt.Errorf("%s are all for %s: name one with --%s", strings.Join(sets, " and "), role, role)
 		case len(sets) == 1:
 			p[role] = sets[0]
 		}
 	}
-	found.find(NotAPart, others, "folders of %s beside its parts are passed over", c.dir)
-	return p, found, nil
-}
-
-// namesOf are the names of folders that go by parts, in the folder's order.
-func (c *contents) namesOf(named map[string][]look) (names []string) {
-	for _, f := range c.folders {
-		if named[roleOf(f.Name())] != nil {
-			names = append(names, f.Name())
-		}
-	}
-	return names
+	found.find(NotAPart, unlabelled, "folders of %s whose images are in no class folders and no list are no parts of "+
+		"it", l.dir)
+	found.find(NotAPart, l.empty, "folders of %s without images are no parts of it", l.dir)
+	found.find(NotAPart, l.others, "folders of %s beside its parts are passed over", l.dir)
+	return p, nil
 }
 
 // listedParts are lists in a folder, one for each part by their names, such as train.csv or ImageNet_LT_train.txt.
@@ -203,6 +246,9 @@ func (c *contents) listedParts(found *findings) (parts, error) {
 		if role := listedRole(name); role != "" && isList(name) {
 			named[role] = append(named[role], name)
 		}
+	}
+	if named[train] == nil {
+		return nil, nil
 	}
 	p := parts{}
 	for _, role := range order {
@@ -219,13 +265,14 @@ func (c *contents) listedParts(found *findings) (parts, error) {
 				l.Close()
 				return false
 			}
-			found.find(NotAPart, []string{fmt.Sprintf("%s: %v", name, err)}, "a list for %s is passed over in %s", role, c.dir)
+			why := in(filepath.Join(c.dir, name), err).Error()
+			found.find(NotAPart, []string{why}, "a list for %s is passed over", role)
 			return true
 		})
 		switch {
-		case len(names) > 1 && (role == train || named[train] != nil):
-			return nil, fmt.Errorf("several lists for %s (%s): name one, as with --%s %s", role, strings.Join(names, ", "),
-				role, filepath.Join(c.dir, names[0]))
+		case len(names) > 1:
+			return nil, fmt.Errorf("several lists for %s (%s): name one, as with --%s %s", role,
+				strings.Join(names, ", "), role, filepath.Join(c.dir, names[0]))
 		case len(names) == 1:
 			p[role] = filepath.Join(c.dir, names[0])
 		}
@@ -266,7 +313,7 @@ func lookAt(dir string) look {
 	if err != nil {
 		return l
 	}
-	l.flat = slices.ContainsFunc(c.files, imagename.Is)
+	l.flat = slices.ContainsFunc(c.files, imagepath.Is)
 	for _, f := range c.folders {
 		if holdsImage(filepath.Join(dir, f.Name()), deepest) {
 			l.classes = append(l.classes, norm.NFC.String(f.Name()))
@@ -276,7 +323,7 @@ func lookAt(dir string) look {
 	case len(l.classes) > 1 || len(l.classes) == 1 && !l.flat || c.metadata() != "":
 		l.set = true
 	default:
-		l.set = c.onlyList() != "" || !l.flat && slices.ContainsFunc(c.files, func(name string) bool {
+		l.set = c.onlyList(1) != "" || !l.flat && slices.ContainsFunc(c.files, func(name string) bool {
 			return isIDXImages(name) || kindOf(name) != nil
 		})
 	}
@@ -288,7 +335,8 @@ func (l look) related(o look) bool {
 	if !l.set || !o.set {
 		return false
 	}
-	return len(l.classes) == 0 || slices.ContainsFunc(o.classes, func(c string) bool { return slices.Contains(l.classes, c) })
+	common := func(class string) bool { return slices.Contains(l.classes, class) }
+	return len(l.classes) == 0 || slices.ContainsFunc(o.classes, common)
 }
 
 // deepest is how many folders inside each other are looked into for an image.
@@ -306,10 +354,10 @@ func holdsImage(dir string, depth int) bool {
 		entries, err := f.ReadDir(256)
 		for _, e := range entries {
 			switch path := filepath.Join(dir, e.Name()); {
-			case imagename.IsSystem(e.Name()):
+			case imagepath.IsSystem(e.Name()):
 			case e.IsDir():
 				inside = append(inside, path)
-			case imagename.Is(e.Name()):
+			case imagepath.Is(e.Name()):
 				return true
 			case e.Type()&os.ModeSymlink != 0:
 				if info, err := os.Stat(path); err == nil && info.IsDir() {

@@ -13,7 +13,7 @@ import (
 
 	"github.com/vitft/vitft/engine/event"
 	"github.com/vitft/vitft/engine/fault"
-	"github.com/vitft/vitft/engine/internal/imagename"
+	"github.com/vitft/vitft/engine/internal/imagepath"
 )
 
 // Whether folders named train, val and test are parts or classes is decided by what is in them.
@@ -47,15 +47,22 @@ func TestRoots(t *testing.T) {
 		{"root in a root", append(set("train/train", "train/val"), set("test")...), "train/train train/val test"},
 		{"metadata", []string{"train/metadata.csv|file_name,label\n1.jpg,cat\n2.jpg,dog\n", "train/1.jpg",
 			"test/metadata.jsonl|{\"file_name\":\"1.jpg\",\"label\":\"cat\"}", "test/1.jpg"}, "train - test"},
-		{"a list in each", []string{"train/labels.csv" + list, "train/1.jpg", "val/labels.csv" + list, "val/1.jpg"}, "train val -"},
+		{"a list in each", []string{"train/labels.csv" + list, "train/1.jpg", "val/labels.csv" + list, "val/1.jpg"},
+			"train val -"},
 		{"lists", []string{"train.csv" + list, "val.csv" + list, "images/1.jpg"}, "train.csv val.csv -"},
-		{"named lists", []string{"My_LT_train.txt|1.jpg 0\n2.jpg 1\n", "My_LT_test.txt|1.jpg 0\n", "images/a/1.jpg", "images/b/2.jpg"},
+		{"named lists", []string{"My_LT_train.txt|1.jpg 0\n2.jpg 1\n", "My_LT_test.txt|1.jpg 0\n", "images/a/1.jpg",
+			"images/b/2.jpg"},
 			"My_LT_train.txt - My_LT_test.txt"},
 		{"the exact list", []string{"train.csv" + list, "train_long.csv" + list, "1.jpg"}, "train.csv - -"},
-		{"Kaggle", []string{"train.csv|id,label\n1,cat\n2,dog\n", "test.csv|id\n3\n", "train/1.jpg", "train/2.jpg", "test/3.jpg"},
+		{"Kaggle", []string{"train.csv|id,label\n1,cat\n2,dog\n", "test.csv|id\n3\n", "train/1.jpg", "train/2.jpg",
+			"test/3.jpg"},
 			"train.csv - -"},
+		{"Kaggle's folders", []string{"train.csv|image_id,label\n1.jpg,0\n2.jpg,1\n", "train_images/1.jpg",
+			"train_images/2.jpg", "test_images/3.jpg"}, "train.csv - -"},
+		{"a class train and a list", []string{"train/1.jpg", "plane/2.jpg", "train.csv" + list}, "plane 1, train 1"},
 		{"folders before lists", append(set("train", "test"), "train.csv"+list, "test.csv"+list), "train - test"},
-		{"a list with parts", []string{"all.csv|path,label,split\n1.jpg,cat,train\n2.jpg,dog,train\n1.jpg,cat,val\n", "1.jpg"},
+		{"a list with parts", []string{"all.csv|path,label,split\n1.jpg,cat,train\n2.jpg,dog,train\n1.jpg,cat,val\n",
+			"1.jpg"},
 			". . -"},
 		{"containers", []string{"train/a.parquet|x", "test/a.parquet|x"}, "train - test"},
 
@@ -65,17 +72,23 @@ func TestRoots(t *testing.T) {
 		{"a class test", []string{"test/1.jpg", "plane/a/1.jpg", "plane/b/2.jpg"}, "plane 2, test 1"},
 		{"classes and lists", []string{"cat/1.jpg", "dog/1.jpg", "train.csv" + list}, "cat 1, dog 1"},
 		{"parts in classes", []string{"cat/train/1.jpg", "cat/test/2.jpg", "dog/train/1.jpg"}, "cat 2, dog 1"},
-		{"metadata without labels", []string{"cat/1.jpg", "dog/1.jpg", "metadata.csv|file_name,text\ncat/1.jpg,x\n"}, "cat 1, dog 1"},
-		{"metadata with labels", []string{"0/1.jpg", "1/2.jpg", "metadata.csv|file_name,label\n0/1.jpg,x\n1/2.jpg,y\n"}, "x 1, y 1"},
+		{"metadata that cannot be read", []string{"cat/1.jpg", "dog/1.jpg", "metadata.csv|"}, "cat 1, dog 1"},
+		{"metadata without labels", []string{"cat/1.jpg", "dog/1.jpg", "metadata.csv|file_name,text\ncat/1.jpg,x\n"},
+			"cat 1, dog 1"},
+		{"metadata with labels", []string{"0/1.jpg", "1/2.jpg",
+			"metadata.csv|file_name,label\n0/1.jpg,x\n1/2.jpg,y\n"}, "x 1, y 1"},
 
-		{"images without labels", []string{"train/1.jpg", "val/2.jpg", "test/3.jpg"}, "! test, train, val are names of the parts"},
+		{"images without labels", []string{"train/1.jpg", "val/2.jpg", "test/3.jpg"},
+			"! test, train, val are names of the parts"},
 		{"either", []string{"train/steam/1.jpg", "train/diesel/1.jpg", "test/a/1.jpg", "test/b/1.jpg", "plane/1.jpg"},
 			"! test, train may be the parts of a data set or classes like plane beside them"},
 		{"twice", set("train", "val", "validation"), "! name one with --val"},
-		{"several lists", []string{"train_a.csv" + list, "train_b.csv" + list, "1.jpg"}, "! several lists for train (train_a.csv, train_b.csv)"},
+		{"several lists", []string{"train_a.csv" + list, "train_b.csv" + list, "1.jpg"},
+			"! several lists for train (train_a.csv, train_b.csv)"},
 		{"no training part", set("val", "test"), "! it has no part for train, but for val ("},
 		{"below", set("ds"), "! if the classes are the folders in it, name "},
-		{"a list beside", []string{"1.jpg", "labels.csv|path,class of it\n1.jpg,cat\n"}, "! name a list of them, such as "},
+		{"a list beside", []string{"1.jpg", "labels.csv|path,class of it\n1.jpg,cat\n"},
+			"! name a list of them, such as "},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			root := tree(t, c.files...)
@@ -125,7 +138,8 @@ func TestRoots(t *testing.T) {
 					t.Errorf("%+v, %v", sets, err)
 				}
 				// Opened by itself, the root is its part.
-				if d, _, err := Open(root, Options{Part: "train"}); err != nil || !slices.Equal(d.Counts(), sets.Train.Counts()) {
+				if d, _, err := Open(root, Options{Part: "train"}); err != nil || !slices.Equal(d.Counts(),
+					sets.Train.Counts()) {
 					t.Errorf("%+v, %v", d, err)
 				}
 				return
@@ -167,16 +181,19 @@ func TestRootAndOtherSets(t *testing.T) {
 		t.Fatal(err)
 	}
 	s := Sources{Train: other, Test: root}
-	if err := s.Resolve(t.Context(), event.Events{}); fault.Of(err) != fault.Data || !strings.Contains(err.Error(), "no part for test") {
+	if err := s.Resolve(t.Context(), event.Events{}); fault.Of(err) != fault.Data || !strings.Contains(err.Error(),
+		"no part for test") {
 		t.Error(err)
 	}
 }
 
 // Files and folders of systems are no classes and hold no images, in any depth, and are counted.
 func TestSystemFiles(t *testing.T) {
-	root := tree(t, "cat/1.jpg", "dog/2.jpg", "@eaDir/cat/1.jpg", "cat/@eaDir/1.jpg/T.jpg", "cat/deep/$RECYCLE.BIN/1.jpg",
+	root := tree(t, "cat/1.jpg", "dog/2.jpg", "@eaDir/cat/1.jpg", "cat/@eaDir/1.jpg/T.jpg",
+		"cat/deep/$RECYCLE.BIN/1.jpg",
 		"System Volume Information/1.jpg", ".ipynb_checkpoints/1.jpg", "cat/.ipynb_checkpoints/1-checkpoint.jpg",
-		"__MACOSX/cat/._1.jpg", "cat/._1.jpg", "lost+found/", ".git/x.png", "CVS/1.jpg", "dog/#recycle/1.jpg", "@Recycle/1.jpg",
+		"__MACOSX/cat/._1.jpg", "cat/._1.jpg", "lost+found/", ".git/x.png", "CVS/1.jpg", "dog/#recycle/1.jpg",
+		"@Recycle/1.jpg",
 		"dog/Thumbs.db", "dog/desktop.ini", ".Trash-1000/files/1.jpg", "cat/.DS_Store")
 	d, findings := mustOpen(t, root, Options{})
 	if got := items(t, root, d); !slices.Equal(got, []string{"cat cat/1.jpg", "dog dog/2.jpg"}) {
@@ -196,13 +213,14 @@ func TestSystemFiles(t *testing.T) {
 // Images go by many extensions; where there is none, the message says what is there.
 func TestExtensions(t *testing.T) {
 	for _, ending := range []string{"jpg", "JFIF", "jpe", "jif", "avif", "heic", "HEIF", "pbm", "pam", "dib", "apng"} {
-		if !imagename.Is("a." + ending) {
+		if !imagepath.Is("a." + ending) {
 			t.Errorf("%s is no image", ending)
 		}
 	}
 	_, _, err := Open(tree(t, "a/1.xyz", "a/2.xyz", "b/3.raw", "b/4", "x.md"), Options{})
-	for _, want := range []string{"no images: ", "in no class folder (1 .md)", "no images by their extension (2 .xyz, 1 .raw, " +
-		"1 without extension)", "images end in .jpg .jpeg", "convert them"} {
+	for _, want := range []string{"no images: ", "in no class folder (1 .md)",
+		"no images by their extension (2 .xyz, 1 .raw, " +
+			"1 without extension)", "images end in .jpg .jpeg", "convert them"} {
 		if fault.Of(err) != fault.Data || !strings.Contains(err.Error(), want) {
 			t.Errorf("%v does not say %q", err, want)
 		}
@@ -241,7 +259,8 @@ func TestNamesOfClasses(t *testing.T) {
 	wantFindings(t, findings, SameText, DuplicatePath)
 	// Of two classes of an older run that are one text, each keeps its own.
 	old := []string{nfd, nfc}
-	if d, _ := mustOpen(t, tree(t, nfc+"/1.jpg", nfd+"/2.jpg"), Options{Classes: old}); !slices.Equal(d.Counts(), []int{1, 1}) {
+	if d, _ := mustOpen(t, tree(t, nfc+"/1.jpg", nfd+"/2.jpg"), Options{Classes: old}); !slices.Equal(d.Counts(),
+		[]int{1, 1}) {
 		t.Errorf("%v", d.Counts())
 	}
 

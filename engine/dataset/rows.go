@@ -12,7 +12,7 @@ import (
 	"strings"
 
 	"github.com/vitft/vitft/engine/internal/csvtable"
-	"github.com/vitft/vitft/engine/internal/imagename"
+	"github.com/vitft/vitft/engine/internal/imagepath"
 )
 
 // separators are what stands between the cells of a row, with what messages call it.
@@ -33,9 +33,9 @@ func (l *list) openRows() error {
 	if len(bytes.TrimSpace(start)) == 0 {
 		return errors.New("empty file: the first line must be path,label")
 	}
-	table := func(comma rune, header bool) {
-		if usual := map[string]string{".csv": ",;", ".tsv": "\t"}[strings.ToLower(filepath.Ext(l.path))]; usual != "" &&
-			!strings.ContainsRune(usual, comma) {
+	read := func(comma rune, header bool) {
+		usual := map[string]string{".csv": ",;", ".tsv": "\t"}[strings.ToLower(filepath.Ext(l.path))]
+		if usual != "" && !strings.ContainsRune(usual, comma) && skipped == 0 {
 			l.find(ListForm, []string{l.path}, "cells are separated by %s in", separators[comma])
 		}
 		l.each = func(add func(sample) error) error { return l.table(comma, header, skipped, add) }
@@ -48,7 +48,7 @@ func (l *list) openRows() error {
 		}
 		err := l.choose(rows[0])
 		if err == nil {
-			table(comma, true)
+			read(comma, true)
 			return nil
 		}
 		if fault == nil || len(rows[0]) > 1 && isColumns(fault) {
@@ -69,9 +69,9 @@ func (l *list) openRows() error {
 			}
 		}
 		if len(rows) > 0 && l.chooseBare(rows, dir) {
-			l.find(ListForm, []string{l.path}, "no line names the columns: column %d is taken for paths, column %d for "+
-				"labels in", l.columns.path+1, l.label+1)
-			table(comma, false)
+			l.find(ListForm, []string{l.path}, "no line names the columns: column %d is taken for paths, column %d "+
+				"for labels in", l.columns.path+1, l.label+1)
+			read(comma, false)
 			return nil
 		}
 	}
@@ -114,8 +114,8 @@ func trimmed(row []string) []string {
 }
 
 // chooseBare finds the columns of a list without a header by its first rows: of two cells that which is an image is the
-// path. Three are those of MXNet's lists: number, label, path. In a .csv file, whose first row may be meant as a header,
-// an image must be there.
+// path. Three are those of MXNet's lists: number, label, path. In a .csv file, whose first row may be meant as a
+// header, an image must be there.
 func (l *list) chooseBare(rows [][]string, dir string) bool {
 	there := func(column int) bool {
 		var paths []string
@@ -127,7 +127,7 @@ func (l *list) chooseBare(rows [][]string, dir string) bool {
 		return newPlaces(dir, paths).found > 0
 	}
 	is := func(column int) bool {
-		if imagename.Is(strings.TrimSpace(rows[0][column])) {
+		if imagepath.Is(strings.TrimSpace(rows[0][column])) {
 			return strings.ToLower(filepath.Ext(l.path)) != ".csv" || there(column)
 		}
 		return newPlaces(dir, []string{strings.TrimSpace(rows[0][column])}).found > 0
@@ -208,8 +208,8 @@ func wholeNumber(label string) string {
 	return label
 }
 
-// words is who reads lines such as "cat/1.jpg 3", in which the published lists of ImageNet-LT, Places-LT and iNaturalist
-// are; nil if the first line is none.
+// words is who reads lines such as "cat/1.jpg 3", in which the published lists of ImageNet-LT, Places-LT and
+// iNaturalist are; nil if the first line is none.
 func (l *list) words(start []byte, dir string) func(func(sample) error) error {
 	first, _, _ := strings.Cut(strings.TrimSpace(string(start)), "\n")
 	path, label := cutLine(first, false)
@@ -219,11 +219,11 @@ func (l *list) words(start []byte, dir string) func(func(sample) error) error {
 	}
 	labelFirst := false
 	if l.bare {
-		found := func(path string) bool { return imagename.Is(path) || newPlaces(dir, []string{path}).found > 0 }
+		found := func(path string) bool { return imagepath.Is(path) || newPlaces(dir, []string{path}).found > 0 }
 		if labelFirst = !found(path); labelFirst {
 			path, label = cutLine(first, true)
 		}
-		if label == "" || !found(path) {
+		if label == "" || strings.Contains(label, "\t") || !found(path) {
 			return nil
 		}
 	}
@@ -261,7 +261,7 @@ func cutLine(line string, labelFirst bool) (path, label string) {
 	for i := range len(line) {
 		if line[i] == ' ' || line[i] == '\t' {
 			at = i
-			if imagename.Is(line[max(0, i-len(".jpeg")):i]) {
+			if imagepath.Is(line[max(0, i-len(".jpeg")):i]) {
 				break
 			}
 		}

@@ -10,7 +10,7 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/vitft/vitft/engine/internal/imagename"
+	"github.com/vitft/vitft/engine/internal/imagepath"
 )
 
 // readShards reads files of images as one set. They are of one kind.
@@ -135,7 +135,7 @@ func (c *contents) shards() shards {
 // shardsIn are those in a folder itself, if it has no images.
 func shardsIn(dir string) shards {
 	c, err := contentsOf(dir)
-	if err != nil || slices.ContainsFunc(c.files, imagename.Is) {
+	if err != nil || slices.ContainsFunc(c.files, imagepath.Is) {
 		return nil
 	}
 	return shardsOf(c)

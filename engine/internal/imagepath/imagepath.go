@@ -1,5 +1,6 @@
-// Package imagename says by their names which files are images, and which are a system's own.
-package imagename
+// Package imagepath says by their names which files are images, and which are a system's own, and which file a path
+// means that somebody wrote into a list.
+package imagepath
 
 import (
 	"path"
@@ -22,13 +23,14 @@ func Is(name string) bool {
 // thumbnails, what is left of archives and of version control.
 var system = []string{
 	"@eadir", "@synoeastream", "@synoresource", "@recycle", "@recently-snapshot", "@tmp", "#recycle", "#snapshot",
-	"~snapshot", "$recycle.bin", "recycler", "recycled", "found.000", "system volume information", "__macosx",
-	"lost+found", "cvs", "_svn", "__pycache__", "thumbs.db", "ehthumbs.db", "ehthumbs_vista.db", "desktop.ini",
+	"~snapshot", "$recycle.bin", "found.000", "system volume information", "__macosx",
+	"lost+found", "_svn", "__pycache__", "thumbs.db", "ehthumbs.db", "ehthumbs_vista.db", "desktop.ini",
 	"network trash folder", "temporary items", "icon\r",
 }
 
 // IsSystem reports whether a name is one that holds nobody's images: a hidden one, or one that a system or program
 // gives to its own files and folders.
 func IsSystem(name string) bool {
-	return strings.HasPrefix(name, ".") || slices.Contains(system, strings.ToLower(name))
+	return strings.HasPrefix(name, ".") || name == "CVS" || name == "RECYCLER" || // in lower case they may be classes
+		slices.Contains(system, strings.ToLower(name))
 }
