@@ -79,6 +79,7 @@ func (a *archives) readClassFolders(in container, members []member, sound func(i
 		}
 		root += chosen[0] + "/"
 		images = slices.DeleteFunc(images, func(m member) bool { return !strings.HasPrefix(m.name, root) })
+		a.selected = true
 		a.chosen = append(a.chosen, archive.path+"#"+root)
 		root = rootOf(images, root)
 	}

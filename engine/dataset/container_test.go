@@ -148,7 +148,7 @@ func TestFilesOfOtherLibraries(t *testing.T) {
 		"train-00000-of-00001.parquet": nil, "two_labels.parquet": {IgnoredColumns}, "snappy.parquet": nil,
 		"gzip.parquet": nil, "zstd.parquet": nil, "brotli.parquet": nil, "lz4.parquet": nil,
 		"pairs-000.tar": {ListForm},
-		"folders.zip":   {IgnoredFiles}, "": {TakenPart, IgnoredFiles},
+		"folders.zip":   {IgnoredFiles}, "": {TakenPart, NotAPart, IgnoredFiles},
 	} {
 		d, found := mustOpen(t, filepath.Join(fixtures, name), Options{})
 		wantFindings(t, found, kinds...)

@@ -21,7 +21,7 @@ import (
 type reading struct {
 	source   string
 	part     string // of a data set that is named as a whole
-	selected bool   // rows of the part were selected in a list
+	selected bool   // the part was selected in a list, or among what is in one file or folder
 	samples  []sample
 	memory   int64    // that they take
 	classes  []string // in order, if the source has a list of its own; there may be more than there are samples of

@@ -201,7 +201,13 @@ func (r *reading) readShardFolder(s shards) error {
 			some(slices.Sorted(maps.Keys(s))))
 	}
 	if len(s) > 1 {
+		r.selected = true
 		r.find(TakenPart, files, "of the data set in %s one part is read", r.source)
+	}
+	for _, part := range []string{val, test} {
+		if others := s[part]; r.part == train && others != nil && unlabelled(others[0]) {
+			r.find(NotAPart, others, "images for %s in %s have no labels, and are no part of it", part, r.source)
+		}
 	}
 	r.find(IgnoredFiles, s[""], "%d files in %s are of no part by their names", len(s[""]), r.source)
 	return r.readShards(files)

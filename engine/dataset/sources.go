@@ -129,8 +129,7 @@ func (s *Sources) resolve(ev event.Events) error {
 		case other.part == val && holdout && own != "":
 			ev.Info("the data set's own validation images are not used: val is a fraction", "part", own)
 		case other.part == val && holdout, *other.source == "" && own == "":
-		case *other.source == "" && withoutLabels(own, other.part):
-			ev.Warn("the data set's images for "+other.part+" have no labels and are not used", "part", own)
+		case *other.source == "" && withoutLabels(own, other.part): // which reading its training images says
 		case *other.source == "":
 			*other.source = own
 			ev.Info("taken from the data set", other.part, own)
