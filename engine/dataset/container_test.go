@@ -559,6 +559,31 @@ func TestContainersThatChange(t *testing.T) {
 	}
 }
 
+// The predictions of a run on images in files are a list of them.
+func TestListsOfImagesInFiles(t *testing.T) {
+	dir := t.TempDir()
+	for _, name := range []string{"none.parquet", "folders.zip", "pairs-000.tar"} {
+		put(t, dir, name, testkit.ReadFile(t, fixtures, name))
+	}
+	images, labels := idxPair(2)
+	put(t, dir, "t10k-images-idx3-ubyte", images)
+	put(t, dir, "t10k-labels-idx1-ubyte", labels)
+	d, _ := mustOpen(t, put(t, dir, "list.csv", []byte("path,label\nnone.parquet#3,a\nfolders.zip#set/dog/1.png,b\n"+
+		"pairs-000.tar#003.png,a\n"+filepath.Join(dir, "t10k-images-idx3-ubyte#1")+",b\n")), Options{})
+	var got []string
+	for _, it := range d.Items {
+		got = append(got, fmt.Sprint(it.Path[len(dir)+1:], " ", len(must(it.Bytes()))))
+	}
+	if want := []string{"none.parquet#3 74", "folders.zip#set/dog/1.png 74", "pairs-000.tar#003.png 74",
+		"t10k-images-idx3-ubyte#1 17"}; !slices.Equal(got, want) {
+		t.Errorf("images %q, want %q", got, want)
+	}
+	if _, _, err := Open(put(t, dir, "wrong.csv", []byte("path,label\nfolders.zip#9,a\nb.png,b\n")),
+		Options{}); err == nil || !strings.Contains(err.Error(), "folders.zip: no image 9 in it") {
+		t.Errorf("an image that is not there: %v", err)
+	}
+}
+
 // What is known about the images in a file is kept as long as the file is the same.
 func TestIndexOfContainers(t *testing.T) {
 	for _, name := range []string{"none.parquet", "pairs-000.tar", "folders.zip"} {

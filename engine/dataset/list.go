@@ -28,7 +28,7 @@ var listFormats = map[string]func(*list) error{
 
 // isList reports whether a file lists images, by its extension; one in Parquet may hold them as well.
 func isList(name string) bool {
-	return listFormats[strings.ToLower(filepath.Ext(name))] != nil && kindOf(name) == nil
+	return listFormats[strings.ToLower(filepath.Ext(name))] != nil && kindOf(name) == ""
 }
 
 // list is a list that is being read.

@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"github.com/vitft/vitft/engine/internal/imagepath"
 )
@@ -15,12 +16,20 @@ const tried = 50
 // place makes the paths of a list, which is in dir, those of files. What is nowhere stays, and will be found missing.
 func (r *reading) place(dir string) error {
 	paths := make([]string, 0, tried)
+	o := new(opener) // of files that images are in, as predictions.csv names them
 	step := max(1, len(r.samples)/tried)
 	for i := range r.samples {
 		s := &r.samples[i]
 		path, err := imagepath.WellFormed(s.Path)
 		if err != nil {
 			return &SourceError{Line: s.line, Err: err}
+		}
+		if strings.ContainsRune(path, '#') {
+			if s.Item, err = o.item(imagepath.Under(dir, path)); err != nil {
+				return &SourceError{Line: s.line, Err: err}
+			} else if s.in != nil {
+				continue
+			}
 		}
 		if s.Path = path; i%step == 0 && len(paths) < tried {
 			paths = append(paths, path)
@@ -37,7 +46,9 @@ func (r *reading) place(dir string) error {
 		r.find(ListForm, p.bases, "paths are relative to another folder than the list's")
 	}
 	for i := range r.samples {
-		r.samples[i].Path = p.of(r.samples[i].Path)
+		if s := &r.samples[i]; s.in == nil {
+			s.Path = p.of(s.Path)
+		}
 	}
 	return nil
 }

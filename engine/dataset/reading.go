@@ -81,7 +81,7 @@ func (r *reading) read() error {
 		return r.readList(r.source)
 	case isIDXImages(name):
 		return r.readIDX(r.source)
-	case kindOf(name) != nil:
+	case kindOf(name) != "":
 		return r.readShards([]string{r.source})
 	}
 	return errors.New("not a data source: give a folder of class folders, a list (.csv, .tsv, .txt, .jsonl, .json), " +

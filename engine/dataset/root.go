@@ -78,7 +78,7 @@ func partsOf(source string) (parts, []Finding, error) {
 		return p, found, in(source, err)
 	case isList(source):
 		return within(source, source), nil, nil
-	case kindOf(source) != nil:
+	case kindOf(source) != "":
 		return partsInside(source), nil, nil
 	}
 	return nil, nil, nil
@@ -324,7 +324,7 @@ func lookAt(dir string) look {
 		l.set = true
 	default:
 		l.set = c.onlyList(1) != "" || !l.flat && slices.ContainsFunc(c.files, func(name string) bool {
-			return isIDXImages(name) || kindOf(name) != nil
+			return isIDXImages(name) || kindOf(name) != ""
 		})
 	}
 	return l

@@ -16,9 +16,6 @@ import (
 // readShards reads files of images as one set. They are of one kind.
 func (r *reading) readShards(paths []string) error {
 	kind := kindOf(paths[0])
-	if kind == nil {
-		return fmt.Errorf("%s is no file of images: give .parquet, .tar or .zip", paths[0])
-	}
 	for _, path := range paths {
 		if kindOf(path) != kind {
 			return fmt.Errorf("files of two kinds, %s and %s: name those of one", paths[0], path)
@@ -145,7 +142,7 @@ func shardsOf(c *contents) shards {
 	var s shards
 	for _, name := range c.files {
 		kind := kindOf(name)
-		if kind == nil || slices.Contains(kind.ends, ".bin") || name == "metadata.parquet" {
+		if kind == "" || kind == cifarKind || name == "metadata.parquet" {
 			continue
 		}
 		if s == nil {

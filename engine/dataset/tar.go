@@ -16,6 +16,7 @@ type tarFile struct {
 	file
 	members []tarMember
 	cut     bool // there is no end mark
+	at      func() map[string]int
 }
 
 type tarMember struct {
@@ -36,6 +37,7 @@ func listTar(f file, take func(name string, size int64, content io.Reader) error
 	defer h.Close()
 	t := &tarFile{file: f}
 	t.members, t.cut, err = parseTar(h, f.size(), take)
+	t.at = byName(len(t.members), func(i int) string { return t.members[i].name })
 	return t, err
 }
 
@@ -119,8 +121,8 @@ func compressed(magic []byte) string {
 }
 
 func (t *tarFile) find(name string) (int, bool) {
-	i := slices.IndexFunc(t.members, func(m tarMember) bool { return m.name == name })
-	return i, i >= 0
+	i, found := t.at()[name]
+	return i, found
 }
 
 func (t *tarFile) image(i int) ([]byte, error) {

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"hash/crc32"
 	"io"
-	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -24,6 +23,7 @@ type zipFile struct {
 	members []*zip.File
 	names   []string // of the members, in UTF-8 and with slashes
 	dos     []string // names that are not UTF-8, as they were read
+	at      func() map[string]int
 }
 
 // perMember is the memory that an entry of a zip archive takes for each byte of the directory.
@@ -48,12 +48,13 @@ func openZip(f file) (*zipFile, error) {
 		}
 		z.names[i] = strings.ReplaceAll(name, `\`, "/")
 	}
+	z.at = byName(len(z.names), func(i int) string { return z.names[i] })
 	return z, nil
 }
 
 func (z *zipFile) find(name string) (int, bool) {
-	i := slices.Index(z.names, name)
-	return i, i >= 0
+	i, found := z.at()[name]
+	return i, found
 }
 
 // readZip reads an archive of class folders.
