@@ -5,7 +5,9 @@ import (
 	"context"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
+	"unicode/utf8"
 
 	"github.com/vitft/vitft/engine"
 	"github.com/vitft/vitft/engine/dataset"
@@ -50,6 +52,42 @@ func TestRunOfAWholeDataSet(t *testing.T) {
 	e.Test = root
 	r, err := engine.Evaluate(context.Background(), e, event.Events{})
 	if err != nil || r.Metrics.Split != "test" || r.Metrics.Samples != 24 {
+		t.Errorf("%+v, %v", r, err)
+	}
+}
+
+// A path that is no UTF-8 comes back from the files of a run that have to lead to it; all others are texts.
+func TestRunOfNamesThatAreNoText(t *testing.T) {
+	o := job(t)
+	odd := filepath.Join(t.TempDir(), "caf\xe9")
+	if err := os.Symlink(o.Data.Test, odd); err != nil {
+		t.Skip("names are texts here, or there are no symbolic links: ", err)
+	}
+	if err := os.WriteFile(filepath.Join(odd, "class-0", "bad\xff.png"), []byte("no image"), 0o644); err != nil {
+		t.Skip("names are texts here: ", err)
+	}
+	o.Data.Test, o.Features.MaxUnreadable = odd, new(0.5)
+	dir := finetune(t, o).Run
+	for _, f := range []named{run.MetricsFile, run.ReportFile, run.CardFile, run.ConfigFile, run.EnvironmentFile,
+		run.WarningsFile, run.LabelsFile} {
+		if text := content(t, dir, f); !utf8.ValidString(text) {
+			t.Errorf("%v is no UTF-8: %q", f, text)
+		}
+	}
+	if said := content(t, dir, run.WarningsFile); !strings.Contains(said, `caf\xe9/class-0/bad\xff.png`) {
+		t.Error(said)
+	}
+	if got := read(t, dir, run.ConfigFile).Text("test"); got != odd {
+		t.Errorf("the settings name %q", got)
+	}
+	for _, row := range read(t, dir, run.PredictionsFile).Rows {
+		if _, err := os.Stat(row.Path); err != nil {
+			t.Error(err)
+		}
+	}
+	e := evaluation(dir, o)
+	e.Test = run.PredictionsFile.Path(run.Folder(dir))
+	if r, err := engine.Evaluate(context.Background(), e, event.Events{}); err != nil || r.Metrics.Samples != 24 {
 		t.Errorf("%+v, %v", r, err)
 	}
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/vitft/vitft/engine/fault"
 	"github.com/vitft/vitft/engine/setting"
 	"github.com/vitft/vitft/internal/par"
+	"github.com/vitft/vitft/internal/plaintext"
 )
 
 // predictOptions are those of predict.
@@ -90,7 +91,7 @@ func (a *app) predict(cmd *cobra.Command, o predictOptions, args []string) error
 			var line any = predictedLine{path, pathURL(path), p.Label, p.Confidence, p.Top(o.Top)}
 			if err != nil {
 				failed++
-				line = failedLine{path, pathURL(path), err.Error()}
+				line = failedLine{path, pathURL(path), plaintext.Valid(err.Error())}
 			}
 			return a.printLine(line)
 		})

@@ -31,6 +31,9 @@ func (r *reading) readFolder() error {
 		return r.read()
 	}
 	if m := c.metadata(); m != "" {
+		if c.imageFolders(2) > 1 {
+			r.find(NotAPart, []string{m}, "folders of %s are no classes, as a list in it has the labels", r.source)
+		}
 		return r.readList(m)
 	}
 	idx := slices.DeleteFunc(slices.Clone(c.files), func(name string) bool { return !isIDXImages(name) })
@@ -159,11 +162,11 @@ func contentsOf(dir string) (*contents, error) {
 }
 
 // metadata is the list of labels that a folder has in the convention of Hugging Face's ImageFolder; "" without one.
-// Beside class folders it must be one that can be read.
+// Beside class folders it must be one that can be read, with a column file_name.
 func (c *contents) metadata() string {
 	for _, name := range []string{"metadata.csv", "metadata.jsonl", "metadata.parquet"} {
 		path := filepath.Join(c.dir, name)
-		if slices.Contains(c.files, name) && (readable(path) || c.imageFolders(1) == 0) {
+		if slices.Contains(c.files, name) && (c.imageFolders(1) == 0 || readable(path, "filename")) {
 			return path
 		}
 	}
@@ -180,7 +183,7 @@ func (c *contents) onlyList(folders int) (only string) {
 		if looks++; looks > 10 { // these are annotations of an image each
 			return ""
 		}
-		if path := filepath.Join(c.dir, name); readable(path) {
+		if path := filepath.Join(c.dir, name); readable(path, "") {
 			if only != "" {
 				return ""
 			}
@@ -193,13 +196,14 @@ func (c *contents) onlyList(folders int) (only string) {
 	return only
 }
 
-// readable reports whether a list has the columns that it needs.
-func readable(path string) bool {
+// readable reports whether a list has the columns that it needs, and paths in the one of a name, if that is not "".
+func readable(path, paths string) bool {
 	l, err := openList(path)
-	if err == nil {
-		l.Close()
+	if err != nil {
+		return false
 	}
-	return err == nil
+	l.Close()
+	return paths == "" || len(l.names) > 0 && plain(l.names[l.columns.path]) == paths
 }
 
 // imageFolders counts the folders with images, up to most.

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/vitft/vitft/engine/internal/imagepath"
+	"github.com/vitft/vitft/internal/plaintext"
 )
 
 // tried is how many paths of a list are looked for to find out which folder its paths begin in.
@@ -40,7 +41,7 @@ func (r *reading) place(dir string) error {
 		return !filepath.IsAbs(path)
 	}) {
 		return fmt.Errorf("none of the files is there that were looked for, the first %s: if the list was made on "+
-			"another machine, make its paths relative to the folder that it is in", shown(paths[0]))
+			"another machine, make its paths relative to the folder that it is in", plaintext.Valid(paths[0]))
 	}
 	if p.found > 0 && p.bases[0] != dir {
 		r.find(ListForm, p.bases, "paths are relative to another folder than the list's")

@@ -15,6 +15,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/vitft/vitft/internal/machine"
+	"github.com/vitft/vitft/internal/plaintext"
 )
 
 // reading is what a source holds, before labels become classes.
@@ -238,18 +239,10 @@ func some(names []string) string {
 	const most = 10
 	first := slices.Clone(names[:min(len(names), most)])
 	for i, name := range first {
-		first[i] = shown(name)
+		first[i] = plaintext.Valid(name)
 	}
 	if len(names) <= most {
 		return strings.Join(first, ", ")
 	}
 	return fmt.Sprintf("%s and %d more", strings.Join(first, ", "), len(names)-most)
-}
-
-// shown is a name as a message has it: one that is not UTF-8 in quotes, with its bytes escaped.
-func shown(name string) string {
-	if utf8.ValidString(name) {
-		return name
-	}
-	return strconv.Quote(name)
 }

@@ -156,28 +156,34 @@ type layout struct {
 
 func (c *contents) layout() *layout {
 	l := &layout{dir: c.dir, named: map[string][]look{}}
+	var parted, others []string
 	for _, f := range c.folders {
-		role := roleOf(f.Name())
-		if role == "" {
-			continue
-		}
-		at := lookAt(filepath.Join(c.dir, f.Name()))
-		if !at.set && !at.flat {
-			l.empty = append(l.empty, f.Name())
-			continue
-		}
-		l.names, l.named[role] = append(l.names, f.Name()), append(l.named[role], at)
-		l.training = l.training || role == train && at.set
-		if !at.set {
-			l.unlabelled = append(l.unlabelled, f.Name())
+		if roleOf(f.Name()) == "" {
+			others = append(others, f.Name())
+		} else {
+			parted = append(parted, f.Name())
 		}
 	}
-	if len(l.names) == 0 && !slices.ContainsFunc(c.files, isList) { // then nobody asks
+	if len(parted) == 0 && !slices.ContainsFunc(c.files, isList) { // then nobody asks
 		return l
 	}
-	for _, f := range c.folders {
-		if roleOf(f.Name()) == "" && holdsImage(filepath.Join(c.dir, f.Name()), deepest) {
-			l.others = append(l.others, f.Name())
+	for _, name := range others {
+		if holdsImage(filepath.Join(c.dir, name), deepest) {
+			l.others = append(l.others, name)
+		}
+	}
+	for _, name := range parted {
+		role, at := roleOf(name), lookAt(filepath.Join(c.dir, name))
+		// Where nothing else can be meant, metadata that cannot be read are a set, whose fault will be found.
+		at.set = at.set || at.metadata && len(l.others) == 0
+		if !at.set && !at.flat {
+			l.empty = append(l.empty, name)
+			continue
+		}
+		l.names, l.named[role] = append(l.names, name), append(l.named[role], at)
+		l.training = l.training || role == train && at.set
+		if !at.set {
+			l.unlabelled = append(l.unlabelled, name)
 		}
 	}
 	return l
@@ -300,10 +306,11 @@ func listedRole(name string) (role string) {
 
 // look is what a folder is like, by the names in it.
 type look struct {
-	dir     string
-	set     bool     // it holds a set: class folders, a list, IDX files, a container
-	classes []string // its class folders
-	flat    bool     // images lie in it
+	dir      string
+	set      bool     // it holds a set: class folders, a list, IDX files, a container
+	classes  []string // its class folders
+	flat     bool     // images lie in it
+	metadata bool     // so does a list in the convention of Hugging Face's ImageFolder, which may not be readable
 }
 
 // lookAt looks no further than it needs to.
@@ -319,14 +326,12 @@ func lookAt(dir string) look {
 			l.classes = append(l.classes, norm.NFC.String(f.Name()))
 		}
 	}
-	switch {
-	case len(l.classes) > 1 || len(l.classes) == 1 && !l.flat || c.metadata() != "":
-		l.set = true
-	default:
-		l.set = c.onlyList(1) != "" || !l.flat && slices.ContainsFunc(c.files, func(name string) bool {
-			return isIDXImages(name) || kindOf(name) != ""
-		})
-	}
+	m := c.metadata()
+	l.metadata = m != ""
+	l.set = len(l.classes) > 1 || len(l.classes) == 1 && !l.flat || l.metadata && readable(m, "") ||
+		c.onlyList(1) != "" || !l.flat && slices.ContainsFunc(c.files, func(name string) bool {
+		return isIDXImages(name) || kindOf(name) != ""
+	})
 	return l
 }
 

@@ -82,6 +82,9 @@ func TestRoots(t *testing.T) {
 			"! test, train, val are names of the parts"},
 		{"either", []string{"train/steam/1.jpg", "train/diesel/1.jpg", "test/a/1.jpg", "test/b/1.jpg", "plane/1.jpg"},
 			"! test, train may be the parts of a data set or classes like plane beside them"},
+		{"metadata of another kind", []string{"train/metadata.csv|file_name,text\n1.jpg,x\n", "train/1.jpg",
+			"test/2.jpg"},
+			`! metadata.csv:1: the columns in the header must name path`},
 		{"twice", set("train", "val", "validation"), "! name one with --val"},
 		{"several lists", []string{"train_a.csv" + list, "train_b.csv" + list, "1.jpg"},
 			"! several lists for train (train_a.csv, train_b.csv)"},
@@ -278,7 +281,7 @@ func TestNamesThatAreNoText(t *testing.T) {
 	}
 	_, findings := mustOpen(t, root, Options{})
 	wantFindings(t, findings, IgnoredFiles)
-	if !strings.Contains(findings[0].Message, `caf\xe9.txt"`) || filepath.Base(findings[0].Items[0]) != "caf\xe9.txt" {
+	if !strings.Contains(findings[0].Message, `caf\xe9.txt`) || filepath.Base(findings[0].Items[0]) != "caf\xe9.txt" {
 		t.Errorf("%+v", findings)
 	}
 }

@@ -4,7 +4,10 @@ package plaintext
 import (
 	"bufio"
 	"bytes"
+	"fmt"
 	"io"
+	"strings"
+	"unicode/utf8"
 
 	"golang.org/x/text/encoding/unicode"
 	"golang.org/x/text/transform"
@@ -59,4 +62,22 @@ func (m oldMac) Read(p []byte) (int, error) {
 		}
 	}
 	return n, err
+}
+
+// Valid is a text, such as the path of a file, with \x and two digits in the place of each byte that is no UTF-8.
+func Valid(text string) string {
+	if utf8.ValidString(text) {
+		return text
+	}
+	var b strings.Builder
+	for len(text) > 0 {
+		c, size := utf8.DecodeRuneInString(text)
+		if c == utf8.RuneError && size == 1 {
+			fmt.Fprintf(&b, `\x%02x`, text[0])
+		} else {
+			b.WriteString(text[:size])
+		}
+		text = text[size:]
+	}
+	return b.String()
 }

@@ -40,6 +40,14 @@ func TestStreamDoesNotWait(t *testing.T) {
 	}
 }
 
+func TestValid(t *testing.T) {
+	for in, want := range map[string]string{"": "", "café": "café", "caf\xe9/\xff.jpg": `caf\xe9/\xff.jpg`, "\ufffd": "\ufffd"} {
+		if got := Valid(in); got != want {
+			t.Errorf("%q becomes %q, not %q", in, got, want)
+		}
+	}
+}
+
 // What has no mark and ends its lines in \n is read as it is; what has one comes out as UTF-8.
 func FuzzFile(f *testing.F) {
 	f.Add([]byte("a\nb"))
