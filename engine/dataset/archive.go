@@ -32,7 +32,7 @@ func (a *archives) report() {
 	r.find(TakenPart, a.chosen, "of data sets in %s one part is read", r.source)
 	slices.Sort(a.columns)
 	r.find(IgnoredColumns, slices.Compact(a.columns), "some columns of %s are read rather than others", r.source)
-	r.find(IgnoredFiles, a.ignored, "%d files in %s are a system's, in no class folder or no images by their extension",
+	r.find(IgnoredFiles, a.ignored, "%d files in %s are links, a system's, in no class folder or no images",
 		len(a.ignored), r.source)
 	r.find(IgnoredFiles, a.further, "%d images in %s share a label with another, which is used", len(a.further),
 		r.source)
@@ -159,18 +159,12 @@ func partsInside(source string) parts {
 	if err != nil {
 		return nil
 	}
-	var members []member
-	switch c, _ := kindOf(source).open(f); c := c.(type) {
-	case *zipFile:
-		if c != nil {
-			members = c.list()
-		}
-	case *tarFile:
-		if c != nil {
-			members = c.list()
-		}
+	c, err := kindOf(source).open(f)
+	archive, is := c.(interface{ list() []member })
+	if err != nil || !is {
+		return nil
 	}
-	images, _ := imagesAmong(members)
+	images, _ := imagesAmong(archive.list())
 	folders := partFolders(images, rootOf(images, ""))
 	if len(folders) < 2 {
 		return nil

@@ -111,6 +111,8 @@ func TestTar(t *testing.T) {
 	}{
 		"class folders": {entries("./a/1.png", "./a/1.txt|a caption", "./b/2.png", "./b/3.png|-> 2.png"), "",
 			[]Kind{IgnoredFiles}, []string{"a ./a/1.png=./a/1.png", "b ./b/2.png=./b/2.png"}},
+		"class folders with annotations": {entries("a/1.png", `a/1.json|[1]`, "b/2.png", `b/2.json|{"box": 1}`), "",
+			[]Kind{IgnoredFiles}, []string{"a a/1.png=a/1.png", "b b/2.png=b/2.png"}},
 		"numbers": {entries("1.jpg|x", "1.cls|10\n", "2.jpg|y", "2.cls|9"), "", nil,
 			[]string{"10 1.jpg=x", "9 2.jpg=y"}},
 		"numbers with names": {entries("1.jpg|x", "1.cls|1", "2.jpg|y", "2.cls|0"), "cat\ndog\nyak\n",

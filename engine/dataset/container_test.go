@@ -159,8 +159,8 @@ func TestShards(t *testing.T) {
 		}
 	}
 	// Class folders go before archives that lie about.
-	d, found := mustOpen(t, tree(t, "a/1.png", "b/2.png", "photos.tar|"+a, "b/x.zip"), Options{})
-	wantFindings(t, found, IgnoredFiles)
+	d, found := mustOpen(t, tree(t, "a/1.png", "b/2.png", "photos.tar|"+a, "b/x.zip", "data/x.zip"), Options{})
+	wantFindings(t, found, IgnoredFiles, EmptyClass)
 	wantContents(t, d, "a 1.png=a/1.png", "b 2.png=b/2.png")
 
 	root := tree(t, "train-0.tar|"+a, "test-0.zip|"+b)

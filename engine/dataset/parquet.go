@@ -27,11 +27,17 @@ type parquetFile struct {
 // imageNames are what columns of images are called, as [plain] has it; the one that goes before the others first.
 var imageNames = []string{"image", "img", "images", "photo", "picture", "jpg", "jpeg", "png", "webp", "bytes"}
 
+// mostRows is how many rows there may be for each byte of a file. All have an image, or a path, of their own.
+const mostRows = 8
+
 func openParquet(f file) (*parquetFile, error) {
 	p := &parquetFile{file: f}
 	var err error
 	if p.table, err = parquetfile.Open(&p.file, f.size()); err != nil {
 		return nil, err
+	}
+	if rows := p.table.Rows(); rows > mostRows*f.size() {
+		return nil, fmt.Errorf("damaged: it is said to have %d rows, in %d bytes", rows, f.size())
 	}
 	p.images, p.others, err = chosen(p.table, "images", imageNames, imageType, isImages)
 	return p, err
@@ -176,6 +182,9 @@ func (a *archives) readParquet(f file) error {
 		a.columns = append(a.columns, p.images.Path[0]+" rather than "+name)
 	}
 	names := hubFeatures(p.table)[labels.Path[0]].Names
+	if len(unique(slices.Clone(names))) < len(names) {
+		return errors.New("a class name appears twice in its metadata")
+	}
 	if a.read > 0 && !slices.Equal(names, a.classes) {
 		return errors.New("other names of classes than in the file before it")
 	}
@@ -239,7 +248,7 @@ func labelOf(c *parquetfile.Column, names []string, v parquet.Value) (string, er
 // unlabelled reports whether a file is a Parquet file whose first row has no label.
 func unlabelled(path string) bool {
 	f, err := newFile(path)
-	if err != nil || !strings.HasSuffix(strings.ToLower(path), ".parquet") {
+	if err != nil || kindOf(path) != parquetKind {
 		return false
 	}
 	p, err := openParquet(f)
@@ -252,7 +261,8 @@ func unlabelled(path string) bool {
 	}
 	none := false
 	_ = labels.Each(func(_ int64, v parquet.Value) error {
-		none = v.IsNull() || labels.Kind() == parquet.Int64 && v.Int64() < 0
+		_, err := labelOf(labels, nil, v)
+		none = err != nil
 		return io.EOF
 	})
 	return none

@@ -111,16 +111,16 @@ func upTo(first, last string) ([]string, error) {
 type shards map[string][]string
 
 // shards are the files of images in a folder: in itself, in its folder data, or in the only folder in it, as data sets
-// on the Hugging Face hub have them. They are nil where images lie in folders, beside which archives may lie about, but
-// for those in data.
+// on the Hugging Face hub have them. They are nil where images lie in folders, beside which archives may lie about;
+// beside data only where those are class folders.
 func (c *contents) shards() shards {
 	data := slices.ContainsFunc(c.folders, func(f fs.FileInfo) bool { return f.Name() == "data" })
 	if data {
-		if s := shardsIn(filepath.Join(c.dir, "data")); s != nil {
+		if s := shardsIn(filepath.Join(c.dir, "data")); s != nil && c.imageFolders(2) < 2 { // else it may be a class
 			return s
 		}
 	}
-	if s := shardsOf(c); s != nil && !c.holdsImages() {
+	if s := shardsOf(c); s != nil && c.imageFolders(1) == 0 {
 		return s
 	}
 	if len(c.folders) == 1 && !data {
@@ -132,13 +132,16 @@ func (c *contents) shards() shards {
 // shardsIn are those in a folder itself, if it has no images.
 func shardsIn(dir string) shards {
 	c, err := contentsOf(dir)
-	if err != nil || slices.ContainsFunc(c.files, imagepath.Is) {
+	if err != nil {
 		return nil
 	}
 	return shardsOf(c)
 }
 
 func shardsOf(c *contents) shards {
+	if slices.ContainsFunc(c.files, imagepath.Is) {
+		return nil
+	}
 	var s shards
 	for _, name := range c.files {
 		kind := kindOf(name)
@@ -152,13 +155,6 @@ func shardsOf(c *contents) shards {
 		s[part] = append(s[part], filepath.Join(c.dir, name))
 	}
 	return s
-}
-
-// holdsImages reports whether there are images in folders of a folder.
-func (c *contents) holdsImages() bool {
-	return slices.ContainsFunc(c.folders, func(f fs.FileInfo) bool {
-		return holdsImage(filepath.Join(c.dir, f.Name()), deepest)
-	})
 }
 
 // parts are the parts of a data set whose files are in a folder, all of which the folder is the source of; nil if their

@@ -86,8 +86,8 @@ func labelIn(text []byte) (string, error) {
 	return "", nil
 }
 
-// of are the labels beside images: those of the first end that any image has beside it. Texts are captions where the
-// images lie in class folders.
+// of are the labels beside images: those of the first end that any image has beside it. Where the images lie in class
+// folders texts are captions, and what is no label says other things.
 func (w *webdataset) of(members []member) map[string]pairedLabel {
 	images, _ := imagesAmong(members)
 	root := rootOf(images, "")
@@ -101,8 +101,8 @@ func (w *webdataset) of(members []member) map[string]pairedLabel {
 	for k, labels := range w {
 		if slices.ContainsFunc(images, func(m member) bool {
 			key, _ := key(m.name)
-			_, paired := labels[key]
-			return paired && !(ends[k] == "txt" && captions)
+			label, paired := labels[key]
+			return paired && !(captions && (ends[k] == "txt" || label.fault != nil))
 		}) {
 			return labels
 		}
