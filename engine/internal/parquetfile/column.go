@@ -76,6 +76,9 @@ type page struct {
 	dictionary  *place // nil: it needs none
 }
 
+// oldDictionary is what older writers call a dictionary's encoding.
+const oldDictionary format.Encoding = 2
+
 // place is where a page is in the file.
 type place struct {
 	at     int64 // of the page's data
@@ -146,7 +149,7 @@ func (c *Column) group(g int, first int64) error {
 				values, group.NumRows-rows)
 		}
 		data := page{first: first + rows, rows: int64(values), codec: m.Codec, at: p}
-		if encoding == format.RLEDictionary || encoding == format.PlainDictionary {
+		if encoding == format.RLEDictionary || encoding == oldDictionary {
 			if data.dictionary = dictionary; dictionary == nil {
 				return fmt.Errorf("damaged: the page at byte %d has no dictionary", p.at)
 			}
