@@ -53,12 +53,18 @@ The embedded model
   how, on what and with which result.
 
 ONNX Runtime
-  Copyright (c) Microsoft Corporation, MIT. No part of this repository or of the executable: scripts/runtime.sh fetches
-  the library by pinned SHA-256, or one that is installed is loaded at run time. Its own ThirdPartyNotices.txt lists
-  what is in it. NVIDIA's libraries, which scripts/runtime.sh --gpu-deps fetches, are under NVIDIA's licences.
+  Copyright (c) Microsoft Corporation, MIT. No part of this repository or of the executable: vitft setup and
+  scripts/runtime.sh fetch the library by pinned SHA-256, or one that is installed is loaded at run time; an archive of
+  scripts/release.sh has it inside, with its licence. Its own ThirdPartyNotices.txt lists
+  what is in it. NVIDIA's libraries, which vitft setup --gpu-deps fetches, are under NVIDIA's licences.
 
 onnx/graph/onnxpb/onnx.proto
   From ONNX 1.23.2, copyright ONNX Project Contributors, Apache-2.0, unchanged; onnx.pb.go is generated from it.
+
+engine/serve/inferpb/inference.proto
+  The part of Triton's gRPC protocol that is answered, by the descriptors in tritonclient 2.73.0, copyright (c) 2020,
+  NVIDIA CORPORATION, BSD-3-Clause, whose text it begins with; inference.pb.go and inference_grpc.pb.go are generated
+  from it.
 
 The Go standard library and runtime
   Copyright 2009 The Go Authors, BSD-3-Clause.
@@ -70,8 +76,11 @@ modules | while read -r path version dir; do
   holders "$dir" | sed 's/^/    /'
 done
 [ "$texts" = --texts ] || exit 0
+printf '\n==== engine/serve/inferpb/inference.proto\n\n' && sed '/^$/q' engine/serve/inferpb/inference.proto
 modules | while read -r path version dir; do
   for file in "$dir"/LICENSE* "$dir"/NOTICE* "$dir"/COPYING* "$dir"/THIRD_PARTY* "$dir"/licenses/ftl.txt; do
-    [ -f "$file" ] && printf '\n==== %s %s, %s\n\n' "$path" "$version" "${file##*/}" && cat "$file"
+    [ -f "$file" ] || continue
+    printf '\n==== %s %s, %s\n\n' "$path" "$version" "${file##*/}"
+    cat "$file"
   done
 done

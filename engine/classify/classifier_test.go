@@ -396,7 +396,8 @@ func TestDependencies(t *testing.T) {
 		if own, is := strings.CutPrefix(path, "github.com/vitft/vitft/"); is && !slices.Contains(needed, own) {
 			t.Errorf("it imports %s", path)
 		}
-		for _, unwanted := range []string{"gonum.org/", "yaml", "github.com/spf13/", "github.com/rs/zerolog"} {
+		for _, unwanted := range []string{"gonum.org/", "yaml", "github.com/spf13/", "github.com/rs/zerolog",
+			"google.golang.org/grpc"} {
 			if strings.Contains(path, unwanted) {
 				t.Errorf("it imports %s", path)
 			}

@@ -209,7 +209,7 @@ func readable(path, paths string) bool {
 // imageFolders counts the folders with images, up to most.
 func (c *contents) imageFolders(most int) (n int) {
 	for i := 0; i < len(c.folders) && n < most; i++ {
-		if holdsImage(filepath.Join(c.dir, c.folders[i].Name()), deepest) {
+		if holdsImage(filepath.Join(c.dir, c.folders[i].Name())) {
 			n++
 		}
 	}

@@ -117,7 +117,7 @@ func (c *contents) parts() (parts, []Finding, error) {
 		}
 		if len(c.folders) == 1 { // which may be the one configuration of a data set on the hub
 			inside, err := contentsOf(filepath.Join(c.dir, c.folders[0].Name()))
-			if err == nil && !holdsImage(inside.dir, deepest) {
+			if err == nil && !holdsImage(inside.dir) {
 				return inside.parts()
 			}
 		}
@@ -157,10 +157,12 @@ type layout struct {
 func (c *contents) layout() *layout {
 	l := &layout{dir: c.dir, named: map[string][]look{}}
 	var parted, others []string
+	self, _ := os.Stat(c.dir)
 	for _, f := range c.folders {
-		if roleOf(f.Name()) == "" {
+		switch {
+		case roleOf(f.Name()) == "":
 			others = append(others, f.Name())
-		} else {
+		case !os.SameFile(f, self): // a link back to the folder is no part of it
 			parted = append(parted, f.Name())
 		}
 	}
@@ -168,7 +170,7 @@ func (c *contents) layout() *layout {
 		return l
 	}
 	for _, name := range others {
-		if holdsImage(filepath.Join(c.dir, name), deepest) {
+		if holdsImage(filepath.Join(c.dir, name)) {
 			l.others = append(l.others, name)
 		}
 	}
@@ -322,7 +324,7 @@ func lookAt(dir string) look {
 	}
 	l.flat = slices.ContainsFunc(c.files, imagepath.Is)
 	for _, f := range c.folders {
-		if holdsImage(filepath.Join(dir, f.Name()), deepest) {
+		if holdsImage(filepath.Join(dir, f.Name())) {
 			l.classes = append(l.classes, norm.NFC.String(f.Name()))
 		}
 	}
@@ -344,11 +346,11 @@ func (l look) related(o look) bool {
 	return len(l.classes) == 0 || slices.ContainsFunc(o.classes, common)
 }
 
-// deepest is how many folders inside each other are looked into for an image.
-const deepest = 12
-
 // holdsImage reports whether a folder has an image, in whatever depth.
-func holdsImage(dir string, depth int) bool {
+func holdsImage(dir string) bool { return holdsImageBut(dir, map[string]bool{}) }
+
+// holdsImageBut looks into no folder twice that links lead to.
+func holdsImageBut(dir string, seen map[string]bool) bool {
 	f, err := os.Open(dir)
 	if err != nil {
 		return false
@@ -365,7 +367,9 @@ func holdsImage(dir string, depth int) bool {
 			case imagepath.Is(e.Name()):
 				return true
 			case e.Type()&os.ModeSymlink != 0:
-				if info, err := os.Stat(path); err == nil && info.IsDir() {
+				target, err := filepath.EvalSymlinks(path)
+				if info, errInfo := os.Stat(path); err == nil && errInfo == nil && info.IsDir() && !seen[target] {
+					seen[target] = true
 					inside = append(inside, path)
 				}
 			}
@@ -374,5 +378,5 @@ func holdsImage(dir string, depth int) bool {
 			break
 		}
 	}
-	return depth > 0 && slices.ContainsFunc(inside, func(dir string) bool { return holdsImage(dir, depth-1) })
+	return slices.ContainsFunc(inside, func(dir string) bool { return holdsImageBut(dir, seen) })
 }

@@ -159,6 +159,25 @@ func TestRoots(t *testing.T) {
 	}
 }
 
+// Links that lead back end.
+func TestRootsWithLoops(t *testing.T) {
+	root := tree(t, "test/1.jpg", "images/notes.txt", "all.csv|path,label\n1.jpg,a\n2.jpg,b\n")
+	for i := range 8 {
+		for _, dir := range []string{root, filepath.Join(root, "images")} {
+			if err := os.Symlink(dir, filepath.Join(root, "images", fmt.Sprint(i, filepath.Base(dir)))); err != nil {
+				t.Skip("no symbolic links here: ", err)
+			}
+		}
+	}
+	if err := os.Symlink(root, filepath.Join(root, "train")); err != nil {
+		t.Fatal(err)
+	}
+	s := Sources{Train: root}
+	if err := s.Resolve(t.Context(), event.Events{}); err != nil || s.Train != root {
+		t.Errorf("%+v, %v", s, err)
+	}
+}
+
 // What is given goes before what is in the root; each set takes its own part.
 func TestRootAndOtherSets(t *testing.T) {
 	root := tree(t, "train/a/1.jpg", "train/b/2.jpg", "val/a/3.jpg", "test/b/4.jpg")
