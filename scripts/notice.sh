@@ -61,6 +61,11 @@ ONNX Runtime
 onnx/graph/onnxpb/onnx.proto
   From ONNX 1.23.2, copyright ONNX Project Contributors, Apache-2.0, unchanged; onnx.pb.go is generated from it.
 
+engine/serve/inferpb/inference.proto
+  The part of Triton's gRPC protocol that is answered, by the descriptors in tritonclient 2.73.0, copyright (c) 2020,
+  NVIDIA CORPORATION, BSD-3-Clause, whose text it begins with; inference.pb.go and inference_grpc.pb.go are generated
+  from it.
+
 The Go standard library and runtime
   Copyright 2009 The Go Authors, BSD-3-Clause.
 
@@ -71,6 +76,7 @@ modules | while read -r path version dir; do
   holders "$dir" | sed 's/^/    /'
 done
 [ "$texts" = --texts ] || exit 0
+printf '\n==== engine/serve/inferpb/inference.proto\n\n' && sed '/^$/q' engine/serve/inferpb/inference.proto
 modules | while read -r path version dir; do
   for file in "$dir"/LICENSE* "$dir"/NOTICE* "$dir"/COPYING* "$dir"/THIRD_PARTY* "$dir"/licenses/ftl.txt; do
     [ -f "$file" ] || continue

@@ -2,10 +2,12 @@ package dataset
 
 import (
 	"errors"
+	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
-	"github.com/vitft/vitft/engine/internal/imagename"
+	"github.com/vitft/vitft/engine/internal/imagepath"
 )
 
 // member is a file in an archive.
@@ -27,11 +29,10 @@ type archives struct {
 // report says what was passed over.
 func (a *archives) report() {
 	r := a.reading
-	r.find(ChosenPart, a.chosen, "of the parts in %d archives one is used", len(a.chosen))
+	r.find(TakenPart, a.chosen, "of data sets in %s one part is read", r.source)
 	slices.Sort(a.columns)
-	a.columns = slices.Compact(a.columns)
-	r.find(ChosenColumn, a.columns, "some columns in %s are used rather than others", r.source)
-	r.find(IgnoredFiles, a.ignored, "%d files in %s are hidden, in no class folder or no images by their extension",
+	r.find(IgnoredColumns, slices.Compact(a.columns), "some columns of %s are read rather than others", r.source)
+	r.find(IgnoredFiles, a.ignored, "%d files in %s are links, a system's, in no class folder or no images",
 		len(a.ignored), r.source)
 	r.find(IgnoredFiles, a.further, "%d images in %s share a label with another, which is used", len(a.further),
 		r.source)
@@ -45,7 +46,7 @@ func (a *archives) report() {
 // imagesAmong are the members that are images, as far as their names say, and the names of the others.
 func imagesAmong(members []member) (images []member, others []string) {
 	for _, m := range members {
-		if m.regular && imagename.Is(m.name) && !hiddenName(m.name) {
+		if m.regular && imagepath.Is(m.name) && !inSystem(m.name) {
 			images = append(images, m)
 		} else {
 			others = append(others, m.name)
@@ -69,15 +70,18 @@ func (a *archives) readClassFolders(in container, members []member, sound func(i
 	if len(images) == 0 {
 		return errors.New("no images in it")
 	}
-	archive, root := in.opened(), around(images, "")
-	if parts := partsIn(images, root); len(parts) > 1 {
-		chosen, err := a.choose(parts)
-		if err != nil {
-			return err
+	archive, root := in.opened(), rootOf(images, "")
+	if folders := partFolders(images, root); len(folders) > 1 {
+		chosen := folders[a.part]
+		if len(chosen) != 1 {
+			return fmt.Errorf("it has %d folders for %s, of %s", len(chosen), a.part,
+				some(slices.Sorted(maps.Keys(folders))))
 		}
-		images = slices.DeleteFunc(images, func(m member) bool { return !strings.HasPrefix(m.name, root+chosen+"/") })
-		a.chosen = append(a.chosen, archive.path+"#"+root+chosen)
-		root = around(images, root+chosen+"/")
+		root += chosen[0] + "/"
+		images = slices.DeleteFunc(images, func(m member) bool { return !strings.HasPrefix(m.name, root) })
+		a.selected = true
+		a.chosen = append(a.chosen, archive.path+"#"+root)
+		root = rootOf(images, root)
 	}
 	inFolders := 0
 	for _, m := range images {
@@ -90,7 +94,7 @@ func (a *archives) readClassFolders(in container, members []member, sound func(i
 			return err
 		}
 		inFolders++
-		if err := a.add(sample{archive.item(in, m.name, m.index), class, 0}); err != nil {
+		if err := a.add(sample{Item: archive.item(in, m.name, m.index), label: class}); err != nil {
 			return err
 		}
 	}
@@ -100,18 +104,18 @@ func (a *archives) readClassFolders(in container, members []member, sound func(i
 	return nil
 }
 
-// hiddenName reports whether a file in an archive, or a folder that it is in, is hidden or one of macOS's own.
-func hiddenName(name string) bool {
+// inSystem reports whether a file in an archive is, or lies in, what a system puts among photos.
+func inSystem(name string) bool {
 	for part := range strings.SplitSeq(strings.TrimPrefix(name, "./"), "/") {
-		if strings.HasPrefix(part, ".") || part == "__MACOSX" {
+		if imagepath.IsSystem(part) {
 			return true
 		}
 	}
 	return false
 }
 
-// around is the longest path, from root on, of folders that all class folders lie in.
-func around(images []member, root string) string {
+// rootOf is the longest path, from root on, of folders that all class folders lie in.
+func rootOf(images []member, root string) string {
 	for {
 		head, deeper := "", false
 		for i, m := range images {
@@ -129,22 +133,45 @@ func around(images []member, root string) string {
 	}
 }
 
-// partsIn are the folders in root if all are named as parts of a data set and one is for training.
-func partsIn(images []member, root string) (parts []string) {
-	train := false
+// partFolders are the folders in root by the parts of a data set that their names say, nil unless that is all that is
+// there, and the images for training among it.
+func partFolders(images []member, root string) map[string][]string {
+	folders := map[string][]string{}
 	for _, m := range images {
 		first, _, inFolder := strings.Cut(m.name[len(root):], "/")
-		part := partOf(first)
+		part := roleOf(first)
 		if !inFolder || part == "" {
 			return nil
 		}
-		train = train || part == "train"
-		if !slices.Contains(parts, first) {
-			parts = append(parts, first)
+		if !slices.Contains(folders[part], first) {
+			folders[part] = append(folders[part], first)
 		}
 	}
-	if !train {
+	if folders[train] == nil {
 		return nil
 	}
-	return parts
+	return folders
+}
+
+// partsInside are the parts of a data set that an archive holds as a whole.
+func partsInside(source string) parts {
+	f, err := newFile(source)
+	if err != nil {
+		return nil
+	}
+	c, err := kindOf(source).open(f)
+	archive, is := c.(interface{ list() []member })
+	if err != nil || !is {
+		return nil
+	}
+	images, _ := imagesAmong(archive.list())
+	folders := partFolders(images, rootOf(images, ""))
+	if len(folders) < 2 {
+		return nil
+	}
+	p := parts{}
+	for part := range folders {
+		p[part] = source
+	}
+	return p
 }

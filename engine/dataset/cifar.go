@@ -53,7 +53,7 @@ func openCIFAR(f file) (*cifarFile, error) {
 
 func (c *cifarFile) record() int64 { return int64(c.labels + cifarPixels) }
 
-func (c *cifarFile) find(name string) (int, bool) { return numbered(name, c.n) }
+func (c *cifarFile) find(name string) (int, bool) { return byNumber(name, c.n) }
 
 // image is image i as binary PPM.
 func (c *cifarFile) image(i int) ([]byte, error) {
@@ -107,7 +107,7 @@ func (a *archives) readCIFAR(f file) error {
 		if _, err := b.Discard(int(c.record())); err != nil {
 			return err
 		}
-		if err := a.add(sample{c.item(c, strconv.Itoa(i), i), label, 0}); err != nil {
+		if err := a.add(sample{Item: c.item(c, strconv.Itoa(i), i), label: label}); err != nil {
 			return err
 		}
 	}
@@ -116,7 +116,11 @@ func (a *archives) readCIFAR(f file) error {
 
 // cifarFiles are those of a folder that the set takes: of CIFAR-10 the batches or the test batch, of CIFAR-100 one of
 // two files, which have a file of names beside them.
-func (r *reading) cifarFiles(names []string) (chosen []string, err error) {
+func (r *reading) cifarFiles(c *contents) (chosen []string, err error) {
+	names := c.files
+	if len(c.folders) > 0 {
+		return nil, nil
+	}
 	if slices.Contains(names, "batches.meta") || slices.Contains(names, "meta") && slices.Contains(names, "train") {
 		return nil, errors.New("CIFAR in the version for Python, which is pickled; take the binary version")
 	}
@@ -124,7 +128,7 @@ func (r *reading) cifarFiles(names []string) (chosen []string, err error) {
 	for _, name := range names {
 		is, hundred := isCIFAR(name)
 		if test := strings.HasPrefix(strings.ToLower(name), "test"); is && (!hundred || hasNames) &&
-			test == (r.part != "train") {
+			test == (r.part != train) {
 			chosen = append(chosen, filepath.Join(r.source, name))
 		}
 	}

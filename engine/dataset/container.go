@@ -7,7 +7,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -23,35 +22,62 @@ type container interface {
 	image(i int) ([]byte, error)          // the encoded image; safe from many goroutines
 }
 
-// containerKind is a kind of files of images.
-type containerKind struct {
-	ends []string // of the names by which it is known, in lower case
-	open func(file) (container, error)
-	read func(*archives, file) error // lists the images with their labels
+// containerKind is a kind of files of images, all but IDX files, whose names are known by more than their ends; the
+// empty one is none.
+type containerKind string
+
+const (
+	zipKind     containerKind = "zip"
+	tarKind     containerKind = "tar"
+	parquetKind containerKind = "Parquet"
+	cifarKind   containerKind = "CIFAR"
+)
+
+// containerEnds are those of names, in lower case. A compressed tar archive is known in order to be refused.
+var containerEnds = map[string]containerKind{
+	".zip": zipKind, ".parquet": parquetKind, ".bin": cifarKind,
+	".tar": tarKind, ".tar.gz": tarKind, ".tgz": tarKind, ".tar.bz2": tarKind, ".tar.xz": tarKind, ".tar.zst": tarKind,
 }
 
-// containerKinds are all but IDX files, whose names are known by more than their ends. A compressed tar archive is
-// known in order to be refused.
-var containerKinds = []*containerKind{
-	{[]string{".zip"}, as(openZip), (*archives).readZip},
-	{[]string{".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst"}, as(openTar), (*archives).readTar},
-	{[]string{".parquet"}, as(openParquet), (*archives).readParquet},
-	{[]string{".bin"}, as(openCIFAR), (*archives).readCIFAR},
-}
-
-func as[C container](open func(file) (C, error)) func(file) (container, error) {
-	return func(f file) (container, error) { return open(f) }
-}
-
-// kindOf is the kind of a file by its name, nil if it is none.
-func kindOf(name string) *containerKind {
+// kindOf is the kind of a file by its name.
+func kindOf(name string) containerKind {
 	name = strings.ToLower(name)
-	for _, kind := range containerKinds {
-		if slices.ContainsFunc(kind.ends, func(end string) bool { return strings.HasSuffix(name, end) }) {
+	for end, kind := range containerEnds { // no name ends in two of them
+		if strings.HasSuffix(name, end) {
 			return kind
 		}
 	}
-	return nil
+	return ""
+}
+
+// open finds the places of images.
+func (k containerKind) open(f file) (container, error) {
+	switch k {
+	case zipKind:
+		return openZip(f)
+	case tarKind:
+		return openTar(f)
+	case parquetKind:
+		return openParquet(f)
+	case cifarKind:
+		return openCIFAR(f)
+	}
+	return nil, errors.New("not a file of images")
+}
+
+// read lists images with their labels.
+func (k containerKind) read(a *archives, f file) error {
+	switch k {
+	case zipKind:
+		return a.readZip(f)
+	case tarKind:
+		return a.readTar(f)
+	case parquetKind:
+		return a.readParquet(f)
+	case cifarKind:
+		return a.readCIFAR(f)
+	}
+	return errors.New("not a file of images: give .parquet, .tar or .zip")
 }
 
 // file is a file as it was when it was opened first. Each read opens it anew, so that thousands of files take no
@@ -120,8 +146,8 @@ func (f *file) item(in container, name string, i int) Item {
 	return Item{Path: f.path + "#" + name, in: in, index: i}
 }
 
-// numbered finds one of n images that are named by their numbers.
-func numbered(name string, n int) (int, bool) {
+// byNumber finds one of n images that are named by their numbers.
+func byNumber(name string, n int) (int, bool) {
 	i, err := strconv.Atoi(name)
 	return i, err == nil && i >= 0 && i < n
 }
@@ -129,45 +155,70 @@ func numbered(name string, n int) (int, bool) {
 // Opener reads images by the paths of items: those of files, and as FILE#NAME those inside files, each of which it
 // opens once. It is safe for concurrent use.
 func Opener() func(path string) ([]byte, error) {
-	var mu sync.Mutex
-	files := map[string]func() (container, error){}
+	o := new(opener)
 	return func(path string) ([]byte, error) {
-		name, inside, is := split(path)
-		if !is {
-			return Item{Path: path}.Bytes()
-		}
-		mu.Lock()
-		open := files[name]
-		if open == nil {
-			open = sync.OnceValues(func() (container, error) { return openContainer(name) })
-			files[name] = open
-		}
-		mu.Unlock()
-		f, err := open()
+		it, err := o.item(path)
 		if err != nil {
-			return nil, in(name, err)
+			return nil, err
 		}
-		i, found := f.find(inside)
-		if !found {
-			return nil, fmt.Errorf("%s has no such image", name)
-		}
-		return f.image(i)
+		return it.Bytes()
 	}
+}
+
+// opener makes items of paths.
+type opener struct {
+	mu    sync.Mutex
+	files map[string]func() (container, error)
+}
+
+func (o *opener) item(path string) (Item, error) {
+	name, inside, is := split(path)
+	if !is {
+		return Item{Path: path}, nil
+	}
+	o.mu.Lock()
+	open := o.files[name]
+	if open == nil {
+		open = sync.OnceValues(func() (container, error) { return openContainer(name) })
+		if o.files == nil {
+			o.files = map[string]func() (container, error){}
+		}
+		o.files[name] = open
+	}
+	o.mu.Unlock()
+	f, err := open()
+	if err != nil {
+		return Item{}, in(name, err)
+	}
+	i, found := f.find(inside)
+	if !found {
+		return Item{}, in(name, fmt.Errorf("no image %s in it", inside))
+	}
+	return f.opened().item(f, inside, i), nil
+}
+
+// byName finds members by their names, the first of those that are called the same.
+func byName(n int, name func(i int) string) func() map[string]int {
+	return sync.OnceValue(func() map[string]int {
+		at := make(map[string]int, n)
+		for i := range n {
+			if _, known := at[name(i)]; !known {
+				at[name(i)] = i
+			}
+		}
+		return at
+	})
 }
 
 func openContainer(path string) (container, error) {
 	if isIDXImages(filepath.Base(path)) {
 		return readIDXFile(path, 3)
 	}
-	kind := kindOf(path)
-	if kind == nil {
-		return nil, errors.New("not a file of images")
-	}
 	f, err := newFile(path)
 	if err != nil {
 		return nil, err
 	}
-	return kind.open(f)
+	return kindOf(path).open(f)
 }
 
 // split takes FILE#NAME apart, unless there is a file of the whole name or none of the first part.

@@ -31,7 +31,7 @@ type idxData struct {
 	data  []byte
 }
 
-func (x *idxData) find(name string) (int, bool) { return numbered(name, x.shape[0]) }
+func (x *idxData) find(name string) (int, bool) { return byNumber(name, x.shape[0]) }
 
 func (x *idxData) image(i int) ([]byte, error) { return x.pgm(i), nil }
 
@@ -45,7 +45,7 @@ func (x *idxData) pgm(i int) []byte {
 // readIDXFolder chooses one of the images files in a folder.
 func (r *reading) readIDXFolder(names []string) error {
 	marks := []string{"t10k", "test"}
-	if r.part == "train" {
+	if r.part == train {
 		marks = []string{"train"}
 	}
 	chosen := slices.DeleteFunc(slices.Clone(names), func(name string) bool {
@@ -92,7 +92,7 @@ func (r *reading) readIDX(path string) error {
 			}
 			label = r.classes[l]
 		}
-		r.samples = append(r.samples, sample{images.item(images, strconv.Itoa(i), i), label, 0})
+		r.samples = append(r.samples, sample{Item: images.item(images, strconv.Itoa(i), i), label: label})
 	}
 	return nil
 }

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -23,11 +24,11 @@ type parquetFile struct {
 	others []string            // columns that may hold images too
 }
 
-// The names of columns, the one that goes before the others first. Those of labels are in labelNames.
-var (
-	imageNames = []string{"image", "img", "images", "photo", "picture", "jpg", "jpeg", "png", "webp", "bytes"}
-	pathNames  = []string{"file_name", "path", "filename", "image_path", "filepath", "image", "id"}
-)
+// imageNames are what columns of images are called, as [plain] has it; the one that goes before the others first.
+var imageNames = []string{"image", "img", "images", "photo", "picture", "jpg", "jpeg", "png", "webp", "bytes"}
+
+// mostRows is how many rows there may be for each byte of a file. All have an image, or a path, of their own.
+const mostRows = 8
 
 func openParquet(f file) (*parquetFile, error) {
 	p := &parquetFile{file: f}
@@ -35,12 +36,15 @@ func openParquet(f file) (*parquetFile, error) {
 	if p.table, err = parquetfile.Open(&p.file, f.size()); err != nil {
 		return nil, err
 	}
+	if rows := p.table.Rows(); rows > mostRows*f.size() {
+		return nil, fmt.Errorf("damaged: it is said to have %d rows, in %d bytes", rows, f.size())
+	}
 	p.images, p.others, err = chosen(p.table, "images", imageNames, imageType, isImages)
 	return p, err
 }
 
 func (p *parquetFile) find(name string) (int, bool) {
-	i, found := numbered(name, int(p.table.Rows()))
+	i, found := byNumber(name, int(p.table.Rows()))
 	return i, found && p.images != nil
 }
 
@@ -127,7 +131,7 @@ func chosen(table *parquetfile.File, what string, names []string, hubType string
 		all = typed
 	}
 	rank := func(c *parquetfile.Column) int {
-		at := slices.Index(names, strings.ToLower(c.Path[0]))
+		at := slices.Index(names, plain(c.Path[0]))
 		if at < 0 {
 			return len(names)
 		}
@@ -148,23 +152,28 @@ func chosen(table *parquetfile.File, what string, names []string, hubType string
 		}
 	}
 	others = slices.DeleteFunc(others, func(name string) bool {
-		return len(typed) == 0 && !slices.Contains(names, strings.ToLower(name))
+		return len(typed) == 0 && !slices.Contains(names, plain(name))
 	})
 	return all[0], others, nil
 }
 
-// readParquet reads a table of images and labels as the Hugging Face hub has them, or of paths and labels.
+// readParquet reads a table of images and labels as the Hugging Face hub has them, or one that lists paths.
 func (a *archives) readParquet(f file) error {
 	p, err := openParquet(f)
 	if err != nil {
 		return err
 	}
-	labels, others, err := chosen(p.table, "labels", labelNames, labelType, isLabels)
-	if err != nil {
+	if p.images == nil && len(a.samples) > 0 {
+		return errors.New("it lists paths, and is not the only file of the set: name it alone")
+	} else if p.images == nil {
+		if err = a.readList(f.path); isColumns(err) {
+			err = fmt.Errorf("no column of images (bytes, or {bytes, path}), and none of paths: %w", err)
+		}
 		return err
 	}
-	if labels == nil {
-		return fmt.Errorf("no column of labels: call it label; the columns are %s", columnsOf(p.table))
+	labels, others, err := p.labels()
+	if err != nil {
+		return err
 	}
 	for _, name := range others {
 		a.columns = append(a.columns, labels.Path[0]+" rather than "+name)
@@ -172,32 +181,96 @@ func (a *archives) readParquet(f file) error {
 	for _, name := range p.others {
 		a.columns = append(a.columns, p.images.Path[0]+" rather than "+name)
 	}
-	label, err := a.labelling(hubFeatures(p.table)[labels.Path[0]].Names, labels)
-	if err != nil {
-		return err
+	names := hubFeatures(p.table)[labels.Path[0]].Names
+	if len(unique(slices.Clone(names))) < len(names) {
+		return errors.New("a class name appears twice in its metadata")
 	}
+	if a.read > 0 && !slices.Equal(names, a.classes) {
+		return errors.New("other names of classes than in the file before it")
+	}
+	a.classes = names
+	a.numbered = names == nil
 	elsewhere, err := p.paths()
 	if err != nil {
 		return err
 	}
+	kept := texts{}
 	return labels.Each(func(row int64, v parquet.Value) error {
-		text, err := label(v)
+		label, err := labelOf(labels, names, v)
 		if err != nil {
 			return fmt.Errorf("row %d: %w", row, err)
 		}
 		item := p.item(p, strconv.FormatInt(row, 10), int(row))
-		if path, is := elsewhere(row); is {
+		if path := elsewhere[row]; path != "" {
 			item = Item{Path: path}
 		}
-		return a.add(sample{item, text, 0})
+		return a.add(sample{Item: item, label: kept.of(label)})
 	})
 }
 
-// paths says which rows have no bytes but a path, relative to the file, as far as the file says how many have none.
-func (p *parquetFile) paths() (of func(row int64) (string, bool), err error) {
-	if p.images == nil {
-		return p.listed()
+var errNoLabels = errors.New("no column of labels: call it label")
+
+// labels is the column of labels, and those that it was preferred to.
+func (p *parquetFile) labels() (*parquetfile.Column, []string, error) {
+	labels, others, err := chosen(p.table, "labels", labelNames, labelType, isLabels)
+	if err == nil && labels == nil {
+		err = fmt.Errorf("%w; the columns are %s", errNoLabels, some(columnsOf(p.table)))
 	}
+	return labels, others, err
+}
+
+// labelOf is the label that a value stands for. A number stands for a name where there are names.
+func labelOf(c *parquetfile.Column, names []string, v parquet.Value) (string, error) {
+	var n int64
+	switch {
+	case v.IsNull():
+		return "", errors.New("no label")
+	case c.Text():
+		return strings.TrimSpace(string(v.ByteArray())), nil
+	case c.Kind() == parquet.Boolean:
+		return strconv.FormatBool(v.Boolean()), nil
+	case c.Kind() == parquet.Int32:
+		n = int64(v.Int32())
+	default:
+		n = v.Int64()
+	}
+	switch {
+	case n < 0:
+		return "", fmt.Errorf("label %d, which stands for none: take a part of the data set that has labels", n)
+	case names == nil:
+		return strconv.FormatInt(n, 10), nil
+	case n >= int64(len(names)):
+		return "", fmt.Errorf("label %d, of %d classes", n, len(names))
+	}
+	return names[n], nil
+}
+
+// unlabelled reports whether a file is a Parquet file whose first row has no label.
+func unlabelled(path string) bool {
+	f, err := newFile(path)
+	if err != nil || kindOf(path) != parquetKind {
+		return false
+	}
+	p, err := openParquet(f)
+	if err != nil {
+		return false
+	}
+	labels, _, err := p.labels()
+	if err != nil {
+		return errors.Is(err, errNoLabels)
+	}
+	none := false
+	_ = labels.Each(func(_ int64, v parquet.Value) error {
+		_, err := labelOf(labels, nil, v)
+		none = err != nil
+		return io.EOF
+	})
+	return none
+}
+
+// paths are those of images that are not in the table, by row: of rows that have no bytes but a path, relative to the
+// file, as far as the file says how many those are.
+func (p *parquetFile) paths() (map[int64]string, error) {
 	nulls, rows := p.images.Nulls()
 	absent := map[int64]bool{}
 	first, some := int64(0), false
@@ -232,28 +305,7 @@ func (p *parquetFile) paths() (of func(row int64) (string, bool), err error) {
 			return nil, err
 		}
 	}
-	return func(row int64) (string, bool) { path, is := paths[row]; return path, is }, nil
-}
-
-// listed are the paths of a table without images.
-func (p *parquetFile) listed() (of func(row int64) (string, bool), err error) {
-	column, _, err := chosen(p.table, "paths", pathNames, "", isText)
-	if err == nil && column == nil {
-		err = fmt.Errorf("no column of images (bytes, or {bytes, path}) or of paths; the columns are %s",
-			columnsOf(p.table))
-	}
-	if err != nil {
-		return nil, err
-	}
-	var paths []string
-	err = column.Each(func(row int64, v parquet.Value) error {
-		if v.IsNull() || len(v.ByteArray()) == 0 {
-			return fmt.Errorf("row %d: empty path", row)
-		}
-		paths = append(paths, p.beside(string(v.ByteArray())))
-		return nil
-	})
-	return func(row int64) (string, bool) { return paths[row], true }, err
+	return paths, nil
 }
 
 // beside is a path that a table has, from where the table is.
@@ -265,59 +317,67 @@ func (p *parquetFile) beside(path string) string {
 }
 
 // columnsOf names the columns of a table.
-func columnsOf(table *parquetfile.File) string {
-	var names []string
+func columnsOf(table *parquetfile.File) (names []string) {
 	for _, c := range table.Columns() {
 		names = append(names, c.Name())
 	}
-	return listed(names)
+	return names
 }
 
-// labelling turns values of a column into labels. Numbers are names where the file has names for them.
-func (a *archives) labelling(names []string, c *parquetfile.Column) (func(parquet.Value) (string, error), error) {
-	if a.read > 0 && !slices.Equal(names, a.classes) {
-		return nil, errors.New("other names of classes than in the file before it")
+// openTable finds the columns of a list in Parquet.
+func (l *list) openTable() error {
+	f, err := newFile(l.path)
+	if err != nil {
+		return err
 	}
-	seen := map[string]string{} // so that equal texts are there once
-	once := func(text string) string {
-		if known, ok := seen[text]; ok {
-			return known
+	table, err := parquetfile.Open(&f, f.size())
+	if err != nil {
+		return err
+	}
+	if err := l.choose(columnsOf(table)); err != nil {
+		return err
+	}
+	for _, at := range []int{l.columns.path, l.label, l.split} {
+		if at >= 0 && !isLabels(table.Columns()[at]) {
+			return fmt.Errorf("column %s holds neither text nor whole numbers", table.Columns()[at].Name())
 		}
-		seen[text] = text
-		return text
 	}
-	if c.Text() {
-		return func(v parquet.Value) (string, error) {
-			if v.IsNull() {
-				return "", errors.New("no label")
+	l.each = func(add func(sample) error) error { return l.rows(table, add) }
+	return nil
+}
+
+// rows reads a list in Parquet, a column after the other.
+func (l *list) rows(table *parquetfile.File, add func(sample) error) error {
+	kept := texts{}
+	cells := func(at int) (all []string, err error) {
+		if at < 0 {
+			return make([]string, table.Rows()), nil
+		}
+		c := table.Columns()[at]
+		names := hubFeatures(table)[c.Path[0]].Names
+		err = c.Each(func(row int64, v parquet.Value) error {
+			cell, err := labelOf(c, names, v)
+			if err != nil {
+				return fmt.Errorf("row %d: column %s: %w", row, c.Name(), err)
 			}
-			return once(strings.TrimSpace(string(v.ByteArray()))), nil
-		}, nil
+			all = append(all, kept.of(cell))
+			return nil
+		})
+		return all, err
 	}
-	if names != nil {
-		a.classes = names
+	labels, err := cells(l.label)
+	if err != nil {
+		return err
 	}
-	a.numbered = true
-	return func(v parquet.Value) (string, error) {
-		var n int64
-		switch {
-		case v.IsNull():
-			return "", errors.New("no label")
-		case c.Kind() == parquet.Boolean:
-			return strconv.FormatBool(v.Boolean()), nil
-		case c.Kind() == parquet.Int32:
-			n = int64(v.Int32())
-		default:
-			n = v.Int64()
+	splits, err := cells(l.split)
+	if err != nil {
+		return err
+	}
+	return table.Columns()[l.columns.path].Each(func(row int64, v parquet.Value) error {
+		path, err := labelOf(table.Columns()[l.columns.path], nil, v)
+		if err != nil {
+			return fmt.Errorf("row %d: no path", row)
 		}
-		switch {
-		case n < 0:
-			return "", fmt.Errorf("label %d, which stands for none: take a part of the data set that has labels", n)
-		case names == nil:
-			return once(strconv.FormatInt(n, 10)), nil
-		case n >= int64(len(names)):
-			return "", fmt.Errorf("label %d, of %d classes", n, len(names))
-		}
-		return names[n], nil
-	}, nil
+		return add(sample{Item: Item{Path: path}, label: labels[row], split: splits[row]})
+	})
 }

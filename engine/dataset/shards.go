@@ -3,21 +3,19 @@ package dataset
 import (
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
 
-	"github.com/vitft/vitft/engine/internal/imagename"
+	"github.com/vitft/vitft/engine/internal/imagepath"
 )
 
 // readShards reads files of images as one set. They are of one kind.
 func (r *reading) readShards(paths []string) error {
 	kind := kindOf(paths[0])
-	if kind == nil {
-		return fmt.Errorf("%s is no file of images: give .parquet, .tar or .zip", paths[0])
-	}
 	for _, path := range paths {
 		if kindOf(path) != kind {
 			return fmt.Errorf("files of two kinds, %s and %s: name those of one", paths[0], path)
@@ -35,8 +33,12 @@ func (r *reading) readShards(paths []string) error {
 		a.read++
 	}
 	a.report()
-	if a.numbered && r.classes == nil {
-		return r.nameNumbers(filepath.Dir(paths[0]))
+	for _, beside := range []string{paths[0], filepath.Dir(paths[0])} { // there, or in the folder above
+		if a.numbered && r.classes == nil {
+			if err := r.nameClasses(beside); err != nil {
+				return err
+			}
+		}
 	}
 	return nil
 }
@@ -62,7 +64,7 @@ func expand(name string) ([]string, error) {
 			words = strings.Split(inside, ",")
 			if first, last, is := strings.Cut(inside, ".."); is && len(words) == 1 {
 				var err error
-				if words, err = counted(first, last); err != nil {
+				if words, err = upTo(first, last); err != nil {
 					return nil, fmt.Errorf("%s: %w", name, err)
 				}
 			}
@@ -83,8 +85,8 @@ func expand(name string) ([]string, error) {
 	}
 }
 
-// counted are the numbers from first to last, of as many digits as they have.
-func counted(first, last string) ([]string, error) {
+// upTo are the numbers from first to last, of as many digits as they have.
+func upTo(first, last string) ([]string, error) {
 	from, err := strconv.ParseUint(first, 10, 31)
 	to, fault := strconv.ParseUint(last, 10, 31)
 	if err != nil || fault != nil || to < from {
@@ -104,110 +106,102 @@ func counted(first, last string) ([]string, error) {
 	return words, nil
 }
 
-// shards are files of images in a folder, by the part of a data set that they are of; that without a name if their
-// names say none.
-type shards struct {
-	files  map[string][]string
-	passed []string // files of images that are of no part where others are
-}
+// shards are files of images in a folder, by the part of a data set that their names say; that without a name if they
+// say none.
+type shards map[string][]string
 
-// Parts are the parts, "train", "val" or "test", that a folder of files of images has; none if it is no such folder,
-// or one whose files do not say.
-func Parts(folder string) ([]string, error) {
-	s, err := shardsIn(folder)
-	var parts []string
-	for _, part := range []string{"train", "val", "test"} {
-		if s.files[part] != nil {
-			parts = append(parts, part)
+// shards are the files of images in a folder: in itself, in its folder data, or in the only folder in it, as data sets
+// on the Hugging Face hub have them. They are nil where images lie in folders, beside which archives may lie about;
+// beside data only where those are class folders.
+func (c *contents) shards() shards {
+	data := slices.ContainsFunc(c.folders, func(f fs.FileInfo) bool { return f.Name() == "data" })
+	if data {
+		if s := shardsIn(filepath.Join(c.dir, "data")); s != nil && c.imageFolders(2) < 2 { // else it may be a class
+			return s
 		}
 	}
-	return parts, err
+	if s := shardsOf(c); s != nil && c.imageFolders(1) == 0 {
+		return s
+	}
+	if len(c.folders) == 1 && !data {
+		return shardsIn(filepath.Join(c.dir, c.folders[0].Name()))
+	}
+	return nil
 }
 
-// shardsIn looks for files of images where they are put: in the folder, in its folder data, in folders named as parts,
-// in a folder that is its only one. Class folders go before: a folder with images in folders has no shards but those in
-// data and in parts.
-func shardsIn(dir string) (shards, error) { return shardsBelow(dir, 0) }
-
-func shardsBelow(dir string, depth int) (shards, error) {
-	s := shards{files: map[string][]string{}}
-	files, folders, err := list(dir)
+// shardsIn are those in a folder itself, if it has no images.
+func shardsIn(dir string) shards {
+	c, err := contentsOf(dir)
 	if err != nil {
-		return s, err
+		return nil
 	}
-	images := false
-	for _, f := range folders {
-		sub := filepath.Join(dir, f.Name())
-		images = images || hasImages(sub, 0)
-		if part := partOf(f.Name()); part != "" || f.Name() == "data" {
-			inside, _, err := list(sub)
-			if err != nil {
-				return s, err
-			}
-			if !slices.ContainsFunc(inside, imagename.Is) {
-				s.add(sub, part, inside)
-			}
-		}
-	}
-	if len(s.files) == 0 && !images {
-		s.add(dir, "", files)
-	}
-	if len(s.files) == 0 && !images && len(folders) == 1 && depth < deepest {
-		return shardsBelow(filepath.Join(dir, folders[0].Name()), depth+1)
-	}
-	if len(s.files) > 1 { // what says nothing is not meant where others say something
-		s.passed = s.files[""]
-		delete(s.files, "")
-	}
-	return s, nil
+	return shardsOf(c)
 }
 
-// add adds the files of images among names, to the part or to those that their names say.
-func (s *shards) add(dir, part string, names []string) {
-	for _, name := range names {
-		if kind := kindOf(name); kind == nil || slices.Contains(kind.ends, ".bin") {
+func shardsOf(c *contents) shards {
+	if slices.ContainsFunc(c.files, imagepath.Is) {
+		return nil
+	}
+	var s shards
+	for _, name := range c.files {
+		kind := kindOf(name)
+		if kind == "" || kind == cifarKind || name == "metadata.parquet" {
 			continue
 		}
-		of := part
-		if of == "" {
-			of = partOfFile(name)
+		if s == nil {
+			s = shards{}
 		}
-		s.files[of] = append(s.files[of], filepath.Join(dir, name))
+		part := listedRole(name)
+		s[part] = append(s[part], filepath.Join(c.dir, name))
 	}
+	return s
 }
 
-// deepest is how far below a folder is looked: links may go round in circles.
-const deepest = 4
-
-// hasImages reports whether there are images in a folder or not far below it.
-func hasImages(dir string, depth int) bool {
-	files, folders, err := list(dir)
-	if err != nil || depth > deepest || slices.ContainsFunc(files, imagename.Is) {
-		return err == nil && depth <= deepest
+// parts are the parts of a data set whose files are in a folder, all of which the folder is the source of; nil if their
+// names say none.
+func (s shards) parts(dir string) parts {
+	var p parts
+	for _, part := range order {
+		if s[part] == nil {
+			continue
+		}
+		if p == nil {
+			p = parts{}
+		}
+		p[part] = dir
 	}
-	return slices.ContainsFunc(folders, func(f fs.FileInfo) bool {
-		return hasImages(filepath.Join(dir, f.Name()), depth+1)
-	})
+	return p
+}
+
+// withoutLabels reports whether the files of a part in a folder have no labels, as those for tests on the hub often do.
+func withoutLabels(dir, part string) bool {
+	c, err := contentsOf(dir)
+	if err != nil {
+		return false
+	}
+	files := c.shards()[part]
+	return len(files) > 0 && unlabelled(files[0])
 }
 
 // readShardFolder reads the files of the set's part.
 func (r *reading) readShardFolder(s shards) error {
-	if all := s.files[""]; all != nil {
-		return r.readShards(all)
+	if len(s) == 1 && s[""] != nil {
+		return r.readShards(s[""])
 	}
-	parts := make([]string, 0, len(s.files))
-	for _, part := range []string{"train", "val", "test"} {
-		if s.files[part] != nil {
-			parts = append(parts, part)
+	files := s[r.part]
+	if files == nil {
+		return fmt.Errorf("it has no part for %s, but for %s: to use one all the same, name its files", r.part,
+			some(slices.Sorted(maps.Keys(s))))
+	}
+	if len(s) > 1 {
+		r.selected = true
+		r.find(TakenPart, files, "of the data set in %s one part is read", r.source)
+	}
+	for _, part := range []string{val, test} {
+		if others := s[part]; r.part == train && others != nil && unlabelled(others[0]) {
+			r.find(NotAPart, others, "images for %s in %s have no labels, and are no part of it", part, r.source)
 		}
 	}
-	chosen, err := r.choose(parts)
-	if err != nil {
-		return err
-	}
-	if len(parts) > 1 {
-		r.find(ChosenPart, []string{chosen}, "of the parts %s in %s one is used", strings.Join(parts, ", "), r.source)
-	}
-	r.find(IgnoredFiles, s.passed, "%d files in %s are of no part by their names", len(s.passed), r.source)
-	return r.readShards(s.files[chosen])
+	r.find(IgnoredFiles, s[""], "%d files in %s are of no part by their names", len(s[""]), r.source)
+	return r.readShards(files)
 }

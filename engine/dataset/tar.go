@@ -16,6 +16,7 @@ type tarFile struct {
 	file
 	members []tarMember
 	cut     bool // there is no end mark
+	at      func() map[string]int
 }
 
 type tarMember struct {
@@ -36,6 +37,7 @@ func listTar(f file, take func(name string, size int64, content io.Reader) error
 	defer h.Close()
 	t := &tarFile{file: f}
 	t.members, t.cut, err = parseTar(h, f.size(), take)
+	t.at = byName(len(t.members), func(i int) string { return t.members[i].name })
 	return t, err
 }
 
@@ -71,7 +73,7 @@ func parseTar(from io.ReaderAt, size int64, take func(string, int64, io.Reader) 
 			return nil, false, fmt.Errorf("cut short: member %s has %d bytes, of which %d are there", h.Name, m.size,
 				size-m.at)
 		}
-		if memory += perSample + int64(len(m.name)); len(members)%1000 == 0 {
+		if memory += 2*perSample + int64(len(m.name)); len(members)%1000 == 0 {
 			if err := machine.Check(float64(memory), "a list of more than %d members", len(members)); err != nil {
 				return nil, false, err
 			}
@@ -119,8 +121,8 @@ func compressed(magic []byte) string {
 }
 
 func (t *tarFile) find(name string) (int, bool) {
-	i := slices.IndexFunc(t.members, func(m tarMember) bool { return m.name == name })
-	return i, i >= 0
+	i, found := t.at()[name]
+	return i, found
 }
 
 func (t *tarFile) image(i int) ([]byte, error) {
@@ -142,12 +144,17 @@ func (a *archives) readTar(f file) error {
 	if t.cut {
 		a.endless = append(a.endless, f.path)
 	}
-	members := make([]member, len(t.members))
-	for i, m := range t.members {
-		members[i] = member{m.name, i, m.regular}
-	}
+	members := t.list()
 	if labels := w.of(members); labels != nil {
 		return a.readPairs(t, members, labels)
 	}
 	return a.readClassFolders(t, members, func(int) error { return nil })
+}
+
+func (t *tarFile) list() []member {
+	members := make([]member, len(t.members))
+	for i, m := range t.members {
+		members[i] = member{m.name, i, m.regular}
+	}
+	return members
 }

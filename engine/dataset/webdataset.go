@@ -5,16 +5,17 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"path"
-	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
+
+	"github.com/vitft/vitft/internal/jsontext"
 )
 
-// labelNames are what labels are called where they lie beside images, the one that goes before the others first.
-var labelNames = []string{"label", "labels", "fine_label", "class", "cls", "category", "target", "class_name",
-	"label_name", "class_label", "species", "coarse_label"}
+// labelNames are what labels are called where they lie beside images, as [plain] has it; the one that goes before the
+// others first.
+var labelNames = append(slices.Clip(labelColumns), "finelabel", "cls", "coarselabel")
 
 // webdataset collects what labels the images of an archive as WebDataset lays it out: members that share a name up to
 // its first dot belong together, an image and its label as KEY.cls, "label" in KEY.json or KEY.txt.
@@ -41,7 +42,7 @@ func key(name string) (key, end string) {
 func (w *webdataset) take(name string, size int64, content io.Reader) error {
 	key, end := key(name)
 	k := slices.Index(ends[:], end)
-	if k < 0 || hiddenName(name) {
+	if k < 0 || inSystem(name) {
 		return nil
 	}
 	var label pairedLabel
@@ -71,32 +72,25 @@ func (w *webdataset) take(name string, size int64, content io.Reader) error {
 
 // labelIn is the label in a JSON object, empty if it has none.
 func labelIn(text []byte) (string, error) {
-	object := map[string]json.RawMessage{}
+	var object map[string]json.RawMessage
 	if err := json.Unmarshal(text, &object); err != nil {
-		return "", fmt.Errorf("not a JSON object: %w", err)
+		return "", fmt.Errorf("not a JSON object: %w", jsontext.Explain(err))
 	}
+	keys := slices.Sorted(maps.Keys(object))
 	for _, name := range labelNames {
-		value, ok := object[name]
-		if !ok {
-			continue
+		if at := slices.IndexFunc(keys, func(key string) bool { return plain(key) == name }); at >= 0 {
+			label, err := word(keys[at], object[keys[at]])
+			return strings.TrimSpace(label), err
 		}
-		var label string
-		if json.Unmarshal(value, &label) == nil {
-			return strings.TrimSpace(label), nil
-		}
-		if n, err := strconv.ParseInt(string(value), 10, 64); err == nil {
-			return strconv.FormatInt(n, 10), nil
-		}
-		return "", fmt.Errorf("%s is %.40s, neither text nor a whole number", name, value)
 	}
 	return "", nil
 }
 
-// of are the labels beside images: those of the first end that any image has beside it. Texts are captions where the
-// images lie in class folders.
+// of are the labels beside images: those of the first end that any image has beside it. Where the images lie in class
+// folders texts are captions, and what is no label says other things.
 func (w *webdataset) of(members []member) map[string]pairedLabel {
 	images, _ := imagesAmong(members)
-	root := around(images, "")
+	root := rootOf(images, "")
 	folders, captions := map[string]bool{}, true
 	for _, m := range images {
 		folder, _, inFolder := strings.Cut(m.name[len(root):], "/")
@@ -107,8 +101,8 @@ func (w *webdataset) of(members []member) map[string]pairedLabel {
 	for k, labels := range w {
 		if slices.ContainsFunc(images, func(m member) bool {
 			key, _ := key(m.name)
-			_, paired := labels[key]
-			return paired && !(ends[k] == "txt" && captions)
+			label, paired := labels[key]
+			return paired && !(captions && (ends[k] == "txt" || label.fault != nil))
 		}) {
 			return labels
 		}
@@ -145,7 +139,7 @@ func (a *archives) readPairs(t *tarFile, members []member, labels map[string]pai
 		case label.fault != nil:
 			return fmt.Errorf("label of %s: %w", m.name, label.fault)
 		}
-		if err := a.add(sample{t.item(t, m.name, m.index), label.text, 0}); err != nil {
+		if err := a.add(sample{Item: t.item(t, m.name, m.index), label: label.text}); err != nil {
 			return err
 		}
 	}
@@ -156,36 +150,6 @@ func (a *archives) readPairs(t *tarFile, members []member, labels map[string]pai
 		} else if !paired {
 			a.ignore(t, name)
 		}
-	}
-	return nil
-}
-
-// nameNumbers gives labels that are numbers the names in a file of class names, if there is one beside the source or
-// in the folder above.
-func (r *reading) nameNumbers(dir string) error {
-	for _, s := range r.samples {
-		if _, err := strconv.ParseUint(s.label, 10, 31); err != nil {
-			return nil
-		}
-	}
-	for _, dir := range []string{dir, filepath.Dir(dir)} {
-		names, err := classNames(dir, "classnames.txt")
-		if err != nil {
-			return err
-		}
-		if names == nil {
-			continue
-		}
-		for i, s := range r.samples {
-			n, _ := strconv.Atoi(s.label)
-			if n >= len(names) {
-				return fmt.Errorf("label %d of %s has no line in the file of class names in %s, which has %d", n,
-					s.Path, dir, len(names))
-			}
-			r.samples[i].label = names[n]
-		}
-		r.classes = names
-		return nil
 	}
 	return nil
 }

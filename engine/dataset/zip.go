@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"hash/crc32"
 	"io"
-	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -24,6 +23,7 @@ type zipFile struct {
 	members []*zip.File
 	names   []string // of the members, in UTF-8 and with slashes
 	dos     []string // names that are not UTF-8, as they were read
+	at      func() map[string]int
 }
 
 // perMember is the memory that an entry of a zip archive takes for each byte of the directory.
@@ -48,12 +48,13 @@ func openZip(f file) (*zipFile, error) {
 		}
 		z.names[i] = strings.ReplaceAll(name, `\`, "/")
 	}
+	z.at = byName(len(z.names), func(i int) string { return z.names[i] })
 	return z, nil
 }
 
 func (z *zipFile) find(name string) (int, bool) {
-	i := slices.Index(z.names, name)
-	return i, i >= 0
+	i, found := z.at()[name]
+	return i, found
 }
 
 // readZip reads an archive of class folders.
@@ -63,13 +64,17 @@ func (a *archives) readZip(f file) error {
 		return err
 	}
 	a.decoded = append(a.decoded, z.dos...)
+	return a.readClassFolders(z, z.list(), z.sound)
+}
+
+func (z *zipFile) list() []member {
 	members := make([]member, 0, len(z.names))
 	for i, m := range z.members {
 		if mode := m.Mode(); !mode.IsDir() {
 			members = append(members, member{z.names[i], i, mode.IsRegular()})
 		}
 	}
-	return a.readClassFolders(z, members, z.sound)
+	return members
 }
 
 // methods of compression that zip archives are met with.

@@ -31,6 +31,7 @@ import (
 	"github.com/vitft/vitft/engine/run"
 	"github.com/vitft/vitft/engine/sweep"
 	"github.com/vitft/vitft/head"
+	"github.com/vitft/vitft/internal/plaintext"
 )
 
 // Save writes the report of the finished run or sweep in the folder dir into that folder, and returns its path.
@@ -53,13 +54,13 @@ func save(dir run.Folder, write func(io.Writer) error) error {
 	if err := write(&page); err != nil {
 		return fmt.Errorf("report of %s: %w", dir, err)
 	}
-	return run.ReportFile.Write(dir, page.Bytes())
+	return run.ReportFile.Write(dir, []byte(plaintext.Valid(page.String()))) // names of files may be any bytes
 }
 
 // A Run is what the files of one run folder say.
 type Run struct {
 	// Open returns the content of an image that predictions.csv names. By default it is read from its file, or from
-	// the IDX file that it is in.
+	// the file that it is in.
 	Open func(path string) ([]byte, error)
 
 	dir         run.Folder

@@ -42,14 +42,15 @@ two = Features({"img": Image(), "fine_label": ClassLabel(names=CLASSES), "coarse
 Dataset.from_dict({"img": rows(labels)["image"], "fine_label": labels, "coarse_label": [0, 1, 1] * 2}, two) \
     .to_parquet("two_labels.parquet")
 
-# Every compression, with dictionaries and without, in pages of version 1 and 2, in several groups of rows.
+# Every compression, with dictionaries (also of the old kind) and without, in pages of version 1 and 2, in several groups
+# of rows.
 table = pyarrow.table({"image": pyarrow.array([png(k) for k in range(6)]),
                        "label": pyarrow.array([CLASSES[k] for k in labels])})
 for codec in ["none", "snappy", "gzip", "zstd", "brotli", "lz4"]:
     pyarrow.parquet.write_table(table, f"{codec}.parquet", compression=codec, row_group_size=4,
                                 use_dictionary=codec in ("snappy", "zstd"),
                                 data_page_version="2.0" if codec in ("gzip", "zstd") else "1.0",
-                                write_page_checksum=True)
+                                version="1.0" if codec == "snappy" else "2.6", write_page_checksum=True)
 
 with webdataset.TarWriter("pairs-000.tar", mtime=0) as tar:
     for k, label in enumerate(labels):

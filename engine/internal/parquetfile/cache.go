@@ -22,12 +22,12 @@ func (c *Column) Bytes(row int64) ([]byte, error) {
 	return bytes.Clone(values[row-c.pages[k].first]), nil
 }
 
-const mostKept = 128 << 20
-
 // kept are the pages that were read last.
-var kept cache
+var kept = cache{most: 128 << 20}
 
 type cache struct {
+	most int // bytes
+
 	mu      sync.Mutex
 	entries []*entry // the one that was asked for last is the last
 	size    int
@@ -77,7 +77,7 @@ func (k *cache) grown(e *entry, size int) {
 		return
 	}
 	e.size = size
-	for k.size += size; k.size > mostKept; {
+	for k.size += size; k.size > k.most; {
 		oldest := slices.IndexFunc(k.entries, func(other *entry) bool { return other != e && other.size > 0 })
 		if oldest < 0 {
 			return

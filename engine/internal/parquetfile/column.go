@@ -100,6 +100,9 @@ type page struct {
 	dictionary  *place // nil: it needs none
 }
 
+// oldDictionary is what older writers call a dictionary's encoding.
+const oldDictionary format.Encoding = 2
+
 // place is where a page is in the file.
 type place struct {
 	at     int64 // of the page's data
@@ -138,55 +141,56 @@ func (c *Column) group(g int, first int64) error {
 	if chunk.FilePath != "" {
 		return fmt.Errorf("row group %d is in another file, %s", g, chunk.FilePath)
 	}
-	var rows int64 // or values of a list
+	var rows, size int64 // rows are values of a list
 	var dictionary *place
 	for all := c.valuesOf(g); rows < all; {
-		header, size, err := c.file.header(at, end)
+		header, n, err := c.file.header(at, end, size)
 		if err != nil {
 			return fmt.Errorf("page at byte %d: %w", at, err)
 		}
+		size = n
 		p := place{at + size, header}
 		at = p.at + int64(header.CompressedPageSize)
 		if at > end {
 			return fmt.Errorf("cut short or damaged: the page at byte %d is said to have %d bytes, of which %d are "+
 				"there", p.at, header.CompressedPageSize, end-p.at)
 		}
-		var n int32
+		var values int32
 		var encoding format.Encoding
 		switch header.Type {
 		case format.DictionaryPage:
 			dictionary = &p
 			continue
 		case format.DataPage:
-			n, encoding = header.DataPageHeader.V.NumValues, header.DataPageHeader.V.Encoding
+			values, encoding = header.DataPageHeader.V.NumValues, header.DataPageHeader.V.Encoding
 		case format.DataPageV2:
-			n, encoding = header.DataPageHeaderV2.V.NumValues, header.DataPageHeaderV2.V.Encoding
+			values, encoding = header.DataPageHeaderV2.V.NumValues, header.DataPageHeaderV2.V.Encoding
 		default:
 			continue
 		}
-		if n < 0 || int64(n) > all-rows {
-			return fmt.Errorf("damaged: the page at byte %d is said to have %d of the %d rows that are left", p.at, n,
-				all-rows)
+		if values < 0 || int64(values) > all-rows {
+			return fmt.Errorf("damaged: the page at byte %d is said to have %d of the %d rows that are left", p.at,
+				values, all-rows)
 		}
-		data := page{first: first + rows, rows: int64(n), codec: m.Codec, at: p}
-		if encoding == format.RLEDictionary || encoding == format.PlainDictionary {
+		data := page{first: first + rows, rows: int64(values), codec: m.Codec, at: p}
+		if encoding == format.RLEDictionary || encoding == oldDictionary {
 			if data.dictionary = dictionary; dictionary == nil {
 				return fmt.Errorf("damaged: the page at byte %d has no dictionary", p.at)
 			}
 		}
-		if n > 0 {
+		if values > 0 {
 			c.pages = append(c.pages, data)
 		}
-		rows += int64(n)
+		rows += int64(values)
 	}
 	return nil
 }
 
-// header reads the header of a page, and how many bytes it has.
-func (f *File) header(at, end int64) (h *format.PageHeader, size int64, err error) {
+// header reads the header of a page, and how many bytes it has; that before it had so many.
+func (f *File) header(at, end, before int64) (h *format.PageHeader, size int64, err error) {
 	defer recovered(&err)
-	const first, largest = 1 << 10, 16 << 20 // statistics in it may hold whole values
-	for n := int64(first); ; n *= 16 {
+	const least, largest = 1 << 9, 16 << 20 // statistics in it may hold whole values
+	for n := max(least, 2*before); ; n *= 8 {
 		text, err := f.read(at, min(n, end-at))
 		if err != nil {
 			return nil, 0, err
