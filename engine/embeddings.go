@@ -71,8 +71,8 @@ func (s *session) environmentGiven() (run.Environment, error) {
 }
 
 // openFor opens images for a finished run, or embeddings for one that learned from such: given is where they come from.
-func openFor(r *run.Finished, part, source string) (d *dataset.Dataset, given *embedding.Source, found []dataset.Finding,
-	err error) {
+func openFor(r *run.Finished, part, source string) (d *dataset.Dataset, given *embedding.Source,
+	found []dataset.Finding, err error) {
 	s := dataset.Sources{Test: source}
 	classes := dataset.Options{Classes: r.Classes, Part: part}
 	switch is := embedding.Is(source); {

@@ -22,8 +22,12 @@ type Sources struct {
 	Imbalance     string // see ParseImbalance
 	ImbalanceSeed uint64
 
-	// From, if set, opens a set in the place of Open.
-	From func(source string, o Options) (*Dataset, []Finding, error)
+	From Reader // opens sets in the place of Open, if it is not nil
+}
+
+// Reader opens sources that stand for images, such as embeddings of them, as Open does; see Of.
+type Reader interface {
+	Set(source string, o Options) (*Dataset, []Finding, error)
 }
 
 // Sets are the labelled images of a run. Those that it does not have are nil.
@@ -202,7 +206,7 @@ func (s *Sources) Open(ctx context.Context, seed uint64, index *Index, ev event.
 		if source != "" && err == nil {
 			open := Open
 			if s.From != nil {
-				open = s.From
+				open = s.From.Set
 			}
 			set, found, err = open(source, Options{Classes: classes, Part: part})
 			Warn(found, ev)

@@ -69,7 +69,7 @@ func Open(s *dataset.Sources, ev event.Events) (*Source, error) {
 		return nil, err
 	}
 	x := &Source{events: ev, tables: map[string]*Table{}, vectors: map[store.ID]vector{}, sum: sha256.New()}
-	s.From = x.Set
+	s.From = x
 	if s.Train == "" {
 		return x, nil
 	}
