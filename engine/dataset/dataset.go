@@ -156,7 +156,6 @@ type Item struct {
 
 	in    container // nil: Path is a file
 	index int
-	id    ID // of the content, where it is known; see Of
 }
 
 // Bytes reads the encoded image. One that is stored as mere pixels comes as PGM or PPM.
@@ -197,27 +196,6 @@ func Open(source string, o Options) (*Dataset, []Finding, error) {
 	d, err := r.dataset(o.Classes)
 	if err != nil {
 		return nil, nil, in(r.source, err)
-	}
-	return d, r.findings, nil
-}
-
-// Row is an item of a source that another package reads: what stands for an image, such as an embedding. Its content is
-// known by its ID, and rows of one path that differ in it are not one.
-type Row struct {
-	Path, Label string
-	ID          ID
-}
-
-// Of is Open of a source whose rows another package has read. classes are its classes in their order, nil if that is
-// the one of their names.
-func Of(source string, rows []Row, classes []string, o Options) (*Dataset, []Finding, error) {
-	r := &reading{source: source, classes: classes, samples: make([]sample, len(rows))}
-	for i, row := range rows {
-		r.samples[i] = sample{Item: Item{Path: row.Path, id: row.ID}, label: row.Label}
-	}
-	d, err := r.named(o.Classes)
-	if err != nil {
-		return nil, nil, in(source, err)
 	}
 	return d, r.findings, nil
 }

@@ -177,16 +177,16 @@ func (r *reading) below(class string) string {
 // check refuses labels that are nothing, or no line of text, and entries that differ in the label only; it keeps one of
 // several equal ones.
 func (r *reading) check() error {
-	type content struct {
-		path string
-		id   ID
-	}
-	first := make(map[content]int, len(r.samples)) // in kept
+	first := make(map[string]int, len(r.samples)) // in kept
 	kept := r.samples[:0]
 	var repeated []string
 	for _, s := range r.samples {
 		var fault error
-		k, seen := first[content{s.Path, s.id}]
+		one := s.Path
+		if id := s.known(); id != (ID{}) { // of a path there may be several
+			one += string(id[:])
+		}
+		k, seen := first[one]
 		switch {
 		case s.label == "":
 			fault = fmt.Errorf("empty label for %s", s.Path)
@@ -196,7 +196,7 @@ func (r *reading) check() error {
 		case strings.ContainsFunc(s.label, unicode.IsControl):
 			fault = fmt.Errorf("label %q of %s has control characters", s.label, s.Path)
 		case !seen:
-			first[content{s.Path, s.id}] = len(kept)
+			first[one] = len(kept)
 			kept = append(kept, s)
 		case kept[k].label != s.label:
 			where := ""

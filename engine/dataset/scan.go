@@ -124,8 +124,8 @@ func CheckLeak(train *Dataset, trainScan *Scan, test *Dataset, testScan *Scan) [
 
 // hash is the id of an item, from the index if it is there.
 func (it Item) hash(x *Index) (ID, error) {
-	if it.id != (ID{}) {
-		return it.id, nil
+	if id := it.known(); id != (ID{}) {
+		return id, nil
 	}
 	now := time.Now()
 	info, err := it.stat()

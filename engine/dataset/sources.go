@@ -25,11 +25,6 @@ type Sources struct {
 	From Reader // opens sets in the place of Open, if it is not nil
 }
 
-// Reader opens sources that stand for images, such as embeddings of them, as Open does; see Of.
-type Reader interface {
-	Set(source string, o Options) (*Dataset, []Finding, error)
-}
-
 // Sets are the labelled images of a run. Those that it does not have are nil.
 type Sets struct{ Train, Val, Test *Dataset }
 
