@@ -5,14 +5,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"image"
 	"image/png"
 	"io"
 	"slices"
 	"strings"
-
-	"golang.org/x/image/bmp"
-	"golang.org/x/image/tiff"
 
 	"github.com/vitft/vitft/vit/jpeg"
 )
@@ -65,7 +61,7 @@ func (e *ImageError) Unwrap() error { return e.Err }
 // Kind says what a caller can do: see to the data.
 func (e *ImageError) Kind() string { return "data" }
 
-// Decode reads a JPEG, PNG, WebP, GIF (first frame), BMP, TIFF (first page), PGM or PPM image. Its pixels are those of
+// Decode reads a JPEG, PNG, WebP, AVIF, GIF (first frame), BMP, TIFF (first page), PBM, PGM or PPM image. Its pixels are those of
 // Pillow's Image.open(f).convert("RGB"), exceptions in the package comment. Every error is an *ImageError. Images whose
 // decoding takes much memory wait for each other.
 func Decode(data []byte) (*RGB, error) {
@@ -86,13 +82,16 @@ type format struct {
 
 var (
 	formatJPEG = &format{"jpeg", jpegConfig, readJPEG}
-	formatPNG  = &format{"png", standardConfig(png.DecodeConfig), readPNG}
+	formatPNG  = &format{"png", pngConfig, readPNG}
 	formatWebP = &format{"webp", webpConfig, readWebP}
 	formatGIF  = &format{"gif", gifConfig, readGIF}
-	formatBMP  = &format{"bmp", standardConfig(bmp.DecodeConfig), readBMP}
-	formatTIFF = &format{"tiff", standardConfig(tiff.DecodeConfig), readTIFF}
+	formatBMP  = &format{"bmp", bmpConfig, readBMP}
+	formatTIFF = &format{"tiff", tiffConfig, readTIFF}
 	formatPNM  = &format{"pnm", pnmConfig, readPNM}
 )
+
+// supported is what sniff tells apart, for people.
+const supported = "JPEG, PNG, WebP, AVIF, GIF, BMP, TIFF, PBM, PGM or PPM"
 
 // sniff tells the format from the first bytes.
 func sniff(data []byte) *format {
@@ -106,11 +105,11 @@ func sniff(data []byte) *format {
 		return formatWebP
 	case has("GIF87a"), has("GIF89a"):
 		return formatGIF
-	case has("BM"):
+	case has("BM"), isDIB(data):
 		return formatBMP
-	case has("II*\x00"), has("MM\x00*"):
+	case isTIFF(data):
 		return formatTIFF
-	case has("P5"), has("P6"):
+	case len(data) > 2 && data[0] == 'P' && (data[1]-'1' < 6 || data[1] == 'f') && data[2] <= ' ':
 		return formatPNM
 	}
 	return nil
@@ -124,9 +123,7 @@ func decode(ctx context.Context, data []byte, img *RGB, maxPixels int, use func(
 	}
 	f := sniff(data)
 	if f == nil {
-		return &ImageError{Reason: ReasonUnknown,
-			Err: fmt.Errorf("starts with % x; want JPEG, PNG, WebP, GIF, BMP, TIFF, PGM (P5) or PPM (P6)",
-				data[:min(len(data), 8)])}
+		return unknown(data)
 	}
 	w, h, err := f.config(data)
 	if err != nil {
@@ -168,20 +165,11 @@ func imageError(name string, err error) error {
 	case errors.Is(err, errTruncated), errors.Is(err, io.EOF),
 		slices.ContainsFunc(cutOff, func(s string) bool { return strings.HasSuffix(err.Error(), s) }):
 		reason = ReasonTruncated
-	case errors.Is(err, errUnsupported), errors.Is(err, bmp.ErrUnsupported),
-		errors.As(err, new(jpeg.UnsupportedError)), errors.As(err, new(png.UnsupportedError)),
-		errors.As(err, new(tiff.UnsupportedError)):
+	case errors.Is(err, errUnsupported),
+		errors.As(err, new(jpeg.UnsupportedError)), errors.As(err, new(png.UnsupportedError)):
 		reason = ReasonUnsupported
 	}
 	return &ImageError{Reason: reason, Format: name, Err: err}
-}
-
-// standardConfig adapts a DecodeConfig of the standard kind.
-func standardConfig(config func(io.Reader) (image.Config, error)) func([]byte) (int, int, error) {
-	return func(data []byte) (int, int, error) {
-		c, err := config(bytes.NewReader(data))
-		return c.Width, c.Height, err
-	}
 }
 
 func jpegConfig(data []byte) (int, int, error) {
@@ -196,47 +184,5 @@ func readJPEG(data []byte, img *RGB) error {
 	}
 	img.Pix, img.Width, img.Height = pix, c.Width, c.Height
 	img.Orientation = jpegOrientation(data)
-	return nil
-}
-
-func readPNG(data []byte, img *RGB) error {
-	m, err := png.Decode(bytes.NewReader(data))
-	if err != nil {
-		return err
-	}
-	img.take(m)
-	img.Orientation = pngOrientation(data)
-	return nil
-}
-
-func readBMP(data []byte, img *RGB) error {
-	m, err := bmp.Decode(bytes.NewReader(data))
-	if err != nil {
-		return err
-	}
-	img.take(m)
-	return nil
-}
-
-// readTIFF also turns the image as its orientation tag says, whatever Preprocess.Orientation is: Pillow does so when it
-// loads a TIFF.
-func readTIFF(data []byte, img *RGB) error {
-	m, err := tiff.Decode(bytes.NewReader(data))
-	if err != nil {
-		return err
-	}
-	img.take(m)
-	// Package tiff shows a fax's black as black even where the file calls it white (BlackIsZero).
-	const compression, photometric, blackIsZero = 259, 262, 1
-	if c := tiffTag(data, compression); c >= 2 && c <= 4 && tiffTag(data, photometric) == blackIsZero {
-		for i := range img.Pix {
-			img.Pix[i] ^= 0xff
-		}
-	}
-	if o := tiffOrientation(data); o != 1 {
-		turned := new(RGB)
-		img.turn(o, turned)
-		*img = *turned
-	}
 	return nil
 }

@@ -210,3 +210,11 @@ func (img *RGB) turn(o int, dst *RGB) {
 		}
 	}
 }
+
+// unpremultiplied divides a colour by the alpha that it was multiplied by, as Pillow turns RGBa into RGBA.
+func unpremultiplied(v, alpha byte) byte {
+	if alpha == 0 || alpha == 255 {
+		return v
+	}
+	return byte(min(255, int(v)*255/int(alpha)))
+}
