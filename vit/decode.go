@@ -10,11 +10,12 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/vitft/vitft/vit/avif"
 	"github.com/vitft/vitft/vit/jpeg"
 )
 
 // DecoderID names the way from file bytes to pixels. It changes whenever the same bytes could give other pixels.
-const DecoderID = "vitft-image-2"
+const DecoderID = "vitft-image-3"
 
 // MaxPixels is the largest image that Decode accepts, in pixels. It is the size at which Pillow refuses an image as a
 // decompression bomb. It is checked before pixels are allocated.
@@ -77,18 +78,24 @@ func Decode(data []byte) (*RGB, error) {
 type format struct {
 	name   string
 	config func(data []byte) (width, height int, err error)
-	read   func(data []byte, img *RGB) error
+	read   func(ctx context.Context, data []byte, img *RGB) error
 }
 
 var (
-	formatJPEG = &format{"jpeg", jpegConfig, readJPEG}
-	formatPNG  = &format{"png", pngConfig, readPNG}
-	formatWebP = &format{"webp", webpConfig, readWebP}
-	formatGIF  = &format{"gif", gifConfig, readGIF}
-	formatBMP  = &format{"bmp", bmpConfig, readBMP}
-	formatTIFF = &format{"tiff", tiffConfig, readTIFF}
-	formatPNM  = &format{"pnm", pnmConfig, readPNM}
+	formatJPEG = &format{"jpeg", jpegConfig, quick(readJPEG)}
+	formatPNG  = &format{"png", pngConfig, quick(readPNG)}
+	formatWebP = &format{"webp", webpConfig, quick(readWebP)}
+	formatAVIF = &format{"avif", avifConfig, readAVIF}
+	formatGIF  = &format{"gif", gifConfig, quick(readGIF)}
+	formatBMP  = &format{"bmp", bmpConfig, quick(readBMP)}
+	formatTIFF = &format{"tiff", tiffConfig, quick(readTIFF)}
+	formatPNM  = &format{"pnm", pnmConfig, quick(readPNM)}
 )
+
+// quick is the reader of a format that takes too little time for a context to end it.
+func quick(read func(data []byte, img *RGB) error) func(context.Context, []byte, *RGB) error {
+	return func(_ context.Context, data []byte, img *RGB) error { return read(data, img) }
+}
 
 // supported is what sniff tells apart, for people.
 const supported = "JPEG, PNG, WebP, AVIF, GIF, BMP, TIFF, PBM, PGM or PPM"
@@ -103,6 +110,8 @@ func sniff(data []byte) *format {
 		return formatPNG
 	case has("RIFF") && len(data) >= 12 && string(data[8:12]) == "WEBP":
 		return formatWebP
+	case isAVIF(data):
+		return formatAVIF
 	case has("GIF87a"), has("GIF89a"):
 		return formatGIF
 	case has("BM"), isDIB(data):
@@ -142,7 +151,10 @@ func decode(ctx context.Context, data []byte, img *RGB, maxPixels int, use func(
 	}
 	return within(ctx, size, func() error {
 		img.Orientation = 1
-		if err := f.read(data, img); err != nil {
+		if err := f.read(ctx, data, img); err != nil {
+			if ctx.Err() != nil {
+				return ctx.Err()
+			}
 			return imageError(f.name, err)
 		}
 		return use()
@@ -166,7 +178,8 @@ func imageError(name string, err error) error {
 		slices.ContainsFunc(cutOff, func(s string) bool { return strings.HasSuffix(err.Error(), s) }):
 		reason = ReasonTruncated
 	case errors.Is(err, errUnsupported),
-		errors.As(err, new(jpeg.UnsupportedError)), errors.As(err, new(png.UnsupportedError)):
+		errors.As(err, new(jpeg.UnsupportedError)), errors.As(err, new(png.UnsupportedError)),
+		errors.As(err, new(avif.UnsupportedError)):
 		reason = ReasonUnsupported
 	}
 	return &ImageError{Reason: reason, Format: name, Err: err}

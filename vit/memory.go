@@ -8,6 +8,7 @@ import (
 
 	"golang.org/x/sync/semaphore"
 
+	"github.com/vitft/vitft/vit/avif"
 	"github.com/vitft/vitft/vit/jpeg"
 )
 
@@ -73,6 +74,9 @@ func memoryOf(format string, data []byte, w, h int) int64 {
 		if f.lossless != nil {                          // before and after a transform, and Huffman trees
 			perPixel, more = 2*4+rgb, min(144<<20, 512*int64(len(f.lossless)))
 		}
+	case "avif":
+		c, _ := avif.DecodeConfig(data)
+		perPixel, turned, more = rgb, avifOrientation(c) > 1, c.Memory()
 	case "gif", "bmp", "pnm":
 		perPixel = rgb
 	case "tiff":

@@ -18,8 +18,8 @@ type tags struct {
 	xmp  []byte
 }
 
-// orientation is 1 to 8. EXIF data that have the tag win, whatever it says; without it XMP is asked.
-func (t tags) orientation() int {
+// tiff is the EXIF data, from the head that a TIFF has.
+func (t tags) tiff() []byte {
 	exif := t.exif
 	if exif == nil && t.raw != "" {
 		// Three lines (nothing, what it is, how long) stand before the digits.
@@ -30,7 +30,12 @@ func (t tags) orientation() int {
 	for range 2 {
 		exif = bytes.TrimPrefix(exif, []byte("Exif\x00\x00"))
 	}
-	d := readTIFFDirectory(exif)
+	return exif
+}
+
+// orientation is 1 to 8. EXIF data that have the tag win, whatever it says; without it XMP is asked.
+func (t tags) orientation() int {
+	d := readTIFFDirectory(t.tiff())
 	if kind, n, _, ok := d.value(tagOrientation); ok {
 		if o, ok := d.number(tagOrientation, 0); ok && n == 1 && kind != 1 { // bytes are no number to Pillow
 			return validOrientation(o)
