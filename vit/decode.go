@@ -62,9 +62,9 @@ func (e *ImageError) Unwrap() error { return e.Err }
 // Kind says what a caller can do: see to the data.
 func (e *ImageError) Kind() string { return "data" }
 
-// Decode reads a JPEG, PNG, WebP, AVIF, GIF (first frame), BMP, TIFF (first page), PBM, PGM or PPM image. Its pixels are those of
-// Pillow's Image.open(f).convert("RGB"), exceptions in the package comment. Every error is an *ImageError. Images whose
-// decoding takes much memory wait for each other.
+// Decode reads a JPEG, PNG, WebP, AVIF, GIF (first frame), BMP, TIFF (first page), PBM, PGM or PPM image. Its pixels are
+// those of Pillow's Image.open(f).convert("RGB"), exceptions in the package comment. Every error is an *ImageError.
+// Images whose decoding takes much memory wait for each other.
 func Decode(data []byte) (*RGB, error) {
 	img := new(RGB)
 	if err := decode(context.Background(), data, img, MaxPixels, func() error { return nil }); err != nil {
@@ -187,6 +187,9 @@ func imageError(name string, err error) error {
 
 func jpegConfig(data []byte) (int, int, error) {
 	c, err := jpeg.DecodeConfig(data)
+	if err == nil && c.Height == 0 && c.Width > 0 {
+		err = fmt.Errorf("a height that is told behind the picture (DNL): %w", errUnsupported)
+	}
 	return c.Width, c.Height, err
 }
 

@@ -119,61 +119,68 @@ func jpegSegments(data []byte) func(yield func(marker byte, body []byte) bool) {
 	}
 }
 
-// pngOrientation is that of a PNG, whose chunks of text may hold EXIF data and XMP, too.
+// What chunks of text are called that may hold an orientation.
+const (
+	pngRawProfile = "Raw profile type exif\x00"
+	pngXMP        = "XML:com.adobe.xmp\x00"
+)
+
+// pngOrientation is that of a PNG, whose chunks of text may hold EXIF data and XMP, too. Of several the last counts,
+// and no other is unpacked.
 func pngOrientation(data []byte) int {
 	var t tags
+	var raw, xmp struct {
+		kind string
+		body []byte
+	}
 	for kind, body := range pngChunks(data) {
 		switch kind {
 		case "eXIf":
 			t.exif = body
 		case "tEXt", "zTXt", "iTXt":
-			switch key, text := pngText(kind, body); key {
-			case "Raw profile type exif":
-				t.raw = string(text)
-			case "XML:com.adobe.xmp":
-				t.xmp = text
+			if rest, ok := bytes.CutPrefix(body, []byte(pngRawProfile)); ok {
+				raw.kind, raw.body = kind, rest
+			} else if rest, ok := bytes.CutPrefix(body, []byte(pngXMP)); ok {
+				xmp.kind, xmp.body = kind, rest
 			}
 		}
 	}
+	t.raw, t.xmp = string(pngText(raw.kind, raw.body)), pngText(xmp.kind, xmp.body)
 	return t.orientation()
 }
 
 // maxText is the most that a compressed text may unpack to; Pillow refuses more.
 const maxText = 1 << 20
 
-// pngText is key and content of a chunk of text that may hold an orientation, else nothing.
-func pngText(kind string, body []byte) (key string, text []byte) {
-	k, text, _ := bytes.Cut(body, []byte{0})
-	if key = string(k); key != "Raw profile type exif" && key != "XML:com.adobe.xmp" {
-		return "", nil
-	}
+// pngText is the content of a chunk of text, from behind its key.
+func pngText(kind string, text []byte) []byte {
 	packed := false
 	switch kind {
 	case "zTXt":
 		if len(text) == 0 {
-			return "", nil
+			return nil
 		}
 		packed, text = true, text[1:]
 	case "iTXt": // flag, method, language, translated key
 		if len(text) < 2 {
-			return "", nil
+			return nil
 		}
 		parts := bytes.SplitN(text[2:], []byte{0}, 3)
 		if len(parts) < 3 {
-			return "", nil
+			return nil
 		}
 		packed, text = text[0] != 0, parts[2]
 	}
 	if !packed {
-		return key, text
+		return text
 	}
 	r, err := zlib.NewReader(bytes.NewReader(text))
 	if err != nil {
-		return "", nil
+		return nil
 	}
 	text, err = io.ReadAll(io.LimitReader(r, maxText+1)) // as much as is there of one that is cut off
 	if err != nil && !errors.Is(err, io.ErrUnexpectedEOF) || len(text) > maxText {
-		return "", nil
+		return nil
 	}
-	return key, text
+	return text
 }

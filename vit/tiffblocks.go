@@ -259,8 +259,8 @@ func (t *tiffImage) bytes(dst, src []byte, pixels, step, count, has int) {
 	}
 }
 
-// readJPEGs decodes blocks that are JPEG files each, whose tables may stand apart. A marker tells the decoder what their
-// colours are, since the TIFF knows and the JPEG does not.
+// readJPEGs decodes blocks that are JPEG files each, whose tables may stand apart. A marker tells the decoder what
+// their colours are, since the TIFF knows and the JPEG does not.
 func (t *tiffImage) readJPEGs(img *RGB) error {
 	_, _, tables, _ := t.dir.value(tagJPEGTables)
 	transform := byte(0)
@@ -282,7 +282,8 @@ func (t *tiffImage) readJPEGs(img *RGB) error {
 		if err != nil {
 			return err
 		}
-		if c.Width < b.cols || c.Height < b.rows || c.Width > b.stored || c.Height > t.blockH || c.Components != t.used {
+		if c.Width < b.cols || c.Height < b.rows || c.Width > b.stored || c.Height > t.blockH ||
+			c.Components != t.used {
 			return fmt.Errorf("a JPEG of %d×%d pixels and %d components for %d×%d and %d", c.Width, c.Height,
 				c.Components, b.cols, b.rows, t.used)
 		}

@@ -76,7 +76,8 @@ func TestVariantsEqualPillow(t *testing.T) {
 		img = upright(img)
 		sum := sha256.Sum256(img.Pix)
 		if got := hex.EncodeToString(sum[:8]); img.Width != v.width || img.Height != v.height || got != v.digest {
-			t.Errorf("%s: %d×%d pixels %s, want %d×%d %s", name, img.Width, img.Height, got, v.width, v.height, v.digest)
+			t.Errorf("%s: %d×%d pixels %s, want %d×%d %s", name, img.Width, img.Height, got, v.width, v.height,
+				v.digest)
 		}
 	}
 }
@@ -121,13 +122,20 @@ func TestForeignFiles(t *testing.T) {
 		{[]byte("version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n"), ReasonUnknown,
 			"Git LFS|git lfs pull"},
 		{[]byte("%PDF-1.7\n%"), ReasonUnknown, "PDF|render"}, {[]byte("8BPS\x00\x01"), ReasonUnknown, "PSD|export"},
-		{[]byte("PK\x03\x04\x14\x00"), ReasonUnknown, "zip|unpack"}, {[]byte("\x00\x00\x01\x00\x01\x00"), ReasonUnknown, "ICO"},
-		{[]byte("\x1a\x45\xdf\xa3\x01"), ReasonUnknown, "video"}, {[]byte("RIFF\x00\x00\x00\x00AVI LIST"), ReasonUnknown, "AVI"},
-		{[]byte("P7\nWIDTH 1\n"), ReasonUnknown, "PAM|convert"}, {make([]byte, 100), ReasonUnknown, "zero bytes|again"},
-		{[]byte(`{"error": "rate limit"}`), ReasonUnknown, "JSON"}, {[]byte("path,label\na.jpg,cat\n"), ReasonUnknown, "text"},
+		{[]byte("PK\x03\x04\x14\x00"), ReasonUnknown, "zip|unpack"},
+		{[]byte("\x00\x00\x01\x00\x01\x00"), ReasonUnknown, "ICO"},
+		{[]byte("\x1a\x45\xdf\xa3\x01"), ReasonUnknown, "video"},
+		{[]byte("RIFF\x00\x00\x00\x00AVI LIST"), ReasonUnknown, "AVI"},
+		{[]byte("P7\nWIDTH 1\n"), ReasonUnknown, "PAM|convert"},
+		{make([]byte, 100), ReasonUnknown, "zero bytes|again"},
+		{[]byte(`{"error": "rate limit"}`), ReasonUnknown, "JSON"},
+		{[]byte("path,label\na.jpg,cat\n"), ReasonUnknown, "text"},
 		{[]byte("data:image/png;base64,iVBOR"), ReasonUnknown, "data URL"},
 		{[]byte("\x00\x05\x16\x07\x00\x02"), ReasonUnknown, "AppleDouble|remove"},
 		{[]byte("\x08\x07\x12\x07pytorch\x1a\x00"), ReasonUnknown, "starts with 08 07"},
+		{[]byte("\xff\xd8\xff\xc0\x00\x0b\x08\x00\x00\x00\x10\x01\x01\x11\x00"), ReasonUnsupported, "DNL"},
+		{[]byte("\xff\xd8\xff\xc1\x00\x0b\x0c\x00\x10\x00\x10\x01\x01\x11\x00"), ReasonUnsupported, "12 bits"},
+		{[]byte("\xff\xd8\xff\xc9\x00\x0b\x08\x00\x10\x00\x10\x01\x01\x11\x00"), ReasonUnsupported, "arithmetic"},
 		{cr2, ReasonUnsupported, "CR2|export"},
 		{tiff([3]uint32{tagWidth, 3, 100}, [3]uint32{tagDNGVersion, 4, 0x401}), ReasonUnsupported, "DNG|export"},
 		{tiff([3]uint32{tagNewSubfileType, 4, 1}, [3]uint32{tagWidth, 3, 160}, [3]uint32{tagSubDirectories, 4, 99}),
@@ -172,8 +180,9 @@ func TestPromises(t *testing.T) {
 	}
 	png := append(pngHead(13000, 8, 2, 0), pngChunk("IDAT", zeros(1000))...)
 	for name, data := range map[string][]byte{
-		"avif of more than there is": avif(4000, 4000), "avif": avif(1<<20, 1<<10), "avif without end": avif(1<<31, 1<<31),
-		"bmp": bmp, "tiff": tiff, "png": png, "ascii": []byte("P3 13000 13000 255 1 2 3"), "pfm": []byte("Pf 13000 13000 -1\n"),
+		"avif of more than there is": avif(4000, 4000), "avif": avif(1<<20, 1<<10),
+		"avif without end": avif(1<<31, 1<<31), "bmp": bmp, "tiff": tiff, "png": png,
+		"ascii": []byte("P3 13000 13000 255 1 2 3"), "pfm": []byte("Pf 13000 13000 -1\n"),
 		"gif": []byte("GIF89a\x41\x34\x41\x34\x00\x00\x00,\x00\x00\x00\x00\x41\x34\x41\x34\x00\x08\x01\x00\x00"),
 	} {
 		if _, err := Decode(data); !errors.As(err, new(*ImageError)) {

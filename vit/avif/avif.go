@@ -62,7 +62,8 @@ func (s *samples) add(ctx context.Context, body []byte, p *picture, i int) error
 	}
 	defer t.close()
 	if t.width != p.tileW || t.height != p.tileH {
-		return FormatError(fmt.Sprintf("a picture of %d×%d pixels where %d×%d are said", t.width, t.height, p.tileW, p.tileH))
+		return FormatError(fmt.Sprintf("a picture of %d×%d pixels where %d×%d are said", t.width, t.height, p.tileW,
+			p.tileH))
 	}
 	if i == 0 {
 		s.layout, s.bits, s.colours = t.layout, t.bits, p.colours

@@ -123,9 +123,8 @@ func (c *cursor) number(size int) (v uint64) {
 }
 
 func (c *cursor) text() string {
-	s, rest, _ := strings.Cut(string(c.b[:min(len(c.b), 256)]), "\x00")
+	s, _, _ := strings.Cut(string(c.b[:min(len(c.b), 256)]), "\x00")
 	c.b = c.b[min(len(c.b), len(s)+1):]
-	_ = rest
 	return s
 }
 
@@ -380,8 +379,8 @@ func (f *file) picture() (p picture, err error) {
 	}
 	for _, id := range []uint32{f.primary, p.tiles[0]} {
 		if c := f.property(id, "colr"); len(c) >= 11 && string(c[:4]) == "nclx" {
-			p.colours = colours{int(binary.BigEndian.Uint16(c[4:])), int(binary.BigEndian.Uint16(c[8:])), c[10]&0x80 != 0,
-				true}
+			p.colours = colours{int(binary.BigEndian.Uint16(c[4:])), int(binary.BigEndian.Uint16(c[8:])),
+				c[10]&0x80 != 0, true}
 			break
 		}
 	}

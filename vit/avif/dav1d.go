@@ -101,7 +101,8 @@ func (f *frame) run(ctx context.Context, data []byte, most int) error {
 	if in[0] == 0 || !memory.Write(uint32(in[0]), data) {
 		return errors.New("avif: no memory to decode")
 	}
-	result, err := f.module.ExportedFunction("decode").Call(ctx, in[0], uint64(len(data)), uint64(most))
+	decode := f.module.ExportedFunction("decode")
+	result, err := decode.Call(ctx, in[0], uint64(len(data)), uint64(most))
 	if err != nil {
 		return FormatError(fmt.Sprintf("the decoder gave up: %.80s", err))
 	}

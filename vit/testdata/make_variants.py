@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Makes variants.json.gz: small files as people have them, broken ones too, and what Pillow sees in them.
+"""Makes variants.json.gz, small files as people have them, broken ones too, and what Pillow sees in them,
+and an AVIF of one colour.
 
     python3 make_variants.py
 
@@ -395,4 +396,6 @@ with tifffile.TiffWriter(b) as pages:
 add("tiff-two-pages", b.getvalue())
 
 (here / "variants.json.gz").write_bytes(gzip.compress(json.dumps(variants, sort_keys=True).encode(), mtime=0))
+(here / "flat-2600x2600.avif").write_bytes(saved(Image.new("RGB", (2600, 2600), (200, 30, 60)), "AVIF", speed=10,
+                                                 quality=50))
 print(len(variants), "variants")
