@@ -105,3 +105,22 @@ func TestSoundRunsGiveNoWarning(t *testing.T) {
 		quiet(t, engine.SweepOptions{Data: o.Data, Device: o.Device, Features: o.Features, Backbone: o.Backbone})
 	})
 }
+
+// A feature of fewer numbers than there are classes is said, with the tensor that it is.
+func TestFewerNumbersThanClasses(t *testing.T) {
+	o := job(t)
+	e := engine.EncodeOptions{Device: o.Device, Features: o.Features}
+	e.Backbone.Name = filepath.Join("..", "onnx", "vision", "testdata", "clip.onnx")
+	for _, classes := range []int{6, 7} {
+		e.Data.Train = testkit.Folder(t, 3, slices.Repeat([]int{1}, classes)...)
+		var warned []string
+		_, err := engine.Encode(t.Context(), e, event.Events{Note: func(l event.Level, message string, kv ...any) {
+			if l == event.Warning && strings.Contains(message, "fewer numbers") {
+				warned = append(warned, fmt.Sprint(kv...))
+			}
+		}})
+		if err != nil || len(warned) != classes-6 || classes == 7 && !strings.Contains(warned[0], "image_embeds") {
+			t.Errorf("%d classes, 6 numbers: %q, %v", classes, warned, err)
+		}
+	}
+}

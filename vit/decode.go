@@ -62,8 +62,8 @@ func (e *ImageError) Unwrap() error { return e.Err }
 // Kind says what a caller can do: see to the data.
 func (e *ImageError) Kind() string { return "data" }
 
-// Decode reads a JPEG, PNG, WebP, AVIF, GIF (first frame), BMP, TIFF (first page), PBM, PGM or PPM image. Its pixels are
-// those of Pillow's Image.open(f).convert("RGB"), exceptions in the package comment. Every error is an *ImageError.
+// Decode reads a JPEG, PNG, WebP, AVIF, GIF (first frame), BMP, TIFF (first page), PBM, PGM or PPM image. Its pixels
+// are those of Pillow's Image.open(f).convert("RGB"), exceptions in the package comment. Every error is an *ImageError.
 // Images whose decoding takes much memory wait for each other.
 func Decode(data []byte) (*RGB, error) {
 	img := new(RGB)

@@ -36,6 +36,6 @@
 //     not followed. Raw photos, which look like TIFF, are refused by name.
 //   - AVIF: still pictures. HEIC is refused by name, as by Pillow: its decoders are under the LGPL, and
 //     HEVC under patents.
-//   - The crop is centred as torchvision and timm do; Hugging Face's processors round the offset
-//     down, so they can lie one pixel to the left or above.
+//   - Half of an odd margin is rounded as the library does that the preprocessing is from: to even by
+//     torchvision, and so by timm, open_clip and Ultralytics, down by Hugging Face's processors.
 package vit

@@ -31,7 +31,7 @@ func (o *Options) Fields() []setting.Field {
 		setting.PathOr("backbone", &o.Name, Default(), notPath,
 			"an .onnx file, or a name that 'vitft models list' shows"),
 		setting.Path("preprocess", &o.Preprocess, "", "JSON file with the preprocessing "+
-			"(default: the model's metadata, preprocessor_config.json beside it, or the registry)"),
+			"(default: the model's metadata, a library's file beside it or one folder up, or the registry)"),
 		setting.Text("feature", &o.Feature, "auto", nil,
 			"feature to use: auto, pooled, cls, mean, cls+mean, logits-input, a tensor's name, or TENSOR:POOLING"),
 		setting.Number("image-size", &o.ImageSize, 0, setting.Between(1, 8192).Or(0, "the preprocessing's own"),
@@ -45,7 +45,11 @@ func (o *Options) Fields() []setting.Field {
 func (o Options) choice(pre vit.Preprocess) vision.FeatureChoice {
 	c := vision.FeatureChoice{Tensor: o.Feature, Width: pre.Width, Height: pre.Height}
 	at := strings.LastIndexByte(o.Feature, ':')
-	if p, err := vision.ParsePooling(o.Feature[at+1:]); err == nil {
+	pooling := o.Feature[at+1:]
+	if at > 0 {
+		pooling = strings.ToLower(pooling)
+	}
+	if p, err := vision.ParsePooling(pooling); err == nil {
 		c.Tensor, c.Pooling = o.Feature[:max(0, at)], p
 	}
 	return c

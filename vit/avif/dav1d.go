@@ -33,8 +33,8 @@ var engine = sync.OnceValues(func() (*machine, error) {
 	ctx := context.Background()
 	const pages = maxMemory >> 16
 	runtime := wazero.NewRuntimeWithConfig(ctx, wazero.NewRuntimeConfig().WithMemoryLimitPages(pages))
-	// The decoder calls this after each row of blocks. An end of the context ends it there. (wazero can look at contexts
-	// at every loop, which takes five times as long.)
+	// The decoder calls this after each row of blocks. An end of the context ends it there. (wazero can look at
+	// contexts at every loop, which takes five times as long.)
 	tick := func(ctx context.Context) {
 		if err := ctx.Err(); err != nil {
 			panic(err)

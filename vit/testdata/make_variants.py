@@ -201,6 +201,46 @@ for o in range(1, 9):
 add("orientation-avif-xmp", saved(photo, "AVIF", xmp=xmp))
 add("avif-half", saved(photo, "AVIF")[:-200], False)
 
+
+
+def box(kind, *parts):
+    body = b"".join(parts)
+    return struct.pack(">I", len(body) + 8) + kind + body
+
+
+def grid(columns, rows, w, h, side=64, idat=True):
+    """A picture of tiles, each of them a file that Pillow wrote."""
+    tiles = [saved(Image.fromarray(scene(side, side)), "AVIF", quality=30) for _ in range(columns * rows)]
+    data = [t[t.index(b"mdat") + 4:] for t in tiles]
+    av1c = tiles[0][tiles[0].index(b"av1C") - 4:][:12]
+    full = lambda kind, *parts, version=0, flags=0: box(kind, bytes([version, 0, 0, flags]), *parts)
+    ispe = lambda w, h: full(b"ispe", struct.pack(">II", w, h))
+    head = struct.pack(">BBBBHH", 0, 0, rows - 1, columns - 1, w, h)
+    ids = range(2, 2 + len(tiles))
+
+    def meta(at):
+        places = [(1, 1, 0, len(head))] + [(i, 0, at + sum(map(len, data[:i - 2])), len(data[i - 2])) for i in ids]
+        iloc = full(b"iloc", struct.pack(">BBH", 0x44, 0, len(places)),
+                    *(struct.pack(">HHHHII", i, method, 0, 1, place, n) for i, method, place, n in places), version=1)
+        infe = [full(b"infe", struct.pack(">HH4sB", i, 0, b"grid" if i == 1 else b"av01", 0), version=2,
+                     flags=int(i > 1)) for i in (1, *ids)]
+        colr = box(b"colr", b"nclx", struct.pack(">HHHB", 1, 13, 6, 0x80))
+        ipco = box(b"ipco", ispe(w, h), ispe(side, side), av1c, full(b"pixi", b"\3\10\10\10"), colr)
+        ipma = full(b"ipma", struct.pack(">I", 1 + len(tiles)), struct.pack(">HBBBB", 1, 3, 1, 4, 5),
+                    *(struct.pack(">HBBBBB", i, 4, 2, 0x83, 4, 5) for i in ids))
+        return full(b"meta", full(b"hdlr", bytes(4), b"pict", bytes(13)), full(b"pitm", struct.pack(">H", 1)), iloc,
+                    full(b"iinf", struct.pack(">H", 1 + len(tiles)), *infe),
+                    full(b"iref", box(b"dimg", struct.pack(f">HH{len(tiles)}H", 1, len(tiles), *ids))),
+                    box(b"iprp", ipco, ipma), box(b"idat", head))
+
+    ftyp = box(b"ftyp", b"avif", bytes(4), b"avifmif1miaf")
+    return ftyp + meta(len(ftyp) + len(meta(0)) + 8) + box(b"mdat", *data)
+
+
+add("avif-grid", grid(2, 2, 120, 100))
+add("avif-grid-row", grid(3, 1, 192, 64))
+add("avif-grid-too-small", grid(2, 2, 140, 100), False)
+
 # GIF -----------------------------------------------------------------------------------------------
 def lzw(pixels, bits):
     """All pixels as literals, with a clear code before the codes grow."""
