@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"image/png"
 	"io"
-	"slices"
 	"strings"
 
 	"github.com/vitft/vitft/vit/avif"
@@ -167,15 +166,14 @@ var (
 	errTruncated   = io.ErrUnexpectedEOF
 )
 
-// cutOff is what packages png, gif and tiff say, without a type of its own, of data that end early.
-var cutOff = []string{"not enough pixel data", "not enough image data"}
+// cutOff is what package png says, without a type of its own, of data that end early.
+const cutOff = "not enough pixel data"
 
 // imageError gives a reader's error its Reason.
 func imageError(name string, err error) error {
 	reason := ReasonCorrupt
 	switch {
-	case errors.Is(err, errTruncated), errors.Is(err, io.EOF),
-		slices.ContainsFunc(cutOff, func(s string) bool { return strings.HasSuffix(err.Error(), s) }):
+	case errors.Is(err, errTruncated), errors.Is(err, io.EOF), strings.HasSuffix(err.Error(), cutOff):
 		reason = ReasonTruncated
 	case errors.Is(err, errUnsupported),
 		errors.As(err, new(jpeg.UnsupportedError)), errors.As(err, new(png.UnsupportedError)),

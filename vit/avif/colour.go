@@ -2,7 +2,6 @@ package avif
 
 import (
 	"fmt"
-	"math"
 )
 
 // samples is a picture's planes with 8 bits a sample or, where no fixed arithmetic is for them, as many as they have.
@@ -190,9 +189,9 @@ func (s *samples) floats(dst []byte) {
 				case ycgco:
 					t := l - u
 					r, g, b = t+v, l+u, t-v
-				default:
-					r, b = l+2*(1-kr)*v, l+2*(1-kb)*u
-					g = l - (2*(kr*(1-kr)*v+kb*(1-kb)*u))/kg
+				default: // conversions keep processors from rounding product and sum at once
+					r, b = l+float32(2*(1-kr)*v), l+float32(2*(1-kb)*u)
+					g = l - (2*(float32(kr*(1-kr)*v)+float32(kb*(1-kb)*u)))/kg
 				}
 			}
 			p := (*[3]byte)(dst[3*(y*s.width+x):])
@@ -205,7 +204,7 @@ func unit(v float32) byte {
 	if !(v > 0) {
 		return 0
 	}
-	return byte(math.Floor(float64(0.5 + min(v, 1)*255)))
+	return byte(0.5 + float32(min(v, 1)*255))
 }
 
 // spread is chroma at a pixel: 9/16 of the nearest sample, 3/16 of each of its neighbours, and 1/16 of the one between.
@@ -227,6 +226,6 @@ func (s *samples) spread(plane, x, y int, value func(uint16) float32) float32 {
 	}
 	at := row*stride + x/2
 	p := s.planes[plane]
-	return value(p[at])*(9.0/16) + value(p[at+beside])*(3.0/16) + value(p[at+beyond])*(3.0/16) +
-		value(p[at+beside+beyond])*(1.0/16)
+	return float32(value(p[at])*(9.0/16)) + float32(value(p[at+beside])*(3.0/16)) +
+		float32(value(p[at+beyond])*(3.0/16)) + float32(value(p[at+beside+beyond])*(1.0/16))
 }
