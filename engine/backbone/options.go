@@ -27,7 +27,7 @@ func (o *Options) Fields() []setting.Field {
 	notPath := func(s string) (bool, error) {
 		return isName(s) || filepath.Ext(s) != ".onnx" && !strings.ContainsRune(s, filepath.Separator), nil
 	}
-	return []setting.Field{
+	return setting.In("backbone",
 		setting.PathOr("backbone", &o.Name, Default(), notPath,
 			"an .onnx file, or a name that 'vitft models list' shows"),
 		setting.Path("preprocess", &o.Preprocess, "", "JSON file with the preprocessing "+
@@ -38,7 +38,7 @@ func (o *Options) Fields() []setting.Field {
 			"image size in pixels, for models that leave it open (0: that of the preprocessing, else 224)"),
 		setting.Path("adapter", &o.Adapter, "",
 			"adapter.safetensors of a run, to put what was learnt there into this backbone"),
-	}
+	)
 }
 
 // choice reads --feature, a pooling, a tensor's name, or TENSOR:POOLING, for images of the size that is prepared.
