@@ -86,8 +86,12 @@ func (s *samples) rgb(dst []byte) {
 		s.floats(dst)
 		return
 	}
-	shift := s.bits - 8
-	cb, cr := make([]byte, s.width+1), make([]byte, s.width+1)
+	// More than 8 bits are cut to 8 first, but for 10 with alpha, which libyuv converts as they are.
+	shift, deep := s.bits-8, s.bits == 10 && s.alpha && !grey
+	if deep {
+		shift = 0
+	}
+	cb, cr := make([]uint16, s.width+1), make([]uint16, s.width+1)
 	for y := range s.height {
 		luma := s.planes[0][y*s.strides[0]:][:s.width]
 		if grey {
@@ -100,10 +104,14 @@ func (s *samples) rgb(dst []byte) {
 		}
 		row := dst[3*y*s.width:][:3*s.width]
 		for x, v := range luma {
-			y1 := int32(min(v>>shift, 255))*0x101*f.yg>>16 + f.yb
-			u, v := int32(cb[x])-128, int32(cr[x])-128
+			l, u, w := int32(v>>shift)*0x101, int32(cb[x]), int32(cr[x])
+			if deep {
+				l, u, w = int32(v)<<6|int32(v)>>4, u>>2, w>>2
+			}
+			y1 := l*f.yg>>16 + f.yb
+			u, w = u-128, w-128
 			p := (*[3]byte)(row[3*x:])
-			p[0], p[1], p[2] = clamp((y1+v*f.vr)>>6), clamp((y1-u*f.ug-v*f.vg)>>6), clamp((y1+u*f.ub)>>6)
+			p[0], p[1], p[2] = clamp((y1+w*f.vr)>>6), clamp((y1-u*f.ug-w*f.vg)>>6), clamp((y1+u*f.ub)>>6)
 		}
 	}
 }
@@ -111,12 +119,12 @@ func (s *samples) rgb(dst []byte) {
 func clamp(v int32) byte { return byte(min(max(v, 0), 255)) }
 
 // chroma makes a row of chroma as wide as the picture.
-func (s *samples) chroma(out []byte, plane, y, shift int) {
+func (s *samples) chroma(out []uint16, plane, y, shift int) {
 	stride := s.strides[plane]
-	at := func(row, x int) int32 { return int32(min(s.planes[plane][row*stride+x]>>shift, 255)) }
+	at := func(row, x int) int32 { return int32(s.planes[plane][row*stride+x] >> shift) }
 	if s.layout == 3 {
 		for x := range s.width {
-			out[x] = byte(at(y, x))
+			out[x] = uint16(at(y, x))
 		}
 		return
 	}
@@ -129,22 +137,22 @@ func (s *samples) chroma(out []byte, plane, y, shift int) {
 		}
 	}
 	// The first and the last column lie at the edge.
-	edge := func(x int) byte {
+	edge := func(x int) uint16 {
 		if near == far {
-			return byte(at(near, x))
+			return uint16(at(near, x))
 		}
-		return byte((3*at(near, x) + at(far, x) + 2) >> 2)
+		return uint16((3*at(near, x) + at(far, x) + 2) >> 2)
 	}
 	out[0] = edge(0)
 	for x := range last {
 		n0, n1 := at(near, x), at(near, x+1)
 		if near == far {
-			out[2*x+1], out[2*x+2] = byte((3*n0+n1+2)>>2), byte((n0+3*n1+2)>>2)
+			out[2*x+1], out[2*x+2] = uint16((3*n0+n1+2)>>2), uint16((n0+3*n1+2)>>2)
 			continue
 		}
 		f0, f1 := at(far, x), at(far, x+1)
-		out[2*x+1] = byte((9*n0 + 3*n1 + 3*f0 + f1 + 8) >> 4)
-		out[2*x+2] = byte((3*n0 + 9*n1 + f0 + 3*f1 + 8) >> 4)
+		out[2*x+1] = uint16((9*n0 + 3*n1 + 3*f0 + f1 + 8) >> 4)
+		out[2*x+2] = uint16((3*n0 + 9*n1 + f0 + 3*f1 + 8) >> 4)
 	}
 	out[s.width-1] = edge(last)
 }

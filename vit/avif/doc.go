@@ -11,8 +11,8 @@
 // # Caveats
 //
 //   - Of a file with a sequence it is the still picture that is shown; one without is unsupported.
-//   - Colours that were multiplied by alpha stay so, and pictures of more than 8 bits with alpha can be
-//     a level apart from Pillow's.
+//   - Colours that were multiplied by alpha stay so, and pictures of 12 bits with alpha can differ from
+//     Pillow's.
 //   - Rotation is told, not applied; clean apertures are not looked at, as in Pillow.
 //   - While a row of blocks is decoded, the garbage collector waits.
 package avif

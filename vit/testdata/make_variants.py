@@ -17,6 +17,7 @@ import pathlib
 import struct
 import zlib
 
+import imagecodecs
 import numpy as np
 import tifffile
 from PIL import Image, ImageOps
@@ -195,6 +196,12 @@ rgba = photo.convert("RGBA")
 rgba.putalpha(Image.linear_gradient("L").resize(rgba.size))
 add("avif-alpha", saved(rgba, "AVIF"))
 add("avif-grey-alpha", saved(rgba.convert("LA"), "AVIF"))
+deep = np.asarray(rgba).astype(np.uint16)
+for bits in 10, 12:
+    for sampling in "yuv420", "yuv444", "yuv422":
+        add(f"avif-{bits}-{sampling}", imagecodecs.avif_encode(deep[..., :3] << bits - 8, bitspersample=bits, level=80,
+                                                               pixelformat=sampling))
+add("avif-10-alpha", imagecodecs.avif_encode(deep << 2, bitspersample=10, level=80, pixelformat="yuv420"))
 add("avif-sequence", saved(photo, "AVIF", save_all=True, append_images=[rgba.convert("RGB")], duration=100))
 for o in range(1, 9):
     add(f"orientation-avif-{o}", saved(photo, "AVIF", exif=b"Exif\0\0" + exif(o)))
