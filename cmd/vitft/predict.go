@@ -3,8 +3,10 @@ package main
 import (
 	"encoding/json"
 	"fmt"
+	neturl "net/url"
 	"os"
 	"slices"
+	"unicode/utf8"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
@@ -14,6 +16,7 @@ import (
 	"github.com/vitft/vitft/engine/fault"
 	"github.com/vitft/vitft/engine/setting"
 	"github.com/vitft/vitft/internal/par"
+	"github.com/vitft/vitft/internal/plaintext"
 )
 
 // predictOptions are those of predict.
@@ -33,6 +36,7 @@ func (o *predictOptions) fields() []setting.Field {
 // predictedLine is a line of predict's output for an image.
 type predictedLine struct {
 	Path       string           `json:"path"`
+	PathURL    string           `json:"path_url,omitempty"`
 	Label      string           `json:"label"`
 	Confidence float32          `json:"confidence"`
 	Top        []classify.Score `json:"top"`
@@ -40,8 +44,18 @@ type predictedLine struct {
 
 // failedLine is one for an image that could not be classified.
 type failedLine struct {
-	Path  string `json:"path"`
-	Error string `json:"error"`
+	Path    string `json:"path"`
+	PathURL string `json:"path_url,omitempty"`
+	Error   string `json:"error"`
+}
+
+// pathURL is a path whose bytes are no UTF-8, as that of a URL: what is no text in JSON is a text there, from which
+// every language has a way back. It is empty for other paths, which JSON keeps.
+func pathURL(path string) string {
+	if utf8.ValidString(path) {
+		return ""
+	}
+	return (&neturl.URL{Path: path}).EscapedPath()
 }
 
 func (a *app) predictCommand() *cobra.Command {
@@ -82,10 +96,10 @@ func (a *app) predict(cmd *cobra.Command, o predictOptions, args []string) error
 			if total > 1 {
 				a.bars.progress(event.Predict, o.Model, images, max(images, total))
 			}
-			var line any = predictedLine{path, p.Label, p.Confidence, p.Top(o.Top)}
+			var line any = predictedLine{path, pathURL(path), p.Label, p.Confidence, p.Top(o.Top)}
 			if err != nil {
 				failed++
-				line = failedLine{path, err.Error()}
+				line = failedLine{path, pathURL(path), plaintext.Valid(err.Error())}
 			}
 			return a.printLine(line)
 		})

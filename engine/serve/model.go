@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/vitft/vitft/engine/classify"
@@ -13,6 +14,7 @@ import (
 type model struct {
 	name, path string
 	loading    sync.Mutex
+	usage      usage
 
 	mu      sync.Mutex
 	current *generation
@@ -30,6 +32,12 @@ type generation struct {
 func (m *model) load(o classify.Options) error {
 	m.loading.Lock()
 	defer m.loading.Unlock()
+	all, asked := o.OnBatch, atomic.Bool{}
+	o.OnBatch = func(images int, took time.Duration) {
+		if all(images, took); asked.Load() {
+			m.usage.ran(images, took)
+		}
+	}
 	c, err := classify.Open(m.path, o)
 	if err != nil {
 		return err
@@ -38,6 +46,7 @@ func (m *model) load(o classify.Options) error {
 		c.Close()
 		return fmt.Errorf("%s does not run: %w", m.path, err)
 	}
+	asked.Store(true)
 	m.mu.Lock()
 	old := m.current
 	m.current = &generation{Classifier: c, loaded: time.Now()}
