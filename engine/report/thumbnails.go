@@ -6,15 +6,11 @@ import (
 	"context"
 	"encoding/base64"
 	"errors"
-	"fmt"
 	"html/template"
 	"image"
 	"image/jpeg"
-	"os"
 	"path/filepath"
 	"slices"
-	"strconv"
-	"strings"
 
 	"github.com/vitft/vitft/engine/dataset"
 	"github.com/vitft/vitft/engine/metric"
@@ -38,7 +34,7 @@ func (r *page) Mistakes() []mistake {
 	wrong = cut(wrong, worstImages).Shown
 	open := r.Open
 	if open == nil {
-		open = opener(wrong)
+		open = dataset.Opener()
 	}
 	list := make([]mistake, len(wrong))
 	par.For(context.Background(), len(wrong), 0, func(i int) { // which never ends
@@ -58,46 +54,6 @@ func (r *page) Mistakes() []mistake {
 
 func unread(list []mistake) []mistake {
 	return slices.DeleteFunc(slices.Clone(list), func(m mistake) bool { return m.Image != "" })
-}
-
-// opener reads images from files or, as FILE#INDEX, from the IDX files that they are in.
-func opener(list []run.Prediction) func(path string) ([]byte, error) {
-	inside := map[string]dataset.Item{} // images in IDX files by path
-	faults := map[string]error{}        // by IDX file; nil for one that was read
-	for _, p := range list {
-		file := container(p.Path)
-		if _, known := faults[file]; known || file == "" {
-			continue
-		}
-		if _, faults[file] = os.Stat(file); faults[file] != nil {
-			continue
-		}
-		set, _, err := dataset.Open(file, dataset.Options{})
-		if faults[file] = err; err == nil {
-			for _, item := range set.Items {
-				inside[item.Path] = item
-			}
-		}
-	}
-	return func(path string) ([]byte, error) {
-		if item, ok := inside[path]; ok {
-			return item.Bytes()
-		}
-		if file := container(path); file != "" {
-			return nil, cmp.Or(faults[file], fmt.Errorf("%s has no such image", file))
-		}
-		return dataset.Item{Path: path}.Bytes()
-	}
-}
-
-// container is FILE of FILE#INDEX, unless there is a file of the whole name.
-func container(path string) string {
-	at := strings.LastIndex(path, "#")
-	_, noIndex := strconv.Atoi(path[at+1:])
-	if _, missing := os.Stat(path); at < 0 || noIndex != nil || missing == nil {
-		return ""
-	}
-	return path[:at]
 }
 
 // thumbnail makes a small square JPEG of the middle of an image, upright.
