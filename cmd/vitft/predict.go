@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	neturl "net/url"
 	"os"
@@ -87,6 +88,9 @@ func (a *app) predict(cmd *cobra.Command, o predictOptions, args []string) error
 	c, err := par.Await(cmd.Context(), open, nil)
 	if err != nil {
 		return err
+	}
+	if err := c.TakesImages(); err != nil {
+		return errors.Join(err, c.Close())
 	}
 	total := a.expected(args)
 	images, failed := 0, 0

@@ -91,16 +91,21 @@ func (r *reading) read() error {
 
 // dataset reads the source and turns labels into classes: those given or, for training, those that have samples.
 func (r *reading) dataset(classes []string) (*Dataset, error) {
-	training := classes == nil
 	if r.part == "" {
 		r.part = test
-		if training {
+		if classes == nil {
 			r.part = train
 		}
 	}
 	if err := r.read(); err != nil {
 		return nil, err
 	}
+	return r.named(classes)
+}
+
+// named turns the labels of what was read into classes.
+func (r *reading) named(classes []string) (*Dataset, error) {
+	training := classes == nil
 	r.unify(classes)
 	if err := r.check(); err != nil {
 		return nil, err
@@ -177,7 +182,11 @@ func (r *reading) check() error {
 	var repeated []string
 	for _, s := range r.samples {
 		var fault error
-		k, seen := first[s.Path]
+		one := s.Path
+		if id := s.known(); id != (ID{}) { // of a path there may be several
+			one += string(id[:])
+		}
+		k, seen := first[one]
 		switch {
 		case s.label == "":
 			fault = fmt.Errorf("empty label for %s", s.Path)
@@ -187,7 +196,7 @@ func (r *reading) check() error {
 		case strings.ContainsFunc(s.label, unicode.IsControl):
 			fault = fmt.Errorf("label %q of %s has control characters", s.label, s.Path)
 		case !seen:
-			first[s.Path] = len(kept)
+			first[one] = len(kept)
 			kept = append(kept, s)
 		case kept[k].label != s.label:
 			where := ""

@@ -124,6 +124,9 @@ func CheckLeak(train *Dataset, trainScan *Scan, test *Dataset, testScan *Scan) [
 
 // hash is the id of an item, from the index if it is there.
 func (it Item) hash(x *Index) (ID, error) {
+	if id := it.known(); id != (ID{}) {
+		return id, nil
+	}
 	now := time.Now()
 	info, err := it.stat()
 	if err != nil {

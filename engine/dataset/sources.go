@@ -21,6 +21,8 @@ type Sources struct {
 	Test          string // the same as Train; none by default
 	Imbalance     string // see ParseImbalance
 	ImbalanceSeed uint64
+
+	From Reader // opens sets in the place of Open, if it is not nil
 }
 
 // Sets are the labelled images of a run. Those that it does not have are nil.
@@ -112,6 +114,9 @@ func (s *Sources) Exist() error {
 // become its other parts where they are not set, or where they name it too. Lists that say which part their rows are of
 // stay what they are. A second time nothing changes.
 func (s *Sources) Resolve(ctx context.Context, ev event.Events) error {
+	if s.From != nil { // which knows the parts of its own
+		return nil
+	}
 	resolved, err := par.Await(ctx, func() (Sources, error) {
 		c := *s
 		err := c.resolve(ev)
@@ -194,7 +199,11 @@ func (s *Sources) Open(ctx context.Context, seed uint64, index *Index, ev event.
 	var found []Finding
 	open := func(source, part string, classes []string) (set *Dataset) {
 		if source != "" && err == nil {
-			set, found, err = Open(source, Options{Classes: classes, Part: part})
+			open := Open
+			if s.From != nil {
+				open = s.From.Set
+			}
+			set, found, err = open(source, Options{Classes: classes, Part: part})
 			Warn(found, ev)
 		}
 		return set

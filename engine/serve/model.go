@@ -2,6 +2,7 @@ package serve
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"sync/atomic"
@@ -41,6 +42,9 @@ func (m *model) load(o classify.Options) error {
 	c, err := classify.Open(m.path, o)
 	if err != nil {
 		return err
+	}
+	if err := c.TakesImages(); err != nil {
+		return errors.Join(err, c.Close())
 	}
 	if _, err := c.ClassifyPixels(context.Background(), make([]float32, c.Preprocess().Size()), 1); err != nil {
 		c.Close()

@@ -59,6 +59,30 @@ func (c *Column) Plain() bool {
 	return c.node.MaxRepetitionLevel() == 0
 }
 
+// List reports whether a row has any number of values, one after the other, the first of which has the repetition level
+// 0. [Column.Each] then counts values.
+func (c *Column) List() bool { return c.node.MaxRepetitionLevel() == 1 }
+
+// Size is how many bytes a value of a kind of a fixed length has.
+func (c *Column) Size() int { return c.node.Type().Length() }
+
+// Values is how many there are, as the footer says: rows, unless it is a list.
+func (c *Column) Values() (n int64) {
+	for g := range c.file.meta.RowGroups {
+		n += c.valuesOf(g)
+	}
+	return n
+}
+
+// valuesOf is how many values there are in a group of rows.
+func (c *Column) valuesOf(g int) int64 {
+	if group := &c.file.meta.RowGroups[g]; c.List() {
+		return group.Columns[c.node.Index()].MetaData.NumValues
+	} else {
+		return group.NumRows
+	}
+}
+
 // Nulls is how many rows have no value, by group of rows as the file's statistics say, and how many rows there are.
 func (c *Column) Nulls() (nulls, rows []int64) {
 	for _, group := range c.file.meta.RowGroups {
@@ -94,7 +118,7 @@ func (c *Column) places() ([]page, error) {
 				c.fault = fmt.Errorf("column %s: %w", c.Name(), c.fault)
 				return
 			}
-			first += c.file.meta.RowGroups[g].NumRows
+			first += c.valuesOf(g)
 		}
 	})
 	return c.pages, c.fault
@@ -117,9 +141,9 @@ func (c *Column) group(g int, first int64) error {
 	if chunk.FilePath != "" {
 		return fmt.Errorf("row group %d is in another file, %s", g, chunk.FilePath)
 	}
-	var rows, size int64
+	var rows, size int64 // rows are values of a list
 	var dictionary *place
-	for rows < group.NumRows {
+	for all := c.valuesOf(g); rows < all; {
 		header, n, err := c.file.header(at, end, size)
 		if err != nil {
 			return fmt.Errorf("page at byte %d: %w", at, err)
@@ -144,9 +168,9 @@ func (c *Column) group(g int, first int64) error {
 		default:
 			continue
 		}
-		if values < 0 || int64(values) > group.NumRows-rows {
+		if values < 0 || int64(values) > all-rows {
 			return fmt.Errorf("damaged: the page at byte %d is said to have %d of the %d rows that are left", p.at,
-				values, group.NumRows-rows)
+				values, all-rows)
 		}
 		data := page{first: first + rows, rows: int64(values), codec: m.Codec, at: p}
 		if encoding == format.RLEDictionary || encoding == oldDictionary {

@@ -152,6 +152,9 @@ func (f *File) collect(node *parquet.Column, chunks []parquet.ColumnChunk, path 
 	return nil
 }
 
+// Size is how many bytes the file has.
+func (f *File) Size() int64 { return f.size }
+
 // Rows is how many there are.
 func (f *File) Rows() int64 { return f.rows }
 
