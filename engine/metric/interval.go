@@ -65,7 +65,7 @@ func MeanInterval(classes []ClassMetrics) Interval {
 
 // Text writes an interval with so many decimals; it is empty where there is none.
 func (i Interval) Text(decimals int) string {
-	if !i[0].known() || !i[1].known() {
+	if !i[0].known() || !i[1].known() || i == (Interval{}) {
 		return ""
 	}
 	return fmt.Sprintf("%s–%s", i[0].Text(decimals), i[1].Text(decimals))
