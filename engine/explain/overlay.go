@@ -17,7 +17,7 @@ var (
 	speaksAgainst = color.RGBA{R: 0x00, G: 0x50, B: 0xff, A: 0xff}
 )
 
-// Overlay is a PNG of the photo as the model sees it, its patches tinted: orange what speaks for the class, blue what
+// Overlay is a PNG of the photo as the model sees it, in grey, its patches tinted: orange what speaks for the class, blue what
 // speaks against it, the stronger the more.
 func (x *Explanation) Overlay() ([]byte, error) {
 	most := 0.0
@@ -31,7 +31,7 @@ func (x *Explanation) Overlay() ([]byte, error) {
 	for py := range img.Rect.Dy() {
 		for px := range img.Rect.Dx() {
 			r, g, b := x.seen(px/scale, py/scale)
-			grey := 0.299*r + 0.587*g + 0.114*b
+			grey := 0.1 + 0.8*(0.299*r+0.587*g+0.114*b) // colour belongs to the tints
 			share := 0.0
 			if most > 0 {
 				share = x.Grid[py/scale/x.Patch][px/scale/x.Patch] / most
@@ -41,11 +41,8 @@ func (x *Explanation) Overlay() ([]byte, error) {
 				tint = speaksAgainst
 			}
 			opacity := 0.8 * math.Abs(share)
-			mix := func(photo float64, tint uint8) uint8 {
-				photo = 0.35*photo + 0.65*grey // the tint is the colour that counts
-				return uint8(255*((1-opacity)*photo+opacity*float64(tint)/255) + 0.5)
-			}
-			img.SetRGBA(px, py, color.RGBA{mix(r, tint.R), mix(g, tint.G), mix(b, tint.B), 255})
+			mix := func(tint uint8) uint8 { return uint8(255*((1-opacity)*grey+opacity*float64(tint)/255) + 0.5) }
+			img.SetRGBA(px, py, color.RGBA{mix(tint.R), mix(tint.G), mix(tint.B), 255})
 		}
 	}
 	var out bytes.Buffer

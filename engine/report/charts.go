@@ -10,7 +10,6 @@ import (
 
 	"gonum.org/v1/plot"
 	"gonum.org/v1/plot/vg"
-	"gonum.org/v1/plot/vg/draw"
 
 	"github.com/vitft/vitft/calib"
 	"github.com/vitft/vitft/engine/metric"
@@ -139,16 +138,17 @@ func (r *page) ClassPlot() template.HTML {
 		if classes <= levelNames {
 			longest = 150 / classes
 		}
-		var names plot.ConstantTicks
+		names := axisNames{turned: classes > levelNames}
 		for i, c := range order {
-			names = append(names, plot.Tick{Value: float64(i + 1), Label: shorten(c.Label, longest)})
+			names.names, names.at = append(names.names, shorten(c.Label, longest)), append(names.at, float64(i+1))
 		}
-		below.X.Tick.Marker = names
-		if classes > levelNames {
-			below.X.Tick.Label.Rotation = math.Pi / 2
-			below.X.Tick.Label.XAlign, below.X.Tick.Label.YAlign = draw.XRight, draw.YCenter
+		room := vg.Length(18)
+		if names.turned {
+			room = 100
 			height += 90
 		}
+		names.reserve(&below.X, room)
+		below.Add(names)
 	}
 	return render("Number of training images and accuracy of each class, classes with most training images first", 900,
 		panel{above, 115}, panel{below, height})

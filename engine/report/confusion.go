@@ -9,7 +9,6 @@ import (
 
 	"gonum.org/v1/plot"
 	"gonum.org/v1/plot/vg"
-	"gonum.org/v1/plot/vg/draw"
 
 	"github.com/vitft/vitft/engine/metric"
 )
@@ -134,21 +133,20 @@ func (r *page) matrixPlot(classes []metric.ClassMetrics) template.HTML {
 	limit(&p.X, 0.5, float64(n)+0.5)
 	limit(&p.Y, 0.5, float64(n)+0.5)
 	at := map[string]int{}
-	var below, beside plot.ConstantTicks
+	below, beside := axisNames{turned: true}, axisNames{beside: true}
 	for i, c := range classes {
 		at[c.Label] = i
-		if n <= namedClasses {
-			below = append(below, plot.Tick{Value: float64(i + 1), Label: shorten(c.Label, 20)})
-			beside = append(beside, plot.Tick{Value: float64(n - i), Label: shorten(c.Label, 20)})
-		}
+		name := shorten(c.Label, 18)
+		below.names, below.at = append(below.names, name), append(below.at, float64(i+1))
+		beside.names, beside.at = append(beside.names, name), append(beside.at, float64(n-i))
 	}
-	p.X.Tick.Marker, p.Y.Tick.Marker = below, beside
-	p.X.Tick.Label.Rotation = math.Pi / 2
-	p.X.Tick.Label.XAlign, p.X.Tick.Label.YAlign = draw.XRight, draw.YCenter
-	height := vg.Length(590)
+	room, height := vg.Length(6), vg.Length(590)
 	if n <= namedClasses {
-		height += 10
+		room, height = 86, height+10
+		p.Add(below, beside)
 	}
+	below.reserve(&p.X, room)
+	beside.reserve(&p.Y, room)
 	var cells spots
 	cell := func(row, column metric.ClassMetrics) {
 		c := r.cell(row, column)
@@ -196,7 +194,8 @@ func (r *page) matrixPlot(classes []metric.ClassMetrics) template.HTML {
 type classDetail struct {
 	metric.ClassMetrics
 	ID        string
-	Photos    []picture // some of its training images
+	Cover     *picture  // a training image; nil where there is none
+	Photos    []picture // more of them
 	Wrong     int       // of its samples
 	TakenFor  part[pair]
 	TakenFrom part[pair] // what is taken for it
@@ -218,8 +217,11 @@ func (r *page) Details() []classDetail {
 	}
 	var list []classDetail
 	for _, c := range r.Classes() {
-		d := classDetail{ClassMetrics: c, ID: r.ids[c.Label], Photos: photos[c.Label],
+		d := classDetail{ClassMetrics: c, ID: r.ids[c.Label],
 			TakenFor: cut(from[c.Label], otherClasses), TakenFrom: cut(to[c.Label], otherClasses)}
+		if own := photos[c.Label]; own != nil {
+			d.Cover, d.Photos = &own[0], own[1:]
+		}
 		for _, x := range from[c.Label] {
 			d.Wrong += x.Count
 		}

@@ -48,8 +48,8 @@ func Gather(classes []string, train, judged Images, predictions []run.Prediction
 		list = append(list, wanted{&judged, rows[m.Path], mistakeSide})
 		delete(rows, m.Path)
 	}
-	for _, some := range byClass {
-		for _, m := range some {
+	for _, class := range classes {
+		for _, m := range byClass[class] {
 			if row, also := rows[m.Path]; also {
 				list = append(list, wanted{&judged, row, photoSide})
 			}

@@ -15,7 +15,7 @@ type names []string // folders that are known from the settings, the longest fir
 
 // absolute is a path from the root after what may stand before one: a URL is none.
 var absolute = regexp.MustCompile(`(^|[\s"'(=,;:\[#])` + // what stands before
-	`(?:[A-Za-z]:[\\/]|\\\\|~?/)` + // the root
+	`(?:[A-Za-z]:[\\/]|\\\\|[~.]?/)` + // the root
 	`(?:[^\\/\n;:"'<>|]*[^\\/\s;:"'<>|][\\/])+` + // folders
 	`([^\\/\s;:,"'<>|()\[\]]*)`)
 
@@ -42,7 +42,7 @@ func rooted(path string) bool {
 // in is a text without the folders of paths in it.
 func (n names) in(text string) string {
 	for _, folder := range n {
-		text = strings.ReplaceAll(text, folder, "")
+		text = strings.ReplaceAll(text, folder, "./")
 	}
 	return absolute.ReplaceAllStringFunc(text, func(found string) string {
 		parts := absolute.FindStringSubmatch(found)

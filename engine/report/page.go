@@ -35,7 +35,10 @@ var (
 
 	functions = template.FuncMap{"thousands": thousands, "percent": percent, "source": source,
 		"seconds": seconds, "count": count, "calibrated": calibrationText, "headline": headline, "unread": unread,
-		"security": security, "interval": func() string { return metric.IntervalMethod },
+		"security":     func() string { return security(pageJS) },
+		"liveSecurity": func() string { return security(pageJS+liveJS) + "; connect-src 'self'" },
+		"live":         func() template.JS { return pageJS + liveJS },
+		"short":        func(text string) string { return shorten(text, 20) }, "interval": func() string { return metric.IntervalMethod },
 		"style": func() template.CSS { return styleCSS }, "script": func() template.JS { return pageJS }}
 	document      = template.Must(template.New(run.ReportFile.Name).Funcs(functions).Parse(pageHTML))
 	sweepDocument = template.Must(template.Must(document.Clone()).New("sweep").Parse(sweepHTML))
@@ -130,9 +133,9 @@ func cut[T any](list []T, most int) part[T] {
 	return part[T]{list[:most], len(list) - most}
 }
 
-// security lets the page use its own style and script and pictures within it, and nothing from elsewhere.
-func security() string {
-	hash := sha256.Sum256([]byte(pageJS))
+// security lets a page use its own style and script and pictures within it, and nothing from elsewhere.
+func security(script template.JS) string {
+	hash := sha256.Sum256([]byte(script))
 	return "default-src 'none'; style-src 'unsafe-inline'; img-src data:; script-src 'sha256-" +
 		base64.StdEncoding.EncodeToString(hash[:]) + "'"
 }

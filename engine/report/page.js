@@ -33,7 +33,7 @@ tip.hidden = true;
 tip.setAttribute('aria-hidden', 'true'); // the mark has the text as its name
 document.body.append(tip);
 
-function show(spot) {
+function point(spot) {
   const title = spot.querySelector('title');
   if (title) {
     spot.setAttribute('aria-label', title.textContent);
@@ -51,14 +51,17 @@ function show(spot) {
 const spotOf = event => event.target.closest?.('.spot');
 document.addEventListener('pointerover', event => {
   const spot = spotOf(event);
-  if (spot) show(spot); else tip.hidden = !document.activeElement?.matches('.spot');
+  if (spot) point(spot); else tip.hidden = true;
 });
 document.addEventListener('focusin', event => {
   const spot = spotOf(event);
-  if (spot) show(spot); else tip.hidden = true;
+  if (spot) point(spot); else tip.hidden = true;
 });
 document.addEventListener('focusout', () => { tip.hidden = true; });
-document.addEventListener('scroll', () => { tip.hidden = true; }, { capture: true, passive: true });
+document.addEventListener('scroll', () => {
+  const spot = document.activeElement;
+  if (!tip.hidden && spot.matches('.spot')) point(spot); else tip.hidden = true;
+}, { capture: true, passive: true });
 
 document.addEventListener('keydown', event => {
   const spot = spotOf(event);
@@ -72,19 +75,18 @@ document.addEventListener('keydown', event => {
   spot.setAttribute('tabindex', '-1');
   next.setAttribute('tabindex', '0');
   next.focus();
-  show(next); // scrolling there has hidden it
 });
 
 // A class that is gone to is opened, in browsers that do not do so by themselves.
-function open() {
+function reveal() {
   const details = document.getElementById(location.hash.slice(1))?.closest('details');
   if (details && !details.open) {
     details.open = true;
     details.scrollIntoView();
   }
 }
-addEventListener('hashchange', open);
-open();
+addEventListener('hashchange', reveal);
+reveal();
 
 for (const map of document.querySelectorAll('[data-classes]')) {
   const label = document.createElement('label'), choice = document.createElement('select');

@@ -17,10 +17,25 @@ type panel struct {
 	height vg.Length
 }
 
-// canvas is the drawing, and the spots on it.
+// canvas is the drawing, with the spots on it and the names beside it.
 type canvas struct {
 	*vgsvg.Canvas
-	spots []placed
+	spots  []placed
+	labels []string // elements
+}
+
+// of is the canvas that a part of it is cut from; nil where a plot is measured only.
+func of(c draw.Canvas) *canvas {
+	for {
+		switch inner := c.Canvas.(type) {
+		case *canvas:
+			return inner
+		case draw.Canvas:
+			c = inner
+		default:
+			return nil
+		}
+	}
 }
 
 // spot is a place in data coordinates that says what is there when it is pointed at or moved to by keyboard, and leads
@@ -41,18 +56,50 @@ type placed struct {
 type spots []spot
 
 func (s spots) Plot(c draw.Canvas, p *plot.Plot) {
-	on, is := c.Canvas.(*canvas)
-	for part := c; !is; on, is = part.Canvas.(*canvas) { // it is cut into parts
-		var within bool
-		if part, within = part.Canvas.(draw.Canvas); !within {
-			return
-		}
+	on := of(c)
+	if on == nil {
+		return
 	}
 	x, y := p.Transforms(&c)
 	for _, v := range s {
 		low, high := vg.Point{X: x(v.x0), Y: y(v.y0)}, vg.Point{X: x(v.x1), Y: y(v.y1)}
 		on.spots = append(on.spots, placed{v, low, high})
 	}
+}
+
+// names are classes' names below or beside a plot. Only the browser knows how long they are, in its font and in any
+// script, so that it is told where they end rather than where they begin.
+type axisNames struct {
+	names  []string
+	at     []float64
+	beside bool // else below
+	turned bool
+}
+
+func (n axisNames) Plot(c draw.Canvas, p *plot.Plot) {
+	on := of(c)
+	if on == nil {
+		return
+	}
+	_, height := on.Size()
+	x, y := p.Transforms(&c)
+	for i, name := range n.names {
+		left, top, how := x(n.at[i]), height-c.Min.Y+12, `text-anchor="middle"`
+		switch {
+		case n.beside:
+			left, top, how = c.Min.X-5, height-y(n.at[i])+3, `text-anchor="end"`
+		case n.turned:
+			left, top = left+3, top-7
+			how = fmt.Sprintf(`text-anchor="end" transform="rotate(-90 %.1f %.1f)"`, left.Points(), top.Points())
+		}
+		on.labels = append(on.labels, fmt.Sprintf(`<text class="name" x="%.1f" y="%.1f" %s>%s</text>`, left.Points(),
+			top.Points(), how, template.HTMLEscapeString(name)))
+	}
+}
+
+// reserve leaves room for names between an axis and what it is called.
+func (n axisNames) reserve(a *plot.Axis, room vg.Length) {
+	a.Tick.Marker, a.Label.Padding = plot.ConstantTicks{}, room
 }
 
 // render draws panels above each other, their data areas aligned, as inline SVG that is described to those who cannot
@@ -118,6 +165,9 @@ func inline(c *canvas, description string) template.HTML {
 	var b strings.Builder
 	fmt.Fprintf(&b, `<svg viewBox="0 0 %.4g %.4[2]g" style="--width:%.4[1]gpx" role="%[3]s" aria-label="%[4]s">`+"\n<g %[5]s",
 		width.Points(), height.Points(), role, template.HTMLEscapeString(description), themed.Replace(drawing))
+	for _, l := range c.labels {
+		b.WriteString(l + "\n")
+	}
 	for i, s := range c.spots {
 		s.write(&b, height, i == 0)
 	}

@@ -2,11 +2,13 @@ package serve
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"time"
 
 	"github.com/vitft/vitft/engine/classify"
+	"github.com/vitft/vitft/engine/explain"
 )
 
 // model is a place for a classifier, which can be exchanged while requests use it.
@@ -23,6 +25,9 @@ type generation struct {
 	*classify.Classifier
 	loaded time.Time
 	users  sync.WaitGroup
+
+	explaining chan struct{} // held while it is made ready to explain
+	explains   *explain.Explainer
 }
 
 // load opens the classifier, puts it in place, and closes the one before when its last user is done. It is run once
@@ -40,7 +45,7 @@ func (m *model) load(o classify.Options) error {
 	}
 	m.mu.Lock()
 	old := m.current
-	m.current = &generation{Classifier: c, loaded: time.Now()}
+	m.current = &generation{Classifier: c, loaded: time.Now(), explaining: make(chan struct{}, 1)}
 	m.mu.Unlock()
 	return old.end()
 }
@@ -65,5 +70,8 @@ func (g *generation) end() error {
 		return nil
 	}
 	g.users.Wait()
+	if g.explains != nil {
+		return errors.Join(g.explains.Close(), g.Close())
+	}
 	return g.Close()
 }
