@@ -17,7 +17,7 @@ function row(stage) {
   const tr = document.createElement('tr'), done = stage.done >= stage.total;
   tr.append(make('th', stage.name, { scope: 'row' }));
   for (const text of [stage.done.toLocaleString('en'), stage.total.toLocaleString('en'),
-    stage.rate ? `${stage.rate.toPrecision(3)} ${stage.unit}/s` : '', done ? 'done' : stage.rate ? duration(stage.left) : '']) tr.append(make('td', text, { className: 'n' }));
+    stage.rate ? `${Number(stage.rate.toPrecision(3)).toLocaleString('en')} ${stage.unit}/s` : '', done ? 'done' : stage.rate ? duration(stage.left) : '']) tr.append(make('td', text, { className: 'n' }));
   const bar = make('span', '', { className: 'bar' }), share = document.createElement('span');
   share.style.width = `${100 * Math.min(1, stage.done / Math.max(1, stage.total))}%`;
   bar.append(share);

@@ -27,6 +27,7 @@ func TestPage(t *testing.T) {
 	ort.Need(t)
 	ctx := browser.Start(t)
 	t.Run("photos", func(t *testing.T) { testPhotos(t, ctx) })
+	t.Run("why", func(t *testing.T) { testWhy(t, ctx) })
 	t.Run("drop and paste", func(t *testing.T) { testDropAndPaste(t, ctx) })
 	t.Run("about the model", func(t *testing.T) { testAboutTheModel(t, ctx) })
 	t.Run("models", func(t *testing.T) { testModels(t, ctx) })
