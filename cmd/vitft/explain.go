@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"os"
 	"path/filepath"
 	"strings"
 
@@ -75,7 +76,7 @@ func (x *explanations) write(ctx context.Context, path string, class int) (*expl
 		path    string
 		content []byte
 	}{{files.Overlay, overlay}, {files.Numbers, append(numbers, '\n')}} {
-		if err := artifact.Free(f.path); err != nil {
+		if err := free(f.path, path); err != nil {
 			return nil, err
 		}
 		if err := atomicfile.WriteBytes(f.path, f.content); err != nil {
@@ -83,6 +84,15 @@ func (x *explanations) write(ctx context.Context, path string, class int) (*expl
 		}
 	}
 	return files, nil
+}
+
+// free refuses to write in the place of a finished run's file, or of the photo itself.
+func free(path, photo string) error {
+	at, err := os.Stat(path)
+	if of, missing := os.Stat(photo); err == nil && missing == nil && os.SameFile(at, of) {
+		return fault.Config.Errorf("explain: %s is the photo; name another file or folder", path)
+	}
+	return artifact.Free(path)
 }
 
 // base is the name of an image's files, but for their ends. Images of one name get numbers.
@@ -97,7 +107,7 @@ func (x *explanations) base(path string) (string, error) {
 		return base, nil
 	}
 	name := filepath.Base(path)
-	base := filepath.Join(x.to, strings.TrimSuffix(name, filepath.Ext(name)))
+	base := filepath.Join(x.to, strings.TrimSuffix(name, filepath.Ext(name))+"-why")
 	free := base
 	for i := 2; x.taken[free]; i++ {
 		free = fmt.Sprintf("%s-%d", base, i)
