@@ -100,8 +100,8 @@ func (x *explanations) base(path string) (string, error) {
 	if x.alone {
 		base := strings.TrimSuffix(x.to, filepath.Ext(x.to))
 		if x.taken[base] {
-			return "", fault.Config.Errorf("explain: %s is the picture of one image, and there are several; name a folder",
-				x.to)
+			return "", fault.Config.Errorf("explain: %s is the picture of one image, and there are several; "+
+				"name a folder", x.to)
 		}
 		x.taken[base] = true
 		return base, nil

@@ -23,8 +23,8 @@ func TestWatchedRun(t *testing.T) {
 	dir, work := photos(t, 8), t.TempDir()
 	finetune := func(out string, more ...string) {
 		t.Helper()
-		if code, _, stderr := vitft(t, append([]string{"finetune", "--train", dir, "--test", dir, "--out", out, "--cache",
-			filepath.Join(work, "cache"), "--epochs", "3", "--provider", "cpu", "--quiet"}, more...)...); code != 0 {
+		if code, _, stderr := vitft(t, append([]string{"finetune", "--train", dir, "--test", dir, "--out", out,
+			"--cache", filepath.Join(work, "cache"), "--epochs", "3", "--provider", "cpu", "--quiet"}, more...)...); code != 0 {
 			t.Fatalf("exit code %d: %s", code, stderr)
 		}
 	}
@@ -103,7 +103,8 @@ func TestPredictExplains(t *testing.T) {
 	}
 	one, two := filepath.Join(dir, "light", "1.png"), filepath.Join(dir, "dark", "1.png")
 	why := filepath.Join(work, "why")
-	code, stdout, stderr := vitft(t, "predict", "--model", run, "--provider", "cpu", "--quiet", "--explain", why, one, two)
+	code, stdout, stderr := vitft(t, "predict", "--model", run, "--provider", "cpu", "--quiet", "--explain", why,
+		one, two)
 	if code != 0 {
 		t.Fatalf("exit code %d: %s", code, stderr)
 	}

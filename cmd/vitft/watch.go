@@ -11,8 +11,8 @@ import (
 
 // watchField is the setting of commands that can be watched.
 func watchField(addr *string) setting.Field {
-	return setting.Text("watch", addr, "", nil, "show the work in a browser while it is going, at this address of this "+
-		"machine, such as localhost:8081; port 0 is a free one").Here()
+	return setting.Text("watch", addr, "", nil, "show the work in a browser while it is going, at this address of "+
+		"this machine, such as localhost:8081; port 0 is a free one").Here()
 }
 
 // watched does work into a folder and, if there is an address, shows it there.

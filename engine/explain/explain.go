@@ -52,8 +52,8 @@ const (
 )
 
 const (
-	// Near the blank image the gradients of norms change fast, so that steps grow with the square of the way: 24 of them
-	// find what 200 equal ones do not.
+	// Near the blank image the gradients of norms change fast: steps that grow with the way leave a fraction of the
+	// error of as many equal ones.
 	steps = 24
 	batch = 8 // of occluded images
 	seed  = "explain/seed"

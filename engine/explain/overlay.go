@@ -17,8 +17,8 @@ var (
 	speaksAgainst = color.RGBA{R: 0x00, G: 0x50, B: 0xff, A: 0xff}
 )
 
-// Overlay is a PNG of the photo as the model sees it, in grey, its patches tinted: orange what speaks for the class, blue what
-// speaks against it, the stronger the more.
+// Overlay is a PNG of the photo as the model sees it, in grey, its patches tinted: orange what speaks for the class,
+// blue what speaks against it, the stronger the more.
 func (x *Explanation) Overlay() ([]byte, error) {
 	most := 0.0
 	for _, row := range x.Grid {

@@ -93,7 +93,8 @@ func TestPageInBrowser(t *testing.T) {
 		}
 	})
 	if os.Getenv("VITFT_SHOTS") != "" {
-		for _, f := range []fixture{{classes: 3, perClass: 30}, {classes: 40, perClass: 10}, {classes: 1000, perClass: 3}} {
+		for _, f := range []fixture{{classes: 3, perClass: 30}, {classes: 40, perClass: 10},
+			{classes: 1000, perClass: 3}} {
 			browser.Open(t, ctx, saved(t, illustrated(t, f))).Shot(fmt.Sprint("report-", f.classes), 1100)
 		}
 	}

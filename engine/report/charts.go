@@ -242,7 +242,8 @@ func diagram(name, when string, ece metric.Number, colour role, bins []calib.Bin
 			bars = append(bars, box{b.Low + gap, b.High - gap, 0, b.Accuracy, fill})
 			dots = append(dots, mark{x: b.Confidence, y: b.Accuracy, style: dot(colour, 2.4)})
 			about = append(about, spot{x0: b.Low, x1: b.High, y1: 1, text: fmt.Sprintf("confidence %.2f to %.2f, mean "+
-				"%.3f: accuracy %.3f of %s", b.Low, b.High, b.Confidence, b.Accuracy, count(b.Count, "image", "images"))})
+				"%.3f: accuracy %.3f of %s", b.Low, b.High, b.Confidence, b.Accuracy,
+				count(b.Count, "image", "images"))})
 		}
 	}
 	above.Add(bars, segment(0, 0, 1, 1, dashed(muted)), dots, about)

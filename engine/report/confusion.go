@@ -187,7 +187,8 @@ func (r *page) matrixPlot(classes []metric.ClassMetrics) template.HTML {
 	}
 	p.Add(between...)
 	p.Add(cells)
-	return render("Confusion matrix: a row a true class, a column the class that it is taken for", 620, panel{p, height})
+	return render("Confusion matrix: a row a true class, a column the class that it is taken for", 620,
+		panel{p, height})
 }
 
 // classDetail is what the page says of a class.

@@ -38,8 +38,11 @@ var (
 		"security":     func() string { return security(pageJS) },
 		"liveSecurity": func() string { return security(pageJS+liveJS) + "; connect-src 'self'" },
 		"live":         func() template.JS { return pageJS + liveJS },
-		"short":        func(text string) string { return shorten(text, 20) }, "interval": func() string { return metric.IntervalMethod },
-		"style": func() template.CSS { return styleCSS }, "script": func() template.JS { return pageJS }}
+		"short":        func(text string) string { return shorten(text, 20) },
+		"interval":     func() string { return metric.IntervalMethod },
+		"style":        func() template.CSS { return styleCSS },
+		"script":       func() template.JS { return pageJS },
+	}
 	document      = template.Must(template.New(run.ReportFile.Name).Funcs(functions).Parse(pageHTML))
 	sweepDocument = template.Must(template.Must(document.Clone()).New("sweep").Parse(sweepHTML))
 )
@@ -79,7 +82,8 @@ func (r *Run) page() *page {
 		Run: r, Metrics: m, Title: fmt.Sprintf("%s on %s", m.Loss, source(cmp.Or(r.config.Text("train"), m.Split))),
 		Config: r.config, Environment: &r.environment, Fewest: math.MaxInt, Switch: int(r.switchEpoch()),
 		Warnings: cut(r.warnings, shownNotes), Skipped: cut(r.skipped, shownNotes), names: namesOf(r.config),
-		photos: map[[2]string]run.Photo{}, ids: map[string]string{}, wrong: map[[2]string]int{}, right: map[string]int{},
+		photos: map[[2]string]run.Photo{}, ids: map[string]string{},
+		wrong: map[[2]string]int{}, right: map[string]int{},
 	}
 	labels := make([]string, len(m.PerClass))
 	for i, c := range m.PerClass {

@@ -128,12 +128,14 @@ func TestNoPathsOfTheMachine(t *testing.T) {
 	dir := illustrated(t, fixture{classes: 3, path: func(_ string, i int) string {
 		return fmt.Sprintf("/home/jane doe/secret/photo set/test/%d.png", i)
 	}})
-	put(t, dir, "config.yaml", "train: /home/jane doe/secret/photo set/train\ntest: C:\\Users\\jane\\secret\\photos\\test\n"+
+	put(t, dir, "config.yaml", "train: /home/jane doe/secret/photo set/train\n"+
+		"test: C:\\Users\\jane\\secret\\photos\\test\n"+
 		"cache: /root/.cache/vitft\nbackbone: /home/jane/vit.onnx\nloss: cvs\n")
 	put(t, dir, "warnings.txt", "an image is unreadable; path: /home/jane doe/secret/photo set/train/a/b.jpg\n"+
 		"read \"/mnt/secret/disk/x.png\": and /srv/secret/more/y.png, see https://example.com/a/b/c or a/b\n"+
 		`C:\Users\jane\secret\pics\z.bmp is none; and \\server\secret\share\w.bmp`+"\n")
-	put(t, dir, "skipped.csv", "set,path,reason\ntrain,/home/jane/secret/sets/c/x.jpg,open /home/jane/secret/sets/c/x.jpg: no\n")
+	put(t, dir, "skipped.csv", "set,path,reason\n"+
+		"train,/home/jane/secret/sets/c/x.jpg,open /home/jane/secret/sets/c/x.jpg: no\n")
 	put(t, dir, "pictures.json", jsonOf(t, run.Pictures{})) // the images are looked for, and not found
 	text := write(t, dir)
 	for _, word := range []string{"jane", "secret", "/root", "/home", "Users", "/mnt", "/srv", "server"} {
@@ -180,7 +182,10 @@ func TestPicturesAreBounded(t *testing.T) {
 	for _, x := range []struct {
 		fixture
 		page, pictures int
-	}{{fixture{classes: 100, perClass: 1000, epochs: 2}, 5 << 20, 3 << 20}, {fixture{classes: 1000, perClass: 2, epochs: 2}, 9 << 20, 5 << 20}} {
+	}{
+		{fixture{classes: 100, perClass: 1000, epochs: 2}, 4 << 20, 3 << 20},
+		{fixture{classes: 1000, perClass: 2, epochs: 2}, 6 << 20, 4 << 20},
+	} {
 		dir := illustrated(t, x.fixture)
 		text := write(t, dir)
 		size, err := os.Stat(filepath.Join(dir, "pictures.json"))

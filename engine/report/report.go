@@ -5,14 +5,14 @@
 //	path, err := report.Save("run") // run/report.html, of a run or of a sweep
 //
 // [Load] reads nothing but the files of the run folder, pictures.json with small copies of photos and a map of features
-// among them, which [Gather] makes. Of a run without that file [Run.Write] reads the images of the worst mistakes, which
-// predictions.csv names. [LoadSweep] reads sweep.yaml, summary.csv and heads.csv. The same files give the same
+// among them, which [Gather] makes. Of a run without that file [Run.Write] reads the images of the worst mistakes,
+// which predictions.csv names. [LoadSweep] reads sweep.yaml, summary.csv and heads.csv. The same files give the same
 // bytes. What files hold and what metrics are is said by the packages run and metric alone.
 //
 // The page is one file without outside references; it refuses to load any by its own content security policy. It
-// follows the reader's light or dark setting, needs no script (a small one sorts tables, says at once what a mark is and
-// moves between marks by arrow keys) and prints in light. Plots are SVG whose colours are variables of the page's style
-// sheet. It names no folder of the machine but the last one of a path.
+// follows the reader's light or dark setting, needs no script (a small one sorts tables, says at once what a mark is
+// and moves between marks by arrow keys) and prints in light. Plots are SVG whose colours are variables of the page's
+// style sheet. Of a path it names the last two elements only.
 //
 // # Caveats
 //

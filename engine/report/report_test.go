@@ -556,8 +556,8 @@ func TestOneMetricMore(t *testing.T) {
 	})
 	dir, _ := fixture{classes: 3, temperature: []float64{0.5}}.write(t)
 	lines := parse(t, write(t, dir)).section(t, "metrics").rows()
-	if want := []string{"Surprise", "0.1250 →", "0.1250", "", "top-1 by another name"}; !slices.Equal(lines[len(lines)-1],
-		want) {
+	want := []string{"Surprise", "0.1250 →", "0.1250", "", "top-1 by another name"}
+	if !slices.Equal(lines[len(lines)-1], want) {
 		t.Errorf("the last line is %q, want %q", lines[len(lines)-1], want)
 	}
 	sweep, _ := sweepFixture{experiment: ablation, calibrated: true}.write(t)

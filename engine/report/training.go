@@ -128,7 +128,8 @@ func epochSpots(p *plot.Plot, epochs int, about func(i int) (epoch int, text str
 	for k := range n {
 		epoch, text := about(k * epochs / n)
 		at := float64(epoch)
-		list = append(list, spot{x0: max(p.X.Min, at-half), x1: min(p.X.Max, at+half), y0: p.Y.Min, y1: p.Y.Max, text: text})
+		list = append(list, spot{x0: max(p.X.Min, at-half), x1: min(p.X.Max, at+half), y0: p.Y.Min, y1: p.Y.Max,
+			text: text})
 	}
 	return list
 }

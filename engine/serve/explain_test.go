@@ -50,8 +50,8 @@ func TestExplain(t *testing.T) {
 		e.Explained.Method != "integrated gradients" || len(e.Explained.Grid) < 4 || e.Confidence < 0.5 {
 		t.Errorf("%v, %+v", err, e)
 	}
-	if other := ask("?class=across&model=stripes"); other.Label != "across" || other.Explained.Logit >= e.Explained.Logit ||
-		other.Confidence >= e.Confidence {
+	if other := ask("?class=across&model=stripes"); other.Label != "across" ||
+		other.Explained.Logit >= e.Explained.Logit || other.Confidence >= e.Confidence {
 		t.Errorf("of the other class %+v", other)
 	}
 	kind, two := form(t, "a.jpg", "x", "b.jpg", "y")
@@ -93,7 +93,8 @@ func TestExplainAfterExchange(t *testing.T) {
 	s := start(t, serve.Options{Models: []string{path}})
 	url := listen(t, s) + "/v1/explain"
 	write("c", "d")
-	if r, text := post(t, url, "image/jpeg", bytes.NewReader(trained.Photo(1, 50))); r.StatusCode != http.StatusConflict {
+	r, text := post(t, url, "image/jpeg", bytes.NewReader(trained.Photo(1, 50)))
+	if r.StatusCode != http.StatusConflict {
 		t.Errorf("%d %s", r.StatusCode, text)
 	}
 	if err := s.Reload(); err != nil {

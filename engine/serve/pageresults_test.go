@@ -33,7 +33,8 @@ func testResultsTakenAway(t *testing.T, ctx context.Context) {
 	p.Wait(settled(4))
 
 	dir := t.TempDir()
-	allow := cdpbrowser.SetDownloadBehaviorParams{Behavior: cdpbrowser.SetDownloadBehaviorBehaviorAllow, DownloadPath: dir}
+	allow := cdpbrowser.SetDownloadBehaviorParams{Behavior: cdpbrowser.SetDownloadBehaviorBehaviorAllow,
+		DownloadPath: dir}
 	if _, err := chromedp.CallBrowser(p.Ctx, cdpbrowser.SetDownloadBehavior, allow); err != nil {
 		t.Fatal(err)
 	}

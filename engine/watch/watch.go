@@ -80,16 +80,16 @@ func Listen(addr, dir string) (*Watch, error) {
 		return nil, fault.Config.Errorf("watch: %q is no address, such as localhost:8081", addr)
 	}
 	if host == "" || !loopback.Named(host) {
-		return nil, fault.Config.Errorf("watch: %s is not this machine alone: the page has no token, so it is for localhost "+
-			"only; from elsewhere go through ssh -L", addr)
+		return nil, fault.Config.Errorf("watch: %s is not this machine alone: the page has no token, so it is for "+
+			"localhost only; from elsewhere go through ssh -L", addr)
 	}
 	l, err := net.Listen("tcp", addr)
 	if err != nil {
 		return nil, fault.Config.Errorf("watch: %w", err)
 	}
 	if !loopback.Is(l.Addr()) {
-		return nil, errors.Join(fault.Config.Errorf("watch: %s means %s, which is not this machine alone", addr, l.Addr()),
-			l.Close())
+		err := fault.Config.Errorf("watch: %s means %s, which is not this machine alone", addr, l.Addr())
+		return nil, errors.Join(err, l.Close())
 	}
 	w := &Watch{dir: run.Folder(dir), listener: l, served: make(chan struct{})}
 	w.server = &http.Server{Handler: w.handler(), ReadTimeout: 10 * time.Second, WriteTimeout: 30 * time.Second,

@@ -152,7 +152,8 @@ func TestEndWithoutReaders(t *testing.T) {
 func TestListenRefuses(t *testing.T) {
 	for _, addr := range []string{"0.0.0.0:0", ":0", "[::]:0", "example.com:80", "192.0.2.1:0", "localhost", "8080",
 		"localhost:nonsense", "localhost:99999"} {
-		if _, err := watch.Listen(addr, "run"); fault.Of(err) != fault.Config || !strings.Contains(err.Error(), "watch:") {
+		_, err := watch.Listen(addr, "run")
+		if fault.Of(err) != fault.Config || !strings.Contains(err.Error(), "watch:") {
 			t.Errorf("%s: %v", addr, err)
 		}
 	}

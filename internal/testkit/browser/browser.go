@@ -87,7 +87,8 @@ func Open(t testing.TB, ctx context.Context, url string) *Tab {
 			trouble(e.Entry.Text)
 		case *network.EventRequestWillBeSent:
 			u := e.Request.URL
-			if u != url && !strings.HasPrefix(u, url+"/") && !strings.HasPrefix(u, "blob:") && !strings.HasPrefix(u, "data:") {
+			if u != url && !strings.HasPrefix(u, url+"/") && !strings.HasPrefix(u, "blob:") &&
+				!strings.HasPrefix(u, "data:") {
 				trouble("a request to " + u)
 			}
 		}
