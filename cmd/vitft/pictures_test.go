@@ -24,7 +24,8 @@ func TestWatchedRun(t *testing.T) {
 	finetune := func(out string, more ...string) {
 		t.Helper()
 		if code, _, stderr := vitft(t, append([]string{"finetune", "--train", dir, "--test", dir, "--out", out,
-			"--cache", filepath.Join(work, "cache"), "--epochs", "3", "--provider", "cpu", "--quiet"}, more...)...); code != 0 {
+			"--cache", filepath.Join(work, "cache"), "--epochs", "3", "--provider", "cpu", "--quiet"},
+			more...)...); code != 0 {
 			t.Fatalf("exit code %d: %s", code, stderr)
 		}
 	}
