@@ -29,8 +29,7 @@ func New(spec string) (Estimator, error) {
 	var s Slope
 	var v ViT
 	var d DDC
-	all := map[string][]option{"slope": s.options(), "vit": v.options(), "ddc": d.options(), "none": nil}
-	options, known := all[name]
+	options, known := optionsOf(&s, &v, &d)[name]
 	if !known {
 		return nil, fmt.Errorf("unknown κ estimator %q: choose one of %s", name, strings.Join(Names(), ", "))
 	}
@@ -48,6 +47,29 @@ func New(spec string) (Estimator, error) {
 		return nil, fmt.Errorf("κ estimator %q: %w", spec, err)
 	}
 	return map[string]Estimator{"slope": s, "vit": v, "ddc": d, "none": One{}}[name], nil
+}
+
+func optionsOf(s *Slope, v *ViT, d *DDC) map[string][]option {
+	return map[string][]option{"slope": s.options(), "vit": v.options(), "ddc": d.options(), "none": nil}
+}
+
+// Options lists those of an estimator as they begin in its specification: a flag, or a name with its equals sign, and
+// of one that takes words each of these.
+func Options(name string) (list []string) {
+	for _, o := range optionsOf(new(Slope), new(ViT), new(DDC))[name] {
+		values := strings.Split(o.usage, "|")
+		for _, v := range values {
+			switch {
+			case o.usage == "":
+				list = append(list, o.name)
+			case v == strings.ToLower(v):
+				list = append(list, o.name+"="+v)
+			case len(values) == 1:
+				list = append(list, o.name+"=")
+			}
+		}
+	}
+	return list
 }
 
 func (s Slope) String() string { return format("slope", s.options()) }

@@ -37,16 +37,21 @@ type FinetuneOptions struct {
 	Resume  bool             // go on with the interrupted run in Out; all else may then be left at its zero value
 	DryRun  bool             // only say what would be encoded and trained
 	OnEpoch func(head.Epoch) // follows each epoch, if not nil
+	// Zeros are the keys of settings that are asked for at their zero value, which o cannot tell from those that are
+	// left out: a run that is resumed must agree in them too. In a run that begins, both are the same.
+	Zeros []string
 }
 
 // Fields declares the settings.
 func (o *FinetuneOptions) Fields() []setting.Field {
-	return append(slices.Concat(o.untrained(), o.Training.Fields()),
+	return slices.Concat(o.untrained(), o.Training.Fields(), setting.In("output",
 		setting.Text("out", &o.Out, "run", nil,
 			"run folder; one that is there already is kept under another name").Here(),
 		setting.Flag("resume", &o.Resume, "go on with the interrupted run in --out").Here(),
-		setting.Flag("dry-run", &o.DryRun, "say what would be encoded, on which disk, and trained; do nothing").Here(),
-	)
+		setting.Flag("dry-run", &o.DryRun,
+			"say what would be encoded, on which disk and in which time, what is trained, and what is wrong with the "+
+				"data").Here(),
+	))
 }
 
 // untrained are the fields of what comes before and after training.
@@ -102,9 +107,12 @@ func Finetune(ctx context.Context, o FinetuneOptions, ev event.Events) (_ *Finet
 		}
 		defer lock.Close()
 	}
+	idle := slices.Concat(o.Data.WithoutEffect(), o.Calibration.withoutEffect(o.Data.Val), o.Adapt.WithoutEffect(),
+		o.Training.WithoutEffect())
 	if err := o.complete(); err != nil {
 		return nil, err
 	}
+	warnWithoutEffect(idle, ev)
 	images, s, err := begin(ctx, inputs{o.Data, o.Backbone, o.Device, o.Features, o.Views, o.Training.Seed}, ev)
 	if err != nil {
 		return nil, err
@@ -125,7 +133,7 @@ func Finetune(ctx context.Context, o FinetuneOptions, ev event.Events) (_ *Finet
 	if o.DryRun || o.Adapt.On() { // whose tokens take the disk that features do not
 		forecast, err := t.forecast(ctx, images)
 		if o.DryRun {
-			return &FinetuneResult{Forecast: forecast}, err
+			return &FinetuneResult{Forecast: forecast}, errors.Join(err, t.look(ctx, images, forecast))
 		}
 		if err != nil {
 			return nil, err
@@ -189,7 +197,7 @@ func (o *FinetuneOptions) resume(dir run.Folder, ev event.Events) (lock io.Close
 	if err := setting.Set(before.Fields(), saved.Values()); err != nil {
 		return nil, nil, run.ConfigFile.Damaged(dir, err)
 	}
-	given := setting.Given(o.Fields())
+	given := append(setting.Given(o.Fields()), o.Zeros...)
 	o.Training, before.Training = o.Adapt.Recipe(o.Training).WithDefaults(), before.Training.WithDefaults()
 	setting.Fill(o.Fields())
 	setting.Fill(before.Fields())

@@ -15,6 +15,7 @@ type Forecast struct {
 	Encode []feature.Forecast // what it makes of each set, and keeps
 	Inside int                // numbers that it trains inside the backbone
 	Cache  string             // where features are kept
+	Data   *feature.Outlook   // of a dry run: what its images are like
 }
 
 // forecast says what the run would do, and that the disk is too small if it is.
@@ -44,6 +45,15 @@ func (t *training) forecast(ctx context.Context, images *dataset.Sets) (*Forecas
 	return f, t.Features.Room(f.Bytes())
 }
 
+// look adds what a dry run says of its images.
+func (t *training) look(ctx context.Context, images *dataset.Sets, f *Forecast) error {
+	train, others := t.views.needed(t.Calibration.judgesTraining(t.Data.Val, t.Data.Test))
+	data, err := t.features.LookOver(ctx, images, feature.Needed{Train: train, Val: others, Test: others})
+	data.Findings = t.warnings
+	f.Data = &data
+	return err
+}
+
 // Bytes is what it takes on the disk.
 func (f Forecast) Bytes() (n int64) {
 	for _, of := range f.Encode {
@@ -66,5 +76,9 @@ func (f Forecast) Text() string {
 	if f.Inside > 0 {
 		fmt.Fprintf(&b, "\ntrained inside the backbone: %d numbers", f.Inside)
 	}
-	return b.String() + "\nnothing was encoded or trained\n"
+	b.WriteByte('\n')
+	if f.Data != nil {
+		b.WriteString(f.Data.Text())
+	}
+	return b.String() + "nothing was encoded or trained\n"
 }

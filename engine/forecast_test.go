@@ -3,6 +3,7 @@ package engine_test
 import (
 	"math"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -11,6 +12,7 @@ import (
 	"github.com/vitft/vitft/engine/event"
 	"github.com/vitft/vitft/engine/fault"
 	"github.com/vitft/vitft/engine/feature"
+	"github.com/vitft/vitft/internal/testkit"
 )
 
 // A dry run says what the run will encode, and leaves no run folder; afterwards there is nothing left to encode.
@@ -57,6 +59,38 @@ func TestDryRun(t *testing.T) {
 	o.Resume, o.DryRun = true, true
 	if _, err := engine.Finetune(t.Context(), o, event.Events{}); fault.Of(err) != fault.Config {
 		t.Errorf("a dry run that goes on: %v", err)
+	}
+}
+
+// It says what the data are like, too: classes, what cannot be read, copies and leaks; and how long encoding takes.
+func TestDryRunLooksAtTheData(t *testing.T) {
+	o := job(t)
+	broken := filepath.Join(o.Data.Train, "class-a", "broken.png")
+	testkit.WriteFile(t, broken, []byte("no picture"))
+	leak := filepath.Join(o.Data.Test, "class-b", "leak.png")
+	paths, err := filepath.Glob(filepath.Join(o.Data.Train, "class-d", "*"))
+	if err != nil || len(paths) == 0 {
+		t.Fatal(paths, err)
+	}
+	testkit.WriteFile(t, leak, testkit.ReadFile(t, paths[0]))
+	o.DryRun, o.Features.MaxUnreadable = true, new(0.5)
+	r, err := engine.Finetune(t.Context(), o, event.Events{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	f, d := *r.Forecast, *r.Forecast.Data
+	if len(d.Classes) != 4 || d.Classes[0] != (feature.ClassCount{Label: "class-a", Images: 41}) ||
+		d.Classes[3].Images != 4 || d.Tried == 0 || d.Seconds <= 0 || d.Seconds > 600 {
+		t.Errorf("%+v", d)
+	}
+	for _, want := range []string{"few (fewer than 20 images) 2", "broken.png: ", "leak.png = ", "time: about "} {
+		if !strings.Contains(f.Text(), want) {
+			t.Errorf("it does not say %q:\n%s", want, f.Text())
+		}
+	}
+	again, err := engine.Finetune(t.Context(), o, event.Events{})
+	if err != nil || again.Forecast.Encode[0].Missing != f.Encode[0].Missing || f.Encode[0].Missing == 0 {
+		t.Errorf("what was tried is kept: %+v, %v", again, err)
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/vitft/vitft/engine/event"
 	"github.com/vitft/vitft/engine/fault"
 	"github.com/vitft/vitft/engine/metric"
 	"github.com/vitft/vitft/engine/setting"
@@ -23,11 +24,11 @@ func (v *Views) Fields() []setting.Field {
 	number := func(key string, p *int, help string) setting.Field {
 		return setting.Number(key, p, 1, setting.Between(1, vision.MaxViews), help)
 	}
-	return []setting.Field{
+	return setting.In("features",
 		number("views", &v.Train, "views of a training image to learn from"),
 		number("tta", &v.Test, "views of a test image whose mean feature is judged, in evaluation and by the exported "+
 			"model: plain, zoomed and mirrored, zoomed, … (--tta alone: 2)").Alone("2"),
-	}
+	)
 }
 
 // needed is how many views of training and of other images are needed. Training takes its own number; what is judged,
@@ -48,19 +49,36 @@ type Calibration struct {
 
 // Fields declares the settings.
 func (c *Calibration) Fields() []setting.Field {
-	return []setting.Field{
+	return setting.In("calibration",
 		setting.OneOf("calibration", &c.Method, metric.NoCalibration, metric.Calibrations(),
 			"calibration of the probabilities, on --val or out of fold"),
 		setting.Number("folds", &c.Folds, 5, setting.Between(2, 100),
 			"parts that training images are cut into, to calibrate or select without validation images"),
+	)
+}
+
+// withoutEffect lists the settings that are set to something, but read by nobody, the others being as they are.
+func (c Calibration) withoutEffect(val string) []string {
+	if c.outOfFold(val) {
+		return nil
 	}
+	return setting.Unusual(c.Fields(), []string{"folds"})
 }
 
 // outOfFold says whether training images are judged by heads of folds.
-func (c Calibration) outOfFold(val string) bool { return c.Method != metric.NoCalibration && val == "" }
+func (c Calibration) outOfFold(val string) bool {
+	return c.Method != "" && c.Method != metric.NoCalibration && val == ""
+}
 
 // judgesTraining says whether training images are judged, for lack of others or by heads of folds.
 func (c Calibration) judgesTraining(val, test string) bool { return val+test == "" || c.outOfFold(val) }
+
+// warnWithoutEffect says of settings that they are set in vain.
+func warnWithoutEffect(keys []string, ev event.Events) {
+	for _, key := range keys {
+		ev.Warn("this setting has no effect with the others as they are", "key", key)
+	}
+}
 
 // stoppable refuses a training that may end early with nothing to see it by.
 func stoppable(early bool, val string) error {

@@ -55,6 +55,13 @@ func begin(ctx context.Context, in inputs, ev event.Events) (*dataset.Sets, *ses
 	if err != nil {
 		return nil, nil, err
 	}
+	first := images.Parts()[0].Data // of what is only encoded there may be no training images
+	feature.WarnCoarse(b, first, ev)
+	if classes := len(first.Classes); b.Session.Dim() < classes {
+		ev.Warn("the feature has fewer numbers than there are classes, which tells them apart badly; vitft inspect "+
+			"lists others for --feature", "tensor", b.Inspection.Feature.Tensor, "numbers", b.Session.Dim(),
+			"classes", classes)
+	}
 	views := vision.Views(max(in.views.Train, in.views.Test))
 	if in.views.Test > 1 { // what cannot be exported is not begun
 		if _, err := vision.Average(b.Model, views[:in.views.Test]); err != nil {

@@ -73,6 +73,7 @@ func ParseSweep(text []byte) (sweep.Experiment, map[string]any, error) {
 // failed and does not stop the others.
 func Sweep(ctx context.Context, o SweepOptions, ev event.Events) (_ *SweepResult, err error) {
 	defer func() { err = interruption(ctx, err, "the same command goes on") }()
+	idle := o.Data.WithoutEffect()
 	plan, err := o.Experiment.Plan(sweep.Resolver(o.Recipe()))
 	if err != nil {
 		return nil, err
@@ -80,6 +81,7 @@ func Sweep(ctx context.Context, o SweepOptions, ev event.Events) (_ *SweepResult
 	if err := o.complete(plan); err != nil {
 		return nil, err
 	}
+	warnWithoutEffect(append(idle, o.Experiment.Idle(o.Recipe())...), ev)
 	for _, key := range o.Experiment.WithoutEffect(o.Recipe()) {
 		ev.Warn("every block of the grid sets this key, so that its value outside the grid has no effect", "key", key)
 	}

@@ -2,6 +2,7 @@ package engine_test
 
 import (
 	"fmt"
+	"image"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -104,4 +105,52 @@ func TestSoundRunsGiveNoWarning(t *testing.T) {
 			func(k int) int { return max(2, 30>>k) }, 12)
 		quiet(t, engine.SweepOptions{Data: o.Data, Device: o.Device, Features: o.Features, Backbone: o.Backbone})
 	})
+}
+
+// The embedded backbone on photos is a warning that says what to take instead; on pictures of its own size it is none.
+func TestTinyBackboneOnPhotos(t *testing.T) {
+	o := job(t)
+	warnings := func() string {
+		var said []string
+		o.DryRun = true
+		if _, err := engine.Finetune(t.Context(), o, event.Events{}.Recording(&said)); err != nil {
+			t.Fatal(err)
+		}
+		return strings.Join(said, "\n")
+	}
+	if said := warnings(); strings.Contains(said, "tiny pictures") {
+		t.Error(said)
+	}
+	dir := t.TempDir()
+	for i := range 6 {
+		photo := image.NewGray(image.Rect(0, 0, 300, 200+i))
+		testkit.WriteFile(t, filepath.Join(dir, fmt.Sprintf("class-%d", i%2), fmt.Sprintf("%d.png", i)),
+			testkit.PNG(t, photo))
+	}
+	o.Data.Train, o.Data.Test = dir, ""
+	for _, want := range []string{"tiny pictures", "28×28 pixels", "203 pixels a side",
+		"vitft models pull dinov2-small"} {
+		if said := warnings(); !strings.Contains(said, want) {
+			t.Errorf("%q lacks %q", said, want)
+		}
+	}
+}
+
+// A feature of fewer numbers than there are classes is said, with the tensor that it is.
+func TestFewerNumbersThanClasses(t *testing.T) {
+	o := job(t)
+	e := engine.EncodeOptions{Device: o.Device, Features: o.Features}
+	e.Backbone.Name = filepath.Join("..", "onnx", "vision", "testdata", "clip.onnx")
+	for _, classes := range []int{6, 7} {
+		e.Data.Train = testkit.Folder(t, 3, slices.Repeat([]int{1}, classes)...)
+		var warned []string
+		_, err := engine.Encode(t.Context(), e, event.Events{Note: func(l event.Level, message string, kv ...any) {
+			if l == event.Warning && strings.Contains(message, "fewer numbers") {
+				warned = append(warned, fmt.Sprint(kv...))
+			}
+		}})
+		if err != nil || len(warned) != classes-6 || classes == 7 && !strings.Contains(warned[0], "image_embeds") {
+			t.Errorf("%d classes, 6 numbers: %q, %v", classes, warned, err)
+		}
+	}
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"math"
 	"runtime"
+	"slices"
 	"strings"
 
 	"github.com/vitft/vitft/calib"
@@ -95,49 +96,63 @@ func (s *Settings) Fields() []setting.Field {
 	}
 	// The ends are far beyond what makes sense: a value outside is a slip of the pen, and would end in one class.
 	positive, fromZero := setting.Positive(1000), setting.Between(0, 1000)
-	return []setting.Field{
-		setting.OneOf("loss", &s.Loss, "cvs", Losses(), "loss"),
-		setting.OneOf("head", &s.Head, kind, []string{"cosine", "linear"}, "head"),
-		setting.Number("scale", &s.Scale, cmp.Or(m.scale, 16), positive, "scale of the cosine head's logits"),
-		setting.Flag("learn-scale", &s.LearnScale, "train that scale too"),
-		setting.OneOf("start", &s.Start, "mean", []string{"mean", "zero"}, "start at the class means or at zero"),
-		setting.OneOf("feature-scaling", &s.Features, "whiten", []string{"whiten", "standardize", "center", "raw"},
-			"features before the head"),
-		setting.Number("shrinkage", &s.Shrinkage, 0.5, setting.Within(0, 1, false).Or(1, "the identity alone"),
-			"shrinkage of the within-class covariance, for whiten"),
-		setting.Number("epochs", &s.Epochs, 30, setting.Between(1, maxEpochs), "epochs"),
-		setting.Optional("switch", &s.Switch, 0.2, setting.Between(0, maxEpochs),
-			"T0, where a two-phase loss switches: an epoch, or a fraction of the epochs below 1"),
-		setting.Optional("restart", &s.Restart, 1, fromZero,
-			"fraction of the learning rate at which the schedule starts anew at T0 (0: one cosine throughout)"),
-		setting.Number("head-batch", &s.Batch, 256, setting.Between(1, 1_000_000_000), "samples of one update"),
-		setting.OneOf("optimizer", &s.Optimizer, "sgd", []string{"sgd", "adamw"}, "optimizer"),
-		setting.Number("lr", &s.LR, rate, positive, "peak learning rate"),
-		setting.Optional("momentum", &s.Momentum, 0.9, setting.Within(0, 1, true), "momentum of sgd"),
-		setting.Flag("nesterov", &s.Nesterov, "Nesterov momentum"),
-		setting.Optional("weight-decay", &s.WeightDecay, m.weightDecay, fromZero, "weight decay"),
-		setting.Number("warmup", &s.Warmup, 0, setting.Between(0, maxEpochs), "epochs of linear warm-up"),
-		setting.Number("average", &s.Average, 0, setting.Between(0, maxEpochs),
-			"last epochs, over whose updates the mean of the parameters is the model (0: that of the last update)"),
-		setting.Number("early-stop", &s.EarlyStop, 0, setting.Between(0, maxEpochs),
-			"epochs without a gain of balanced accuracy on --val after which training ends with what the best epoch "+
-				"left (0: off)"),
-		setting.Optional("tau", &s.Tau, 1, fromZero, "τ of the log priors"),
-		setting.Optional("gamma", &s.Gamma, 0.15, fromZero, "γ of the class-dependent scales"),
-		setting.Optional("rho", &s.Rho, rho, fromZero, "ρ of the late phase's class weights"),
-		setting.Optional("focus", &s.Focus, 2, fromZero, "γ of the focal loss"),
-		setting.Optional("margin", &s.Margin, 0.5, fromZero, "margin of ldam for the rarest class"),
-		setting.Number("noise", &s.Noise, 0, fromZero,
-			"length of the noise added to features in training, relative to theirs"),
-		setting.Number("experts", &s.Experts, 1, setting.Between(1, 1_000_000_000),
-			"heads trained together; their mean is the head"),
-		setting.Number("subspace", &s.Subspace, 0.7, setting.Within(0, 1, false).Or(1, "all"),
-			"share of the features that each of several experts sees"),
-		setting.Number("diversity", &s.Diversity, 0, fromZero, "how hard experts' predictions are pushed apart"),
-		setting.Parsed("kappa", &s.Kappa, calib.Estimator(calib.Slope{}), calib.New, "estimator of κ: "+
-			strings.Join(calib.Names(), ", ")+"; options behind a colon, as in slope:by=label,shrink=50"),
-		setting.Number("seed", &s.Seed, 0, setting.Seeds, "seed of everything random in training and --val"),
-	}
+	return slices.Concat(
+		setting.In("loss",
+			setting.OneOf("loss", &s.Loss, "cvs", Losses(), "loss"),
+		),
+		setting.In("head",
+			setting.OneOf("head", &s.Head, kind, []string{"cosine", "linear"}, "head"),
+			setting.Number("scale", &s.Scale, cmp.Or(m.scale, 16), positive, "scale of the cosine head's logits"),
+			setting.Flag("learn-scale", &s.LearnScale, "train that scale too"),
+			setting.OneOf("start", &s.Start, "mean", []string{"mean", "zero"}, "start at the class means or at zero"),
+			setting.OneOf("feature-scaling", &s.Features, "whiten", []string{"whiten", "standardize", "center", "raw"},
+				"features before the head"),
+			setting.Number("shrinkage", &s.Shrinkage, 0.5, setting.Within(0, 1, false).Or(1, "the identity alone"),
+				"shrinkage of the within-class covariance, for whiten"),
+		),
+		setting.In("training",
+			setting.Number("epochs", &s.Epochs, 30, setting.Between(1, maxEpochs), "epochs"),
+			setting.Optional("switch", &s.Switch, 0.2, setting.Between(0, maxEpochs),
+				"T0, where a two-phase loss switches: an epoch, or a fraction of the epochs below 1"),
+			setting.Optional("restart", &s.Restart, 1, fromZero,
+				"fraction of the learning rate at which the schedule starts anew at T0 (0: one cosine throughout)"),
+			setting.Number("head-batch", &s.Batch, 256, setting.Between(1, 1_000_000_000), "samples of one update"),
+			setting.OneOf("optimizer", &s.Optimizer, "sgd", []string{"sgd", "adamw"}, "optimizer"),
+			setting.Number("lr", &s.LR, rate, positive, "peak learning rate"),
+			setting.Optional("momentum", &s.Momentum, 0.9, setting.Within(0, 1, true), "momentum of sgd"),
+			setting.Flag("nesterov", &s.Nesterov, "Nesterov momentum"),
+			setting.Optional("weight-decay", &s.WeightDecay, m.weightDecay, fromZero, "weight decay"),
+			setting.Number("warmup", &s.Warmup, 0, setting.Between(0, maxEpochs), "epochs of linear warm-up"),
+			setting.Number("average", &s.Average, 0, setting.Between(0, maxEpochs),
+				"last epochs, over whose updates the mean of the parameters is the model (0: that of the last update)"),
+			setting.Number("early-stop", &s.EarlyStop, 0, setting.Between(0, maxEpochs),
+				"epochs without a gain of balanced accuracy on --val after which training ends with what the best "+
+					"epoch left (0: off)"),
+		),
+		setting.In("loss",
+			setting.Optional("tau", &s.Tau, 1, fromZero, "τ of the log priors"),
+			setting.Optional("gamma", &s.Gamma, 0.15, fromZero, "γ of the class-dependent scales"),
+			setting.Optional("rho", &s.Rho, rho, fromZero, "ρ of the late phase's class weights"),
+			setting.Optional("focus", &s.Focus, 2, fromZero, "γ of the focal loss"),
+			setting.Optional("margin", &s.Margin, 0.5, fromZero, "margin of ldam for the rarest class"),
+		),
+		setting.In("head",
+			setting.Number("noise", &s.Noise, 0, fromZero,
+				"length of the noise added to features in training, relative to theirs"),
+			setting.Number("experts", &s.Experts, 1, setting.Between(1, 1_000_000_000),
+				"heads trained together; their mean is the head"),
+			setting.Number("subspace", &s.Subspace, 0.7, setting.Within(0, 1, false).Or(1, "all"),
+				"share of the features that each of several experts sees"),
+			setting.Number("diversity", &s.Diversity, 0, fromZero, "how hard experts' predictions are pushed apart"),
+		),
+		setting.In("loss",
+			setting.Parsed("kappa", &s.Kappa, calib.Estimator(calib.Slope{}), calib.New, "estimator of κ: "+
+				strings.Join(calib.Names(), ", ")+"; options behind a colon, as in slope:by=label,shrink=50"),
+		),
+		setting.In("training",
+			setting.Number("seed", &s.Seed, 0, setting.Seeds, "seed of everything random in training and --val"),
+		),
+	)
 }
 
 // WithDefaults returns s with every default filled in; a closed form has one epoch, no warm-up and one expert.

@@ -79,7 +79,7 @@ type Pulled struct {
 	Commit   string `json:"commit,omitempty"`
 	Path     string `json:"path,omitempty"`                // the ONNX file; empty for an embedded backbone and one that is not here
 	Config   string `json:"preprocessor_config,omitempty"` // the repository's preprocessor_config.json, if it has one
-	Files    []File `json:"files,omitempty"`               // the ONNX file, its external data, Config
+	Files    []File `json:"files,omitempty"`               // the ONNX file, its external data, Config or what may stand for it
 }
 
 // Size is the number of bytes of all files.
@@ -92,9 +92,10 @@ func (p Pulled) Size() int64 {
 }
 
 // Pull fetches what of the named backbone is not in the cache: its ONNX file, the external data beside it, and the
-// repository's preprocessor_config.json. A name is that of a registered backbone or OWNER/REPOSITORY[:FILE], each with
-// @REVISION if it is not to be the registered one or main. An interrupted pull keeps what it loaded, and the next one
-// goes on from there. Every file is checked against the hub's digest, and against the one pinned by the first pull.
+// repository's preprocessor_config.json or what may stand for it. A name is that of a registered backbone or
+// OWNER/REPOSITORY[:FILE], each with @REVISION if it is not to be the registered one or main. An interrupted pull keeps
+// what it loaded, and the next one goes on from there. Every file is checked against the hub's digest, and against the
+// one pinned by the first pull.
 func (h *Hub) Pull(ctx context.Context, name string) (Pulled, error) {
 	b, r, err := named(name)
 	if err != nil || b.Embedded {

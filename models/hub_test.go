@@ -296,6 +296,10 @@ func TestCompanions(t *testing.T) {
 		[]string{"other/model.onnx_data", "other/preprocessor_config.json"}) {
 		t.Errorf("companions %v", got)
 	}
+	files = []string{"onnx/model.onnx", "config.json", "open_clip_config.json", "README.md"}
+	if got := companions("onnx/model.onnx", files); !slices.Equal(got, files[1:3]) {
+		t.Errorf("companions %v", got)
+	}
 }
 
 func TestRetryAfter(t *testing.T) {

@@ -15,6 +15,9 @@ const mainRevision = "main"
 // configFile is where Hugging Face keeps a model's preprocessing.
 const configFile = "preprocessor_config.json"
 
+// otherConfigs are where it is else: in transformers 5 for models of images and text, of timm, of open_clip.
+var otherConfigs = []string{"processor_config.json", "config.json", "open_clip_config.json"}
+
 var (
 	repositoryName = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_.-]*/[A-Za-z0-9_][A-Za-z0-9_.-]*$`)
 	revisionName   = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_./-]*$`)
@@ -112,7 +115,8 @@ func chooseFile(repository string, files []string) (string, error) {
 }
 
 // companions are the files that belong to an ONNX file: its external data beside it (model.onnx_data,
-// model.onnx_data_1, …, model.onnx.data), and the nearest preprocessor_config.json at or above it.
+// model.onnx_data_1, …, model.onnx.data), and the nearest preprocessor_config.json at or above it, or else the nearest
+// of what may stand for it.
 func companions(file string, files []string) []string {
 	var found []string
 	for _, name := range files {
@@ -120,12 +124,21 @@ func companions(file string, files []string) []string {
 			found = append(found, name)
 		}
 	}
-	for dir := path.Dir(file); ; dir = path.Dir(dir) {
-		if name := path.Join(dir, configFile); slices.Contains(files, name) {
-			return append(found, name)
-		}
-		if dir == "." || dir == "/" {
-			return found
+	nearest := func(names ...string) (list []string) {
+		for dir := path.Dir(file); ; dir = path.Dir(dir) {
+			for _, name := range names {
+				if name = path.Join(dir, name); slices.Contains(files, name) {
+					list = append(list, name)
+				}
+			}
+			if len(list) > 0 || dir == "." || dir == "/" {
+				return list
+			}
 		}
 	}
+	config := nearest(configFile)
+	if config == nil {
+		config = nearest(otherConfigs...)
+	}
+	return append(found, config...)
 }

@@ -31,8 +31,8 @@ func appendCUDA(options *ort.SessionOptions) error {
 	return cudaError(err, missing)
 }
 
-const gpuBuild = "get a GPU build of ONNX Runtime with `scripts/runtime.sh --gpu FOLDER` and set " + LibraryEnv +
-	" to that folder"
+const gpuBuild = "get a GPU build of ONNX Runtime with `vitft setup --gpu` and set " + LibraryEnv +
+	" to what it prints"
 
 const cudaFix = "check nvidia-smi, or use the provider cpu"
 
@@ -48,7 +48,7 @@ var faults = []struct {
 	{[]string{"driver version is insufficient", "cuda failure 35:"},
 		"the NVIDIA driver is missing or too old for this library's CUDA",
 		"install a driver for that CUDA version (nvidia-smi shows the one that the present driver can), or take a " +
-			"library built for an older CUDA (scripts/runtime.sh --gpu --cuda 12)"},
+			"library built for an older CUDA (vitft setup --gpu --cuda 12)"},
 	{[]string{"no cuda-capable device", "cuda failure 100:"}, "no CUDA device is visible",
 		"check nvidia-smi and CUDA_VISIBLE_DEVICES (in a container, --gpus all), or use the provider cpu"},
 	{[]string{"invalid device ordinal", "invalid device id"}, "there is no such CUDA device",

@@ -44,7 +44,7 @@ type Candidate struct {
 //  1. explicit, a file or the folder that holds it (the --ort-lib flag), if not empty
 //  2. VITFT_ORT_LIB, likewise, if set
 //  3. next to the program, and in lib beside it
-//  4. vitft/lib in the user's cache folder, where `make setup` puts it
+//  4. vitft/lib in the user's cache folder, where `vitft setup` and `make setup` put it
 //  5. the system's library folders
 //
 // What 1 or 2 names is taken or refused, with no further search. The error wraps [ErrRuntime] and lists every place.
@@ -62,7 +62,7 @@ func Find(explicit string) (Library, error) {
 		fmt.Fprintf(&list, "\n  %s: %v", where, cmp.Or(c.Err, errors.New("none")))
 	}
 	return Library{}, fmt.Errorf("%w: no ONNX Runtime library with API level %d or later (version 1.%[2]d or later); "+
-		"tried:%s\nrun `make setup` in the repository, or set %s to the path of %s", ErrRuntime, MinAPI, list.String(),
+		"tried:%s\nrun `vitft setup` to fetch it, or set %s to the path of %s", ErrRuntime, MinAPI, list.String(),
 		LibraryEnv, libraryName())
 }
 

@@ -89,7 +89,7 @@ func TestFindExplicit(t *testing.T) {
 		"lying":     {"1.24.0", "does not offer API 24"},
 	} {
 		if _, err := Find(filepath.Join(dir, name)); !errors.Is(err, ErrRuntime) || !contains(err, says...) ||
-			!contains(err, "make setup", filepath.Join(dir, name)) {
+			!contains(err, "vitft setup", filepath.Join(dir, name)) {
 			t.Errorf("%s: %v, should say %q", name, err, says)
 		}
 	}

@@ -28,7 +28,7 @@ func TestCUDAError(t *testing.T) {
 		gone         []string // what is known to be missing
 		missing, fix string
 	}{
-		{"CUDA execution provider is not enabled in this build. ", nil, "built without CUDA", "runtime.sh --gpu"},
+		{"CUDA execution provider is not enabled in this build. ", nil, "built without CUDA", "vitft setup --gpu"},
 		{load + "libonnxruntime_providers_cuda.so with error: libcublasLt.so.13: cannot open shared object " +
 			"file: No such " +
 			"file or directory",

@@ -27,8 +27,12 @@ good "$system" && publish "$system" "from $system"
 
 tmp=$(mktemp -d); trap 'rm -rf "$tmp"' EXIT
 if command -v apt-get >/dev/null && command -v dpkg-deb >/dev/null; then
-  get() { (cd "$tmp" && apt-get -qq download dataset-fashion-mnist) >/dev/null 2>&1; }
-  if get || { apt-get -qq update >/dev/null 2>&1; get; }; then
+  # Where the system's own lists of packages are of no use they are fetched to a folder of our own: nothing is changed or
+  # installed there.
+  own=(-o "Dir::State::lists=$tmp/lists" -o "Dir::Cache=$tmp/cache")
+  get() { (cd "$tmp" && apt-get -qq "$@" download dataset-fashion-mnist) >/dev/null 2>&1; }
+  fresh() { mkdir -p "$tmp/lists/partial" "$tmp/cache/archives/partial" && apt-get -qq "${own[@]}" update >/dev/null 2>&1 && get "${own[@]}"; }
+  if get || fresh; then
     dpkg-deb -x "$tmp"/dataset-fashion-mnist_*.deb "$tmp/deb"
     good "$tmp/deb$system" && publish "$tmp/deb$system" "Debian package dataset-fashion-mnist"
   fi

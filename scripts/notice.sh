@@ -53,9 +53,10 @@ The embedded model
   how, on what and with which result.
 
 ONNX Runtime
-  Copyright (c) Microsoft Corporation, MIT. No part of this repository or of the executable: scripts/runtime.sh fetches
-  the library by pinned SHA-256, or one that is installed is loaded at run time. Its own ThirdPartyNotices.txt lists
-  what is in it. NVIDIA's libraries, which scripts/runtime.sh --gpu-deps fetches, are under NVIDIA's licences.
+  Copyright (c) Microsoft Corporation, MIT. No part of this repository or of the executable: vitft setup and
+  scripts/runtime.sh fetch the library by pinned SHA-256, or one that is installed is loaded at run time; an archive of
+  scripts/release.sh has it inside, with its licence. Its own ThirdPartyNotices.txt lists
+  what is in it. NVIDIA's libraries, which vitft setup --gpu-deps fetches, are under NVIDIA's licences.
 
 onnx/graph/onnxpb/onnx.proto
   From ONNX 1.23.2, copyright ONNX Project Contributors, Apache-2.0, unchanged; onnx.pb.go is generated from it.
@@ -72,6 +73,8 @@ done
 [ "$texts" = --texts ] || exit 0
 modules | while read -r path version dir; do
   for file in "$dir"/LICENSE* "$dir"/NOTICE* "$dir"/COPYING* "$dir"/THIRD_PARTY* "$dir"/licenses/ftl.txt; do
-    [ -f "$file" ] && printf '\n==== %s %s, %s\n\n' "$path" "$version" "${file##*/}" && cat "$file"
+    [ -f "$file" ] || continue
+    printf '\n==== %s %s, %s\n\n' "$path" "$version" "${file##*/}"
+    cat "$file"
   done
 done

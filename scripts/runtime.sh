@@ -6,12 +6,14 @@
 #   scripts/runtime.sh --gpu-deps [--cuda 12|13] [DEST]     the CUDA build and the libraries of NVIDIA's that it needs,
 #                                                           1.4 GB (CUDA 13) or 1.9 GB (CUDA 12) to fetch
 #
-# The CPU library: DEST is vitft/lib in the user's cache folder unless given, where every vitft of that user finds it. A library that vitft would find anyway and that is recent enough
-# is used as it is, and nothing is fetched. Otherwise the pinned version comes from the first of these that works:
+# The CPU library: DEST is vitft/lib in the user's cache folder unless given, where every vitft of that user finds it. A
+# library that vitft would find anyway and that is recent enough is used as it is, and nothing is fetched. Otherwise the
+# pinned version comes from the first of these that works:
 #   pip   the PyPI wheel onnxruntime           21-24 MB
 #   npm   the npm package onnxruntime-node    114 MB
 #   curl or wget, the release page of the project
-# Only files in DEST are written, each by a rename of a checked temporary file; running it again is harmless.
+# What is pinned stands in engine/library/pins.txt, for vitft setup too, which needs neither pip nor npm but vitft. Only
+# files in DEST are written, each by a rename of a checked temporary file; running it again is harmless.
 #
 # --platform (linux-amd64, linux-arm64, darwin-arm64) fetches for another machine and looks at no installed library.
 #
@@ -23,52 +25,17 @@
 # from PyPI through pip and is pinned by checksum. The driver is installed with the machine.
 set -eu
 
-version=1.30.0
 min_minor=24 # the binding asks for API 24, that is version 1.24 or later
+root=$(cd "$(dirname "$0")/.." && pwd)
+pins=$root/engine/library/pins.txt
 
-# SHA-256 of the library inside the pip and npm packages (their builds differ), and of the release page's archive. The
-# archives' sums are as several public projects pin them; the page itself could not be reached when this was written.
-sums() {
-  case $1 in
-    linux-amd64-pip) echo c902c70b3003c0e99fada202f37478c515ae9bba7944c2b2abd0017bae0c82ed ;;
-    linux-amd64-npm) echo ffb75a925ba05e47b235bb66e3e3911714a80b328a9c9425539feb204aa32a23 ;;
-    linux-amd64-release) echo a5ed5a3cac51fbb2e90da632ae43d19212faaa20e76484e62bcb7c23ddb3b3fd ;;
-    linux-arm64-pip) echo 8a218e1e446880131115c368ec7005969a5022af9a15a26173de648fef0b7789 ;;
-    linux-arm64-npm) echo 1f549d46250b005580b597f4164984aaf75b3bcb9f3aeb07c7f8a8fe60b23c76 ;;
-    linux-arm64-release) echo e16a27a8ed330bbc698df7330b0cf56e722f354e3bcc92118682c74ef3c3e3da ;;
-    darwin-arm64-pip) echo 8f54aa3989f2d4b2f9fbe8af298b1c147978ec899a8c28e20d0d35edc0005027 ;;
-    darwin-arm64-npm) echo 685d2be5dba1309c89d3a5324b7fd06a5c42f1a61bfea32d14c4cc28d072121d ;;
-  esac
-}
+# pinned WHAT PLATFORM OF lists what is pinned: name, version and SHA-256.
+pinned() { awk -v what="$1" -v platform="$2" -v of="$3" '$1 == what && $2 == platform && $3 == of { print $4, $5, $6 }' "$pins"; }
 
-# The wheel of the CUDA build and the libraries of it, and NVIDIA's wheels, each pinned by SHA-256 of the wheel.
-gpu_wheel() {
-  case $1 in
-    12) echo 'onnxruntime-gpu==1.26.0 --hash=sha256:4fa231294c2643911d2a7d16469c4808b0bdcdc4b5f4063d3a53744ce25b683a' ;;
-    13) echo 'onnxruntime-gpu==1.30.0 --hash=sha256:4fbf0c5d7b5fb99266c2e8a802e3e64af68bdc383e0f3c7349b985f1087eedaa' ;;
-  esac
-}
-nvidia_wheels() {
-  case $1 in
-    12) cat <<'EOF'
-nvidia-cublas-cu12==12.9.3.13 --hash=sha256:d7d51055f161b317c7105ddaae90e71eda059026074ffef93cf7cde2886bfe72
-nvidia-cuda-nvrtc-cu12==12.9.86 --hash=sha256:210cf05005a447e29214e9ce50851e83fc5f4358df8b453155d5e1918094dcb4
-nvidia-cuda-runtime-cu12==12.9.79 --hash=sha256:25bba2dfb01d48a9b59ca474a1ac43c6ebf7011f1b0b8cc44f54eb6ac48a96c3
-nvidia-cudnn-cu12==9.28.0.42 --hash=sha256:9ff58b7f36dacd0a93e89f8f2957b52466889217963701daa15e577317cfa375
-nvidia-cufft-cu12==11.4.1.4 --hash=sha256:c67884f2a7d276b4b80eb56a79322a95df592ae5e765cf1243693365ccab4e28
-nvidia-curand-cu12==10.3.10.19 --hash=sha256:49b274db4780d421bd2ccd362e1415c13887c53c214f0d4b761752b8f9f6aa1e
-EOF
-      ;;
-    13) cat <<'EOF'
-nvidia-cublas==13.10.0.20 --hash=sha256:dcc6d63884c53d07e267ce7e6feac17b2538cebaafec5db865736c3e28e4dc84
-nvidia-cuda-nvrtc==13.5.37 --hash=sha256:86b4d68058807988b7d9af5b44917a0601e9c337f35ccd657bfb3c759ff8d8bc
-nvidia-cuda-runtime==13.5.37 --hash=sha256:df2b79a8852f10d1fef8c848489c49eebb5754051bf870202a862831412b179d
-nvidia-cudnn-cu13==9.28.1.4 --hash=sha256:a54f205b1db1f2895d99f398754db1369816f0569dd459731f925635cf7b65ec
-nvidia-curand==10.4.5.25 --hash=sha256:22bb226a857e5888fe6b54ae465fc4371296bcff13a35f79e19691bcf454f529
-EOF
-      ;;
-  esac
-}
+# required WHAT PLATFORM lists wheels as pip reads them.
+required() { pinned "$1" "$2" wheel | awk '{ print $1 "==" $2 " --hash=sha256:" $3 }'; }
+
+version=$(pinned cpu linux-amd64 wheel | cut -d ' ' -f 2)
 
 say() { printf 'runtime: %s\n' "$*"; }
 note() { printf 'runtime: %s\n' "$*" >&2; }
@@ -130,10 +97,10 @@ use_installed() {
   unset IFS
 }
 
-# check FILE SOURCE holds a file against its pinned checksum.
+# check FILE OF holds a file against its pinned checksum.
 check() {
   sum=$(sha256 "$1")
-  [ "$sum" = "$(sums "$platform-$2")" ] || { echo "SHA-256 is $sum, not the pinned one" >&2; return 1; }
+  [ "$sum" = "$(pinned cpu "$platform" "$2" | cut -d ' ' -f 3)" ] || { echo "SHA-256 is $sum, not the pinned one" >&2; return 1; }
 }
 
 # find_pip sets pip to a command that works.
@@ -175,9 +142,10 @@ with zipfile.ZipFile(sys.argv[1]) as z:
 # get_gpu puts the CUDA build into $dest, with NVIDIA's libraries if asked for.
 get_gpu() {
   [ "$platform" = linux-amd64 ] || die "the CUDA build is pinned for linux-amd64 only; for $platform take it from ONNX Runtime's release page and set VITFT_ORT_LIB"
-  find_pip || die "pip is needed: install it (Debian: apt-get install python3-pip), or fetch the wheel $(gpu_wheel "$cuda" | cut -d ' ' -f 1) by hand and unpack its lib*.so* into a folder"
-  gpu_wheel "$cuda" | wheels "$tmp/wheels" || die "could not fetch $(gpu_wheel "$cuda" | cut -d ' ' -f 1)"
-  if [ "$gpu" = deps ]; then nvidia_wheels "$cuda" | wheels "$tmp/wheels" || die "could not fetch NVIDIA's wheels"; fi
+  main=$(pinned "gpu$cuda" "$platform" wheel | awk '{ print $1 "==" $2 }')
+  find_pip || die "pip is needed: install it (Debian: apt-get install python3-pip), or fetch the wheel $main by hand and unpack its lib*.so* into a folder"
+  required "gpu$cuda" "$platform" | wheels "$tmp/wheels" || die "could not fetch $main"
+  if [ "$gpu" = deps ]; then required "deps$cuda" "$platform" | wheels "$tmp/wheels" || die "could not fetch NVIDIA's wheels"; fi
   mkdir "$tmp/libs"
   for w in "$tmp"/wheels/*.whl; do
     libraries "$w" "$tmp/libs" || die "could not unpack $w"
@@ -188,7 +156,7 @@ get_gpu() {
   # An older main library would go before the new one, or go with the new provider.
   rm -f "$dest"/libonnxruntime.so*
   mv -f "$tmp"/libs/* "$dest/"
-  say "fetched ONNX Runtime $(gpu_wheel "$cuda" | sed 's/.*==//; s/ .*//') for CUDA $cuda into $dest"
+  say "fetched ONNX Runtime ${main#*==} for CUDA $cuda into $dest"
   say "export VITFT_ORT_LIB=$dest"
   say "vitft doctor says whether it works and what is missing"
 }
@@ -211,7 +179,7 @@ from_pip() {
     python3 -c 'import sys,zipfile; sys.stdout.buffer.write(zipfile.ZipFile(sys.argv[1]).read(sys.argv[2]))' \
       "$tmp"/pip/*.whl "$member" >"$tmp/lib"
   fi
-  check "$tmp/lib" pip
+  check "$tmp/lib" library
 }
 
 from_npm() {
@@ -246,7 +214,6 @@ from_release() {
   tar -xzOf "$tmp/release.tgz" "$member" >"$tmp/lib"
 }
 
-root=$(cd "$(dirname "$0")/.." && pwd)
 platform=
 gpu=
 cuda=13
@@ -256,7 +223,7 @@ while [ $# -gt 0 ]; do
     --gpu) gpu=yes; shift ;;
     --gpu-deps) gpu=deps; shift ;;
     --cuda)
-      [ $# -ge 2 ] && [ -n "$(gpu_wheel "$2")" ] || die "--cuda needs a value: 12 or 13"
+      [ $# -ge 2 ] && [ -n "$(required "gpu$2" linux-amd64)" ] || die "--cuda needs a value: 12 or 13"
       cuda=$2; shift 2 ;;
     --platform) [ $# -ge 2 ] || die "--platform needs a value: linux-amd64, linux-arm64 or darwin-arm64"; platform=$2; shift 2 ;;
     -*) die "unknown option $1; $usage" ;;
@@ -284,7 +251,7 @@ case $platform in
 esac
 
 [ -z "$local" ] || [ -n "$gpu" ] || use_installed
-[ -n "$(sums "$platform-pip")" ] ||
+[ -n "$(pinned cpu "$platform" library)" ] ||
   die "no ONNX Runtime library is pinned for $platform; build or install version 1.$min_minor or later yourself and set VITFT_ORT_LIB to its path"
 
 mkdir -p "$dest"

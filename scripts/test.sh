@@ -5,7 +5,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 step() { printf '\n== %s (%ss)\n' "$1" "$SECONDS"; }
 tool="go tool -modfile=tools/go.mod"
-pure="./calib/... ./head/... ./vit/... ./models/... ./onnx/graph/... ./onnx/shape/... ./onnx/grad/... ./onnx/vision/... ./engine/dataset/... ./engine/feature/store/... ./engine/feature/bucket/... ./engine/safetensors/... ./engine/inside/... ./engine/sweep/... ./engine/metric/... ./engine/run/... ./engine/setting/... ./engine/fault/... ./engine/event/..."
+pure="./calib/... ./head/... ./vit/... ./models/... ./onnx/graph/... ./onnx/shape/... ./onnx/grad/... ./onnx/vision/... ./engine/dataset/... ./engine/feature/store/... ./engine/feature/bucket/... ./engine/safetensors/... ./engine/inside/... ./engine/sweep/... ./engine/metric/... ./engine/run/... ./engine/setting/... ./engine/library/... ./engine/fault/... ./engine/event/..."
 
 # Before Go 1.27 a target that finds nothing may fail as its time ends (go.dev/issue/75804): with these words, no input.
 fuzz() {

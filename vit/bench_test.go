@@ -79,7 +79,7 @@ func BenchmarkPreprocess(b *testing.B) {
 // drawReference does what Image does, by the general means there are.
 func drawReference(p Preprocess, m image.Image, dst []float32) {
 	w, h := p.resized(m.Bounds().Dx(), m.Bounds().Dy())
-	x, y := cropOffset(w, p.Width), cropOffset(h, p.Height)
+	x, y := p.margin(w-p.Width), p.margin(h-p.Height)
 	out := image.NewRGBA(image.Rect(x, y, x+p.Width, y+p.Height))
 	draw.CatmullRom.Scale(out, image.Rect(0, 0, w, h), m, m.Bounds(), draw.Src, nil)
 	plane := p.Width * p.Height

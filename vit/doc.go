@@ -30,6 +30,6 @@
 //     errors where libjpeg would guess or paint the missing part grey.
 //   - BMP: 1, 4, 8, 24 and 32 bits without compression. TIFF: first page; 1, 8 and 16 bits; grey,
 //     palette and RGB(A); no CMYK, JPEG-in-TIFF or separate planes.
-//   - The crop is centred as torchvision and timm do; Hugging Face's processors round the offset
-//     down, so they can lie one pixel to the left or above.
+//   - Half of an odd margin is rounded as the library does that the preprocessing is from: to even by
+//     torchvision, and so by timm, open_clip and Ultralytics, down by Hugging Face's processors.
 package vit

@@ -86,6 +86,8 @@ func FuzzParseHF(f *testing.F) {
 	f.Add([]byte(`{"crop_size": {"height": 224, "width": 224}, "do_center_crop": true, "image_processor_type": "BitImageProcessor", "size": {"shortest_edge": 256}}`))
 	f.Add([]byte(`{"crop_pct": 0.875, "image_processor_type": "ConvNextImageProcessor", "size": {"shortest_edge": 224}}`))
 	f.Add([]byte(`{"pretrained_cfg": {"input_size": [3, 224, 224], "crop_pct": 0.9}}`))
+	f.Add([]byte(`{"model_cfg": {"vision_cfg": {"image_size": [9, 8]}}, "preprocess_cfg": {"resize_mode": "squash"}}`))
+	f.Add([]byte(utf16(`{"image_processor_type": "EfficientNetImageProcessor", "rescale_offset": true}`)))
 	f.Add([]byte(`{"size": [8, 8], "rescale_factor": 1e-300, "image_std": [1e300, 1, 1]}`))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		p, err := ParseHF(data)

@@ -1,18 +1,18 @@
 package vit
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"math"
 	"slices"
-	"strings"
 
 	"github.com/vitft/vitft/internal/jsontext"
 )
 
-// hfConfig is the part of a preprocessor_config.json, or of timm's pretrained_cfg, that shapes pixels. Pointers tell a
-// missing key from a zero.
+// hfConfig is the part of a preprocessor_config.json, or of timm's and open_clip's files, that shapes pixels. Pointers
+// tell a missing key from a zero.
 type hfConfig struct {
 	Type    string `json:"image_processor_type"`
 	OldType string `json:"feature_extractor_type"`
@@ -29,18 +29,36 @@ type hfConfig struct {
 	RescaleFactor *float64        `json:"rescale_factor"`
 	RescaleOffset json.RawMessage `json:"rescale_offset"`
 
-	DoNormalize *bool     `json:"do_normalize"`
-	ImageMean   []float64 `json:"image_mean"`
-	ImageStd    []float64 `json:"image_std"`
+	DoNormalize *bool    `json:"do_normalize"`
+	ImageMean   channels `json:"image_mean"`
+	ImageStd    channels `json:"image_std"`
+	IncludeTop  *bool    `json:"include_top"` // of EfficientNet: the deviation divides twice
 
 	DoPad          *bool           `json:"do_pad"`
 	DoFlipChannels *bool           `json:"do_flip_channel_order"`
 	DoSplit        *bool           `json:"do_image_splitting"`
+	DoPanAndScan   *bool           `json:"do_pan_and_scan"`
+	CropToPatches  *bool           `json:"crop_to_patches"`
+	KeepAspect     *bool           `json:"keep_aspect_ratio"`
+	MultipleOf     *int            `json:"ensure_multiple_of"`
 	MaxPatches     *int            `json:"max_num_patches"`
 	NumFrames      *int            `json:"num_frames"`
 	ImageProcessor json.RawMessage `json:"image_processor"` // of a processor_config.json
 	PretrainedCfg  *timmCfg        `json:"pretrained_cfg"`
 	TimmInputSize  []int           `json:"input_size"`
+	OpenCLIP       *openCLIPCfg    `json:"preprocess_cfg"`
+}
+
+// channels are a number for each channel; one number stands for all.
+type channels []float64
+
+func (c *channels) UnmarshalJSON(data []byte) error {
+	var one float64
+	if string(data) != "null" && json.Unmarshal(data, &one) == nil {
+		*c = channels{one, one, one}
+		return nil
+	}
+	return json.Unmarshal(data, (*[]float64)(c))
 }
 
 // hfSize is {"height", "width"}, {"shortest_edge"}, or a number whose meaning the processor decides.
@@ -83,71 +101,45 @@ func (s *hfSize) UnmarshalJSON(data []byte) error {
 	return nil
 }
 
-// family is what a processor class does where its configuration file is silent.
-type family struct {
-	square   bool // a plain number is the side of a square, not the shortest edge
-	crop     bool // do_center_crop by default
-	convnext bool // crop_pct
-	resample int
-	size     int
-	cropSize int
-	mean     [3]float64
-	std      [3]float64
-}
-
-var (
-	hfImageNetMean = [3]float64{0.485, 0.456, 0.406}
-	hfImageNetStd  = [3]float64{0.229, 0.224, 0.225}
-	hfHalf         = [3]float64{0.5, 0.5, 0.5}
-	hfCLIPMean     = [3]float64{0.48145466, 0.4578275, 0.40821073}
-	hfCLIPStd      = [3]float64{0.26862954, 0.26130258, 0.27577711}
-)
-
-// hfFamilies are the supported processors, less the endings ImageProcessor, ImageProcessorFast, ImageProcessorPil and
-// FeatureExtractor, with the defaults of their constructors in Hugging Face transformers. "" stands for a file that
-// names none: it is read like ViT's.
-var hfFamilies = map[string]family{
-	"":          {square: true, resample: 2, size: 224, cropSize: 224, mean: hfHalf, std: hfHalf},
-	"ViT":       {square: true, resample: 2, size: 224, cropSize: 224, mean: hfHalf, std: hfHalf},
-	"DeiT":      {square: true, crop: true, resample: 3, size: 256, cropSize: 224, mean: hfHalf, std: hfHalf},
-	"Beit":      {square: true, crop: true, resample: 3, size: 256, cropSize: 224, mean: hfHalf, std: hfHalf},
-	"CLIP":      {crop: true, resample: 3, size: 224, cropSize: 224, mean: hfCLIPMean, std: hfCLIPStd},
-	"Siglip":    {square: true, resample: 3, size: 224, cropSize: 224, mean: hfHalf, std: hfHalf},
-	"Bit":       {crop: true, resample: 3, size: 224, cropSize: 224, mean: hfCLIPMean, std: hfCLIPStd},
-	"DINOv3ViT": {square: true, resample: 2, size: 224, cropSize: 224, mean: hfImageNetMean, std: hfImageNetStd},
-	"ConvNext":  {convnext: true, resample: 3, size: 384, mean: hfHalf, std: hfHalf},
-}
-
-// ParseHF reads a preprocessor_config.json in the Hugging Face convention: of ViT, DeiT, BEiT, CLIP, SigLIP, DINOv2
-// (Bit), DINOv3 and ConvNeXt processors, old feature extractors among them, and a config.json of timm (pretrained_cfg,
-// or its keys alone); also a processor_config.json, which has the image processor inside. What cannot be expressed as a
-// Preprocess is refused by name.
+// ParseHF reads a preprocessor_config.json in the Hugging Face convention, of the processors of hfFamilies, old feature
+// extractors among them; a processor_config.json, which has the image processor inside; a config.json of timm
+// (pretrained_cfg, or its keys alone); and an open_clip_config.json. What cannot be expressed as a Preprocess is
+// refused by name.
 func ParseHF(data []byte) (Preprocess, error) {
-	p, err := parseHF(data)
+	p, err := parseHF(jsontext.Plain(data))
 	if err == nil {
 		err = p.Validate()
 	}
 	if err != nil {
 		return Preprocess{}, fmt.Errorf("preprocessor configuration: %w", jsontext.Explain(err))
 	}
-	return p, nil
+	return p.Resolved(), nil
 }
 
 func parseHF(data []byte) (Preprocess, error) {
 	var c hfConfig
-	if err := json.Unmarshal(data, &c); err != nil {
+	err := json.Unmarshal(data, &c)
+	if err == nil && c.ImageProcessor != nil {
+		data, c = c.ImageProcessor, hfConfig{}
+		err = json.Unmarshal(data, &c)
+	}
+	if err != nil { // that of a processor which is not supported says less than its name
+		var named struct {
+			Type string `json:"image_processor_type"`
+		}
+		if json.Unmarshal(data, &named) == nil {
+			if _, unknown := familyOf(named.Type); unknown != nil {
+				err = unknown
+			}
+		}
 		return Preprocess{}, err
 	}
-	if c.ImageProcessor != nil {
-		data, c = c.ImageProcessor, hfConfig{}
-		if err := json.Unmarshal(data, &c); err != nil {
-			return Preprocess{}, err
-		}
-	}
-	if c.PretrainedCfg != nil {
+	switch {
+	case c.PretrainedCfg != nil:
 		return c.PretrainedCfg.preprocess()
-	}
-	if c.TimmInputSize != nil {
+	case c.OpenCLIP != nil:
+		return c.OpenCLIP.preprocess(data)
+	case c.TimmInputSize != nil:
 		var t timmCfg
 		if err := json.Unmarshal(data, &t); err != nil {
 			return Preprocess{}, err
@@ -166,10 +158,10 @@ func parseHF(data []byte) (Preprocess, error) {
 	if err != nil {
 		return Preprocess{}, err
 	}
-	if err := c.refuse(); err != nil {
+	if err := c.refuse(f); err != nil {
 		return Preprocess{}, err
 	}
-	p := Preprocess{Orientation: true}
+	p := Preprocess{Orientation: true, Crop: cropDown}
 	if err := c.geometry(f, &p); err != nil {
 		return p, err
 	}
@@ -182,32 +174,25 @@ func parseHF(data []byte) (Preprocess, error) {
 	return p, c.scaling(f, &p)
 }
 
-func familyOf(name string) (family, error) {
-	short := name
-	for _, ending := range []string{"Fast", "Pil", "ImageProcessor", "FeatureExtractor"} {
-		short = strings.TrimSuffix(short, ending)
-	}
-	f, ok := hfFamilies[short]
-	if !ok {
-		return f, fmt.Errorf("processor %q is not supported; ViT, DeiT, Beit, CLIP, Siglip, Bit, DINOv3ViT, "+
-			"ConvNext and "+
-			"timm are", name)
-	}
-	return f, nil
-}
-
 // refuse names a step that Preprocess does not have.
-func (c *hfConfig) refuse() error {
+func (c *hfConfig) refuse(f family) error {
 	on := func(b *bool) bool { return b != nil && *b }
+	offset := len(c.RescaleOffset) > 0 && !slices.Contains([]string{"false", "null", "0"}, string(c.RescaleOffset))
 	switch {
 	case on(c.DoPad):
 		return errors.New("do_pad is not supported")
-	case on(c.DoFlipChannels):
+	case or(c.DoFlipChannels, f.flip):
 		return errors.New("do_flip_channel_order (BGR input) is not supported")
 	case on(c.DoSplit):
 		return errors.New("do_image_splitting is not supported")
-	case len(c.RescaleOffset) > 0 && !slices.Contains([]string{"false", "null", "0"}, string(c.RescaleOffset)):
+	case on(c.DoPanAndScan):
+		return errors.New("do_pan_and_scan is not supported")
+	case on(c.CropToPatches):
+		return errors.New("crop_to_patches is not supported")
+	case offset && (f.own != efficientNet || string(c.RescaleOffset) != "true"):
 		return errors.New("rescale_offset is not supported")
+	case on(c.KeepAspect):
+		return errors.New("keep_aspect_ratio (input of varying shape) is not supported")
 	case c.MaxPatches != nil:
 		return errors.New("max_num_patches (input of varying shape) is not supported")
 	case c.NumFrames != nil:
@@ -229,42 +214,14 @@ func (c *hfConfig) geometry(f family, p *Preprocess) error {
 	if !or(c.DoResize, true) {
 		return errors.New("do_resize false is not supported: the model's input has one size")
 	}
-	edge := size.ShortestEdge
-	square := edge == 0
+	square := size.ShortestEdge == 0
 	if square && (size.Height < 1 || size.Width < 1) {
 		return fmt.Errorf("size is %d×%d; height and width, or shortest_edge, must be positive", size.Width,
 			size.Height)
 	}
-
-	if f.convnext {
-		if edge == 0 && size.Height == size.Width {
-			edge = size.Height
-		}
-		if edge == 0 {
-			return errors.New("ConvNext's size must have a shortest_edge")
-		}
-		p.Width, p.Height = edge, edge
-		p.Resize = "exact"
-		if edge < 384 { // above, ConvNext squashes and does not crop
-			pct := or(c.CropPct, 224.0/256)
-			if !(pct > 0 && pct <= 1) {
-				return fmt.Errorf("crop_pct is %v; it must be in (0, 1]", pct)
-			}
-			p.Resize, p.ResizeTo = "shortest", int(float64(edge)/pct)
-		}
-		return nil
-	}
-	if c.CropPct != nil {
-		return errors.New("crop_pct is only supported for ConvNext and timm")
-	}
-
-	if !or(c.DoCenterCrop, f.crop) {
-		if !square {
-			return errors.New("size by shortest_edge without do_center_crop is not supported: inputs would vary in " +
-				"shape")
-		}
-		p.Resize, p.Width, p.Height = "exact", size.Width, size.Height
-		return nil
+	if n := or(c.MultipleOf, 1); n > 1 && (size.Width%n > 0 || size.Height%n > 0) {
+		return fmt.Errorf("ensure_multiple_of %d changes the size %d×%d, which is not supported", n, size.Width,
+			size.Height)
 	}
 	crop := hfSize{Number: f.cropSize}
 	if c.CropSize != nil {
@@ -273,10 +230,45 @@ func (c *hfConfig) geometry(f family, p *Preprocess) error {
 	if n := max(crop.Number, crop.ShortestEdge); n > 0 {
 		crop.Height, crop.Width = n, n
 	}
+	cropped := or(c.DoCenterCrop, f.crop) && !f.whole
+
+	switch f.own {
+	case convNext:
+		return c.convNext(f, p, size, cropped, crop)
+	case leViT:
+		size.ShortestEdge = int(256.0 / 224 * float64(size.ShortestEdge))
+	case poolFormer:
+		pct, err := c.cropPct(f)
+		if err != nil {
+			return err
+		}
+		if square && size.Height != size.Width {
+			return errors.New("PoolFormer's size must be one number")
+		}
+		size = hfSize{ShortestEdge: int(float64(max(size.ShortestEdge, size.Height)) / pct)}
+		square = false
+	default:
+		if c.CropPct != nil {
+			return errors.New("crop_pct is only supported for ConvNext, PoolFormer and timm")
+		}
+	}
+
+	if !cropped {
+		if !square {
+			return errors.New("size by shortest_edge without do_center_crop is not supported: inputs would vary in " +
+				"shape")
+		}
+		p.Resize, p.Width, p.Height = "exact", size.Width, size.Height
+		return nil
+	}
 	p.Width, p.Height = crop.Width, crop.Height
+	if edge := cmp.Or(size.ShortestEdge, min(size.Width, size.Height)); max(crop.Width, crop.Height) > edge {
+		return fmt.Errorf("a crop to %d×%d of photos resized to %d pixels is not supported: it would pad them",
+			crop.Width, crop.Height, edge)
+	}
 	switch {
 	case !square:
-		p.Resize, p.ResizeTo = "shortest", edge
+		p.Resize, p.ResizeTo = "shortest", size.ShortestEdge
 	case size == hfSize{Height: crop.Height, Width: crop.Width}:
 		p.Resize = "exact"
 	case size.Height == size.Width:
@@ -288,12 +280,43 @@ func (c *hfConfig) geometry(f family, p *Preprocess) error {
 	return nil
 }
 
-// scaling reads rescale and normalise. A factor other than 1/255 goes into mean and deviation.
+func (c *hfConfig) cropPct(f family) (float64, error) {
+	pct := or(c.CropPct, f.cropPct)
+	if !(pct > 0 && pct <= 1) {
+		return 0, fmt.Errorf("crop_pct is %v; it must be in (0, 1]", pct)
+	}
+	return pct, nil
+}
+
+func (c *hfConfig) convNext(f family, p *Preprocess, size hfSize, cropped bool, crop hfSize) error {
+	edge := size.ShortestEdge
+	if edge == 0 && size.Height == size.Width {
+		edge = size.Height
+	}
+	if edge == 0 {
+		return errors.New("ConvNext's size must have a shortest_edge")
+	}
+	if cropped && crop != (hfSize{}) && (crop.Width != edge || crop.Height != edge) {
+		return fmt.Errorf("a second crop to %d×%d is not supported", crop.Width, crop.Height)
+	}
+	p.Width, p.Height = edge, edge
+	p.Resize = "exact"
+	if edge < 384 { // above, ConvNext squashes and does not crop
+		pct, err := c.cropPct(f)
+		if err != nil {
+			return err
+		}
+		p.Resize, p.ResizeTo = "shortest", int(float64(edge)/pct)
+	}
+	return nil
+}
+
+// scaling reads rescale and normalise. A factor other than 1/255, and an offset, go into mean and deviation.
 func (c *hfConfig) scaling(f family, p *Preprocess) error {
-	mean, std := f.mean, f.std
+	mean, std := f.norm.mean, f.norm.std
 	for _, v := range []struct {
 		key  string
-		from []float64
+		from channels
 		to   *[3]float64
 	}{{"image_mean", c.ImageMean, &mean}, {"image_std", c.ImageStd, &std}} {
 		if v.from == nil {
@@ -304,12 +327,20 @@ func (c *hfConfig) scaling(f family, p *Preprocess) error {
 		}
 		copy(v.to[:], v.from)
 	}
-	if !or(c.DoNormalize, true) {
+	again := std // what divides once more
+	if f.own != efficientNet || !or(c.IncludeTop, true) {
+		again = [3]float64{1, 1, 1}
+	}
+	if !or(c.DoNormalize, !f.raw) || f.own == noMean {
 		mean, std = [3]float64{}, [3]float64{1, 1, 1}
 	}
-	factor := or(c.RescaleFactor, 1.0/255)
+	factor := or(c.RescaleFactor, cmp.Or(f.factor, 1.0/255))
 	if !or(c.DoRescale, true) {
 		factor = 1
+	} else if string(c.RescaleOffset) == "true" { // of EfficientNet
+		for i := range mean {
+			mean[i]++
+		}
 	}
 	if !(factor > 0) || math.IsInf(factor, 0) {
 		return fmt.Errorf("rescale_factor is %v; it must be positive", factor)
@@ -319,49 +350,12 @@ func (c *hfConfig) scaling(f family, p *Preprocess) error {
 		scale = 1
 	}
 	for i := range 3 {
-		p.Mean[i], p.Std[i] = float32(mean[i]/scale), float32(std[i]/scale)
+		p.Mean[i], p.Std[i] = float32(mean[i]/scale), float32(std[i]*again[i]/scale)
 		if !(p.Std[i] > 0) { // before Preprocess takes all zeros for the default
 			return fmt.Errorf("image_std has %v; it must be positive", std[i])
 		}
 	}
 	return nil
-}
-
-// timmCfg is timm's pretrained_cfg.
-type timmCfg struct {
-	InputSize     []int     `json:"input_size"`
-	CropPct       *float64  `json:"crop_pct"`
-	CropMode      string    `json:"crop_mode"`
-	Interpolation string    `json:"interpolation"`
-	Mean          []float64 `json:"mean"`
-	Std           []float64 `json:"std"`
-}
-
-// preprocess follows timm's transforms_imagenet_eval.
-func (t *timmCfg) preprocess() (Preprocess, error) {
-	p := Preprocess{Orientation: true, Interpolation: t.Interpolation}
-	if len(t.InputSize) != 3 || t.InputSize[0] != 3 {
-		return p, fmt.Errorf("input_size is %v; it must be [3, height, width]", t.InputSize)
-	}
-	p.Height, p.Width = t.InputSize[1], t.InputSize[2]
-	pct := or(t.CropPct, 0.875)
-	if !(pct > 0 && pct <= 1) {
-		return p, fmt.Errorf("crop_pct is %v; it must be in (0, 1]", pct)
-	}
-	if p.Height != p.Width {
-		return p, fmt.Errorf("input_size is %v; only square ones are supported", t.InputSize)
-	}
-	p.ResizeTo = int(math.Floor(float64(p.Width) / pct))
-	switch t.CropMode {
-	case "", "center":
-		p.Resize = "shortest"
-	case "squash":
-		p.Resize = "exact"
-	default:
-		return p, fmt.Errorf("crop_mode %q is not supported; center and squash are", t.CropMode)
-	}
-	c := hfConfig{ImageMean: t.Mean, ImageStd: t.Std}
-	return p, c.scaling(family{mean: hfImageNetMean, std: hfImageNetStd}, &p)
 }
 
 // or is *v, or the default if v is nil.

@@ -30,6 +30,10 @@ type Preprocess struct {
 	// centre crop to Width×Height follows either.
 	Resize string `json:"resize"`
 
+	// Crop is how half of an odd margin is rounded: to even (the default), as torchvision and timm do, or "down", as
+	// Hugging Face's processors do.
+	Crop string `json:"crop,omitempty"`
+
 	// ResizeTo is the edge before the crop, at least Width and Height. A crop_pct p is the same as ResizeTo =
 	// floor(Width/p). 0 means max(Width, Height) with "shortest", no crop with "exact".
 	ResizeTo int `json:"resize_to"`
@@ -65,6 +69,9 @@ func (p Preprocess) Resolved() Preprocess {
 	if p.ResizeTo == 0 && p.Resize == "shortest" {
 		p.ResizeTo = max(p.Width, p.Height)
 	}
+	if p.Resize == "exact" && (p.ResizeTo == 0 || p.halves(p.ResizeTo-p.Width) && p.halves(p.ResizeTo-p.Height)) {
+		p.Crop = "" // it makes no difference
+	}
 	if p.Interpolation == "" {
 		p.Interpolation = "bicubic"
 	}
@@ -87,6 +94,9 @@ func (p Preprocess) Validate() error {
 	}
 	if p.Resize != "shortest" && p.Resize != "exact" {
 		fault("resize is %q; it must be \"shortest\" or \"exact\"", p.Resize)
+	}
+	if p.Crop != "" && p.Crop != cropDown {
+		fault("crop is %q; it must be \"down\", or left out to round half to even", p.Crop)
 	}
 	if p.ResizeTo != 0 && (p.ResizeTo < max(p.Width, p.Height) || p.ResizeTo > maxInput) {
 		fault("resize_to is %d; it must be in [%d, %d], the crop's larger side and up", p.ResizeTo,
@@ -114,6 +124,9 @@ func (p Preprocess) Key() string {
 		b.WriteString(strconv.FormatFloat(float64(v), 'g', -1, 32))
 	}
 	fmt.Fprintf(&b, " orientation %t", p.Orientation)
+	if p.Crop != "" { // keys without it are those of earlier versions
+		fmt.Fprintf(&b, " crop %s", p.Crop)
+	}
 	return b.String()
 }
 

@@ -105,10 +105,12 @@ func TestCropOfWhole(t *testing.T) {
 			Resize:        []string{"shortest", "exact"}[r.IntN(2)],
 		}
 		p.ResizeTo = max(p.Width, p.Height) + r.IntN(20)
+		p.Crop = []string{"", "down"}[r.IntN(2)]
+		p = p.Resolved()
 		w, h := p.resized(img.Width, img.Height)
 		whole := input(t, Preprocess{Width: w, Height: h, Resize: "exact", Interpolation: p.Interpolation}, img)
 		crop := input(t, p, img)
-		x0, y0 := cropOffset(w, p.Width), cropOffset(h, p.Height)
+		x0, y0 := p.margin(w-p.Width), p.margin(h-p.Height)
 		for y := range p.Height {
 			want := whole.row(y0 + y)[3*x0:][:3*p.Width]
 			if !slices.Equal(crop.row(y), want) {
@@ -136,8 +138,11 @@ func TestGeometry(t *testing.T) {
 	}
 	// int(round(d/2.0)) of Python, d = 0 …
 	for d, want := range []int{0, 0, 1, 2, 2, 2, 3, 4, 4, 4, 5, 6} {
-		if got := cropOffset(224+d, 224); got != want {
+		if got := (Preprocess{}).margin(d); got != want {
 			t.Errorf("offset for %d spare pixels is %d, want %d", d, got, want)
+		}
+		if got := (Preprocess{Crop: "down"}).margin(d); got != d/2 {
+			t.Errorf("offset for %d spare pixels, rounded down, is %d", d, got)
 		}
 	}
 }
@@ -311,13 +316,28 @@ func TestKey(t *testing.T) {
 		func(p *Preprocess) { p.Mean[1] = 0 },
 		func(p *Preprocess) { p.Std[2] = math.Nextafter32(p.Std[2], 1) },
 		func(p *Preprocess) { p.Orientation = false },
+		func(p *Preprocess) { p.Crop = "down" },
 	} {
 		p := base
 		change(&p)
 		keys[p.Key()] = true
 	}
-	if len(keys) != 8 {
-		t.Errorf("%d keys for 8 settings", len(keys))
+	if len(keys) != 9 {
+		t.Errorf("%d keys for 9 settings", len(keys))
+	}
+	for p, differs := range map[Preprocess]bool{ // a way to round shows only where there is something to round
+		{Width: 8, Height: 8, Resize: "exact"}:                false,
+		{Width: 8, Height: 8, Resize: "exact", ResizeTo: 10}:  false,
+		{Width: 8, Height: 8, Resize: "exact", ResizeTo: 9}:   false,
+		{Width: 8, Height: 8, Resize: "exact", ResizeTo: 11}:  true,
+		{Width: 8, Height: 10, Resize: "exact", ResizeTo: 11}: true,
+		{Width: 8, Height: 8, ResizeTo: 10}:                   true,
+	} {
+		down := p
+		down.Crop = "down"
+		if (down.Key() != p.Key()) != differs || (p.Resolved() == down.Resolved()) == differs {
+			t.Errorf("%+v: keys %s and %s", p, p.Key(), down.Key())
+		}
 	}
 }
 
@@ -342,6 +362,7 @@ func TestPreprocessJSON(t *testing.T) {
 		`{"width":8,"height":8,"crop_pct":0.9}`: "crop_pct",
 		`{"width":"8"}`:                         "width",
 		`{"width":8}`:                           "height",
+		`{"width":8,"height":8,"crop":"up"}`:    "crop",
 		`[]`:                                    "array",
 		``:                                      "JSON",
 	} {

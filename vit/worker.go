@@ -84,8 +84,8 @@ func (w *worker) upright(p Preprocess, img *RGB) *RGB {
 func (w *worker) resample(img *RGB, dst []float32) {
 	p := w.preprocess
 	width, height := p.resized(img.Width, img.Height)
-	w.x.prepare(axisSpec{p.Interpolation, img.Width, width, cropOffset(width, p.Width), p.Width})
-	w.y.prepare(axisSpec{p.Interpolation, img.Height, height, cropOffset(height, p.Height), p.Height})
+	w.x.prepare(axisSpec{p.Interpolation, img.Width, width, p.margin(width - p.Width), p.Width})
+	w.y.prepare(axisSpec{p.Interpolation, img.Height, height, p.margin(height - p.Height), p.Height})
 	w.sums = resized(w.sums, max(p.Width, 3*img.Width))
 	if verticalComesFirst(img.Width, img.Height, width, height) {
 		verticalFirst(&w.flat, img, &w.y, w.sums)
@@ -133,8 +133,17 @@ func (p Preprocess) resized(w, h int) (width, height int) {
 	}
 }
 
-// cropOffset is torchvision's int(round((size-crop)/2.0)), where Python rounds halves to even.
-func cropOffset(size, crop int) int {
-	d := size - crop
+// cropDown is the Crop that rounds down.
+const cropDown = "down"
+
+// margin is what lies before the crop, of d pixels in all: half of them, rounded to even as in torchvision's
+// int(round((size-crop)/2.0)), or down.
+func (p Preprocess) margin(d int) int {
+	if p.Crop == cropDown {
+		return d / 2
+	}
 	return d/2 + d/2&1&d
 }
+
+// halves reports whether both ways to round half of d agree.
+func (p Preprocess) halves(d int) bool { return d/2&1&d == 0 }

@@ -5,12 +5,13 @@ import (
 	"crypto/sha256"
 	"encoding/json"
 	"fmt"
-	"github.com/vitft/vitft/engine/device"
-	"github.com/vitft/vitft/internal/testkit"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/vitft/vitft/engine/device"
+	"github.com/vitft/vitft/internal/testkit"
 
 	"github.com/vitft/vitft/onnx"
 )

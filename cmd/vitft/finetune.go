@@ -3,11 +3,13 @@ package main
 import (
 	"cmp"
 	"errors"
+	"strings"
 
 	"github.com/spf13/cobra"
 
 	"github.com/vitft/vitft/engine"
 	"github.com/vitft/vitft/engine/event"
+	"github.com/vitft/vitft/engine/run"
 	"github.com/vitft/vitft/head"
 )
 
@@ -20,8 +22,8 @@ func (a *app) finetuneCommand() *cobra.Command {
 		Long: `finetune encodes the images once with the frozen backbone, trains a head on the features
 and writes a run folder: model.onnx, metrics.json, predictions.csv, kappa.csv, history.jsonl and
 config.yaml, which reproduces the run. Ctrl-C saves the state; --resume goes on from it.
---dry-run says what would be encoded and trained, and what that takes on the disk. --watch shows how far
-it is, and curves by epoch, in a browser on this machine, and the report at the end.`,
+--dry-run says what would be encoded and trained, how long that takes, and what is wrong with the data.
+--watch shows how far it is, and curves by epoch, in a browser on this machine, and the report at the end.`,
 		Example: `  vitft finetune --train photos/train --test photos/test --out run
   vitft finetune --backbone vit_b16.onnx --train train.csv --val 0.1 --loss ce --out run-ce
   vitft finetune --config run/config.yaml --out again`,
@@ -32,7 +34,7 @@ it is, and curves by epoch, in a browser on this machine, and the report at the 
 			}
 			var result *engine.FinetuneResult
 			err := a.watched(watch, cmp.Or(o.Out, "run"), func(ev event.Events, epoch func(head.Epoch)) (err error) {
-				o.OnEpoch = epoch
+				o.OnEpoch, o.Zeros = epoch, a.zeros(cmd)
 				result, err = engine.Finetune(cmd.Context(), o, ev)
 				return err
 			})
@@ -42,9 +44,22 @@ it is, and curves by epoch, in a browser on this machine, and the report at the 
 			if err != nil {
 				return err
 			}
-			return a.printf("%srun folder: %s\n", result.Metrics.Text(), result.Run)
+			if err := a.printf("%srun folder: %s\nreport: %s\n", result.Metrics.Text(), result.Run,
+				run.ReportFile.Path(run.Folder(result.Run))); err != nil {
+				return err
+			}
+			a.log.Info().Str("next", "vitft predict --model "+quoted(result.Run)+" PHOTO…").Msg("done")
+			return nil
 		},
 	}
 	a.declare(cmd, append(o.Fields(), watchField(&watch))...)
 	return cmd
+}
+
+// quoted is a path as a shell takes it.
+func quoted(path string) string {
+	if strings.Trim(path, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789/._-+") == "" {
+		return path
+	}
+	return "'" + strings.ReplaceAll(path, "'", `'\''`) + "'"
 }

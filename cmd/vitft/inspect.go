@@ -62,9 +62,22 @@ func inspected(r *backbone.Report) string {
 		line("feature", "%s %v, pooling %s, D = %d", f.Tensor, f.Shape, f.Pooling, f.Dim)
 	}
 	if p := r.Preprocess; p != nil {
-		line("preprocess", "%d×%d, resize %s, %s, mean %v, std %v", p.Width, p.Height, p.Resize, p.Interpolation,
+		resize := p.Resize
+		if p.ResizeTo > 0 {
+			resize += fmt.Sprintf(" %d", p.ResizeTo)
+		}
+		if p.Crop != "" {
+			resize += ", crop rounded " + p.Crop
+		}
+		line("preprocess", "%d×%d, resize %s, %s, mean %v, std %v", p.Width, p.Height, resize, p.Interpolation,
 			p.Mean, p.Std)
 		line("", "from %s", r.PreprocessFrom)
+	}
+	if r.Warning != "" {
+		line("warning", "%s", r.Warning)
+	}
+	for _, v := range r.Others[:min(6, len(r.Others))] {
+		line("or", "--feature %s %v", v.Name, v.Shape)
 	}
 	if x := r.Adapt; x.Blocks > 0 {
 		line("adapt", "%d blocks on %d tokens of %d; kinds %v", x.Blocks, x.Tokens, x.Dim, x.Kinds)

@@ -4,10 +4,14 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"os"
+	"slices"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/term"
 
 	"github.com/vitft/vitft/engine/classify"
+	"github.com/vitft/vitft/engine/event"
 	"github.com/vitft/vitft/engine/fault"
 	"github.com/vitft/vitft/engine/setting"
 	"github.com/vitft/vitft/internal/par"
@@ -84,10 +88,14 @@ func (a *app) predict(cmd *cobra.Command, o predictOptions, args []string) error
 		}
 		defer explaining.Close()
 	}
+	total := a.expected(args)
 	images, failed := 0, 0
 	err = c.ClassifyFiles(cmd.Context(), classify.ImageFiles(args, cmd.InOrStdin()),
 		func(path string, p classify.Prediction, err error) error {
 			images++
+			if total > 1 {
+				a.bars.progress(event.Predict, o.Model, images, max(images, total))
+			}
 			line := predictedLine{Path: path, Label: p.Label, Confidence: p.Confidence, Top: p.Top(o.Top)}
 			if err == nil && explaining != nil {
 				if line.Explained, err = explaining.write(cmd.Context(), path, p.Class); err != nil {
@@ -113,6 +121,19 @@ func (a *app) predict(cmd *cobra.Command, o predictOptions, args []string) error
 		return fault.Data.Errorf("%d of %d images could not be classified; their lines say why", failed, images)
 	}
 	return nil
+}
+
+// expected is how many images are to be classified, for a progress that tells: 0 where nobody knows before a list on
+// standard input has ended, and where the answers themselves are on the terminal.
+func (a *app) expected(args []string) (n int) {
+	f, ok := a.stdout.(*os.File)
+	if a.options.Quiet || slices.Contains(args, "-") || ok && a.terminal && term.IsTerminal(int(f.Fd())) {
+		return 0
+	}
+	for range classify.ImageFiles(args, nil) {
+		n++
+	}
+	return n
 }
 
 // printLine prints v as JSON on one line.

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -23,6 +24,7 @@ import (
 // app is what the commands share: where to write, how to log, and where settings come from.
 type app struct {
 	stdout, stderr io.Writer
+	args           []string // of the command line
 	log            zerolog.Logger
 	terminal       bool // stderr is a terminal: progress bars may be drawn
 	bars           bars
@@ -64,9 +66,8 @@ func execute(ctx context.Context, args []string, stdout, stderr io.Writer) (code
 		}
 	}()
 	a, root := newApp(stdout, stderr)
+	a.args = args
 	root.SetArgs(args)
-	root.SetOut(stdout)
-	root.SetErr(stderr)
 	err := root.ExecuteContext(ctx)
 	a.bars.pause()
 	if err == nil {
@@ -83,8 +84,9 @@ func execute(ctx context.Context, args []string, stdout, stderr io.Writer) (code
 }
 
 func (a *app) root() *cobra.Command {
+	var asked bool
 	root := &cobra.Command{
-		Use:   "vitft",
+		Use:   "vitft COMMAND",
 		Short: "Fine-tune a vision transformer on your own long-tailed images",
 		Long: `vitft trains a classifier head on the features of a frozen vision transformer (ONNX),
 with losses made for imbalanced classes, and writes one ONNX file and a report of every class.
@@ -92,20 +94,32 @@ with losses made for imbalanced classes, and writes one ONNX file and a report o
 ` + exitCodes(),
 		SilenceUsage:      true,
 		SilenceErrors:     true,
-		CompletionOptions: cobra.CompletionOptions{HiddenDefaultCmd: true},
 		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error { return a.prepare(cmd) },
 		Args:              cobra.NoArgs,
-		RunE:              func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if asked {
+				return a.printf("%s", version())
+			}
+			return cmd.Help()
+		},
 	}
 	a.declare(root, a.options.fields()...)
-	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return fault.Config.Errorf("%w", err) })
+	root.Flags().BoolVar(&asked, "version", false, "version, commit, Go, and the runtime library that is found")
+	root.SetFlagErrorFunc(a.mistaken)
+	root.SetUsageFunc(a.usageOf)
 	root.AddCommand(
 		a.finetuneCommand(), a.encodeCommand(), a.evaluateCommand(), a.predictCommand(), a.exportCommand(),
 		a.serveCommand(),
 		a.sweepCommand(), a.reportCommand(), a.verifyCommand(), a.inspectCommand(), a.modelsCommand(),
-		a.doctorCommand(),
+		a.doctorCommand(), a.setupCommand(), a.initCommand(),
 	)
-	wrapArgs(root)
+	root.SetOut(a.stdout)
+	root.SetErr(a.stderr)
+	root.InitDefaultCompletionCmd()
+	root.SetHelpCommand(a.helpCommand())
+	root.InitDefaultHelpCmd()
+	a.finish(root)
+	completions(root)
 	return root
 }
 
@@ -120,18 +134,24 @@ func exitCodes() string {
 	return strings.TrimSuffix(b.String(), "\n")
 }
 
-// wrapArgs makes wrong positional arguments, a command's or an unknown command, an error of the command line.
-func wrapArgs(c *cobra.Command) {
+// finish sees to what all commands have in common: wrong arguments, a command's or an unknown command, are an error of
+// the command line that says what is meant, and help is set for a terminal.
+func (a *app) finish(c *cobra.Command) {
+	c.Long = wrap(cmp.Or(c.Long, c.Short), helpWidth)
+	c.DisableFlagsInUseLine = true
+	if c.HasSubCommands() && !c.Runnable() { // cobra's own
+		c.Args, c.RunE = cobra.NoArgs, func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
+	}
 	if check := c.Args; check != nil {
 		c.Args = func(cmd *cobra.Command, args []string) error {
 			if err := check(cmd, args); err != nil {
-				return fault.Config.Errorf("%w (see %s --help)", err, cmd.CommandPath())
+				return a.surplus(cmd, args, err)
 			}
 			return nil
 		}
 	}
 	for _, sub := range c.Commands() {
-		wrapArgs(sub)
+		a.finish(sub)
 	}
 }
 
@@ -161,6 +181,7 @@ func (a *app) prepare(cmd *cobra.Command) error {
 	if a.options.Quiet {
 		a.log = a.log.Level(zerolog.WarnLevel)
 	}
+	a.warnVariables(root)
 	if cmd == root {
 		return nil
 	}

@@ -41,6 +41,12 @@ func (a *app) declare(cmd *cobra.Command, fields ...setting.Field) {
 	for _, f := range fields {
 		flag := flags.VarPF(value{f}, f.Key, "", usage(f))
 		flag.DefValue, flag.NoOptDefVal = f.Default, f.Bare
+		if o, ok := offerOf(f); ok { // it fails for a flag that has one already or that there is not
+			_ = cmd.RegisterFlagCompletionFunc(f.Key, func(_ *cobra.Command, _ []string, typed string) ([]string,
+				cobra.ShellCompDirective) {
+				return o.complete(typed)
+			})
+		}
 	}
 }
 
@@ -101,8 +107,7 @@ func (a *app) readFile(ctx context.Context, root *cobra.Command, path string) er
 	for _, e := range entries {
 		a.from[e.Key] = fmt.Sprintf("%s, line %d", path, e.Line)
 		if !slices.Contains(known, e.Key) {
-			return fault.Config.Errorf("%s: unknown key %q; known keys: %s", a.from[e.Key], e.Key,
-				strings.Join(known, ", "))
+			return fault.Config.Errorf("%s: unknown key %q; %s", a.from[e.Key], e.Key, setting.Known(e.Key, known))
 		}
 		if values[e.Key], err = yamlmap.Value(e.Value); err != nil {
 			return fault.Config.Errorf("%s: %s: %w", a.from[e.Key], e.Key, err)
@@ -127,6 +132,17 @@ func (a *app) take(cmd *cobra.Command) error {
 		}
 	}
 	return errors.Join(faults...)
+}
+
+// zeros are the keys of a command's settings that somebody has set to their zero value.
+func (a *app) zeros(cmd *cobra.Command) []string {
+	var keys []string
+	for _, f := range a.fields[cmd] {
+		if !f.IsSet() && (cmd.Flag(f.Key).Changed || a.settings.IsSet(f.Key)) {
+			keys = append(keys, f.Key)
+		}
+	}
+	return keys
 }
 
 // variable is the environment variable of a key.

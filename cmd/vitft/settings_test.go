@@ -155,7 +155,7 @@ func TestSettingsAreDocumented(t *testing.T) {
 			types[f.Key] = f.Type
 		}
 		cmd.LocalNonPersistentFlags().VisitAll(func(f *pflag.Flag) {
-			if _, ok := types[f.Name]; !ok && f.Name != "help" {
+			if _, ok := types[f.Name]; !ok && f.Name != "help" && f.Name != "version" {
 				t.Errorf("%s: the flag --%s is no setting", cmd.CommandPath(), f.Name)
 			}
 		})

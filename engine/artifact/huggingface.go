@@ -36,8 +36,8 @@ func Write(dir string, files []File) (paths []string, err error) {
 // Optimum and transformers.js know classes and preprocessing of the model.onnx beside them. dim is the length of its
 // embedding.
 //
-// A centre crop lies one pixel further left or up there where half of an odd rest rounds to an odd number; see package
-// vit.
+// Their centre crop rounds half of an odd margin down, as p does only if it says so; else it can lie one pixel further
+// left or up there.
 func HuggingFace(labels []string, p vit.Preprocess, dim int) ([]File, error) {
 	id2label, label2id, err := labelMaps(labels)
 	if err != nil {

@@ -10,7 +10,7 @@ import (
 	"github.com/vitft/vitft/vit"
 )
 
-// What is written in the Hugging Face convention reads back as what it was.
+// What is written in the Hugging Face convention reads back as what it was, but that it crops as its readers do.
 func TestHuggingFaceFiles(t *testing.T) {
 	labels := []string{"crème brûlée", `a "quoted" <b>`, "z"}
 	for range 9 {
@@ -32,6 +32,7 @@ func TestHuggingFaceFiles(t *testing.T) {
 		if files[0].Name != "config.json" || files[1].Name != "preprocessor_config.json" {
 			t.Errorf("files %s and %s", files[0].Name, files[1].Name)
 		}
+		p.Crop = "down"
 		got, err := vit.ParseHF(preprocessor)
 		if err != nil || got.Key() != p.Key() {
 			t.Errorf("%s\nreads back as %s (%v), was %s", preprocessor, got.Key(), err, p.Key())

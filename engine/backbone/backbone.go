@@ -81,6 +81,9 @@ func Open(o Options, d device.Options, ev event.Events) (*Backbone, error) {
 	note("preprocessing", "from", source, "resize", b.Preprocess.Resize,
 		"size", fmt.Sprintf("%d×%d", pre.Width, pre.Height), "interpolation", b.Preprocess.Interpolation,
 		"mean", b.Preprocess.Mean, "std", b.Preprocess.Std)
+	if warning := twice(pre, inspection.Image); warning != "" {
+		ev.Warn(warning)
+	}
 	b.key = store.Key{
 		Backbone: sum, Preprocess: b.Preprocess.Key(), Precision: inspection.Image.Type,
 		Feature: fmt.Sprintf("%s/%s", f.Tensor, f.Pooling),

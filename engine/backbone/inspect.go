@@ -20,6 +20,7 @@ type Report struct {
 	SHA256         string          `json:"sha256"`
 	Preprocess     *vit.Preprocess `json:"preprocess"`
 	PreprocessFrom string          `json:"preprocess_from,omitempty"`
+	Warning        string          `json:"preprocess_warning,omitempty"`
 	Untried        string          `json:"untried,omitempty"` // why the runtime was not asked whether it takes the model
 	Adapt          Adaptable       `json:"adapt"`
 }
@@ -53,6 +54,7 @@ func Inspect(o Options) (*Report, error) {
 	if r.Inspection, unfit = vision.Inspect(model, o.choice(pre)); unfit != nil {
 		return r, withSizes(unfit, from, pre, r.Image)
 	}
+	r.Warning = twice(pre, r.Image)
 	cut, _, unfit := vision.Backbone(model, o.choice(pre))
 	if unfit != nil {
 		return r, cmp.Or(err, unfit)

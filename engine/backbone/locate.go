@@ -30,17 +30,26 @@ func locate(backbone string) (models.Pulled, error) {
 		return models.Pulled{}, fault.Data.Errorf("backbone: there is no file %s, and %w", backbone, unknown)
 	}
 	if err != nil {
-		return models.Pulled{}, fault.Data.Errorf("backbone: %w", err)
+		return models.Pulled{}, fault.Data.Errorf("backbone: %w%s", err, inside(backbone))
 	}
-	p := models.Pulled{Backbone: models.Backbone{Name: backbone}, Path: backbone}
-	beside := filepath.Join(filepath.Dir(backbone), "preprocessor_config.json")
-	switch _, err := userfile.Regular(beside); {
-	case err == nil:
-		p.Config = beside
-	case !errors.Is(err, fs.ErrNotExist):
-		return p, fault.Data.Errorf("backbone: %w", err)
+	return models.Pulled{Backbone: models.Backbone{Name: backbone}, Path: backbone}, nil
+}
+
+// inside names the ONNX files that lie in a folder where exporters put them.
+func inside(folder string) string {
+	var found []string
+	for _, sub := range []string{"", "onnx"} {
+		entries, _ := os.ReadDir(filepath.Join(folder, sub))
+		for _, e := range entries {
+			if filepath.Ext(e.Name()) == ".onnx" {
+				found = append(found, filepath.Join(folder, sub, e.Name()))
+			}
+		}
 	}
-	return p, nil
+	if len(found) == 0 {
+		return ""
+	}
+	return ", such as " + strings.Join(found[:min(4, len(found))], ", ")
 }
 
 // isName reports whether a backbone is given by name. OWNER/REPOSITORY looks like a path: what exists or ends in .onnx

@@ -27,25 +27,29 @@ func (o *Options) Fields() []setting.Field {
 	notPath := func(s string) (bool, error) {
 		return isName(s) || filepath.Ext(s) != ".onnx" && !strings.ContainsRune(s, filepath.Separator), nil
 	}
-	return []setting.Field{
+	return setting.In("backbone",
 		setting.PathOr("backbone", &o.Name, Default(), notPath,
 			"an .onnx file, or a name that 'vitft models list' shows"),
 		setting.Path("preprocess", &o.Preprocess, "", "JSON file with the preprocessing "+
-			"(default: the model's metadata, preprocessor_config.json beside it, or the registry)"),
+			"(default: the model's metadata, a library's file beside it or one folder up, or the registry)"),
 		setting.Text("feature", &o.Feature, "auto", nil,
 			"feature to use: auto, pooled, cls, mean, cls+mean, logits-input, a tensor's name, or TENSOR:POOLING"),
 		setting.Number("image-size", &o.ImageSize, 0, setting.Between(1, 8192).Or(0, "the preprocessing's own"),
 			"image size in pixels, for models that leave it open (0: that of the preprocessing, else 224)"),
 		setting.Path("adapter", &o.Adapter, "",
 			"adapter.safetensors of a run, to put what was learnt there into this backbone"),
-	}
+	)
 }
 
 // choice reads --feature, a pooling, a tensor's name, or TENSOR:POOLING, for images of the size that is prepared.
 func (o Options) choice(pre vit.Preprocess) vision.FeatureChoice {
 	c := vision.FeatureChoice{Tensor: o.Feature, Width: pre.Width, Height: pre.Height}
 	at := strings.LastIndexByte(o.Feature, ':')
-	if p, err := vision.ParsePooling(o.Feature[at+1:]); err == nil {
+	pooling := o.Feature[at+1:]
+	if at > 0 {
+		pooling = strings.ToLower(pooling)
+	}
+	if p, err := vision.ParsePooling(pooling); err == nil {
 		c.Tensor, c.Pooling = o.Feature[:max(0, at)], p
 	}
 	return c

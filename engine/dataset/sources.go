@@ -54,7 +54,7 @@ func (s *Sources) Fields() []setting.Field {
 		}
 		return is, nil
 	}
-	return []setting.Field{
+	return setting.In("data",
 		setting.Path("train", &s.Train, "",
 			"training images: folder of class folders, .csv or .jsonl manifest, or IDX file"),
 		setting.PathOr("val", &s.Val, "", orFraction,
@@ -64,7 +64,15 @@ func (s *Sources) Fields() []setting.Field {
 			func(text string) error { _, err := ParseImbalance(text); return err },
 			"make the training set long-tailed: exp:RATIO or step:RATIO"),
 		setting.Number("imbalance-seed", &s.ImbalanceSeed, 0, setting.Seeds, "which images --imbalance keeps"),
+	)
+}
+
+// WithoutEffect lists the settings that are set to something, but read by nobody, the others being as they are.
+func (s *Sources) WithoutEffect() []string {
+	if s.Imbalance != "" {
+		return nil
 	}
+	return setting.Unusual(s.Fields(), []string{"imbalance-seed"})
 }
 
 // Holdout is Val read as a fraction, and whether it is one.

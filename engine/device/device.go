@@ -17,12 +17,12 @@ type Options struct {
 // Fields declares the settings.
 func (o *Options) Fields() []setting.Field {
 	providers := []string{string(onnx.Auto), string(onnx.CPU), string(onnx.CUDA)}
-	return []setting.Field{
+	return setting.In("device",
 		setting.OneOf("provider", &o.Provider, string(onnx.Auto), providers, "where models run"),
 		setting.Number("threads", &o.Threads, 0, setting.Between(1, 1024).Or(0, "all cores"),
 			"threads of the runtime (0: all cores)"),
 		libraryField(&o.Library),
-	}
+	)
 }
 
 func libraryField(p *string) setting.Field {

@@ -120,7 +120,7 @@ func (o DiagnoseOptions) probe(ctx context.Context, library string, p onnx.Provi
 		status.Detail = lastWords(said.String())
 		if p == onnx.CUDA {
 			status.Fix = "install CUDA and cuDNN whole, in the versions that the ONNX Runtime library asks for " +
-				"(scripts/runtime.sh --gpu-deps), or use the provider cpu"
+				"(vitft setup --gpu-deps fetches them), or use the provider cpu"
 		}
 	case json.Unmarshal(out, &answered) != nil:
 		status.Missing = fmt.Sprintf("the process that tried it answered %q", out)

@@ -31,6 +31,8 @@ const (
 	Learn  Stage = "learn"  // images learned from, where an epoch takes long: those of all epochs
 	Sweep  Stage = "sweep"  // heads
 	Pull   Stage = "pull"   // bytes
+
+	Predict Stage = "predict" // images classified
 )
 
 // Unit is what a stage counts, in the plural.

@@ -29,12 +29,12 @@ type Options struct {
 
 // Fields declares the settings.
 func (o *Options) Fields() []setting.Field {
-	return []setting.Field{
+	return setting.In("features",
 		setting.Number("batch", &o.Batch, 16, setting.Between(1, 4096), "images encoded at a time"),
 		setting.Path("cache", &o.Cache, defaultCache(), "folder of the feature store"),
 		setting.Optional("max-unreadable", &o.MaxUnreadable, 0.01, setting.Between(0, 1),
 			"largest share of unreadable images that is skipped rather than refused"),
-	}
+	)
 }
 
 // OpenIndex is the scan index in the cache folder.

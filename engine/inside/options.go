@@ -35,7 +35,7 @@ type Options struct {
 
 // Fields declares the settings.
 func (o *Options) Fields() []setting.Field {
-	return []setting.Field{
+	return setting.In("inside the backbone",
 		setting.Text("adapt", &o.Kind, None, kindOr(None),
 			"what to train inside the backbone: none, adapter, lora, norm or full, or several joined by a plus, as in "+
 				"adapter+norm"),
@@ -58,7 +58,7 @@ func (o *Options) Fields() []setting.Field {
 				"all where the backbone needs them"),
 		setting.Number("micro-batch", &o.Micro, 16, setting.Between(1, 4096),
 			"samples that go through the blocks at a time, which bounds the memory of training there"),
-	}
+	)
 }
 
 // kindOr checks what is trained, or a word.
@@ -113,6 +113,24 @@ func (o Options) Validate(file string, views int) error {
 			"two out", o.Augment)
 	}
 	return nil
+}
+
+// WithoutEffect lists the settings that are set to something, but read by nobody, the others being as they are.
+func (o Options) WithoutEffect() []string {
+	var unread []string
+	parts, _ := adapt.Kind(o.Kind).Parts()
+	ranked := slices.Contains(parts, adapt.Adapter) || slices.Contains(parts, adapt.LoRA)
+	switch {
+	case !o.On():
+		unread = []string{"adapt-blocks", "adapt-rank", "adapt-lr", "adapt-optimizer", "crop-area", "keep-tokens",
+			"micro-batch"}
+	case !ranked:
+		unread = []string{"adapt-rank"}
+	}
+	if o.On() && !o.Shown(0, 1).Crop {
+		unread = append(unread, "crop-area")
+	}
+	return setting.Unusual(o.Fields(), unread)
 }
 
 // Augmentations are the ways in which training sees images.

@@ -90,6 +90,7 @@ func Optional[T number](key string, p **T, standard T, r Range, help string) Fie
 			return plain(**p)
 		},
 		given: func() bool { return *p != nil },
+		usual: func() bool { return *p == nil || **p == standard },
 		fill: func() {
 			if *p == nil {
 				*p = &standard

@@ -18,11 +18,13 @@
 // # Caveats
 //
 // The zero value of a variable means that it is not set; where 0 is a setting that differs from the default the
-// variable is a pointer, see [Optional]. A default may depend on other settings (the learning rate on the optimiser):
-// list the fields anew after those are set.
+// variable is a pointer, see [Optional]. So an explicit 0 is never another value: where it is none that the setting
+// takes, [Field.Set] refuses it. A default may depend on other settings (the learning rate on the optimiser): list the
+// fields anew after those are set.
 package setting
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"path/filepath"
@@ -41,6 +43,7 @@ type Field struct {
 	Takes  string   // which numbers it takes
 	Bare   string   // what a flag that stands alone means; "" where it needs a value
 	Local  bool     // belongs to this call or machine: no part of what reproduces a run
+	Room   string   // what it belongs to, such as "training"; a heading in the help
 
 	// Default is what Fill writes, as text; "" where it is empty.
 	Default string
@@ -48,8 +51,17 @@ type Field struct {
 	set   func(value any) error
 	get   func() any
 	given func() bool
+	usual func() bool // it is the default, or not set
 	fill  func()
 	check func() error
+}
+
+// In says which room fields belong to. One that has a room already keeps it.
+func In(room string, fields ...Field) []Field {
+	for i := range fields {
+		fields[i].Room = cmp.Or(fields[i].Room, room)
+	}
+	return fields
 }
 
 // Set sets the variable to a value that was written by hand or by [Field.Value]: text, or what YAML and JSON make of
@@ -66,6 +78,9 @@ func (f Field) Value() any { return f.get() }
 
 // IsSet says whether the variable has another value than its zero value.
 func (f Field) IsSet() bool { return f.given() }
+
+// IsUsual says whether the variable is not set, or set to the default.
+func (f Field) IsUsual() bool { return f.usual() }
 
 // Text is Value as Set reads it; "" for nil.
 func (f Field) Text() string {
@@ -134,7 +149,7 @@ func Set(fields []Field, values map[string]any) error {
 		f, ok := Find(fields, key)
 		if !ok {
 			faults = append(faults,
-				fault.Config.Errorf("%s is no setting here; known are %s", key, strings.Join(Keys(fields), ", ")))
+				fault.Config.Errorf("%s is no setting here; %s", key, Known(key, Keys(fields))))
 		} else if err := f.Set(value); err != nil {
 			faults = append(faults, err)
 		}
@@ -152,6 +167,14 @@ func Given(fields []Field) []string {
 		}
 	}
 	return keys
+}
+
+// Unusual are those of the keys whose fields are set to another value than the default.
+func Unusual(fields []Field, keys []string) []string {
+	return slices.DeleteFunc(slices.Clone(keys), func(key string) bool {
+		f, ok := Find(fields, key)
+		return !ok || f.IsUsual()
+	})
 }
 
 // Differences says for which of the keys two lists of the same fields have other values.
@@ -277,6 +300,7 @@ func List(key string, p *[]string, help string) Field {
 		},
 		get:   func() any { return *p },
 		given: func() bool { return len(*p) > 0 },
+		usual: func() bool { return len(*p) == 0 },
 		fill:  func() {},
 		check: func() error { return nil },
 	}
@@ -299,6 +323,7 @@ func variable[T comparable](key, kind, help string, p *T, standard T, decode fun
 		},
 		get:   func() any { return plain(*p) },
 		given: func() bool { return *p != zero },
+		usual: func() bool { return *p == zero || *p == standard },
 		fill: func() {
 			if *p == zero {
 				*p = standard

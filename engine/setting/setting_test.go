@@ -199,7 +199,7 @@ func TestSetByKeyAndDifferences(t *testing.T) {
 		t.Errorf("differences: %q", d)
 	}
 	err := setting.Set(a.fields(), map[string]any{"epoch": 5, "seed": -1})
-	if err == nil || !strings.Contains(err.Error(), "epoch is no setting here; known are loss, phase") ||
+	if err == nil || !strings.Contains(err.Error(), "epoch is no setting here; did you mean epochs?") ||
 		!strings.Contains(err.Error(), "seed: -1") {
 		t.Errorf("got %v", err)
 	}

@@ -100,3 +100,25 @@ func (x Experiment) WithoutEffect(shared Recipe) []string {
 		return without || key == "seed" // that of the settings holds out --val
 	})
 }
+
+// Idle lists the keys that are set, by the grid or for all heads, but read in none of its points.
+func (x Experiment) Idle(shared Recipe) []string {
+	read, idle := map[string]bool{}, []string{}
+	for _, block := range x.Grid {
+		for _, point := range block.points() {
+			r := shared
+			if setting.Set(r.Fields(), point) != nil { // Plan has said so
+				continue
+			}
+			unread := append(r.Head.WithoutEffect(), r.Below.WithoutEffect()...)
+			for _, key := range setting.Unusual(r.Fields(), setting.Given(r.Fields())) {
+				if !slices.Contains(unread, key) {
+					read[key] = true
+				} else if !slices.Contains(idle, key) {
+					idle = append(idle, key)
+				}
+			}
+		}
+	}
+	return slices.DeleteFunc(idle, func(key string) bool { return read[key] })
+}

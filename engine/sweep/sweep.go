@@ -22,7 +22,6 @@ import (
 	"math"
 	"slices"
 	"strconv"
-	"strings"
 
 	"go.yaml.in/yaml/v3"
 
@@ -206,7 +205,7 @@ func (p *parser) block(n *yaml.Node, where string) Block {
 }
 
 func unknown(key string, known []string) string {
-	return fmt.Sprintf("unknown key %q; known keys: %s", key, strings.Join(known, ", "))
+	return fmt.Sprintf("unknown key %q; %s", key, setting.Known(key, known))
 }
 
 // MarshalYAML gives the form that Parse reads.

@@ -12,6 +12,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"github.com/vitft/vitft/engine/fault"
+	"github.com/vitft/vitft/engine/setting"
 )
 
 var (
@@ -123,7 +124,7 @@ func TestParseFaults(t *testing.T) {
 		`grid: [{loss: }]`:                  {"block 1: loss: it has no value"},
 		`grid: [{loss: {a: b}}]`:            {"block 1: loss: a map"},
 		`grid: [{loss: ce, loss: la}]`:      {`"loss" is there twice`},
-		"grid: [{loss: ce}]\nepohcs: 3":     {"line 2", `"epohcs"`, "select-by", "train"},
+		"grid: [{loss: ce}]\nepohcs: 3":     {"line 2", `"epohcs"`, "did you mean epochs?"},
 		"grid: [{loss: ce}]\nseeds: x":      {"seeds"},
 		"grid: [{loss: ce}]\nseeds: [-1]":   {"seeds"},
 		"grid: [{seed: [0, 1]}]\nseeds: 3":  {"line 2: seeds: 3 is no list"},
@@ -281,6 +282,27 @@ func TestClassesSurviveJSON(t *testing.T) {
 	for _, bad := range []string{`"gA=="`, `"//////////////8="`, `{}`, `"*"`} {
 		if err := json.Unmarshal([]byte(bad), new(Classes)); err == nil {
 			t.Errorf("%s passes for predicted classes", bad)
+		}
+	}
+}
+
+// A key that no point of the grid reads is set in vain; one that some point reads, or that has its default, is not.
+func TestIdle(t *testing.T) {
+	for text, want := range map[string][]string{
+		"grid: [{loss: [ce, cvs], gamma: [0.1, 0.3]}]":                  nil,
+		"grid: [{loss: [ce, la], gamma: [0.15, 0.3]}]":                  {"gamma"},
+		"grid: [{loss: ce, gamma: 0.15, adapt-rank: [4, 8]}]":           {"adapt-rank"},
+		"grid: [{adapt: [none, adapter], adapt-rank: 4}]":               nil,
+		"grid: [{loss: ncm, epochs: 9}, {loss: cvs, epochs: 9}]":        nil,
+		"grid: [{loss: ncm, epochs: 9, lr: 0.5}, {loss: ldam, tau: 3}]": {"epochs", "lr", "tau"},
+	} {
+		x, _, err := Parse([]byte(text), nil, setting.Keys(new(Recipe).Fields()))
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := x.Idle(Recipe{})
+		if slices.Sort(got); !slices.Equal(got, want) {
+			t.Errorf("%s: %q, want %q", text, got, want)
 		}
 	}
 }

@@ -39,7 +39,8 @@ def from_metadata(session):
         else:
             size = (to, to) if to else (p["width"], p["height"])
         image = image.resize(size, getattr(Image.Resampling, p["interpolation"].upper()))
-        left, top = round((image.width - p["width"]) / 2), round((image.height - p["height"]) / 2)
+        half = (lambda d: d // 2) if p.get("crop") == "down" else (lambda d: round(d / 2))
+        left, top = half(image.width - p["width"]), half(image.height - p["height"])
         image = image.crop((left, top, left + p["width"], top + p["height"]))
         return normalised(image, p["mean"], p["std"])
 

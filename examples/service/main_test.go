@@ -40,7 +40,7 @@ func picture(t *testing.T, shade, i int) []byte {
 
 func TestService(t *testing.T) {
 	if _, err := onnx.Find(""); err != nil {
-		t.Skipf("ONNX Runtime is missing (make setup): %v", err)
+		t.Skipf("ONNX Runtime is missing (vitft setup): %v", err)
 	}
 	dir := t.TempDir()
 	shades := map[string]int{"dark": 20, "light": 200}

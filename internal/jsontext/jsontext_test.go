@@ -20,6 +20,10 @@ func TestExplain(t *testing.T) {
 		`{"inner":{"on":"x"}}`: "inner.on is a string, where true or false belongs",
 		`{"widht":3}`:          `unknown key "widht"`,
 		`{`:                    "unexpected EOF",
+		`{// 3`:                `invalid character '/' looking for beginning of object key string: JSON has no comments`,
+		`{'width':3}`: `invalid character '\'' looking for beginning of object key string: ` +
+			"texts are in double quotes in JSON",
+		`{"inner":{"on":True}}`: "invalid character 'T' looking for beginning of value: it is true in JSON",
 	} {
 		var v struct {
 			Width int       `json:"width"`
@@ -37,5 +41,24 @@ func TestExplain(t *testing.T) {
 	}
 	if err := jsontext.Explain(nil); err != nil {
 		t.Error(err)
+	}
+}
+
+func TestPlain(t *testing.T) {
+	for text, want := range map[string]string{
+		"":                         "",
+		"{}":                       "{}",
+		"\ufeff{}":                 "{}",
+		"\xff\xfe{\x00}\x00":       "{}",
+		"\xfe\xff\x00{\x00}":       "{}",
+		"\xff\xfe\xe9\x00":         "é",
+		"\xff\xfe":                 "",
+		"\xff\xfe{":                "",
+		"\xff\xfe{\x00}":           "{",
+		"\xfe\xff\xd8\x34\xdd\x1e": "\U0001d11e",
+	} {
+		if got := string(jsontext.Plain([]byte(text))); got != want {
+			t.Errorf("%q is %q, want %q", text, got, want)
+		}
 	}
 }

@@ -11,8 +11,10 @@ import (
 	"testing"
 	"time"
 
-	"github.com/vitft/vitft/onnx/graph/onnxpb"
 	"google.golang.org/protobuf/proto"
+
+	"github.com/vitft/vitft/internal/testkit"
+	"github.com/vitft/vitft/onnx/graph/onnxpb"
 )
 
 // fixtures is the folder of small image encoders that package vision is tested with.
@@ -68,6 +70,28 @@ func TestParseRefuses(t *testing.T) {
 		"zip":         {"PK\x03\x04abcdefgh", "PyTorch"},
 		"lfs":         {"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "git lfs pull"},
 		"html":        {"<!DOCTYPE html><html>", "web page"},
+		"doctype":     {"\ufeff\n<!doctype HTML>", "web page"},
+		"OpenVINO":    {"<?xml version=\"1.0\"?>\n<net name=\"vit\" version=\"11\">", "OpenVINO"},
+		"S3":          {"<?xml version=\"1.0\"?><Error><Code>AccessDenied</Code></Error>", "error message of a server"},
+		"XML":         {"<?xml version=\"1.0\"?><a/>", "XML"},
+		"JSON":        {`{"error":"Invalid credentials"}`, "Invalid credentials"},
+		"not found":   {"Entry not found", `begins "Entry not found"`},
+		"long text":   {strings.Repeat("naïve text. ", 9000), "begins"},
+		"torch":       {"PK\x03\x04\x00\x00vit/data.pkl", "PyTorch checkpoint"},
+		"old torch":   {"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19.", "old PyTorch"},
+		"pickle":      {"\x80\x04\x95", "pickle"},
+		"keras":       {"PK\x03\x04 metadata.json model.weights.h5", "Keras"},
+		"HDF5":        {"\x89HDF\r\n\x1a\n", "HDF5"},
+		"npz":         {"PK\x03\x04 a.npy", "NumPy"},
+		"TFLite":      {"\x1c\x00\x00\x00TFL3", "TensorFlow Lite"},
+		"ORT":         {"\x1c\x00\x00\x00ORTM", ".ort"},
+		"SavedModel":  {"\x08\x01\x12\x80\x01 saved_model_main_op", "tf2onnx"},
+		"frozen":      {"\x0a\x20\x0a\x05input\x12\x0bPlaceholder", "tf2onnx"},
+		"Core ML":     {"\x08\x05\x12\x10 com.github.apple.coremltools.version", "Core ML"},
+		"TensorRT":    {"ftrt\x00\x00", "TensorRT"},
+		"gzip":        {"\x1f\x8b\x08", "gunzip"},
+		"tar":         {strings.Repeat("a", 257) + "ustar", "tar"},
+		"zeros":       {strings.Repeat("\x00", 100), "zeros"},
 		"safetensors": {"\x10\x00\x00\x00\x00\x00\x00\x00{\"a\":{}}", "safetensors"},
 	} {
 		_, err := Parse([]byte(tt.data))
@@ -77,6 +101,12 @@ func TestParseRefuses(t *testing.T) {
 	}
 	if _, err := Read(fixtures); !errors.Is(err, ErrModel) {
 		t.Errorf("folder: %v", err)
+	}
+	for _, name := range []string{"m.onnx.data", "m.onnx_data_1"} {
+		path := testkit.WriteFile(t, filepath.Join(t.TempDir(), name), []byte("\x01\x02\x03"))
+		if _, err := Read(path); !errors.Is(err, ErrModel) || !strings.Contains(err.Error(), "weights of m.onnx:") {
+			t.Errorf("%s: %v", name, err)
+		}
 	}
 	if _, err := Read(fixtures + "/absent.onnx"); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("absent: %v", err)

@@ -1,7 +1,6 @@
 package graph
 
 import (
-	"bytes"
 	"cmp"
 	"crypto/sha256"
 	"errors"
@@ -10,6 +9,7 @@ import (
 	"io/fs"
 	"math"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -80,6 +80,9 @@ func Read(path string, checks ...func(path string, content []byte) error) (*Mode
 		}
 	}
 	m, err := Parse(data)
+	if of := externalName.FindStringSubmatch(filepath.Base(path)); err != nil && of != nil {
+		err = fmt.Errorf("%w (by its name it holds the weights of %s: give that file)", err, of[1])
+	}
 	if err == nil {
 		m.path, m.dir, m.read, m.seen = path, filepath.Dir(path), sha256.New(), map[string]fs.FileInfo{}
 		m.read.Write(data)
@@ -90,6 +93,9 @@ func Read(path string, checks ...func(path string, content []byte) error) (*Mode
 	}
 	return m, nil
 }
+
+// externalName ends the names that exporters give files with the weights of a model, after that of the model.
+var externalName = regexp.MustCompile(`^(.*\.onnx)[._]data(_\d+)?$`)
 
 // Parse decodes a model. A model with external data can be looked at, but neither run nor identified: use [Read].
 func Parse(data []byte) (*Model, error) {
@@ -110,27 +116,6 @@ func Parse(data []byte) (*Model, error) {
 
 func tooLarge(size int64) error {
 	return fmt.Errorf("%w: %d bytes, and an ONNX file cannot exceed 2 GB; export it with external data", ErrModel, size)
-}
-
-// lookalike tells what a file is that people mistake for an ONNX model.
-func lookalike(data []byte) string {
-	if len(data) == 0 {
-		return " (it is empty)"
-	}
-	for _, other := range [][2]string{
-		{"version https://git-lfs", "it is a Git LFS pointer: run `git lfs pull` where it comes from"},
-		{"PK\x03\x04", "it looks like a PyTorch checkpoint or a zip archive: export the model to ONNX first"},
-		{"<", "it looks like a web page: the download went wrong"},
-		{"\x89HDF", "it is an HDF5 file: export the model to ONNX first"},
-	} {
-		if bytes.HasPrefix(data, []byte(other[0])) {
-			return " (" + other[1] + ")"
-		}
-	}
-	if len(data) > 9 && data[8] == '{' {
-		return " (it looks like a safetensors file: export the model to ONNX first)"
-	}
-	return ""
 }
 
 // Bytes serialises the model, always to the same bytes for the same model. External data stays outside.

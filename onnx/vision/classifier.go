@@ -18,6 +18,15 @@ func (f *facts) isClassifier(v graph.Value) bool {
 	return scores(v.Name) || end.node != nil && end.activated
 }
 
+// isNarrow reports whether an output [B,C] is of so few numbers that they are scores, if it ends in a dense layer.
+func (f *facts) isNarrow(v graph.Value) bool {
+	if n := v.Shape[1]; n < 1 || n > narrow {
+		return false
+	}
+	_, err := f.classifierEnd(v.Name, true)
+	return err == nil
+}
+
 // lastClassifier takes the input of the last matrix product of the first output that ends in one.
 func (f *finder) lastClassifier(outs []graph.Value) (string, Pooling) {
 	var why []string
@@ -31,7 +40,11 @@ func (f *finder) lastClassifier(outs []graph.Value) (string, Pooling) {
 		}
 		why = append(why, fmt.Sprintf("output %s %v", v.Name, err))
 	}
-	f.problem("no feature tensor found: %s; name one (an output or a tensor inside the graph)", strings.Join(why, "; "))
+	inside := "an output or a tensor inside the graph"
+	if others := f.others(); len(others) > 0 {
+		inside += ", such as " + describe(others[:1])
+	}
+	f.problem("no feature tensor found: %s; name one (%s)", strings.Join(why, "; "), inside)
 	return "", ""
 }
 

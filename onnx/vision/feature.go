@@ -17,7 +17,9 @@ func (f *finder) chooseTensor() (string, Pooling) {
 	if asked == "" {
 		outs = f.imageOutputs()
 	} else if f.index.Producer[asked] == nil {
-		f.problem("it has no tensor %q; its outputs are %s", asked, list(f.result.Outputs))
+		f.refuseName(asked)
+	} else if t := declaredType(f.model, asked); t != "" && !graph.IsFloat(t) {
+		f.problem("%s holds numbers of type %s, and a feature is of floating-point numbers", asked, t)
 	} else {
 		f.reason("tensor %s was asked for", asked)
 	}
@@ -31,7 +33,8 @@ func (f *finder) chooseTensor() (string, Pooling) {
 	case want == PoolAuto || want == PoolOutput:
 		return f.autoTensor(outs, want)
 	}
-	v, ok := pick(outs, func(v graph.Value) bool { return isTokens(v) || want == PoolMean && isMap(v) }, tokenNames)
+	fits := func(v graph.Value) bool { return f.isTokens(v) || want == PoolMean && isMap(v) }
+	v, ok := pick(f.encoded(outs), fits, tokenNames)
 	if !ok {
 		f.problem("pooling %s needs tokens [B,N,D], and no output has them; the outputs are %s: name the tensor "+
 			"inside the graph, or another pooling", want, describe(outs))
@@ -43,7 +46,8 @@ func (f *finder) chooseTensor() (string, Pooling) {
 
 // autoTensor goes by names first, then by shapes and structure.
 func (f *finder) autoTensor(outs []graph.Value, want Pooling) (string, Pooling) {
-	tokens, hasTokens := pick(outs, isTokens, tokenNames)
+	own := slices.DeleteFunc(slices.Clone(outs), f.foreign)
+	tokens, hasTokens := pick(own, f.isTokens, tokenNames)
 	pooler := func(v graph.Value) bool { return want == PoolAuto && hasTokens && f.endsInTanh(v.Name) }
 	if v, ok := named(outs, isVector, pooledNames); ok && !pooler(v) {
 		f.reason("output %s is a pooled embedding by name and shape %v", v.Name, v.Shape)
@@ -54,7 +58,7 @@ func (f *finder) autoTensor(outs []graph.Value, want Pooling) (string, Pooling) 
 	}
 	var classifiers []graph.Value
 	for _, v := range outs {
-		if isVector(v) && f.isClassifier(v) {
+		if isVector(v) && (f.isClassifier(v) || f.decided[v.Name] || f.isNarrow(v)) {
 			classifiers = append(classifiers, v)
 		} else if isVector(v) && !pooler(v) {
 			f.reason("output %s has the shape of an embedding, %v, and is not named or built like a classifier", v.Name,
@@ -73,6 +77,13 @@ func (f *finder) autoTensor(outs []graph.Value, want Pooling) (string, Pooling) 
 	}
 	if len(classifiers) > 0 {
 		return f.lastClassifier(classifiers)
+	}
+	if !slices.ContainsFunc(own, isMap) {
+		outs = f.encoded(outs)
+		if v, ok := pick(outs, f.isTokens, tokenNames); ok {
+			f.reason("%s holds tokens %v", v.Name, v.Shape)
+			return v.Name, PoolAuto
+		}
 	}
 	if i := slices.IndexFunc(outs, isMap); i >= 0 {
 		f.reason("output %s is a feature map %v", outs[i].Name, outs[i].Shape)
@@ -124,7 +135,12 @@ func pick(outs []graph.Value, fits func(graph.Value) bool, list []string) (graph
 
 func isVector(v graph.Value) bool { return len(v.Shape) == 2 }
 func isMap(v graph.Value) bool    { return len(v.Shape) == 4 }
-func isTokens(v graph.Value) bool { return len(v.Shape) == 3 && !scores(v.Name) }
+
+// isTokens reports whether a value holds tokens, of an output also by its name.
+func (f *finder) isTokens(v graph.Value) bool {
+	inner := !slices.Contains(graph.Names(f.result.Outputs), v.Name)
+	return len(v.Shape) == 3 && (inner || !scores(v.Name))
+}
 
 // scores reports whether a name is one that classifiers give their output.
 func scores(name string) bool {
@@ -137,12 +153,14 @@ func (f *finder) imageOutputs() []graph.Value {
 		kind, names := "", list(f.inputs)
 		if strings.Contains(names, "input_ids") || strings.Contains(names, "token") {
 			kind = " (a text model)"
+		} else if slices.ContainsFunc(f.inputs, func(v graph.Value) bool { return v.Type == "uint8" }) {
+			kind = " (files that it decodes itself? then export it without that)"
 		}
 		f.problem("it takes no images: its inputs are %s%s, need one [B,3,H,W]", describe(f.inputs), kind)
 		return nil
 	}
 	var outs []graph.Value
-	for _, v := range f.result.Outputs {
+	for _, v := range f.undecided(f.result.Outputs) {
 		if on := f.dependsOn(v.Name); len(on) == 1 && mayBeImage(on[0]) && strings.HasPrefix(v.Type, "float") {
 			outs = append(outs, v)
 		}
@@ -160,6 +178,9 @@ func (f *finder) imageOutputs() []graph.Value {
 func (f *finder) choosePooling(ft Feature, im ImageInput) Feature {
 	s := slices.Clone(f.shapes[ft.Tensor])
 	if len(s) > 0 && im.Batch == graph.Unknown { // it was inferred for some batch
+		if f.want.Tensor != "" && s[0] > some {
+			f.problem("%s has %d rows for %d images: it is not one feature per image", ft.Tensor, s[0], some)
+		}
 		s[0] = graph.Unknown
 	}
 	ft.Shape = s

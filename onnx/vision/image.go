@@ -42,6 +42,14 @@ func (f *finder) chooseImage(tensor string) ImageInput {
 	if v.Type == "uint8" {
 		f.reason("the model takes bytes and normalises them itself: give it pixels in [0,1], mean 0 and standard " +
 			"deviation 1")
+	} else {
+		axis := 1
+		if im.Layout == "NHWC" {
+			axis = 3
+		}
+		if im.Normalises = f.normalisation(v.Name, axis); im.Normalises != nil {
+			f.reason("the graph normalises pixels itself: it takes %v", im.Normalises)
+		}
 	}
 	if im.Layout == "NHWC" {
 		f.reason("the model takes images channels last; a transposition is put before it")

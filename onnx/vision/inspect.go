@@ -41,10 +41,11 @@ type FeatureChoice struct {
 // Inspection says what a model is, what would be used of it, and why.
 type Inspection struct {
 	graph.Info
-	Image    ImageInput `json:"image"`
-	Feature  Feature    `json:"feature"`
-	Reasons  []string   `json:"reasons"`            // for the choices, in order
-	Problems []string   `json:"problems,omitempty"` // why it cannot serve; empty if it can
+	Image    ImageInput    `json:"image"`
+	Feature  Feature       `json:"feature"`
+	Others   []graph.Value `json:"others"`             // tensors that could serve too, when they are named
+	Reasons  []string      `json:"reasons"`            // for the choices, in order
+	Problems []string      `json:"problems,omitempty"` // why it cannot serve; empty if it can
 }
 
 // ImageInput describes how images enter the model.
@@ -55,6 +56,8 @@ type ImageInput struct {
 	Batch  int64  `json:"batch"`  // -1 = any
 	Width  int64  `json:"width"`  // -1 = any, must be chosen
 	Height int64  `json:"height"`
+
+	Normalises *Normalisation `json:"normalises,omitempty"` // what the graph itself does to pixels first
 }
 
 // Feature describes the chosen feature.
@@ -101,19 +104,21 @@ func Backbone(m *graph.Model, want FeatureChoice) (*graph.Model, Inspection, err
 // finder makes the choices, one after the other, from the facts, and notes what is found.
 type finder struct {
 	facts
-	want   FeatureChoice
-	result Inspection
+	want    FeatureChoice
+	decided map[string]bool // class scores that outputs are decisions by
+	result  Inspection
 }
 
 // find makes all choices. It stops at the first that cannot be made.
 func find(m *graph.Model, want FeatureChoice) *finder {
-	f := &finder{facts: newFacts(m), want: want}
+	f := &finder{facts: newFacts(m), want: want, decided: map[string]bool{}}
 	in := &f.result
 	in.Info = m.Info()
 	in.Inputs, in.Outputs = f.inferred(in.Inputs), f.inferred(in.Outputs)
 	if f.refuseUnsupported(); f.failed() {
 		return f
 	}
+	defer func() { in.Others = f.others() }()
 	tensor, pooling := f.chooseTensor()
 	if f.failed() {
 		return f
@@ -136,6 +141,9 @@ func find(m *graph.Model, want FeatureChoice) *finder {
 	return f
 }
 
+// some images are what an open batch is taken to be of; one would be squeezed away.
+const some = 2
+
 // inferFor repeats the inference of shapes with what is known of the image by now. An open batch is taken to be of some
 // images: exporters compute shapes from it, and from an unknown number nothing follows.
 func (f *finder) inferFor(im ImageInput) {
@@ -144,9 +152,26 @@ func (f *finder) inferFor(im ImageInput) {
 		fixed = []int64{im.Batch, im.Height, im.Width, 3}
 	}
 	if im.Batch == graph.Unknown {
-		fixed[0] = 2 // one would be squeezed away
+		fixed[0] = some
 	}
 	f.shapes = shape.Infer(f.model, graph.Value{Name: im.Input, Shape: fixed})
+}
+
+// inferEarly repeats it before anything is chosen, with what the image input says, where there is one.
+func (f *finder) inferEarly() {
+	i := slices.IndexFunc(f.inputs, func(v graph.Value) bool { return mayBeImage(v) && len(v.Shape) == 4 })
+	if i < 0 {
+		return
+	}
+	given := graph.Value{Name: f.inputs[i].Name, Shape: slices.Clone(f.inputs[i].Shape)}
+	wanted := []int64{some, graph.Unknown, int64(cmp.Or(f.want.Height, graph.Unknown)),
+		int64(cmp.Or(f.want.Width, graph.Unknown))}
+	for k, n := range given.Shape {
+		if n == graph.Unknown {
+			given.Shape[k] = wanted[k]
+		}
+	}
+	f.shapes = shape.Infer(f.model, given)
 }
 
 // noteKind says whether the model has attention. It is advice only: any encoder with one vector per image will do.
@@ -155,8 +180,8 @@ func (f *finder) noteKind() {
 	for _, n := range f.nodes() {
 		switch n.GetOpType() {
 		case "Softmax", "Attention", "MultiHeadAttention", "GroupQueryAttention", "PackedAttention":
-			if len(n.Output) > 0 && !slices.Contains(outputs, n.Output[0]) { // the Softmax of a classifier is none
-				attention++
+			if len(n.Output) > 0 && !slices.Contains(outputs, n.Output[0]) && !f.decided[n.Output[0]] {
+				attention++ // but for the Softmax of a classifier
 			}
 		}
 	}

@@ -1,0 +1,183 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/vitft/vitft/engine/fault"
+	"github.com/vitft/vitft/engine/setting"
+)
+
+// commandHabits are what other programs call our commands. Those of settings are setting.Habits.
+var commandHabits = map[string]string{
+	"train": "finetune", "fit": "finetune", "fine-tune": "finetune", "tune": "finetune", "learn": "finetune",
+	"val": "evaluate", "validate": "evaluate", "test": "evaluate", "eval": "evaluate", "score": "evaluate",
+	"classify": "predict", "infer": "predict", "inference": "predict", "detect": "predict",
+	"extract": "encode", "features": "encode", "convert": "export", "save": "export",
+	"start": "serve", "server": "serve", "deploy": "serve", "grid": "sweep", "search": "sweep",
+	"hpo": "sweep", "benchmark": "sweep", "html": "report", "plot": "report", "check": "verify", "fsck": "verify",
+	"info": "inspect", "show": "inspect", "summary": "inspect", "describe": "inspect",
+	"download": "models pull", "pull": "models pull", "fetch": "models pull", "get": "models pull",
+	"list": "models list", "ls": "models list", "zoo": "models list", "hub": "models list",
+	"diagnose": "doctor", "env": "doctor", "checks": "doctor", "install": "setup", "bootstrap": "setup",
+	"new": "init", "config": "init", "template": "init", "version": "--version", "settings": "finetune --help",
+}
+
+// flagNotes answer flags of other programs that there is nothing like here.
+var flagNotes = map[string]string{
+	"num-classes":          "the classes are those of the training images",
+	"class-map":            "the classes are those of the training images",
+	"amp":                  "features are computed as the backbone's file has it",
+	"deterministic":        "the same inputs give the same bits anyway",
+	"start-epoch":          "--resume goes on where the run in --out was interrupted",
+	"exist-ok":             "a run folder that is there is kept under another name",
+	"overwrite-output-dir": "a run folder that is there is kept under another name",
+	"save-period":          "a checkpoint is written every few seconds",
+	"log-interval":         "every epoch is in history.jsonl of the run folder",
+	"do-train":             "finetune trains, and evaluates on --test",
+	"do-eval":              "finetune evaluates on --test; vitft evaluate does so with other images",
+	"test-only":            "that is vitft evaluate --run RUN --test IMAGES",
+	"push-to-hub":          "vitft export --hf writes the hub's files beside the model",
+	"version":              "that is vitft --version",
+}
+
+// mistaken says of a wrong command line what is meant by it.
+func (a *app) mistaken(cmd *cobra.Command, err error) error {
+	if cmd.HasSubCommands() { // the flags are those of a command that there is not
+		if word := a.word(cmd); word != "" {
+			return fault.Config.Errorf("unknown command %q for %q%s", word, cmd.CommandPath(), a.command(cmd, word))
+		}
+	}
+	if unknown, is := errors.AsType[*pflag.NotExistError](err); is {
+		word := unknown.GetSpecifiedName()
+		if short := unknown.GetSpecifiedShortnames(); short != "" {
+			word, _, _ = strings.Cut(short, "=")
+		}
+		return fault.Config.Errorf("%w%s", err, a.flag(cmd, word))
+	}
+	return fault.Config.Errorf("%w", err)
+}
+
+// word is the first argument after a command with commands of its own that is no flag.
+func (a *app) word(cmd *cobra.Command) string {
+	args := a.args
+	if i := slices.Index(args, cmd.Name()); cmd.HasParent() && i >= 0 {
+		args = args[i+1:]
+	}
+	if len(args) == 0 || strings.HasPrefix(args[0], "-") {
+		return ""
+	}
+	return args[0]
+}
+
+// command is what may be meant by a command that is none.
+func (a *app) command(cmd *cobra.Command, word string) string {
+	var names []string
+	for _, sub := range cmd.Commands() {
+		if sub.IsAvailableCommand() {
+			names = append(names, sub.Name())
+		}
+	}
+	path := strings.TrimPrefix(cmd.CommandPath()+" ", "vitft ")
+	meant := setting.Alike(strings.ToLower(word), names)
+	for i := range meant {
+		meant[i] = path + meant[i]
+	}
+	words := []string{strings.ToLower(word)}
+	if meant == nil && commandHabits[words[0]] == "" { // another's word, mistyped
+		words = setting.Alike(words[0], slices.Sorted(maps.Keys(commandHabits)))
+	}
+	for _, word := range words {
+		if habit := commandHabits[word]; habit != "" && strings.HasPrefix(habit, path) {
+			meant = []string{habit}
+		}
+	}
+	if meant == nil {
+		return fmt.Sprintf(" (see %s --help)", cmd.CommandPath())
+	}
+	return fmt.Sprintf("; did you mean vitft %s?", strings.Join(meant, " or vitft "))
+}
+
+// flag is what may be meant by a flag that a command does not have.
+func (a *app) flag(cmd *cobra.Command, word string) string {
+	fields := slices.Concat(a.fields[cmd], a.fields[cmd.Root()])
+	plain := strings.ReplaceAll(strings.ToLower(word), "_", "-")
+	note, noted := flagNotes[plain]
+	var meant []string
+	for _, key := range setting.Meant(word, setting.Keys(fields)) {
+		f, _ := setting.Find(fields, key)
+		meant = append(meant, fmt.Sprintf("--%s (%s)", key, f.Help))
+	}
+	switch {
+	case noted:
+		return "; " + note
+	case meant != nil:
+		return fmt.Sprintf("; did you mean %s?", strings.Join(meant, ", or "))
+	}
+	var elsewhere []string
+	for _, sub := range cmd.Root().Commands() {
+		if slices.Contains(setting.Keys(a.fields[sub]), plain) {
+			elsewhere = append(elsewhere, sub.Name())
+		}
+	}
+	if elsewhere != nil {
+		return fmt.Sprintf("; it is a flag of %s", strings.Join(elsewhere, ", "))
+	}
+	return fmt.Sprintf(" (see %s --help)", cmd.CommandPath())
+}
+
+// surplus says what may be meant by arguments that a command does not take.
+func (a *app) surplus(cmd *cobra.Command, args []string, err error) error {
+	resume := cmd.Flag("resume")
+	word := ""
+	if len(args) > 0 {
+		word = args[0]
+	}
+	key, value, assigned := strings.Cut(strings.TrimLeft(word, "-"), "=")
+	switch {
+	case cmd.HasSubCommands() && word != "":
+		return fault.Config.Errorf("%w%s", err, a.command(cmd, word))
+	case resume != nil && resume.Changed && word != "":
+		return fault.Config.Errorf("%w; --resume takes no value: the run that is to go on is named by --out %s", err,
+			word)
+	case assigned && cmd.Flag(key) != nil:
+		return fault.Config.Errorf("%w; write --%s %s", err, key, value)
+	case assigned && setting.Meant(key, setting.Keys(a.fields[cmd])) != nil:
+		return fault.Config.Errorf("%w%s", err, a.flag(cmd, key))
+	case word != "" && strings.HasPrefix(err.Error(), "unknown command "): // cobra's words where nothing is taken
+		return fault.Config.Errorf("%s takes no argument, but got %q (see %s --help)", cmd.CommandPath(), word,
+			cmd.CommandPath())
+	}
+	return fault.Config.Errorf("%w (see %s --help)", err, cmd.CommandPath())
+}
+
+// scripted are the variables that the project's own scripts and tests read.
+var scripted = []string{"VITFT_INSTALL", "VITFT_PYTHON", "VITFT_DATA", "VITFT_SHARED"}
+
+// warnVariables says of variables in the environment that are spelt like one of ours, but are none.
+func (a *app) warnVariables(root *cobra.Command) {
+	known := a.keys(root)
+	for _, pair := range os.Environ() {
+		name, value, _ := strings.Cut(pair, "=")
+		word, ours := strings.CutPrefix(name, "VITFT_")
+		key := strings.ToLower(strings.ReplaceAll(word, "_", "-"))
+		if !ours || value == "" || slices.Contains(known, key) || slices.Contains(scripted, name) {
+			continue
+		}
+		meant := setting.Meant(key, known)
+		for i := range meant {
+			meant[i] = variable(meant[i])
+		}
+		if meant != nil {
+			a.log.Warn().Str("variable", name).Msg("no setting is read from this environment variable; did you mean " +
+				strings.Join(meant, " or ") + "?")
+		}
+	}
+}
