@@ -10,6 +10,7 @@ import (
 	"github.com/vitft/vitft/engine"
 	"github.com/vitft/vitft/engine/event"
 	"github.com/vitft/vitft/engine/run"
+	"github.com/vitft/vitft/engine/setting"
 	"github.com/vitft/vitft/head"
 )
 
@@ -52,7 +53,7 @@ config.yaml, which reproduces the run. Ctrl-C saves the state; --resume goes on 
 			return nil
 		},
 	}
-	a.declare(cmd, append(o.Fields(), watchField(&watch))...)
+	a.declare(cmd, append(o.Fields(), setting.In("output", watchField(&watch))...)...)
 	return cmd
 }
 
