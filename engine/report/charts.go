@@ -134,7 +134,7 @@ func (r *page) ClassPlot() template.HTML {
 	above.Y.Tick.Marker = powers
 	height := vg.Length(230)
 	if classes <= namedClasses {
-		longest := 24 // characters
+		longest := 20 // characters
 		if classes <= levelNames {
 			longest = 150 / classes
 		}
@@ -144,8 +144,8 @@ func (r *page) ClassPlot() template.HTML {
 		}
 		room := vg.Length(18)
 		if names.turned {
-			room = 100
-			height += 90
+			room = 112
+			height += 100
 		}
 		names.reserve(&below.X, room)
 		below.Add(names)

@@ -20,6 +20,7 @@ const (
 	chartRows   = 50  // configurations in one figure, so that it fits on a page
 	mostRows    = 150 // in all figures
 	nameLength  = 44  // characters of a configuration's name in a figure
+	nameWidth   = 5.8 // of a character, about
 	fewToFence  = 8   // so many configurations make an outlier
 	rowHeight   = 13
 	chartHeight = 48 // of a figure without rows
@@ -69,16 +70,19 @@ func rowPlot(x string, rows []*configuration, named bool) *plot.Plot {
 	grid.Vertical.Color, grid.Horizontal.Color = rule, nil
 	p.Add(grid)
 	limit(&p.Y, 0.3, float64(len(rows))+0.7)
+	names, longest := axisNames{beside: true}, 0
 	var ticks plot.ConstantTicks
 	for i, c := range rows {
-		name := " " // a tick without a label gets no rule
-		if named {
-			name = shorten(c.Configuration, nameLength) + c.Marks()
-		}
-		ticks = append(ticks, plot.Tick{Value: rowAt(i, rows), Label: name})
+		name := shorten(c.Configuration, nameLength) + c.Marks()
+		names.names, names.at = append(names.names, name), append(names.at, rowAt(i, rows))
+		longest = max(longest, len([]rune(name)))
+		ticks = append(ticks, plot.Tick{Value: rowAt(i, rows), Label: " "}) // one without a label gets no rule
 	}
 	p.Y.Tick.Marker, p.Y.Tick.Length = ticks, 0
-	p.Y.Tick.Label.Color = ink
+	if named {
+		p.Y.Padding = nameWidth * vg.Length(longest)
+		p.Add(names)
+	}
 	return p
 }
 
