@@ -55,7 +55,11 @@ func (e EncodedSet) Rate() float64 {
 func Encode(ctx context.Context, o EncodeOptions, ev event.Events) (_ EncodeResult, err error) {
 	defer func() { err = interruption(ctx, err, "the same command goes on") }()
 	var done EncodeResult
-	if err := setting.Complete(o.Fields()); err != nil {
+	err = setting.Complete(o.Fields())
+	if err == nil {
+		err = o.Data.Resolve(ctx, ev)
+	}
+	if err != nil {
 		return done, err
 	}
 	d, s, err := begin(ctx, inputs{o.Data, o.Backbone, o.Device, o.Features, o.Views, o.Seed}, ev)

@@ -2,7 +2,6 @@ package engine
 
 import (
 	"context"
-	"path/filepath"
 	"time"
 
 	"github.com/vitft/vitft/engine/dataset"
@@ -75,7 +74,7 @@ func Evaluate(ctx context.Context, o EvaluateOptions, ev event.Events) (_ *Evalu
 		fit.Method, fit.FittedOn = c.Method, c.FittedOn
 	}
 	m := fit.Measure(logits, set.Data.Labels(), r.Classes, r.Counts)
-	m.Split, m.Loss, m.Epochs, m.SwitchEpoch, m.Seed = filepath.Base(o.Test), trained.Loss, trained.Epochs,
+	m.Split, m.Loss, m.Epochs, m.SwitchEpoch, m.Seed = d.Name, trained.Loss, trained.Epochs,
 		trained.SwitchEpoch, trained.Seed
 	m.EarlyStop = trained.EarlyStop
 	if o.Out != "" {

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 	"slices"
 
@@ -25,7 +24,7 @@ type ExportOptions struct {
 	Run         string   // the folder of a finished run
 	Out         string   // the file to write
 	Precision   string   // how the backbone's weights are stored, one of artifact.Precisions
-	HuggingFace bool     // write config.json and preprocessor_config.json beside the file
+	HuggingFace bool     // make of it what transformers.js and Optimum load; Out may be a folder then
 	Test        string   // images to check the file on; the run's test images, else its training images
 	Images      int      // how many of them, at most
 	NearTie     *float64 // by how much surer the run may have been of its label where the file gives another
@@ -38,11 +37,12 @@ func (o *ExportOptions) Fields() []setting.Field {
 	precision, _ := artifact.LookupPrecision(cmp.Or(o.Precision, artifact.Precisions()[0]))
 	return append([]setting.Field{
 		runField(&o.Run),
-		setting.Text("out", &o.Out, "", nil, "file to write").Here(),
+		setting.Text("out", &o.Out, "", nil, "file to write, with --hf also a folder").Here(),
 		setting.OneOf("precision", &o.Precision, artifact.Precisions()[0], artifact.Precisions(),
 			"how weights are stored"),
 		setting.Flag("hf", &o.HuggingFace,
-			"write config.json and preprocessor_config.json beside it, in the Hugging Face convention"),
+			"for transformers.js and Optimum: config.json, preprocessor_config.json, onnx/; softmax of its logits is "+
+				"the calibrated probability"),
 		setting.Path("test", &o.Test, "",
 			"images to check the file on (default: the run's test images, else its training images)"),
 		setting.Number("images", &o.Images, 200, setting.Between(1, 1_000_000_000), "how many of them, at most"),
@@ -57,6 +57,7 @@ type ExportResult struct {
 	Files     []string // the model first
 	Bytes     int      // of the model
 	Converted int      // weights that are stored in another precision than the run's
+	Beside    bool     // pipelines may crop one pixel beside the run: their processors round half a margin down
 	Checked   string   // where the images came from that it was checked on
 	Agreement classify.Agreement
 }
@@ -79,6 +80,9 @@ func Export(ctx context.Context, o ExportOptions, ev event.Events) (_ *ExportRes
 	}
 	precision, _ := artifact.LookupPrecision(o.Precision)
 	model, converted, err := precision.Convert(model)
+	if err == nil && o.HuggingFace {
+		model, err = artifact.ForPipelines(model)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -98,15 +102,16 @@ func Export(ctx context.Context, o ExportOptions, ev event.Events) (_ *ExportRes
 		}
 		return done, fmt.Errorf("%s is not written: %w; %s", o.Out, err, cure)
 	}
-	files := []artifact.File{{Name: filepath.Base(o.Out), Content: model}}
+	dir, files := filepath.Dir(o.Out), []artifact.File{{Name: filepath.Base(o.Out), Content: model}}
 	if o.HuggingFace {
-		beside, err := artifact.HuggingFace(r.Classes, r.Environment.Backbone.Preprocess, r.Head.Dim)
+		p := r.Environment.Backbone.Preprocess
+		done.Beside = !artifact.SamePixels(p)
+		dir, files, err = precision.Repository(o.Out, model, r.Classes, p, r.Head.Dim)
 		if err != nil {
 			return done, err
 		}
-		files = append(files, beside...)
 	}
-	done.Files, err = artifact.Write(filepath.Dir(o.Out), files)
+	done.Files, err = artifact.Write(dir, files)
 	return done, err
 }
 
@@ -124,7 +129,7 @@ func (o *ExportOptions) complete() error {
 	if p, _ := artifact.LookupPrecision(o.Precision); p.Exact() && *o.NearTie > 0 {
 		return fault.Config.Errorf("near-tie: in %s every label is the same", o.Precision)
 	}
-	if info, err := os.Stat(o.Out); err == nil && info.IsDir() {
+	if artifact.IsFolder(o.Out) && !o.HuggingFace {
 		return fault.Config.Errorf("out: %s is a folder; name a file, as in %s", o.Out,
 			filepath.Join(o.Out, artifact.ModelFile))
 	}
@@ -133,20 +138,21 @@ func (o *ExportOptions) complete() error {
 
 // imagesOf are those that a run can be checked on, and where they come from.
 func imagesOf(r *run.Finished, named string) (*dataset.Dataset, string, error) {
-	sources := []string{named}
+	type part struct{ name, source string }
+	sources := []part{{"test", named}}
 	if named == "" {
 		config, err := run.ConfigFile.Read(r.Folder)
 		if err != nil {
 			return nil, "", err
 		}
-		sources = slices.DeleteFunc([]string{config.Text("test"), config.Text("train")},
-			func(s string) bool { return s == "" })
+		sources = slices.DeleteFunc([]part{{"test", config.Text("test")}, {"train", config.Text("train")}},
+			func(p part) bool { return p.source == "" })
 	}
 	var faults []error
-	for _, source := range sources {
-		d, _, err := dataset.Open(source, dataset.Options{Classes: r.Classes})
+	for _, p := range sources {
+		d, _, err := dataset.Open(p.source, dataset.Options{Classes: r.Classes, Part: p.name})
 		if err == nil {
-			return d, source, nil
+			return d, p.source, nil
 		}
 		faults = append(faults, err)
 	}

@@ -233,7 +233,7 @@ func testPython(t *testing.T, o engine.ExportOptions, rows []run.Prediction) {
 	}
 	o.Images, o.HuggingFace = 5, true
 	out, done := export(t, o)
-	if len(done.Files) != 3 {
+	if len(done.Files) != 4 {
 		t.Errorf("wrote %v", done.Files)
 	}
 	for _, source := range []string{"metadata", "huggingface"} {

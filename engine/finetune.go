@@ -59,8 +59,8 @@ func (o *FinetuneOptions) untrained() []setting.Field {
 	return fieldsOf(&o.Data, &o.Backbone, &o.Device, &o.Features, &o.Views, &o.Calibration, &o.Adapt)
 }
 
-// complete fills in the defaults and reports everything that is wrong.
-func (o *FinetuneOptions) complete() error {
+// complete fills in the defaults, resolves the data and reports everything that is wrong.
+func (o *FinetuneOptions) complete(ctx context.Context, ev event.Events) error {
 	o.Training = o.Adapt.Recipe(o.Training).WithDefaults()
 	setting.Fill(o.Fields())
 	err := errors.Join(setting.Check(o.untrained()), o.Training.Validate(),
@@ -69,8 +69,11 @@ func (o *FinetuneOptions) complete() error {
 		return err
 	}
 	if o.Data.Train == "" {
-		return fault.Config.Errorf("train: name the training images: a folder of class folders, a .csv or .jsonl " +
-			"manifest, or an IDX file")
+		return fault.Config.Errorf("train: name the training images: a folder of class folders, a list (.csv, " +
+			".jsonl, …), or an IDX file")
+	}
+	if err := o.Data.Resolve(ctx, ev); err != nil {
+		return err
 	}
 	return stoppable(o.Training.EarlyStop > 0, o.Data.Val)
 }
@@ -101,7 +104,7 @@ func Finetune(ctx context.Context, o FinetuneOptions, ev event.Events) (_ *Finet
 			"two out")
 	}
 	if o.Resume {
-		lock, finished, err := o.resume(t.dir, ev)
+		lock, finished, err := o.resume(ctx, t.dir, ev)
 		if err != nil || finished != nil {
 			return finished, err
 		}
@@ -109,7 +112,7 @@ func Finetune(ctx context.Context, o FinetuneOptions, ev event.Events) (_ *Finet
 	}
 	idle := slices.Concat(o.Data.WithoutEffect(), o.Calibration.withoutEffect(o.Data.Val), o.Adapt.WithoutEffect(),
 		o.Training.WithoutEffect())
-	if err := o.complete(); err != nil {
+	if err := o.complete(ctx, ev); err != nil {
 		return nil, err
 	}
 	warnWithoutEffect(idle, ev)
@@ -173,8 +176,8 @@ func Finetune(ctx context.Context, o FinetuneOptions, ev event.Events) (_ *Finet
 
 // resume locks the folder and replaces o by the options of the run in it; what o sets itself must agree with them. If
 // that run is finished it returns the result in place of the lock.
-func (o *FinetuneOptions) resume(dir run.Folder, ev event.Events) (lock io.Closer, finished *FinetuneResult,
-	err error) {
+func (o *FinetuneOptions) resume(ctx context.Context, dir run.Folder, ev event.Events) (lock io.Closer,
+	finished *FinetuneResult, err error) {
 	if !run.ConfigFile.Exists(dir) {
 		return nil, nil, fault.Config.Errorf("resume: there is no run to go on with in %s (no %s)", dir,
 			run.ConfigFile.Name)
@@ -201,6 +204,9 @@ func (o *FinetuneOptions) resume(dir run.Folder, ev event.Events) (lock io.Close
 	o.Training, before.Training = o.Adapt.Recipe(o.Training).WithDefaults(), before.Training.WithDefaults()
 	setting.Fill(o.Fields())
 	setting.Fill(before.Fields())
+	if err := o.Data.Resolve(ctx, event.Events{}); err != nil {
+		return nil, nil, err
+	}
 	if d := setting.Differences(given, o.Fields(), before.Fields()); d != nil {
 		return nil, nil, fault.Config.Errorf("resume: the run in %s has other settings (%s); leave them out, or "+
 			"start a run anew", dir, strings.Join(d, "; "))

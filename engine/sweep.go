@@ -78,7 +78,7 @@ func Sweep(ctx context.Context, o SweepOptions, ev event.Events) (_ *SweepResult
 	if err != nil {
 		return nil, err
 	}
-	if err := o.complete(plan); err != nil {
+	if err := o.complete(ctx, plan, ev); err != nil {
 		return nil, err
 	}
 	warnWithoutEffect(append(idle, o.Experiment.Idle(o.Recipe())...), ev)
@@ -150,12 +150,15 @@ func Sweep(ctx context.Context, o SweepOptions, ev event.Events) (_ *SweepResult
 	return &SweepResult{o.Out, summary}, nil
 }
 
-// complete fills in the defaults outside the heads, and reports everything that is wrong.
-func (o *SweepOptions) complete(plan *sweep.Plan) error {
+// complete fills in the defaults outside the heads, resolves the data and reports everything that is wrong.
+func (o *SweepOptions) complete(ctx context.Context, plan *sweep.Plan, ev event.Events) error {
 	o.Out = cmp.Or(o.Out, "sweep")
 	err := errors.Join(setting.Complete(o.shared()), plan.Below(func(_ string, below inside.Options) error {
 		return below.Validate(o.Backbone.Adapter, o.Views.Train)
 	}))
+	if err == nil {
+		err = o.Data.Resolve(ctx, ev)
+	}
 	if err != nil {
 		return err
 	}

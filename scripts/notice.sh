@@ -61,6 +61,16 @@ ONNX Runtime
 onnx/graph/onnxpb/onnx.proto
   From ONNX 1.23.2, copyright ONNX Project Contributors, Apache-2.0, unchanged; onnx.pb.go is generated from it.
 
+vit/avif/dav1d/dav1d.wasm.gz
+  dav1d 1.5.3, copyright 2018-2025 VideoLAN and dav1d authors, BSD-2-Clause (vit/avif/dav1d/COPYING), unchanged, compiled
+  to WebAssembly together with wasi-libc (MIT, copyright (c) 2019-2020 the wasi-libc authors, and of musl, copyright
+  2005-2020 Rich Felker, et al.).
+
+engine/serve/inferpb/inference.proto
+  The part of Triton's gRPC protocol that is answered, by the descriptors in tritonclient 2.73.0, copyright (c) 2020,
+  NVIDIA CORPORATION, BSD-3-Clause, whose text it begins with; inference.pb.go and inference_grpc.pb.go are generated
+  from it.
+
 The Go standard library and runtime
   Copyright 2009 The Go Authors, BSD-3-Clause.
 
@@ -71,6 +81,8 @@ modules | while read -r path version dir; do
   holders "$dir" | sed 's/^/    /'
 done
 [ "$texts" = --texts ] || exit 0
+printf '\n==== dav1d 1.5.3, COPYING\n\n' && cat vit/avif/dav1d/COPYING
+printf '\n==== engine/serve/inferpb/inference.proto\n\n' && sed '/^$/q' engine/serve/inferpb/inference.proto
 modules | while read -r path version dir; do
   for file in "$dir"/LICENSE* "$dir"/NOTICE* "$dir"/COPYING* "$dir"/THIRD_PARTY* "$dir"/licenses/ftl.txt; do
     [ -f "$file" ] || continue

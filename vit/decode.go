@@ -5,20 +5,16 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"image"
 	"image/png"
 	"io"
-	"slices"
 	"strings"
 
-	"golang.org/x/image/bmp"
-	"golang.org/x/image/tiff"
-
+	"github.com/vitft/vitft/vit/avif"
 	"github.com/vitft/vitft/vit/jpeg"
 )
 
 // DecoderID names the way from file bytes to pixels. It changes whenever the same bytes could give other pixels.
-const DecoderID = "vitft-image-2"
+const DecoderID = "vitft-image-3"
 
 // MaxPixels is the largest image that Decode accepts, in pixels. It is the size at which Pillow refuses an image as a
 // decompression bomb. It is checked before pixels are allocated.
@@ -65,9 +61,9 @@ func (e *ImageError) Unwrap() error { return e.Err }
 // Kind says what a caller can do: see to the data.
 func (e *ImageError) Kind() string { return "data" }
 
-// Decode reads a JPEG, PNG, WebP, GIF (first frame), BMP, TIFF (first page), PGM or PPM image. Its pixels are those of
-// Pillow's Image.open(f).convert("RGB"), exceptions in the package comment. Every error is an *ImageError. Images whose
-// decoding takes much memory wait for each other.
+// Decode reads a JPEG, PNG, WebP, AVIF, GIF (first frame), BMP, TIFF (first page), PBM, PGM or PPM image. Its pixels
+// are those of Pillow's Image.open(f).convert("RGB"), exceptions in the package comment. Every error is an *ImageError.
+// Images whose decoding takes much memory wait for each other.
 func Decode(data []byte) (*RGB, error) {
 	img := new(RGB)
 	if err := decode(context.Background(), data, img, MaxPixels, func() error { return nil }); err != nil {
@@ -81,18 +77,27 @@ func Decode(data []byte) (*RGB, error) {
 type format struct {
 	name   string
 	config func(data []byte) (width, height int, err error)
-	read   func(data []byte, img *RGB) error
+	read   func(ctx context.Context, data []byte, img *RGB) error
 }
 
 var (
-	formatJPEG = &format{"jpeg", jpegConfig, readJPEG}
-	formatPNG  = &format{"png", standardConfig(png.DecodeConfig), readPNG}
-	formatWebP = &format{"webp", webpConfig, readWebP}
-	formatGIF  = &format{"gif", gifConfig, readGIF}
-	formatBMP  = &format{"bmp", standardConfig(bmp.DecodeConfig), readBMP}
-	formatTIFF = &format{"tiff", standardConfig(tiff.DecodeConfig), readTIFF}
-	formatPNM  = &format{"pnm", pnmConfig, readPNM}
+	formatJPEG = &format{"jpeg", jpegConfig, quick(readJPEG)}
+	formatPNG  = &format{"png", pngConfig, quick(readPNG)}
+	formatWebP = &format{"webp", webpConfig, quick(readWebP)}
+	formatAVIF = &format{"avif", avifConfig, readAVIF}
+	formatGIF  = &format{"gif", gifConfig, quick(readGIF)}
+	formatBMP  = &format{"bmp", bmpConfig, quick(readBMP)}
+	formatTIFF = &format{"tiff", tiffConfig, quick(readTIFF)}
+	formatPNM  = &format{"pnm", pnmConfig, quick(readPNM)}
 )
+
+// quick is the reader of a format that takes too little time for a context to end it.
+func quick(read func(data []byte, img *RGB) error) func(context.Context, []byte, *RGB) error {
+	return func(_ context.Context, data []byte, img *RGB) error { return read(data, img) }
+}
+
+// supported is what sniff tells apart, for people.
+const supported = "JPEG, PNG, WebP, AVIF, GIF, BMP, TIFF, PBM, PGM or PPM"
 
 // sniff tells the format from the first bytes.
 func sniff(data []byte) *format {
@@ -104,13 +109,15 @@ func sniff(data []byte) *format {
 		return formatPNG
 	case has("RIFF") && len(data) >= 12 && string(data[8:12]) == "WEBP":
 		return formatWebP
+	case isAVIF(data):
+		return formatAVIF
 	case has("GIF87a"), has("GIF89a"):
 		return formatGIF
-	case has("BM"):
+	case has("BM"), isDIB(data):
 		return formatBMP
-	case has("II*\x00"), has("MM\x00*"):
+	case isTIFF(data):
 		return formatTIFF
-	case has("P5"), has("P6"):
+	case len(data) > 2 && data[0] == 'P' && (data[1]-'1' < 6 || data[1] == 'f') && data[2] <= ' ':
 		return formatPNM
 	}
 	return nil
@@ -124,9 +131,7 @@ func decode(ctx context.Context, data []byte, img *RGB, maxPixels int, use func(
 	}
 	f := sniff(data)
 	if f == nil {
-		return &ImageError{Reason: ReasonUnknown,
-			Err: fmt.Errorf("starts with % x; want JPEG, PNG, WebP, GIF, BMP, TIFF, PGM (P5) or PPM (P6)",
-				data[:min(len(data), 8)])}
+		return unknown(data)
 	}
 	w, h, err := f.config(data)
 	if err != nil {
@@ -145,7 +150,10 @@ func decode(ctx context.Context, data []byte, img *RGB, maxPixels int, use func(
 	}
 	return within(ctx, size, func() error {
 		img.Orientation = 1
-		if err := f.read(data, img); err != nil {
+		if err := f.read(ctx, data, img); err != nil {
+			if ctx.Err() != nil {
+				return ctx.Err()
+			}
 			return imageError(f.name, err)
 		}
 		return use()
@@ -158,34 +166,28 @@ var (
 	errTruncated   = io.ErrUnexpectedEOF
 )
 
-// cutOff is what packages png, gif and tiff say, without a type of its own, of data that end early.
-var cutOff = []string{"not enough pixel data", "not enough image data"}
+// cutOff is what package png says, without a type of its own, of data that end early.
+const cutOff = "not enough pixel data"
 
 // imageError gives a reader's error its Reason.
 func imageError(name string, err error) error {
 	reason := ReasonCorrupt
 	switch {
-	case errors.Is(err, errTruncated), errors.Is(err, io.EOF),
-		slices.ContainsFunc(cutOff, func(s string) bool { return strings.HasSuffix(err.Error(), s) }):
+	case errors.Is(err, errTruncated), errors.Is(err, io.EOF), strings.HasSuffix(err.Error(), cutOff):
 		reason = ReasonTruncated
-	case errors.Is(err, errUnsupported), errors.Is(err, bmp.ErrUnsupported),
+	case errors.Is(err, errUnsupported),
 		errors.As(err, new(jpeg.UnsupportedError)), errors.As(err, new(png.UnsupportedError)),
-		errors.As(err, new(tiff.UnsupportedError)):
+		errors.As(err, new(avif.UnsupportedError)):
 		reason = ReasonUnsupported
 	}
 	return &ImageError{Reason: reason, Format: name, Err: err}
 }
 
-// standardConfig adapts a DecodeConfig of the standard kind.
-func standardConfig(config func(io.Reader) (image.Config, error)) func([]byte) (int, int, error) {
-	return func(data []byte) (int, int, error) {
-		c, err := config(bytes.NewReader(data))
-		return c.Width, c.Height, err
-	}
-}
-
 func jpegConfig(data []byte) (int, int, error) {
 	c, err := jpeg.DecodeConfig(data)
+	if err == nil && c.Height == 0 && c.Width > 0 {
+		err = fmt.Errorf("a height that is told behind the picture (DNL): %w", errUnsupported)
+	}
 	return c.Width, c.Height, err
 }
 
@@ -196,47 +198,5 @@ func readJPEG(data []byte, img *RGB) error {
 	}
 	img.Pix, img.Width, img.Height = pix, c.Width, c.Height
 	img.Orientation = jpegOrientation(data)
-	return nil
-}
-
-func readPNG(data []byte, img *RGB) error {
-	m, err := png.Decode(bytes.NewReader(data))
-	if err != nil {
-		return err
-	}
-	img.take(m)
-	img.Orientation = pngOrientation(data)
-	return nil
-}
-
-func readBMP(data []byte, img *RGB) error {
-	m, err := bmp.Decode(bytes.NewReader(data))
-	if err != nil {
-		return err
-	}
-	img.take(m)
-	return nil
-}
-
-// readTIFF also turns the image as its orientation tag says, whatever Preprocess.Orientation is: Pillow does so when it
-// loads a TIFF.
-func readTIFF(data []byte, img *RGB) error {
-	m, err := tiff.Decode(bytes.NewReader(data))
-	if err != nil {
-		return err
-	}
-	img.take(m)
-	// Package tiff shows a fax's black as black even where the file calls it white (BlackIsZero).
-	const compression, photometric, blackIsZero = 259, 262, 1
-	if c := tiffTag(data, compression); c >= 2 && c <= 4 && tiffTag(data, photometric) == blackIsZero {
-		for i := range img.Pix {
-			img.Pix[i] ^= 0xff
-		}
-	}
-	if o := tiffOrientation(data); o != 1 {
-		turned := new(RGB)
-		img.turn(o, turned)
-		*img = *turned
-	}
 	return nil
 }

@@ -26,10 +26,16 @@
 //   - 16-bit images keep the high byte. Pillow does so for colour; its conversion of 16-bit grey clips
 //     at 255 instead, which leaves a white picture, and is not followed.
 //   - Colour profiles and gamma chunks are ignored, as Pillow's convert does.
-//   - JPEG: arithmetic coding, 12 bits and lossless are not supported. Corrupt or truncated files are
-//     errors where libjpeg would guess or paint the missing part grey.
-//   - BMP: 1, 4, 8, 24 and 32 bits without compression. TIFF: first page; 1, 8 and 16 bits; grey,
-//     palette and RGB(A); no CMYK, JPEG-in-TIFF or separate planes.
+//   - Broken files that Pillow loads are read: PNG without an end, with wrong checksums or too many
+//     pixels, GIF frames larger than the screen, corrupt JPEG scans. Those that it refuses as cut off
+//     are refused. The caveats of vit/jpeg and vit/avif hold.
+//   - JPEG: arithmetic coding, 12 bits, lossless and DNL are not supported.
+//   - TIFF: first page; not YCbCr but in JPEG, LAB, 12 bits, JPEG with alpha or inks, fax in two
+//     dimensions by group 3, Zstandard, LZMA, WebP. Where Pillow misreads (separate planes of 16 bits,
+//     compressed floats of big-endian files; 4- and 8-bit BMP whose palette is black and white) it is
+//     not followed. Raw photos, which look like TIFF, are refused by name.
+//   - AVIF: still pictures. HEIC is refused by name, as by Pillow: its decoders are under the LGPL, and
+//     HEVC under patents.
 //   - Half of an odd margin is rounded as the library does that the preprocessing is from: to even by
 //     torchvision, and so by timm, open_clip and Ultralytics, down by Hugging Face's processors.
 package vit

@@ -333,6 +333,6 @@ func ExampleEncoder() {
 	}
 	// Output:
 	// 0: 3 numbers
-	// 1: image is unusable: unknown format: starts with 6e 6f 74 20 61 6e 20 69; want JPEG, PNG, WebP, GIF, BMP, TIFF, PGM (P5) or PPM (P6)
+	// 1: image is unusable: unknown format: it is text and no image; remove it or put an image in its place
 	// 2: 3 numbers
 }

@@ -46,13 +46,13 @@ func FuzzOrientation(f *testing.F) {
 		f.Add(data)
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
-		for _, o := range []int{jpegOrientation(data), pngOrientation(data), tiffOrientation(data)} {
+		for _, o := range []int{jpegOrientation(data), pngOrientation(data), tags{exif: data}.orientation()} {
 			if o < 1 || o > 8 {
 				t.Fatalf("orientation %d", o)
 			}
 		}
-		if at := gifTransparency(data); at != 0 && at+3 >= len(data) {
-			t.Fatalf("transparent colour at %d of %d", at, len(data))
+		if f, err := parseGIF(data); err == nil && (f.pixels > len(data) || len(f.palette) > 768) {
+			t.Fatalf("%+v of %d bytes", f, len(data))
 		}
 		if len(data) >= 12 {
 			if file, err := parseWebP(data); err == nil && (file.width < 0 || file.height < 0) {

@@ -10,11 +10,14 @@ import (
 	"image/color"
 	"image/gif"
 	"io"
+	"maps"
 	"slices"
 	"testing"
 
 	"golang.org/x/image/bmp"
 	"golang.org/x/image/tiff"
+
+	"github.com/vitft/vitft/internal/testkit"
 )
 
 // hollow are files of side×side pixels of one colour, which take the least room for the most pixels, in every way of
@@ -99,6 +102,25 @@ func hollow(t *testing.T, side int) map[string]func() []byte {
 			}
 		}
 	}
+	files["avif"] = func() []byte { // side is that of testdata/make_variants.py
+		return testkit.ReadFile(t, "testdata", "flat-2600x2600.avif")
+	}
+	files["bmp run-length"] = func() []byte {
+		b := files["bmp 8"]()
+		binary.LittleEndian.PutUint32(b[30:], bmpRLE8)
+		row := append(bytes.Repeat([]byte{255, 1}, side/255+1), 0, 0)
+		return append(b[:binary.LittleEndian.Uint32(b[10:])], bytes.Repeat(row, side)...)
+	}
+	files["pnm as text"] = func() []byte {
+		return append(fmt.Appendf(nil, "P3 %d %d 1\n", side, side), bytes.Repeat([]byte("0\n"), 3*side*side)...)
+	}
+	for name, tags := range map[string][][2]uint32{
+		"rgb in planes": {{tagPhotometric, tiffRGB}, {tagSamples, 3}}, "cmyk in planes": {{tagPhotometric, tiffCMYK},
+			{tagSamples, 4}},
+		"cmyk": {{tagPhotometric, tiffCMYK}, {tagSamples, 4}, {tagPlanar, 1}},
+	} {
+		files["tiff "+name] = func() []byte { return hollowTIFF(side, tags) }
+	}
 	// Its one strip unpacks to 8 bytes a pixel, where one is due.
 	files["tiff 8 grey, a strip too large"] = func() []byte {
 		b, strip := files["tiff 8 grey deflate"](), zeros(8*side*side)
@@ -116,6 +138,39 @@ func hollow(t *testing.T, side int) map[string]func() []byte {
 		return b
 	}
 	return files
+}
+
+// hollowTIFF is packed by zlib, in strips of 16 rows and planes of their own unless the tags say other.
+func hollowTIFF(side int, tags [][2]uint32) []byte {
+	values := map[uint16]uint32{tagWidth: uint32(side), tagHeight: uint32(side), tagBits: 8,
+		tagCompression: tiffDeflate, tagRowsPerStrip: 16, tagPlanar: 2}
+	for _, t := range tags {
+		values[uint16(t[0])] = t[1]
+	}
+	samples, planes := int(values[tagSamples]), int(values[tagSamples])
+	if values[tagPlanar] == 1 {
+		planes = 1
+	}
+	strip := zeros(side * 16 * samples / planes)
+	n := (side + 15) / 16 * planes
+	b := append([]byte("II*\x00"), make([]byte, 4)...)
+	at := len(b)
+	b = append(b, strip...)
+	offsets := len(b)
+	for range n {
+		b = binary.LittleEndian.AppendUint32(b, uint32(at))
+	}
+	binary.LittleEndian.PutUint32(b[4:], uint32(len(b)))
+	b = binary.LittleEndian.AppendUint16(b, uint16(len(values)+1))
+	entry := func(tag uint16, count, value uint32) {
+		b = binary.LittleEndian.AppendUint16(binary.LittleEndian.AppendUint16(b, tag), 4)
+		b = binary.LittleEndian.AppendUint32(binary.LittleEndian.AppendUint32(b, count), value)
+	}
+	for _, tag := range slices.Sorted(maps.Keys(values)) {
+		entry(tag, 1, values[tag])
+	}
+	entry(tagStripOffsets, uint32(n), uint32(offsets))
+	return append(b, 0, 0, 0, 0)
 }
 
 // zeros is so many zero bytes as zlib has them.

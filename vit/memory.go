@@ -1,16 +1,14 @@
 package vit
 
 import (
-	"bytes"
 	"context"
 	"fmt"
-	"image/color"
 	"runtime"
 	"runtime/debug"
 
-	"golang.org/x/image/tiff"
 	"golang.org/x/sync/semaphore"
 
+	"github.com/vitft/vitft/vit/avif"
 	"github.com/vitft/vitft/vit/jpeg"
 )
 
@@ -76,41 +74,20 @@ func memoryOf(format string, data []byte, w, h int) int64 {
 		if f.lossless != nil {                          // before and after a transform, and Huffman trees
 			perPixel, more = 2*4+rgb, min(144<<20, 512*int64(len(f.lossless)))
 		}
-	case "gif": // indices before and after they are put in order, RGB, and on its canvas
-		perPixel, more = 1+1+2*rgb, int64(len(data))
-	case "bmp":
-		perPixel = 4
-	case "pnm":
-		if p, _ := parsePNM(data); p.max == 255 {
-			perPixel = rgb
-		}
+	case "avif":
+		c, _ := avif.DecodeConfig(data)
+		perPixel, turned, more = rgb, avifOrientation(c) > 1, c.Memory()
+	case "gif", "bmp", "pnm":
+		perPixel = rgb
 	case "tiff":
-		perPixel, turned = 4, tiffOrientation(data) > 1
-		switch c, _ := tiff.DecodeConfig(bytes.NewReader(data)); c.ColorModel {
-		case color.RGBA64Model, color.NRGBA64Model:
-			perPixel = 8
-		}
-		perPixel += rgb
-		// A strip or tile may have 8 bytes a pixel, whatever it is to have, in a buffer that grew to that.
-		const compression = 259
-		if more = 28 * tiffBlock(data, w, h); tiffTag(data, compression) <= 1 {
-			more = min(more, 4*int64(len(data)))
+		t, _ := parseTIFF(data)
+		perPixel, turned = rgb+t.planes(), t.orientation() > 1
+		if t.compression == tiffJPEG { // a strip or tile as RGB, and its coefficients if it is progressive
+			more = int64(10 * float64(t.blockW) * float64(t.blockH))
 		}
 	}
 	if turned {
 		perPixel += rgb
 	}
 	return int64(w)*int64(h)*int64(perPixel) + more
-}
-
-// tiffBlock is the number of pixels of a strip or tile of a TIFF.
-func tiffBlock(data []byte, w, h int) int64 {
-	const rows, tileWidth, tileHeight = 278, 322, 323
-	if width := tiffTag(data, tileWidth); width > 0 {
-		return int64(min(width, 1<<20)) * int64(min(tiffTag(data, tileHeight), 1<<20))
-	}
-	if n := tiffTag(data, rows); n > 0 {
-		h = min(h, int(n))
-	}
-	return int64(w) * int64(h)
 }

@@ -61,7 +61,7 @@ func TestMemoryToDecodeIsBounded(t *testing.T) {
 		"webp, lossless": {vp8l, false},
 		"ppm, 8 bits":    {[]byte("P6 13377 13377 255 "), true},
 		"ppm, 16 bits":   {[]byte("P6 13377 13377 65535 "), true},
-		"gif":            {[]byte("GIF89a\x41\x34\x41\x34\x00\x00\x00"), false},
+		"gif":            {[]byte("GIF89a\x41\x34\x41\x34\x00\x00\x00,\x00\x00\x00\x00\x41\x34\x41\x34\x00\x08"), true},
 	} {
 		f := sniff(c.data)
 		w, h, err := f.config(c.data)

@@ -1,26 +1,33 @@
 package vit
 
 import (
+	"encoding/binary"
+	"errors"
 	"fmt"
 	"math"
+	"strconv"
+	"strings"
 )
 
-// pnmHeader is the head of a binary PGM or PPM.
+// pnmHeader is the head of a portable bitmap, greymap, pixmap or floatmap.
 type pnmHeader struct {
-	channels      int // 1 (P5) or 3 (P6)
+	kind          byte // '1' to '3' with samples as text, '4' to '6' as bytes; 'f' as floats
+	channels      int  // 1 or 3
 	width, height int
-	max           int    // the sample that means full light, 1 to 65535
-	samples       []byte // one byte each, two (big-endian) if max > 255
+	max           int // the sample that means full light, 1 to 65535; 1 of a bitmap
+	order         binary.ByteOrder
+	samples       []byte // of bytes: one each, two (big-endian) if max > 255; of a bitmap, bits in rows of whole bytes
 }
 
-// parsePNM reads "P5" or "P6", width, height and maximum, with comments between, then one byte of space.
+// parsePNM reads what it is, width, height and, but for a bitmap, the maximum, with comments between, then one byte of
+// space.
 func parsePNM(data []byte) (h pnmHeader, err error) {
-	h.channels = 1
-	if data[1] == '6' {
+	h.kind, h.channels = data[1], 1
+	if h.kind == '3' || h.kind == '6' {
 		h.channels = 3
 	}
 	i := 2
-	number := func() int {
+	word := func() string {
 		for i < len(data) {
 			if c := data[i]; c == '#' {
 				for i < len(data) && data[i] != '\n' && data[i] != '\r' {
@@ -31,25 +38,47 @@ func parsePNM(data []byte) (h pnmHeader, err error) {
 			}
 			i++
 		}
-		start, v := i, 0
-		for ; i < len(data) && data[i]-'0' <= 9; i++ {
-			v = min(10*v+int(data[i]-'0'), math.MaxInt32)
+		i = min(i, len(data))
+		start := i
+		for i < len(data) && data[i] > ' ' && data[i] != '#' {
+			i++
+		}
+		return string(data[start:i])
+	}
+	number := func() int {
+		v, start := 0, 0
+		w := word()
+		for ; start < len(w) && w[start]-'0' <= 9; start++ {
+			v = min(10*v+int(w[start]-'0'), math.MaxInt32)
 		}
 		if err == nil && i >= len(data) {
 			err = fmt.Errorf("header: %w", errTruncated)
-		} else if err == nil && i == start {
-			err = fmt.Errorf("header holds %q where a number is due", data[i])
+		} else if err == nil && start < len(w) {
+			err = fmt.Errorf("header holds %q where a number is due", w[start])
 		}
 		return v
 	}
-	h.width, h.height, h.max = number(), number(), number()
+	h.width, h.height, h.max = number(), number(), 1
+	switch h.kind {
+	case '1', '4':
+	case 'f':
+		scale, parseErr := strconv.ParseFloat(word(), 64)
+		if err == nil && (parseErr != nil || scale == 0) {
+			err = errors.New("the scale of samples is no number or 0")
+		}
+		if h.order = binary.BigEndian; scale < 0 {
+			h.order = binary.LittleEndian
+		}
+	default:
+		h.max = number()
+	}
 	if err != nil {
 		return h, err
 	}
 	if h.max < 1 || h.max > 65535 {
 		return h, fmt.Errorf("maximum sample %d is not in [1, 65535]", h.max)
 	}
-	h.samples = data[i+1:]
+	h.samples = data[min(i+1, len(data)):]
 	return h, nil
 }
 
@@ -59,39 +88,161 @@ func pnmConfig(data []byte) (int, int, error) {
 }
 
 // readPNM scales samples to 8 bits, rounded half to even and cut at full light. (Pillow does the same, except for
-// 16-bit grey, where its conversion to RGB whites out.)
+// 16-bit grey, where its conversion to RGB whites out.) Floats are cut to whole numbers from 0 to 255.
 func readPNM(data []byte, img *RGB) error {
 	h, err := parsePNM(data)
 	if err != nil {
 		return err
 	}
-	n, size := h.width*h.height*h.channels, 1
-	if h.max > 255 {
+	img.resize(h.width, h.height)
+	n, size := h.width*h.channels, 1 // samples of a row, and bytes of each
+	next := func(row []byte) error { return nil }
+	switch {
+	case h.kind == '1':
+		next = h.bitsAsText()
+	case h.kind <= '3':
+		next = h.samplesAsText()
+	case h.kind == 'f':
+		size = 4
+	case h.max > 255:
 		size = 2
 	}
-	if len(h.samples) < n*size {
-		return fmt.Errorf("%d of %d sample bytes: %w", len(h.samples), n*size, errTruncated)
+	row, stride := make([]byte, n), n*size
+	if h.kind == '4' {
+		stride = (n + 7) / 8
 	}
-	samples := h.samples[:n*size]
-	if h.max != 255 {
-		scaled := make([]byte, n)
-		for i := range scaled {
-			v := int(samples[size*i])
-			if size == 2 {
-				v = v<<8 | int(samples[2*i+1])
+	if all := stride * h.height; h.kind > '3' && len(h.samples) < all {
+		return fmt.Errorf("%d of %d sample bytes: %w", len(h.samples), all, errTruncated)
+	}
+	for y := range h.height {
+		to := y
+		if h.kind <= '3' {
+			if err := next(row); err != nil {
+				return err
 			}
-			scaled[i] = byte(min(255, math.RoundToEven(float64(v)/float64(h.max)*255)))
+		} else {
+			h.row(row, h.samples[y*stride:])
+			if h.kind == 'f' { // from the bottom
+				to = h.height - 1 - y
+			}
 		}
-		samples = scaled
-	}
-	img.resize(h.width, h.height)
-	if h.channels == 3 {
-		copy(img.Pix, samples)
-		return nil
-	}
-	for i, v := range samples {
-		d := img.Pix[3*i : 3*i+3 : 3*i+3]
-		d[0], d[1], d[2] = v, v, v
+		dst := img.row(to)
+		if h.channels == 3 {
+			copy(dst, row)
+			continue
+		}
+		for i, v := range row {
+			d := dst[3*i : 3*i+3 : 3*i+3]
+			d[0], d[1], d[2] = v, v, v
+		}
 	}
 	return nil
+}
+
+// row makes bytes of a row of samples.
+func (h *pnmHeader) row(dst, src []byte) {
+	switch {
+	case h.kind == '4':
+		for i := range dst {
+			dst[i] = src[i/8]<<(i%8)>>7 - 1 // 1 is black
+		}
+	case h.kind == 'f':
+		for i := range dst {
+			dst[i] = wholeByte(math.Float32frombits(h.order.Uint32(src[4*i:])))
+		}
+	case h.max == 255:
+		copy(dst, src)
+	case h.max < 255:
+		for i := range dst {
+			dst[i] = h.scaled(int(src[i]))
+		}
+	default:
+		for i := range dst {
+			dst[i] = h.scaled(int(src[2*i])<<8 | int(src[2*i+1]))
+		}
+	}
+}
+
+func (h *pnmHeader) scaled(v int) byte {
+	return byte(min(255, math.RoundToEven(float64(v)/float64(h.max)*255)))
+}
+
+// wholeByte is what Pillow's conversion makes of a float.
+func wholeByte(v float32) byte {
+	if v >= 255 {
+		return 255
+	}
+	if v > 0 {
+		return byte(v)
+	}
+	return 0
+}
+
+// text yields the samples' text without comments.
+func (h *pnmHeader) text() func() (byte, bool) {
+	at := 0
+	return func() (byte, bool) {
+		for at < len(h.samples) && h.samples[at] == '#' {
+			for at < len(h.samples) && h.samples[at] != '\n' && h.samples[at] != '\r' {
+				at++
+			}
+			at++
+		}
+		if at >= len(h.samples) {
+			return 0, false
+		}
+		at++
+		return h.samples[at-1], true
+	}
+}
+
+// bitsAsText fills rows with bits that need no space between.
+func (h *pnmHeader) bitsAsText() func(row []byte) error {
+	text := h.text()
+	return func(row []byte) error {
+		for i := range row {
+			c, ok := text()
+			for ok && strings.IndexByte(" \t\n\v\f\r", c) >= 0 {
+				c, ok = text()
+			}
+			switch {
+			case !ok:
+				return fmt.Errorf("samples: %w", errTruncated)
+			case c != '0' && c != '1':
+				return fmt.Errorf("samples hold %q where a bit is due", c)
+			}
+			row[i] = c - '1' // 1 is black
+		}
+		return nil
+	}
+}
+
+// samplesAsText fills rows with numbers.
+func (h *pnmHeader) samplesAsText() func(row []byte) error {
+	text := h.text()
+	return func(row []byte) error {
+		for i := range row {
+			v, digits := 0, 0
+			for {
+				c, ok := text()
+				space := ok && strings.IndexByte(" \t\n\v\f\r", c) >= 0
+				switch {
+				case ok && c-'0' <= 9:
+					if v, digits = min(10*v+int(c-'0'), math.MaxInt32), digits+1; v > h.max {
+						return fmt.Errorf("a sample of %d or more is above the maximum, %d", v, h.max)
+					}
+					continue
+				case ok && !space:
+					return fmt.Errorf("samples hold %q where a number is due", c)
+				case space && digits == 0:
+					continue
+				case digits == 0:
+					return fmt.Errorf("samples: %w", errTruncated)
+				}
+				break
+			}
+			row[i] = h.scaled(v)
+		}
+		return nil
+	}
 }

@@ -299,7 +299,7 @@ func TestValidate(t *testing.T) {
 }
 
 func TestKey(t *testing.T) {
-	const want = "vitft-image-2 224x224 shortest:224 bicubic mean 0.485 0.456 0.406 0.229 0.224 0.225 orientation true"
+	const want = "vitft-image-3 224x224 shortest:224 bicubic mean 0.485 0.456 0.406 0.229 0.224 0.225 orientation true"
 	if got := DefaultPreprocess(224, 224).Key(); got != want {
 		t.Errorf("key is %q, want %q", got, want)
 	}

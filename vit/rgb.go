@@ -122,17 +122,14 @@ func (img *RGB) fromSamples(src []byte, stride, size, r, g, b int) {
 	}
 }
 
-// unpremultiply divides by the alpha samples at a, as Pillow turns RGBa into RGBA.
+// unpremultiply divides by the alpha samples at a.
 func (img *RGB) unpremultiply(src []byte, stride, size, a int) {
 	for y := range img.Height {
 		dst := img.row(y)
 		for x := range img.Width {
-			alpha := int(src[y*stride+x*size+a])
-			if alpha == 0 || alpha == 255 {
-				continue
-			}
+			alpha := src[y*stride+x*size+a]
 			for i := 3 * x; i < 3*x+3; i++ {
-				dst[i] = byte(min(255, int(dst[i])*255/alpha))
+				dst[i] = unpremultiplied(dst[i], alpha)
 			}
 		}
 	}
@@ -209,4 +206,12 @@ func (img *RGB) turn(o int, dst *RGB) {
 			to += 3 * step
 		}
 	}
+}
+
+// unpremultiplied divides a colour by the alpha that it was multiplied by, as Pillow turns RGBa into RGBA.
+func unpremultiplied(v, alpha byte) byte {
+	if alpha == 0 || alpha == 255 {
+		return v
+	}
+	return byte(min(255, int(v)*255/int(alpha)))
 }

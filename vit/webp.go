@@ -17,17 +17,19 @@ type webpFile struct {
 	x, y          int    // where the frame lies on it
 	lossy         []byte // VP8 data, or
 	lossless      []byte // VP8L data
-	exif          []byte // may be nil
+	exif, xmp     []byte // may be nil
 }
 
 var errNoWebPImage = errors.New("no image chunk")
 
 // parseWebP finds the chunks that matter. A frame of an animation is a chunk with chunks inside.
 func parseWebP(data []byte) (f webpFile, err error) {
+	var flags byte
 	chunks(data[12:], func(id string, body []byte) {
 		switch id {
 		case "VP8X":
 			if len(body) >= 10 && f.width == 0 {
+				flags = body[0]
 				f.width, f.height = 1+uint24(body[4:]), 1+uint24(body[7:])
 			}
 		case "ANMF":
@@ -36,8 +38,14 @@ func parseWebP(data []byte) (f webpFile, err error) {
 			}
 			f.x, f.y = 2*uint24(body), 2*uint24(body[3:])
 			chunks(body[16:], f.image)
-		case "EXIF":
-			f.exif = body
+		case "EXIF": // which there is only if the head says so
+			if flags&8 != 0 {
+				f.exif = body
+			}
+		case "XMP ":
+			if flags&4 != 0 {
+				f.xmp = body
+			}
 		default:
 			f.image(id, body)
 		}
@@ -132,9 +140,9 @@ func readWebP(data []byte, img *RGB) error {
 	return nil
 }
 
-// orientation is the EXIF orientation, 1 if there is none.
+// orientation is what EXIF data or XMP say.
 func (f webpFile) orientation() int {
-	return tiffOrientation(bytes.TrimPrefix(f.exif, []byte("Exif\x00\x00")))
+	return tags{exif: f.exif, xmp: f.xmp}.orientation()
 }
 
 // fromVP8 converts a lossy WebP's planes as libwebp does: limited range, and chroma upsampled by a filter of its own.

@@ -17,9 +17,11 @@ func (a *app) exportCommand() *cobra.Command {
 		Short: "A run as one ONNX file, encoder + head + softmax, checked against the run",
 		Long: `export writes the classifier of a run as one file that needs no other, with class names and preprocessing
 in its metadata. First it runs the file on images of the run, and refuses if a label differs or a probability
-by more than 1e-4; with weights in float16 or int8 labels may differ where the run itself was in doubt.`,
+by more than 1e-4; with weights in float16 or int8 labels may differ where the run itself was in doubt.
+With --hf it writes the folder that transformers.js and Optimum load; softmax of its logits is the calibrated
+probability.`,
 		Example: `  vitft export --run run --out flowers.onnx
-  vitft export --run run --out web/model.onnx --precision float16 --hf`,
+  vitft export --run run --out web/ --hf`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			done, err := engine.Export(cmd.Context(), o, a.events())
@@ -39,6 +41,9 @@ func exported(done *engine.ExportResult, written bool) string {
 	var b strings.Builder
 	if written {
 		fmt.Fprintf(&b, "written      %s\n", strings.Join(done.Files, ", "))
+	}
+	if done.Beside {
+		fmt.Fprintf(&b, "beside       where half a margin is rounded, pipelines crop one pixel beside the run\n")
 	}
 	fmt.Fprintf(&b, "size         %.1f MB, %.1f M weights converted\n", float64(done.Bytes)/1e6,
 		float64(done.Converted)/1e6)

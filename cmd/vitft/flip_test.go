@@ -71,6 +71,7 @@ var flips = []struct {
 	{"cache/scan/*", "warm"},
 	{"cache/copies/*", "warm export verify"},
 	{"out/model.onnx", "exported backbone verify"},
+	{"out/onnx/model.onnx", "verify"},
 	{"out/config.json", "verify"},
 	{"out/preprocessor_config.json", "verify"},
 }
@@ -247,7 +248,7 @@ func (s *flipStage) flip(t *testing.T, pattern, by string, most int, r *rand.Ran
 		case 3:
 			theirs, _ := filepath.Glob(filepath.Join(s.foreign, pattern))
 			// Of a model that stands alone nothing says which it should be.
-			if len(theirs) == 0 || pattern == "out/model.onnx" {
+			if len(theirs) == 0 || strings.HasSuffix(pattern, "/model.onnx") && pattern[:4] == "out/" {
 				continue
 			}
 			what, content = "another run's", testkit.ReadFile(t, theirs[0])

@@ -46,6 +46,8 @@ var flagNotes = map[string]string{
 	"test-only":            "that is vitft evaluate --run RUN --test IMAGES",
 	"push-to-hub":          "vitft export --hf writes the hub's files beside the model",
 	"version":              "that is vitft --version",
+	"grpc-port":            "serve answers gRPC at --addr too",
+	"grpc-addr":            "serve answers gRPC at --addr too",
 }
 
 // mistaken says of a wrong command line what is meant by it.

@@ -4,8 +4,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	neturl "net/url"
 	"os"
 	"slices"
+	"unicode/utf8"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
@@ -15,6 +17,7 @@ import (
 	"github.com/vitft/vitft/engine/fault"
 	"github.com/vitft/vitft/engine/setting"
 	"github.com/vitft/vitft/internal/par"
+	"github.com/vitft/vitft/internal/plaintext"
 )
 
 // predictOptions are those of predict.
@@ -37,6 +40,7 @@ func (o *predictOptions) fields() []setting.Field {
 // predictedLine is a line of predict's output for an image.
 type predictedLine struct {
 	Path       string           `json:"path"`
+	PathURL    string           `json:"path_url,omitempty"`
 	Label      string           `json:"label"`
 	Confidence float32          `json:"confidence"`
 	Top        []classify.Score `json:"top"`
@@ -45,8 +49,18 @@ type predictedLine struct {
 
 // failedLine is one for an image that could not be classified.
 type failedLine struct {
-	Path  string `json:"path"`
-	Error string `json:"error"`
+	Path    string `json:"path"`
+	PathURL string `json:"path_url,omitempty"`
+	Error   string `json:"error"`
+}
+
+// pathURL is a path whose bytes are no UTF-8, as that of a URL: what is no text in JSON is a text there, from which
+// every language has a way back. It is empty for other paths, which JSON keeps.
+func pathURL(path string) string {
+	if utf8.ValidString(path) {
+		return ""
+	}
+	return (&neturl.URL{Path: path}).EscapedPath()
 }
 
 func (a *app) predictCommand() *cobra.Command {
@@ -96,7 +110,8 @@ func (a *app) predict(cmd *cobra.Command, o predictOptions, args []string) error
 			if total > 1 {
 				a.bars.progress(event.Predict, o.Model, images, max(images, total))
 			}
-			line := predictedLine{Path: path, Label: p.Label, Confidence: p.Confidence, Top: p.Top(o.Top)}
+			line := predictedLine{Path: path, PathURL: pathURL(path), Label: p.Label, Confidence: p.Confidence,
+				Top: p.Top(o.Top)}
 			if err == nil && explaining != nil {
 				if line.Explained, err = explaining.write(cmd.Context(), path, p.Class); err != nil {
 					return fmt.Errorf("%s: %w", path, err)
@@ -104,7 +119,7 @@ func (a *app) predict(cmd *cobra.Command, o predictOptions, args []string) error
 			}
 			if err != nil {
 				failed++
-				return a.printLine(failedLine{path, err.Error()})
+				return a.printLine(failedLine{path, pathURL(path), plaintext.Valid(err.Error())})
 			}
 			return a.printLine(line)
 		})

@@ -22,9 +22,9 @@ func (a *app) serveCommand() *cobra.Command {
 	o := serve.Options{Version: run.Version()}
 	cmd := &cobra.Command{
 		Use:   "serve --model [NAME=]RUN-or-model.onnx --addr HOST:PORT",
-		Short: "Answer over HTTP what is on images",
-		Long: `serve answers POST /v1/classify, the Open Inference Protocol v2 (KServe, Triton clients) and a page to drop
-photos on; /openapi.json describes every route. SIGHUP loads the models anew, SIGTERM and Ctrl-C end it once everything
+		Short: "Answer over HTTP and gRPC what is on images",
+		Long: `serve answers POST /v1/classify, the inference protocols of KServe (V1, V2) and Triton over HTTP and, on the same
+port, gRPC, and a page to drop photos on; /openapi.json describes every route. SIGHUP loads the models anew, SIGTERM and Ctrl-C end it once everything
 that was accepted is answered.`,
 		Example: `  vitft serve --model run --addr localhost:8080
   curl --data-binary @photo.jpg localhost:8080/v1/classify`,

@@ -39,6 +39,7 @@ const (
 	LabelsKey     = "vitft.labels"     // the class names, a JSON array in the order of the outputs
 	PreprocessKey = "vitft.preprocess" // the JSON of a vit.Preprocess
 	PrecisionKey  = "vitft.precision"  // how the weights are stored, where it is not as in the run
+	LogitsKey     = "vitft.logits"     // "calibrated" where the logits are divided by temperatures; raw otherwise
 )
 
 // NameOf is what the model in a run folder or a file is called: the last part of the path, without .onnx.

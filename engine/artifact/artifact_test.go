@@ -200,3 +200,46 @@ func TestPrecisions(t *testing.T) {
 		t.Error("there is int4")
 	}
 }
+
+// For pipelines logits are those that the probabilities are the softmax of, whatever temperatures there are; a model
+// without stays as it is, and what is no model of ours is refused.
+func TestForPipelines(t *testing.T) {
+	for _, temperatures := range [][]float32{nil, {2}, {2, 3}} {
+		p := parts(t, 1, "a", "b")
+		p.Head.Temperature = temperatures
+		model := build(t, p)
+		made, err := artifact.ForPipelines(model)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if same := string(made) == string(model); same != (temperatures == nil) {
+			t.Errorf("temperatures %v: is it the same model? %v", temperatures, same)
+		}
+		if sealed, err := artifact.Sealed(made); !sealed || err != nil {
+			t.Errorf("sealed %v, %v", sealed, err)
+		}
+		if d, err := artifact.Describe(signature(t, made)); err != nil || !slices.Equal(d.Labels, p.Labels) {
+			t.Errorf("%+v, %v", d, err)
+		}
+		m, err := graph.Parse(made)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if last := m.Index().Producer[vision.Probabilities]; last.GetOpType() != "Softmax" ||
+			last.Input[0] != vision.Logits {
+			t.Errorf("probabilities are made by %v", last)
+		}
+	}
+	m, err := graph.Parse(build(t, parts(t, 1, "a", "b")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	m.Rename(map[string]string{vision.Probabilities: "others"})
+	content, err := m.Bytes()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := artifact.ForPipelines(content); err == nil || !strings.Contains(err.Error(), "is no softmax") {
+		t.Errorf("without probabilities: %v", err)
+	}
+}

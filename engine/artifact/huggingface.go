@@ -3,27 +3,30 @@ package artifact
 import (
 	"encoding/json"
 	"fmt"
+	"os"
 	"path/filepath"
 	"strings"
 
 	"github.com/vitft/vitft/internal/atomicfile"
 	"github.com/vitft/vitft/internal/disk"
+	"github.com/vitft/vitft/onnx/graph"
+	"github.com/vitft/vitft/onnx/vision"
 	"github.com/vitft/vitft/vit"
 )
 
-// File is a file that belongs beside a model.
+// File is a file to write: a model, or what belongs beside it.
 type File struct {
-	Name    string
+	Name    string // its path in the folder
 	Content []byte
 }
 
 // Write writes files into a folder, which it makes, and returns their paths.
 func Write(dir string, files []File) (paths []string, err error) {
-	if err := disk.MakeAll(dir); err != nil {
-		return nil, err
-	}
 	for _, f := range files {
 		path := filepath.Join(dir, f.Name)
+		if err := disk.MakeAll(filepath.Dir(path)); err != nil {
+			return paths, err
+		}
 		if err := atomicfile.WriteBytes(path, f.Content); err != nil {
 			return paths, err
 		}
@@ -32,12 +35,77 @@ func Write(dir string, files []File) (paths []string, err error) {
 	return paths, nil
 }
 
+// Variants is the folder that transformers.js looks for models in, beside config.json.
+const Variants = "onnx"
+
+// Repository is what out, a file or a folder, stands for in the Hugging Face convention: a folder, and the files in it
+// that transformers.js and Optimum load. The model is in onnx/ under the name that transformers.js looks for, or that
+// out gives it in a folder of this name; a file elsewhere is there as well.
+func (p Precision) Repository(out string, model []byte, labels []string, pre vit.Preprocess, dim int) (dir string,
+	files []File, err error) {
+	found := filepath.Join(Variants, strings.TrimSuffix(ModelFile, ".onnx")+p.suffix+".onnx")
+	places := []string{found}
+	if dir = out; !IsFolder(out) {
+		name := filepath.Base(out)
+		if dir = Root(filepath.Dir(out)); dir != filepath.Dir(out) {
+			places = []string{filepath.Join(Variants, name)}
+		} else {
+			places = []string{name, found}
+		}
+	}
+	for _, place := range places {
+		files = append(files, File{place, model})
+	}
+	beside, err := HuggingFace(labels, pre, dim)
+	return dir, append(files, beside...), err
+}
+
+// IsFolder says whether a path is a folder, or means one that is to be made.
+func IsFolder(path string) bool {
+	if strings.HasSuffix(path, string(filepath.Separator)) {
+		return true
+	}
+	info, err := os.Stat(path)
+	return err == nil && info.IsDir()
+}
+
+// Root is the folder of config.json and preprocessor_config.json, for models in a folder.
+func Root(dir string) string {
+	if absolute, err := filepath.Abs(dir); err == nil && filepath.Base(absolute) == Variants {
+		return filepath.Join(dir, "..")
+	}
+	return dir
+}
+
+// ForPipelines is a model whose logits, to programs that know no probabilities but softmax of them, give the calibrated
+// ones.
+func ForPipelines(model []byte) ([]byte, error) {
+	m, err := graph.Parse(model)
+	if err != nil {
+		return nil, err
+	}
+	changed, err := vision.CalibrateLogits(m)
+	if err != nil || !changed {
+		return model, err
+	}
+	m.SetMetadata(LogitsKey, "calibrated")
+	return seal(m)
+}
+
+// SamePixels reports whether processors of preprocessor_config.json make of images what p does. They crop in the middle
+// with half of an odd margin rounded down, where torchvision and timm round to an even number: one pixel beside.
+func SamePixels(p vit.Preprocess) bool {
+	text, err := json.Marshal(newProcessor(p))
+	if err != nil {
+		return false
+	}
+	read, err := vit.ParseHF(text)
+	return err == nil && read.Key() == p.Key()
+}
+
 // HuggingFace makes config.json and preprocessor_config.json in the Hugging Face convention, from which transformers,
 // Optimum and transformers.js know classes and preprocessing of the model.onnx beside them. dim is the length of its
-// embedding.
-//
-// Their centre crop rounds half of an odd margin down, as p does only if it says so; else it can lie one pixel further
-// left or up there.
+// embedding. [SamePixels] says whether preprocessing is all of that.
 func HuggingFace(labels []string, p vit.Preprocess, dim int) ([]File, error) {
 	id2label, label2id, err := labelMaps(labels)
 	if err != nil {

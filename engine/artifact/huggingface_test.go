@@ -32,7 +32,12 @@ func TestHuggingFaceFiles(t *testing.T) {
 		if files[0].Name != "config.json" || files[1].Name != "preprocessor_config.json" {
 			t.Errorf("files %s and %s", files[0].Name, files[1].Name)
 		}
-		p.Crop = "down"
+		cropped := p
+		cropped.Crop = "down"
+		if artifact.SamePixels(p) != (p.Key() == cropped.Key()) || !artifact.SamePixels(cropped) {
+			t.Errorf("%s: the same pixels? %v", p.Key(), artifact.SamePixels(p))
+		}
+		p = cropped
 		got, err := vit.ParseHF(preprocessor)
 		if err != nil || got.Key() != p.Key() {
 			t.Errorf("%s\nreads back as %s (%v), was %s", preprocessor, got.Key(), err, p.Key())

@@ -12,15 +12,16 @@ type Precision struct {
 	Name       string
 	Margin     float64 // how much surer of its label float32 may be where this gives another; 0: none is another
 	Difference float64 // of a probability, at most
+	suffix     string  // of a file's name, as transformers.js looks for it
 	convert    func(*graph.Model) (int, error)
 }
 
 // What float16 and int8 may change was measured on photos with a ViT-Tiny (docs/cli.md, Export), which has little to
 // spare.
 var precisions = []Precision{
-	{"float32", 0, 1e-4, nil},
-	{"float16", 0.005, 0.01, vision.HalfWeights},
-	{"int8", 0.05, 0.1, vision.QuantizeWeights},
+	{"float32", 0, 1e-4, "", nil},
+	{"float16", 0.005, 0.01, "_fp16", vision.HalfWeights},
+	{"int8", 0.05, 0.1, "_quantized", vision.QuantizeWeights},
 }
 
 // Precisions lists the names of all, first that of float32, in which a run leaves its model.

@@ -389,14 +389,15 @@ func TestDependencies(t *testing.T) {
 	needed := []string{ // of this module: whatever is new has to be thought about
 		"engine/artifact", "engine/classify", "engine/dataset", "engine/device", "engine/event", "engine/fault",
 		"engine/internal/csvtable", "engine/setting", "internal/atomicfile", "internal/disk", "internal/jsontext",
-		"internal/machine", "internal/par", "internal/userfile", "internal/vec", "onnx", "onnx/graph",
-		"onnx/graph/onnxpb", "onnx/shape", "onnx/vision", "vit", "vit/jpeg",
+		"internal/machine", "internal/par", "internal/plaintext", "internal/userfile", "internal/vec", "onnx",
+		"onnx/graph", "onnx/graph/onnxpb", "onnx/shape", "onnx/vision", "vit", "vit/avif", "vit/jpeg",
 	}
 	for path := range strings.FieldsSeq(string(out)) {
 		if own, is := strings.CutPrefix(path, "github.com/vitft/vitft/"); is && !slices.Contains(needed, own) {
 			t.Errorf("it imports %s", path)
 		}
-		for _, unwanted := range []string{"gonum.org/", "yaml", "github.com/spf13/", "github.com/rs/zerolog"} {
+		for _, unwanted := range []string{"gonum.org/", "yaml", "github.com/spf13/", "github.com/rs/zerolog",
+			"google.golang.org/grpc"} {
 			if strings.Contains(path, unwanted) {
 				t.Errorf("it imports %s", path)
 			}

@@ -13,6 +13,7 @@ import (
 	"strings"
 
 	"github.com/vitft/vitft/engine/dataset"
+	"github.com/vitft/vitft/internal/plaintext"
 )
 
 // ClassifyFiles classifies image files, several at a time, and calls done with each of them in the order of paths, as
@@ -66,7 +67,7 @@ func (c *Classifier) ClassifyFiles(
 }
 
 // ImageFiles lists what paths name: files, the images in folders, sorted, with those in folders inside, and for "-"
-// what the lines of list name. A path that leads nowhere comes with an error.
+// what the lines of list name, which may be of any system. A path that leads nowhere comes with an error.
 func ImageFiles(paths []string, list io.Reader) iter.Seq2[string, error] {
 	return func(yield func(string, error) bool) {
 		for _, path := range paths {
@@ -76,9 +77,9 @@ func ImageFiles(paths []string, list io.Reader) iter.Seq2[string, error] {
 				}
 				continue
 			}
-			lines := bufio.NewScanner(list)
+			lines := bufio.NewScanner(plaintext.Stream(list))
 			for lines.Scan() {
-				if line := strings.TrimSuffix(lines.Text(), "\r"); line != "" && !imagesAt(line, yield) {
+				if line := strings.TrimSuffix(lines.Text(), "\r"); line != "" && !listed(line, yield) {
 					return
 				}
 			}
@@ -87,6 +88,18 @@ func ImageFiles(paths []string, list io.Reader) iter.Seq2[string, error] {
 			}
 		}
 	}
+}
+
+// listed is imagesAt for a line of a list, whose path may be written as in a list of a data set.
+func listed(path string, yield func(string, error) bool) bool {
+	if _, err := os.Stat(path); err != nil {
+		file, err := dataset.Listed(path)
+		if err != nil {
+			return yield(path, err)
+		}
+		path = file
+	}
+	return imagesAt(path, yield)
 }
 
 func imagesAt(path string, yield func(string, error) bool) bool {
@@ -99,9 +112,9 @@ func imagesAt(path string, yield func(string, error) bool) bool {
 		switch {
 		case err != nil:
 			more = yield(filepath.Clean(at), err)
-		case at != root && strings.HasPrefix(e.Name(), ".") && e.IsDir():
+		case at != root && dataset.IsSystem(e.Name()) && e.IsDir():
 			return fs.SkipDir
-		case !e.IsDir() && !strings.HasPrefix(e.Name(), ".") && dataset.IsImage(e.Name()):
+		case !e.IsDir() && !dataset.IsSystem(e.Name()) && dataset.IsImage(e.Name()):
 			more = yield(at, nil)
 		}
 		if !more {

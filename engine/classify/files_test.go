@@ -77,7 +77,8 @@ func TestClassifyFiles(t *testing.T) {
 // Folders are walked in order without what is hidden or no image, - is a list of paths, and whoever has enough ends it.
 func TestImageFiles(t *testing.T) {
 	dir := t.TempDir()
-	for _, name := range []string{"b/2.jpg", "b/c/1.PNG", "a.gif", "notes.txt", ".hidden.png", ".git/x.png"} {
+	for _, name := range []string{"b/2.jpg", "b/c/1.PNG", "a.gif", "notes.txt", ".hidden.png", ".git/x.png",
+		"@eaDir/a.jpg", "b/$RECYCLE.BIN/x.png", "b/c/Thumbs.db", "b/d.jfif"} {
 		testkit.WriteFile(t, filepath.Join(dir, filepath.FromSlash(name)), trained.Photo(0, 1))
 	}
 	in := func(names ...string) (paths []string) {
@@ -93,9 +94,14 @@ func TestImageFiles(t *testing.T) {
 		want  []string
 		wrong string // the path that comes with an error
 	}{
-		{"folder", []string{dir}, "", in("a.gif", "b/2.jpg", "b/c/1.PNG"), ""},
+		{"folder", []string{dir}, "", in("a.gif", "b/2.jpg", "b/c/1.PNG", "b/d.jfif"), ""},
 		{"files as they are named", in("notes.txt", "a.gif"), "", in("notes.txt", "a.gif"), ""},
-		{"list", []string{"-"}, in("a.gif")[0] + "\r\n\n" + in("b")[0], in("a.gif", "b/2.jpg", "b/c/1.PNG"), ""},
+		{"list", []string{"-"}, in("a.gif")[0] + "\r\n\n" + in("b/c")[0], in("a.gif", "b/c/1.PNG"), ""},
+		{"marked list", []string{"-"}, "\ufeff" + in("a.gif")[0] + "\n", in("a.gif"), ""},
+		{"UTF-16", []string{"-"}, utf16(in("a.gif")[0] + "\r\n" + in("b/2.jpg")[0]), in("a.gif", "b/2.jpg"), ""},
+		{"backslashes", []string{"-"}, strings.ReplaceAll(in("b/2.jpg")[0], "/", `\`), in("b/2.jpg"), ""},
+		{"an address", []string{"-"}, "https://example.org/a.jpg", []string{"https://example.org/a.jpg"},
+			"https://example.org/a.jpg"},
 		{"absent", in("absent", "a.gif"), "", in("absent", "a.gif"), in("absent")[0]},
 		{"a line without end", []string{"-"}, strings.Repeat("x", 1<<17), []string{"-"}, "-"},
 	} {
@@ -131,4 +137,13 @@ func TestImageFiles(t *testing.T) {
 			}
 		}
 	}
+}
+
+// utf16 is a text as Windows writes it, with a byte order mark.
+func utf16(text string) string {
+	out := "\xff\xfe"
+	for _, c := range text {
+		out += string([]byte{byte(c), byte(c >> 8)})
+	}
+	return out
 }

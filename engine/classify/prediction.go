@@ -11,10 +11,13 @@ type Prediction struct {
 	Class         int       // its index among the labels
 	Confidence    float32   // its probability
 	Probabilities []float32 // [C], calibrated if the run was
-	Logits        []float32 // [C], raw
+	Logits        []float32 // [C], raw; of an export for pipelines those that the probabilities are the softmax of
 	Embedding     []float32 // [D], the backbone's feature; nil if the model does not give it
 	labels        []string
 }
+
+// LabelOf is the name of class i.
+func (p Prediction) LabelOf(i int) string { return p.labels[i] }
 
 // Classified is the Prediction of one image of several, or why there is none.
 type Classified struct {

@@ -70,3 +70,19 @@ func BenchmarkOpenFolder(b *testing.B) {
 	}
 	b.ReportMetric(float64(n)*float64(b.N)/b.Elapsed().Seconds(), "files/s")
 }
+
+func BenchmarkOpenList(b *testing.B) {
+	const n = 100_000
+	var list bytes.Buffer
+	list.WriteString("path,label\n")
+	for i := range n {
+		fmt.Fprintf(&list, "photos/%06d.jpg,class %d\n", i, i%100)
+	}
+	path := put(b, b.TempDir(), "list.csv", list.Bytes())
+	for b.Loop() {
+		if _, _, err := Open(path, Options{}); err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.ReportMetric(float64(n)*float64(b.N)/b.Elapsed().Seconds(), "rows/s")
+}

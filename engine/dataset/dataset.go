@@ -8,20 +8,25 @@
 //	scan, err := train.Scan(ctx, dataset.ScanOptions{}) // content hashes, unreadable files
 //	train = train.Select(scan.Readable())
 //
-// [Sources] are the settings that name the sets of a run, opened together. A source is one of
+// [Sources] are the settings that name the sets of a run, opened together. docs/data.md has a table of all sources,
+// with an example each; a source is one of
 //   - a folder with one folder per class, searched in depth as torchvision's ImageFolder does: symbolic links are
-//     followed, hidden files and files without an image's extension passed over
-//   - a .csv file with a header naming path and label among its columns, or a .jsonl file of {"path": …, "label": …};
-//     paths are relative to the file
+//     followed, files without an image's extension, hidden ones and those of [IsSystem] passed over
+//   - a list of paths and labels: .csv and its kin, whose header names the two columns, lines of path and label as
+//     ImageNet-LT is published in, .jsonl, and .json in the schema of COCO; paths are relative to the list, or to a
+//     folder nearby where they are not there
 //   - IDX files as MNIST and its kin come, plain or .gz: the images file, or a folder with such files, from which the
 //     training set takes train-… and any other set t10k-… or test-…. Lines of classes.txt or labels.txt beside them
 //     name the labels 0, 1, ….
+//   - a data set as a whole: a folder with folders train, val and test in it, or a list with a column that says which
+//     rows are of which, from which each set takes its part
 //
 // The training set makes the class list; other sets are opened with it and may not know other labels. Classes are
-// sorted, as numbers if all are numbers; only names given to an IDX set keep their order.
+// sorted, as numbers if all are numbers; names that a source gives to numbers, as an IDX set or COCO's schema, keep the
+// order of those. Labels that are one text in two normal forms of Unicode are one class.
 //
 // What deserves a look but does not stop the work is returned as [Finding]s; everything else is an error of the kind
-// data. A file that a manifest names but that is not there stays an [Item]: it shows up as unreadable in [Scan], like a
+// data. A file that a list names but that is not there stays an [Item]: it shows up as unreadable in [Scan], like a
 // file without permission.
 //
 // With an [Index] a scan reads only files that are new or have changed.
@@ -65,8 +70,9 @@ func (e *SourceError) Kind() string { return string(fault.Data) }
 
 // UnknownLabelError says that a set has labels that its class list lacks.
 type UnknownLabelError struct {
-	Source string
-	Labels []LabelCount // sorted
+	Source  string
+	Labels  []LabelCount // sorted
+	Similar []string     // which of them are a class of the training set but for case, spaces and the like
 }
 
 // LabelCount is a label and how many images have it.
@@ -80,8 +86,12 @@ func (e *UnknownLabelError) Error() string {
 	for i, l := range e.Labels {
 		texts[i] = fmt.Sprintf("%q (%d)", l.Label, l.Count)
 	}
-	return fmt.Sprintf("%s: labels that the training set does not have: %s; remove or rename them, or train with them",
-		e.Source, listed(texts))
+	hint := ""
+	if len(e.Similar) > 0 {
+		hint = " (" + some(e.Similar) + ")"
+	}
+	return fmt.Sprintf("%s: labels that the training set does not have: %s%s; remove or rename them, or train with "+
+		"them", e.Source, some(texts), hint)
 }
 
 // Kind says that data are at fault.
@@ -103,7 +113,19 @@ const (
 	Leak           Kind = "leak"             // files of two sets that are equal
 	FewerThanAsked Kind = "fewer-than-asked" // a class is too small for the imbalance
 	NotHeldOut     Kind = "not-held-out"     // a class has no images in the held-out part
+	SystemFiles    Kind = "system-files"     // hidden files, and those of systems and programs
+	NotAPart       Kind = "not-a-part"       // what may look like a part of a data set, and is not taken for one
+	TakenPart      Kind = "taken-part"       // what of a data set was taken
+	ListForm       Kind = "list-form"        // how a list is read, where that is not plain
+	IgnoredColumns Kind = "ignored-columns"  // columns of a list that are not read
+	Unlabelled     Kind = "unlabelled"       // images that a list gives no label
+	SameText       Kind = "same-text"        // labels that are one text in several normal forms of Unicode
 )
+
+// informs reports whether findings of a kind say what was decided, and warn of nothing.
+func (k Kind) informs() bool {
+	return slices.Contains([]Kind{SystemFiles, TakenPart, ListForm, IgnoredColumns}, k)
+}
 
 // Finding is something about a data set that its owner should know.
 type Finding struct {
@@ -152,14 +174,17 @@ type Options struct {
 	// Classes is the class list that labels are looked up in, as for a test set. Default: that of the source, as for a
 	// training set, which then must have two classes at least.
 	Classes []string
+	// Part is what to take of a source that is a data set as a whole: "train", "val" or "test". Default: "test" with
+	// Classes, else "train".
+	Part string
 }
 
 // Open reads the list of a source's images, not the images.
 func Open(source string, o Options) (*Dataset, []Finding, error) {
-	r := &reading{source: source}
+	r := &reading{source: source, part: o.Part}
 	d, err := r.dataset(o.Classes)
 	if err != nil {
-		return nil, nil, in(source, err)
+		return nil, nil, in(r.source, err)
 	}
 	return d, r.findings, nil
 }

@@ -91,8 +91,8 @@ func TestFolder(t *testing.T) {
 	if got := items(t, root, d); !slices.Equal(got, want) {
 		t.Errorf("items %v, want %v", got, want)
 	}
-	wantFindings(t, findings, IgnoredFiles, EmptyClass)
-	if got := findings[1].Items; !slices.Equal(got, []string{"empty"}) {
+	wantFindings(t, findings, IgnoredFiles, SystemFiles, EmptyClass)
+	if got := findings[2].Items; !slices.Equal(got, []string{"empty"}) {
 		t.Errorf("empty classes %v", got)
 	}
 	if got := findings[0].Items; len(got) != 2 || !strings.HasSuffix(got[0], "stray.png") ||
@@ -164,6 +164,11 @@ func TestTestSet(t *testing.T) {
 	}
 	// One class is enough for a test set.
 	mustOpen(t, tree(t, "cat/1.png"), Options{Classes: classes})
+	// It is that class, whatever list lies beside it.
+	d, _ = mustOpen(t, tree(t, "cat/1.png", "list.csv|path,label\na.png,dog\n"), Options{Classes: classes})
+	if len(d.Items) != 1 || d.Items[0].Class != 1 {
+		t.Errorf("%+v", d)
+	}
 
 	_, _, err := Open(tree(t, "cat/1.png", "yak/1.png", "yak/2.png", "elk/1.png"), Options{Classes: classes})
 	var unknown *UnknownLabelError
@@ -184,7 +189,7 @@ func TestOpenRefuses(t *testing.T) {
 	for _, c := range []struct{ name, source, want string }{
 		{"nothing there", filepath.Join(t.TempDir(), "none"), "no such file or folder"},
 		{"empty folder", tree(t), "no class folders"},
-		{"images without classes", tree(t, "a.png", "b.png"), "no class folders in it (2 files)"},
+		{"images without classes", tree(t, "a.png", "b.png"), "no class folders in it (2 files: 2 .png)"},
 		{"no images", tree(t, "a/x.txt", "b/"), "no images"},
 		{"one class", tree(t, "a/x.png", "b/"), `only one class with images, "a"`},
 		{"control character", tree(t, "a\nb/x.png", "c/x.png"), "control characters"},
@@ -192,8 +197,8 @@ func TestOpenRefuses(t *testing.T) {
 		{"unknown kind", filepath.Join(tree(t, "x.zip"), "x.zip"), "not a data source"},
 
 		{"empty csv", csv(""), "first line must be path,label"},
-		{"no header", csv("a.png,cat\nb.png,dog\n"), "m.csv:1: the header must name"},
-		{"semicolons", csv("path;label\na.png;cat\n"), `it is "path;label"`},
+		{"no header", csv("a.png,cat\nb.png,dog\n"), "m.csv:1: the columns in the header must name path"},
+		{"other columns", csv("photo;size\na.png;3\n"), `they are ["photo" "size"]`},
 		{"header only", csv("path,label\n"), "no images"},
 		{"column twice", csv("path,label,Label\n"), "twice"},
 		{"empty label", csv("path,label\na.png,cat\nb.png, \n"), "m.csv:3: empty label for "},
@@ -205,8 +210,8 @@ func TestOpenRefuses(t *testing.T) {
 		{"two labels", csv("path,label\na.png,cat\nb.png,dog\nx/../a.png,dog\n"), `m.csv:4`},
 		{"not JSON", jsonl("{\"path\":\"a\",\"label\":\"x\"}\noops\n"), "m.jsonl:2: not a JSON object"},
 		{"two values", jsonl(`{"path":"a","label":"x"} {}`), "m.jsonl:1: more than one"},
-		{"no label", jsonl(`{"path":"a"}`), "m.jsonl:1: empty label"},
-		{"no path", jsonl(`{"label":"a"}`), "m.jsonl:1: empty path"},
+		{"no label", jsonl(`{"path":"a"}`), `m.jsonl:1: the keys of an object must name path`},
+		{"no path", jsonl(`{"label":"a"}`), `they are ["label"]`},
 		{"odd label", jsonl(`{"path":"a","label":1.5}`), "neither text nor a whole number"},
 		{"list label", jsonl(`{"path":"a","label":["x"]}`), "neither text nor a whole number"},
 	} {
@@ -239,8 +244,8 @@ func TestManifest(t *testing.T) {
 			if !reflect.DeepEqual(d.Items, want) || !slices.Equal(d.Classes, []string{"big, cat", "dog"}) {
 				t.Errorf("%+v", d)
 			}
-			wantFindings(t, findings, DuplicatePath)
-			if !slices.Equal(findings[0].Items, []string{filepath.Join(root, "b.png")}) {
+			wantFindings(t, findings, IgnoredColumns, DuplicatePath)
+			if !slices.Equal(findings[1].Items, []string{filepath.Join(root, "b.png")}) {
 				t.Errorf("duplicates %v", findings[0].Items)
 			}
 		})

@@ -88,7 +88,8 @@ func (r *reading) readIDX(path string) error {
 			}
 			label = r.classes[l]
 		}
-		r.samples = append(r.samples, sample{Item{Path: fmt.Sprint(path, "#", i), idx: images, index: i}, label, 0})
+		r.samples = append(r.samples, sample{
+			Item: Item{Path: fmt.Sprint(path, "#", i), idx: images, index: i}, label: label})
 	}
 	return nil
 }

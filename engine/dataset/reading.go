@@ -15,21 +15,25 @@ import (
 	"unicode/utf8"
 
 	"github.com/vitft/vitft/internal/machine"
+	"github.com/vitft/vitft/internal/plaintext"
 )
 
 // reading is what a source holds, before labels become classes.
 type reading struct {
-	source  string
-	samples []sample
-	memory  int64    // that they take
-	classes []string // class list in order, if the source has its own; may be of more classes than there are samples of
+	source   string
+	part     string // of a data set that is named as a whole
+	selected bool   // rows of the part were selected in a list
+	samples  []sample
+	memory   int64    // that they take
+	classes  []string // in order, if the source has a list of its own; there may be more than there are samples of
 	findings
 }
 
 type sample struct {
 	Item  // without its class
 	label string
-	line  int // in the manifest; 0 if none
+	line  int    // in the list; 0 if none
+	split string // what the list says of the part that it is of
 }
 
 // perSample is the memory that a listed image takes besides its text, which is there in several copies.
@@ -70,23 +74,28 @@ func (r *reading) read(training bool) error {
 	switch {
 	case info.IsDir():
 		return r.readFolder(training)
-	case filepath.Ext(name) == ".csv":
-		return r.readManifest(parseCSV)
-	case filepath.Ext(name) == ".jsonl":
-		return r.readManifest(parseJSONL)
+	case isList(name):
+		return r.readList(r.source)
 	case isIDXImages(name):
 		return r.readIDX(r.source)
 	}
-	return errors.New("not a data source: give a folder of class folders, a .csv or .jsonl manifest, " +
+	return errors.New("not a data source: give a folder of class folders, a list (.csv, .tsv, .txt, .jsonl, .json), " +
 		"or an IDX file named …images-idx3-ubyte[.gz]")
 }
 
 // dataset reads the source and turns labels into classes: those given or, for training, those that have samples.
 func (r *reading) dataset(classes []string) (*Dataset, error) {
 	training := classes == nil
+	if r.part == "" {
+		r.part = test
+		if training {
+			r.part = train
+		}
+	}
 	if err := r.read(training); err != nil {
 		return nil, err
 	}
+	r.unify(classes)
 	if err := r.check(); err != nil {
 		return nil, err
 	}
@@ -104,7 +113,8 @@ func (r *reading) dataset(classes []string) (*Dataset, error) {
 	if training {
 		classes = slices.DeleteFunc(classes, func(c string) bool { return counts[c] == 0 })
 		if len(classes) < 2 {
-			return nil, fmt.Errorf("only one class with images, %q; training needs two", classes[0])
+			return nil, fmt.Errorf("only one class with images, %q; training needs two%s", classes[0],
+				r.below(classes[0]))
 		}
 		r.find(EmptyClass, empty, "%d classes without images are left out", len(empty))
 	} else {
@@ -122,14 +132,35 @@ func (r *reading) dataset(classes []string) (*Dataset, error) {
 		}
 	}
 	if unknown.Labels != nil {
+		unknown.Similar = similar(unknown.Labels, classes)
 		return nil, unknown
 	}
-	d := &Dataset{Name: filepath.Base(r.source), Classes: classes, Items: make([]Item, len(r.samples))}
+	d := &Dataset{Name: r.name(), Classes: classes, Items: make([]Item, len(r.samples))}
 	for i, s := range r.samples {
 		d.Items[i] = s.Item
 		d.Items[i].Class = number[s.label]
 	}
 	return d, nil
+}
+
+// name is the source's last path element, with the part that was taken where that leaves it open.
+func (r *reading) name() string {
+	if r.selected {
+		return fmt.Sprintf("%s (%s)", filepath.Base(r.source), r.part)
+	}
+	return filepath.Base(r.source)
+}
+
+// below is the end of an error about a single class, which may be a data set itself or the images of a list.
+func (r *reading) below(class string) string {
+	folder := filepath.Join(r.source, class)
+	if c, err := contentsOf(folder); err == nil && len(c.folders) > 1 {
+		return ": if the classes are the folders in it, name " + folder
+	}
+	if c, err := contentsOf(r.source); err == nil && slices.ContainsFunc(c.files, isList) {
+		return c.listsHint()
+	}
+	return ""
 }
 
 // check refuses labels that are nothing, or no line of text, and entries that differ in the label only; it keeps one of
@@ -145,15 +176,19 @@ func (r *reading) check() error {
 		case s.label == "":
 			fault = fmt.Errorf("empty label for %s", s.Path)
 		case !utf8.ValidString(s.label):
-			fault = fmt.Errorf("label %q of %s is not UTF-8", s.label, s.Path)
+			fault = fmt.Errorf("label %q of %s is not UTF-8: rename the folder, or save the list as UTF-8", s.label,
+				s.Path)
 		case strings.ContainsFunc(s.label, unicode.IsControl):
 			fault = fmt.Errorf("label %q of %s has control characters", s.label, s.Path)
 		case !seen:
 			first[s.Path] = len(kept)
 			kept = append(kept, s)
 		case kept[k].label != s.label:
-			fault = fmt.Errorf("%s is listed as %q and, in line %d, as %q; keep one", s.Path, s.label, kept[k].line,
-				kept[k].label)
+			where := ""
+			if kept[k].line > 0 {
+				where = fmt.Sprintf(", in line %d,", kept[k].line)
+			}
+			fault = fmt.Errorf("%s is listed as %q and%s as %q; keep one", s.Path, s.label, where, kept[k].label)
 		default:
 			repeated = append(repeated, s.Path)
 		}
@@ -174,7 +209,7 @@ type findings []Finding
 // find records a finding, with the items at the end of its message, if it concerns any.
 func (f *findings) find(kind Kind, items []string, format string, args ...any) {
 	if len(items) > 0 {
-		*f = append(*f, Finding{Kind: kind, Message: fmt.Sprintf(format, args...) + ": " + listed(items), Items: items})
+		*f = append(*f, Finding{Kind: kind, Message: fmt.Sprintf(format, args...) + ": " + some(items), Items: items})
 	}
 }
 
@@ -193,11 +228,15 @@ func sortedLabels[T any](of map[string]T) []string {
 	return labels
 }
 
-// listed names the first few of many.
-func listed(names []string) string {
+// some names the first few of many.
+func some(names []string) string {
 	const most = 10
-	if len(names) <= most {
-		return strings.Join(names, ", ")
+	first := slices.Clone(names[:min(len(names), most)])
+	for i, name := range first {
+		first[i] = plaintext.Valid(name)
 	}
-	return fmt.Sprintf("%s and %d more", strings.Join(names[:most], ", "), len(names)-most)
+	if len(names) <= most {
+		return strings.Join(first, ", ")
+	}
+	return fmt.Sprintf("%s and %d more", strings.Join(first, ", "), len(names)-most)
 }

@@ -11,11 +11,12 @@ import (
 	"github.com/vitft/vitft/engine/event"
 	"github.com/vitft/vitft/engine/fault"
 	"github.com/vitft/vitft/engine/setting"
+	"github.com/vitft/vitft/internal/par"
 )
 
 // Sources are the settings that name the images of a run.
 type Sources struct {
-	Train         string // folder, .csv, .jsonl or IDX file
+	Train         string // folder, list or IDX file; see docs/data.md
 	Val           string // the same, or a fraction of the training images to hold out; none by default
 	Test          string // the same as Train; none by default
 	Imbalance     string // see ParseImbalance
@@ -56,7 +57,8 @@ func (s *Sources) Fields() []setting.Field {
 	}
 	return setting.In("data",
 		setting.Path("train", &s.Train, "",
-			"training images: folder of class folders, .csv or .jsonl manifest, or IDX file"),
+			"training images: folder of class folders, list (.csv, .txt, .jsonl, .json), IDX file, or a data set "+
+				"with a part for each of train, val and test"),
 		setting.PathOr("val", &s.Val, "", orFraction,
 			"validation images, or a fraction such as 0.1 to hold out of each class"),
 		setting.Path("test", &s.Test, "", "test images"),
@@ -97,11 +99,78 @@ func (s *Sources) Exist() error {
 	return errors.Join(faults...)
 }
 
+// Resolve takes the parts of a data set that is named as a whole: Train becomes its training images; Val and Test
+// become its other parts where they are not set, or where they name it too. Lists that say which part their rows are of
+// stay what they are. A second time nothing changes.
+func (s *Sources) Resolve(ctx context.Context, ev event.Events) error {
+	resolved, err := par.Await(ctx, func() (Sources, error) {
+		c := *s
+		err := c.resolve(ev)
+		return c, err
+	}, nil)
+	if err == nil {
+		*s = resolved
+	}
+	return err
+}
+
+func (s *Sources) resolve(ev event.Events) error {
+	of, err := resolve(&s.Train, train, ev)
+	if err != nil {
+		return err
+	}
+	for _, other := range []struct {
+		source *string
+		part   string
+	}{{&s.Val, val}, {&s.Test, test}} {
+		own := of[other.part]
+		switch _, holdout := s.Holdout(); {
+		case other.part == val && holdout && own != "":
+			ev.Info("the data set's own validation images are not used: val is a fraction", "part", own)
+		case other.part == val && holdout, *other.source == "" && own == "":
+		case *other.source == "":
+			*other.source = own
+			ev.Info("taken from the data set", other.part, own)
+		default:
+			if _, err := resolve(other.source, other.part, ev); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// resolve follows a source to the part that is wanted, and returns all parts on the way, which are nil without any.
+func resolve(source *string, part string, ev event.Events) (parts, error) {
+	var all parts
+	for {
+		p, found, err := partsOf(*source)
+		switch {
+		case err != nil:
+			return nil, err
+		case p == nil:
+			return all, nil
+		case p[part] == "":
+			return nil, in(*source, p.lacks(part))
+		}
+		all = p.with(all)
+		if p[part] == *source {
+			return all, nil
+		}
+		Warn(found, ev)
+		ev.Info("taken from the data set", part, p[part])
+		*source = p[part]
+	}
+}
+
 // Open reads the lists of images, makes the training set long-tailed if asked to, and holds out a validation part,
 // which the seed chooses, both by content: then the training images are scanned first. Without training images the
-// other sets have class lists of their own. Findings are warnings.
+// other sets have class lists of their own. Findings are passed on.
 func (s *Sources) Open(ctx context.Context, seed uint64, index *Index, ev event.Events) (*Sets, error) {
 	if err := s.Exist(); err != nil {
+		return nil, err
+	}
+	if err := s.Resolve(ctx, ev); err != nil {
 		return nil, err
 	}
 	imbalance, err := ParseImbalance(s.Imbalance)
@@ -113,14 +182,14 @@ func (s *Sources) Open(ctx context.Context, seed uint64, index *Index, ev event.
 		return nil, fault.Config.Errorf("train, val, test: name at least one set of images")
 	}
 	var found []Finding
-	open := func(source string, classes []string) (set *Dataset) {
+	open := func(source, part string, classes []string) (set *Dataset) {
 		if source != "" && err == nil {
-			set, found, err = Open(source, Options{Classes: classes})
+			set, found, err = Open(source, Options{Classes: classes, Part: part})
 			Warn(found, ev)
 		}
 		return set
 	}
-	sets := &Sets{Train: open(s.Train, nil)}
+	sets := &Sets{Train: open(s.Train, train, nil)}
 	if err != nil {
 		return nil, err
 	}
@@ -147,9 +216,9 @@ func (s *Sources) Open(ctx context.Context, seed uint64, index *Index, ev event.
 		}
 		Warn(found, ev)
 	} else {
-		sets.Val = open(s.Val, classes)
+		sets.Val = open(s.Val, val, classes)
 	}
-	sets.Test = open(s.Test, classes)
+	sets.Test = open(s.Test, test, classes)
 	if err != nil {
 		return nil, err
 	}
@@ -161,10 +230,14 @@ func (s *Sources) Open(ctx context.Context, seed uint64, index *Index, ev event.
 	return sets, nil
 }
 
-// Warn passes findings on as warnings.
+// Warn passes findings on as warnings, and what was merely decided as information.
 func Warn(findings []Finding, ev event.Events) {
 	for _, f := range findings {
-		ev.Warn(f.Message, "finding", string(f.Kind))
+		say := ev.Warn
+		if f.Kind.informs() {
+			say = ev.Info
+		}
+		say(f.Message, "finding", string(f.Kind))
 	}
 }
 

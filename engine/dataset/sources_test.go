@@ -38,7 +38,10 @@ func TestSources(t *testing.T) {
 	if smallest, largest := sets.Train.Extent(); smallest != 1 || largest != 2 {
 		t.Errorf("classes of %d to %d", smallest, largest)
 	}
-	if !slices.ContainsFunc(notes, func(n string) bool { return strings.Contains(n, "no class folder") }) ||
+	if !slices.ContainsFunc(notes, func(n string) bool {
+		return strings.Contains(n,
+			"no images by their extension (1 .txt)")
+	}) ||
 		notes[len(notes)-1] != "training images" {
 		t.Errorf("notes %q", notes)
 	}

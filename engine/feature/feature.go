@@ -27,6 +27,7 @@ import (
 	"github.com/vitft/vitft/engine/event"
 	"github.com/vitft/vitft/engine/fault"
 	"github.com/vitft/vitft/engine/feature/store"
+	"github.com/vitft/vitft/internal/plaintext"
 )
 
 // Source gives features of images in several views, the first of which is the plain one.
@@ -141,10 +142,10 @@ func (s *Set) judge(total int, most float64, ev event.Events) error {
 		if float64(n) > most*float64(total) {
 			return fault.Data.Errorf("%s: %d of %d images cannot be read, more than the share of %g that "+
 				"max-unreadable allows; mend or remove them, or allow more; the first is %s: %s",
-				s.Name, n, total, most, first.Path, first.Reason)
+				s.Name, n, total, most, plaintext.Valid(first.Path), plaintext.Valid(first.Reason))
 		}
 		ev.Warn("unreadable images are skipped", "set", s.Name, "images", n, "of", total,
-			"first", first.Path, "reason", first.Reason)
+			"first", plaintext.Valid(first.Path), "reason", plaintext.Valid(first.Reason))
 	}
 	if len(s.Data.Items) == 0 {
 		return fault.Data.Errorf("%s: no image can be read", s.Name)

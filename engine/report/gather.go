@@ -8,6 +8,7 @@ import (
 	"github.com/vitft/vitft/engine/metric"
 	"github.com/vitft/vitft/engine/run"
 	"github.com/vitft/vitft/internal/par"
+	"github.com/vitft/vitft/internal/plaintext"
 )
 
 const (
@@ -63,7 +64,7 @@ func Gather(classes []string, train, judged Images, predictions []run.Prediction
 	p.Photos = make([]run.Photo, len(list))
 	par.For(context.Background(), len(list), 0, func(i int) { // which never ends
 		w := list[i]
-		photo := run.Photo{Set: w.of.Set, Path: w.of.Paths[w.row], Label: classes[w.of.Labels[w.row]]}
+		photo := run.Photo{Set: w.of.Set, Path: plaintext.Valid(w.of.Paths[w.row]), Label: classes[w.of.Labels[w.row]]}
 		content, err := w.of.Open(w.row)
 		if err == nil {
 			photo.JPEG, err = thumbnail(content, w.side)
@@ -141,7 +142,7 @@ func mapOf(judged Images, features func(rows []int) ([]float32, error)) (run.Map
 	}
 	m.Variance = [2]metric.Number{metric.Number(variance[0]), metric.Number(variance[1])}
 	for i, row := range rows {
-		m.Points = append(m.Points, run.Point{Path: judged.Paths[row], X: places[i][0], Y: places[i][1]})
+		m.Points = append(m.Points, run.Point{Path: plaintext.Valid(judged.Paths[row]), X: places[i][0], Y: places[i][1]})
 	}
 	return m, nil
 }

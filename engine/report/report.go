@@ -35,6 +35,7 @@ import (
 	"github.com/vitft/vitft/engine/run"
 	"github.com/vitft/vitft/engine/sweep"
 	"github.com/vitft/vitft/head"
+	"github.com/vitft/vitft/internal/plaintext"
 )
 
 // Save writes the report of the finished run or sweep in the folder dir into that folder, and returns its path.
@@ -57,7 +58,7 @@ func save(dir run.Folder, write func(io.Writer) error) error {
 	if err := write(&page); err != nil {
 		return fmt.Errorf("report of %s: %w", dir, err)
 	}
-	return run.ReportFile.Write(dir, page.Bytes())
+	return run.ReportFile.Write(dir, []byte(plaintext.Valid(page.String()))) // names of files may be any bytes
 }
 
 // A Run is what the files of one run folder say.

@@ -12,6 +12,7 @@ import (
 
 	"github.com/vitft/vitft/engine/metric"
 	"github.com/vitft/vitft/engine/run"
+	"github.com/vitft/vitft/internal/plaintext"
 )
 
 const (
@@ -96,7 +97,7 @@ type featureMap struct {
 func (r *page) Map() *featureMap {
 	of := map[string]run.Prediction{}
 	for _, x := range r.predictions {
-		of[x.Path] = x
+		of[plaintext.Valid(x.Path)] = x
 	}
 	m := featureMap{Map: r.pictures.Map}
 	p := newPlot("", "")

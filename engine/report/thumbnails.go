@@ -20,6 +20,7 @@ import (
 	"github.com/vitft/vitft/engine/metric"
 	"github.com/vitft/vitft/engine/run"
 	"github.com/vitft/vitft/internal/par"
+	"github.com/vitft/vitft/internal/plaintext"
 	"github.com/vitft/vitft/vit"
 )
 
@@ -60,7 +61,7 @@ func (r *page) Mistakes() []mistake {
 }
 
 func (r *page) mistake(p run.Prediction) mistake {
-	photo, known := r.photos[[2]string{r.Split, p.Path}]
+	photo, known := r.photos[[2]string{r.Split, plaintext.Valid(p.Path)}]
 	if !known {
 		photo = run.Photo{Path: p.Path, Why: "there is no copy of it in the run folder"}
 	}

@@ -3,6 +3,7 @@ package serve
 import (
 	"encoding/json"
 	"io"
+	"math"
 	"net/http"
 	"time"
 )
@@ -41,7 +42,18 @@ func (b *body) Read(p []byte) (int, error) {
 type list[T any] []T
 
 func (l *list[T]) UnmarshalJSON(text []byte) error {
-	depth, n := 0, 1
+	if n := 1 + commas(text, 1); n > mostList {
+		return badRequest("a list of %d elements; at most %d are taken", n, mostList)
+	}
+	return json.Unmarshal(text, (*[]T)(l))
+}
+
+// everywhere is as deep as lists go.
+const everywhere = math.MaxInt
+
+// commas counts those between elements of lists and members of objects in sound JSON, down to a depth.
+func commas(text []byte, deepest int) (n int) {
+	depth := 0
 	for i := 0; i < len(text); i++ {
 		switch c := text[i]; {
 		case c == '"':
@@ -54,12 +66,9 @@ func (l *list[T]) UnmarshalJSON(text []byte) error {
 			depth++
 		case c == ']', c == '}':
 			depth--
-		case c == ',' && depth == 1:
+		case c == ',' && depth <= deepest:
 			n++
 		}
 	}
-	if n > mostList {
-		return badRequest("a list of %d elements; at most %d are taken", n, mostList)
-	}
-	return json.Unmarshal(text, (*[]T)(l))
+	return n
 }

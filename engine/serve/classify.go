@@ -1,8 +1,8 @@
 package serve
 
 import (
+	"bufio"
 	"bytes"
-	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/vitft/vitft/engine/classify"
 )
@@ -67,6 +68,7 @@ func (s *Server) classify(w http.ResponseWriter, r *http.Request) error {
 	}
 	g, done := m.use()
 	defer done()
+	begin := time.Now()
 	results, err := g.ClassifyBatch(r.Context(), encoded)
 	if err != nil {
 		return err
@@ -80,7 +82,7 @@ func (s *Server) classify(w http.ResponseWriter, r *http.Request) error {
 		}
 		body.Results = append(body.Results, classified{uploads[i].Name, x.Label, x.Confidence, x.Top(top)})
 	}
-	s.metrics.images(m.name, len(results)-failed, failed)
+	s.classified(m, begin, len(results)-failed, failed)
 	status := http.StatusOK
 	if failed == len(results) {
 		status, body.Error = http.StatusUnprocessableEntity, "no image could be classified: "+results[0].Err.Error()
@@ -109,14 +111,9 @@ func (u *upload) UnmarshalJSON(text []byte) error {
 	if err := d.Decode(into); err != nil {
 		return err
 	}
-	if url, is := strings.CutPrefix(fields.Data, "data:"); is {
-		if _, fields.Data, is = strings.Cut(url, ";base64,"); !is {
-			return errors.New("a data: URL that is not base64")
-		}
-	}
 	var err error
 	u.Name = fields.Name
-	u.Data, err = base64.StdEncoding.DecodeString(fields.Data)
+	u.Data, err = decodeText(fields.Data)
 	return err
 }
 
@@ -134,7 +131,11 @@ func (s *Server) uploads(r *http.Request) (uploads []upload, err error) {
 		}
 	default: // whatever it calls itself: curl --data-binary says it is a form
 		var data []byte
-		if data, err = readAll(r); len(data) > 0 {
+		if data, err = readAll(r); err == nil {
+			data, err = unwrap(data)
+			err = malformed(err)
+		}
+		if len(data) > 0 {
 			uploads = []upload{{Data: data}}
 		}
 	}
@@ -162,12 +163,21 @@ func (s *Server) files(form *multipart.Reader) (uploads []upload, err error) {
 			return uploads, nil
 		case err != nil:
 			return nil, malformed(err)
-		case part.FileName() == "" && !strings.HasPrefix(part.Header.Get("Content-Type"), "image/"): // a field
-			continue
-		case len(uploads) == s.options.MaxImages:
+		}
+		content := bufio.NewReader(part)
+		if part.FileName() == "" && !strings.HasPrefix(part.Header.Get("Content-Type"), "image/") {
+			begin, _ := content.Peek(16)
+			if _, image := cutScheme(string(begin)); !image { // a field
+				continue
+			}
+		}
+		if len(uploads) == s.options.MaxImages {
 			return nil, s.tooMany()
 		}
-		data, err := io.ReadAll(part)
+		data, err := io.ReadAll(content)
+		if err == nil {
+			data, err = unwrap(data)
+		}
 		if err != nil {
 			return nil, malformed(err)
 		}

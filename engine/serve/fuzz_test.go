@@ -2,12 +2,17 @@ package serve
 
 import (
 	"bytes"
+	"encoding/base64"
 	"io"
 	"net/http"
 	"net/http/httptest"
 	"strconv"
 	"testing"
 	"time"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/vitft/vitft/engine/serve/inferpb"
 )
 
 // deadlines counts how often one is set.
@@ -96,5 +101,80 @@ func FuzzUploads(f *testing.F) {
 		if uploads, err := s.uploads(r); err == nil && (len(uploads) < 1 || len(uploads) > 3) {
 			t.Errorf("%d images", len(uploads))
 		}
+	})
+}
+
+// FuzzDecodeText reads images written as text: what is plain base64 is read as encoding/base64 reads it, and whatever
+// is read can be written as a data: URL of it.
+func FuzzDecodeText(f *testing.F) {
+	for _, text := range []string{
+		"AA==", "_-8", "data:image/png;base64,AAEC", "data:,x", " data:;base64,%2B%2F A=\n", "A",
+	} {
+		f.Add(text)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		data, err := decodeText(text)
+		want, strict := base64.StdEncoding.DecodeString(text)
+		if strict == nil && (err != nil || !bytes.Equal(data, want)) {
+			t.Errorf("%q is %q (%v), not %q", text, data, err, want)
+		}
+		if err != nil {
+			return
+		}
+		again, err := decodeText("data:image/jpeg;base64," + base64.URLEncoding.EncodeToString(data))
+		if err != nil || !bytes.Equal(again, data) {
+			t.Errorf("%q and back: %q, %v", text, again, err)
+		}
+	})
+}
+
+// FuzzPredict reads requests of V1: an instance that is accepted is an image or so many pixels, and nothing else.
+func FuzzPredict(f *testing.F) {
+	f.Add([]byte(`{"instances":[{"image":{"b64":"AA=="}},"AA==",{"b64":"data:;base64,AA"}]}`))
+	f.Add([]byte(`{"signature_name":"serving_default","instances":[{"x":[[[1,2]],[[3,4e1]],[[-5,6]]]}]}`))
+	f.Fuzz(func(t *testing.T, body []byte) {
+		var ask predictRequest
+		if err := readJSON(bytes.NewReader(body), &ask); err != nil {
+			return
+		}
+		for _, x := range ask.Instances {
+			if x.pixels == nil {
+				continue
+			}
+			if x.image != nil {
+				t.Error("an instance is an image and pixels")
+			}
+			if values, err := parsePixels(x.pixels, 1, 2); err == nil && len(values) != 6 {
+				t.Errorf("%d pixels", len(values))
+			}
+		}
+	})
+}
+
+// FuzzCall reads messages of ModelInfer: what is counted before they are decoded is no less than what they have then.
+func FuzzCall(f *testing.F) {
+	ask := &inferpb.ModelInferRequest{Id: "7", RawInputContents: [][]byte{{}, {1}},
+		Inputs: []*inferpb.ModelInferRequest_InferInputTensor{{Name: "image", Shape: []int64{1, 2},
+			Contents: &inferpb.InferTensorContents{BytesContents: [][]byte{{2}}, Int64Contents: []int64{3}}}}}
+	text, err := proto.Marshal(ask)
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(text)
+	f.Fuzz(func(t *testing.T, text []byte) {
+		var ask inferpb.ModelInferRequest
+		if err := proto.Unmarshal(text, &ask); err != nil {
+			return
+		}
+		n := len(ask.Inputs) + len(ask.Outputs) + len(ask.Parameters) + len(ask.RawInputContents)
+		for _, in := range ask.Inputs {
+			c := in.Contents
+			n += len(in.Shape) + len(in.Parameters) + len(c.GetBytesContents()) + len(c.GetInt64Contents()) +
+				len(c.GetIntContents()) + len(c.GetUintContents()) + len(c.GetUint64Contents())
+		}
+		if counted := elementsOf(text, ask.ProtoReflect().Descriptor()); counted < min(n, mostList) {
+			t.Errorf("%d elements, %d counted", n, counted)
+		}
+		readCall(&ask)
 	})
 }

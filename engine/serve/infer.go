@@ -1,16 +1,19 @@
 package serve
 
 import (
+	"context"
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"slices"
 	"strconv"
+	"time"
 
 	"github.com/vitft/vitft/engine/classify"
 	"github.com/vitft/vitft/onnx/vision"
 )
 
-// The Open Inference Protocol v2, with Triton's extension for binary tensors.
+// The Open Inference Protocol v2 over HTTP, with Triton's extensions for binary tensors and for classes.
 // https://github.com/kserve/open-inference-protocol
 
 // onlyVersion is the version of every model: its file is what a name leads to.
@@ -32,6 +35,7 @@ type tensorInfo struct {
 	Shape    []int64 `json:"shape"`
 
 	values func(classify.Prediction) []float32 // of an FP32 output
+	scores bool                                // which has a value for each class
 }
 
 type inferRequest struct {
@@ -51,6 +55,7 @@ type parameters struct {
 	BinarySize   *int  `json:"binary_data_size,omitempty"`
 	Binary       *bool `json:"binary_data,omitempty"`
 	BinaryOutput bool  `json:"binary_data_output,omitempty"`
+	Classes      *int  `json:"classification,omitempty"` // to list in place of values, of an output or of all scores
 }
 
 type inferAnswer struct {
@@ -60,22 +65,19 @@ type inferAnswer struct {
 	Outputs []tensor `json:"outputs"`
 }
 
-func (s *Server) inferServer(w http.ResponseWriter, _ *http.Request) error {
-	return answer(w, http.StatusOK, map[string]any{
-		"name": "vitft", "version": s.options.Version, "extensions": []string{"binary_tensor_data"},
-	})
-}
-
 // asked is the model that a request's path names.
 func (s *Server) asked(r *http.Request) (*model, error) {
-	m, err := s.model(r.PathValue("model"))
-	if err != nil {
-		return nil, err
+	return s.version(r.PathValue("model"), r.PathValue("version"))
+}
+
+// version is the model of that name, in that version if any is named.
+func (s *Server) version(name, version string) (*model, error) {
+	m, err := s.model(name)
+	if err == nil && version != "" && version != onlyVersion {
+		text := fmt.Sprintf("no version %.100s of %s; there is %s", version, name, onlyVersion)
+		return nil, &failure{http.StatusNotFound, text}
 	}
-	if v := r.PathValue("version"); v != "" && v != onlyVersion {
-		return nil, &failure{http.StatusNotFound, "no version " + v + " of " + m.name + "; there is " + onlyVersion}
-	}
-	return m, nil
+	return m, err
 }
 
 // about answers a question about the model that a request's path names.
@@ -91,34 +93,19 @@ func (s *Server) about(tell func(w http.ResponseWriter, m *model, g *generation)
 	}
 }
 
-func inferReady(w http.ResponseWriter, m *model, _ *generation) error {
-	return answer(w, http.StatusOK, map[string]any{"name": m.name, "ready": true})
-}
-
-func inferModel(w http.ResponseWriter, m *model, g *generation) error {
-	info := g.Info()
-	return answer(w, http.StatusOK, map[string]any{
-		"name": m.name, "versions": []string{onlyVersion}, "platform": "onnx_onnxv1",
-		"inputs": []tensorInfo{ // one or the other
-			{Name: imageInput, Datatype: "BYTES", Shape: []int64{-1}},
-			{Name: pixelsInput, Datatype: "FP32", Shape: []int64{-1, 3, int64(info.Height), int64(info.Width)}},
-		},
-		"outputs": outputsOf(info),
-	})
-}
-
 func outputsOf(info classify.ModelInfo) []tensorInfo {
-	floats := func(name string, width int, values func(classify.Prediction) []float32) tensorInfo {
-		return tensorInfo{name, "FP32", []int64{-1, int64(width)}, values}
+	floats := func(name string, width int, scores bool, values func(classify.Prediction) []float32) tensorInfo {
+		return tensorInfo{name, "FP32", []int64{-1, int64(width)}, values, scores}
 	}
+	n := info.Classes
 	outputs := []tensorInfo{
-		floats(vision.Probabilities, info.Classes, func(p classify.Prediction) []float32 { return p.Probabilities }),
-		floats(vision.Logits, info.Classes, func(p classify.Prediction) []float32 { return p.Logits }),
+		floats(vision.Probabilities, n, true, func(p classify.Prediction) []float32 { return p.Probabilities }),
+		floats(vision.Logits, n, true, func(p classify.Prediction) []float32 { return p.Logits }),
 		{Name: labelOutput, Datatype: "BYTES", Shape: []int64{-1}},
 	}
 	if info.Dim > 0 {
 		embedding := func(p classify.Prediction) []float32 { return p.Embedding }
-		outputs = append(outputs, floats(vision.Embedding, info.Dim, embedding))
+		outputs = append(outputs, floats(vision.Embedding, info.Dim, false, embedding))
 	}
 	return outputs
 }
@@ -135,49 +122,16 @@ func (s *Server) infer(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	switch n := len(ask.Inputs); {
-	case n > 1 && ask.Inputs[0].Name == ask.Inputs[1].Name:
-		return badRequest("input %.100q is given more than once; send one", ask.Inputs[0].Name)
-	case n != 1:
-		return badRequest("%d inputs; send one, %s (BYTES) or %s (FP32)", n, imageInput, pixelsInput)
-	case len(ask.ID) > mostText:
-		return badRequest("the id has %d bytes; at most %d are taken", len(ask.ID), mostText)
-	}
-	input := ask.Inputs[0]
-	images, err := input.images()
-	switch {
-	case err != nil:
-		return err
-	case images > s.options.MaxImages:
-		return s.tooMany()
-	}
-	g, done := m.use()
-	defer done()
-	wanted, err := ask.wanted(outputsOf(g.Info()))
+	reply, err := s.inference(r.Context(), m, ask)
 	if err != nil {
 		return err
 	}
-	leave, err := s.enter(images)
-	if err != nil {
-		return err
-	}
-	defer leave()
-	predictions, err := predict(r, g, input, images)
-	if err != nil {
-		if r.Context().Err() == nil {
-			s.metrics.images(m.name, 0, images)
-		}
-		return err
-	}
-	s.metrics.images(m.name, images, 0)
-	reply := inferAnswer{Model: m.name, Version: onlyVersion, ID: ask.ID}
 	var binary [][]byte
-	for _, out := range wanted {
-		t, err := outputTensor(out, predictions)
-		if err != nil {
+	for i := range reply.Outputs {
+		t := &reply.Outputs[i]
+		if err := t.encode(); err != nil {
 			return err
 		}
-		reply.Outputs = append(reply.Outputs, t)
 		if t.raw != nil {
 			binary = append(binary, t.raw)
 		}
@@ -194,22 +148,71 @@ func (s *Server) infer(w http.ResponseWriter, r *http.Request) error {
 	return send(w, http.StatusOK, append([][]byte{text}, binary...)...)
 }
 
-// predict classifies encoded images or pixels. One image that fails fails them all: the protocol has no other word for
-// it.
-func predict(r *http.Request, g *generation, input tensor, images int) ([]classify.Prediction, error) {
+// inference answers a request, whichever way it has come.
+func (s *Server) inference(ctx context.Context, m *model, ask inferRequest) (reply inferAnswer, err error) {
+	switch n := len(ask.Inputs); {
+	case n > 1 && ask.Inputs[0].Name == ask.Inputs[1].Name:
+		return reply, badRequest("input %.100q is given more than once; send one", ask.Inputs[0].Name)
+	case n != 1:
+		return reply, badRequest("%d inputs; send one, %s (BYTES) or %s (FP32)", n, imageInput, pixelsInput)
+	case len(ask.ID) > mostText:
+		return reply, badRequest("the id has %d bytes; at most %d are taken", len(ask.ID), mostText)
+	}
+	input := ask.Inputs[0]
+	images, err := input.images()
+	switch {
+	case err != nil:
+		return reply, err
+	case images > s.options.MaxImages:
+		return reply, s.tooMany()
+	}
+	g, done := m.use()
+	defer done()
+	wanted, err := ask.wanted(outputsOf(g.Info()))
+	if err != nil {
+		return reply, err
+	}
+	leave, err := s.enter(images)
+	if err != nil {
+		return reply, err
+	}
+	defer leave()
+	begin := time.Now()
+	predictions, err := predict(ctx, g, input, images)
+	if err != nil {
+		if ctx.Err() == nil {
+			s.classified(m, begin, 0, images)
+		}
+		return reply, err
+	}
+	s.classified(m, begin, images, 0)
+	reply = inferAnswer{Model: m.name, Version: onlyVersion, ID: ask.ID}
+	for _, out := range wanted {
+		reply.Outputs = append(reply.Outputs, out.tensor(predictions))
+	}
+	return reply, nil
+}
+
+// predict classifies encoded images or pixels.
+func predict(ctx context.Context, g *generation, input tensor, images int) ([]classify.Prediction, error) {
 	if input.Name == pixelsInput {
 		info := g.Info()
 		pixels, err := input.pixels(int64(info.Height), int64(info.Width))
 		if err != nil {
 			return nil, err
 		}
-		return g.ClassifyPixels(r.Context(), pixels, images)
+		return g.ClassifyPixels(ctx, pixels, images)
 	}
 	encoded, err := input.encoded()
 	if err != nil {
 		return nil, err
 	}
-	results, err := g.ClassifyBatch(r.Context(), encoded)
+	return classifyAll(ctx, g, encoded)
+}
+
+// classifyAll classifies encoded images. One that fails fails them all: the protocols have no other word for it.
+func classifyAll(ctx context.Context, g *generation, encoded [][]byte) ([]classify.Prediction, error) {
+	results, err := g.ClassifyBatch(ctx, encoded)
 	if err != nil {
 		return nil, err
 	}
@@ -261,7 +264,8 @@ func readInfer(r *http.Request) (ask inferRequest, err error) {
 // output is a wanted output and how to send it.
 type output struct {
 	tensorInfo
-	binary bool
+	binary  bool
+	classes int // to list in place of the values; 0 for the values
 }
 
 // wanted picks outputs in the order asked for; all if none is named.
@@ -280,10 +284,24 @@ func (ask inferRequest) wanted(all []tensorInfo) ([]output, error) {
 		if slices.ContainsFunc(outputs[:i], func(o output) bool { return o.Name == want.Name }) {
 			return nil, badRequest("output %q is asked for more than once", want.Name)
 		}
-		outputs[i] = output{all[k], ask.Parameters.BinaryOutput}
+		out := output{all[k], ask.Parameters.BinaryOutput, 0}
 		if binary := want.Parameters.Binary; binary != nil {
-			outputs[i].binary = *binary
+			out.binary = *binary
 		}
+		classes := want.Parameters.Classes
+		if classes == nil && out.scores {
+			classes = ask.Parameters.Classes
+		}
+		if classes != nil {
+			out.classes = *classes
+		}
+		switch {
+		case out.classes < 0:
+			return nil, badRequest("output %q: classification is %d, a number of classes", want.Name, out.classes)
+		case out.classes > 0 && out.values == nil:
+			return nil, badRequest("output %q has no values to list classes by", want.Name)
+		}
+		outputs[i] = out
 	}
 	return outputs, nil
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/vitft/vitft/engine/classify"
@@ -15,6 +16,7 @@ import (
 type model struct {
 	name, path string
 	loading    sync.Mutex
+	usage      usage
 
 	mu      sync.Mutex
 	current *generation
@@ -35,6 +37,12 @@ type generation struct {
 func (m *model) load(o classify.Options) error {
 	m.loading.Lock()
 	defer m.loading.Unlock()
+	all, asked := o.OnBatch, atomic.Bool{}
+	o.OnBatch = func(images int, took time.Duration) {
+		if all(images, took); asked.Load() {
+			m.usage.ran(images, took)
+		}
+	}
 	c, err := classify.Open(m.path, o)
 	if err != nil {
 		return err
@@ -43,6 +51,7 @@ func (m *model) load(o classify.Options) error {
 		c.Close()
 		return fmt.Errorf("%s does not run: %w", m.path, err)
 	}
+	asked.Store(true)
 	m.mu.Lock()
 	old := m.current
 	m.current = &generation{Classifier: c, loaded: time.Now(), explaining: make(chan struct{}, 1)}

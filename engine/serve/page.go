@@ -76,9 +76,10 @@ func (s *Server) listModels(w http.ResponseWriter, _ *http.Request) error {
 func (s *Server) showModel(w http.ResponseWriter, m *model, g *generation) error {
 	return answer(w, http.StatusOK, struct {
 		modelAnswer
+		Ready  bool     `json:"ready"` // which KServe's V1 protocol asks for here
 		Labels []string `json:"labels"`
 		Card   string   `json:"card"`
-	}{s.describe(m, g), g.Labels(), g.Info().Card})
+	}{s.describe(m, g), true, g.Labels(), g.Info().Card})
 }
 
 // showCard answers with the model card as a piece of HTML. Raw HTML in the card is left out, so that a card is safe to

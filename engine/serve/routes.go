@@ -33,12 +33,15 @@ type route struct {
 
 func (s *Server) routes() http.Handler {
 	mux := http.NewServeMux()
-	for _, r := range s.table() {
-		mux.Handle(r.pattern, s.wrap(r))
+	for _, r := range append(s.table(), s.callRoutes()...) {
+		mux.Handle(strings.TrimSuffix(r.pattern, predictVerb), s.wrap(r))
 	}
 	unknown := s.wrap(route{"unknown", true, func(w http.ResponseWriter, r *http.Request) error {
 		verdict := &tally{ResponseWriter: discard{w.Header()}} // 404, or 405 with the methods that would do
 		mux.ServeHTTP(verdict, r)
+		if isCall(r) {
+			return &failure{http.StatusNotImplemented, "not implemented: " + r.URL.Path}
+		}
 		what := strings.ToLower(http.StatusText(verdict.status))
 		return &failure{verdict.status, fmt.Sprintf("%s: %s %s; see /openapi.json", what, r.Method, r.URL.Path)}
 	}})
@@ -65,6 +68,8 @@ func (s *Server) table() []route {
 		{"GET /v1/models/{model}/card", false, s.about(showCard)},
 		{"POST /v1/classify", false, s.classify},
 		{"POST /v1/explain", false, s.explain},
+		{"POST /v1/models/{model}" + predictVerb, false, s.predictV1},
+		{"POST /v1/models/{model}/versions/{version}" + predictVerb, false, s.predictV1},
 		{"GET /v2", false, s.inferServer},
 		{"GET /v2/health/live", true, s.live},
 		{"GET /v2/health/ready", true, s.ready},
@@ -74,6 +79,12 @@ func (s *Server) table() []route {
 		{"GET /v2/models/{model}/versions/{version}", false, s.about(inferModel)},
 		{"GET /v2/models/{model}/versions/{version}/ready", false, s.about(inferReady)},
 		{"POST /v2/models/{model}/versions/{version}/infer", false, s.infer},
+		{"GET /v2/models/{model}/config", false, s.about(s.inferConfig)},
+		{"GET /v2/models/{model}/versions/{version}/config", false, s.about(s.inferConfig)},
+		{"GET /v2/models/stats", false, s.inferStatistics},
+		{"GET /v2/models/{model}/stats", false, s.about(inferModelStatistics)},
+		{"GET /v2/models/{model}/versions/{version}/stats", false, s.about(inferModelStatistics)},
+		{"POST /v2/repository/index", false, s.repository},
 	}
 }
 
@@ -84,9 +95,7 @@ func (s *Server) wrap(rt route) http.Handler {
 		t := &tally{ResponseWriter: w}
 		defer func() {
 			if p := recover(); p != nil {
-				s.options.Events.Warn("a request failed inside; please report it",
-					"route", rt.pattern, "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
-				s.fail(t, r, &failure{http.StatusInternalServerError, "internal error"})
+				s.fail(t, r, s.panicked(rt.pattern, p, debug.Stack()))
 			}
 			took := time.Since(begin)
 			s.metrics.answered(rt.pattern, t.status, took)
@@ -170,9 +179,20 @@ func badRequest(format string, a ...any) error {
 	return &failure{http.StatusBadRequest, fmt.Sprintf(format, a...)}
 }
 
-// fail answers with an error: with the status of its kind, except for what only HTTP knows.
-func (s *Server) fail(w http.ResponseWriter, r *http.Request, err error) {
-	status, text := fault.Of(err).Consequence().Status, err.Error()
+// statusCanceled is for the metrics: nobody waits for the answer.
+const statusCanceled = 499
+
+// panicked is the error of what has failed inside.
+func (s *Server) panicked(where string, p any, stack []byte) error {
+	s.options.Events.Warn("a request failed inside; please report it",
+		"route", where, "panic", fmt.Sprint(p), "stack", string(stack))
+	return &failure{http.StatusInternalServerError, "internal error"}
+}
+
+// verdict is the status of an error, that of its kind except for what only HTTP knows, and what to say of it, which may
+// quote the request.
+func (s *Server) verdict(path string, err error) (status int, text string) {
+	status, text = fault.Of(err).Consequence().Status, err.Error()
 	if f, ok := errors.AsType[*failure](err); ok {
 		status = f.status
 	} else if large, ok := errors.AsType[*http.MaxBytesError](err); ok {
@@ -182,17 +202,35 @@ func (s *Server) fail(w http.ResponseWriter, r *http.Request, err error) {
 	} else if errors.Is(err, context.DeadlineExceeded) {
 		text = fmt.Sprintf("not answered within %v", s.options.Timeout)
 	} else if errors.Is(err, context.Canceled) {
-		status = 499 // for the metrics: nobody waits for the answer
+		status = statusCanceled
 	} else if errors.Is(err, graph.ErrModel) {
 		status = http.StatusInternalServerError // it loaded, and does not run: no fault of the request
 	}
-	switch status {
-	case http.StatusTooManyRequests, http.StatusServiceUnavailable:
-		w.Header().Set("Retry-After", strconv.Itoa(s.metrics.secondsFor(s.waiting.Load())))
-	case http.StatusInternalServerError:
-		s.options.Events.Warn("a request failed", "path", r.URL.Path, "error", err.Error())
+	if status == http.StatusInternalServerError {
+		s.options.Events.Warn("a request failed", "path", path, "error", err.Error())
 	}
-	answer(w, status, map[string]string{"error": fmt.Sprintf("%.*s", mostText, text)}) // it may quote the request
+	return status, fmt.Sprintf("%.*s", mostText, text)
+}
+
+// retryAfter is when to try again what has failed with a status, if that is worth it.
+func (s *Server) retryAfter(status int) string {
+	if status != http.StatusTooManyRequests && status != http.StatusServiceUnavailable {
+		return ""
+	}
+	return strconv.Itoa(s.metrics.secondsFor(s.waiting.Load()))
+}
+
+// fail answers with an error.
+func (s *Server) fail(t *tally, r *http.Request, err error) {
+	status, text := s.verdict(r.URL.Path, err)
+	if again := s.retryAfter(status); again != "" {
+		t.Header().Set("Retry-After", again)
+	}
+	if isCall(r) {
+		failCall(t, status, text, err)
+		return
+	}
+	answer(t, status, map[string]string{"error": text})
 }
 
 // answer writes v as JSON.
@@ -267,6 +305,9 @@ func (t *tally) Write(b []byte) (int, error) {
 	t.bytes += n
 	return n, err
 }
+
+// Flush is for gRPC.
+func (t *tally) Flush() { http.NewResponseController(t.ResponseWriter).Flush() }
 
 // Unwrap is for http.ResponseController.
 func (t *tally) Unwrap() http.ResponseWriter { return t.ResponseWriter }

@@ -26,7 +26,11 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 		WriteTimeout:      2*s.options.Timeout + 10*time.Second, // counts from the request's header
 		IdleTimeout:       2 * time.Minute,
 		ErrorLog:          log.New(notes{s}, "", 0),
+		Protocols:         new(http.Protocols),
 	}
+	server.Protocols.SetHTTP1(true)
+	server.Protocols.SetHTTP2(true)
+	server.Protocols.SetUnencryptedHTTP2(true) // which is how gRPC comes without TLS
 	stopped := make(chan error, 1)
 	stop := context.AfterFunc(ctx, func() { stopped <- s.stop(server) })
 	var err error

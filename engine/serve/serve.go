@@ -1,5 +1,5 @@
-// Package serve answers over HTTP what is on images: its own small API, the Open Inference Protocol v2 that KServe and
-// Triton clients speak, Prometheus metrics and a page to drop photos on.
+// Package serve answers over HTTP and gRPC what is on images: its own small API, the inference protocols that KServe,
+// Triton and TensorFlow Serving clients speak, Prometheus metrics and a page to drop photos on.
 //
 // # Basics
 //
@@ -31,6 +31,8 @@ import (
 	"strings"
 	"sync/atomic"
 
+	"google.golang.org/grpc"
+
 	"github.com/vitft/vitft/engine/artifact"
 	"github.com/vitft/vitft/engine/classify"
 	"github.com/vitft/vitft/engine/fault"
@@ -42,6 +44,7 @@ type Server struct {
 	models  []*model // in the order of Options.Models
 	cert    atomic.Pointer[tls.Certificate]
 	metrics *metrics
+	grpc    *grpc.Server
 	handler http.Handler
 
 	waiting  atomic.Int64 // images accepted and not yet answered
@@ -58,7 +61,7 @@ func New(o Options) (*Server, error) {
 		return nil, fault.Config.Errorf("model: name a run folder or a model.onnx")
 	}
 	s := &Server{options: o}
-	s.metrics = newMetrics(s)
+	s.metrics, s.grpc = newMetrics(s), newGRPC(s)
 	s.options.Classifier.Events, s.options.Classifier.OnBatch = o.Events, s.metrics.batch
 	if err := s.loadCertificate(); err != nil {
 		return nil, err
@@ -80,7 +83,8 @@ func New(o Options) (*Server, error) {
 	return s, nil
 }
 
-// Handler answers all routes. Serve uses it; a server of one's own may do so too.
+// Handler answers all routes, and gRPC where the server speaks HTTP/2. Serve uses it; a server of one's own may do so
+// too.
 func (s *Server) Handler() http.Handler { return s.handler }
 
 // Reload loads models and the TLS certificate anew from their files while the old ones go on answering. What cannot be
@@ -105,6 +109,7 @@ func (s *Server) Close() error {
 	for _, m := range s.models {
 		faults = append(faults, m.close())
 	}
+	s.grpc.Stop()
 	return errors.Join(faults...)
 }
 

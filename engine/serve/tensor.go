@@ -2,6 +2,7 @@ package serve
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/binary"
 	"encoding/json"
 	"math"
@@ -11,8 +12,8 @@ import (
 	"github.com/vitft/vitft/engine/classify"
 )
 
-// tensor is a tensor of the inference protocol. Its data are JSON, or raw: FP32 as little-endian floats, BYTES as
-// elements that begin with their length in four bytes.
+// tensor is a tensor of the inference protocol. Its values are floats, or elements of bytes; or, on the way, in JSON or
+// raw: FP32 as little-endian floats, BYTES as elements that begin with their length in four bytes.
 type tensor struct {
 	Name       string          `json:"name"`
 	Datatype   string          `json:"datatype"`
@@ -20,40 +21,95 @@ type tensor struct {
 	Parameters *parameters     `json:"parameters,omitempty"`
 	Data       json.RawMessage `json:"data,omitempty"`
 	raw        []byte
+	floats     []float32
+	elements   [][]byte
+	binary     bool // is to be sent raw
 }
 
-// outputTensor fills an output. Only what is to be sent as binary has raw data.
-func outputTensor(out output, predictions []classify.Prediction) (t tensor, err error) {
-	shape := append([]int64{int64(len(predictions))}, out.Shape[1:]...)
-	t = tensor{Name: out.Name, Datatype: out.Datatype, Shape: shape}
-	var data any
-	var raw []byte
-	if out.values == nil {
-		labels := make([]string, len(predictions))
-		for i, p := range predictions {
-			labels[i] = p.Label
-			if out.binary {
-				raw = append(binary.LittleEndian.AppendUint32(raw, uint32(len(p.Label))), p.Label...)
-			}
-		}
-		data = labels
-	} else {
-		values := make([]float32, 0, len(predictions)*int(out.Shape[1]))
+// tensor is the output of predictions.
+func (o output) tensor(predictions []classify.Prediction) tensor {
+	n := int64(len(predictions))
+	t := tensor{Name: o.Name, Datatype: o.Datatype, binary: o.binary, Shape: []int64{n}}
+	if o.values == nil {
 		for _, p := range predictions {
-			values = append(values, out.values(p)...)
+			t.elements = append(t.elements, []byte(p.Label))
 		}
-		data = values
-		if out.binary {
-			raw, err = binary.Append(nil, binary.LittleEndian, values)
-		}
+		return t
 	}
-	if out.binary {
-		n := len(raw)
-		t.Parameters, t.raw = &parameters{BinarySize: &n}, raw
-		return t, err
+	width := o.Shape[1]
+	if o.classes == 0 {
+		t.Shape, t.floats = append(t.Shape, width), make([]float32, 0, n*width)
+		for _, p := range predictions {
+			t.floats = append(t.floats, o.values(p)...)
+		}
+		return t
+	}
+	listed := min(o.classes, int(width))
+	t.Datatype, t.Shape = "BYTES", append(t.Shape, int64(listed))
+	for _, p := range predictions {
+		t.elements = append(t.elements, o.largest(p, listed)...)
+	}
+	return t
+}
+
+// largest lists the k largest values of an output as Triton does: value:index, and :label if each is a class's. Classes
+// stand in the order of their logits, as probabilities that differ in the last bit may tie.
+func (o output) largest(p classify.Prediction, k int) (elements [][]byte) {
+	values := o.values(p)
+	by := values
+	if o.scores {
+		by = p.Logits
+	}
+	order := make([]int, len(values))
+	for i := range order {
+		order[i] = i
+	}
+	slices.SortStableFunc(order, func(a, b int) int { return cmp.Compare(by[b], by[a]) })
+	for _, i := range order[:k] {
+		text := strconv.AppendFloat(nil, float64(values[i]), 'f', 6, 64)
+		text = strconv.AppendInt(append(text, ':'), int64(i), 10)
+		if o.scores {
+			text = append(append(text, ':'), p.LabelOf(i)...)
+		}
+		elements = append(elements, text)
+	}
+	return elements
+}
+
+// encode makes JSON or raw data of the values.
+func (t *tensor) encode() (err error) {
+	if t.binary {
+		t.raw = t.bytes()
+		n := len(t.raw)
+		t.Parameters = &parameters{BinarySize: &n}
+		return nil
+	}
+	var data any = t.floats
+	if t.floats == nil {
+		texts := make([]string, len(t.elements))
+		for i, e := range t.elements {
+			texts[i] = string(e)
+		}
+		data = texts
 	}
 	t.Data, err = json.Marshal(data)
-	return t, err
+	return err
+}
+
+// bytes are the values as raw data.
+func (t *tensor) bytes() []byte {
+	if t.floats == nil {
+		raw := []byte{}
+		for _, e := range t.elements {
+			raw = append(binary.LittleEndian.AppendUint32(raw, uint32(len(e))), e...)
+		}
+		return raw
+	}
+	raw := make([]byte, 0, 4*len(t.floats))
+	for _, v := range t.floats {
+		raw = binary.LittleEndian.AppendUint32(raw, math.Float32bits(v))
+	}
+	return raw
 }
 
 // ranks are those of the inputs by name and type.
@@ -87,7 +143,10 @@ func (t tensor) pixels(height, width int64) ([]float32, error) {
 		_, err := binary.Decode(t.raw, binary.LittleEndian, values)
 		return values, err
 	}
-	values, err := parseFloats(t.Data, n)
+	values, err := t.floats, error(nil)
+	if values == nil {
+		values, err = parseFloats(t.Data, n)
+	}
 	if err != nil {
 		return nil, badRequest("input %s: %v", t.Name, err)
 	}
@@ -97,22 +156,45 @@ func (t tensor) pixels(height, width int64) ([]float32, error) {
 	return values, nil
 }
 
-// encoded are the elements of a BYTES input: files, in JSON as base64.
-func (t tensor) encoded() (elements [][]byte, err error) {
+// encoded are the elements of a BYTES input: files, in JSON as text.
+func (t tensor) encoded() (images [][]byte, err error) {
+	elements := t.elements
 	if t.raw != nil {
 		elements, err = unpackBytes(t.raw, int(t.Shape[0]))
-	} else if n := 1 + bytes.Count(t.Data, []byte(",")); n > int(t.Shape[0]) { // base64 has none
-		err = badRequest("%d elements, its shape is %v", n, t.Shape)
-	} else if err = json.Unmarshal(flat(t.Data), &elements); err != nil { // a []byte is base64 in JSON
-		err = badRequest("data must be a list of base64 strings: %v", err)
+	} else if t.Data != nil {
+		images, err = textElements(t.Data, t.Shape)
+	}
+	for _, e := range elements {
+		if err == nil {
+			e, err = unwrap(e)
+			images = append(images, e)
+		}
 	}
 	if err != nil {
 		return nil, badRequest("input %s: %v", t.Name, err)
 	}
-	if int64(len(elements)) != t.Shape[0] {
-		return nil, badRequest("input %s has %d elements, its shape is %v", t.Name, len(elements), t.Shape)
+	if int64(len(images)) != t.Shape[0] {
+		return nil, badRequest("input %s has %d elements, its shape is %v", t.Name, len(images), t.Shape)
 	}
-	return elements, nil
+	return images, nil
+}
+
+// textElements are the images that stand as text in a JSON list, nested or not.
+func textElements(data json.RawMessage, shape []int64) (images [][]byte, err error) {
+	if n := 1 + commas(data, everywhere); n > int(shape[0]) {
+		return nil, badRequest("%d elements, its shape is %v", n, shape)
+	}
+	var texts []string
+	if err := json.Unmarshal(flat(data), &texts); err != nil {
+		return nil, badRequest("data must be a list of base64 strings: %v", err)
+	}
+	images = make([][]byte, len(texts))
+	for i, text := range texts {
+		if images[i], err = decodeText(text); err != nil {
+			return nil, badRequest("data must be a list of base64 strings: %v", err)
+		}
+	}
+	return images, nil
 }
 
 // flat makes one list of nested ones of strings, [["a"],["b"]].

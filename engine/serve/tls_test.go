@@ -16,7 +16,12 @@ import (
 	"testing"
 	"time"
 
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials"
+
 	"github.com/vitft/vitft/engine/serve"
+	"github.com/vitft/vitft/engine/serve/inferpb"
+	"github.com/vitft/vitft/internal/testkit/trained"
 )
 
 // certify writes a new self-signed certificate for 127.0.0.1 and its key.
@@ -54,7 +59,7 @@ func certify(t *testing.T, cert, key string) *x509.CertPool {
 	return pool
 }
 
-// HTTPS works, a reload takes the new certificate, and a broken one leaves the old in place.
+// HTTPS works, for gRPC too, a reload takes the new certificate, and a broken one leaves the old in place.
 func TestTLS(t *testing.T) {
 	cert, key := filepath.Join(t.TempDir(), "cert.pem"), filepath.Join(t.TempDir(), "key.pem")
 	before := certify(t, cert, key)
@@ -74,6 +79,16 @@ func TestTLS(t *testing.T) {
 	if !trusts(before) {
 		t.Error("the certificate is not used")
 	}
+	encrypted := credentials.NewTLS(&tls.Config{RootCAs: before})
+	conn, err := grpc.NewClient(l.Addr().String(), grpc.WithTransportCredentials(encrypted))
+	if err != nil {
+		t.Fatal(err)
+	}
+	client := inferpb.NewGRPCInferenceServiceClient(conn)
+	if _, err := client.ModelInfer(t.Context(), askFor(trained.Photo(0, 1))); err != nil {
+		t.Error(err)
+	}
+	conn.Close()
 	after := certify(t, cert, key)
 	if err := s.Reload(); err != nil {
 		t.Fatal(err)

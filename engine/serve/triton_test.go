@@ -16,8 +16,8 @@ import (
 	"github.com/vitft/vitft/internal/testkit/trained"
 )
 
-// Triton's own client gets from the inference protocol what a Classifier says, whether it sends images or pixels, in
-// binary or in JSON.
+// Triton's own clients get from the inference protocol what a Classifier says, by HTTP and by gRPC, whether they send
+// images or pixels, in binary or in JSON.
 func TestTritonClient(t *testing.T) {
 	python := os.Getenv("VITFT_PYTHON")
 	if python == "" {
@@ -28,7 +28,7 @@ func TestTritonClient(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer c.Close()
-	url := listen(t, start(t, serve.Options{}))
+	_, url := dial(t, start(t, serve.Options{}))
 	dir := t.TempDir()
 	script, address := filepath.Join("testdata", "triton.py"), strings.TrimPrefix(url, "http://")
 	args := []string{script, address, "stripes", filepath.Join(dir, "pixels")}
@@ -64,12 +64,14 @@ func TestTritonClient(t *testing.T) {
 		var got struct {
 			Label       string
 			Probability float32
+			Listed      []string
 			Same        bool
 		}
 		if err := json.Unmarshal([]byte(line), &got); err != nil {
 			t.Fatalf("%s: %v", line, err)
 		}
-		if got.Label != want[i].Label || got.Probability != want[i].Confidence || !got.Same {
+		listed := fmt.Sprintf("%f:%d:%s", want[i].Confidence, want[i].Class, want[i].Label)
+		if got.Label != want[i].Label || got.Probability != want[i].Confidence || !got.Same || got.Listed[0] != listed {
 			t.Errorf("image %d: %s, want %s with %v", i, line, want[i].Label, want[i].Confidence)
 		}
 	}

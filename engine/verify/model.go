@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"path/filepath"
+	"slices"
 
 	"github.com/vitft/vitft/engine/artifact"
 	"github.com/vitft/vitft/engine/fault"
@@ -39,12 +40,14 @@ func (c *checker) model(path string) error {
 		return err
 	}
 	for _, f := range beside {
-		at := filepath.Join(filepath.Dir(path), f.Name)
+		at := filepath.Join(artifact.Root(filepath.Dir(path)), f.Name)
 		content, err := userfile.Read(at, userfile.Text)
 		if err != nil {
 			continue // it is there on request
 		}
-		c.Files++
+		if !slices.Contains(c.beside, at) { // several models may have them in common
+			c.Files, c.beside = c.Files+1, append(c.beside, at)
+		}
 		if !bytes.Equal(content, f.Content) {
 			c.found(at, errors.New("it says something else than "+filepath.Base(path)),
 				"if it belongs to that, export again with --hf", nil, "")

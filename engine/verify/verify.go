@@ -63,7 +63,8 @@ func (r *Report) Sound() bool {
 type checker struct {
 	Report
 	repair bool
-	lost   int // findings that cannot be repaired
+	lost   int      // findings that cannot be repaired
+	beside []string // files beside models that were looked at
 }
 
 // Check looks at a run folder, a sweep folder, a model file, a folder of such, or a cache folder.
@@ -82,6 +83,7 @@ func Check(ctx context.Context, path string, repair bool) (*Report, error) {
 		return false
 	}
 	models, _ := filepath.Glob(filepath.Join(path, "*.onnx"))
+	variants, _ := filepath.Glob(filepath.Join(path, artifact.Variants, "*.onnx"))
 	switch d := run.Folder(path); {
 	case !info.IsDir():
 		c.Kind = "model"
@@ -95,10 +97,11 @@ func Check(ctx context.Context, path string, repair bool) (*Report, error) {
 	case is(feature.StoreFolder, feature.ScanFolder, feature.CopiesFolder):
 		c.Kind = "cache"
 		err = c.cache(ctx, path)
-	case len(models) > 0:
+	case len(models)+len(variants) > 0:
 		c.Kind = "model"
 		c.temporary(path)
-		for _, m := range models {
+		c.temporary(filepath.Join(path, artifact.Variants))
+		for _, m := range append(models, variants...) {
 			err = errors.Join(err, c.model(m))
 		}
 	default:

@@ -108,6 +108,28 @@ func AppendHead(m *graph.Model, h Head) error {
 	return nil
 }
 
+// CalibrateLogits makes the output logits those that softmax makes the probabilities of, and says whether they were
+// others: with temperatures the quotient is computed already, and only the name moves. It is for programs that know
+// no probabilities but softmax of the logits.
+func CalibrateLogits(m *graph.Model) (bool, error) {
+	last := m.Index().Producer[Probabilities]
+	if last == nil || last.GetOpType() != "Softmax" {
+		return false, fmt.Errorf("calibrate logits: the output %s is no softmax", Probabilities)
+	}
+	scores := last.Input[0]
+	if scores == Logits {
+		return false, nil
+	}
+	raw := graph.NewBuilder(m, "vitft_head").Name("raw_logits")
+	m.Rename(map[string]string{Logits: raw, scores: Logits})
+	for _, v := range m.Graph().Output {
+		if v.GetName() == raw {
+			*v.Name = Logits
+		}
+	}
+	return true, nil
+}
+
 // length adds the Euclidean length of each row, keeping the axis.
 func length(b *graph.Builder, x, out string) string {
 	keep := graph.IntAttr("keepdims", 1)

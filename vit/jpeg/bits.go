@@ -88,17 +88,20 @@ func (b *bitReader) number(n uint) int {
 	return int(v)
 }
 
+// spare is how many bits of the data are left.
+func (b *bitReader) spare() int {
+	return 8*len(b.data) - (8*b.pos - int(b.n))
+}
+
 // next reads a code and, if the symbol's low four bits, the size, are not zero, the signed number of that many bits
-// that follows. A symbol of -1 means that there is no such code.
+// that follows.
 func (b *bitReader) next(t *huffmanTable) (symbol int, value int32) {
 	if b.n < 32 {
 		b.fill()
 	}
 	e := t.fast[b.acc>>(64-lookahead)]
 	if e == 0 {
-		if e = t.long(b.acc); e == 0 {
-			return -1, 0
-		}
+		e = t.long(b.acc)
 	}
 	b.skip(uint(e.length()))
 	value = e.value()
@@ -107,6 +110,23 @@ func (b *bitReader) next(t *huffmanTable) (symbol int, value int32) {
 		b.skip(size)
 	}
 	return e.symbol(), value
+}
+
+// symbol reads a code alone.
+func (b *bitReader) symbol(t *huffmanTable) int {
+	if b.n < 32 {
+		b.fill()
+	}
+	e := t.fast[b.acc>>(64-lookahead)]
+	if e == 0 {
+		e = t.long(b.acc)
+	}
+	length := uint(e.length())
+	if e.value() != 0 {
+		length -= uint(e.size())
+	}
+	b.skip(length)
+	return e.symbol()
 }
 
 // extend is the signed number in the top size bits of acc: with a leading 0 it is negative, and one less than its bits

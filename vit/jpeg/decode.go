@@ -1,6 +1,7 @@
 package jpeg
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"sync"
@@ -69,10 +70,13 @@ type decoder struct {
 	jfif, adobe    bool
 	adobeTransform byte
 
-	bits   bitReader
-	eobRun int // blocks that a progressive scan still leaves as they are
-	block  block
-	rows   [4][]byte // an upsampled row of each component
+	unread  byte // a marker that was met too early, to be read again
+	starved bool // the stretch has no more data
+	spare   int  // bits that followed on the last ones of the last scan
+	bits    bitReader
+	eobRun  int // blocks that a progressive scan still leaves as they are
+	block   block
+	rows    [4][]byte // an upsampled row of each component
 }
 
 // component is one colour channel.
@@ -124,7 +128,7 @@ func (d *decoder) reset(data []byte) {
 	d.config = Config{}
 	d.quant = [4]quantTable{}
 	d.codes = [2][4]huffmanCode{}
-	d.interval, d.scans = 0, 0
+	d.interval, d.scans, d.spare, d.unread = 0, 0, 0, 0
 	d.jfif, d.adobe = false, false
 	d.buffered = false
 	d.block = block{} // an error may have left coefficients
@@ -164,7 +168,7 @@ func (d *decoder) read(headerOnly bool) error {
 	for {
 		marker, err := d.nextMarker()
 		if err != nil {
-			return err
+			return d.unfinished(err)
 		}
 		switch {
 		case marker == markerEOI:
@@ -176,7 +180,7 @@ func (d *decoder) read(headerOnly bool) error {
 		}
 		body, err := d.segment(marker)
 		if err != nil {
-			return err
+			return d.unfinished(err)
 		}
 		switch marker {
 		case markerSOF0, markerSOF1, markerSOF2:
@@ -220,8 +224,24 @@ func (d *decoder) read(headerOnly bool) error {
 	}
 }
 
+// lookedAt is how many bits after the last ones libjpeg wants to see at most.
+const lookedAt = 64
+
+// unfinished is the error of a file that ends too early, unless all pixels are there and the end marker alone is not:
+// libjpeg does not miss that if something stands in its place.
+func (d *decoder) unfinished(err error) error {
+	if d.scans == 1 && !d.buffered && d.spare >= lookedAt && errors.Is(err, io.ErrUnexpectedEOF) {
+		return d.finish()
+	}
+	return err
+}
+
 // nextMarker skips to the next marker and past it.
 func (d *decoder) nextMarker() (byte, error) {
+	if marker := d.unread; marker != 0 {
+		d.unread = 0
+		return marker, nil
+	}
 	for d.pos < len(d.data) {
 		if d.data[d.pos] != 0xff {
 			d.pos++ // a stray byte

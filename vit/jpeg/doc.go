@@ -18,9 +18,11 @@
 //   - The caller limits the size: a file of n bytes can announce, and get memory for, 8·n blocks of
 //     64 samples. DecodeConfig tells the size at the cost of reading the header.
 //   - Arithmetic coding, 12 bits and lossless files are UnsupportedErrors.
-//   - What is missing is an error: libjpeg paints it grey, with a warning that Pillow drops. So are
-//     corrupt Huffman codes and restart markers out of turn, which it guesses its way through; and
-//     progressive files that end before the low frequencies are complete, which it smooths over.
-//     Stray bytes between segments are skipped, as it does.
+//   - Corrupt scans give what libjpeg guesses: bits that are no code count as 0, a restart marker that
+//     is missing or out of turn is looked for as it does, and what lacks data before a marker is grey.
+//     Stray bytes between segments are skipped.
+//   - A file that ends without an end marker is an error, unless eight bytes or more stand in its place
+//     (libjpeg is content with fewer if they happen to suffice). So is a progressive one that ends
+//     before the low frequencies are complete, which libjpeg smooths over.
 //   - The orientation that EXIF data ask for is not applied.
 package jpeg

@@ -121,7 +121,10 @@ func (t *huffmanTable) enter(symbol uint8, code, length uint32) {
 	}
 }
 
-// long finds a code that the fast table does not have; 0 if there is none.
+// noCode is what stands for bits that are no code, as libjpeg has it: one bit longer than codes are, with the symbol 0.
+const noCode huffmanEntry = 17
+
+// long finds a code that the fast table does not have.
 func (t *huffmanTable) long(acc uint64) huffmanEntry {
 	next := int32(acc >> 48)
 	for length := int32(lookahead + 1); length <= 16; length++ {
@@ -130,5 +133,5 @@ func (t *huffmanTable) long(acc uint64) huffmanEntry {
 			return huffmanEntry(symbol)<<8 | huffmanEntry(length)
 		}
 	}
-	return 0
+	return noCode
 }

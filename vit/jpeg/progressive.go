@@ -33,9 +33,9 @@ func (d *decoder) progressiveScan(s scan) (err error) {
 	case s.high == 0:
 		read = (*decoder).firstAC
 	}
-	return d.eachBlock(s, func(c *component, x, y int) error {
+	return d.eachBlock(s, func(c *component, x, y int) {
 		b, nonzero := c.stored(x, y)
-		return read(d, &s, c, b, nonzero)
+		read(d, &s, c, b, nonzero)
 	}, func(int) {})
 }
 
@@ -50,35 +50,27 @@ func (s *scan) validate() error {
 	return nil
 }
 
-func (d *decoder) firstDC(s *scan, c *component, b *block, nonzero *uint64) error {
-	symbol, value := d.bits.next(c.dc)
-	if symbol < 0 {
-		return errCode
-	}
+func (d *decoder) firstDC(s *scan, c *component, b *block, nonzero *uint64) {
+	_, value := d.bits.next(c.dc)
 	c.predictor += value
 	b[0] = int16(c.predictor << s.low)
 	*nonzero |= 1
-	return nil
 }
 
-func (d *decoder) refineDC(s *scan, _ *component, b *block, nonzero *uint64) error {
+func (d *decoder) refineDC(s *scan, _ *component, b *block, nonzero *uint64) {
 	if d.bits.bit() {
 		b[0] |= 1 << s.low
 		*nonzero |= 1
 	}
-	return nil
 }
 
-func (d *decoder) firstAC(s *scan, c *component, b *block, nonzero *uint64) error {
+func (d *decoder) firstAC(s *scan, c *component, b *block, nonzero *uint64) {
 	if d.eobRun > 0 {
 		d.eobRun--
-		return nil
+		return
 	}
 	for k := s.first; k <= s.last; k++ {
 		symbol, value := d.bits.next(c.ac)
-		if symbol < 0 {
-			return errCode
-		}
 		run := symbol >> 4
 		switch {
 		case value != 0:
@@ -89,10 +81,9 @@ func (d *decoder) firstAC(s *scan, c *component, b *block, nonzero *uint64) erro
 		default:
 			d.startRun(run)
 			d.eobRun--
-			return nil
+			return
 		}
 	}
-	return nil
 }
 
 // set gives the coefficient at zigzag position k a value.
@@ -112,31 +103,28 @@ func (d *decoder) startRun(run int) {
 }
 
 // refineAC reads another bit of the coefficients that are not zero, and new ones among those that are.
-func (d *decoder) refineAC(s *scan, c *component, b *block, nonzero *uint64) error {
+func (d *decoder) refineAC(s *scan, c *component, b *block, nonzero *uint64) {
 	k := s.first
 	for ; k <= s.last && d.eobRun == 0; k++ {
-		symbol, value := d.bits.next(c.ac)
-		if symbol < 0 {
-			return errCode
+		symbol := d.bits.symbol(c.ac)
+		run, fresh := symbol>>4, symbol&15 != 0 // a coefficient that was 0 becomes one of one bit
+		value := int16(-1)
+		if fresh && d.bits.bit() {
+			value = 1
 		}
-		run := symbol >> 4
-		if size := symbol & 15; size > 1 {
-			return FormatError(fmt.Sprintf("new coefficient of %d bits in a refining scan", size))
-		}
-		if value == 0 && run != 15 {
+		if !fresh && run != 15 {
 			d.startRun(run)
 			break
 		}
 		k = d.refine(s, b, *nonzero, k, run)
-		if value != 0 {
-			b.set(k, int16(value<<s.low), nonzero)
+		if fresh {
+			b.set(k, value<<s.low, nonzero)
 		}
 	}
 	if d.eobRun > 0 {
 		d.refine(s, b, *nonzero, k, 64)
 		d.eobRun--
 	}
-	return nil
 }
 
 // refine reads a bit of each coefficient from k on that is not zero, and stops on the zero after as many as to skip, or

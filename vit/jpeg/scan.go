@@ -15,25 +15,32 @@ type scan struct {
 
 // eachBlock calls visit for the blocks of a scan in the order in which they are coded, and endRow after each row of
 // MCUs. An MCU is one block of each component, or as many as its sampling factors say if there are several components.
-func (d *decoder) eachBlock(s scan, visit func(c *component, x, y int) error, endRow func(row int)) error {
+//
+// Where a stretch of data ends too early, zeros complete the MCU, and the rest of the stretch is starved: blocks that
+// are kept stay as they are, the others become grey. (libjpeg does so.)
+func (d *decoder) eachBlock(s scan, visit func(c *component, x, y int), endRow func(row int)) error {
 	mcusX, mcusY := d.mcusX, d.mcusY
 	alone := len(s.components) == 1
 	if alone {
 		mcusX, mcusY = s.components[0].blocksX, s.components[0].blocksY
 	}
+	d.starved = false
 	d.startStretch(s)
 	restart, left := 0, d.interval
 	for my := range mcusY {
 		for mx := range mcusX {
 			if d.interval > 0 {
 				if left == 0 {
-					if err := d.readRestart(restart); err != nil {
+					if err := d.readRestart(restart % 8); err != nil {
 						return err
 					}
 					d.startStretch(s)
 					restart, left = restart+1, d.interval
 				}
 				left--
+			}
+			if d.starved && d.buffered {
+				continue
 			}
 			for _, c := range s.components {
 				h, v := c.h, c.v
@@ -42,46 +49,64 @@ func (d *decoder) eachBlock(s scan, visit func(c *component, x, y int) error, en
 				}
 				for y := my * v; y < my*v+v; y++ {
 					for x := mx * h; x < mx*h+h; x++ {
-						if err := visit(c, x, y); err != nil {
-							if d.bits.overrun() {
-								return d.shortScan(my*mcusX+mx, mcusX*mcusY)
-							}
-							return err
-						}
+						visit(c, x, y)
 					}
 				}
 			}
-			if d.bits.overrun() {
-				return d.shortScan(my*mcusX+mx, mcusX*mcusY)
+			if !d.starved && d.bits.overrun() {
+				if d.starved = true; d.atEnd() {
+					return truncated(fmt.Sprintf("scan %d ends after %d of %d MCUs", d.scans, my*mcusX+mx, mcusX*mcusY))
+				}
 			}
 		}
 		endRow(my)
 	}
+	d.spare = d.bits.spare()
 	return nil
 }
 
-// startStretch begins to read entropy-coded data.
+// startStretch begins to read entropy-coded data. There are none before a marker that is still to be read.
 func (d *decoder) startStretch(s scan) {
-	d.pos += d.bits.load(d.data[d.pos:])
+	if d.unread == 0 {
+		d.pos += d.bits.load(d.data[d.pos:])
+	} else {
+		d.bits.load(nil)
+	}
 	d.eobRun = 0
 	for _, c := range s.components {
 		c.predictor = 0
 	}
 }
 
-func (d *decoder) readRestart(number int) error {
-	marker, err := d.nextMarker()
-	if err != nil {
-		return err
+// atEnd says whether no marker follows.
+func (d *decoder) atEnd() bool {
+	for _, v := range d.data[d.pos:] {
+		if v != 0xff {
+			return false
+		}
 	}
-	if want := byte(markerRST0 + number%8); marker != want {
-		return FormatError(fmt.Sprintf("marker %#02x where restart marker %#02x is due", marker, want))
-	}
-	return nil
+	return d.unread == 0
 }
 
-func (d *decoder) shortScan(done, all int) error {
-	return truncated(fmt.Sprintf("scan %d ends after %d of %d MCUs", d.scans, done, all))
+// readRestart looks for the restart marker of a number. If it meets another marker, it decides as libjpeg does whether
+// to take that for the one that is due, to go on to the next marker, or to leave the stretch without data.
+func (d *decoder) readRestart(number int) error {
+	marker, err := d.nextMarker()
+	for err == nil {
+		n := int(marker) - markerRST0
+		switch ahead := (n - number) & 7; {
+		case marker < markerSOF0: // none that means anything
+		case n < 0 || n > 7, ahead == 1 || ahead == 2: // another one, or one of the next
+			d.unread = marker
+			return nil
+		case ahead == 6 || ahead == 7: // one of the last
+		default: // the right one, or too far away to tell
+			d.starved = false
+			return nil
+		}
+		marker, err = d.nextMarker()
+	}
+	return err
 }
 
 // makeCoefficients gives every component zeros for coefficients.
@@ -121,37 +146,30 @@ func (d *decoder) sequentialScan(s scan) (err error) {
 		}
 	}
 	if d.buffered {
-		return d.eachBlock(s, func(c *component, x, y int) error {
+		return d.eachBlock(s, func(c *component, x, y int) {
 			b, nonzero := c.stored(x, y)
 			*nonzero = math.MaxUint64
-			_, _, err := d.sequentialBlock(c, b, &unquantised)
-			return err
+			d.sequentialBlock(c, b, &unquantised)
 		}, func(int) {})
 	}
-	return d.eachBlock(s, func(c *component, x, y int) error {
-		nonzero, sum, err := d.sequentialBlock(c, &d.block, &c.quant)
-		if err != nil {
-			return err
+	return d.eachBlock(s, func(c *component, x, y int) {
+		nonzero, sum := uint64(1), int32(0)
+		if !d.starved {
+			nonzero, sum = d.sequentialBlock(c, &d.block, &c.quant)
 		}
 		if x < c.blocksX {
 			d.block.inverse(nonzero, sum, c.plane.block(x, y), c.plane.stride)
 		}
-		if nonzero != 1 {
+		if nonzero != 1 || d.bits.overrun() {
 			d.block = block{}
 		}
-		return nil
 	}, d.emit)
 }
 
-var errCode = FormatError("bad Huffman code")
-
 // sequentialBlock reads a block, multiplied by the quantisation steps. It tells which coefficients changed, as bits,
 // and the sum of their magnitudes.
-func (d *decoder) sequentialBlock(c *component, b *block, steps *[64]uint16) (nonzero uint64, sum int32, err error) {
-	symbol, value := d.bits.next(c.dc)
-	if symbol < 0 {
-		return 0, 0, errCode
-	}
+func (d *decoder) sequentialBlock(c *component, b *block, steps *[64]uint16) (nonzero uint64, sum int32) {
+	_, value := d.bits.next(c.dc)
 	c.predictor += value
 	b[0] = int16(c.predictor * int32(steps[0]))
 	nonzero, sum = 1, abs(int32(b[0]))
@@ -174,10 +192,7 @@ func (d *decoder) sequentialBlock(c *component, b *block, steps *[64]uint16) (no
 		value := e.value()
 		if value == 0 {
 			if e == 0 {
-				if e = t.long(acc); e == 0 {
-					err = errCode
-					break
-				}
+				e = t.long(acc)
 			}
 			size := uint(e.size())
 			if size == 0 {
@@ -203,7 +218,7 @@ func (d *decoder) sequentialBlock(c *component, b *block, steps *[64]uint16) (no
 		sum += abs(int32(v))
 	}
 	d.bits.pos, d.bits.acc, d.bits.n = pos, acc, n
-	return nonzero, sum, err
+	return nonzero, sum
 }
 
 func abs(v int32) int32 { return max(v, -v) }
