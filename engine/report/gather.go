@@ -142,7 +142,8 @@ func mapOf(judged Images, features func(rows []int) ([]float32, error)) (run.Map
 	}
 	m.Variance = [2]metric.Number{metric.Number(variance[0]), metric.Number(variance[1])}
 	for i, row := range rows {
-		m.Points = append(m.Points, run.Point{Path: plaintext.Valid(judged.Paths[row]), X: places[i][0], Y: places[i][1]})
+		path := plaintext.Valid(judged.Paths[row])
+		m.Points = append(m.Points, run.Point{Path: path, X: places[i][0], Y: places[i][1]})
 	}
 	return m, nil
 }

@@ -176,7 +176,7 @@ func (r *page) Shots() []calib.Shot {
 	return slices.DeleteFunc(calib.Shots(), func(g calib.Shot) bool { return r.Groups[g].Classes == 0 })
 }
 
-// Config are the settings as they are shown.
+// Settings are those of the run as they are shown.
 func (r *page) Settings() run.Config { return r.names.settings(r.Config) }
 
 // Note is a text of the run as it is shown.

@@ -59,8 +59,8 @@ document.addEventListener('focusin', event => {
 });
 document.addEventListener('focusout', () => { tip.hidden = true; });
 document.addEventListener('scroll', () => {
-  const spot = document.activeElement;
-  if (!tip.hidden && spot.matches('.spot')) point(spot); else tip.hidden = true;
+  const spot = document.querySelector('.spot:focus') ?? document.querySelector('.spot:hover');
+  if (!tip.hidden && spot) point(spot); else tip.hidden = true;
 }, { capture: true, passive: true });
 
 document.addEventListener('keydown', event => {

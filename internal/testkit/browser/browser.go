@@ -135,7 +135,7 @@ func (p *Tab) Wait(condition string) {
 	p.t.Helper()
 	for begin := time.Now(); !Eval[bool](p, "!!("+condition+")"); time.Sleep(20 * time.Millisecond) {
 		if time.Since(begin) > Timeout {
-			p.t.Fatalf("still not %s after %v; the page: %s; troubles: %q",
+			p.t.Fatalf("still not %s after %v; the page: %.3000s; troubles: %q",
 				condition, Timeout, p.Text("body"), p.troubles)
 		}
 	}
