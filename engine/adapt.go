@@ -6,12 +6,14 @@ import (
 
 	"github.com/vitft/vitft/engine/adapter"
 	"github.com/vitft/vitft/engine/dataset"
+	"github.com/vitft/vitft/engine/fault"
 	"github.com/vitft/vitft/engine/feature"
 	"github.com/vitft/vitft/engine/inside"
 	"github.com/vitft/vitft/engine/metric"
 	"github.com/vitft/vitft/engine/run"
 	"github.com/vitft/vitft/engine/sweep"
 	"github.com/vitft/vitft/head"
+	"github.com/vitft/vitft/onnx/vision"
 )
 
 // plan decides what is trained inside the backbone, before anything is encoded.
@@ -41,6 +43,10 @@ func (t *training) learn(ctx context.Context, data head.Data, s head.Settings) (
 func (s *session) plans(p *sweep.Plan, images *dataset.Sets) error {
 	train := len(images.Train.Items)
 	return p.Below(func(configuration string, below inside.Options) error {
+		if s.backbone == nil {
+			return fault.Config.Errorf("adapt: embeddings are learned from as they are, without a backbone; leave " +
+				"the setting out, or train on the images")
+		}
 		plan, err := adapter.NewPlan(s.backbone, len(images.Train.Classes), 0, below)
 		if err == nil {
 			s.events.Info("inside the backbone", append([]any{"configuration", configuration},
@@ -166,7 +172,7 @@ func (t *training) adapt(ctx context.Context, s *head.State) error {
 		return err
 	}
 	old := t.session // until there is another, which closes it
-	next, err := with(ctx, b, t.device, t.Features, old.features.Views(), t.views, t.events)
+	next, err := with(ctx, b, t.device, t.Features, vision.Views(max(t.views.Train, t.views.Test)), t.views, t.events)
 	if err != nil {
 		return err
 	}

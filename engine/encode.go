@@ -62,7 +62,7 @@ func Encode(ctx context.Context, o EncodeOptions, ev event.Events) (_ EncodeResu
 	if err != nil {
 		return done, err
 	}
-	d, s, err := begin(ctx, inputs{o.Data, o.Backbone, o.Device, o.Features, o.Views, o.Seed}, ev)
+	d, s, err := begin(ctx, inputs{o.Data, o.Backbone, o.Device, o.Features, o.Views, o.Seed, nil}, ev)
 	if err != nil {
 		return done, err
 	}
@@ -75,15 +75,19 @@ func Encode(ctx context.Context, o EncodeOptions, ev event.Events) (_ EncodeResu
 		}
 		set, err := s.features.Ensure(ctx, p.Name, p.Data.Every(max(o.Shard.Count, 1), o.Shard.Index), views)
 		if set != nil {
-			n := len(set.Data.Items)
-			done.Sets = append(done.Sets, EncodedSet{
-				What: p.Name, Images: n + len(set.Unreadable), Encoded: set.Encoded, Cached: n - set.Encoded,
-				Unreadable: len(set.Unreadable), Views: views, Seconds: set.Seconds,
-			})
+			done.Sets = append(done.Sets, encodedSet(set, views))
 		}
 		if err != nil {
 			return done, err
 		}
 	}
 	return done, nil
+}
+
+func encodedSet(set *feature.Set, views int) EncodedSet {
+	n := len(set.Data.Items)
+	return EncodedSet{
+		What: set.Name, Images: n + len(set.Unreadable), Encoded: set.Encoded, Cached: n - set.Encoded,
+		Unreadable: len(set.Unreadable), Views: views, Seconds: set.Seconds,
+	}
 }

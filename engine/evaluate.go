@@ -53,12 +53,12 @@ func Evaluate(ctx context.Context, o EvaluateOptions, ev event.Events) (_ *Evalu
 	if err != nil {
 		return nil, err
 	}
-	d, findings, err := dataset.Open(o.Test, dataset.Options{Classes: r.Classes})
+	d, given, findings, err := openFor(r, "test", o.Test)
 	if err != nil {
 		return nil, err
 	}
 	dataset.Warn(findings, ev)
-	s, err := reopen(ctx, r, o.Device, o.Features, ev)
+	s, err := reopen(ctx, r, given, o.Device, o.Features, ev)
 	if err != nil {
 		return nil, err
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/vitft/vitft/engine/classify"
 	"github.com/vitft/vitft/engine/dataset"
 	"github.com/vitft/vitft/engine/device"
+	"github.com/vitft/vitft/engine/embedding"
 	"github.com/vitft/vitft/engine/event"
 	"github.com/vitft/vitft/engine/fault"
 	"github.com/vitft/vitft/engine/feature"
@@ -79,6 +80,10 @@ func Export(ctx context.Context, o ExportOptions, ev event.Events) (_ *ExportRes
 		return nil, err
 	}
 	precision, _ := artifact.LookupPrecision(o.Precision)
+	if r.Environment.Embeddings && (o.HuggingFace || !precision.Exact()) {
+		return nil, fault.Config.Errorf("precision, hf: the run in %s learned from embeddings, and its model is a "+
+			"head alone: there are no weights of a backbone and no preprocessing; leave the settings out", o.Run)
+	}
 	model, converted, err := precision.Convert(model)
 	if err == nil && o.HuggingFace {
 		model, err = artifact.ForPipelines(model)
@@ -86,13 +91,13 @@ func Export(ctx context.Context, o ExportOptions, ev event.Events) (_ *ExportRes
 	if err != nil {
 		return nil, err
 	}
-	images, source, err := imagesOf(r, o.Test)
+	images, given, source, err := imagesOf(r, o.Test)
 	if err != nil {
 		return nil, err
 	}
 	done := &ExportResult{Bytes: len(model), Converted: converted, Checked: source}
 	ev.Info("checking the file against the run", "images", min(o.Images, len(images.Items)), "of", source)
-	if done.Agreement, err = o.check(ctx, r, model, evenly(images, o.Images), ev); err != nil {
+	if done.Agreement, err = o.check(ctx, r, model, evenly(images, o.Images), given, ev); err != nil {
 		return nil, err
 	}
 	if err := done.Agreement.Within(*o.NearTie, max(precision.Difference, *o.NearTie)); err != nil {
@@ -137,26 +142,26 @@ func (o *ExportOptions) complete() error {
 }
 
 // imagesOf are those that a run can be checked on, and where they come from.
-func imagesOf(r *run.Finished, named string) (*dataset.Dataset, string, error) {
+func imagesOf(r *run.Finished, named string) (*dataset.Dataset, *embedding.Source, string, error) {
 	type part struct{ name, source string }
 	sources := []part{{"test", named}}
 	if named == "" {
 		config, err := run.ConfigFile.Read(r.Folder)
 		if err != nil {
-			return nil, "", err
+			return nil, nil, "", err
 		}
 		sources = slices.DeleteFunc([]part{{"test", config.Text("test")}, {"train", config.Text("train")}},
 			func(p part) bool { return p.source == "" })
 	}
 	var faults []error
 	for _, p := range sources {
-		d, _, err := dataset.Open(p.source, dataset.Options{Classes: r.Classes, Part: p.name})
+		d, given, _, err := openFor(r, p.name, p.source)
 		if err == nil {
-			return d, p.source, nil
+			return d, given, p.source, nil
 		}
 		faults = append(faults, err)
 	}
-	return nil, "", fmt.Errorf("no images to check the file on; name some with test: %w", errors.Join(faults...))
+	return nil, nil, "", fmt.Errorf("no images to check the file on; name some with test: %w", errors.Join(faults...))
 }
 
 // evenly is at most n images from all over a data set.
@@ -172,8 +177,8 @@ func evenly(d *dataset.Dataset, n int) *dataset.Dataset {
 // check compares what a model says with what the run says, by its head on the features of its backbone, as Evaluate
 // does.
 func (o *ExportOptions) check(ctx context.Context, r *run.Finished, model []byte, d *dataset.Dataset,
-	ev event.Events) (classify.Agreement, error) {
-	s, err := reopen(ctx, r, o.Device, o.Features, ev)
+	given *embedding.Source, ev event.Events) (classify.Agreement, error) {
+	s, err := reopen(ctx, r, given, o.Device, o.Features, ev)
 	if err != nil {
 		return classify.Agreement{}, err
 	}

@@ -11,6 +11,7 @@ import (
 	"github.com/vitft/vitft/engine/backbone"
 	"github.com/vitft/vitft/engine/dataset"
 	"github.com/vitft/vitft/engine/device"
+	"github.com/vitft/vitft/engine/embedding"
 	"github.com/vitft/vitft/engine/event"
 	"github.com/vitft/vitft/engine/fault"
 	"github.com/vitft/vitft/engine/feature"
@@ -59,6 +60,11 @@ func (o *FinetuneOptions) untrained() []setting.Field {
 	return fieldsOf(&o.Data, &o.Backbone, &o.Device, &o.Features, &o.Views, &o.Calibration, &o.Adapt)
 }
 
+// ofImages are the fields of what makes features of images.
+func (o *FinetuneOptions) ofImages() []setting.Field {
+	return fieldsOf(&o.Backbone, &o.Views, &o.Adapt)
+}
+
 // complete fills in the defaults, resolves the data and reports everything that is wrong.
 func (o *FinetuneOptions) complete(ctx context.Context, ev event.Events) error {
 	o.Training = o.Adapt.Recipe(o.Training).WithDefaults()
@@ -70,7 +76,7 @@ func (o *FinetuneOptions) complete(ctx context.Context, ev event.Events) error {
 	}
 	if o.Data.Train == "" {
 		return fault.Config.Errorf("train: name the training images: a folder of class folders, a list (.csv, " +
-			".jsonl, …), or an IDX file")
+			".jsonl, …), or a file of images (.parquet, .tar, .zip, …)")
 	}
 	if err := o.Data.Resolve(ctx, ev); err != nil {
 		return err
@@ -112,11 +118,16 @@ func Finetune(ctx context.Context, o FinetuneOptions, ev event.Events) (_ *Finet
 	}
 	idle := slices.Concat(o.Data.WithoutEffect(), o.Calibration.withoutEffect(o.Data.Val), o.Adapt.WithoutEffect(),
 		o.Training.WithoutEffect())
+	given, err := embedding.Given(ctx, &o.Data, o.ofImages(), ev)
+	if err != nil {
+		return nil, err
+	}
 	if err := o.complete(ctx, ev); err != nil {
 		return nil, err
 	}
 	warnWithoutEffect(idle, ev)
-	images, s, err := begin(ctx, inputs{o.Data, o.Backbone, o.Device, o.Features, o.Views, o.Training.Seed}, ev)
+	images, s, err := begin(ctx,
+		inputs{o.Data, o.Backbone, o.Device, o.Features, o.Views, o.Training.Seed, given}, ev)
 	if err != nil {
 		return nil, err
 	}
@@ -128,7 +139,7 @@ func Finetune(ctx context.Context, o FinetuneOptions, ev event.Events) (_ *Finet
 	if t.below != nil {
 		defer func() { err = errors.Join(err, t.below.Close()) }()
 	}
-	t.config, err = run.ConfigOf(o.Fields())
+	t.config, err = run.ConfigOf(given.Recorded(o.Fields(), o.ofImages()))
 	of := s.size(images, o.Calibration, o.Calibration.outOfFold(o.Data.Val))
 	if err = errors.Join(err, o.Training.CheckMemory(of)); err != nil {
 		return nil, err

@@ -1,12 +1,15 @@
 package engine_test
 
 import (
+	"archive/tar"
+	"archive/zip"
 	"bytes"
 	"cmp"
 	"context"
 	"encoding/csv"
 	"encoding/json"
 	"fmt"
+	"io"
 	"math"
 	"math/rand/v2"
 	"os"
@@ -15,6 +18,8 @@ import (
 	"slices"
 	"strconv"
 	"testing"
+
+	"github.com/parquet-go/parquet-go"
 
 	"github.com/vitft/vitft/calib"
 	"github.com/vitft/vitft/engine"
@@ -57,7 +62,7 @@ func TestSameRunInOtherWays(t *testing.T) {
 	}
 }
 
-// The same on real photos, with a recipe that has everything random in it.
+// The same on real photos, with a recipe that has everything random in it, in every kind of file that images are in.
 func TestSameRunOnPhotos(t *testing.T) {
 	ort.Need(t)
 	w := world{test: map[string][]photo{}, train: map[string][]photo{}}
@@ -76,9 +81,9 @@ func TestSameRunOnPhotos(t *testing.T) {
 		"calibration": "classwise", "folds": 2}
 	reference := w.finetune(t, recipe, way{names: w.classes, cache: "warm"})
 	rng := rand.New(rand.NewPCG(1, 1))
-	for range 2 {
+	for _, form := range packed {
 		v := drawWay(rng, &w, recipe)
-		v.batch = 8
+		v.batch, v.form = 8, form
 		t.Logf("%+v", v)
 		w.compare(t, reference, w.finetune(t, recipe, v))
 	}
@@ -96,10 +101,13 @@ var recipes = []map[string]any{
 	{"loss": "logreg"}, {"loss": "lda", "calibration": "temperature"}, {"loss": "ncm"},
 }
 
+// packed are forms of sources that are files with images in them.
+var packed = []string{"zip", "tar", "pairs.tar", "parquet"}
+
 // way is how a run is done, as far as that must not show. The plain one has the names of the world, and is zero else.
 type way struct {
 	names                 []string // of the classes of the world, in its order
-	form                  string   // of the sources: "" is folder, csv, jsonl
+	form                  string   // of the sources: "" is folder, csv, jsonl, or files that the images are in
 	shuffled, repeated    bool     // entries of a manifest
 	moved                 bool     // files have other names
 	order                 uint64   // of what is shuffled
@@ -116,7 +124,8 @@ func drawWay(rng *rand.Rand, w *world, recipe map[string]any) way {
 	pick := func(of ...string) string { return of[rng.IntN(len(of))] }
 	coin := func() bool { return rng.IntN(2) == 0 }
 	v := way{
-		form: pick("", "csv", "jsonl"), shuffled: coin(), repeated: coin(), moved: coin(), order: rng.Uint64(),
+		form: pick(append(packed, "", "csv", "jsonl")...), shuffled: coin(), repeated: coin(), moved: coin(),
+		order: rng.Uint64(),
 		procs: 1 + rng.IntN(4), threads: rng.IntN(4), batch: rng.IntN(40), shards: rng.IntN(4),
 		cache: pick("", "warm", "damaged", "unscanned"), sweep: rng.IntN(4) == 0,
 		goesOnShuffled: coin(),
@@ -238,7 +247,7 @@ func (w *world) finetune(t *testing.T, recipe map[string]any, v way) finetuned {
 	}
 	ids := map[string]string{}
 	for _, e := range tested.entries {
-		ids[e.path] = e.id
+		ids[e.listed] = e.id
 	}
 	for _, p := range read(t, o.Out, run.PredictionsFile).Rows {
 		f.predicted[ids[p.Path]], f.confidence[ids[p.Path]] = called[p.Predicted], p.Confidence
@@ -253,7 +262,11 @@ type source struct {
 	listed  []int   // entries, as a manifest lists them
 }
 
-type entry struct{ path, class, id string }
+type entry struct {
+	path, class, id string
+	content         []byte
+	listed          string // what the run calls it
+}
 
 // source writes the images of a set into class folders, under other names if they have moved.
 func (w *world) source(t *testing.T, dir string, images map[string][]photo, v way) *source {
@@ -265,7 +278,7 @@ func (w *world) source(t *testing.T, dir string, images map[string][]photo, v wa
 				name = fmt.Sprintf("%03d-%s", (i*7919+int(v.order%1000))%1000, name)
 			}
 			path := testkit.WriteFile(t, filepath.Join(dir, v.names[k], name), p.content)
-			s.entries = append(s.entries, entry{path, v.names[k], p.name})
+			s.entries = append(s.entries, entry{path, v.names[k], p.name, p.content, path})
 		}
 	}
 	slices.SortFunc(s.entries, func(a, b entry) int {
@@ -274,7 +287,7 @@ func (w *world) source(t *testing.T, dir string, images map[string][]photo, v wa
 	return s
 }
 
-// write writes the manifest, if there is to be one, and returns what the source is called.
+// write writes the manifest, or the file of images, if there is to be one, and returns what the source is called.
 func (s *source) write(t *testing.T, v way, rng *rand.Rand) string {
 	if v.form == "" {
 		return s.dir
@@ -287,6 +300,9 @@ func (s *source) write(t *testing.T, v way, rng *rand.Rand) string {
 		order = rng.Perm(len(order))
 	}
 	s.listed = slices.Clone(order)
+	if slices.Contains(packed, v.form) {
+		return s.pack(t, v.form, order)
+	}
 	if v.repeated {
 		order = append(order, order[:1+rng.IntN(len(order))]...)
 	}
@@ -306,6 +322,65 @@ func (s *source) write(t *testing.T, v way, rng *rand.Rand) string {
 	}
 	c.Flush()
 	return testkit.WriteFile(t, s.dir+"."+v.form, b.Bytes())
+}
+
+// pack writes a file that the images are in.
+func (s *source) pack(t *testing.T, form string, order []int) string {
+	path := s.dir + "." + form
+	var b bytes.Buffer
+	z, w := zip.NewWriter(&b), tar.NewWriter(&b)
+	add := func(name string, content []byte) {
+		var err error
+		if form == "zip" {
+			var m io.Writer
+			if m, err = z.Create(name); err == nil {
+				_, err = m.Write(content)
+			}
+		} else if err = w.WriteHeader(&tar.Header{Name: name, Mode: 0o644, Size: int64(len(content))}); err == nil {
+			_, err = w.Write(content)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	type row struct {
+		Image struct {
+			Bytes []byte `parquet:"bytes"`
+			Path  string `parquet:"path"`
+		} `parquet:"image"`
+		Label string `parquet:"label,dict"`
+	}
+	var rows []row
+	for k, i := range order {
+		e := &s.entries[i]
+		name := e.class + "/" + filepath.Base(e.path)
+		switch form {
+		case "parquet":
+			var r row
+			r.Image.Bytes, r.Label = e.content, e.class
+			name, rows = strconv.Itoa(k), append(rows, r)
+		case "pairs.tar":
+			name = strconv.Itoa(k) + filepath.Ext(name)
+			add(name, e.content)
+			add(strconv.Itoa(k)+".cls", []byte(e.class))
+		default:
+			add(name, e.content)
+		}
+		e.listed = path + "#" + name
+	}
+	var err error
+	switch form {
+	case "zip":
+		err = z.Close()
+	case "parquet":
+		err = parquet.Write(&b, rows, parquet.MaxRowsPerRowGroup(16))
+	default:
+		err = w.Close()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return testkit.WriteFile(t, path, b.Bytes())
 }
 
 // place is where an entry is in the set that is read of the source.

@@ -66,14 +66,18 @@ func (t *training) export(ctx context.Context, o *outcome) (err error) {
 	for _, v := range scaling.Temperature {
 		temperature = append(temperature, float32(v))
 	}
-	o.model, err = artifact.Build(artifact.Parts{
-		Backbone: t.backbone.Model, Views: vision.Views(t.views.Test), Labels: o.set.Data.Classes,
-		Preprocess: t.backbone.Preprocess,
+	parts := artifact.Parts{
+		Labels: o.set.Data.Classes, Dim: h.Dim,
 		Head: vision.Head{
 			Classes: h.Classes, Weight: h.W, Bias: h.B, Mean: h.Mean, InvStd: h.InvStd, Transform: h.Transform,
 			Normalize: h.Normalize, Temperature: temperature,
 		},
-	})
+	}
+	if t.backbone != nil {
+		parts.Backbone, parts.Preprocess = t.backbone.Model, t.backbone.Preprocess
+		parts.Views = vision.Views(t.views.Test)
+	}
+	o.model, err = artifact.Build(parts)
 	if errors.Is(err, graph.ErrModel) { // more than an ONNX file can hold; the rest of the run is good
 		t.events.Warn("there is no model.onnx", "reason", err)
 		return nil
@@ -97,7 +101,7 @@ func (t *training) write(ctx context.Context, o *outcome) error {
 		func() error { return run.LabelsFile.Write(t.dir, o.set.Data.Classes) },
 		func() error { return run.PredictionsFile.Write(t.dir, predictions(o.set, o.logits, o.fit.Scaling)) },
 		func() error { return run.WarningsFile.Write(t.dir, t.warnings) },
-		func() error { t.features.Vouch(artifact.SumOf(o.model)); return run.ModelFile.Write(t.dir, o.model) },
+		func() error { t.vouch(o.model); return run.ModelFile.Write(t.dir, o.model) },
 		func() error { return t.dir.WriteCard(t.config, t.env, o.metrics) },
 		func() error { return t.pictures(ctx, o) },
 		func() error { return t.report(o) },
@@ -110,6 +114,13 @@ func (t *training) write(ctx context.Context, o *outcome) error {
 		}
 	}
 	return nil
+}
+
+// vouch notes that a model has the nodes of the backbone.
+func (t *training) vouch(model []byte) {
+	if x, is := t.features.(*feature.Extractor); is {
+		x.Vouch(artifact.SumOf(model))
+	}
 }
 
 // report writes report.html from the other files and the metrics to come.

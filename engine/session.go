@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -12,7 +13,9 @@ import (
 	"github.com/vitft/vitft/engine/classify"
 	"github.com/vitft/vitft/engine/dataset"
 	"github.com/vitft/vitft/engine/device"
+	"github.com/vitft/vitft/engine/embedding"
 	"github.com/vitft/vitft/engine/event"
+	"github.com/vitft/vitft/engine/fault"
 	"github.com/vitft/vitft/engine/feature"
 	"github.com/vitft/vitft/engine/run"
 	"github.com/vitft/vitft/head"
@@ -24,11 +27,20 @@ import (
 
 // session is what tasks begin with: a backbone, its features of images, and how many views are judged.
 type session struct {
-	backbone *backbone.Backbone
-	features *feature.Extractor
+	backbone *backbone.Backbone // nil: features are embeddings that were given
+	features features
 	views    Views
 	device   device.Options
 	events   event.Events
+}
+
+// features are those of images: a *feature.Extractor, or a *embedding.Source.
+type features interface {
+	feature.Source
+	Forecast(ctx context.Context, name string, d *dataset.Dataset, n int) (feature.Forecast, error)
+	LookOver(ctx context.Context, d *dataset.Sets, n feature.Needed) (feature.Outlook, error)
+	Bytes(id dataset.ID, item dataset.Item) ([]byte, error)
+	Close() error
 }
 
 // inputs are what tasks that encode images begin with: which images, and what makes features of them.
@@ -39,10 +51,18 @@ type inputs struct {
 	features feature.Options
 	views    Views
 	seed     uint64 // of what data.Val holds out
+	given    *embedding.Source
 }
 
 // begin reads the lists of images and makes the backbone ready, with the stores of the views that are wanted.
 func begin(ctx context.Context, in inputs, ev event.Events) (*dataset.Sets, *session, error) {
+	if in.given != nil {
+		return in.beginGiven(ctx, ev)
+	}
+	if are, err := embedding.Are(&in.data); err != nil || are {
+		return nil, nil, cmp.Or(err, fault.Config.Errorf("train, val, test: these are embeddings already, of which "+
+			"there is nothing to encode; vitft finetune and vitft sweep learn from them"))
+	}
 	in.features.Index = in.features.OpenIndex()
 	images, err := par.Await(ctx, func() (*dataset.Sets, error) {
 		return in.data.Open(ctx, in.seed, in.features.Index, ev)
@@ -74,8 +94,11 @@ func begin(ctx context.Context, in inputs, ev event.Events) (*dataset.Sets, *ses
 
 // reopen makes the backbone of a finished run ready: the part of its model.onnx that computes the embedding of a view,
 // with the feature stores of the original backbone if it is known here that these are its nodes.
-func reopen(ctx context.Context, r *run.Finished, d device.Options, f feature.Options, ev event.Events) (*session,
-	error) {
+func reopen(ctx context.Context, r *run.Finished, given *embedding.Source, d device.Options, f feature.Options,
+	ev event.Events) (*session, error) {
+	if given != nil {
+		return onGiven(given, d, ev)
+	}
 	env := r.Environment
 	sums, err := artifact.ReadSums(string(r.Folder))
 	if err != nil {
@@ -107,7 +130,21 @@ func with(ctx context.Context, b *backbone.Backbone, d device.Options, f feature
 	return &session{backbone: b, features: x, views: v, device: d, events: ev}, nil
 }
 
-func (s *session) close() error { return errors.Join(s.features.Close(), s.backbone.Close()) }
+func (s *session) close() error {
+	err := s.features.Close()
+	if s.backbone != nil {
+		err = errors.Join(err, s.backbone.Close())
+	}
+	return err
+}
+
+// provider is where models run.
+func (s *session) provider() string {
+	if s.backbone == nil {
+		return s.device.Provider
+	}
+	return s.backbone.Session.Provider()
+}
 
 // judge is what a finished run says of images: their raw logits [n,C], by its head on the features of its backbone.
 func (s *session) judge(ctx context.Context, r *run.Finished, d *dataset.Dataset) (*feature.Set, []float32, error) {
@@ -126,11 +163,14 @@ func (s *session) judge(ctx context.Context, r *run.Finished, d *dataset.Dataset
 
 // gemm is the product that heads are multiplied by, where the backbone runs. The caller closes it.
 func (s *session) gemm() (*onnx.Gemm, error) {
-	return onnx.NewGemm(s.device.Threads, onnx.Provider(s.backbone.Session.Provider()))
+	return onnx.NewGemm(s.device.Threads, onnx.Provider(s.provider()))
 }
 
 // key tells features of other images, backbones or views apart.
 func (s *session) key() string {
+	if x := s.given(); x != nil {
+		return x.Key()
+	}
 	key := s.backbone.Key().Hash()
 	if s.views.Train > 1 || s.views.Test > 1 {
 		key = fmt.Sprintf("%s views %d tta %d", key, s.views.Train, s.views.Test)
@@ -151,7 +191,7 @@ func (s *session) agreement(ctx context.Context, model []byte, set *feature.Set,
 	scaling calib.Scaling) (classify.Agreement, error) {
 	n, classes := min(most, len(set.Data.Items)), len(set.Data.Classes)
 	d := s.device
-	d.Provider = s.backbone.Session.Provider()
+	d.Provider = s.provider()
 	c, err := classify.New(model, classify.Options{Device: d})
 	if err != nil {
 		return classify.Agreement{}, err
@@ -161,6 +201,9 @@ func (s *session) agreement(ctx context.Context, model []byte, set *feature.Set,
 	scaling.Probabilities(logits[:n*classes], classes, probabilities)
 	for i := range labels {
 		labels[i] = vec.Argmax(logits[i*classes : (i+1)*classes])
+	}
+	if s.backbone == nil {
+		return s.agreementGiven(ctx, c, set, labels, probabilities)
 	}
 	image := func(i int) (string, []byte, error) {
 		content, err := s.features.Bytes(set.Scan.IDs[i], set.Data.Items[i])

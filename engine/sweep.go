@@ -12,6 +12,7 @@ import (
 	"github.com/vitft/vitft/engine/backbone"
 	"github.com/vitft/vitft/engine/dataset"
 	"github.com/vitft/vitft/engine/device"
+	"github.com/vitft/vitft/engine/embedding"
 	"github.com/vitft/vitft/engine/event"
 	"github.com/vitft/vitft/engine/fault"
 	"github.com/vitft/vitft/engine/feature"
@@ -51,6 +52,9 @@ func (o *SweepOptions) shared() []setting.Field {
 	return fieldsOf(&o.Data, &o.Backbone, &o.Device, &o.Features, &o.Views, &o.Calibration)
 }
 
+// ofImages are the fields of what makes features of images.
+func (o *SweepOptions) ofImages() []setting.Field { return fieldsOf(&o.Backbone, &o.Views) }
+
 // Recipe is what heads share where the grid does not say otherwise.
 func (o *SweepOptions) Recipe() sweep.Recipe { return sweep.Recipe{Head: o.Training, Below: o.Adapt} }
 
@@ -78,6 +82,10 @@ func Sweep(ctx context.Context, o SweepOptions, ev event.Events) (_ *SweepResult
 	if err != nil {
 		return nil, err
 	}
+	given, err := embedding.Given(ctx, &o.Data, o.ofImages(), ev)
+	if err != nil {
+		return nil, err
+	}
 	if err := o.complete(ctx, plan, ev); err != nil {
 		return nil, err
 	}
@@ -85,7 +93,8 @@ func Sweep(ctx context.Context, o SweepOptions, ev event.Events) (_ *SweepResult
 	for _, key := range o.Experiment.WithoutEffect(o.Recipe()) {
 		ev.Warn("every block of the grid sets this key, so that its value outside the grid has no effect", "key", key)
 	}
-	images, s, err := begin(ctx, inputs{o.Data, o.Backbone, o.Device, o.Features, o.Views, o.Training.Seed}, ev)
+	images, s, err := begin(ctx,
+		inputs{o.Data, o.Backbone, o.Device, o.Features, o.Views, o.Training.Seed, given}, ev)
 	if err != nil {
 		return nil, err
 	}
@@ -93,7 +102,7 @@ func Sweep(ctx context.Context, o SweepOptions, ev event.Events) (_ *SweepResult
 	if err := s.plans(plan, images); err != nil {
 		return nil, err
 	}
-	config, err := o.config()
+	config, err := o.config(given)
 	if err = errors.Join(err, plan.CheckMemory(s.size(images, o.Calibration, o.needsFolds()))); err != nil {
 		return nil, err
 	}
@@ -180,10 +189,11 @@ func (o *SweepOptions) needsFolds() bool {
 
 // config is the experiment file with every default outside the heads filled in. A setting of heads that is left out is
 // a default of its loss: there is no one value to write.
-func (o *SweepOptions) config() (run.Config, error) {
+func (o *SweepOptions) config(given *embedding.Source) (run.Config, error) {
 	unset := func(f setting.Field) bool { return !f.IsSet() }
 	recipe := o.Recipe()
-	c, err := run.ConfigOf(append(o.shared(), slices.DeleteFunc(recipe.Fields(), unset)...))
+	c, err := run.ConfigOf(append(given.Recorded(o.shared(), o.ofImages()),
+		slices.DeleteFunc(recipe.Fields(), unset)...))
 	if err != nil {
 		return nil, err
 	}

@@ -66,6 +66,9 @@ func (t *training) encode(ctx context.Context, images *dataset.Sets) (err error)
 
 // environment is what environment.json holds.
 func (s *session) environment() (run.Environment, error) {
+	if s.backbone == nil {
+		return s.environmentGiven()
+	}
 	b, key := s.backbone, s.backbone.Key()
 	fields, err := json.Marshal(key)
 	if err != nil {

@@ -6,12 +6,14 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 
 	"github.com/vitft/vitft/onnx/graph"
 )
 
-// ImageModel runs a model that maps each image to a row of every output. It may be used by many goroutines at once.
+// ImageModel runs a model that maps each image to a row of every output. It may be used by many goroutines at once. A
+// head alone has rows of an embedding in the place of images.
 //
 // On the CPU the rows of an image have the same bits whatever the other images of the batch are, however many they are,
 // wherever in the batch it stands, and whatever the number of threads. ONNX Runtime gives that for float32 weights,
@@ -26,8 +28,8 @@ type ImageModel struct {
 	batch    int // what the model takes, -1 for any number
 	oneByOne bool
 	twice    bool      // a single image is run as a batch of two
-	image    []int64   // 3, H, W
-	pixels   int       // 3·H·W
+	image    []int64   // 3, H, W; or D
+	pixels   int       // 3·H·W; or D
 	widths   []int     // of the outputs' rows
 	padded   sync.Pool // of *batch
 }
@@ -50,15 +52,17 @@ var (
 // maxRun is how many bytes the pixels and outputs of one image, or of a batch that the model fixes, may take.
 const maxRun = 512 << 20
 
-// NewImageModel loads a serialised model from float32 [B,3,H,W] to outputs float32 [B,·]; only B may be dynamic. One
-// that takes more than 512 MiB for the pixels and outputs of the batch that it fixes, or of one image, is refused.
+// NewImageModel loads a serialised model from float32 [B,3,H,W] or [B,D] to outputs float32 [B,·]; only B may be
+// dynamic. One that takes more than 512 MiB for the pixels and outputs of the batch that it fixes, or of one image, is
+// refused.
 func NewImageModel(model []byte, o SessionOptions) (*ImageModel, error) {
 	sig, err := graph.ReadSignature(model)
 	if err != nil {
 		return nil, err
 	}
 	m := &ImageModel{}
-	fits := len(sig.Inputs) == 1 && len(sig.Inputs[0].Shape) == 4 && len(sig.Outputs) > 0
+	fits := len(sig.Inputs) == 1 && slices.Contains([]int{2, 4}, len(sig.Inputs[0].Shape)) &&
+		len(sig.Outputs) > 0
 	if fits {
 		in := sig.Inputs[0].Shape
 		m.batch, m.image, m.pixels = int(in[0]), in[1:], int(graph.Elements(in[1:]))
@@ -73,14 +77,18 @@ func NewImageModel(model []byte, o SessionOptions) (*ImageModel, error) {
 		return nil, fmt.Errorf("%w: inputs %v, outputs %v, need one image input [B,3,H,W] and outputs [B,D]; only the "+
 			"batch may be dynamic", graph.ErrModel, sig.Inputs, sig.Outputs)
 	}
-	image, width := float64(m.image[0])*float64(m.image[1])*float64(m.image[2]), 0.0
+	image, width := 1.0, 0.0
+	for _, d := range m.image {
+		image *= float64(d)
+	}
 	for _, w := range m.widths {
 		width += float64(w)
 	}
 	if need := 4 * (image + width) * float64(max(m.batch, 1)); need > maxRun {
-		return nil, fmt.Errorf("%w: it takes %d images of %d×%d×%d and gives %.0f values for each, %.2f GB at once; "+
+		return nil, fmt.Errorf("%w: it takes %d images of %s and gives %.0f values for each, %.2f GB at once; "+
 			"the limit is %.2f GB: export it with a smaller batch, best a dynamic one, or for smaller images",
-			graph.ErrModel, max(m.batch, 1), m.image[0], m.image[1], m.image[2], width, need/1e9, maxRun/1e9)
+			graph.ErrModel, max(m.batch, 1), strings.ReplaceAll(strings.Trim(fmt.Sprint(m.image), "[]"), " ", "×"),
+			width, need/1e9, maxRun/1e9)
 	}
 	m.Session, err = newSession(model, o, func(s *Session) error {
 		m.Session = s

@@ -144,6 +144,8 @@ func tasks(t *testing.T) []task {
 		{name: "encode", args: words("encode --train train --test test --views 2" + common)},
 		{name: "shards", args: words("encode --train train --shard 1/2" + common),
 			beside: words("encode --train train --shard 2/2" + common)},
+		{name: "embed", args: words("embed --train train --test test --out out/deep/features.npy" + common)},
+		{name: "prune", ready: [][]string{small}, args: words("cache prune --all --cache cache")},
 		{name: "export", ready: [][]string{small},
 			args: words("export --run run --out out/deep/model.onnx --hf --precision float16" + common)},
 		{name: "evaluate", ready: [][]string{small},

@@ -95,6 +95,9 @@ func (a *app) predict(cmd *cobra.Command, o predictOptions, args []string) error
 	if err != nil {
 		return err
 	}
+	if err := c.TakesImages(); err != nil {
+		return errors.Join(err, c.Close())
+	}
 	var explaining *explanations
 	if o.Explain != "" {
 		if explaining, err = openExplanations(o.Explain, o.Model, o.Options); err != nil {

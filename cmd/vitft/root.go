@@ -108,10 +108,10 @@ with losses made for imbalanced classes, and writes one ONNX file and a report o
 	root.SetFlagErrorFunc(a.mistaken)
 	root.SetUsageFunc(a.usageOf)
 	root.AddCommand(
-		a.finetuneCommand(), a.encodeCommand(), a.evaluateCommand(), a.predictCommand(), a.exportCommand(),
-		a.serveCommand(),
+		a.finetuneCommand(), a.encodeCommand(), a.embedCommand(), a.evaluateCommand(), a.predictCommand(),
+		a.exportCommand(), a.serveCommand(),
 		a.sweepCommand(), a.reportCommand(), a.verifyCommand(), a.inspectCommand(), a.modelsCommand(),
-		a.doctorCommand(), a.setupCommand(), a.initCommand(),
+		a.doctorCommand(), a.cacheCommand(), a.setupCommand(), a.initCommand(),
 	)
 	root.SetOut(a.stdout)
 	root.SetErr(a.stderr)

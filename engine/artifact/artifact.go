@@ -8,8 +8,9 @@
 //	d, err := artifact.Describe(sig) // d.Labels, d.Preprocess, d.Dim
 //
 // The input pixel_values is float32 [batch, 3, H, W]; the outputs are probabilities and logits [batch, C] and embedding
-// [batch, D]. Metadata hold the class names and how an image becomes pixel_values. [Precisions] are the ways to store
-// the weights, [HuggingFace] makes the files that other programs look for beside a model.
+// [batch, D]. Metadata hold the class names and how an image becomes pixel_values. A head alone, which was trained on
+// embeddings that were given, has the input embedding in its place. [Precisions] are the ways to store the weights,
+// [HuggingFace] makes the files that other programs look for beside a model.
 //
 // # Caveats
 //
@@ -18,6 +19,7 @@ package artifact
 
 import (
 	"encoding/json"
+	"fmt"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -39,6 +41,7 @@ const (
 	LabelsKey     = "vitft.labels"     // the class names, a JSON array in the order of the outputs
 	PreprocessKey = "vitft.preprocess" // the JSON of a vit.Preprocess
 	PrecisionKey  = "vitft.precision"  // how the weights are stored, where it is not as in the run
+	InputKey      = "vitft.input"      // "embedding" of a head alone
 	LogitsKey     = "vitft.logits"     // "calibrated" where the logits are divided by temperatures; raw otherwise
 )
 
@@ -52,16 +55,38 @@ func NameOf(path string) string {
 
 // Parts are what a classifier is built from.
 type Parts struct {
-	Backbone   *graph.Model  // cut off at its feature, as vision.Backbone returns it; it is not changed
+	Backbone   *graph.Model  // cut off at its feature, as vision.Backbone returns it; it is not changed; nil: none
 	Views      []vision.View // of an image, whose mean feature is the embedding; up to one: the image itself
 	Head       vision.Head
 	Labels     []string // [C]
 	Preprocess vit.Preprocess
+	Dim        int // D, of a head alone
 }
 
-// Build makes the content of a model.onnx, pixel_values → probabilities, logits, embedding. The nodes that made the
-// features stay as they are.
+// Build makes the content of a model.onnx, pixel_values → probabilities, logits, embedding, or of a head alone,
+// embedding → probabilities, logits. The nodes that made the features stay as they are.
 func Build(p Parts) ([]byte, error) {
+	labels, err := json.Marshal(p.Labels)
+	if err != nil {
+		return nil, err
+	}
+	m, err := p.model()
+	if err != nil {
+		return nil, err
+	}
+	m.SetMetadata(LabelsKey, string(labels))
+	return seal(m)
+}
+
+// model is the nodes, with the preprocessing that they need.
+func (p Parts) model() (*graph.Model, error) {
+	if p.Backbone == nil {
+		m, err := vision.HeadAlone(p.Dim, p.Head)
+		if err == nil {
+			m.SetMetadata(InputKey, vision.Embedding)
+		}
+		return m, err
+	}
 	m := p.Backbone.Clone()
 	var err error
 	if len(p.Views) > 1 {
@@ -72,20 +97,12 @@ func Build(p Parts) ([]byte, error) {
 	if err := vision.AppendHead(m, p.Head); err != nil {
 		return nil, err
 	}
-	labels, err := json.Marshal(p.Labels)
-	if err != nil {
-		return nil, err
-	}
 	preprocess, err := json.Marshal(p.Preprocess.Resolved())
 	if err != nil {
 		return nil, err
 	}
-	m.SetMetadata(LabelsKey, string(labels))
 	m.SetMetadata(PreprocessKey, string(preprocess))
-	if err := m.Inline(); err != nil {
-		return nil, err
-	}
-	return seal(m)
+	return m, m.Inline()
 }
 
 // Description is what a model says of itself.
@@ -93,6 +110,15 @@ type Description struct {
 	Labels     []string       // [C]
 	Preprocess vit.Preprocess // with the defaults written out; its Width and Height are those of the input
 	Dim        int            // D, the length of the embedding; 0 if the model does not give it
+	HeadAlone  bool           // it takes the embedding, not images: Preprocess is nothing
+}
+
+// Size is how many values the input has, of one image.
+func (d Description) Size() int {
+	if d.HeadAlone {
+		return d.Dim
+	}
+	return d.Preprocess.Size()
 }
 
 // Describe reads labels and preprocessing from the metadata and checks that they fit the model.
@@ -105,11 +131,22 @@ func Describe(sig graph.Signature) (d Description, err error) {
 	if err := json.Unmarshal([]byte(labels), &d.Labels); err != nil {
 		return d, fault.Data.Errorf("metadata %s: %w", LabelsKey, err)
 	}
-	p, err := vit.ParsePreprocess([]byte(sig.Metadata[PreprocessKey]))
-	if err != nil {
-		return d, fault.Data.Errorf("metadata %s: %w", PreprocessKey, err)
+	var input []int64 // behind the batch
+	makes := fmt.Sprintf("%s is %s", InputKey, vision.Embedding)
+	if d.HeadAlone = sig.Metadata[InputKey] == vision.Embedding; d.HeadAlone {
+		if len(sig.Inputs) == 1 && len(sig.Inputs[0].Shape) == 2 {
+			d.Dim = int(sig.Inputs[0].Shape[1])
+		}
+		input = []int64{int64(d.Dim)}
+	} else {
+		p, err := vit.ParsePreprocess([]byte(sig.Metadata[PreprocessKey]))
+		if err != nil {
+			return d, fault.Data.Errorf("metadata %s: %w", PreprocessKey, err)
+		}
+		d.Preprocess = p.Resolved()
+		input = []int64{3, int64(p.Height), int64(p.Width)}
+		makes = fmt.Sprintf("%s makes images of %d×%d", PreprocessKey, p.Width, p.Height)
 	}
-	d.Preprocess = p.Resolved()
 	found := 0
 	for _, v := range sig.Outputs {
 		if len(v.Shape) != 2 {
@@ -131,9 +168,8 @@ func Describe(sig graph.Signature) (d Description, err error) {
 	}
 	if len(sig.Inputs) == 1 {
 		shape := sig.Inputs[0].Shape
-		if !slices.Equal(shape[min(1, len(shape)):], []int64{3, int64(p.Height), int64(p.Width)}) {
-			return d, fault.Data.Errorf("input %v, but %s makes images of %d×%d",
-				sig.Inputs[0], PreprocessKey, p.Width, p.Height)
+		if !slices.Equal(shape[min(1, len(shape)):], input) || d.Size() < 1 {
+			return d, fault.Data.Errorf("input %v, but %s", sig.Inputs[0], makes)
 		}
 	}
 	return d, nil

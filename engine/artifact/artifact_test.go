@@ -201,6 +201,27 @@ func TestPrecisions(t *testing.T) {
 	}
 }
 
+// A head alone says so, and takes what it says.
+func TestHeadAlone(t *testing.T) {
+	h := vision.Head{Classes: 2, Weight: []float32{1, 0, 0, 0, 1, 0}, Bias: []float32{0, 1}}
+	model, err := artifact.Build(artifact.Parts{Head: h, Dim: 3, Labels: []string{"a", "b"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	sig, err := graph.ReadSignature(model)
+	if err != nil {
+		t.Fatal(err)
+	}
+	d, err := artifact.Describe(sig)
+	if err != nil || !d.HeadAlone || d.Dim != 3 || d.Size() != 3 {
+		t.Errorf("%+v, %v", d, err)
+	}
+	sig.Inputs[0].Shape = []int64{-1, 3, 28, 28}
+	if _, err := artifact.Describe(sig); err == nil || !strings.Contains(err.Error(), "vitft.input is embedding") {
+		t.Errorf("of pixels: %v", err)
+	}
+}
+
 // For pipelines logits are those that the probabilities are the softmax of, whatever temperatures there are; a model
 // without stays as it is, and what is no model of ours is refused.
 func TestForPipelines(t *testing.T) {

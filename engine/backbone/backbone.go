@@ -272,6 +272,12 @@ func agree(a, b *onnx.FeatureModel, n, size int) error {
 	return nil
 }
 
+// Sum is the SHA-256 of the backbone with a name or path, by which its features are kept.
+func Sum(name string) (string, error) {
+	_, sum, err := read(name)
+	return sum, err
+}
+
 // read reads the backbone with a name or path, and its hash.
 func read(name string) (*graph.Model, string, error) {
 	at, err := locate(name)

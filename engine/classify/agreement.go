@@ -28,9 +28,8 @@ func (c *Classifier) Agreement(ctx context.Context, classes []string, n int,
 	image func(i int) (name string, encoded []byte, err error), labels []int, probabilities []float32) (Agreement,
 	error) {
 	a := Agreement{Images: n}
-	if !slices.Equal(classes, c.says.Labels) {
-		return a, fault.Data.Errorf("the model is of another run: it tells %s apart, where the run has %s",
-			some(c.says.Labels), some(classes))
+	if err := c.tells(classes); err != nil {
+		return a, err
 	}
 	width := len(classes)
 	for at := 0; at < n; at += together {
@@ -55,6 +54,29 @@ func (c *Classifier) Agreement(ctx context.Context, classes []string, n int,
 		}
 	}
 	return a, nil
+}
+
+// AgreementOn is Agreement of a head alone, on embeddings [n, D] of these names.
+func (c *Classifier) AgreementOn(ctx context.Context, classes, names []string, vectors []float32, labels []int,
+	probabilities []float32) (Agreement, error) {
+	a := Agreement{Images: len(names)}
+	if err := c.tells(classes); err != nil {
+		return a, err
+	}
+	said, err := c.ClassifyEmbeddings(ctx, vectors, len(names))
+	for i, p := range said {
+		a.add(names[i], labels[i], probabilities[i*len(classes):(i+1)*len(classes)], p)
+	}
+	return a, err
+}
+
+// tells refuses other classes than the classifier's.
+func (c *Classifier) tells(classes []string) error {
+	if slices.Equal(classes, c.says.Labels) {
+		return nil
+	}
+	return fault.Data.Errorf("the model is of another run: it tells %s apart, where the run has %s",
+		some(c.says.Labels), some(classes))
 }
 
 // some is a list, shortened.

@@ -36,6 +36,7 @@ import (
 	"github.com/vitft/vitft/internal/userfile"
 	"github.com/vitft/vitft/onnx"
 	"github.com/vitft/vitft/onnx/graph"
+	"github.com/vitft/vitft/onnx/vision"
 	"github.com/vitft/vitft/vit"
 )
 
@@ -129,6 +130,9 @@ func New(model []byte, o Options) (*Classifier, error) {
 // pixels than ClassifyBytes gives it.
 func (c *Classifier) Classify(ctx context.Context, img image.Image) (Prediction, error) {
 	return c.one(ctx, func(_ context.Context, pixels []float32) error {
+		if err := c.TakesImages(); err != nil {
+			return err
+		}
 		b := img.Bounds()
 		if w, h := b.Dx(), b.Dy(); w > 0 && h > c.maxPixels/w {
 			err := fmt.Errorf("%d×%d pixels; the limit is %d in all", w, h, c.maxPixels)
@@ -152,14 +156,43 @@ func (c *Classifier) ClassifyBatch(ctx context.Context, encoded [][]byte) ([]Cla
 
 // ClassifyPixels runs the model on n images that are preprocessed already, [n,3,H,W], and returns n predictions.
 func (c *Classifier) ClassifyPixels(ctx context.Context, pixels []float32, n int) ([]Prediction, error) {
-	size := c.says.Preprocess.Size()
-	if n < 0 || len(pixels) != n*size {
+	if err := c.TakesImages(); err != nil {
+		return nil, err
+	}
+	if size := c.says.Size(); n < 0 || len(pixels) != n*size {
 		return nil, fault.Config.Errorf("%d pixel values for %d images of 3×%d×%d, which have %d",
 			len(pixels), n, c.says.Preprocess.Height, c.says.Preprocess.Width, max(n, 0)*size)
 	}
+	return c.prepared(ctx, pixels, n)
+}
+
+// ClassifyEmbeddings runs a head alone, which was trained on embeddings that were given, on n of them, [n,D].
+func (c *Classifier) ClassifyEmbeddings(ctx context.Context, vectors []float32, n int) ([]Prediction, error) {
+	if !c.says.HeadAlone {
+		return nil, fault.Data.Errorf("%s takes images, not embeddings", c.info.Name)
+	}
+	if n < 0 || len(vectors) != n*c.says.Dim {
+		return nil, fault.Config.Errorf("%d values for %d embeddings of %d", len(vectors), n, c.says.Dim)
+	}
+	return c.prepared(ctx, vectors, n)
+}
+
+// TakesImages refuses a head alone.
+func (c *Classifier) TakesImages() error {
+	if !c.says.HeadAlone {
+		return nil
+	}
+	return fault.Data.Errorf("%s takes embeddings, not images: it is a head alone, trained on embeddings of %d values "+
+		"(input %s); judge a file of embeddings with vitft evaluate, or train on images for a model that takes them",
+		c.info.Name, c.says.Dim, vision.Embedding)
+}
+
+// prepared runs the model on n inputs as they are.
+func (c *Classifier) prepared(ctx context.Context, values []float32, n int) ([]Prediction, error) {
+	size := c.says.Size()
 	results, err := c.several(ctx, n, func(i int) preparation {
 		return func(_ context.Context, dst []float32) error {
-			copy(dst, pixels[i*size:])
+			copy(dst, values[i*size:])
 			return nil
 		}
 	})
@@ -223,7 +256,7 @@ func load(model []byte, dir string, o Options) (*Classifier, error) {
 	c := &Classifier{model: m, says: d, maxPixels: o.MaxPixels, info: ModelInfo{
 		Name: "model", SHA256: artifact.SumOf(model), Metadata: sig.Metadata,
 		Classes: len(d.Labels), Dim: d.Dim, Width: d.Preprocess.Width, Height: d.Preprocess.Height,
-		Provider: m.Provider(), Note: m.Note(), OneByOne: m.OneByOne(),
+		HeadAlone: d.HeadAlone, Provider: m.Provider(), Note: m.Note(), OneByOne: m.OneByOne(),
 		InCommon: m.InCommon(),
 	}}
 	note := []any{"runs on", c.info.Provider}
@@ -246,6 +279,9 @@ type preparation func(ctx context.Context, pixels []float32) error
 // decode prepares an encoded image.
 func (c *Classifier) decode(encoded []byte) preparation {
 	return func(ctx context.Context, pixels []float32) error {
+		if err := c.TakesImages(); err != nil {
+			return err
+		}
 		return c.says.Preprocess.BytesWithin(ctx, c.maxPixels, encoded, pixels)
 	}
 }

@@ -387,8 +387,8 @@ func TestDependencies(t *testing.T) {
 		t.Fatal(err)
 	}
 	needed := []string{ // of this module: whatever is new has to be thought about
-		"engine/artifact", "engine/classify", "engine/dataset", "engine/device", "engine/event", "engine/fault",
-		"engine/internal/csvtable", "engine/setting", "internal/atomicfile", "internal/disk", "internal/jsontext",
+		"engine/artifact", "engine/classify", "engine/device", "engine/event", "engine/fault",
+		"engine/internal/imagepath", "engine/setting", "internal/atomicfile", "internal/disk", "internal/jsontext",
 		"internal/machine", "internal/par", "internal/plaintext", "internal/userfile", "internal/vec", "onnx",
 		"onnx/graph", "onnx/graph/onnxpb", "onnx/shape", "onnx/vision", "vit", "vit/avif", "vit/jpeg",
 	}

@@ -12,7 +12,7 @@ import (
 	"runtime"
 	"strings"
 
-	"github.com/vitft/vitft/engine/dataset"
+	"github.com/vitft/vitft/engine/internal/imagepath"
 	"github.com/vitft/vitft/internal/plaintext"
 )
 
@@ -93,7 +93,7 @@ func ImageFiles(paths []string, list io.Reader) iter.Seq2[string, error] {
 // listed is imagesAt for a line of a list, whose path may be written as in a list of a data set.
 func listed(path string, yield func(string, error) bool) bool {
 	if _, err := os.Stat(path); err != nil {
-		file, err := dataset.Listed(path)
+		file, err := imagepath.Listed(path)
 		if err != nil {
 			return yield(path, err)
 		}
@@ -112,9 +112,9 @@ func imagesAt(path string, yield func(string, error) bool) bool {
 		switch {
 		case err != nil:
 			more = yield(filepath.Clean(at), err)
-		case at != root && dataset.IsSystem(e.Name()) && e.IsDir():
+		case at != root && imagepath.IsSystem(e.Name()) && e.IsDir():
 			return fs.SkipDir
-		case !e.IsDir() && !dataset.IsSystem(e.Name()) && dataset.IsImage(e.Name()):
+		case !e.IsDir() && !imagepath.IsSystem(e.Name()) && imagepath.Is(e.Name()):
 			more = yield(at, nil)
 		}
 		if !more {

@@ -43,6 +43,7 @@ type ModelInfo struct {
 	Classes       int               // C
 	Dim           int               // D, the length of the embedding; 0 if the model does not give it
 	Width, Height int               // of its input, in pixels
+	HeadAlone     bool              // it takes embeddings, see ClassifyEmbeddings, and no images
 	Provider      string            // what it really runs on
 	Note          string            // why auto did not take CUDA; "" if it did or was not asked
 	OneByOne      bool              // run on single images, because its arithmetic depends on the batch

@@ -46,14 +46,14 @@ var errNotFinite = fault.Data.Errorf("the model gives logits that are not finite
 
 func newQueue(model *onnx.ImageModel, d artifact.Description, o Options) (*queue, error) {
 	buffers := 2*o.MaxBatch + runtime.GOMAXPROCS(0)
-	err := machine.Check(float64(buffers+o.MaxBatch)*4*float64(d.Preprocess.Size()),
+	err := machine.Check(float64(buffers+o.MaxBatch)*4*float64(d.Size()),
 		"batch: %d images of %d×%d pixels, and twice as many that wait,", o.MaxBatch, d.Preprocess.Width,
 		d.Preprocess.Height)
 	if err != nil {
 		return nil, err
 	}
 	q := &queue{
-		model: model, size: d.Preprocess.Size(), labels: d.Labels,
+		model: model, size: d.Size(), labels: d.Labels,
 		batch: o.MaxBatch, delay: *o.MaxDelay, onBatch: o.OnBatch,
 		requests: make(chan *request, buffers), places: make(chan struct{}, buffers),
 		decoders: make(chan struct{}, runtime.GOMAXPROCS(0)), ended: make(chan struct{}),

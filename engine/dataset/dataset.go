@@ -11,15 +11,20 @@
 // [Sources] are the settings that name the sets of a run, opened together. docs/data.md has a table of all sources,
 // with an example each; a source is one of
 //   - a folder with one folder per class, searched in depth as torchvision's ImageFolder does: symbolic links are
-//     followed, files without an image's extension, hidden ones and those of [IsSystem] passed over
+//     followed, files without an image's extension, hidden ones and those of systems passed over
 //   - a list of paths and labels: .csv and its kin, whose header names the two columns, lines of path and label as
 //     ImageNet-LT is published in, .jsonl, and .json in the schema of COCO; paths are relative to the list, or to a
 //     folder nearby where they are not there
 //   - IDX files as MNIST and its kin come, plain or .gz: the images file, or a folder with such files, from which the
 //     training set takes train-… and any other set t10k-… or test-…. Lines of classes.txt or labels.txt beside them
 //     name the labels 0, 1, ….
-//   - a data set as a whole: a folder with folders train, val and test in it, or a list with a column that says which
-//     rows are of which, from which each set takes its part
+//   - a file that holds images, or a folder of such files, which are called shards: Parquet as the Hugging Face hub has
+//     it, tar archives of images with their labels beside them, as WebDataset has them, or of class folders, zip
+//     archives of class folders, and CIFAR in its binary version. Such files are opened anew for each image, of which
+//     none is in memory; one that changes while it is used is refused
+//   - a data set as a whole: a folder with folders train, val and test in it, an archive of such a folder, shards that
+//     say it by their names, or a list with a column that says which rows are of which, from which each set takes its
+//     part
 //
 // The training set makes the class list; other sets are opened with it and may not know other labels. Classes are
 // sorted, as numbers if all are numbers; names that a source gives to numbers, as an IDX set or COCO's schema, keep the
@@ -107,6 +112,9 @@ const (
 	IgnoredFiles   Kind = "ignored-files"    // files that are no images, or in no class
 	SkippedLink    Kind = "skipped-link"     // a symbolic link that leads back to a folder above
 	ChosenFile     Kind = "chosen-file"      // which of several IDX files was taken
+	Unpaired       Kind = "unpaired"         // images without their label, or labels without their image
+	DecodedName    Kind = "decoded-name"     // names that are not UTF-8
+	NoEnd          Kind = "no-end"           // an archive without an end mark
 	DuplicatePath  Kind = "duplicate-path"   // listed more than once with one label, kept once
 	SameContent    Kind = "same-content"     // files of one class that are equal
 	LabelConflict  Kind = "label-conflict"   // equal files of different classes
@@ -143,28 +151,31 @@ type Dataset struct {
 
 // Item is an image of a class.
 type Item struct {
-	Path  string // of the file; FILE#INDEX for an image in an IDX file
+	Path  string // of the file; FILE#NAME for an image inside a file
 	Class int    // index into Classes
 
-	idx   *idxData // nil: Path is a file
+	in    container // nil: Path is a file
 	index int
 }
 
-// Bytes reads the encoded image. An image of an IDX file comes as PGM.
+// Bytes reads the encoded image. One that is stored as mere pixels comes as PGM or PPM.
 func (it Item) Bytes() ([]byte, error) {
-	if it.idx != nil {
-		return it.idx.pgm(it.index), nil
+	if it.in == nil {
+		return userfile.Read(it.Path, userfile.Image)
 	}
-	return userfile.Read(it.Path, userfile.Image)
+	return it.in.image(it.index)
 }
 
 // Stored reports whether the image is a part of a file that is in memory anyway.
-func (it Item) Stored() bool { return it.idx != nil }
+func (it Item) Stored() bool {
+	_, is := it.in.(*idxData)
+	return is
+}
 
 // stat refuses what cannot be an image: a pipe, which might never end, or a huge file.
 func (it Item) stat() (fs.FileInfo, error) {
-	if it.idx != nil {
-		return it.idx.info, nil
+	if it.in != nil {
+		return it.in.opened().info, nil
 	}
 	return userfile.Within(it.Path, userfile.Image)
 }

@@ -194,7 +194,7 @@ func TestOpenRefuses(t *testing.T) {
 		{"one class", tree(t, "a/x.png", "b/"), `only one class with images, "a"`},
 		{"control character", tree(t, "a\nb/x.png", "c/x.png"), "control characters"},
 		{"invalid UTF-8", tree(t, "a\xff/x.png", "c/x.png"), "not UTF-8"},
-		{"unknown kind", filepath.Join(tree(t, "x.zip"), "x.zip"), "not a data source"},
+		{"unknown kind", filepath.Join(tree(t, "x.rar"), "x.rar"), "not a data source"},
 
 		{"empty csv", csv(""), "first line must be path,label"},
 		{"no header", csv("a.png,cat\nb.png,dog\n"), "m.csv:1: the columns in the header must name path"},

@@ -6,10 +6,12 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/vitft/vitft/engine/event"
+	"github.com/vitft/vitft/engine/internal/imagepath"
 	"github.com/vitft/vitft/internal/testkit"
 )
 
@@ -19,6 +21,25 @@ var exampleFiles = map[string]func(testing.TB) []byte{
 	"labels-idx1-ubyte":    func(testing.TB) []byte { _, labels := idxPair(2); return labels },
 	"images-idx3-ubyte.gz": func(t testing.TB) []byte { images, _ := idxPair(2); return gz(t, images) },
 	"labels-idx1-ubyte.gz": func(t testing.TB) []byte { _, labels := idxPair(2); return gz(t, labels) },
+	"cats.parquet":         fixture("none.parquet"),
+	".parquet":             fixture("train-00000-of-00001.parquet"),
+	"list.parquet": func(t testing.TB) []byte {
+		return parquetOf(t, []listRow{{"a.jpg", "cat"}, {"b.jpg", "dog"}})
+	},
+	"-000.tar":   fixture("pairs-000.tar"),
+	"-001.tar":   fixture("pairs-000.tar"),
+	"photos.tar": func(t testing.TB) []byte { return tarOf(t, entries("cat/1.jpg", "dog/2.jpg")...) },
+	"photos.zip": fixture("folders.zip"),
+	"whole.zip": func(t testing.TB) []byte {
+		return zipOf(t, entries("ds/train/cat/1.jpg", "ds/train/dog/2.jpg", "ds/val/cat/3.jpg")...)
+	},
+	".bin": func(testing.TB) []byte {
+		return slices.Concat([]byte{0}, make([]byte, 3072), []byte{1}, make([]byte, 3072))
+	},
+}
+
+func fixture(name string) func(testing.TB) []byte {
+	return func(t testing.TB) []byte { return testkit.ReadFile(t, fixtures, name) }
 }
 
 var (
@@ -79,12 +100,13 @@ func writeExample(t *testing.T, dir, example string) {
 	t.Helper()
 	name, text, _ := strings.Cut(example, ": ")
 	content := []byte(exampleText.Replace(text))
+	longest := ""
 	for end, maker := range exampleFiles {
-		if strings.HasSuffix(name, end) {
-			content = maker(t)
+		if strings.HasSuffix(name, end) && len(end) > len(longest) {
+			content, longest = maker(t), end
 		}
 	}
-	if len(content) == 0 && !IsImage(name) {
+	if len(content) == 0 && !imagepath.Is(name) {
 		t.Fatalf("%s has no content; exampleFiles must make it", name)
 	}
 	path := filepath.Join(dir, filepath.FromSlash(name))

@@ -7,10 +7,13 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"github.com/vitft/vitft/engine/internal/imagepath"
 )
 
-// readFolder reads a folder of class folders, of IDX files, with a list of its images, or of the parts of a data set.
-func (r *reading) readFolder(training bool) error {
+// readFolder reads a folder of class folders, of files of images, with a list of its images, or of the parts of a data
+// set.
+func (r *reading) readFolder() error {
 	c, err := contentsOf(r.source)
 	if err != nil {
 		return err
@@ -25,7 +28,7 @@ func (r *reading) readFolder(training bool) error {
 	case p != nil && p[r.part] != r.source:
 		r.find(TakenPart, []string{p[r.part]}, "of the data set in %s one part is read", r.source)
 		r.source = p[r.part]
-		return r.read(training)
+		return r.read()
 	}
 	if m := c.metadata(); m != "" {
 		if c.imageFolders(2) > 1 {
@@ -35,10 +38,18 @@ func (r *reading) readFolder(training bool) error {
 	}
 	idx := slices.DeleteFunc(slices.Clone(c.files), func(name string) bool { return !isIDXImages(name) })
 	if len(c.folders) == 0 && len(idx) > 0 {
-		return r.readIDXFolder(idx, training)
+		return r.readIDXFolder(idx)
+	}
+	if cifar, err := r.cifarFiles(c); err != nil {
+		return err
+	} else if len(cifar) > 0 {
+		return r.readShards(cifar)
+	}
+	if s := c.shards(); s != nil {
+		return r.readShardFolder(s)
 	}
 	folders := 0 // with images
-	if training {
+	if r.part == train {
 		folders = 1 // which is no training set by itself
 	}
 	if list := c.onlyList(folders); list != "" {
@@ -78,8 +89,8 @@ func (r *reading) readClasses(c *contents) error {
 	}
 	if len(r.samples) == 0 {
 		return fmt.Errorf("no images: %s; images end in %s: convert them%s", strings.Join(append(why,
-			fmt.Sprintf("%d class folders without images", len(r.classes))), ", "), strings.Join(extensions, " "),
-			c.listsHint())
+			fmt.Sprintf("%d class folders without images", len(r.classes))), ", "),
+			strings.Join(imagepath.Extensions, " "), c.listsHint())
 	}
 	r.find(IgnoredFiles, append(stray, f.ignored...), "%d files in %s are %s", len(stray)+len(f.ignored), r.source,
 		strings.Join(why, " or "))
@@ -104,7 +115,7 @@ func (f *folder) walk(dir, class string, above []fs.FileInfo) error {
 	}
 	f.system = append(f.system, c.system...)
 	for _, name := range c.files {
-		if path := filepath.Join(dir, name); IsImage(name) {
+		if path := filepath.Join(dir, name); imagepath.Is(name) {
 			f.samples = append(f.samples, sample{Item: Item{Path: path}, label: class})
 		} else {
 			f.ignored = append(f.ignored, path)
@@ -135,7 +146,7 @@ func contentsOf(dir string) (*contents, error) {
 	c := &contents{dir: dir}
 	entries, err := os.ReadDir(dir)
 	for _, e := range entries {
-		if IsSystem(e.Name()) {
+		if imagepath.IsSystem(e.Name()) {
 			c.system = append(c.system, filepath.Join(dir, e.Name()))
 			continue
 		}
@@ -153,7 +164,7 @@ func contentsOf(dir string) (*contents, error) {
 // metadata is the list of labels that a folder has in the convention of Hugging Face's ImageFolder; "" without one.
 // Beside class folders it must be one that can be read, with a column file_name.
 func (c *contents) metadata() string {
-	for _, name := range []string{"metadata.csv", "metadata.jsonl"} {
+	for _, name := range []string{"metadata.csv", "metadata.jsonl", "metadata.parquet"} {
 		path := filepath.Join(c.dir, name)
 		if slices.Contains(c.files, name) && (c.imageFolders(1) == 0 || readable(path, "filename")) {
 			return path

@@ -26,10 +26,14 @@ func isIDXImages(name string) bool {
 
 // idxData is an IDX file of unsigned bytes: images [n, rows, columns], or labels [n].
 type idxData struct {
+	file  // as it was before it was read
 	shape []int
 	data  []byte
-	info  fs.FileInfo // before it was read
 }
+
+func (x *idxData) find(name string) (int, bool) { return byNumber(name, x.shape[0]) }
+
+func (x *idxData) image(i int) ([]byte, error) { return x.pgm(i), nil }
 
 // pgm is image i as binary PGM: a header and the pixels.
 func (x *idxData) pgm(i int) []byte {
@@ -39,9 +43,9 @@ func (x *idxData) pgm(i int) []byte {
 }
 
 // readIDXFolder chooses one of the images files in a folder.
-func (r *reading) readIDXFolder(names []string, training bool) error {
+func (r *reading) readIDXFolder(names []string) error {
 	marks := []string{"t10k", "test"}
-	if training {
+	if r.part == train {
 		marks = []string{"train"}
 	}
 	chosen := slices.DeleteFunc(slices.Clone(names), func(name string) bool {
@@ -88,8 +92,7 @@ func (r *reading) readIDX(path string) error {
 			}
 			label = r.classes[l]
 		}
-		r.samples = append(r.samples, sample{
-			Item: Item{Path: fmt.Sprint(path, "#", i), idx: images, index: i}, label: label})
+		r.samples = append(r.samples, sample{Item: images.item(images, strconv.Itoa(i), i), label: label})
 	}
 	return nil
 }
@@ -107,9 +110,9 @@ func labelsFile(images string) (string, error) {
 	return "", fmt.Errorf("no labels: looked for %s and %s.gz beside it: %w", name, name, fs.ErrNotExist)
 }
 
-// classNames are the lines of classes.txt or labels.txt in dir, nil without one.
-func classNames(dir string) ([]string, error) {
-	for _, name := range []string{"classes.txt", "labels.txt"} {
+// classNames are the lines of classes.txt, labels.txt or a file of another name in dir, nil without one.
+func classNames(dir string, other ...string) ([]string, error) {
+	for _, name := range append([]string{"classes.txt", "labels.txt"}, other...) {
 		path := filepath.Join(dir, name)
 		data, err := userfile.Read(path, userfile.Text)
 		if errors.Is(err, fs.ErrNotExist) {
@@ -138,7 +141,7 @@ func readIDXFile(path string, dims int) (*idxData, error) {
 	}
 	defer f.Close()
 	x, err := parseIDX(f, info.Size(), dims)
-	x.info = info
+	x.file = file{path, info}
 	return x, err
 }
 

@@ -56,7 +56,7 @@ func OpenIndex(dir string) *Index { return &Index{dir: dir, sections: map[string
 
 // Forget drops what is known about an item.
 func (x *Index) Forget(it Item) {
-	x.with(it.Path, func(p *section, name string) {
+	x.with(it, func(p *section, name string) {
 		p.files[name] = known{}
 		p.changed[name] = true
 	})
@@ -91,8 +91,8 @@ func (x *Index) Save() error {
 	return nil
 }
 
-func (x *Index) find(path string, info fs.FileInfo) (id ID, found bool) {
-	x.with(path, func(p *section, name string) {
+func (x *Index) find(it Item, info fs.FileInfo) (id ID, found bool) {
+	x.with(it, func(p *section, name string) {
 		if k := p.files[name]; k.Size == info.Size() && k.Modified == info.ModTime().UnixNano() {
 			id = k.ID
 		}
@@ -100,26 +100,32 @@ func (x *Index) find(path string, info fs.FileInfo) (id ID, found bool) {
 	return id, id != (ID{})
 }
 
-// add remembers a file that looked like info at the time, when reading it had yet to begin.
-func (x *Index) add(path string, info fs.FileInfo, at time.Time, id ID) {
+// add remembers an item whose file looked like info at the time, when reading it had yet to begin.
+func (x *Index) add(it Item, info fs.FileInfo, at time.Time, id ID) {
 	if at.Sub(info.ModTime()) >= racy {
-		x.with(path, func(p *section, name string) {
+		x.with(it, func(p *section, name string) {
 			p.files[name] = known{info.Size(), info.ModTime().UnixNano(), id}
 			p.changed[name] = true
 		})
 	}
 }
 
-// with calls f with the section that a file belongs to and the file's name there.
-func (x *Index) with(path string, f func(p *section, name string)) {
+// with calls f with the section that an item belongs to and its name there: the path below the folder, whose part after
+// the # of an image inside a file is kept as it is.
+func (x *Index) with(it Item, f func(p *section, name string)) {
 	if x == nil {
 		return
 	}
-	path, err := filepath.Abs(path)
+	file, inside := it.Path, ""
+	if it.in != nil {
+		file = it.in.opened().path
+		inside = it.Path[len(file):]
+	}
+	file, err := filepath.Abs(file)
 	if err != nil {
 		return
 	}
-	folder := filepath.Dir(filepath.Dir(path))
+	folder := filepath.Dir(filepath.Dir(file))
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	p := x.sections[folder]
@@ -127,7 +133,7 @@ func (x *Index) with(path string, f func(p *section, name string)) {
 		p = &section{x.load(folder), map[string]bool{}}
 		x.sections[folder] = p
 	}
-	f(p, strings.TrimPrefix(path[len(folder):], string(filepath.Separator)))
+	f(p, strings.TrimPrefix(file[len(folder):], string(filepath.Separator))+inside)
 }
 
 // path is the file about the files below a folder.

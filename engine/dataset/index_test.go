@@ -30,7 +30,7 @@ func indexed(t testing.TB, d *Dataset, dir string) (ids []ID, read int) {
 	x := OpenIndex(dir)
 	for _, it := range d.Items {
 		if info, err := it.stat(); err == nil {
-			if _, found := x.find(it.Path, info); !found {
+			if _, found := x.find(it, info); !found {
 				read++
 			}
 		}

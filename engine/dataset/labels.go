@@ -15,6 +15,7 @@ import (
 
 	"golang.org/x/text/unicode/norm"
 
+	"github.com/vitft/vitft/engine/internal/imagepath"
 	"github.com/vitft/vitft/internal/plaintext"
 	"github.com/vitft/vitft/internal/userfile"
 )
@@ -129,7 +130,7 @@ func (r *reading) nameClasses(path string) error {
 			return in(file, err)
 		}
 		lines := strings.Split(strings.TrimSpace(string(text)), "\n")
-		if image, _ := cutLine(lines[0], false); IsImage(image) { // another list
+		if image, _ := cutLine(lines[0], false); imagepath.Is(image) { // another list
 			continue
 		}
 		return r.take(file, lines)

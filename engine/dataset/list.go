@@ -23,10 +23,13 @@ const sniffed = 64 << 10
 var listFormats = map[string]func(*list) error{
 	".csv": (*list).openRows, ".tsv": (*list).openRows, ".txt": (*list).openRows, ".lst": (*list).openRows,
 	".jsonl": (*list).openLines, ".ndjson": (*list).openLines, ".json": (*list).openJSON,
+	".parquet": (*list).openTable,
 }
 
-// isList reports whether a file lists images, by its extension.
-func isList(name string) bool { return listFormats[strings.ToLower(filepath.Ext(name))] != nil }
+// isList reports whether a file lists images, by its extension; one in Parquet may hold them as well.
+func isList(name string) bool {
+	return listFormats[strings.ToLower(filepath.Ext(name))] != nil && kindOf(name) == ""
+}
 
 // list is a list that is being read.
 type list struct {

@@ -38,6 +38,34 @@ func TestMemoryOfLists(t *testing.T) {
 	}
 }
 
+// The same for archives of small members, whose names are short.
+func TestMemoryOfArchives(t *testing.T) {
+	const images = 100_000
+	members := make([]entry, images)
+	for i := range members {
+		members[i] = entry{fmt.Sprintf("%d/%d.png", i%2, i), ""}
+	}
+	for name, content := range map[string][]byte{"x.zip": zipOf(t, members...), "x.tar": tarOf(t, members...)} {
+		path := testkit.WriteFile(t, filepath.Join(t.TempDir(), name), content)
+		said := int64(0)
+		if name == "x.zip" {
+			said = perMember * int64(len(content)-bytes.Index(content, []byte("PK\x01\x02")))
+		}
+		content = nil
+		r := &reading{source: path}
+		took := testkit.PeakMemory(t, func() {
+			if _, err := r.dataset(nil); err != nil {
+				t.Error(err)
+			}
+		})
+		said += r.memory + 2*perSample*images
+		t.Logf("%s: %d bytes an image of %d", name, took/images, said/images)
+		if took > said+8<<20 {
+			t.Errorf("%s: a list takes %d bytes, said %d", name, took, said)
+		}
+	}
+}
+
 // A list that memory has no room for is refused, and so is an entry without an end.
 func TestListsAreBounded(t *testing.T) {
 	defer debug.SetMemoryLimit(debug.SetMemoryLimit(64 << 20))

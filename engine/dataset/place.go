@@ -1,37 +1,36 @@
 package dataset
 
 import (
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
-	"regexp"
-	"runtime"
 	"slices"
 	"strings"
 
-	"golang.org/x/text/unicode/norm"
-
+	"github.com/vitft/vitft/engine/internal/imagepath"
 	"github.com/vitft/vitft/internal/plaintext"
 )
 
 // tried is how many paths of a list are looked for to find out which folder its paths begin in.
 const tried = 50
 
-var (
-	address = regexp.MustCompile(`^([A-Za-z][A-Za-z0-9+.-]*://|data:)`)
-	drive   = regexp.MustCompile(`^([A-Za-z]:[\\/]|\\\\)`)
-)
-
 // place makes the paths of a list, which is in dir, those of files. What is nowhere stays, and will be found missing.
 func (r *reading) place(dir string) error {
 	paths := make([]string, 0, tried)
+	o := new(opener) // of files that images are in, as predictions.csv names them
 	step := max(1, len(r.samples)/tried)
 	for i := range r.samples {
 		s := &r.samples[i]
-		path, err := wellFormed(s.Path)
+		path, err := imagepath.WellFormed(s.Path)
 		if err != nil {
 			return &SourceError{Line: s.line, Err: err}
+		}
+		if strings.ContainsRune(path, '#') {
+			if s.Item, err = o.item(imagepath.Under(dir, path)); err != nil {
+				return &SourceError{Line: s.line, Err: err}
+			} else if s.in != nil {
+				continue
+			}
 		}
 		if s.Path = path; i%step == 0 && len(paths) < tried {
 			paths = append(paths, path)
@@ -48,28 +47,11 @@ func (r *reading) place(dir string) error {
 		r.find(ListForm, p.bases, "paths are relative to another folder than the list's")
 	}
 	for i := range r.samples {
-		r.samples[i].Path = p.of(r.samples[i].Path)
+		if s := &r.samples[i]; s.in == nil {
+			s.Path = p.of(s.Path)
+		}
 	}
 	return nil
-}
-
-// wellFormed refuses what cannot be the path of a file here.
-func wellFormed(path string) (string, error) {
-	path = strings.TrimSpace(path)
-	switch {
-	case path == "":
-		return "", errors.New("empty path")
-	case strings.ContainsRune(path, 0):
-		return "", errors.New("path holds a zero byte (save the list as UTF-8)")
-	case !strings.ContainsAny(path, `:\`): // as nearly all
-	case address.MatchString(path):
-		return "", fmt.Errorf("%.100q is an address, and addresses (URLs) are not fetched: download the images and "+
-			"list their paths", path)
-	case runtime.GOOS != "windows" && drive.MatchString(path) && !isFile(path):
-		return "", fmt.Errorf("%.100q is a path of a Windows machine, which this one does not have: make paths "+
-			"relative to the folder of the list", path)
-	}
-	return path, nil
 }
 
 // places are where files are looked for that a list means.
@@ -83,16 +65,16 @@ type places struct {
 func newPlaces(dir string, paths []string) *places {
 	usual := &places{bases: []string{dir}}
 	for _, path := range paths {
-		if _, ok := usual.search(path); ok {
+		if _, ok := imagepath.Find(path, usual.bases...); ok {
 			usual.found = 1
 			return usual
 		}
 	}
 	other := new(places)
 	for _, base := range around(dir) {
-		here, found := &places{bases: []string{base}}, 0
+		found := 0
 		for _, path := range paths {
-			if _, ok := here.search(path); ok {
+			if _, ok := imagepath.Find(path, base); ok {
 				found++
 			}
 		}
@@ -107,19 +89,6 @@ func newPlaces(dir string, paths []string) *places {
 		return other
 	}
 	return usual
-}
-
-// Listed is the file that a path in a list means that is relative to the working directory, as [Open] finds it; the
-// path itself if there is none. What cannot be a path here is an error.
-func Listed(path string) (string, error) {
-	path, err := wellFormed(path)
-	if err != nil {
-		return "", err
-	}
-	if file, ok := (&places{bases: []string{"."}}).search(path); ok {
-		return file, nil
-	}
-	return path, nil
 }
 
 // around are other folders that the paths of a list may be relative to, the likely ones first.
@@ -152,68 +121,11 @@ func around(dir string) (folders []string) {
 
 // of is the file that a path means, or would mean.
 func (p *places) of(path string) string {
-	if p.found == 0 || plainPath(path) && len(p.bases) == 1 { // which needs no look
-		return under(p.bases[0], path)
+	if p.found == 0 || imagepath.Plain(path) && len(p.bases) == 1 { // which needs no look
+		return imagepath.Under(p.bases[0], path)
 	}
-	if file, ok := p.search(path); ok {
+	if file, ok := imagepath.Find(path, p.bases...); ok {
 		return file
 	}
-	return under(p.bases[0], path)
-}
-
-// search finds the file that a path means: as it is written, with the separators of another system, with the letters in
-// another normal form, with the extension of an image.
-func (p *places) search(path string) (string, bool) {
-	spellings := []string{path}
-	if strings.Contains(path, `\`) {
-		spellings = append(spellings, strings.ReplaceAll(path, `\`, "/"))
-	}
-	for _, form := range []norm.Form{norm.NFC, norm.NFD} {
-		for _, s := range spellings {
-			if other := form.String(s); !slices.Contains(spellings, other) {
-				spellings = append(spellings, other)
-			}
-		}
-	}
-	for _, base := range p.bases {
-		for _, spelling := range spellings {
-			if file := under(base, spelling); isFile(file) {
-				return file, true
-			}
-		}
-	}
-	if IsImage(path) {
-		return "", false
-	}
-	for _, base := range p.bases {
-		for _, spelling := range spellings {
-			for _, ending := range extensions {
-				for _, name := range []string{spelling + ending, spelling + strings.ToUpper(ending)} {
-					if file := under(base, name); isFile(file) {
-						return file, true
-					}
-				}
-			}
-		}
-	}
-	return "", false
-}
-
-// plainPath reports whether a path can be written in one way only.
-func plainPath(path string) bool {
-	return IsImage(path) && !strings.Contains(path, `\`) && !strings.ContainsFunc(path, func(c rune) bool {
-		return c >= 0x80
-	})
-}
-
-func under(base, path string) string {
-	if path = filepath.Clean(filepath.FromSlash(path)); filepath.IsAbs(path) {
-		return path
-	}
-	return filepath.Join(base, path)
-}
-
-func isFile(path string) bool {
-	info, err := os.Stat(path)
-	return err == nil && !info.IsDir()
+	return imagepath.Under(p.bases[0], path)
 }

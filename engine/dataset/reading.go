@@ -22,7 +22,7 @@ import (
 type reading struct {
 	source   string
 	part     string // of a data set that is named as a whole
-	selected bool   // rows of the part were selected in a list
+	selected bool   // the part was selected in a list, or among what is in one file or folder
 	samples  []sample
 	memory   int64    // that they take
 	classes  []string // in order, if the source has a list of its own; there may be more than there are samples of
@@ -63,9 +63,13 @@ func in(source string, err error) error {
 	return &SourceError{Source: source, Err: err}
 }
 
-func (r *reading) read(training bool) error {
+func (r *reading) read() error {
 	info, err := os.Stat(r.source)
-	if errors.Is(err, fs.ErrNotExist) {
+	if files, fault := expand(r.source); fault != nil {
+		return fault
+	} else if files != nil {
+		return r.readShards(files)
+	} else if errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("no such file or folder: %w", fs.ErrNotExist)
 	} else if err != nil {
 		return err
@@ -73,28 +77,35 @@ func (r *reading) read(training bool) error {
 	name := strings.ToLower(filepath.Base(r.source))
 	switch {
 	case info.IsDir():
-		return r.readFolder(training)
+		return r.readFolder()
 	case isList(name):
 		return r.readList(r.source)
 	case isIDXImages(name):
 		return r.readIDX(r.source)
+	case kindOf(name) != "":
+		return r.readShards([]string{r.source})
 	}
 	return errors.New("not a data source: give a folder of class folders, a list (.csv, .tsv, .txt, .jsonl, .json), " +
-		"or an IDX file named …images-idx3-ubyte[.gz]")
+		"a .parquet, .tar or .zip file, or an IDX file named …images-idx3-ubyte[.gz]")
 }
 
 // dataset reads the source and turns labels into classes: those given or, for training, those that have samples.
 func (r *reading) dataset(classes []string) (*Dataset, error) {
-	training := classes == nil
 	if r.part == "" {
 		r.part = test
-		if training {
+		if classes == nil {
 			r.part = train
 		}
 	}
-	if err := r.read(training); err != nil {
+	if err := r.read(); err != nil {
 		return nil, err
 	}
+	return r.named(classes)
+}
+
+// named turns the labels of what was read into classes.
+func (r *reading) named(classes []string) (*Dataset, error) {
+	training := classes == nil
 	r.unify(classes)
 	if err := r.check(); err != nil {
 		return nil, err
@@ -171,7 +182,11 @@ func (r *reading) check() error {
 	var repeated []string
 	for _, s := range r.samples {
 		var fault error
-		k, seen := first[s.Path]
+		one := s.Path
+		if id := s.known(); id != (ID{}) { // of a path there may be several
+			one += string(id[:])
+		}
+		k, seen := first[one]
 		switch {
 		case s.label == "":
 			fault = fmt.Errorf("empty label for %s", s.Path)
@@ -181,7 +196,7 @@ func (r *reading) check() error {
 		case strings.ContainsFunc(s.label, unicode.IsControl):
 			fault = fmt.Errorf("label %q of %s has control characters", s.label, s.Path)
 		case !seen:
-			first[s.Path] = len(kept)
+			first[one] = len(kept)
 			kept = append(kept, s)
 		case kept[k].label != s.label:
 			where := ""

@@ -9,6 +9,8 @@ import (
 	"strings"
 
 	"golang.org/x/text/unicode/norm"
+
+	"github.com/vitft/vitft/engine/internal/imagepath"
 )
 
 // The parts of a data set that a run may have.
@@ -76,6 +78,8 @@ func partsOf(source string) (parts, []Finding, error) {
 		return p, found, in(source, err)
 	case isList(source):
 		return within(source, source), nil, nil
+	case kindOf(source) != "":
+		return partsInside(source), nil, nil
 	}
 	return nil, nil, nil
 }
@@ -97,6 +101,9 @@ func (c *contents) parts() (parts, []Finding, error) {
 	if m := c.metadata(); m != "" {
 		return within(c.dir, m), nil, nil
 	}
+	if s := c.shards(); s != nil {
+		return s.parts(c.dir), nil, nil
+	}
 	var found findings
 	l := c.layout()
 	if !l.training && (len(l.others) == 0 || len(l.others) == 1 && len(l.names) == 0) { // else there are classes
@@ -107,6 +114,12 @@ func (c *contents) parts() (parts, []Finding, error) {
 	if len(l.named) == 0 {
 		if list := c.onlyList(1); list != "" {
 			return within(c.dir, list), nil, nil
+		}
+		if len(c.folders) == 1 { // which may be the one configuration of a data set on the hub
+			inside, err := contentsOf(filepath.Join(c.dir, c.folders[0].Name()))
+			if err == nil && !holdsImage(inside.dir) {
+				return inside.parts()
+			}
 		}
 		return nil, nil, nil
 	}
@@ -309,7 +322,7 @@ func lookAt(dir string) look {
 	if err != nil {
 		return l
 	}
-	l.flat = slices.ContainsFunc(c.files, IsImage)
+	l.flat = slices.ContainsFunc(c.files, imagepath.Is)
 	for _, f := range c.folders {
 		if holdsImage(filepath.Join(dir, f.Name())) {
 			l.classes = append(l.classes, norm.NFC.String(f.Name()))
@@ -318,7 +331,9 @@ func lookAt(dir string) look {
 	m := c.metadata()
 	l.metadata = m != ""
 	l.set = len(l.classes) > 1 || len(l.classes) == 1 && !l.flat || l.metadata && readable(m, "") ||
-		c.onlyList(1) != "" || !l.flat && slices.ContainsFunc(c.files, isContainer)
+		c.onlyList(1) != "" || !l.flat && slices.ContainsFunc(c.files, func(name string) bool {
+		return isIDXImages(name) || kindOf(name) != ""
+	})
 	return l
 }
 
@@ -329,12 +344,6 @@ func (l look) related(o look) bool {
 	}
 	common := func(class string) bool { return slices.Contains(l.classes, class) }
 	return len(l.classes) == 0 || slices.ContainsFunc(o.classes, common)
-}
-
-// isContainer reports whether a file holds many images.
-func isContainer(name string) bool {
-	return isIDXImages(name) ||
-		slices.Contains([]string{".parquet", ".tar", ".zip"}, strings.ToLower(filepath.Ext(name)))
 }
 
 // holdsImage reports whether a folder has an image, in whatever depth.
@@ -352,10 +361,10 @@ func holdsImageBut(dir string, seen map[string]bool) bool {
 		entries, err := f.ReadDir(256)
 		for _, e := range entries {
 			switch path := filepath.Join(dir, e.Name()); {
-			case IsSystem(e.Name()):
+			case imagepath.IsSystem(e.Name()):
 			case e.IsDir():
 				inside = append(inside, path)
-			case IsImage(e.Name()):
+			case imagepath.Is(e.Name()):
 				return true
 			case e.Type()&os.ModeSymlink != 0:
 				target, err := filepath.EvalSymlinks(path)

@@ -13,6 +13,7 @@ import (
 
 	"github.com/vitft/vitft/engine/event"
 	"github.com/vitft/vitft/engine/fault"
+	"github.com/vitft/vitft/engine/internal/imagepath"
 )
 
 // Whether folders named train, val and test are parts or classes is decided by what is in them.
@@ -234,7 +235,7 @@ func TestSystemFiles(t *testing.T) {
 // Images go by many extensions; where there is none, the message says what is there.
 func TestExtensions(t *testing.T) {
 	for _, ending := range []string{"jpg", "JFIF", "jpe", "jif", "avif", "heic", "HEIF", "pbm", "pam", "dib", "apng"} {
-		if !IsImage("a." + ending) {
+		if !imagepath.Is("a." + ending) {
 			t.Errorf("%s is no image", ending)
 		}
 	}

@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"github.com/vitft/vitft/engine/internal/csvtable"
+	"github.com/vitft/vitft/engine/internal/imagepath"
 )
 
 // separators are what stands between the cells of a row, with what messages call it.
@@ -126,7 +127,7 @@ func (l *list) chooseBare(rows [][]string, dir string) bool {
 		return newPlaces(dir, paths).found > 0
 	}
 	is := func(column int) bool {
-		if IsImage(strings.TrimSpace(rows[0][column])) {
+		if imagepath.Is(strings.TrimSpace(rows[0][column])) {
 			return strings.ToLower(filepath.Ext(l.path)) != ".csv" || there(column)
 		}
 		return newPlaces(dir, []string{strings.TrimSpace(rows[0][column])}).found > 0
@@ -218,7 +219,7 @@ func (l *list) words(start []byte, dir string) func(func(sample) error) error {
 	}
 	labelFirst := false
 	if l.bare {
-		found := func(path string) bool { return IsImage(path) || newPlaces(dir, []string{path}).found > 0 }
+		found := func(path string) bool { return imagepath.Is(path) || newPlaces(dir, []string{path}).found > 0 }
 		if labelFirst = !found(path); labelFirst {
 			path, label = cutLine(first, true)
 		}
@@ -260,7 +261,7 @@ func cutLine(line string, labelFirst bool) (path, label string) {
 	for i := range len(line) {
 		if line[i] == ' ' || line[i] == '\t' {
 			at = i
-			if IsImage(line[max(0, i-len(".jpeg")):i]) {
+			if imagepath.Is(line[max(0, i-len(".jpeg")):i]) {
 				break
 			}
 		}

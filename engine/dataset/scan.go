@@ -124,26 +124,35 @@ func CheckLeak(train *Dataset, trainScan *Scan, test *Dataset, testScan *Scan) [
 
 // hash is the id of an item, from the index if it is there.
 func (it Item) hash(x *Index) (ID, error) {
+	if id := it.known(); id != (ID{}) {
+		return id, nil
+	}
 	now := time.Now()
 	info, err := it.stat()
 	if err != nil {
 		return ID{}, err
 	}
-	if id, known := x.find(it.Path, info); known {
+	if id, known := x.find(it, info); known {
 		return id, nil
 	}
 	id, err := it.read()
 	if err != nil {
 		return ID{}, err
 	}
-	x.add(it.Path, info, now, id)
+	x.add(it, info, now, id)
 	return id, nil
 }
 
-// read hashes the item's bytes without holding them.
+// read hashes the item's bytes, without holding those of a file.
 func (it Item) read() (id ID, err error) {
-	if it.idx != nil {
-		return sha256.Sum256(it.idx.pgm(it.index)), nil
+	if it.in != nil {
+		content, err := it.Bytes()
+		if err == nil && len(content) == 0 {
+			err = errors.New("empty file")
+		} else if err == nil {
+			id = sha256.Sum256(content)
+		}
+		return id, err
 	}
 	f, _, err := userfile.Open(it.Path)
 	if err != nil {

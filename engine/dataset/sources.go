@@ -16,11 +16,13 @@ import (
 
 // Sources are the settings that name the images of a run.
 type Sources struct {
-	Train         string // folder, list or IDX file; see docs/data.md
+	Train         string // folder, list, or file of images; see docs/data.md
 	Val           string // the same, or a fraction of the training images to hold out; none by default
 	Test          string // the same as Train; none by default
 	Imbalance     string // see ParseImbalance
 	ImbalanceSeed uint64
+
+	From Reader // opens sets in the place of Open, if it is not nil
 }
 
 // Sets are the labelled images of a run. Those that it does not have are nil.
@@ -57,8 +59,8 @@ func (s *Sources) Fields() []setting.Field {
 	}
 	return setting.In("data",
 		setting.Path("train", &s.Train, "",
-			"training images: folder of class folders, list (.csv, .txt, .jsonl, .json), IDX file, or a data set "+
-				"with a part for each of train, val and test"),
+			"training images: folder of class folders, list (.csv, .txt, .jsonl, .json), file of images (.parquet, "+
+				".tar, .zip, IDX, CIFAR), or a data set with a part for each of train, val and test"),
 		setting.PathOr("val", &s.Val, "", orFraction,
 			"validation images, or a fraction such as 0.1 to hold out of each class"),
 		setting.Path("test", &s.Test, "", "test images"),
@@ -87,8 +89,17 @@ func (s *Sources) Holdout() (float64, bool) {
 func (s *Sources) Exist() error {
 	var faults []error
 	check := func(key, path string) {
-		if _, err := os.Stat(path); path != "" && errors.Is(err, fs.ErrNotExist) {
-			faults = append(faults, fault.Data.Errorf("%s: no such file or folder: %s", key, path))
+		files, err := expand(path)
+		if err != nil {
+			faults = append(faults, fault.Data.Errorf("%s: %w", key, err))
+		} else if files == nil && path != "" {
+			files = []string{path}
+		}
+		for _, path := range files {
+			if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
+				faults = append(faults, fault.Data.Errorf("%s: no such file or folder: %s", key, path))
+				break
+			}
 		}
 	}
 	check("train", s.Train)
@@ -103,6 +114,9 @@ func (s *Sources) Exist() error {
 // become its other parts where they are not set, or where they name it too. Lists that say which part their rows are of
 // stay what they are. A second time nothing changes.
 func (s *Sources) Resolve(ctx context.Context, ev event.Events) error {
+	if s.From != nil { // which knows the parts of its own
+		return nil
+	}
 	resolved, err := par.Await(ctx, func() (Sources, error) {
 		c := *s
 		err := c.resolve(ev)
@@ -128,6 +142,7 @@ func (s *Sources) resolve(ev event.Events) error {
 		case other.part == val && holdout && own != "":
 			ev.Info("the data set's own validation images are not used: val is a fraction", "part", own)
 		case other.part == val && holdout, *other.source == "" && own == "":
+		case *other.source == "" && withoutLabels(own, other.part): // which reading its training images says
 		case *other.source == "":
 			*other.source = own
 			ev.Info("taken from the data set", other.part, own)
@@ -184,7 +199,11 @@ func (s *Sources) Open(ctx context.Context, seed uint64, index *Index, ev event.
 	var found []Finding
 	open := func(source, part string, classes []string) (set *Dataset) {
 		if source != "" && err == nil {
-			set, found, err = Open(source, Options{Classes: classes, Part: part})
+			open := Open
+			if s.From != nil {
+				open = s.From.Set
+			}
+			set, found, err = open(source, Options{Classes: classes, Part: part})
 			Warn(found, ev)
 		}
 		return set

@@ -57,11 +57,16 @@ func (x *Extractor) LookOver(ctx context.Context, d *dataset.Sets, n Needed) (o 
 			dataset.Warn(dataset.CheckLeak(d.Train, learned, p.Data, j.scan), x.events)
 		}
 	}
-	for k, images := range d.Train.Counts() {
-		o.Classes = append(o.Classes, ClassCount{d.Train.Classes[k], images})
+	o.Count(d.Train)
+	return o, nil
+}
+
+// Count sets the classes to those of a training set.
+func (o *Outlook) Count(train *dataset.Dataset) {
+	for k, images := range train.Counts() {
+		o.Classes = append(o.Classes, ClassCount{train.Classes[k], images})
 	}
 	slices.SortStableFunc(o.Classes, func(a, b ClassCount) int { return b.Images - a.Images })
-	return o, nil
 }
 
 // try encodes three batches of items at most, from all over them. The first warms the runtime up, and is not timed if

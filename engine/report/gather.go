@@ -74,6 +74,11 @@ func Gather(classes []string, train, judged Images, predictions []run.Prediction
 		}
 		p.Photos[i] = photo
 	})
+	p.Photos = slices.DeleteFunc(p.Photos, func(photo run.Photo) bool { // why there is none is said of the worst only
+		return photo.JPEG == nil && !slices.ContainsFunc(worst, func(m run.Prediction) bool {
+			return photo.Set == judged.Set && photo.Path == plaintext.Valid(m.Path)
+		})
+	})
 	var err error
 	p.Map, err = mapOf(judged, features)
 	return p, err

@@ -64,7 +64,7 @@ func save(dir run.Folder, write func(io.Writer) error) error {
 // A Run is what the files of one run folder say.
 type Run struct {
 	// Open returns the content of an image that predictions.csv names. By default it is read from its file, or from
-	// the IDX file that it is in.
+	// the file that it is in.
 	Open func(path string) ([]byte, error)
 
 	dir         run.Folder

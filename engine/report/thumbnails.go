@@ -2,19 +2,14 @@ package report
 
 import (
 	"bytes"
-	"cmp"
 	"context"
 	"encoding/base64"
 	"errors"
-	"fmt"
 	"html/template"
 	"image"
 	"image/jpeg"
-	"os"
 	"path/filepath"
 	"slices"
-	"strconv"
-	"strings"
 
 	"github.com/vitft/vitft/engine/dataset"
 	"github.com/vitft/vitft/engine/metric"
@@ -40,7 +35,7 @@ type mistake struct {
 func (r *page) Mistakes() []mistake {
 	open := r.Open
 	if open == nil && len(r.pictures.Photos) == 0 { // a run of before there were copies
-		open = opener(r.worst)
+		open = dataset.Opener()
 	}
 	list := make([]mistake, len(r.worst))
 	par.For(context.Background(), len(list), 0, func(i int) { // which never ends
@@ -78,46 +73,6 @@ func (r *page) pictureOf(p run.Photo) picture {
 
 func unread(list []mistake) []mistake {
 	return slices.DeleteFunc(slices.Clone(list), func(m mistake) bool { return m.Image != "" })
-}
-
-// opener reads images from files or, as FILE#INDEX, from the IDX files that they are in.
-func opener(list []run.Prediction) func(path string) ([]byte, error) {
-	inside := map[string]dataset.Item{} // images in IDX files by path
-	faults := map[string]error{}        // by IDX file; nil for one that was read
-	for _, p := range list {
-		file := container(p.Path)
-		if _, known := faults[file]; known || file == "" {
-			continue
-		}
-		if _, faults[file] = os.Stat(file); faults[file] != nil {
-			continue
-		}
-		set, _, err := dataset.Open(file, dataset.Options{})
-		if faults[file] = err; err == nil {
-			for _, item := range set.Items {
-				inside[item.Path] = item
-			}
-		}
-	}
-	return func(path string) ([]byte, error) {
-		if item, ok := inside[path]; ok {
-			return item.Bytes()
-		}
-		if file := container(path); file != "" {
-			return nil, cmp.Or(faults[file], fmt.Errorf("%s has no such image", file))
-		}
-		return dataset.Item{Path: path}.Bytes()
-	}
-}
-
-// container is FILE of FILE#INDEX, unless there is a file of the whole name.
-func container(path string) string {
-	at := strings.LastIndex(path, "#")
-	_, noIndex := strconv.Atoi(path[at+1:])
-	if _, missing := os.Stat(path); at < 0 || noIndex != nil || missing == nil {
-		return ""
-	}
-	return path[:at]
 }
 
 // thumbnail makes a small square JPEG of the middle of an image, upright.

@@ -32,13 +32,16 @@ type Environment struct {
 		Name       string         `json:"name"`
 		SHA256     string         `json:"sha256"`
 		Feature    vision.Feature `json:"feature"`
-		Preprocess vit.Preprocess `json:"preprocess"`
+		Preprocess vit.Preprocess `json:"preprocess,omitzero"`
 	} `json:"backbone"`
 	Store struct {
 		Key    string          `json:"key"`    // the store's folder under the cache
 		Fields json.RawMessage `json:"fields"` // the store's key
 	} `json:"feature_store"` // of the plain view; those of others differ in the view
 	TTA []vision.View `json:"tta,omitempty"` // the views whose mean is judged; absent for the plain one alone
+	// Embeddings says that the run learned from vectors that were given. The backbone and the store are then those that
+	// the file names, if it does, and the model is a head alone.
+	Embeddings bool `json:"embeddings,omitempty"`
 }
 
 // Here is the environment as far as the program itself decides it.

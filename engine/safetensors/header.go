@@ -222,12 +222,19 @@ func formatHeader(metadata map[string]string, tensors []Tensor) ([]byte, error) 
 	at := 0
 	for _, t := range tensors {
 		texts = append(texts, t.Name)
+		size := len(t.Data)
+		if t.Fill != nil {
+			var err error
+			if size, err = byteSize(t.DType, t.Shape); err != nil {
+				return nil, fmt.Errorf("tensor %q: %w", t.Name, err)
+			}
+		}
 		entries = append(entries, jsonOf(t.Name)+":"+jsonOf(struct {
 			DType   DType  `json:"dtype"`
 			Shape   []int  `json:"shape"`
 			Offsets [2]int `json:"data_offsets"`
-		}{t.DType, append([]int{}, t.Shape...), [2]int{at, at + len(t.Data)}}))
-		at += len(t.Data)
+		}{t.DType, append([]int{}, t.Shape...), [2]int{at, at + size}}))
+		at += size
 	}
 	for _, text := range texts {
 		if !utf8.ValidString(text) { // JSON could only carry it changed

@@ -88,6 +88,8 @@ type Tensor struct {
 	DType DType
 	Shape []int  // empty for a scalar
 	Data  []byte // little-endian, product(Shape)·DType.Size() bytes
+	// Fill writes the data of a tensor that is too large to be held; nil: they are Data.
+	Fill func(io.Writer) error
 }
 
 // Element is a Go type that has a DType.
@@ -171,10 +173,32 @@ func (f *File) WriteTo(w io.Writer) (int64, error) {
 	n, err := w.Write(header)
 	written := int64(n)
 	for i := 0; i < len(tensors) && err == nil; i++ {
-		n, err = w.Write(tensors[i].Data)
-		written += int64(n)
+		t := tensors[i]
+		if t.Fill == nil {
+			n, err = w.Write(t.Data)
+			written += int64(n)
+			continue
+		}
+		size, _ := byteSize(t.DType, t.Shape) // which formatHeader has found right
+		out := &counter{w, 0}
+		if err = t.Fill(out); err == nil && out.n != int64(size) {
+			err = fmt.Errorf("%w: tensor %q is filled with %d bytes, not %d", ErrFormat, t.Name, out.n, size)
+		}
+		written += out.n
 	}
 	return written, err
+}
+
+// counter counts what is written.
+type counter struct {
+	io.Writer
+	n int64
+}
+
+func (c *counter) Write(b []byte) (int, error) {
+	n, err := c.Writer.Write(b)
+	c.n += int64(n)
+	return n, err
 }
 
 // byteSize is the size of a tensor of that type and shape.

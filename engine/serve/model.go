@@ -47,6 +47,9 @@ func (m *model) load(o classify.Options) error {
 	if err != nil {
 		return err
 	}
+	if err := c.TakesImages(); err != nil {
+		return errors.Join(err, c.Close())
+	}
 	if _, err := c.ClassifyPixels(context.Background(), make([]float32, c.Preprocess().Size()), 1); err != nil {
 		c.Close()
 		return fmt.Errorf("%s does not run: %w", m.path, err)

@@ -176,7 +176,7 @@ func fit(d run.Folder) error {
 	if !slices.Equal(says.Labels, r.Classes) {
 		return misfit(run.ModelFile.File, "its classes are %q, not %q", says.Labels, r.Classes)
 	}
-	if says.Preprocess.Key() != r.Environment.Backbone.Preprocess.Resolved().Key() {
+	if !says.HeadAlone && says.Preprocess.Key() != r.Environment.Backbone.Preprocess.Resolved().Key() {
 		return misfit(run.ModelFile.File, "its preprocessing is not that in %s", run.EnvironmentFile.Name)
 	}
 	m, err := graph.Read(path)

@@ -91,6 +91,20 @@ func Lock(path string) (io.Closer, error) {
 	return f, nil
 }
 
+// Share keeps others from locking a file or folder until it is closed or the process ends, and lets others share it. It
+// waits for the end of a lock; what is not there afterwards is an error that wraps fs.ErrNotExist.
+func Share(path string) (io.Closer, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	share(f)
+	if !named(f, path) {
+		return nil, errors.Join(&fs.PathError{Op: "share", Path: path, Err: fs.ErrNotExist}, f.Close())
+	}
+	return f, nil
+}
+
 // createTemp creates and locks a temporary file in dir.
 func createTemp(dir string) (*os.File, error) {
 	for {

@@ -23,6 +23,12 @@ func lock(f *os.File) error {
 	return err
 }
 
+// share takes a lock that others may have too, as soon as none has an exclusive one, where the file system knows locks.
+func share(f *os.File) {
+	for errors.Is(unix.Flock(int(f.Fd()), unix.LOCK_SH), unix.EINTR) {
+	}
+}
+
 // rename publishes f while it is still open, and so still locked.
 func rename(f *os.File, path string) error {
 	if err := disk.Move(f.Name(), path); err != nil {

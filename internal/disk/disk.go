@@ -12,6 +12,7 @@ import (
 	"os"
 	"sync/atomic"
 	"syscall"
+	"time"
 )
 
 // Op is a kind of change.
@@ -31,6 +32,7 @@ const (
 	Link     Op = "link"
 	Remove   Op = "remove"
 	SyncDir  Op = "syncdir"
+	Touch    Op = "touch"
 )
 
 // Fault is asked before each change, with the path that is changed or comes to be; the change fails with what it
@@ -168,6 +170,11 @@ func Name(file, name string) error {
 // Point makes a symbolic link.
 func Point(target, name string) error {
 	return change(Link, name, func() error { return os.Symlink(target, name) })
+}
+
+// Used gives a file the time of now, by which it is known when it was last used.
+func Used(path string) error {
+	return change(Touch, path, func() error { return os.Chtimes(path, time.Now(), time.Now()) })
 }
 
 // Delete removes a file or an empty folder.

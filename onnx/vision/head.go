@@ -69,6 +69,33 @@ func AppendHead(m *graph.Model, h Head) error {
 	}
 	b := graph.NewBuilder(m, "vitft_head")
 	free(b, m, Logits, Probabilities)
+	h.add(b, d)
+	declared := g.Output[0]
+	m.SetOutputs(h.probabilities(batch), h.logits(batch), embedding)
+	g.Output[2] = declared
+	return nil
+}
+
+// HeadAlone is a classifier of embeddings of dim values, without a backbone: embedding → probabilities, logits.
+func HeadAlone(dim int, h Head) (*graph.Model, error) {
+	if err := h.check(dim); err != nil {
+		return nil, err
+	}
+	m := graph.New("head", 17)
+	m.SetInputs(float32s(Embedding, graph.Unknown, int64(dim)))
+	h.add(graph.NewBuilder(m, "vitft_head"), int64(dim))
+	m.SetOutputs(h.probabilities(graph.Unknown), h.logits(graph.Unknown))
+	return m, nil
+}
+
+func (h Head) probabilities(batch int64) graph.Value {
+	return float32s(Probabilities, batch, int64(h.Classes))
+}
+
+func (h Head) logits(batch int64) graph.Value { return float32s(Logits, batch, int64(h.Classes)) }
+
+// add adds the nodes of the head, on an embedding of d values.
+func (h Head) add(b *graph.Builder, d int64) {
 	c := int64(h.Classes)
 	x := Embedding
 	if h.Mean != nil {
@@ -102,10 +129,6 @@ func AppendHead(m *graph.Model, h Head) error {
 		scores = b.Node("Div", []string{Logits, temperature}, b.Name("tempered"))
 	}
 	b.Node("Softmax", []string{scores}, Probabilities, graph.IntAttr("axis", 1))
-	declared := g.Output[0]
-	m.SetOutputs(float32s(Probabilities, batch, c), float32s(Logits, batch, c), embedding)
-	g.Output[2] = declared
-	return nil
 }
 
 // CalibrateLogits makes the output logits those that softmax makes the probabilities of, and says whether they were

@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/edsrzf/mmap-go"
 
@@ -85,6 +86,22 @@ func (d Dir) Tidy(ctx context.Context, folder string) ([]string, error) {
 	}
 	return removed, errors.Join(err, ctx.Err())
 }
+
+// Hold keeps a folder from being locked, and so from being pruned, and notes in one of its files that it is used now.
+// What it returns lets go of it. A folder that is gone is an error that wraps fs.ErrNotExist.
+func (d Dir) Hold(folder, file string) (io.Closer, error) {
+	held, err := atomicfile.Share(d.Where(folder))
+	if err != nil {
+		return nil, err
+	}
+	if info, err := os.Stat(d.Where(file)); err == nil && time.Since(info.ModTime()) > noted {
+		_ = disk.Used(d.Where(file)) // it may only be read
+	}
+	return held, nil
+}
+
+// noted is how exactly it is known when a folder was last used.
+const noted = time.Hour
 
 // Where is the path of a file.
 func (d Dir) Where(name string) string { return filepath.Join(string(d), filepath.FromSlash(name)) }

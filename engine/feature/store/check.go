@@ -51,6 +51,15 @@ func Check(ctx context.Context, b bucket.Bucket, folder string, mend bool) (bloc
 	return blocks, bad, nil
 }
 
+// KeyOf is the key of a folder, which must be its own.
+func KeyOf(ctx context.Context, b bucket.Bucket, folder string) (Key, error) {
+	key, err := readKey(ctx, b, path.Join(folder, keyFile))
+	if err == nil && key.Hash() != folder {
+		err = fmt.Errorf("%w: it is of the key %s", errKeyFile, key.Hash())
+	}
+	return key, err
+}
+
 // checkBlock checks a block of a key or, if that is not known, of any that has this folder.
 func checkBlock(ctx context.Context, b bucket.Bucket, name, folder string, want *form) error {
 	o, err := b.Open(ctx, name)

@@ -36,6 +36,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"slices"
 	"strings"
@@ -67,6 +68,8 @@ type ID = [sha256.Size]byte
 type Store struct {
 	key    Key
 	bucket bucket.Bucket
+
+	held io.Closer // of a bucket that others can be kept from; nil of another
 
 	mu     sync.RWMutex
 	closed bool
@@ -109,9 +112,14 @@ func Open(ctx context.Context, b bucket.Bucket, key Key) (*Store, Report, error)
 }
 
 func (s *Store) open(ctx context.Context) (report Report, err error) {
-	if err := s.checkKey(ctx); err != nil {
+	if err := s.hold(ctx); err != nil {
 		return report, err
 	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, s.letGo())
+		}
+	}()
 	// In a folder that only may be read there is nothing to tidy.
 	if report.Removed, err = s.bucket.Tidy(ctx, s.key.Hash()); err != nil && !readOnly(err) {
 		return report, err
@@ -137,6 +145,32 @@ func (s *Store) open(ctx context.Context) (report Report, err error) {
 	}
 	report.Blocks, report.Features = len(s.blocks), len(s.index)
 	return report, nil
+}
+
+// hold sees to it that the store's folder is there, and stays until the store is closed.
+func (s *Store) hold(ctx context.Context) error {
+	holder, can := s.bucket.(interface {
+		Hold(folder, file string) (io.Closer, error)
+	})
+	for {
+		if err := s.checkKey(ctx); err != nil || !can {
+			return err
+		}
+		held, err := holder.Hold(s.key.Hash(), s.name(keyFile))
+		if err == nil {
+			s.held = held
+		}
+		if !errors.Is(err, fs.ErrNotExist) { // else it was pruned in between
+			return err
+		}
+	}
+}
+
+func (s *Store) letGo() error {
+	if s.held == nil {
+		return nil
+	}
+	return s.held.Close()
 }
 
 // Key is what the store was opened with.
@@ -199,7 +233,7 @@ func (s *Store) Close() error {
 		return nil
 	}
 	s.closed = true
-	var errs []error
+	errs := []error{s.letGo()}
 	for _, b := range s.blocks {
 		if b.content != nil {
 			errs = append(errs, b.object.Close())

@@ -1,0 +1,240 @@
+// Package cache says what the cache folder holds, and makes room there. What goes is made again when it is needed.
+//
+// # Basics
+//
+//	c, err := cache.List(ctx, dir) // c.Stores, c.Copies, …
+//	done, err := cache.Prune(ctx, dir, cache.Rules{OlderThan: 30 * 24 * time.Hour})
+//
+// Only what vitft has made is looked at and removed, by its name and its place: anything else in the folder is listed
+// as such and stays. A feature store that a process has open is locked, and stays too.
+package cache
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/vitft/vitft/engine/fault"
+	"github.com/vitft/vitft/engine/feature"
+	"github.com/vitft/vitft/engine/feature/bucket"
+	"github.com/vitft/vitft/engine/feature/store"
+	"github.com/vitft/vitft/engine/safetensors"
+	"github.com/vitft/vitft/internal/atomicfile"
+	"github.com/vitft/vitft/internal/userfile"
+	"github.com/vitft/vitft/models"
+)
+
+// Contents is what a cache folder holds.
+type Contents struct {
+	Path     string  `json:"path"`
+	Bytes    int64   `json:"bytes"`  // of all but Other
+	Stores   []Store `json:"stores"` // the one that was used last first
+	Scan     Files   `json:"scan"`
+	Copies   Files   `json:"copies"`
+	Exported Files   `json:"exported"`
+	Other    []Other `json:"other"` // what vitft did not make, or not as features
+}
+
+// Store is the features of one key.
+type Store struct {
+	Folder   string    `json:"folder"`
+	Name     string    `json:"name"` // of the backbone, if it is known by one
+	Key      store.Key `json:"key"`
+	Features int       `json:"features"`
+	Blocks   int       `json:"blocks"`
+	Bytes    int64     `json:"bytes"`
+	Aside    int64     `json:"aside_bytes"` // of damaged blocks that were set aside
+	Used     time.Time `json:"last_used"`   // to an hour
+	InUse    bool      `json:"in_use"`
+
+	path string
+}
+
+// Files are what is made again one by one.
+type Files struct {
+	Files int       `json:"files"`
+	Bytes int64     `json:"bytes"`
+	Used  time.Time `json:"last_used,omitzero"` // when the last of them was made
+
+	paths []file
+}
+
+type file struct {
+	path  string
+	bytes int64
+	at    time.Time
+}
+
+// Other is a file or folder in the cache folder that is left alone.
+type Other struct {
+	Path  string `json:"path"`
+	Bytes int64  `json:"bytes"`
+}
+
+var (
+	sum    = regexp.MustCompile(`^[0-9a-f]{64}$`)
+	half   = regexp.MustCompile(`^[0-9a-f]{16}$`)
+	blocks = regexp.MustCompile(`^[0-9A-Za-z.-]+\.safetensors$`)
+	asides = regexp.MustCompile(`^([0-9A-Za-z.-]+\.safetensors|key\.json)\` + bucket.Aside + `$`)
+)
+
+const keyFile = "key.json"
+
+// List says what is in a cache folder, which need not be there.
+func List(ctx context.Context, dir string) (*Contents, error) {
+	c := &Contents{Path: dir, Stores: []Store{}, Other: []Other{}}
+	entries, err := read(dir)
+	if err != nil {
+		return nil, err
+	}
+	for _, e := range entries {
+		at := filepath.Join(dir, e.Name())
+		switch e.Name() {
+		case feature.StoreFolder:
+			err = c.stores(ctx, at)
+		case feature.ScanFolder:
+			err = c.files(at, half, &c.Scan)
+		case feature.CopiesFolder:
+			err = c.files(at, sum, &c.Copies)
+		case feature.ExportedFolder:
+			err = c.files(at, sum, &c.Exported)
+		default:
+			c.other(at)
+		}
+		if err = cmp.Or(ctx.Err(), err); err != nil {
+			return nil, err
+		}
+	}
+	slices.SortStableFunc(c.Stores, func(a, b Store) int { return b.Used.Compare(a.Used) })
+	for _, s := range c.Stores {
+		c.Bytes += s.Bytes + s.Aside
+	}
+	c.Bytes += c.Scan.Bytes + c.Copies.Bytes + c.Exported.Bytes
+	return c, nil
+}
+
+// read is what is in a folder; nothing in one that is not there.
+func read(dir string) ([]fs.DirEntry, error) {
+	entries, err := os.ReadDir(dir)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil, nil
+	case err != nil:
+		return nil, fault.Data.Errorf("cache: %w", err)
+	}
+	return entries, nil
+}
+
+func (c *Contents) stores(ctx context.Context, dir string) error {
+	entries, err := read(dir)
+	for _, e := range entries {
+		at := filepath.Join(dir, e.Name())
+		key, fault := store.KeyOf(ctx, bucket.Dir(dir), e.Name())
+		if !half.MatchString(e.Name()) || !e.IsDir() || fault != nil {
+			c.other(at)
+			continue
+		}
+		s := Store{Folder: e.Name(), Key: key, path: at}
+		if b, _, known := models.Recognize("", key.Backbone); known {
+			s.Name = b.Name
+		}
+		inside, err := read(at)
+		if err != nil {
+			return err
+		}
+		for _, e := range inside {
+			info, err := e.Info()
+			if err != nil || !info.Mode().IsRegular() {
+				continue
+			}
+			switch name := e.Name(); {
+			case asides.MatchString(name):
+				s.Aside += info.Size()
+				continue
+			case blocks.MatchString(name):
+				s.Blocks++
+				s.Features += rows(filepath.Join(at, name))
+			case name != keyFile:
+				continue
+			}
+			if s.Bytes += info.Size(); info.ModTime().After(s.Used) {
+				s.Used = info.ModTime()
+			}
+		}
+		s.InUse = inUse(at)
+		c.Stores = append(c.Stores, s)
+	}
+	return err
+}
+
+// inUse reports whether a process has a folder open.
+func inUse(dir string) bool {
+	lock, err := atomicfile.Lock(dir)
+	if err == nil {
+		lock.Close()
+	}
+	return errors.Is(err, atomicfile.ErrLocked)
+}
+
+// rows is how many features a block says that it has.
+func rows(path string) int {
+	f, info, err := userfile.Open(path)
+	if err != nil {
+		return 0
+	}
+	defer f.Close()
+	x, err := safetensors.ReadIndex(f, info.Size())
+	if err != nil {
+		return 0
+	}
+	for _, t := range x.Tensors {
+		if t.Name == "ids" && len(t.Shape) == 2 {
+			return t.Shape[0]
+		}
+	}
+	return 0
+}
+
+// files are those of a folder whose names have that form.
+func (c *Contents) files(dir string, name *regexp.Regexp, into *Files) error {
+	entries, err := read(dir)
+	for _, e := range entries {
+		at := filepath.Join(dir, e.Name())
+		info, err := e.Info()
+		switch {
+		case err != nil: // gone meanwhile
+		case strings.HasPrefix(e.Name(), "."): // being written, or left by a killed process
+		case !info.Mode().IsRegular() || !name.MatchString(e.Name()):
+			c.other(at)
+		default:
+			into.paths = append(into.paths, file{at, info.Size(), info.ModTime()})
+			into.Files++
+			into.Bytes += info.Size()
+			if info.ModTime().After(into.Used) {
+				into.Used = info.ModTime()
+			}
+		}
+	}
+	return err
+}
+
+// other notes what is left alone, with what is in it.
+func (c *Contents) other(path string) {
+	o := Other{Path: path}
+	_ = filepath.WalkDir(path, func(_ string, e fs.DirEntry, err error) error {
+		if err == nil && e.Type().IsRegular() {
+			if info, err := e.Info(); err == nil {
+				o.Bytes += info.Size()
+			}
+		}
+		return nil // what cannot be read is not ours to judge
+	})
+	c.Other = append(c.Other, o)
+}

@@ -1,0 +1,136 @@
+package dataset
+
+import (
+	"bytes"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/parquet-go/parquet-go"
+
+	"github.com/vitft/vitft/engine/fault"
+)
+
+// hubImage is an image as the hub has it.
+type hubImage struct {
+	Bytes []byte `parquet:"bytes,optional"`
+	Path  string `parquet:"path,optional"`
+}
+
+// listRow is a row of a list of files.
+type listRow struct {
+	File  string `parquet:"file_name"`
+	Label string `parquet:"label"`
+}
+
+type hubRow struct {
+	Image hubImage `parquet:"image,optional"`
+	Label *int64   `parquet:"label,optional"`
+}
+
+func parquetOf[T any](t testing.TB, rows []T, options ...parquet.WriterOption) []byte {
+	t.Helper()
+	var b bytes.Buffer
+	w := parquet.NewGenericWriter[T](&b, options...)
+	if _, err := w.Write(rows); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return b.Bytes()
+}
+
+// hubNames are the metadata of a file whose labels have names.
+func hubNames(names ...string) parquet.WriterOption {
+	return parquet.KeyValueMetadata("huggingface", fmt.Sprintf(
+		`{"info": {"features": {"image": {"_type": "Image"}, "label": {"names": ["%s"], "_type": "ClassLabel"}}}}`,
+		strings.Join(names, `", "`)))
+}
+
+func TestParquet(t *testing.T) {
+	zero, one := new(int64(0)), new(int64(1))
+	dir := t.TempDir()
+	put(t, dir, "beside.png", []byte("beside"))
+	path := put(t, dir, "x.parquet", parquetOf(t, []hubRow{
+		{hubImage{Bytes: []byte("x")}, zero}, {hubImage{Bytes: []byte("y"), Path: "p"}, one},
+		{hubImage{Path: "beside.png"}, one}, {hubImage{}, zero},
+	}, hubNames("dog", "cat", "none")))
+	d, found := mustOpen(t, path, Options{})
+	wantFindings(t, found, EmptyClass)
+	wantContents(t, d, "dog 0=x", "cat 1=y", "cat beside.png=beside", "dog 3=error")
+	s, err := d.Scan(t.Context(), ScanOptions{})
+	if err != nil || len(s.Unreadable) != 1 ||
+		s.Unreadable[0].Err.Error() != "row 3 of "+path+": no image: neither bytes nor a path" {
+		t.Errorf("%v, %v", s.Unreadable, err)
+	}
+
+	d, found = mustOpen(t, put(t, dir, "metadata.parquet", parquetOf(t, []listRow{
+		{"beside.png", "cat"}, {"sub/2.png", "dog"}})), Options{})
+	wantFindings(t, found)
+	if got := items(t, dir, d); !slices.Equal(got, []string{"cat beside.png", "dog sub/2.png"}) {
+		t.Errorf("a list: %v", got)
+	}
+
+	type named struct {
+		Photo []byte `parquet:"photo"`
+		Mask  []byte `parquet:"mask"`
+		Class string `parquet:"class"`
+		Label int32  `parquet:"label"`
+		Note  string `parquet:"note"`
+	}
+	d, found = mustOpen(t, put(t, dir, "named.parquet", parquetOf(t, []named{
+		{[]byte("x"), []byte("m"), "cat", 7, "n"}, {[]byte("y"), []byte("m"), "dog", 5, "n"}})), Options{})
+	wantFindings(t, found, IgnoredColumns)
+	wantContents(t, d, "7 0=x", "5 1=y")
+	if !slices.Equal(d.Classes, []string{"5", "7"}) {
+		t.Errorf("classes %v", d.Classes)
+	}
+}
+
+func TestParquetRefuses(t *testing.T) {
+	image, one := hubImage{Bytes: []byte("x")}, new(int64(1))
+	rows := []hubRow{{image, new(int64(0))}, {image, one}}
+	good := parquetOf(t, rows, hubNames("cat", "dog"))
+	type several struct {
+		A, B  []byte
+		Label int64 `parquet:"label"`
+	}
+	type labels struct {
+		Image  []byte  `parquet:"image"`
+		Labels []int64 `parquet:"labels,list"`
+	}
+	type none struct {
+		Text  string `parquet:"text"`
+		Label int64  `parquet:"label"`
+	}
+	for name, c := range map[string]struct {
+		file []byte
+		says string
+	}{
+		"no label":   {parquetOf(t, append(rows, hubRow{image, nil})), "x.parquet: row 2: no label"},
+		"unlabelled": {parquetOf(t, append(rows, hubRow{image, new(int64(-1))})), "row 2: label -1, which stands"},
+		"more than names": {parquetOf(t, append(rows, hubRow{image, new(int64(2))}), hubNames("a", "b")),
+			"row 2: label 2, of 2 classes"},
+		"two columns":          {parquetOf(t, []several{{}}), "several columns may be the images: "},
+		"several labels a row": {parquetOf(t, []labels{{}}), "no column of labels: call it label; the columns are"},
+		"no images": {parquetOf(t, []none{{}}),
+			"no column of images (bytes, or {bytes, path}), and none of paths"},
+		"empty":              {nil, "no Parquet file: it has 0 bytes"},
+		"cut short":          {good[:len(good)-9], "no Parquet file, or cut short"},
+		"its middle is gone": {slices.Concat(good[:8], good[len(good)/3:]), "damaged"},
+		"encrypted":          {append(slices.Clone(good[:len(good)-4]), "PARE"...), "encrypted"},
+		"a long footer": {append(slices.Clone(good[:len(good)-8]), "\xff\xff\xff\x7fPAR1"...),
+			"damaged: its footer is said to have 2147483647 bytes"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			path := put(t, t.TempDir(), "x.parquet", c.file)
+			_, _, err := Open(path, Options{})
+			if fault.Of(err) != fault.Data || !strings.Contains(fmt.Sprint(err), c.says) ||
+				!strings.HasPrefix(fmt.Sprint(err), path) {
+				t.Errorf("error %v, want one of data with %q", err, c.says)
+			}
+		})
+	}
+}
