@@ -35,6 +35,7 @@ step 'what tests need beside Go: Python, a browser'
 VITFT_PYTHON=$(scripts/python.sh)
 export VITFT_PYTHON
 scripts/chromium.sh
+scripts/axe.sh
 step 'tests'
 go test -timeout 40m ./...
 step 'examples of programs that embed it'
