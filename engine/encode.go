@@ -72,11 +72,12 @@ func Encode(ctx context.Context, o EncodeOptions, ev event.Events) (_ EncodeResu
 	}
 	defer s.close()
 	train, others := o.Views.needed(o.Calibration.judgesTraining(o.Data.Val, o.Data.Test))
-	if o.Ahead != nil {
-		if err := o.Ahead(ctx, d, s.backbone, s.features, max(train, others)); err != nil {
-			return done, err
+	if x, encodes := s.features.(*feature.Extractor); encodes && o.Ahead != nil {
+		err := o.Ahead(ctx, d, s.backbone, x, max(train, others))
+		if err == nil {
+			err = x.Reopen(ctx)
 		}
-		if err := s.features.Reopen(ctx); err != nil {
+		if err != nil {
 			return done, err
 		}
 	}

@@ -179,7 +179,7 @@ func Finetune(ctx context.Context, o FinetuneOptions, ev event.Events) (_ *Finet
 	if err := t.export(ctx, done); err != nil {
 		return nil, err
 	}
-	if err := t.write(done); err != nil {
+	if err := t.write(ctx, done); err != nil {
 		return nil, err
 	}
 	return &FinetuneResult{Run: string(t.dir), Metrics: done.metrics}, nil

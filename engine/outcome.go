@@ -4,12 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"time"
 
 	"github.com/vitft/vitft/calib"
 	"github.com/vitft/vitft/engine/artifact"
 	"github.com/vitft/vitft/engine/feature"
+	"github.com/vitft/vitft/engine/feature/store"
 	"github.com/vitft/vitft/engine/metric"
 	"github.com/vitft/vitft/engine/report"
 	"github.com/vitft/vitft/engine/run"
@@ -95,7 +95,7 @@ func (t *training) export(ctx context.Context, o *outcome) (err error) {
 }
 
 // write writes what a finished run leaves, metrics.json and the sums of all files last.
-func (t *training) write(o *outcome) error {
+func (t *training) write(ctx context.Context, o *outcome) error {
 	steps := []func() error{
 		func() error { return run.HeadFile.Write(t.dir, run.Head{Head: o.head, Scaling: o.fit.Scaling}) },
 		func() error { return run.LabelsFile.Write(t.dir, o.set.Data.Classes) },
@@ -103,6 +103,7 @@ func (t *training) write(o *outcome) error {
 		func() error { return run.WarningsFile.Write(t.dir, t.warnings) },
 		func() error { t.vouch(o.model); return run.ModelFile.Write(t.dir, o.model) },
 		func() error { return t.dir.WriteCard(t.config, t.env, o.metrics) },
+		func() error { return t.pictures(ctx, o) },
 		func() error { return t.report(o) },
 		func() error { return run.MetricsFile.Write(t.dir, o.metrics) },
 		t.dir.Seal,
@@ -122,24 +123,37 @@ func (t *training) vouch(model []byte) {
 	}
 }
 
-// report writes report.html from the other files and the metrics to come, with pictures from the copies of images.
+// report writes report.html from the other files and the metrics to come.
 func (t *training) report(o *outcome) error {
 	r, err := report.LoadWith(string(t.dir), o.metrics)
 	if err != nil {
 		return fmt.Errorf("write the report: %w", err)
 	}
-	at := make(map[string]int, len(o.set.Data.Items))
-	for i, item := range o.set.Data.Items {
-		at[item.Path] = i
-	}
-	r.Open = func(path string) ([]byte, error) {
-		i, ok := at[path]
-		if !ok {
-			return nil, fmt.Errorf("%s is no image of the set: %w", path, fs.ErrNotExist)
-		}
-		return t.features.Bytes(o.set.Scan.IDs[i], o.set.Data.Items[i])
-	}
 	return r.Save()
+}
+
+// pictures writes what the report shows of photos and their features.
+func (t *training) pictures(ctx context.Context, o *outcome) error {
+	of := func(set *feature.Set) report.Images {
+		images := report.Images{Set: set.Name, Labels: set.Data.Labels()}
+		for _, item := range set.Data.Items {
+			images.Paths = append(images.Paths, item.Path)
+		}
+		images.Open = func(i int) ([]byte, error) { return t.features.Bytes(set.Scan.IDs[i], set.Data.Items[i]) }
+		return images
+	}
+	shown, err := report.Gather(o.set.Data.Classes, of(t.sets.Train), of(o.set),
+		predictions(o.set, o.logits, o.fit.Scaling).Rows, func(rows []int) ([]float32, error) {
+			ids := make([]store.ID, len(rows))
+			for i, row := range rows {
+				ids[i] = o.set.Scan.IDs[row]
+			}
+			return feature.Mean(ctx, t.features, ids, t.views.Test)
+		})
+	if err != nil {
+		return fmt.Errorf("gather the pictures of the report: %w", err)
+	}
+	return run.PicturesFile.Write(t.dir, shown)
 }
 
 // predictions are the rows of predictions.csv.

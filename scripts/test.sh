@@ -38,6 +38,7 @@ scripts/chromium.sh
 step 'an S3 server for tests'
 VITFT_S3SERVER=$(scripts/s3server.sh)
 export VITFT_S3SERVER
+scripts/axe.sh
 step 'tests'
 go test -timeout 40m ./...
 step 'examples of programs that embed it'

@@ -48,6 +48,7 @@ var flips = []struct {
 	{"run/kappa.csv", "report verify"},
 	{"run/predictions.csv", "report verify"},
 	{"run/skipped.csv", "report verify"},
+	{"run/pictures.json", "report verify"},
 	{"run/head.safetensors", "evaluate export verify"},
 	{"run/model.onnx", "predict evaluate export inspect verify"},
 	{"run/checkpoint/state.gob", "verify"},

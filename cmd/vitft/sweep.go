@@ -7,13 +7,16 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/vitft/vitft/engine"
+	"github.com/vitft/vitft/engine/event"
 	"github.com/vitft/vitft/engine/run"
+	"github.com/vitft/vitft/head"
 	"github.com/vitft/vitft/internal/yamlmap"
 )
 
 func (a *app) sweepCommand() *cobra.Command {
 	var o engine.SweepOptions
 	var json bool
+	var watch string
 	cmd := &cobra.Command{
 		Use:   "sweep EXPERIMENT.yaml [--out DIR]",
 		Short: "A grid of losses, settings and seeds on features encoded once",
@@ -29,7 +32,11 @@ are in the folder already are not trained again: after Ctrl-C the same command g
 			if err := a.readExperiment(cmd, args[0], &o); err != nil {
 				return err
 			}
-			result, err := engine.Sweep(cmd.Context(), o, a.events())
+			var result *engine.SweepResult
+			err := a.watched(watch, o.Out, func(ev event.Events, _ func(head.Epoch)) (err error) {
+				result, err = engine.Sweep(cmd.Context(), o, ev)
+				return err
+			})
 			if err != nil {
 				return err
 			}
@@ -43,7 +50,7 @@ are in the folder already are not trained again: after Ctrl-C the same command g
 			return a.printf("%s\nsweep folder: %s\n", result.Summary.Text(), result.Folder)
 		},
 	}
-	a.declare(cmd, append(o.Fields(), asJSON(&json))...)
+	a.declare(cmd, append(o.Fields(), asJSON(&json), watchField(&watch))...)
 	return cmd
 }
 

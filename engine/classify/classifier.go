@@ -65,7 +65,7 @@ type Classifier struct {
 
 // Open loads the model of a run folder, or a model.onnx.
 func Open(path string, o Options) (*Classifier, error) {
-	file, card := modelFile(path), ""
+	file, card := ModelFile(path), ""
 	if file != path {
 		text, err := userfile.Read(filepath.Join(path, artifact.CardFile), userfile.Text)
 		if errors.As(err, new(userfile.Refusal)) { // there may be none
@@ -93,8 +93,8 @@ func Open(path string, o Options) (*Classifier, error) {
 	return c, nil
 }
 
-// modelFile is the model.onnx of a run folder; a file is its own.
-func modelFile(path string) string {
+// ModelFile is the model.onnx of a run folder; a file is its own.
+func ModelFile(path string) string {
 	if stat, err := os.Stat(path); err == nil && stat.IsDir() {
 		return filepath.Join(path, artifact.ModelFile)
 	}
@@ -109,7 +109,7 @@ func InCommon(paths []string) *onnx.Weights {
 	}
 	return onnx.InCommon(func(yield func([]byte) bool) {
 		for _, path := range paths {
-			model, err := userfile.Read(modelFile(path), userfile.Large)
+			model, err := userfile.Read(ModelFile(path), userfile.Large)
 			if err == nil && !yield(model) { // what is wrong with one Open says
 				return
 			}

@@ -15,6 +15,7 @@ import (
 
 // The figure by which the memory of a list is told is held by lists of the shortest entries, and of long ones.
 func TestMemoryOfLists(t *testing.T) {
+	withoutDetector(t)
 	const images = 300_000
 	for name, format := range map[string]string{"short": "%d,%d\n",
 		"long": "photos/of/the/class/%06d/image.png,class %d\n"} {
@@ -40,6 +41,7 @@ func TestMemoryOfLists(t *testing.T) {
 
 // The same for archives of small members, whose names are short.
 func TestMemoryOfArchives(t *testing.T) {
+	withoutDetector(t)
 	const images = 100_000
 	members := make([]entry, images)
 	for i := range members {
@@ -63,6 +65,14 @@ func TestMemoryOfArchives(t *testing.T) {
 		if took > said+8<<20 {
 			t.Errorf("%s: a list takes %d bytes, said %d", name, took, said)
 		}
+	}
+}
+
+// withoutDetector skips a test of memory in short runs: those are the race detector's, which takes memory of its own.
+func withoutDetector(t *testing.T) {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("the race detector takes memory, too")
 	}
 }
 

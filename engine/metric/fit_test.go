@@ -136,7 +136,7 @@ func TestFitMeasures(t *testing.T) {
 	if c == nil || c.Method != "temperature" || c.FittedOn != "val" || !slices.Equal(c.Temperature, []float64{2}) {
 		t.Fatalf("calibration %+v", c)
 	}
-	if c.Before.ECE != plain.ECE || c.Before.NLL != plain.NLL || c.Before.Groups != plain.Groups ||
+	if c.Before.ECE != plain.ECE || c.Before.NLL != plain.NLL || c.Before.Groups != plain.Uncalibrated().Groups ||
 		!math.IsNaN(float64(c.Before.Top1)) {
 		t.Errorf("before it %+v, want %+v", c.Before, plain.Scores)
 	}

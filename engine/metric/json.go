@@ -56,10 +56,13 @@ func (m Metrics) MarshalJSON() ([]byte, error) {
 	return m.Scores.insert(plain(m), func(Row) bool { return true })
 }
 
-// UnmarshalJSON reads metrics.json. A row that is missing there is NaN.
+// UnmarshalJSON reads metrics.json. A row that is missing there is NaN. Intervals follow from the rest, in files that
+// have none, too.
 func (m *Metrics) UnmarshalJSON(b []byte) error {
 	type plain Metrics
-	return errors.Join(json.Unmarshal(b, (*plain)(m)), m.Scores.read(b))
+	err := errors.Join(json.Unmarshal(b, (*plain)(m)), m.Scores.read(b))
+	m.addIntervals()
+	return err
 }
 
 // MarshalJSON writes the rows that calibration changes.

@@ -35,6 +35,8 @@ type Metrics struct {
 
 	Scores `json:"-"` // by Rows, before the groups
 
+	Intervals map[string]Interval `json:"intervals,omitempty"` // of the rows that have one; see IntervalMethod
+
 	Groups      Groups         `json:"groups"`
 	Calibration *Calibration   `json:"calibration,omitempty"` // nil where the probabilities are softmax(logits)
 	PerClass    []ClassMetrics `json:"per_class"`
@@ -71,6 +73,8 @@ type GroupMetrics struct {
 	Classes  int    `json:"classes"`
 	Accuracy Number `json:"accuracy"`
 	ECE      Number `json:"ece"`
+
+	Interval Interval `json:"accuracy_interval,omitzero"` // of the accuracy; none before calibration, which changes none
 }
 
 // ClassMetrics is one class's line. ECE is over the samples of that true class.
@@ -81,6 +85,8 @@ type ClassMetrics struct {
 	Accuracy   Number `json:"accuracy"`
 	Precision  Number `json:"precision"`
 	ECE        Number `json:"ece"`
+
+	Interval Interval `json:"accuracy_interval"`
 }
 
 // Shot is the class's group.
@@ -110,6 +116,9 @@ type Uncalibrated struct {
 // Uncalibrated are the values of m that a calibration would change.
 func (m *Metrics) Uncalibrated() Uncalibrated {
 	u := Uncalibrated{m.Scores, m.Groups}
+	for g := range u.Groups {
+		u.Groups[g].Interval = Interval{}
+	}
 	for _, r := range Rows {
 		if !r.Calibrated {
 			*r.Field(&u.Scores) = nan
@@ -143,6 +152,7 @@ func Measure(logits, probabilities []float32, labels []int, classes []string, tr
 		in := func(k int) bool { return m.PerClass[k].Shot() == calib.Shot(g) }
 		m.Groups[g].Accuracy, m.Groups[g].ECE = Number(calib.Mean(s.Accuracy, in)), s.ece(byGroup[g])
 	}
+	m.addIntervals()
 	m.warn(s)
 	return m
 }

@@ -27,9 +27,12 @@ type Row struct {
 	Part   func(*GroupMetrics) *Number
 	Prefix string
 
-	Field func(*Scores) *Number          // where its value is
-	Of    func(*Sample) float64          // its value; NaN where there is nothing to compute it from
-	Note  func(m *Metrics) (more string) // what these metrics add to Help; may be nil
+	Field func(*Scores) *Number // where its value is
+	Of    func(*Sample) float64 // its value; NaN where there is nothing to compute it from
+
+	Within func(*Metrics) Interval // how well an accuracy is known; nil of what is none
+
+	Note func(m *Metrics) (more string) // what these metrics add to Help; may be nil
 }
 
 // In is the value among scores.
@@ -80,24 +83,27 @@ const (
 // Rows are the metrics in the order of metrics.json.
 var Rows = []Row{
 	{Key: "top1", Title: "Top-1", Short: "top-1", Brief: true, Tables: File,
-		Help:  "share of images whose class comes first",
-		Field: func(s *Scores) *Number { return &s.Top1 },
-		Of:    func(s *Sample) float64 { return s.share(func(i int) bool { return s.Hit[i] }) }},
+		Help:   "share of images whose class comes first",
+		Field:  func(s *Scores) *Number { return &s.Top1 },
+		Of:     func(s *Sample) float64 { return s.share(func(i int) bool { return s.Hit[i] }) },
+		Within: func(m *Metrics) Interval { return Wilson(m.Top1, m.Samples) }},
 	{Key: "top5", Title: "Top-5", Short: "top-5", Brief: true,
-		Help:  "share of images whose class is among the first five",
-		Field: func(s *Scores) *Number { return &s.Top5 },
-		Of:    func(s *Sample) float64 { return s.share(func(i int) bool { return s.before(i) < 5 }) }},
+		Help:   "share of images whose class is among the first five",
+		Field:  func(s *Scores) *Number { return &s.Top5 },
+		Of:     func(s *Sample) float64 { return s.share(func(i int) bool { return s.before(i) < 5 }) },
+		Within: func(m *Metrics) Interval { return Wilson(m.Top5, m.Samples) }},
 	{Key: "balanced_accuracy", Title: "Balanced accuracy", Short: "balanced", Lead: true, Tables: Terminal,
-		Help:  "mean of the classes’ accuracies: a rare class counts as much as a common one",
-		Part:  func(g *GroupMetrics) *Number { return &g.Accuracy },
-		Field: func(s *Scores) *Number { return &s.BalancedAccuracy },
-		Of:    func(s *Sample) float64 { return calib.Mean(s.Accuracy, nil) }},
+		Help:   "mean of the classes’ accuracies: a rare class counts as much as a common one",
+		Part:   func(g *GroupMetrics) *Number { return &g.Accuracy },
+		Field:  func(s *Scores) *Number { return &s.BalancedAccuracy },
+		Of:     func(s *Sample) float64 { return calib.Mean(s.Accuracy, nil) },
+		Within: func(m *Metrics) Interval { return MeanInterval(m.PerClass) }},
 	{Key: "macro_f1", Title: "Macro-F1", Short: "macro-F1", Brief: true,
 		Help:  "mean over classes of F1, which also falls when other images are taken for the class",
 		Field: func(s *Scores) *Number { return &s.MacroF1 }, Of: macroF1},
 	{Key: "worst_class", Title: "Worst class", Short: "worst", Tables: Markdown,
 		Help:  "accuracy of the least accurate class",
-		Field: func(s *Scores) *Number { return &s.WorstClass }, Of: worst, Note: worstName},
+		Field: func(s *Scores) *Number { return &s.WorstClass }, Of: worst, Note: worstName, Within: worstWithin},
 	{Key: "harmonic_mean", Title: "Harmonic mean",
 		Help:  "of the classes’ accuracies; weak classes weigh most, and one at 0 makes it 0",
 		Field: func(s *Scores) *Number { return &s.HarmonicMean },

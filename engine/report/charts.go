@@ -10,7 +10,6 @@ import (
 
 	"gonum.org/v1/plot"
 	"gonum.org/v1/plot/vg"
-	"gonum.org/v1/plot/vg/draw"
 
 	"github.com/vitft/vitft/calib"
 	"github.com/vitft/vitft/engine/metric"
@@ -23,26 +22,44 @@ const (
 	singleMarks  = 200 // up to so many it has a mark for each class
 )
 
-// GroupPlot shows the groups' accuracies as bars, with the balanced accuracy.
+// within is an interval as the texts of marks have it.
+func within(i metric.Interval) string {
+	if text := i.Text(3); text != "" {
+		return " (95 %: " + text + ")"
+	}
+	return ""
+}
+
+// GroupPlot shows the groups' accuracies as bars with their intervals, and the balanced accuracy.
 func (r *page) GroupPlot() template.HTML {
 	p := newPlot("", "accuracy")
 	limit(&p.Y, 0, 1)
-	limit(&p.X, -0.5, 2.5)
+	right := float64(len(r.Shots())) - 0.5
+	limit(&p.X, -0.5, right)
 	var ticks plot.ConstantTicks
-	for g, m := range r.metrics.Groups {
-		at := float64(g)
-		label := calib.Shot(g).String() + ": " + m.Accuracy.Text(3) + "\n" + count(m.Classes, "class", "classes")
+	var bars spots
+	for i, g := range r.Shots() {
+		m, at := r.metrics.Groups[g], float64(i)
+		label := g.String() + ": " + m.Accuracy.Text(3) + "\n" + count(m.Classes, "class", "classes")
 		ticks = append(ticks, plot.Tick{Value: at, Label: label})
-		if drawable(float64(m.Accuracy)) {
-			p.Add(boxes{{at - 0.32, at + 0.32, 0, float64(m.Accuracy), groupRoles[g]}})
+		if a := float64(m.Accuracy); drawable(a) {
+			p.Add(boxes{{at - 0.32, at + 0.32, 0, a, groupRoles[g]}}, whiskerOf(at, m.Interval))
+			bars = append(bars, spot{x0: at - 0.32, x1: at + 0.32, y1: a, text: fmt.Sprintf("%v: accuracy %s%s, %s", g,
+				m.Accuracy.Text(3), within(m.Interval), count(m.Classes, "class", "classes"))})
 		}
 	}
 	p.X.Tick.Marker = ticks
 	p.X.Tick.Length = 0
 	if b := float64(r.metrics.BalancedAccuracy); drawable(b) {
-		p.Add(segment(-0.5, b, 2.5, b, dashed(ink)))
+		p.Add(segment(-0.5, b, right, b, dashed(ink)))
 	}
-	return render("Bars: accuracy of the classes with many, medium and few training images", 380, panel{p, 230})
+	p.Add(bars)
+	return render("Bars: accuracy of the groups of classes by their number of training images", 380, panel{p, 230})
+}
+
+// whiskerOf is the line of an interval.
+func whiskerOf(x float64, i metric.Interval) polyline {
+	return segment(x, float64(i[0]), x, float64(i[1]), line(ink, 1.2, nil))
 }
 
 // byFrequency are the classes, those with most training images first.
@@ -68,6 +85,7 @@ func (r *page) ClassPlot() template.HTML {
 	}
 	var columns, stems boxes
 	var dots marks
+	var about spots
 	most := 1.0
 	for i := range runs {
 		from, to := i*classes/runs, (i+1)*classes/runs
@@ -86,6 +104,8 @@ func (r *page) ClassPlot() template.HTML {
 		most = max(most, images)
 		soft := groupRoles[group].soft()
 		columns = append(columns, box{middle - half, middle + half, 0, math.Log10(max(1, images)), soft})
+		about = append(about, spot{x0: middle - half, x1: middle + half, y1: 1, text: aboutRun(order[from:to], sum/n),
+			to: r.ids[order[from].Label]})
 		if n == 0 {
 			continue
 		}
@@ -104,7 +124,7 @@ func (r *page) ClassPlot() template.HTML {
 		}
 		group += float64(g.Classes)
 	}
-	below.Add(dots)
+	below.Add(dots, about)
 
 	limit(&above.Y, 0, math.Log10(most)*1.05)
 	var powers plot.ConstantTicks
@@ -114,23 +134,35 @@ func (r *page) ClassPlot() template.HTML {
 	above.Y.Tick.Marker = powers
 	height := vg.Length(230)
 	if classes <= namedClasses {
-		longest := 24 // characters
+		longest := 20 // characters
 		if classes <= levelNames {
 			longest = 150 / classes
 		}
-		var names plot.ConstantTicks
+		names := axisNames{turned: classes > levelNames}
 		for i, c := range order {
-			names = append(names, plot.Tick{Value: float64(i + 1), Label: shorten(c.Label, longest)})
+			names.names, names.at = append(names.names, shorten(c.Label, longest)), append(names.at, float64(i+1))
 		}
-		below.X.Tick.Marker = names
-		if classes > levelNames {
-			below.X.Tick.Label.Rotation = math.Pi / 2
-			below.X.Tick.Label.XAlign, below.X.Tick.Label.YAlign = draw.XRight, draw.YCenter
-			height += 90
+		room := vg.Length(18)
+		if names.turned {
+			room = 112
+			height += 100
 		}
+		names.reserve(&below.X, room)
+		below.Add(names)
 	}
 	return render("Number of training images and accuracy of each class, classes with most training images first", 900,
 		panel{above, 115}, panel{below, height})
+}
+
+// aboutRun says what a mark of classes is.
+func aboutRun(classes []metric.ClassMetrics, mean float64) string {
+	c := classes[0]
+	if len(classes) > 1 {
+		return fmt.Sprintf("%s to %s, %d classes: mean accuracy %s", c.Label, classes[len(classes)-1].Label,
+			len(classes), metric.Number(mean).Text(3))
+	}
+	return fmt.Sprintf("%s: accuracy %s%s, %s", c.Label, c.Accuracy.Text(3), within(c.Interval),
+		count(c.TrainCount, "training image", "training images"))
 }
 
 // reliabilities are the diagrams of one kind of confidence.
@@ -160,9 +192,9 @@ func (r *page) Reliability() []reliabilities {
 	return []reliabilities{{"Before calibration", before}, {"After calibration", after}}
 }
 
-func (r *Run) diagrams(u metric.Uncalibrated, when string, of func(run.Prediction) float64) []reliability {
+func (r *page) diagrams(u metric.Uncalibrated, when string, of func(run.Prediction) float64) []reliability {
 	list := []reliability{diagram("all classes", when, u.ECE, ink, r.bins(of, calib.Shots()...))}
-	for _, g := range calib.Shots() {
+	for _, g := range r.Shots() {
 		list = append(list, diagram(g.String(), when, u.Groups[g].ECE, groupRoles[g], r.bins(of, g)))
 	}
 	return list
@@ -202,15 +234,19 @@ func diagram(name, when string, ece metric.Number, colour role, bins []calib.Bin
 	}
 	var bars, counts boxes
 	var dots marks
+	var about spots
 	for _, b := range bins {
 		gap := 0.06 * (b.High - b.Low)
 		counts = append(counts, box{b.Low + gap, b.High - gap, 0, float64(b.Count) / float64(d.Samples), soft})
 		if b.Count > 0 {
 			bars = append(bars, box{b.Low + gap, b.High - gap, 0, b.Accuracy, fill})
 			dots = append(dots, mark{x: b.Confidence, y: b.Accuracy, style: dot(colour, 2.4)})
+			about = append(about, spot{x0: b.Low, x1: b.High, y1: 1, text: fmt.Sprintf("confidence %.2f to %.2f, mean "+
+				"%.3f: accuracy %.3f of %s", b.Low, b.High, b.Confidence, b.Accuracy,
+				count(b.Count, "image", "images"))})
 		}
 	}
-	above.Add(bars, segment(0, 0, 1, 1, dashed(muted)), dots)
+	above.Add(bars, segment(0, 0, 1, 1, dashed(muted)), dots, about)
 	below.Add(counts)
 	d.Plot = render("Reliability of "+name+when+": accuracy against confidence, and the share of samples by confidence",
 		205, panel{above, 170}, panel{below, 85})

@@ -18,3 +18,6 @@ func (r *Run) ECEs(before bool) (ece [4]float64) {
 	}
 	return ece
 }
+
+// Project is for tests of the map.
+var Project = project

@@ -183,6 +183,7 @@ type element struct {
 	attr     map[string]string
 	content  string // the text in it and in its children
 	children []*element
+	text     strings.Builder // of which the content is made
 }
 
 // parse reads a page, whose elements are all closed as in XML.
@@ -214,15 +215,16 @@ func parse(t testing.TB, page string) *element {
 				t.Fatalf("line %d: </%s> closes <%s>", lineOf(d), v.Name.Local, top.name)
 			}
 			stack = stack[:len(stack)-1]
+			top.content = top.text.String()
+			stack[len(stack)-1].text.WriteString(top.content)
 		case xml.CharData:
-			for _, e := range stack {
-				e.content += string(v)
-			}
+			top.text.Write(v)
 		}
 	}
 	if len(stack) != 1 {
 		t.Fatalf("<%s> is not closed", stack[len(stack)-1].name)
 	}
+	root.content = root.text.String()
 	return root
 }
 

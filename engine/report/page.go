@@ -8,10 +8,8 @@ import (
 	"fmt"
 	"html/template"
 	"math"
-	"path/filepath"
 	"slices"
 	"strconv"
-	"strings"
 
 	"github.com/vitft/vitft/calib"
 	"github.com/vitft/vitft/engine/metric"
@@ -32,13 +30,19 @@ var (
 	sweepHTML string
 	//go:embed style.css
 	styleCSS template.CSS
-	//go:embed sort.js
-	sortJS template.JS
+	//go:embed page.js
+	pageJS template.JS
 
-	functions = template.FuncMap{"thousands": thousands, "percent": percent, "shots": calib.Shots, "source": source,
+	functions = template.FuncMap{"thousands": thousands, "percent": percent, "source": source,
 		"seconds": seconds, "count": count, "calibrated": calibrationText, "headline": headline, "unread": unread,
-		"security": security,
-		"style":    func() template.CSS { return styleCSS }, "script": func() template.JS { return sortJS }}
+		"security":     func() string { return security(pageJS) },
+		"liveSecurity": func() string { return security(pageJS+liveJS) + "; connect-src 'self'" },
+		"live":         func() template.JS { return pageJS + liveJS },
+		"short":        func(text string) string { return shorten(text, 20) },
+		"interval":     func() string { return metric.IntervalMethod },
+		"style":        func() template.CSS { return styleCSS },
+		"script":       func() template.JS { return pageJS },
+	}
 	document      = template.Must(template.New(run.ReportFile.Name).Funcs(functions).Parse(pageHTML))
 	sweepDocument = template.Must(template.Must(document.Clone()).New("sweep").Parse(sweepHTML))
 )
@@ -57,7 +61,14 @@ type page struct {
 	Warnings             part[string]
 	Skipped              part[run.Skipped]
 
-	frozen map[string]*metric.Number // accuracies of a head alone, by class; none where only that was trained
+	names   names
+	photos  map[[2]string]run.Photo // by set and path
+	ids     map[string]string       // of the classes' parts of the page, by label
+	worst   []run.Prediction
+	byClass map[string][]run.Prediction // some of a class's mistakes
+	wrong   map[[2]string]int           // mistakes by label and prediction
+	right   map[string]int              // by label
+	frozen  map[string]*metric.Number   // accuracies of a head alone, by class; none where only that was trained
 }
 
 type metricGroup struct {
@@ -65,19 +76,30 @@ type metricGroup struct {
 	Rows []metric.Row
 }
 
-type pair struct {
-	Label, Predicted metric.ClassMetrics
-	Count            int
-	Share            metric.Number // of the class's samples
-}
-
 func (r *Run) page() *page {
 	m := &r.metrics
 	p := &page{
 		Run: r, Metrics: m, Title: fmt.Sprintf("%s on %s", m.Loss, source(cmp.Or(r.config.Text("train"), m.Split))),
 		Config: r.config, Environment: &r.environment, Fewest: math.MaxInt, Switch: int(r.switchEpoch()),
-		Warnings: cut(r.warnings, shownNotes), Skipped: cut(r.skipped, shownNotes),
+		Warnings: cut(r.warnings, shownNotes), Skipped: cut(r.skipped, shownNotes), names: namesOf(r.config),
+		photos: map[[2]string]run.Photo{}, ids: map[string]string{},
+		wrong: map[[2]string]int{}, right: map[string]int{},
 	}
+	labels := make([]string, len(m.PerClass))
+	for i, c := range m.PerClass {
+		labels[i], p.ids[c.Label] = c.Label, fmt.Sprint("c", i)
+	}
+	for _, photo := range r.pictures.Photos {
+		p.photos[[2]string{photo.Set, photo.Path}] = photo
+	}
+	for _, x := range r.predictions {
+		if x.Label == x.Predicted {
+			p.right[x.Label]++
+		} else {
+			p.wrong[[2]string{x.Label, x.Predicted}]++
+		}
+	}
+	p.worst, p.byClass = mistakesOf(r.predictions, labels)
 	if m.Calibration != nil {
 		p.Before = &m.Calibration.Before
 	}
@@ -115,9 +137,9 @@ func cut[T any](list []T, most int) part[T] {
 	return part[T]{list[:most], len(list) - most}
 }
 
-// security lets the page use its own style and script and pictures within it, and nothing from elsewhere.
-func security() string {
-	hash := sha256.Sum256([]byte(sortJS))
+// security lets a page use its own style and script and pictures within it, and nothing from elsewhere.
+func security(script template.JS) string {
+	hash := sha256.Sum256([]byte(script))
 	return "default-src 'none'; style-src 'unsafe-inline'; img-src data:; script-src 'sha256-" +
 		base64.StdEncoding.EncodeToString(hash[:]) + "'"
 }
@@ -149,29 +171,16 @@ func calibrationText(c *metric.Calibration, folds string) string {
 	return fmt.Sprintf("%s: %s, fitted on %s", c.Method, temperature, on)
 }
 
-// Wrong are the predictions of another class than the true one.
-func (r *page) Wrong() []run.Prediction {
-	return slices.DeleteFunc(slices.Clone(r.predictions), func(p run.Prediction) bool { return p.Label == p.Predicted })
+// Shots are the groups that have classes.
+func (r *page) Shots() []calib.Shot {
+	return slices.DeleteFunc(calib.Shots(), func(g calib.Shot) bool { return r.Groups[g].Classes == 0 })
 }
 
-// Pairs are the classes most often taken for a certain other one.
-func (r *page) Pairs() []pair {
-	times := map[[2]string]int{}
-	for _, p := range r.Wrong() {
-		times[[2]string{p.Label, p.Predicted}]++
-	}
-	var list []pair
-	for k, n := range times {
-		label := r.classes[k[0]]
-		share := float64(n) / float64(max(1, label.Samples))
-		list = append(list, pair{label, r.classes[k[1]], n, metric.Number(share)})
-	}
-	slices.SortFunc(list, func(a, b pair) int {
-		return cmp.Or(cmp.Compare(b.Count, a.Count), cmp.Compare(percent(b.Share), percent(a.Share)),
-			strings.Compare(a.Label.Label, b.Label.Label), strings.Compare(a.Predicted.Label, b.Predicted.Label))
-	})
-	return cut(list, worstPairs).Shown
-}
+// Settings are those of the run as they are shown.
+func (r *page) Settings() run.Config { return r.names.settings(r.Config) }
+
+// Note is a text of the run as it is shown.
+func (r *page) Note(text string) string { return r.names.in(text) }
 
 // Classes are the rows of the table: all classes or, of very many, the least accurate, those with most training images
 // first.
@@ -216,12 +225,6 @@ func count(n int, one, several string) string {
 		return "1 " + one
 	}
 	return thousands(n) + " " + several
-}
-
-// source is the last two elements of a path: what tells data sets apart.
-func source(path string) string {
-	parts := strings.Split(strings.Trim(filepath.ToSlash(path), "/"), "/")
-	return strings.Join(parts[max(0, len(parts)-2):], "/")
 }
 
 func shorten(text string, n int) string {

@@ -232,7 +232,7 @@ func TestSweepCharts(t *testing.T) {
 		t.Errorf("curves %q, want %q", captions, want)
 	}
 	for _, svg := range page.named("svg") {
-		if svg.attr["role"] != "img" || svg.attr["aria-label"] == "" || svg.attr["viewBox"] == "" {
+		if svg.attr["role"] != "group" || svg.attr["aria-label"] == "" || svg.attr["viewBox"] == "" {
 			t.Errorf("a plot has attributes %v", svg.attr)
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"html/template"
 	"math"
 	"slices"
+	"strings"
 
 	"gonum.org/v1/plot"
 	"gonum.org/v1/plot/plotter"
@@ -19,6 +20,7 @@ const (
 	chartRows   = 50  // configurations in one figure, so that it fits on a page
 	mostRows    = 150 // in all figures
 	nameLength  = 44  // characters of a configuration's name in a figure
+	nameWidth   = 5.8 // of a character, about
 	fewToFence  = 8   // so many configurations make an outlier
 	rowHeight   = 13
 	chartHeight = 48 // of a figure without rows
@@ -68,16 +70,19 @@ func rowPlot(x string, rows []*configuration, named bool) *plot.Plot {
 	grid.Vertical.Color, grid.Horizontal.Color = rule, nil
 	p.Add(grid)
 	limit(&p.Y, 0.3, float64(len(rows))+0.7)
+	names, longest := axisNames{beside: true}, 0
 	var ticks plot.ConstantTicks
 	for i, c := range rows {
-		name := " " // a tick without a label gets no rule
-		if named {
-			name = shorten(c.Configuration, nameLength) + c.Marks()
-		}
-		ticks = append(ticks, plot.Tick{Value: rowAt(i, rows), Label: name})
+		name := shorten(c.Configuration, nameLength) + c.Marks()
+		names.names, names.at = append(names.names, name), append(names.at, rowAt(i, rows))
+		longest = max(longest, len([]rune(name)))
+		ticks = append(ticks, plot.Tick{Value: rowAt(i, rows), Label: " "}) // one without a label gets no rule
 	}
 	p.Y.Tick.Marker, p.Y.Tick.Length = ticks, 0
-	p.Y.Tick.Label.Color = ink
+	if named {
+		p.Y.Padding = nameWidth * vg.Length(longest)
+		p.Add(names)
+	}
 	return p
 }
 
@@ -129,11 +134,23 @@ func (s *Sweep) differenceChart(part, rows []*configuration) template.HTML {
 		}
 	}
 	height := chartHeight + rowHeight*vg.Length(len(part))
-	accuracies.Add(seeds, means)
+	accuracies.Add(seeds, means, aboutRows(accuracies, part, func(c *configuration) string {
+		text := c.Configuration + ": balanced accuracy " + spreadCell(c.balanced()).Text
+		if around := spreadCell(c.balanced()).Around; around != "" {
+			text += " " + around
+		}
+		return text
+	}))
 	if s.base == nil {
 		return beside("Balanced accuracy of each configuration, with that of each seed", 900, height, accuracies)
 	}
-	differences.Add(vertical(differences, 0), forest)
+	differences.Add(vertical(differences, 0), forest, aboutRows(differences, part, func(c *configuration) string {
+		d := c.differenceCell()
+		if d.Text == "" {
+			return c.Configuration + c.Marks()
+		}
+		return c.Configuration + ": " + d.Text + " " + d.Around
+	}))
 	accuracies.Add(vertical(accuracies, s.base.balanced().Mean))
 	return beside("Difference of each configuration’s balanced accuracy from the baseline with its 95 % interval, "+
 		"and balanced accuracy of each seed", 900, height, differences, accuracies)
@@ -176,6 +193,25 @@ func addSeries(p *plot.Plot, part, rows []*configuration, list []series) {
 		p.Add(dots)
 	}
 	all.axis(&p.X, 0.03)
+	p.Add(aboutRows(p, part, func(c *configuration) string {
+		text := c.Configuration + ":"
+		for _, x := range list {
+			if v := valueCell(c.Metrics[x.metric].Mean, 4).Text; v != "" {
+				text += " " + strings.ReplaceAll(x.metric, "_", " ") + " " + v
+			}
+		}
+		return text
+	}))
+}
+
+// aboutRows say what the marks of a row are.
+func aboutRows(p *plot.Plot, rows []*configuration, text func(*configuration) string) spots {
+	var list spots
+	for i, c := range rows {
+		at := rowAt(i, rows)
+		list = append(list, spot{x0: p.X.Min, x1: p.X.Max, y0: at - 0.5, y1: at + 0.5, text: text(c)})
+	}
+	return list
 }
 
 func vertical(p *plot.Plot, x float64) polyline {

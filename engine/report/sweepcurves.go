@@ -2,6 +2,7 @@ package report
 
 import (
 	"cmp"
+	"fmt"
 	"html/template"
 	"math"
 	"slices"
@@ -156,6 +157,7 @@ func (s *Sweep) curve(v varying, alike []varying, description string) template.H
 	all.axis(&above.Y, 0.05)
 	groups.axis(&below.Y, 0.05)
 	var dots marks
+	var about [2]spots // above, below
 	means, ofGroups := polyline{style: line(ink, 1.6, nil)}, make([]polyline, len(calib.Shots()))
 	for _, p := range v.points {
 		x, mean := at(p.value), p.balanced().Mean
@@ -169,16 +171,27 @@ func (s *Sweep) curve(v varying, alike []varying, description string) template.H
 			ofGroups[g].style = line(groupRoles[g], 1.6, groupDashes[g])
 			ofGroups[g].XYs = append(ofGroups[g].XYs, plotter.XY{X: x, Y: p.Metrics[g.String()].Mean})
 		}
+		if len(about[0]) < mostDots {
+			text := fmt.Sprintf("%s %s: balanced %s", v.key, p.text(v.key), valueCell(mean, 4).Text)
+			about[0] = append(about[0], spot{x0: x, y0: mean, radius: 6, text: text})
+			for _, g := range calib.Shots() {
+				if a := p.Metrics[g.String()].Mean; drawable(a) {
+					text := fmt.Sprintf("%s %s: %v %s", v.key, p.text(v.key), g, valueCell(a, 4).Text)
+					about[1] = append(about[1], spot{x0: x, y0: a, radius: 6, text: text})
+				}
+			}
+		}
 	}
 	if s.base != nil {
 		if y := s.base.balanced().Mean; y >= above.Y.Min && y <= above.Y.Max {
 			above.Add(segment(above.X.Min, y, above.X.Max, y, dashed(muted)))
 		}
 	}
-	above.Add(means, dots)
+	above.Add(means, dots, about[0])
 	for _, l := range ofGroups {
 		below.Add(l)
 	}
+	below.Add(about[1])
 	return render(description, 440, panel{above, 150}, panel{below, 170})
 }
 

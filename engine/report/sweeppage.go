@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/vitft/vitft/calib"
 	"github.com/vitft/vitft/engine/metric"
 	"github.com/vitft/vitft/engine/run"
 	"github.com/vitft/vitft/engine/sweep"
@@ -74,6 +75,21 @@ func (s *Sweep) page() *sweepPage {
 	p.Columns, p.Rows = s.table()
 	return p
 }
+
+// Shots are the groups that have classes.
+func (p *sweepPage) Shots() []calib.Shot {
+	return slices.DeleteFunc(calib.Shots(), func(g calib.Shot) bool {
+		return !slices.ContainsFunc(p.configurations, func(c *configuration) bool {
+			return drawable(c.Metrics[g.String()].Mean)
+		})
+	})
+}
+
+// Settings are the experiment and its settings as they are shown.
+func (p *sweepPage) Settings() run.Config { return namesOf(p.Config).settings(p.Config) }
+
+// Note is a text of the sweep as it is shown.
+func (p *sweepPage) Note(text string) string { return namesOf(p.Config).in(text) }
 
 // selections says on what the values of the key selection choose.
 var selections = map[string]string{

@@ -2,7 +2,6 @@ package report
 
 import (
 	"bytes"
-	"cmp"
 	"context"
 	"encoding/base64"
 	"errors"
@@ -16,40 +15,60 @@ import (
 	"github.com/vitft/vitft/engine/metric"
 	"github.com/vitft/vitft/engine/run"
 	"github.com/vitft/vitft/internal/par"
+	"github.com/vitft/vitft/internal/plaintext"
 	"github.com/vitft/vitft/vit"
 )
 
-const thumbnailSide = 144 // pixels
+// picture is a photo of an image of the run, or says why there is none.
+type picture struct {
+	Name  string
+	Image template.URL // a data URI, or empty
+	Why   string
+}
 
 type mistake struct {
-	Label, Predicted, Confidence, Name string
-	Image                              template.URL // a data URI, or empty
-	Why                                string       // there is no picture
+	picture
+	Label, Predicted, Confidence string
 }
 
 // Mistakes are the wrong predictions with the highest confidence.
 func (r *page) Mistakes() []mistake {
-	wrong := r.Wrong()
-	slices.SortStableFunc(wrong, func(a, b run.Prediction) int { return cmp.Compare(b.Confidence, a.Confidence) })
-	wrong = cut(wrong, worstImages).Shown
 	open := r.Open
-	if open == nil {
+	if open == nil && len(r.pictures.Photos) == 0 { // a run of before there were copies
 		open = dataset.Opener()
 	}
-	list := make([]mistake, len(wrong))
-	par.For(context.Background(), len(wrong), 0, func(i int) { // which never ends
-		p, m := wrong[i], &list[i]
-		*m = mistake{Label: p.Label, Predicted: p.Predicted, Name: filepath.Base(p.Path),
-			Confidence: metric.Number(p.Confidence).Text(3)}
-		data, err := open(p.Path)
-		if err == nil {
-			m.Image, err = thumbnail(data)
+	list := make([]mistake, len(r.worst))
+	par.For(context.Background(), len(list), 0, func(i int) { // which never ends
+		list[i] = r.mistake(r.worst[i])
+		if list[i].Image != "" || open == nil {
+			return
 		}
+		data, err := open(r.worst[i].Path)
+		if err == nil {
+			data, err = thumbnail(data, mistakeSide)
+		}
+		list[i].picture = r.pictureOf(run.Photo{Path: r.worst[i].Path, JPEG: data})
 		if err != nil {
-			m.Why = err.Error()
+			list[i].Image, list[i].Why = "", r.names.in(err.Error())
 		}
 	})
 	return list
+}
+
+func (r *page) mistake(p run.Prediction) mistake {
+	photo, known := r.photos[[2]string{r.Split, plaintext.Valid(p.Path)}]
+	if !known {
+		photo = run.Photo{Path: p.Path, Why: "there is no copy of it in the run folder"}
+	}
+	return mistake{r.pictureOf(photo), p.Label, p.Predicted, metric.Number(p.Confidence).Text(3)}
+}
+
+func (r *page) pictureOf(p run.Photo) picture {
+	pic := picture{Name: filepath.Base(filepath.FromSlash(p.Path)), Why: r.names.in(p.Why)}
+	if len(p.JPEG) > 0 {
+		pic.Image = template.URL("data:image/jpeg;base64," + base64.StdEncoding.EncodeToString(p.JPEG))
+	}
+	return pic
 }
 
 func unread(list []mistake) []mistake {
@@ -57,19 +76,19 @@ func unread(list []mistake) []mistake {
 }
 
 // thumbnail makes a small square JPEG of the middle of an image, upright.
-func thumbnail(data []byte) (template.URL, error) {
+func thumbnail(data []byte, most int) ([]byte, error) {
 	img, err := vit.Decode(data)
 	if err != nil {
-		return "", err
+		return nil, err
 	}
-	side := min(thumbnailSide, img.Width, img.Height)
+	side := min(most, img.Width, img.Height)
 	if side == 0 {
-		return "", errors.New("the image is empty")
+		return nil, errors.New("the image is empty")
 	}
 	p := vit.Preprocess{Width: side, Height: side, Std: [3]float32{1, 1, 1}, Orientation: true}
 	planes := make([]float32, p.Size())
 	if err := p.Image(img, planes); err != nil {
-		return "", err
+		return nil, err
 	}
 	small := image.NewRGBA(image.Rect(0, 0, side, side))
 	for i := range side * side {
@@ -79,8 +98,6 @@ func thumbnail(data []byte) (template.URL, error) {
 		small.Pix[4*i+3] = 255
 	}
 	var out bytes.Buffer
-	if err := jpeg.Encode(&out, small, &jpeg.Options{Quality: 80}); err != nil {
-		return "", err
-	}
-	return template.URL("data:image/jpeg;base64," + base64.StdEncoding.EncodeToString(out.Bytes())), nil
+	err = jpeg.Encode(&out, small, &jpeg.Options{Quality: photoQuality})
+	return out.Bytes(), err
 }

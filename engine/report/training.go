@@ -6,6 +6,7 @@ import (
 	"html/template"
 	"math"
 	"slices"
+	"strings"
 
 	"gonum.org/v1/gonum/stat"
 	"gonum.org/v1/plot"
@@ -78,6 +79,7 @@ func (r *Run) switchEpoch() float64 {
 }
 
 type curve struct {
+	name   string
 	style  draw.LineStyle
 	parted bool // at the switch, since the value means another thing after it
 	value  func(e head.Epoch) float64
@@ -104,7 +106,32 @@ func (r *Run) curves(description, y string, fraction bool, list ...curve) templa
 	} else {
 		limit(&p.Y, min(0, all.low), all.high*1.12)
 	}
+	p.Add(epochSpots(p, len(r.history), func(i int) (int, string) {
+		e := r.history[i]
+		text := fmt.Sprintf("epoch %d (%s):", e.Number, e.Phase)
+		for k, c := range list {
+			if v := c.value(e); drawable(v) {
+				text += fmt.Sprintf("%s %s %.4g", []string{"", ","}[min(k, 1)], c.name, v)
+			}
+		}
+		return e.Number, text
+	}))
 	return render(description, 440, panel{p, 240})
+}
+
+// epochSpots are bands over the epochs, some of very many.
+func epochSpots(p *plot.Plot, epochs int, about func(i int) (epoch int, text string)) spots {
+	const most = 200
+	var list spots
+	n := min(epochs, most)
+	half := (p.X.Max - p.X.Min) / float64(2*max(1, n-1))
+	for k := range n {
+		epoch, text := about(k * epochs / n)
+		at := float64(epoch)
+		list = append(list, spot{x0: max(p.X.Min, at-half), x1: min(p.X.Max, at+half), y0: p.Y.Min, y1: p.Y.Max,
+			text: text})
+	}
+	return list
 }
 
 type timeline struct {
@@ -132,13 +159,13 @@ func (r *Run) epochAxis(p *plot.Plot) {
 // LossPlot is the loss that is trained with.
 func (r *page) LossPlot() template.HTML {
 	return r.curves("Training loss over the epochs", "training loss (nats)", false,
-		curve{line(ink, 1.6, nil), true, func(e head.Epoch) float64 { return e.Loss }})
+		curve{"loss", line(ink, 1.6, nil), true, func(e head.Epoch) float64 { return e.Loss }})
 }
 
 // RatePlot is the learning rate.
 func (r *page) RatePlot() template.HTML {
 	return r.curves("Learning rate over the epochs", "learning rate", false,
-		curve{line(ink, 1.6, nil), true, func(e head.Epoch) float64 { return e.LR }})
+		curve{"learning rate", line(ink, 1.6, nil), true, func(e head.Epoch) float64 { return e.LR }})
 }
 
 // AccuracyPlot is balanced accuracy and the groups', on the validation set or, without one, on the training set.
@@ -148,15 +175,16 @@ func (r *page) AccuracyPlot() template.HTML {
 		of = func(e head.Epoch) head.Accuracy { return *cmp.Or(e.Val, new(head.Accuracy)) }
 	}
 	nan := math.NaN()
-	curveOf := func(colour role, width vg.Length, dashes []vg.Length, value func(head.Accuracy) *float64) curve {
+	curveOf := func(name string, colour role, width vg.Length, dashes []vg.Length,
+		value func(head.Accuracy) *float64) curve {
 		at := func(e head.Epoch) float64 { return *cmp.Or(value(of(e)), &nan) }
-		return curve{line(colour, width, dashes), false, at}
+		return curve{name, line(colour, width, dashes), false, at}
 	}
 	return r.curves("Accuracy over the epochs: balanced, and of the groups", "accuracy", true,
-		curveOf(many, 1.4, groupDashes[0], func(a head.Accuracy) *float64 { return a.Many }),
-		curveOf(medium, 1.4, groupDashes[1], func(a head.Accuracy) *float64 { return a.Medium }),
-		curveOf(few, 1.4, groupDashes[2], func(a head.Accuracy) *float64 { return a.Few }),
-		curveOf(ink, 1.8, nil, func(a head.Accuracy) *float64 { return a.Balanced }))
+		curveOf("many", many, 1.4, groupDashes[0], func(a head.Accuracy) *float64 { return a.Many }),
+		curveOf("medium", medium, 1.4, groupDashes[1], func(a head.Accuracy) *float64 { return a.Medium }),
+		curveOf("few", few, 1.4, groupDashes[2], func(a head.Accuracy) *float64 { return a.Few }),
+		curveOf("balanced", ink, 1.8, nil, func(a head.Accuracy) *float64 { return a.Balanced }))
 }
 
 // Validated says whether accuracy is measured on a validation set.
@@ -201,5 +229,15 @@ func (r *page) KappaPlot() template.HTML {
 	p.Add(segment(p.X.Min, 1, p.X.Max, 1, line(muted, 0.7, nil)))
 	p.Add(lines...)
 	all.axis(&p.Y, 0.05)
+	p.Add(epochSpots(p, len(r.kappa), func(i int) (int, string) {
+		e := r.kappa[i]
+		text := fmt.Sprintf("epoch %d (%s):", e.Number, e.Phase)
+		for _, g := range calib.Shots() {
+			if s := e.Groups[g]; s.Classes() > 0 {
+				text += fmt.Sprintf(" %v %s ± %s,", g, s.Mean().Text(3), s.Deviation().Text(3))
+			}
+		}
+		return e.Number, strings.TrimRight(text, ",:")
+	}))
 	return render("κ over the epochs: mean and spread of each group", 900, panel{p, 260})
 }

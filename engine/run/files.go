@@ -36,6 +36,7 @@ var (
 	AdapterFile     = declare("adapter.safetensors", Run|Cleared, "what was learnt inside the backbone", asIs, asIs)
 	LabelsFile      = declare("labels.txt", Run, "the classes in their order", toLines, fromLines)
 	PredictionsFile = declare("predictions.csv", Run|Required, "a line an image", Predictions.encode, decodePredictions)
+	PicturesFile    = declare("pictures.json", Run|Cleared, "photos of a report", toJSON[Pictures], fromJSON[Pictures])
 	WarningsFile    = declare("warnings.txt", Run|Cleared, "what was warned of", toLines, fromLines)
 	ModelFile       = declare(artifact.ModelFile, Run, "the whole classifier", asIs, asIs)
 	CardFile        = declare(artifact.CardFile, Run, "the model card", asIs, asIs)

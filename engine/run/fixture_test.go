@@ -83,6 +83,12 @@ var (
 	}
 )
 
+// illustrated is what a report shows beside numbers.
+var illustrated = Pictures{
+	Photos: []Photo{{Set: "train", Path: "/p/a.png", Label: "dog", JPEG: []byte{0xff, 0xd8}}, {Why: "gone"}},
+	Map:    Map{Of: 9, Variance: [2]metric.Number{0.5, 0.25}, Points: []Point{{"/p/0.png", 1.5, -2}}},
+}
+
 func measured() metric.Metrics {
 	p := make([]float32, len(logits))
 	scaling.Probabilities(logits, len(classes), p)
@@ -124,6 +130,7 @@ func finished(t testing.TB) Folder {
 		HeadFile.Write(d, trained),
 		LabelsFile.Write(d, classes),
 		PredictionsFile.Write(d, Predict(paths, labels, logits, classes, scaling)),
+		PicturesFile.Write(d, illustrated),
 		WarningsFile.Write(d, []string{"one", "two; n: 3"}),
 		AdapterFile.Write(d, []byte("adapter")),
 		ModelFile.Write(d, []byte("onnx")),

@@ -35,6 +35,7 @@ func TestEveryFileReadsBack(t *testing.T) {
 	reads(t, SkippedFile, d, []Skipped{{"test", "/p/bad.jpg", "unexpected EOF"}})
 	reads(t, LabelsFile, d, classes)
 	reads(t, PredictionsFile, d, Predict(paths, labels, logits, classes, scaling))
+	reads(t, PicturesFile, d, illustrated)
 	reads(t, WarningsFile, d, []string{"one", "two; n: 3"})
 	reads(t, AdapterFile, d, []byte("adapter"))
 	reads(t, ModelFile, d, []byte("onnx"))

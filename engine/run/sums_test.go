@@ -24,6 +24,7 @@ func readers(d Folder, head string) map[string]func() error {
 		HeadFile.Name:            func() error { _, err := HeadFile.Read(d); return err },
 		LabelsFile.Name:          func() error { _, err := LabelsFile.Read(d); return err },
 		PredictionsFile.Name:     func() error { _, err := PredictionsFile.Read(d); return err },
+		PicturesFile.Name:        func() error { _, err := PicturesFile.Read(d); return err },
 		WarningsFile.Name:        func() error { _, err := WarningsFile.Read(d); return err },
 		AdapterFile.Name:         func() error { _, err := AdapterFile.Read(d); return err },
 		ModelFile.Name:           func() error { _, err := ModelFile.Read(d); return err },

@@ -4,64 +4,20 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
-	"time"
-
-	"github.com/chromedp/cdproto/accessibility"
-	cdplog "github.com/chromedp/cdproto/log"
-	"github.com/chromedp/cdproto/network"
-	"github.com/chromedp/cdproto/runtime"
-	"github.com/chromedp/chromedp"
 
 	"github.com/vitft/vitft/internal/testkit"
-	"github.com/vitft/vitft/internal/testkit/ort"
+	"github.com/vitft/vitft/internal/testkit/browser"
 	"github.com/vitft/vitft/internal/testkit/trained"
 )
 
-// startChromium starts a browser for the test, or skips it aloud.
-func startChromium(t *testing.T) context.Context {
-	t.Helper()
-	ort.Need(t)
-	var path string
-	for _, name := range []string{os.Getenv("CHROMIUM"), "chromium", "chromium-browser", "google-chrome"} {
-		if found, err := exec.LookPath(name); err == nil {
-			path = found
-			break
-		}
-	}
-	if path == "" {
-		t.Skip("Chromium is missing: install it (scripts/chromium.sh), or name it in CHROMIUM")
-	}
-	options := append(
-		slices.Clone(chromedp.DefaultExecAllocatorOptions[:]), // a new profile, no sync, no background networking
-		chromedp.ExecPath(path), chromedp.Flag("headless", "new"), chromedp.DisableGPU,
-		chromedp.Flag("disable-quic", true), chromedp.Flag("disable-component-update", true))
-	if os.Geteuid() == 0 {
-		options = append(options, chromedp.NoSandbox)
-	}
-	ctx, cancel := chromedp.NewExecAllocator(context.Background(), options...)
-	t.Cleanup(cancel)
-	ctx, cancel = chromedp.NewContext(ctx)
-	t.Cleanup(cancel)
-	if err := chromedp.Do(ctx); err != nil {
-		t.Fatalf("start %s: %v", path, err)
-	}
-	return ctx
-}
-
-// tab is a tab with the page, 360 pixels wide.
+// tab is a tab with the page.
 type tab struct {
-	t   *testing.T
-	ctx context.Context
-
-	mu       sync.Mutex
-	troubles []string // what the browser complains about
+	*browser.Tab
+	t *testing.T
 }
 
 // ready is true when the page has its model, settled when it has n photos and is done with them.
@@ -76,131 +32,13 @@ func settled(n int) string {
 func open(t *testing.T, ctx context.Context, url string) *tab {
 	t.Helper()
 	p := newTab(t, ctx, url)
-	p.wait(ready)
+	p.Wait(ready)
 	return p
 }
 
 func newTab(t *testing.T, ctx context.Context, url string) *tab {
 	t.Helper()
-	p := &tab{t: t}
-	trouble := func(text string) {
-		p.mu.Lock()
-		defer p.mu.Unlock()
-		p.troubles = append(p.troubles, text)
-	}
-	ctx, cancel := chromedp.NewContext(ctx, chromedp.WithListener(func(event any) {
-		switch e := event.(type) {
-		case *runtime.EventExceptionThrown:
-			text := e.ExceptionDetails.Text
-			if x := e.ExceptionDetails.Exception; x != nil {
-				text += " " + x.Description
-			}
-			trouble(text)
-		case *runtime.EventConsoleAPICalled:
-			trouble(fmt.Sprintf("console.%s", e.Type))
-		case *cdplog.EventEntryAdded: // violations of the Content-Security-Policy, too
-			trouble(e.Entry.Text)
-		case *network.EventRequestWillBeSent:
-			u := e.Request.URL
-			if !strings.HasPrefix(u, url+"/") && !strings.HasPrefix(u, "blob:") && !strings.HasPrefix(u, "data:") {
-				trouble("a request to " + u)
-			}
-		}
-	}))
-	t.Cleanup(cancel)
-	p.ctx, cancel = context.WithTimeout(ctx, 3*pageTimeout)
-	t.Cleanup(cancel)
-	if err := chromedp.Do(p.ctx); err != nil { // the tab lives as long as the context that opens it
-		t.Fatal(err)
-	}
-	p.do(chromedp.EmulateViewport(360, 740), chromedp.Navigate(url))
-	return p
-}
-
-func (p *tab) do(actions ...chromedp.Action[chromedp.Void]) {
-	p.t.Helper()
-	ctx, cancel := context.WithTimeout(p.ctx, pageTimeout)
-	defer cancel()
-	if err := chromedp.Do(ctx, actions...); err != nil {
-		p.t.Fatalf("%v (troubles: %q)", err, p.troubles)
-	}
-}
-
-func (p *tab) click(selector string) {
-	p.t.Helper()
-	p.do(chromedp.Click(chromedp.CSS(selector)))
-}
-
-// eval is the value of a JavaScript expression. (What waits inside the page, as chromedp.Poll does, the page's policy
-// forbids: it makes code of text.)
-func eval[T any](p *tab, expression string) T {
-	p.t.Helper()
-	ctx, cancel := context.WithTimeout(p.ctx, pageTimeout)
-	defer cancel()
-	v, err := chromedp.Run(ctx, chromedp.Evaluate[T](expression))
-	if err != nil {
-		p.t.Fatalf("%s: %v", expression, err)
-	}
-	return v
-}
-
-// wait waits until a JavaScript expression is true.
-func (p *tab) wait(condition string) {
-	p.t.Helper()
-	for begin := time.Now(); !eval[bool](p, "!!("+condition+")"); time.Sleep(20 * time.Millisecond) {
-		if time.Since(begin) > pageTimeout {
-			p.t.Fatalf("still not %s after %v; the page: %s; troubles: %q",
-				condition, pageTimeout, p.text("body"), p.troubles)
-		}
-	}
-}
-
-func (p *tab) text(selector string) string {
-	p.t.Helper()
-	return eval[string](p, fmt.Sprintf("document.querySelector(%q).textContent", selector))
-}
-
-func (p *tab) visible(selector string) bool {
-	p.t.Helper()
-	return eval[bool](p, fmt.Sprintf("document.querySelector(%q).checkVisibility()", selector))
-}
-
-// calm fails if the browser complained about anything else than expected.
-func (p *tab) calm(expected ...string) {
-	p.t.Helper()
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	for _, text := range p.troubles {
-		if !slices.ContainsFunc(expected, func(e string) bool { return strings.Contains(text, e) }) {
-			p.t.Errorf("the browser complains: %s", text)
-		}
-	}
-}
-
-// fits fails if the page is wider than a narrow screen.
-func (p *tab) fits() {
-	p.t.Helper()
-	if wide := eval[int](p, `document.documentElement.scrollWidth`); wide > 360 {
-		p.t.Errorf("on a screen of 360 pixels the page is %d wide", wide)
-	}
-}
-
-// named fails if something to use has no name for those who do not see it.
-func (p *tab) named() {
-	p.t.Helper()
-	tree, err := chromedp.Call(p.ctx, accessibility.GetFullAXTree, accessibility.GetFullAXTreeParams{})
-	if err != nil {
-		p.t.Fatal(err)
-	}
-	roles := []string{`"button"`, `"link"`, `"textbox"`, `"searchbox"`, `"combobox"`, `"progressbar"`}
-	for _, n := range tree.Nodes {
-		if n.Ignored || n.Role == nil || !slices.Contains(roles, string(n.Role.Value)) {
-			continue
-		}
-		if n.Name == nil || string(n.Name.Value) == `""` {
-			p.t.Errorf("a %s has no name", n.Role.Value)
-		}
-	}
+	return &tab{browser.Open(t, ctx, url), t}
 }
 
 // card is what the page shows of a photo; a row is label, percentage and width of the bar.
@@ -211,7 +49,7 @@ type card struct {
 
 func (p *tab) cards() []card {
 	p.t.Helper()
-	return eval[[]card](p, `[...document.querySelectorAll('#cards > li')].map(li => ({
+	return browser.Eval[[]card](p.Tab, `[...document.querySelectorAll('#cards > li')].map(li => ({
 		Name: li.querySelector('.name span').textContent,
 		State: li.dataset.state,
 		Error: li.querySelector('.bad')?.textContent ?? '',

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/vitft/vitft/engine/classify"
+	"github.com/vitft/vitft/engine/explain"
 )
 
 // model is a place for a classifier, which can be exchanged while requests use it.
@@ -26,6 +27,9 @@ type generation struct {
 	*classify.Classifier
 	loaded time.Time
 	users  sync.WaitGroup
+
+	explaining chan struct{} // held while it is made ready to explain
+	explains   *explain.Explainer
 }
 
 // load opens the classifier, puts it in place, and closes the one before when its last user is done. It is run once
@@ -53,7 +57,7 @@ func (m *model) load(o classify.Options) error {
 	asked.Store(true)
 	m.mu.Lock()
 	old := m.current
-	m.current = &generation{Classifier: c, loaded: time.Now()}
+	m.current = &generation{Classifier: c, loaded: time.Now(), explaining: make(chan struct{}, 1)}
 	m.mu.Unlock()
 	return old.end()
 }
@@ -78,5 +82,8 @@ func (g *generation) end() error {
 		return nil
 	}
 	g.users.Wait()
+	if g.explains != nil {
+		return errors.Join(g.explains.Close(), g.Close())
+	}
 	return g.Close()
 }

@@ -15,12 +15,13 @@ import (
 	"testing"
 	"time"
 
-	"github.com/chromedp/cdproto/browser"
+	cdpbrowser "github.com/chromedp/cdproto/browser"
 	"github.com/chromedp/chromedp"
 
 	"github.com/vitft/vitft/engine/internal/csvtable"
 	"github.com/vitft/vitft/engine/serve"
 	"github.com/vitft/vitft/internal/testkit"
+	"github.com/vitft/vitft/internal/testkit/browser"
 )
 
 // CSV and JSON have what the API said, names and all.
@@ -28,17 +29,18 @@ func testResultsTakenAway(t *testing.T, ctx context.Context) {
 	url := listen(t, start(t, serve.Options{}))
 	files := write(t, `a "b", c.jpg`, "=1+1.jpg", "broken.jpg", "two\nlines.jpg")
 	p := open(t, ctx, url)
-	p.do(chromedp.SetUploadFiles(chromedp.CSS("#files"), files))
-	p.wait(settled(4))
+	p.Do(chromedp.SetUploadFiles(chromedp.CSS("#files"), files))
+	p.Wait(settled(4))
 
 	dir := t.TempDir()
-	allow := browser.SetDownloadBehaviorParams{Behavior: browser.SetDownloadBehaviorBehaviorAllow, DownloadPath: dir}
-	if _, err := chromedp.CallBrowser(p.ctx, browser.SetDownloadBehavior, allow); err != nil {
+	allow := cdpbrowser.SetDownloadBehaviorParams{Behavior: cdpbrowser.SetDownloadBehaviorBehaviorAllow,
+		DownloadPath: dir}
+	if _, err := chromedp.CallBrowser(p.Ctx, cdpbrowser.SetDownloadBehavior, allow); err != nil {
 		t.Fatal(err)
 	}
-	p.click("#csv")
+	p.Click("#csv")
 	path := filepath.Join(dir, "stripes.csv")
-	for p.ctx.Err() == nil {
+	for p.Ctx.Err() == nil {
 		if _, err := os.Stat(path); err == nil {
 			break
 		}
@@ -89,14 +91,14 @@ func testResultsTakenAway(t *testing.T, ctx context.Context) {
 		{"over plain HTTP", `Object.defineProperty(navigator, 'clipboard', { value: undefined });
 			document.addEventListener('copy', () => { window.copied = document.activeElement.value; })`},
 	} {
-		eval[chromedp.Void](p, "window.copied = ''; "+x.prepare)
-		p.click("#copy")
-		p.wait(`window.copied`)
-		if got := eval[string](p, `JSON.stringify(JSON.parse(window.copied))`); !sameJSON(t, got, string(wantJSON)) {
+		browser.Eval[chromedp.Void](p.Tab, "window.copied = ''; "+x.prepare)
+		p.Click("#copy")
+		p.Wait(`window.copied`)
+		if got := browser.Eval[string](p.Tab, `JSON.stringify(JSON.parse(window.copied))`); !sameJSON(t, got, string(wantJSON)) {
 			t.Errorf("%s: JSON is %s, want %s", x.name, got, wantJSON)
 		}
 	}
-	p.calm("status of 422")
+	p.Calm("status of 422")
 }
 
 // Two hundred photos are sent a few at a time, keep their order, and can go.
@@ -124,14 +126,14 @@ func testManyPhotos(t *testing.T, ctx context.Context) {
 		names[i] = fmt.Sprintf("%d.jpg", i)
 	}
 	p := open(t, ctx, server.URL)
-	eval[chromedp.Void](p, `window.revoked = 0; const revoke = URL.revokeObjectURL;
+	browser.Eval[chromedp.Void](p.Tab, `window.revoked = 0; const revoke = URL.revokeObjectURL;
 		URL.revokeObjectURL = url => { window.revoked++; revoke.call(URL, url); }; undefined`)
-	p.do(chromedp.SetUploadFiles(chromedp.CSS("#files"), write(t, names...)))
-	p.wait(`document.querySelectorAll('#cards > li').length === 200`)
+	p.Do(chromedp.SetUploadFiles(chromedp.CSS("#files"), write(t, names...)))
+	p.Wait(`document.querySelectorAll('#cards > li').length === 200`)
 	const places = `JSON.stringify([...document.querySelectorAll('#cards > li')].map(li => li.getBoundingClientRect()))`
-	before := eval[string](p, places)
+	before := browser.Eval[string](p.Tab, places)
 	close(measured)
-	p.wait(settled(200))
+	p.Wait(settled(200))
 	var got []string
 	for _, c := range p.cards() {
 		if c.State != "done" {
@@ -145,16 +147,16 @@ func testManyPhotos(t *testing.T, ctx context.Context) {
 	if most.Load() > 4 || asked.Load() != 200 {
 		t.Errorf("%d requests, %d at a time, want 200, at most 4", asked.Load(), most.Load())
 	}
-	if after := eval[string](p, places); after != before {
+	if after := browser.Eval[string](p.Tab, places); after != before {
 		t.Errorf("results move what is on the page: the cards were at %.200s…, are at %.200s…", before, after)
 	}
-	p.click("#cards > li:nth-child(2) button")
-	p.wait(`document.querySelectorAll('#cards > li').length === 199 && window.revoked === 1`)
-	if got := p.text("#cards > li:nth-child(2) .name span"); got != "2.jpg" {
+	p.Click("#cards > li:nth-child(2) button")
+	p.Wait(`document.querySelectorAll('#cards > li').length === 199 && window.revoked === 1`)
+	if got := p.Text("#cards > li:nth-child(2) .name span"); got != "2.jpg" {
 		t.Errorf("after the second card is removed, %q is there", got)
 	}
-	p.click("#clear")
-	p.wait(`document.querySelectorAll('#cards > li').length === 0 && window.revoked === 200 &&
+	p.Click("#clear")
+	p.Wait(`document.querySelectorAll('#cards > li').length === 0 && window.revoked === 200 &&
 		!document.getElementById('results').checkVisibility()`)
-	p.calm()
+	p.Calm()
 }

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/vitft/vitft/engine/fault"
+	"github.com/vitft/vitft/internal/loopback"
 	"github.com/vitft/vitft/onnx/graph"
 )
 
@@ -66,6 +67,7 @@ func (s *Server) table() []route {
 		{"GET /v1/models/{model}", false, s.about(s.showModel)},
 		{"GET /v1/models/{model}/card", false, s.about(showCard)},
 		{"POST /v1/classify", false, s.classify},
+		{"POST /v1/explain", false, s.explain},
 		{"POST /v1/models/{model}" + predictVerb, false, s.predictV1},
 		{"POST /v1/models/{model}/versions/{version}" + predictVerb, false, s.predictV1},
 		{"GET /v2", false, s.inferServer},
@@ -136,12 +138,10 @@ func (s *Server) admit(rt route, t *tally, r *http.Request) error {
 	return err
 }
 
-// handlerFor is the handler of a listener. A page of the internet can have a browser on this machine ask a server that
-// listens to nobody else, and read the answers, by giving a name of its own the address 127.0.0.1 (DNS rebinding): what
-// asks for no token is answered under this machine's own names only.
+// handlerFor is the handler of a listener: what listens to this machine only and asks for no token is answered under
+// this machine's own names only.
 func (s *Server) handlerFor(addr net.Addr) http.Handler {
-	tcp, is := addr.(*net.TCPAddr)
-	if !is || !tcp.IP.IsLoopback() || s.options.Token != "" {
+	if !loopback.Is(addr) || s.options.Token != "" {
 		return s.handler
 	}
 	foreign := s.wrap(route{"foreign host", true, func(_ http.ResponseWriter, r *http.Request) error {
@@ -150,25 +150,12 @@ func (s *Server) handlerFor(addr net.Addr) http.Handler {
 		return &failure{http.StatusMisdirectedRequest, text}
 	}})
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if s.ownName(r.Host) {
+		if loopback.Named(r.Host, s.options.Addr) {
 			s.handler.ServeHTTP(w, r)
 		} else {
 			foreign.ServeHTTP(w, r)
 		}
 	})
-}
-
-// ownName says whether a Host header means this machine. Whatever sends none is no browser.
-func (s *Server) ownName(host string) bool {
-	name := func(hostPort string) string {
-		if h, _, err := net.SplitHostPort(hostPort); err == nil {
-			hostPort = h
-		}
-		return strings.ToLower(strings.TrimSuffix(strings.Trim(hostPort, "[]"), "."))
-	}
-	h := name(host)
-	return h == "" || h == "localhost" || strings.HasSuffix(h, ".localhost") || net.ParseIP(h).IsLoopback() ||
-		h == name(s.options.Addr)
 }
 
 func (s *Server) allowed(r *http.Request) bool {

@@ -75,7 +75,8 @@ type submission struct {
 	name    string // of this submission
 	job     Job
 	hash    string
-	lists   [][]Image
+	items   []dataset.Item
+	lists   [][]Image      // of items, in their order
 	records map[int]Record // of the tasks that are done
 	images  int            // in them
 	failed  map[int]Failure
@@ -84,15 +85,13 @@ type submission struct {
 
 // freeze publishes the job: its model, the lists of its tasks and then itself.
 func (s *submission) freeze(ctx context.Context) error {
-	images, err := freeze(s.Images)
-	if err != nil {
-		return err
-	}
+	items, images := freeze(s.Images)
+	s.items = items
 	model, err := s.Backbone.Standalone()
 	if err != nil {
 		return err
 	}
-	s.lists = cut(images, s.TaskImages)
+	s.lists = cut(items, images, s.TaskImages)
 	s.job = Job{Format: jobFormat, Keys: s.Features.Keys(s.Views), Model: sum(model),
 		Preprocess: s.Backbone.Preprocess, Images: len(images)}
 	for _, list := range s.lists {
@@ -215,11 +214,16 @@ func (s *submission) queueMissing(ctx context.Context) error {
 
 // finish tells the scan index what the workers have read, and which tasks were given up.
 func (s *submission) finish() error {
-	for task, r := range s.records {
-		for i, im := range s.lists[task] {
+	items := s.items
+	for task, list := range s.lists {
+		r, of := s.records[task], items[:len(list)]
+		if items = items[len(list):]; len(r.Images) == 0 {
+			continue
+		}
+		for i, im := range list {
 			id, err := hex.DecodeString(r.Images[i].ID)
 			if r.Images[i].Fault == "" && err == nil && len(id) == len(dataset.ID{}) && im.Modified != 0 {
-				s.Features.Options().Index.Learn(dataset.Item{Path: im.Path}, im.Size, im.Modified, dataset.ID(id))
+				s.Features.Options().Index.Learn(of[i], im.Size, im.Modified, dataset.ID(id))
 			}
 		}
 	}

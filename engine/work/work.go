@@ -21,8 +21,7 @@
 //
 // # Caveats
 //
-// Workers read images by the paths that the job has: they must see the same folders. Containers of images are not
-// split into tasks.
+// Workers read images by the paths that the job has: they must see the same folders.
 package work
 
 import (
@@ -53,11 +52,11 @@ type Job struct {
 	Tasks      []string       `json:"tasks"` // SHA-256 of the list of each
 }
 
-// Image is an entry of a task's list: a file as it was when the job was submitted.
+// Image is an entry of a task's list, with what the file that it is, or is in, was like when the job was submitted.
 type Image struct {
-	Path     string `json:"path"`
+	Path     string `json:"path"` // FILE#NAME for an image inside a file
 	Size     int64  `json:"size"`
-	Modified int64  `json:"modified"` // in nanoseconds
+	Modified int64  `json:"modified"` // in nanoseconds; 0 if that cannot be told
 }
 
 // Record is what a task has done, an entry an image.
@@ -180,11 +179,13 @@ func (p place) identity(ctx context.Context, random string) (string, error) {
 // taskBytes is how much is in a task at most, if it has more than one image.
 const taskBytes = 256 << 20
 
-// cut makes tasks of images in their order, by bytes and number.
-func cut(images []Image, most int) (tasks [][]Image) {
+// cut makes tasks of images in their order, by number and by the bytes of those that are files.
+func cut(items []dataset.Item, images []Image, most int) (tasks [][]Image) {
 	var bytes int64
 	for i, begin := 0, 0; i < len(images); i++ {
-		bytes += images[i].Size
+		if !items[i].Inside() {
+			bytes += images[i].Size
+		}
 		if last := i == len(images)-1; last || bytes >= taskBytes || i+1-begin == most {
 			tasks = append(tasks, images[begin:i+1])
 			begin, bytes = i+1, 0
@@ -194,8 +195,7 @@ func cut(images []Image, most int) (tasks [][]Image) {
 }
 
 // freeze lists the images of all sets, each path once.
-func freeze(sets *dataset.Sets) ([]Image, error) {
-	var images []Image
+func freeze(sets *dataset.Sets) (items []dataset.Item, images []Image) {
 	seen := map[string]bool{}
 	for _, p := range sets.Parts() {
 		for _, it := range p.Data.Items {
@@ -203,19 +203,14 @@ func freeze(sets *dataset.Sets) ([]Image, error) {
 				continue
 			}
 			seen[it.Path] = true
-			if it.Stored() {
-				return nil, fault.Config.Errorf("queue: %s is a part of a file, which is not split into tasks; give a "+
-					"folder or a list of images", it.Path)
+			image := Image{Path: it.Path}
+			if info, err := it.Info(); err == nil { // else its reading will say why, on whichever machine
+				image.Size, image.Modified = info.Size(), info.ModTime().UnixNano()
 			}
-			info, err := it.Info()
-			if err != nil { // its reading will say so, on whichever machine
-				images = append(images, Image{Path: it.Path})
-				continue
-			}
-			images = append(images, Image{it.Path, info.Size(), info.ModTime().UnixNano()})
+			items, images = append(items, it), append(images, image)
 		}
 	}
-	return images, nil
+	return items, images
 }
 
 func sum(content []byte) string {

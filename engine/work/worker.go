@@ -226,7 +226,10 @@ func (w *worker) do(ctx context.Context, hash string, task int) error {
 		}
 	}
 	begun := time.Now()
-	set := dataset.Files(hash, paths)
+	set, err := dataset.Files(hash, paths)
+	if err != nil {
+		return err
+	}
 	ids, faults, err := w.open.EncodeBlock(ctx, block(hash, task), set, len(w.job.Keys))
 	if err != nil {
 		return err

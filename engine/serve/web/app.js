@@ -150,6 +150,7 @@ function drop(item) {
 // renew puts a photo back in the queue; its place keeps its size.
 function renew(item) {
   item.stop?.abort();
+  item.restore?.();
   Object.assign(item, { state: 'waiting', answer: null, error: '', again: false });
   item.card.dataset.state = item.state;
   item.body.replaceChildren(make('ol', { className: 'top' },
@@ -192,8 +193,51 @@ async function classify(item) {
   if (signal.aborted) return; // removed, or to be asked of another model
   Object.assign(item, { state: error ? 'failed' : 'done', answer, error, again });
   item.card.dataset.state = item.state;
-  item.body.replaceChildren(error ? make('p', { className: 'bad', textContent: error }) :
-    make('ol', { className: 'top' }, ...answer.top.map(({ label, confidence }) => bar(label, confidence))));
+  item.body.replaceChildren(...(error ? [make('p', { className: 'bad', textContent: error })] :
+    [make('ol', { className: 'top' }, ...answer.top.map(({ label, confidence }) => bar(label, confidence))), why(item)]));
+}
+
+// why is the button that shows which patches of a photo speak for its class, in the photo's place.
+function why(item) {
+  const button = make('button', { type: 'button', className: 'why', textContent: 'Why?' });
+  const said = make('span', { className: 'explain' });
+  said.setAttribute('role', 'status');
+  button.setAttribute('aria-label', `Why ${item.answer.label}? ${item.name}`);
+  button.setAttribute('aria-pressed', 'false');
+  const { signal } = item.stop;
+  let overlay = null, photo = null;
+  item.restore = () => {
+    if (overlay?.isConnected) overlay.replaceWith(photo);
+    button.setAttribute('aria-pressed', 'false');
+    said.textContent = '';
+  };
+  button.onclick = async () => {
+    if (button.getAttribute('aria-pressed') === 'true') {
+      item.restore();
+      return;
+    }
+    try {
+      if (!overlay) {
+        button.disabled = true;
+        said.textContent = 'looking…';
+        const path = `v1/explain?model=${encodeURIComponent(model.name)}&class=${encodeURIComponent(item.answer.label)}`;
+        const response = await patiently(() => call(path, { method: 'POST', body: item.file, headers: { 'Content-Type': 'application/octet-stream' }, signal }), signal);
+        if (!response.ok) throw new Error(await fault(response));
+        const answer = await response.json();
+        if (signal.aborted) return;
+        overlay = make('img', { src: answer.overlay, alt: `Patches that speak for ${answer.label}, and against it` });
+      }
+      photo = item.card.firstElementChild;
+      photo.replaceWith(overlay);
+      button.setAttribute('aria-pressed', 'true');
+      said.textContent = 'orange speaks for it, blue against';
+    } catch (failure) {
+      if (!signal.aborted) said.textContent = failure.message;
+    } finally {
+      button.disabled = false;
+    }
+  };
+  return make('div', { className: 'row' }, button, said);
 }
 
 // patiently asks again, when the server says that it is busy, after the time that it says.
