@@ -44,7 +44,8 @@ them the tasks of a queue: --queue serve:HOST:PORT opens one here, and 'vitft wo
 		},
 	}
 	a.declare(cmd, slices.Concat(o.Fields(), q.Fields(), setting.In("queue",
-		setting.Number("task-images", &most, 512, setting.Between(1, 1<<16), "images in a task of --queue at most").Here(),
+		setting.Number("task-images", &most, 512, setting.Between(1, 1<<16),
+			"images in a task of --queue at most").Here(),
 	))...)
 	return cmd
 }
@@ -52,7 +53,8 @@ them the tasks of a queue: --queue serve:HOST:PORT opens one here, and 'vitft wo
 // submit encodes images on a queue.
 func (a *app) submit(q work.Queue, most int) func(context.Context, *dataset.Sets, *backbone.Backbone,
 	*feature.Extractor, int) error {
-	return func(ctx context.Context, images *dataset.Sets, b *backbone.Backbone, x *feature.Extractor, views int) error {
+	return func(ctx context.Context, images *dataset.Sets, b *backbone.Backbone, x *feature.Extractor,
+		views int) error {
 		s := work.Submission{Images: images, Backbone: b, Features: x, Views: views, TaskImages: most}
 		return work.Submit(ctx, s, q, a.events())
 	}

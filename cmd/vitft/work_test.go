@@ -39,8 +39,10 @@ func TestQueueSurvives(t *testing.T) {
 	store := "s3://team/vitft?endpoint=" + testkit.S3(t, "team")
 	queue := newCluster(t)
 	work := func(name string, args ...string) *exec.Cmd {
-		cmd := exec.Command(program, append(args, "--cache", store, "--queue", queue.url(), "--queue-patience", "2s")...)
-		cmd.Env = append(os.Environ(), "XDG_CACHE_HOME="+filepath.Join(t.TempDir(), name), "VITFT_ORT_LIB="+library.Path)
+		args = append(args, "--cache", store, "--queue", queue.url(), "--queue-patience", "2s")
+		cmd := exec.Command(program, args...)
+		cmd.Env = append(os.Environ(), "XDG_CACHE_HOME="+filepath.Join(t.TempDir(), name),
+			"VITFT_ORT_LIB="+library.Path)
 		return cmd
 	}
 	var said bytes.Buffer
@@ -100,8 +102,8 @@ func TestQueueSurvives(t *testing.T) {
 	}
 	stop()
 	workers.Wait()
-	if images := fmt.Sprintf("%d images, 0 encoded now, %[1]d from the store, 0 unreadable", 20*kills); !strings.Contains(
-		said.String(), images) {
+	images := fmt.Sprintf("%d images, 0 encoded now, %[1]d from the store, 0 unreadable", 20*kills)
+	if !strings.Contains(said.String(), images) {
 		t.Errorf("it says %s, not %s", said.String(), images)
 	}
 	t.Setenv("XDG_CACHE_HOME", t.TempDir())

@@ -82,7 +82,8 @@ func (q Queue) check() error {
 		case err != nil || u.Host == "" || u.Scheme != "nats" && u.Scheme != "tls":
 			return errors.New("write embedded, serve:HOST:PORT or nats://HOST:PORT,HOST:PORT")
 		case u.User != nil:
-			return errors.New("no credentials in the URL, which is shown: set " + TokenVariable + ", or give --queue-nkey")
+			return errors.New("no credentials in the URL, which is shown: set " + TokenVariable +
+				", or give --queue-nkey")
 		}
 	}
 	return nil

@@ -54,8 +54,8 @@ func Submit(ctx context.Context, s Submission, q Queue, ev event.Events) error {
 	defer stop()
 	worked := make(chan error, 1)
 	if b.queue.server != nil {
-		own := &worker{WorkerOptions: WorkerOptions{Queue: q, Features: s.Features.Options()}, place: b.place, queue: b.queue,
-			name: workerName(), hash: b.hash, job: b.job, open: s.Features, of: s.Backbone, lent: true}
+		own := &worker{WorkerOptions: WorkerOptions{Queue: q, Features: s.Features.Options()}, place: b.place,
+			queue: b.queue, name: workerName(), hash: b.hash, job: b.job, open: s.Features, of: s.Backbone, lent: true}
 		go func() { worked <- own.run(ctx) }()
 	} else {
 		worked <- nil
@@ -229,7 +229,7 @@ func (s *submission) finish() error {
 	}
 	if len(s.failed) > 0 {
 		for _, f := range s.failed {
-			return fmt.Errorf("%d of %d tasks were given up; the first is %d, by %s: %s; mend that, then the same command "+
+			return fmt.Errorf("%d of %d tasks were given up; one is %d, by %s: %s; mend that, then the same command "+
 				"goes on", len(s.failed), len(s.job.Tasks), f.Task, f.Worker, f.Reason)
 		}
 	}

@@ -1,5 +1,5 @@
-// Package work encodes images on many machines: as tasks of a queue, done by any number of workers, whose results lie in
-// one bucket.
+// Package work encodes images on many machines: as tasks of a queue, done by any number of workers, whose results lie
+// in one bucket.
 //
 // # Basics
 //
