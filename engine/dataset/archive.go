@@ -23,13 +23,14 @@ type archives struct {
 	read     int  // files so far
 	numbered bool // labels that are numbers stand for lines of a file of class names, if there is one
 
-	ignored, decoded, endless, chosen, alone, further, columns []string
+	ignored, decoded, endless, chosen, beside, alone, further, columns []string
 }
 
 // report says what was passed over.
 func (a *archives) report() {
 	r := a.reading
 	r.find(TakenPart, a.chosen, "of data sets in %s one part is read", r.source)
+	r.find(NotAPart, a.beside, "folders in %s beside its parts, or without class folders, are passed over", r.source)
 	slices.Sort(a.columns)
 	r.find(IgnoredColumns, slices.Compact(a.columns), "some columns of %s are read rather than others", r.source)
 	r.find(IgnoredFiles, a.ignored, "%d files in %s are links, a system's, in no class folder or no images",
@@ -71,16 +72,24 @@ func (a *archives) readClassFolders(in container, members []member, sound func(i
 		return errors.New("no images in it")
 	}
 	archive, root := in.opened(), rootOf(images, "")
-	if folders := partFolders(images, root); len(folders) > 1 {
+	if folders, beside := partFolders(images, root); folders != nil {
 		chosen := folders[a.part]
 		if len(chosen) != 1 {
 			return fmt.Errorf("it has %d folders for %s, of %s", len(chosen), a.part,
 				some(slices.Sorted(maps.Keys(folders))))
 		}
+		for _, m := range images {
+			if !strings.Contains(m.name[len(root):], "/") {
+				a.ignore(in, m.name)
+			}
+		}
 		root += chosen[0] + "/"
 		images = slices.DeleteFunc(images, func(m member) bool { return !strings.HasPrefix(m.name, root) })
 		a.selected = true
 		a.chosen = append(a.chosen, archive.path+"#"+root)
+		for _, folder := range beside {
+			a.beside = append(a.beside, archive.path+"#"+folder+"/")
+		}
 		root = rootOf(images, root)
 	}
 	inFolders := 0
@@ -133,24 +142,50 @@ func rootOf(images []member, root string) string {
 	}
 }
 
-// partFolders are the folders in root by the parts of a data set that their names say, nil unless that is all that is
-// there, and the images for training among it.
-func partFolders(images []member, root string) map[string][]string {
-	folders := map[string][]string{}
+// partFolders are the folders in root by the parts of a data set that their names say, as those of a folder are known,
+// and those beside them that are none; nil if they are classes.
+func partFolders(images []member, root string) (folders map[string][]string, beside []string) {
+	inside := map[string][]member{} // by folder
 	for _, m := range images {
-		first, _, inFolder := strings.Cut(m.name[len(root):], "/")
-		part := roleOf(first)
-		if !inFolder || part == "" {
-			return nil
-		}
-		if !slices.Contains(folders[part], first) {
-			folders[part] = append(folders[part], first)
+		if first, _, inFolder := strings.Cut(m.name[len(root):], "/"); inFolder {
+			inside[first] = append(inside[first], m)
 		}
 	}
-	if folders[train] == nil {
-		return nil
+	names := slices.Sorted(maps.Keys(inside))
+	classes := func(folder string) map[string]bool {
+		all, base := map[string]bool{}, rootOf(inside[folder], root+folder+"/")
+		for _, m := range inside[folder] {
+			if class, _, inFolder := strings.Cut(m.name[len(base):], "/"); inFolder {
+				all[class] = true
+			}
+		}
+		return all
 	}
-	return folders
+	for _, byWord := range []bool{false, true} {
+		folders, beside = map[string][]string{}, nil
+		roles, trained, related, others := rolesOf(names, byWord), map[string]bool{}, false, false
+		for _, name := range names {
+			if roles[name] == train {
+				maps.Copy(trained, classes(name))
+			}
+		}
+		for _, name := range names {
+			role, of := roles[name], classes(name)
+			others = others || role == ""
+			if role == "" || role != train && len(of) == 0 {
+				beside = append(beside, name)
+				continue
+			}
+			folders[role] = append(folders[role], name)
+			for class := range of {
+				related = related || role != train && trained[class]
+			}
+		}
+		if folders[train] != nil && (related || !byWord && !others && len(names) > 1) {
+			return folders, beside
+		}
+	}
+	return nil, nil
 }
 
 // partsInside are the parts of a data set that an archive holds as a whole.
@@ -165,8 +200,8 @@ func partsInside(source string) parts {
 		return nil
 	}
 	images, _ := imagesAmong(archive.list())
-	folders := partFolders(images, rootOf(images, ""))
-	if len(folders) < 2 {
+	folders, _ := partFolders(images, rootOf(images, ""))
+	if folders == nil {
 		return nil
 	}
 	p := parts{}

@@ -41,6 +41,32 @@ func roleOf(name string) string {
 	return roles[name]
 }
 
+// rolesOf are the parts that folders go by, by their names. Where none is for training, a word of each name may say it,
+// as in seg_train: byWord, of which only what is in the folders tells whether it means that.
+func rolesOf(folders []string, byWord bool) map[string]string {
+	of := roleOf
+	if byWord {
+		of = func(name string) string {
+			if plain(name) == "trainval" {
+				return train
+			}
+			return listedRole(name + ".")
+		}
+	}
+	roles, has := map[string]string{}, map[string]bool{}
+	for _, name := range folders {
+		if role := of(name); role != "" {
+			roles[name], has[role] = role, true
+		}
+	}
+	for _, name := range folders { // which others have for the validation part, if they have a test part
+		if p := plain(name); (p == "eval" || p == "evaluation") && has[train] && !has[test] {
+			roles[name] = test
+		}
+	}
+	return roles
+}
+
 // parts are the sources of the parts of a data set that is named as a whole, by part.
 type parts map[string]string
 
@@ -117,9 +143,14 @@ func (c *contents) parts() (parts, []Finding, error) {
 		}
 		if len(c.folders) == 1 { // which may be the one configuration of a data set on the hub
 			inside, err := contentsOf(filepath.Join(c.dir, c.folders[0].Name()))
-			if err == nil && !holdsImage(inside.dir) {
-				return inside.parts()
+			if err != nil {
+				return nil, nil, nil
 			}
+			p, found, err := inside.parts()
+			if holdsImage(inside.dir) && (err != nil || p[train] == "") { // then it is the only class
+				return nil, nil, nil
+			}
+			return p, found, err
 		}
 		return nil, nil, nil
 	}
@@ -155,12 +186,26 @@ type layout struct {
 }
 
 func (c *contents) layout() *layout {
+	l := c.layoutBy(false)
+	if len(l.named[train]) == 0 {
+		if words := c.layoutBy(true); words.related() {
+			return words
+		}
+	}
+	return l
+}
+
+func (c *contents) layoutBy(byWord bool) *layout {
 	l := &layout{dir: c.dir, named: map[string][]look{}}
-	var parted, others []string
+	var parted, others, names []string
+	for _, f := range c.folders {
+		names = append(names, f.Name())
+	}
+	roles := rolesOf(names, byWord)
 	self, _ := os.Stat(c.dir)
 	for _, f := range c.folders {
 		switch {
-		case roleOf(f.Name()) == "":
+		case roles[f.Name()] == "":
 			others = append(others, f.Name())
 		case !os.SameFile(f, self): // a link back to the folder is no part of it
 			parted = append(parted, f.Name())
@@ -174,8 +219,14 @@ func (c *contents) layout() *layout {
 			l.others = append(l.others, name)
 		}
 	}
+	slices.SortStableFunc(parted, func(a, b string) int { // that for training first, which others are held against
+		return slices.Index(order, roles[a]) - slices.Index(order, roles[b])
+	})
 	for _, name := range parted {
-		role, at := roleOf(name), lookAt(filepath.Join(c.dir, name))
+		role, at := roles[name], lookAt(filepath.Join(c.dir, name))
+		if inner := at.unwrapped(); role == train || !at.relatedTo(l.named[train]) && inner.relatedTo(l.named[train]) {
+			at = inner
+		}
 		// Where nothing else can be meant, metadata that cannot be read are a set, whose fault will be found.
 		at.set = at.set || at.metadata && len(l.others) == 0
 		if !at.set && !at.flat {
@@ -188,7 +239,15 @@ func (c *contents) layout() *layout {
 			l.unlabelled = append(l.unlabelled, name)
 		}
 	}
+	slices.Sort(l.names)
 	return l
+}
+
+// related reports whether the part for training and another one are of the same classes.
+func (l *layout) related() bool {
+	return slices.ContainsFunc(slices.Concat(l.named[val], l.named[test]), func(o look) bool {
+		return o.relatedTo(l.named[train])
+	})
 }
 
 type verdict int
@@ -203,12 +262,9 @@ const (
 // decide says what folders named train, val and test are: parts if that for training holds a set (class folders, a
 // list, a container) and no folder beside them holds images, or if another part has classes of the same names.
 func (l *layout) decide() verdict {
-	related := slices.ContainsFunc(l.named[train], func(t look) bool {
-		return slices.ContainsFunc(slices.Concat(l.named[val], l.named[test]), t.related)
-	})
 	alone := len(l.others) == 0
 	switch {
-	case related, alone && (l.training || len(l.unlabelled) == 0):
+	case l.related(), alone && (l.training || len(l.unlabelled) == 0):
 		return isRoot
 	case alone && len(l.names) > 1:
 		return haveNoLabels
@@ -312,6 +368,7 @@ type look struct {
 	set      bool     // it holds a set: class folders, a list, IDX files, a container
 	classes  []string // its class folders
 	flat     bool     // images lie in it
+	listed   bool     // so do files that may be lists
 	metadata bool     // so does a list in the convention of Hugging Face's ImageFolder, which may not be readable
 }
 
@@ -329,13 +386,27 @@ func lookAt(dir string) look {
 		}
 	}
 	m := c.metadata()
-	l.metadata = m != ""
+	l.metadata, l.listed = m != "", slices.ContainsFunc(c.files, isList)
 	l.set = len(l.classes) > 1 || len(l.classes) == 1 && !l.flat || l.metadata && readable(m, "") ||
 		c.onlyList(1) != "" || !l.flat && slices.ContainsFunc(c.files, func(name string) bool {
 		return isIDXImages(name) || kindOf(name) != ""
 	})
 	return l
 }
+
+// unwrapped is what the only folder in a folder is like, where the classes are there.
+func (l look) unwrapped() look {
+	if len(l.classes) != 1 || l.flat || l.listed {
+		return l
+	}
+	if inner := lookAt(filepath.Join(l.dir, l.classes[0])); len(inner.classes) > 1 {
+		return inner
+	}
+	return l
+}
+
+// relatedTo reports whether a set is of the same classes as one of others.
+func (l look) relatedTo(others []look) bool { return slices.ContainsFunc(others, l.related) }
 
 // related reports whether two sets are of the same classes, as far as folders tell.
 func (l look) related(o look) bool {

@@ -31,6 +31,17 @@ func TestRoots(t *testing.T) {
 		want  string // train, val, test; or the classes of what is no root; or an error
 	}{
 		{"all", set("train", "val", "test"), "train val test"},
+		{"words of names", append(set("seg_train/seg_train", "seg_test/seg_test"), "seg_pred/1.jpg"),
+			"seg_train/seg_train - seg_test/seg_test"},
+		{"numbered", set("01_train", "02_val", "03_test"), "01_train 02_val 03_test"},
+		{"trainval", set("trainval", "test"), "trainval - test"},
+		{"words of classes", []string{"steam train/1.jpg", "test tube/2.jpg"}, "steam train 1, test tube 1"},
+		{"eval", set("train", "eval"), "train - eval"},
+		{"eval beside a test", set("train", "eval", "test"), "train - test"},
+		{"a folder in each", set("train/images", "valid/images"), "train/images valid/images -"},
+		{"twice the folder", set("training_set/training_set", "test_set/test_set"),
+			"training_set/training_set - test_set/test_set"},
+		{"a folder around", append(set("ds/train", "ds/test"), "README.md|x"), "ds/train - ds/test"},
 		{"other names", set("Training", "VALID", "Testing"), "Training VALID Testing"},
 		{"dev", set("train", "dev"), "train dev -"},
 		{"sets", set("training_set", "test_set"), "training_set - test_set"},
