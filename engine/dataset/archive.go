@@ -23,7 +23,7 @@ type archives struct {
 	read     int  // files so far
 	numbered bool // labels that are numbers stand for lines of a file of class names, if there is one
 
-	ignored, decoded, endless, chosen, beside, alone, further, columns []string
+	ignored, decoded, endless, chosen, beside, alone, further, columns, elsewhere []string
 }
 
 // report says what was passed over.
@@ -31,6 +31,9 @@ func (a *archives) report() {
 	r := a.reading
 	r.find(TakenPart, a.chosen, "of data sets in %s one part is read", r.source)
 	r.find(NotAPart, a.beside, "folders in %s beside its parts, or without class folders, are passed over", r.source)
+	r.selected = r.selected || len(a.elsewhere) > 0
+	r.find(TakenPart, numbers(counts(a.elsewhere)), "of the rows of %s the %d of %s are taken; others are", r.source,
+		len(r.samples), r.part)
 	slices.Sort(a.columns)
 	r.find(IgnoredColumns, slices.Compact(a.columns), "some columns of %s are read rather than others", r.source)
 	r.find(IgnoredFiles, a.ignored, "%d files in %s are links, a system's, in no class folder or no images",
@@ -108,10 +111,13 @@ func (a *archives) readClassFolders(in container, members []member, sound func(i
 		}
 	}
 	if inFolders == 0 {
-		return errors.New("no class folders in it: put the images of each class into a folder of the class's name")
+		return errNoClassFolders
 	}
 	return nil
 }
+
+var errNoClassFolders = errors.New("no class folders in it: put the images of each class into a folder of the class's " +
+	"name")
 
 // inSystem reports whether a file in an archive is, or lies in, what a system puts among photos.
 func inSystem(name string) bool {
@@ -195,6 +201,10 @@ func partsInside(source string) parts {
 		return nil
 	}
 	c, err := kindOf(source).open(f)
+	if table, is := c.(*parquetFile); is && err == nil {
+		splits, _ := table.splits()
+		return all(partsIn(counts(splits)), source)
+	}
 	archive, is := c.(interface{ list() []member })
 	if err != nil || !is {
 		return nil
@@ -204,9 +214,5 @@ func partsInside(source string) parts {
 	if folders == nil {
 		return nil
 	}
-	p := parts{}
-	for part := range folders {
-		p[part] = source
-	}
-	return p
+	return all(folders, source)
 }

@@ -175,7 +175,7 @@ func TestArchivesRefuse(t *testing.T) {
 		"inside.tar":    {string(tarred[:512*4]), "cut short: member b/2.png has 7 bytes, of which 0 are there"},
 		"claims.tar":    {string(sized), "tar"},
 		"x.tar.gz": {string(gz(t, tarred)),
-			"compressed with gzip: its images cannot be read one by one; unpack it with gunzip"},
+			"compressed with gzip, and so not read in parts; unpack it with gunzip"},
 		"gzipped.tar": {string(gz(t, tarred)), "unpack it with gunzip"},
 		"twice.tar": {string(tarOf(t, entries("1.png", "1.jpg", "1.cls|0")...)),
 			"1.png and 1.jpg share the label of 1"},

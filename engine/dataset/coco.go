@@ -150,7 +150,10 @@ func (c *cocoFile) read() error {
 			return fmt.Errorf("%v: %w", key, err)
 		}
 	}
-	return nil
+	if _, err := d.Token(); err != nil {
+		return errors.New("cut short: its object is not closed")
+	}
+	return ended(d)
 }
 
 // elements reads an array of one of the file's lists.

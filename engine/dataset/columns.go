@@ -43,8 +43,12 @@ type columnsError struct {
 }
 
 func (e *columnsError) Error() string {
+	names := make([]string, min(len(e.names), 20))
+	for i := range names {
+		names[i] = fmt.Sprintf("%.60s", e.names[i])
+	}
 	return fmt.Sprintf("the %s must name path (or file_name, image, …) and label (or class, category, …); they are "+
-		"%q: rename them", e.what, e.names)
+		"%q: rename them", e.what, names)
 }
 
 // isColumns reports whether an error is a columnsError.

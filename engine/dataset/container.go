@@ -1,6 +1,7 @@
 package dataset
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -80,6 +81,21 @@ func (k containerKind) read(a *archives, f file) error {
 	return errors.New("not a file of images: give .parquet, .tar or .zip")
 }
 
+// lookedAt is how much of the beginning of a file says what it is.
+const lookedAt = 512
+
+// lookalike says of the beginning of a file that it is no list and no file of images, whatever its name says, and what
+// to do; "" if that is not known.
+func lookalike(start []byte) string {
+	switch text := strings.ToLower(string(bytes.TrimSpace(start))); {
+	case strings.HasPrefix(text, "version https://git-lfs"):
+		return "it is a Git LFS pointer: run `git lfs pull` where it comes from"
+	case strings.HasPrefix(text, "<!doctype html"), strings.HasPrefix(text, "<html"):
+		return "it is a web page, and not the file that was asked for: download it anew"
+	}
+	return compressed(start)
+}
+
 // file is a file as it was when it was opened first. Each read opens it anew, so that thousands of files take no
 // descriptors and none waits to be closed; one that has changed meanwhile is refused, since what is known about its
 // parts is of another file.
@@ -96,6 +112,19 @@ func newFile(path string) (file, error) {
 func (f *file) opened() *file { return f }
 
 func (f *file) size() int64 { return f.info.Size() }
+
+// or is why a file could not be read: what it is in truth, if that is known.
+func (f *file) or(err error) error {
+	if err == nil {
+		return nil
+	}
+	if start, fault := f.part(0, min(f.size(), lookedAt)); fault == nil {
+		if is := lookalike(start); is != "" {
+			return errors.New(is)
+		}
+	}
+	return err
+}
 
 // open opens the file again.
 func (f *file) open() (*os.File, error) {

@@ -127,6 +127,7 @@ const (
 	ListForm       Kind = "list-form"        // how a list is read, where that is not plain
 	IgnoredColumns Kind = "ignored-columns"  // columns of a list that are not read
 	Unlabelled     Kind = "unlabelled"       // images that a list gives no label
+	OneEach        Kind = "one-each"         // every image has a class of its own, as if labels were something else
 	SameText       Kind = "same-text"        // labels that are one text in several normal forms of Unicode
 )
 

@@ -17,7 +17,7 @@ type Row struct {
 // Of is Open of a source whose rows another package has read. classes are its classes in their order, nil if that is
 // the one of their names.
 func Of(source string, of []Row, classes []string, o Options) (*Dataset, []Finding, error) {
-	r := &reading{source: source, classes: classes, samples: make([]sample, len(of))}
+	r := &reading{source: source, listed: true, classes: classes, samples: make([]sample, len(of))}
 	for i, row := range of {
 		r.samples[i] = sample{Item: Item{Path: row.Path, in: rows(of), index: i}, label: row.Label}
 	}

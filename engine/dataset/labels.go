@@ -80,6 +80,36 @@ func (r *reading) unify(classes []string) {
 	r.classes = unique(r.classes)
 }
 
+// round takes labels such as 3.0 for whole numbers, as pandas writes them where some are missing: all of a training set,
+// if none is another; in other sets those that the class list has without the zeros.
+func (r *reading) round(classes []string) {
+	if !r.listed {
+		return
+	}
+	known, labels, rounded := map[string]bool{}, map[string]bool{}, map[string]string{}
+	for _, c := range classes {
+		known[c] = true
+	}
+	for _, s := range r.samples {
+		labels[s.label] = true
+	}
+	for label := range labels {
+		number := wholeNumber(label)
+		if _, err := strconv.ParseUint(number, 10, 64); err != nil && classes == nil {
+			return
+		}
+		if number != label && (classes == nil || known[number] && !known[label]) {
+			rounded[label] = number
+		}
+	}
+	for i, s := range r.samples {
+		if number, ok := rounded[s.label]; ok {
+			r.samples[i].label = number
+		}
+	}
+	r.find(ListForm, sortedLabels(rounded), "labels of %s are taken for whole numbers", r.source)
+}
+
 // unique is a list without what comes again.
 func unique(list []string) []string {
 	seen := map[string]bool{}

@@ -56,7 +56,12 @@ func openList(path string) (*list, error) {
 	l.metadata = strings.HasPrefix(filepath.Base(path), "metadata.")
 	l.entry = &record{plaintext.File(f), mostRecord}
 	l.text = bufio.NewReaderSize(l.entry, sniffed)
-	if start, _ := l.text.Peek(2); bytes.IndexByte(start, 0) >= 0 {
+	start, _ := l.text.Peek(lookedAt)
+	if is := lookalike(start); is != "" {
+		err = errors.New(is)
+	} else if bytes.HasPrefix(start, []byte("PK\x03\x04")) {
+		err = errors.New("it is a zip archive, as the workbooks of spreadsheets are: save the table as .csv")
+	} else if bytes.IndexByte(start[:min(len(start), 2)], 0) >= 0 {
 		err = errors.New("it is no text, or UTF-16 without a byte order mark: save it as UTF-8")
 	} else {
 		err = listFormats[strings.ToLower(filepath.Ext(path))](l)
@@ -86,6 +91,7 @@ func (r *reading) readList(path string) (err error) {
 	if err := r.selectPart(l); err != nil {
 		return err
 	}
+	r.listed = true
 	if l.bare {
 		if err := r.nameClasses(path); err != nil {
 			return err

@@ -146,6 +146,42 @@ func TestPlacesOfLists(t *testing.T) {
 	}
 }
 
+// Labels that are whole numbers are such however they are written; others stay what they are.
+func TestWholeNumbers(t *testing.T) {
+	root := tree(t, "train.csv|path,label\na.jpg,10.0\nb.jpg,2.0\n", "mixed.csv|path,label\na.jpg,1.0\nb.jpg,1.5\n",
+		"test.csv|path,label\na.jpg,10\nb.jpg,2.00\n", "first.txt|7 a.jpg\n9 b.jpg\n", "a.jpg", "b.jpg", "7.jpg",
+		`train.json|[{"path":"a.jpg","label":10.0},{"path":"b.jpg","label":2.0}]`)
+	for _, c := range []struct {
+		name    string
+		classes []string // given
+		want    string
+		found   []Kind
+	}{
+		{"train.csv", nil, "2 10", []Kind{ListForm}},
+		{"train.json", nil, "2 10", nil},
+		{"mixed.csv", nil, "1.0 1.5", nil},
+		{"test.csv", []string{"2", "10"}, "2 10", []Kind{ListForm}},
+		{"mixed.csv", []string{"1.0", "1.5"}, "1.0 1.5", nil},
+		{"first.txt", nil, "7 9", nil},
+	} {
+		d, found := mustOpen(t, filepath.Join(root, c.name), Options{Classes: c.classes})
+		wantFindings(t, found, c.found...)
+		if got := strings.Join(d.Classes, " "); got != c.want || !slices.Equal(d.Counts(), []int{1, 1}) {
+			t.Errorf("%s: classes %s with %v images, want %s", c.name, got, d.Counts(), c.want)
+		}
+	}
+}
+
+// Captions and numbers of images are no labels.
+func TestClassForEachImage(t *testing.T) {
+	text := "path,label\n"
+	for i := range 12 {
+		text += fmt.Sprintf("%d.jpg,photo %d\n", i, i)
+	}
+	_, found := mustOpen(t, filepath.Join(tree(t, "x.csv|"+text), "x.csv"), Options{})
+	wantFindings(t, found, OneEach)
+}
+
 func TestListsRefuse(t *testing.T) {
 	const images = `"images":[{"id":1,"file_name":"a.jpg"},{"id":2,"file_name":"b.jpg"}]`
 	for _, c := range []struct{ name, text, want string }{
@@ -186,6 +222,16 @@ func TestListsRefuse(t *testing.T) {
 		{"unlabelled.json", `{` + images + `,` + "\n" + `"categories":[]}`, "it has no annotations, and so no labels"},
 		{"category.json", `{` + images + `,"annotations":[{"image_id":1,"category_id":9}],` + "\n" + `"categories":[]}`,
 			`image "a.jpg" has category 9, which is not among`},
+		{"nan.csv", "path,label\na.jpg,a\nb.jpg,NaN\n", "b.jpg, which stands for none: give it one"},
+		{"boxes.txt", "a.jpg 3 4 5 6 0\nb.jpg 3 4 7 8 1\n", `boxes.txt:1: "3 4 5 6 0" are several numbers`},
+		{"cut.json", `[{"path":"a.jpg","label":"a"},{"path":"b.jpg","label":"b"}`, "cut short"},
+		{"two.json", `[{"path":"a.jpg","label":"a"}][{"path":"b.jpg","label":"b"}]`, "more than one JSON value"},
+		{"cut.coco.json", `{` + images + `,` + "\n" + `"annotations":[{"image_id":1,"category_id":1},
+			{"image_id":2,"category_id":2}],"categories":[{"id":1,"name":"cat"},{"id":2,"name":"dog"}]`, "cut short"},
+		{"workbook.csv", "PK\x03\x04\x14\x00", "workbooks of spreadsheets"},
+		{"pointer.csv", "version https://git-lfs.github.com/spec/v1\noid sha256:ab\nsize 9\n", "git lfs pull"},
+		{"page.csv", "\n<!DOCTYPE html><html>", "it is a web page"},
+		{"gzip.csv", "\x1f\x8b\x08\x00", "gunzip"},
 		{"image.json", `{"images":[` + "\n" + `{"id":1}]}`, "images: entry 1: it needs id and file_name"},
 		{"names.txt", "a.jpg 0\nb.jpg 2\n", "names.txt:2: label 2 has no name in "},
 	} {

@@ -59,10 +59,10 @@ func (l *list) array(add func(sample) error) error {
 	if _, err := d.Token(); err != nil {
 		return err
 	}
-	return l.inArray(d, func() error {
+	err := l.inArray(d, func() error {
 		number++
 		var entry json.RawMessage
-		err := d.Decode(&entry)
+		err := jsontext.Explain(d.Decode(&entry))
 		if err == nil {
 			var s sample
 			if s, err = o.sample(entry); err == nil {
@@ -71,6 +71,10 @@ func (l *list) array(add func(sample) error) error {
 		}
 		return fmt.Errorf("entry %d: %w", number, err)
 	})
+	if err != nil {
+		return err
+	}
+	return ended(d)
 }
 
 // inArray calls f for every element of the array that the decoder is in, and leaves the array.
@@ -81,8 +85,18 @@ func (l *list) inArray(d *json.Decoder, f func() error) error {
 			return err
 		}
 	}
-	_, err := d.Token()
-	return err
+	if _, err := d.Token(); err != nil {
+		return errors.New("cut short: its list is not closed")
+	}
+	return nil
+}
+
+// ended refuses what comes behind the only value of a file.
+func ended(d *json.Decoder) error {
+	if _, err := d.Token(); err != io.EOF {
+		return errors.New("more than one JSON value: make it one list, or call it .jsonl with one object a line")
+	}
+	return nil
 }
 
 // objects reads JSON objects by the names of their keys, which the first one decides.
@@ -150,6 +164,7 @@ func word(key string, value json.RawMessage) (string, error) {
 		return text, nil
 	}
 	number := string(bytes.TrimSpace(value))
+	number = wholeNumber(number)
 	if _, err := strconv.ParseUint(number, 10, 64); err != nil {
 		return "", fmt.Errorf("%s %.100s is neither text nor a whole number", key, strings.ToValidUTF8(number, "�"))
 	}

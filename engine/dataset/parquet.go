@@ -194,8 +194,20 @@ func (a *archives) readParquet(f file) error {
 	if err != nil {
 		return err
 	}
+	splits, err := p.splits()
+	if err != nil {
+		return err
+	}
+	by := partsIn(counts(splits))
+	if by != nil && by[a.part] == 0 {
+		return fmt.Errorf("it has no row of %s by its column of parts, but %s", a.part, some(numbers(counts(splits))))
+	}
 	kept := texts{}
 	return labels.Each(func(row int64, v parquet.Value) error {
+		if by != nil && roleOf(splits[row]) != a.part {
+			a.elsewhere = append(a.elsewhere, splits[row])
+			return nil
+		}
 		label, err := labelOf(labels, names, v)
 		if err != nil {
 			return fmt.Errorf("row %d: %w", row, err)
@@ -206,6 +218,34 @@ func (a *archives) readParquet(f file) error {
 		}
 		return a.add(sample{Item: item, label: kept.of(label)})
 	})
+}
+
+// splits are what rows say of the part that they are of; none where there is no column of such, or of several.
+func (p *parquetFile) splits() (splits []string, err error) {
+	isSplit := func(c *parquetfile.Column) bool { return isLabels(c) && c.Kind() != parquet.Boolean }
+	column, _, err := chosen(p.table, "parts", splitColumns, "", isSplit)
+	if err != nil || column == nil {
+		return nil, err
+	}
+	names, kept := hubFeatures(p.table)[column.Path[0]].Names, texts{}
+	err = column.Each(func(_ int64, v parquet.Value) error {
+		split, err := labelOf(column, names, v)
+		if err != nil {
+			split = "" // none
+		}
+		splits = append(splits, kept.of(split))
+		return nil
+	})
+	return splits, err
+}
+
+// counts says how often each text is there.
+func counts(texts []string) map[string]int {
+	of := map[string]int{}
+	for _, text := range texts {
+		of[text]++
+	}
+	return of
 }
 
 var errNoLabels = errors.New("no column of labels: call it label")

@@ -9,6 +9,7 @@ import (
 
 	"github.com/parquet-go/parquet-go"
 
+	"github.com/vitft/vitft/engine/event"
 	"github.com/vitft/vitft/engine/fault"
 )
 
@@ -86,6 +87,40 @@ func TestParquet(t *testing.T) {
 	wantContents(t, d, "7 0=x", "5 1=y")
 	if !slices.Equal(d.Classes, []string{"5", "7"}) {
 		t.Errorf("classes %v", d.Classes)
+	}
+}
+
+// A column of parts selects rows, of images and of paths.
+func TestPartsInParquet(t *testing.T) {
+	type images struct {
+		Image []byte `parquet:"image"`
+		Label string `parquet:"label"`
+		Split string `parquet:"split"`
+	}
+	type paths struct {
+		Path  string `parquet:"path"`
+		Label string `parquet:"label"`
+		Split string `parquet:"split"`
+	}
+	for name, content := range map[string][]byte{
+		"images": parquetOf(t, []images{{[]byte("a"), "cat", "train"}, {[]byte("b"), "dog", "train"},
+			{[]byte("c"), "dog", "test"}, {[]byte("d"), "yak", "unused"}}),
+		"paths": parquetOf(t, []paths{{"a", "cat", "train"}, {"b", "dog", "train"}, {"c", "dog", "test"},
+			{"d", "yak", "unused"}}),
+	} {
+		s := Sources{Train: put(t, t.TempDir(), "x.parquet", content)}
+		sets, err := s.Open(t.Context(), 0, nil, event.Events{})
+		if err != nil {
+			t.Fatal(name, err)
+		}
+		if !slices.Equal(sets.Train.Counts(), []int{1, 1}) || sets.Test == nil || len(sets.Test.Items) != 1 ||
+			!slices.Equal(sets.Train.Classes, []string{"cat", "dog"}) || sets.Test.Items[0].Class != 1 {
+			t.Errorf("%s: %+v, %+v", name, sets.Train, sets.Test)
+		}
+		_, _, err = Open(s.Train, Options{Part: "val", Classes: []string{"cat", "dog"}})
+		if fault.Of(err) != fault.Data || !strings.Contains(fmt.Sprint(err), "no row of val by its column") {
+			t.Errorf("%s: %v", name, err)
+		}
 	}
 }
 

@@ -22,6 +22,7 @@ import (
 type reading struct {
 	source   string
 	part     string // of a data set that is named as a whole
+	listed   bool   // labels were written into a file
 	selected bool   // the part was selected in a list, or among what is in one file or folder
 	samples  []sample
 	memory   int64    // that they take
@@ -106,6 +107,7 @@ func (r *reading) dataset(classes []string) (*Dataset, error) {
 // named turns the labels of what was read into classes.
 func (r *reading) named(classes []string) (*Dataset, error) {
 	training := classes == nil
+	r.round(classes)
 	r.unify(classes)
 	if err := r.check(); err != nil {
 		return nil, err
@@ -128,6 +130,9 @@ func (r *reading) named(classes []string) (*Dataset, error) {
 				r.below(classes[0]))
 		}
 		r.find(EmptyClass, empty, "%d classes without images are left out", len(empty))
+		if n := len(r.samples); n >= 10 && n == len(classes) {
+			r.find(OneEach, classes, "each of the %d images of %s has a class of its own; are these its labels", n, r.source)
+		}
 	} else {
 		r.find(UntestedClass, empty, "%d of %d classes have no images in %s", len(empty), len(classes), r.source)
 	}
@@ -174,6 +179,9 @@ func (r *reading) below(class string) string {
 	return ""
 }
 
+// noLabels are what tables have for a label that is missing, by the libraries that write them.
+var noLabels = []string{"NaN", "nan", "<NA>", "NaT", "#N/A"}
+
 // check refuses labels that are nothing, or no line of text, and entries that differ in the label only; it keeps one of
 // several equal ones.
 func (r *reading) check() error {
@@ -190,6 +198,8 @@ func (r *reading) check() error {
 		switch {
 		case s.label == "":
 			fault = fmt.Errorf("empty label for %s", s.Path)
+		case r.listed && slices.Contains(noLabels, s.label):
+			fault = fmt.Errorf("label %s of %s, which stands for none: give it one, or leave it out", s.label, s.Path)
 		case !utf8.ValidString(s.label):
 			fault = fmt.Errorf("label %q of %s is not UTF-8: rename the folder, or save the list as UTF-8", s.label,
 				s.Path)

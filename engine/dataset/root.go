@@ -112,8 +112,12 @@ func partsOf(source string) (parts, []Finding, error) {
 
 // within are the parts that the rows of a list are of; source is what opens the list.
 func within(source, list string) parts {
-	var p parts
-	for role := range splitsOf(list) {
+	return all(splitsOf(list), source)
+}
+
+// all are parts that one source has together; nil if there are none.
+func all[T any](of map[string]T, source string) (p parts) {
+	for role := range of {
 		if p == nil {
 			p = parts{}
 		}

@@ -220,7 +220,7 @@ func (l *list) words(start []byte, dir string) func(func(sample) error) error {
 	labelFirst := false
 	if l.bare {
 		found := func(path string) bool { return imagepath.Is(path) || newPlaces(dir, []string{path}).found > 0 }
-		if labelFirst = !found(path); labelFirst {
+		if labelFirst = !found(path) || imagepath.Is(label) && !imagepath.Is(path); labelFirst {
 			path, label = cutLine(first, true)
 		}
 		if label == "" || strings.Contains(label, "\t") || !found(path) {
@@ -239,9 +239,22 @@ func (l *list) words(start []byte, dir string) func(func(sample) error) error {
 				return &SourceError{Line: number, Err: fmt.Errorf("%q is no path and label with a space between them",
 					line)}
 			}
+			if several(label) {
+				return &SourceError{Line: number, Err: fmt.Errorf("%q are several numbers where one label belongs: "+
+					"write the path and the label of each image into a .csv file", label)}
+			}
 			return add(sample{Item: Item{Path: path}, label: label, line: number})
 		})
 	}
+}
+
+// several reports whether a label is more than one number, as boxes and sets of labels are.
+func several(label string) bool {
+	fields := strings.Fields(label)
+	return len(fields) > 1 && !slices.ContainsFunc(fields, func(field string) bool {
+		_, err := strconv.ParseFloat(field, 64)
+		return err != nil
+	})
 }
 
 // cutLine divides a line into path and label: behind a path in quotes, behind the name of an image, else at its last

@@ -25,7 +25,7 @@ func (r *reading) readShards(paths []string) error {
 	for _, path := range paths {
 		f, err := newFile(path)
 		if err == nil {
-			err = kind.read(&a, f)
+			err = f.or(kind.read(&a, f))
 		}
 		if err != nil {
 			return in(path, err)

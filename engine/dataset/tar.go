@@ -85,7 +85,7 @@ func parseTar(from io.ReaderAt, size int64, take func(string, int64, io.Reader) 
 			}
 		}
 	}
-	return members, at.offset() == size && !ended(from, size), nil
+	return members, at.offset() == size && !markedEnd(from, size), nil
 }
 
 // tarSparse are the records of files that are stored with holes.
@@ -99,8 +99,8 @@ func (p *position) offset() int64 {
 	return at
 }
 
-// ended reports whether a file ends in an empty block, as an archive does.
-func ended(from io.ReaderAt, size int64) bool {
+// markedEnd reports whether a file ends in an empty block, as an archive does.
+func markedEnd(from io.ReaderAt, size int64) bool {
 	const block = 512
 	last, err := part(from, size, size-block, block)
 	return err == nil && len(bytes.Trim(last, "\x00")) == 0
@@ -113,7 +113,7 @@ func compressed(magic []byte) string {
 		{"\x28\xb5\x2f\xfd", "Zstandard", "unzstd"},
 	} {
 		if bytes.HasPrefix(magic, []byte(c.magic)) {
-			return fmt.Sprintf("compressed with %s: its images cannot be read one by one; unpack it with %s first",
+			return fmt.Sprintf("compressed with %s, and so not read in parts; unpack it with %s first",
 				c.what, c.cure)
 		}
 	}
@@ -148,7 +148,11 @@ func (a *archives) readTar(f file) error {
 	if labels := w.of(members); labels != nil {
 		return a.readPairs(t, members, labels)
 	}
-	return a.readClassFolders(t, members, func(int) error { return nil })
+	err = a.readClassFolders(t, members, func(int) error { return nil })
+	if errors.Is(err, errNoClassFolders) {
+		err = fmt.Errorf("%w; or put its label beside each image: KEY.cls beside KEY.jpg, where KEY has no dot", err)
+	}
+	return err
 }
 
 func (t *tarFile) list() []member {

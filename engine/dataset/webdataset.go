@@ -112,7 +112,7 @@ func (w *webdataset) of(members []member) map[string]pairedLabel {
 
 // readPairs takes the images of an archive that have a label beside them.
 func (a *archives) readPairs(t *tarFile, members []member, labels map[string]pairedLabel) error {
-	a.numbered = true
+	a.numbered, a.listed = true, true
 	images, others := imagesAmong(members)
 	taken := make(map[string]string, len(labels)) // image by key
 	for _, m := range images {
