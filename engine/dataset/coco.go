@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/vitft/vitft/internal/machine"
 )
@@ -19,6 +20,7 @@ type cocoFile struct {
 	categoryOf map[cocoID]cocoID // by image
 	second     map[cocoID]cocoID // another category of an image
 	categories []cocoCategory
+	named      map[cocoID]string // categories
 	entries    int
 }
 
@@ -50,7 +52,8 @@ func (id *cocoID) UnmarshalJSON(text []byte) error {
 // coco reads a file in the schema of COCO: a sample for each image, in their order, with the one category that its
 // annotations give it.
 func (l *list) coco(add func(sample) error) error {
-	c := &cocoFile{list: l, categoryOf: map[cocoID]cocoID{}, second: map[cocoID]cocoID{}}
+	c := &cocoFile{list: l, categoryOf: map[cocoID]cocoID{}, second: map[cocoID]cocoID{},
+		named: map[cocoID]string{}}
 	if err := c.read(); err != nil {
 		return err
 	}
@@ -62,6 +65,7 @@ func (l *list) coco(add func(sample) error) error {
 		return errors.New("it has no annotations, and so no labels: is it that of a test set?")
 	}
 	names, named := map[cocoID]string{}, map[string]bool{}
+	var merged []string
 	for _, k := range c.inOrder() {
 		if k.Name == "" {
 			k.Name = string(k.ID)
@@ -69,10 +73,15 @@ func (l *list) coco(add func(sample) error) error {
 		names[k.ID] = k.Name
 		if !named[k.Name] {
 			named[k.Name], l.classes = true, append(l.classes, k.Name)
+		} else {
+			merged = append(merged, k.Name)
 		}
 	}
+	l.find(SimilarClasses, unique(merged), "several categories of %s have one name, and are one class", l.path)
 	var without []string
+	listed := map[cocoID]bool{}
 	for _, image := range c.images {
+		listed[image.ID] = true
 		id, ok := c.categoryOf[image.ID]
 		if !ok {
 			without = append(without, image.File)
@@ -91,6 +100,14 @@ func (l *list) coco(add func(sample) error) error {
 			return err
 		}
 	}
+	var strange []string
+	for id := range c.categoryOf {
+		if !listed[id] {
+			strange = append(strange, string(id))
+		}
+	}
+	slices.Sort(strange)
+	l.find(Unpaired, strange, "%d images that annotations of %s are of are not listed there", len(strange), l.path)
 	l.find(Unlabelled, without, "%d of %d images of %s have no annotation and are left out", len(without),
 		len(c.images), l.path)
 	return nil
@@ -140,6 +157,10 @@ func (c *cocoFile) read() error {
 			})
 		case "categories":
 			err = elements(c, d, key, func(k cocoCategory) error {
+				if other, seen := c.named[k.ID]; seen && other != k.Name {
+					return fmt.Errorf("category %s is there twice, as %q and as %q; keep one", k.ID, other, k.Name)
+				}
+				c.named[k.ID] = k.Name
 				c.categories = append(c.categories, k)
 				return nil
 			})

@@ -128,6 +128,7 @@ const (
 	IgnoredColumns Kind = "ignored-columns"  // columns of a list that are not read
 	Unlabelled     Kind = "unlabelled"       // images that a list gives no label
 	OneEach        Kind = "one-each"         // every image has a class of its own, as if labels were something else
+	SimilarClasses Kind = "similar-classes"  // names of classes differ in case and spaces only, or not at all
 	SameText       Kind = "same-text"        // labels that are one text in several normal forms of Unicode
 )
 

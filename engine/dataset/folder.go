@@ -3,6 +3,7 @@ package dataset
 import (
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -92,12 +93,43 @@ func (r *reading) readClasses(c *contents) error {
 			fmt.Sprintf("%d class folders without images", len(r.classes))), ", "),
 			strings.Join(imagepath.Extensions, " "), c.listsHint())
 	}
+	r.find(NotAPart, r.inAll(), "all class folders of %s hold the same folders: if those are the classes, name one of the "+
+		"folders that they are in", r.source)
 	r.find(IgnoredFiles, append(stray, f.ignored...), "%d files in %s are %s", len(stray)+len(f.ignored), r.source,
 		strings.Join(why, " or "))
 	r.find(SystemFiles, f.system, "%d hidden files, or files and folders of the system, in %s are passed over (%s)",
 		len(f.system), r.source, counted(f.system, ofSystem))
 	r.find(SkippedLink, f.loops, "%d links in %s lead back to a folder above them", len(f.loops), r.source)
 	return nil
+}
+
+// inAll are the folders that are in each of the class folders, if no others are and those are several.
+func (r *reading) inAll() []string {
+	inside := map[string]map[string]bool{} // names by class
+	for _, s := range r.samples {
+		if inside[s.label] == nil {
+			inside[s.label] = map[string]bool{}
+		}
+		path := strings.TrimPrefix(s.Path, filepath.Join(r.source, s.label))
+		name, _, _ := strings.Cut(strings.TrimPrefix(path, string(filepath.Separator)), string(filepath.Separator))
+		if imagepath.Is(name) {
+			return nil
+		}
+		inside[s.label][name] = true
+	}
+	var first map[string]bool
+	for _, names := range inside {
+		if first == nil {
+			first = names
+		}
+		if len(names) < 2 || !maps.Equal(names, first) {
+			return nil
+		}
+	}
+	if len(inside) < 2 {
+		return nil
+	}
+	return slices.Sorted(maps.Keys(first))
 }
 
 // folder collects while walking.

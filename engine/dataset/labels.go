@@ -134,6 +134,20 @@ func similar(labels []LabelCount, classes []string) (hints []string) {
 	return hints
 }
 
+// alike are classes whose names differ in case and spaces only; those of one letter are meant to, as in sets of letters.
+func alike(classes []string) (groups []string) {
+	first := map[string]string{}
+	for _, c := range classes {
+		text := strings.Join(strings.Fields(strings.ToLower(c)), " ")
+		if other, ok := first[text]; ok && len([]rune(text)) > 1 {
+			groups = append(groups, fmt.Sprintf("%q and %q", other, c))
+		} else {
+			first[text] = c
+		}
+	}
+	return groups
+}
+
 // numbered is a line of a file of class names that begins with the class's number.
 var numbered = regexp.MustCompile(`^(\d+)[\s,:;]+(\S.*)$`)
 

@@ -172,6 +172,31 @@ func TestWholeNumbers(t *testing.T) {
 	}
 }
 
+// What a file in the schema of COCO says twice, or of nothing, is said.
+func TestOddCOCO(t *testing.T) {
+	const images = `{"images":[{"id":1,"file_name":"a.jpg"},{"id":2,"file_name":"b.jpg"}],`
+	const three = `"annotations":[{"image_id":1,"category_id":1},{"image_id":2,"category_id":2},
+		{"image_id":9,"category_id":1}],`
+	root := tree(t, "a.jpg", "b.jpg", "stray.json|"+images+three+
+		`"categories":[{"id":1,"name":"cat"},{"id":2,"name":"dog"},{"id":3,"name":"dog"}]}`, "twice.json|"+images+three+
+		`"categories":[{"id":1,"name":"cat"},{"id":2,"name":"dog"},{"id":2,"name":"yak"}]}`)
+	_, found := mustOpen(t, filepath.Join(root, "stray.json"), Options{})
+	wantFindings(t, found, SimilarClasses, Unpaired)
+	_, _, err := Open(filepath.Join(root, "twice.json"), Options{})
+	if fault.Of(err) != fault.Data || !strings.Contains(fmt.Sprint(err), `category 2 is there twice, as "dog" and as "yak"`) {
+		t.Error(err)
+	}
+}
+
+func TestSimilarClasses(t *testing.T) {
+	root := tree(t, "Cat/1.jpg", "cat/2.jpg", "a/3.jpg", "A/4.jpg")
+	d, found := mustOpen(t, root, Options{})
+	wantFindings(t, found, SimilarClasses)
+	if len(d.Classes) != 4 || !slices.Equal(found[0].Items, []string{`"Cat" and "cat"`}) {
+		t.Errorf("%v, %v", d.Classes, found)
+	}
+}
+
 // Captions and numbers of images are no labels.
 func TestClassForEachImage(t *testing.T) {
 	text := "path,label\n"

@@ -130,6 +130,8 @@ func (r *reading) named(classes []string) (*Dataset, error) {
 				r.below(classes[0]))
 		}
 		r.find(EmptyClass, empty, "%d classes without images are left out", len(empty))
+		r.find(SimilarClasses, alike(classes), "classes of %s whose names differ in case and spaces only are several",
+			r.source)
 		if n := len(r.samples); n >= 10 && n == len(classes) {
 			r.find(OneEach, classes, "each of the %d images of %s has a class of its own; are these its labels", n, r.source)
 		}

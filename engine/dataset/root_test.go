@@ -16,6 +16,15 @@ import (
 	"github.com/vitft/vitft/engine/internal/imagepath"
 )
 
+// Folders that may be parts, or classes that hold the same folders, are worth a look.
+func TestSameFoldersInAllClasses(t *testing.T) {
+	fold := []string{"fold1/cat/1.jpg", "fold1/dog/2.jpg", "fold2/cat/3.jpg", "fold2/dog/4.jpg"}
+	_, found := mustOpen(t, tree(t, fold...), Options{})
+	wantFindings(t, found, NotAPart)
+	_, found = mustOpen(t, tree(t, append(fold, "fold2/yak/5.jpg")...), Options{})
+	wantFindings(t, found)
+}
+
 // Whether folders named train, val and test are parts or classes is decided by what is in them.
 func TestRoots(t *testing.T) {
 	set := func(names ...string) (files []string) {
