@@ -169,7 +169,8 @@ func partFolders(images []member, root string) (folders map[string][]string, bes
 	}
 	for _, byWord := range []bool{false, true} {
 		folders, beside = map[string][]string{}, nil
-		roles, trained, related, others := rolesOf(names, byWord), map[string]bool{}, false, false
+		roles, trained := rolesOf(names, byWord), map[string]bool{}
+		var related, others, alike bool
 		for _, name := range names {
 			if roles[name] == train {
 				maps.Copy(trained, classes(name))
@@ -178,16 +179,19 @@ func partFolders(images []member, root string) (folders map[string][]string, bes
 		for _, name := range names {
 			role, of := roles[name], classes(name)
 			others = others || role == ""
+			shared := false // classes with that for training
+			for class := range of {
+				shared = shared || role != train && trained[class]
+			}
+			alike = alike || shared && role == ""
 			if role == "" || role != train && len(of) == 0 {
 				beside = append(beside, name)
 				continue
 			}
 			folders[role] = append(folders[role], name)
-			for class := range of {
-				related = related || role != train && trained[class]
-			}
+			related = related || shared
 		}
-		if folders[train] != nil && (related || !byWord && !others && len(names) > 1) {
+		if folders[train] != nil && (related && !(byWord && alike) || !byWord && !others && len(names) > 1) {
 			return folders, beside
 		}
 	}

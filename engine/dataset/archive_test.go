@@ -94,6 +94,9 @@ func TestZip(t *testing.T) {
 		"words of names": {entries("x/seg_train/seg_train/a/1.png", "x/seg_train/seg_train/b/1.png",
 			"x/seg_test/seg_test/a/2.png"), "test", []Kind{TakenPart, UntestedClass},
 			[]string{"a x/seg_test/seg_test/a/2.png=x/seg_test/seg_test/a/2.png"}},
+		"words of classes": {entries("big train/x/1.png", "big train/y/1.png", "test tube/x/2.png", "cat/x/3.png"), "train",
+			nil, []string{"big train big train/x/1.png=big train/x/1.png", "big train big train/y/1.png=big train/y/1.png",
+				"test tube test tube/x/2.png=test tube/x/2.png", "cat cat/x/3.png=cat/x/3.png"}},
 		"names of Windows, and of DOS": {entries(`a\1.png`, "a\\\x81.png|x", "b\\2.png"), "", []Kind{DecodedName},
 			[]string{`a a/1.png=a\1.png`, "a a/ü.png=x", `b b/2.png=b\2.png`}},
 	} {

@@ -134,7 +134,7 @@ func similar(labels []LabelCount, classes []string) (hints []string) {
 	return hints
 }
 
-// alike are classes whose names differ in case and spaces only; those of one letter are meant to, as in sets of letters.
+// alike are classes whose names differ in case and spaces only; those of one letter are meant to in sets of letters.
 func alike(classes []string) (groups []string) {
 	first := map[string]string{}
 	for _, c := range classes {

@@ -133,7 +133,8 @@ func (r *reading) named(classes []string) (*Dataset, error) {
 		r.find(SimilarClasses, alike(classes), "classes of %s whose names differ in case and spaces only are several",
 			r.source)
 		if n := len(r.samples); n >= 10 && n == len(classes) {
-			r.find(OneEach, classes, "each of the %d images of %s has a class of its own; are these its labels", n, r.source)
+			r.find(OneEach, classes, "each of the %d images of %s has a class of its own; are these its labels", n,
+				r.source)
 		}
 	} else {
 		r.find(UntestedClass, empty, "%d of %d classes have no images in %s", len(empty), len(classes), r.source)

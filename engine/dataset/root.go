@@ -192,7 +192,11 @@ type layout struct {
 func (c *contents) layout() *layout {
 	l := c.layoutBy(false)
 	if len(l.named[train]) == 0 {
-		if words := c.layoutBy(true); words.related() {
+		words := c.layoutBy(true)
+		alike := func(name string) bool { // then all are classes that hold the same folders
+			return lookAt(filepath.Join(c.dir, name)).relatedTo(words.named[train])
+		}
+		if words.related() && !slices.ContainsFunc(words.others, alike) {
 			return words
 		}
 	}

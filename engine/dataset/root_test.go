@@ -45,6 +45,8 @@ func TestRoots(t *testing.T) {
 		{"numbered", set("01_train", "02_val", "03_test"), "01_train 02_val 03_test"},
 		{"trainval", set("trainval", "test"), "trainval - test"},
 		{"words of classes", []string{"steam train/1.jpg", "test tube/2.jpg"}, "steam train 1, test tube 1"},
+		{"words of classes that hold the same folders", set("steam train", "test tube", "cat"),
+			"cat 2, steam train 2, test tube 2"},
 		{"eval", set("train", "eval"), "train - eval"},
 		{"eval beside a test", set("train", "eval", "test"), "train - test"},
 		{"a folder in each", set("train/images", "valid/images"), "train/images valid/images -"},
