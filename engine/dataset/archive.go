@@ -116,8 +116,8 @@ func (a *archives) readClassFolders(in container, members []member, sound func(i
 	return nil
 }
 
-var errNoClassFolders = errors.New("no class folders in it: put the images of each class into a folder of the class's " +
-	"name")
+var errNoClassFolders = errors.New("no class folders in it: put the images of each class into a folder of the " +
+	"class's name")
 
 // inSystem reports whether a file in an archive is, or lies in, what a system puts among photos.
 func inSystem(name string) bool {

@@ -93,8 +93,8 @@ func (r *reading) readClasses(c *contents) error {
 			fmt.Sprintf("%d class folders without images", len(r.classes))), ", "),
 			strings.Join(imagepath.Extensions, " "), c.listsHint())
 	}
-	r.find(NotAPart, r.inAll(), "all class folders of %s hold the same folders: if those are the classes, name one of the "+
-		"folders that they are in", r.source)
+	r.find(NotAPart, r.inAll(), "all class folders of %s hold the same folders: if those are the classes, name one of "+
+		"the folders that they are in", r.source)
 	r.find(IgnoredFiles, append(stray, f.ignored...), "%d files in %s are %s", len(stray)+len(f.ignored), r.source,
 		strings.Join(why, " or "))
 	r.find(SystemFiles, f.system, "%d hidden files, or files and folders of the system, in %s are passed over (%s)",

@@ -80,8 +80,8 @@ func (r *reading) unify(classes []string) {
 	r.classes = unique(r.classes)
 }
 
-// round takes labels such as 3.0 for whole numbers, as pandas writes them where some are missing: all of a training set,
-// if none is another; in other sets those that the class list has without the zeros.
+// round takes labels such as 3.0 for whole numbers, as pandas writes them where some are missing: all of a training
+// set, if none is another; in other sets those that the class list has without the zeros.
 func (r *reading) round(classes []string) {
 	if !r.listed {
 		return
