@@ -50,8 +50,8 @@ func (r *reading) readFolder() error {
 		return r.readShardFolder(s)
 	}
 	folders := 0 // with images
-	if r.part == train {
-		folders = 1 // which is no training set by itself
+	if r.part == train || p != nil {
+		folders = 1 // which is no training set by itself, and no part of what a list says
 	}
 	if list := c.onlyList(folders); list != "" {
 		r.find(ListForm, []string{list}, "of the images in %s a list has the labels", r.source)

@@ -11,6 +11,7 @@ import (
 	"golang.org/x/text/encoding/unicode"
 	"golang.org/x/text/unicode/norm"
 
+	"github.com/vitft/vitft/engine/event"
 	"github.com/vitft/vitft/engine/fault"
 )
 
@@ -168,6 +169,34 @@ func TestWholeNumbers(t *testing.T) {
 		wantFindings(t, found, c.found...)
 		if got := strings.Join(d.Classes, " "); got != c.want || !slices.Equal(d.Counts(), []int{1, 1}) {
 			t.Errorf("%s: classes %s with %v images, want %s", c.name, got, d.Counts(), c.want)
+		}
+	}
+}
+
+// Images of one name in the folders of several parts are those of the list's part.
+func TestPlacesOfParts(t *testing.T) {
+	images := []string{"train/1.jpg", "train/2.jpg", "test/1.jpg", "test/2.jpg"}
+	const list = "|id,label\n1,a\n2,b\n"
+	root := tree(t, append(images, "train.csv"+list, "test.csv"+list)...)
+	ultralytics := tree(t, "images/train/1.jpg", "images/train/2.jpg", "images/test/1.jpg", "images/test/2.jpg",
+		"trainLabels.csv"+list, "testLabels.csv"+list)
+	split := tree(t, "images/1.jpg", "images/2.jpg", "images/3.jpg", "x.csv|id,label,split\n1,a,train\n2,b,train\n"+
+		"3,b,test\n")
+	for _, c := range []struct{ root, train, test string }{
+		{root, "train/1.jpg", "test/1.jpg"},
+		{ultralytics, "images/train/1.jpg", "images/test/1.jpg"},
+		{split, "images/1.jpg", "images/3.jpg"},
+	} {
+		sets, err := (&Sources{Train: c.root}).Open(t.Context(), 0, nil, event.Events{})
+		if err != nil {
+			t.Error(err)
+			continue
+		}
+		if got := sets.Train.Items[0].Path; got != filepath.Join(c.root, c.train) {
+			t.Errorf("training image %s, not %s", got, c.train)
+		}
+		if got := sets.Test.Items[0].Path; got != filepath.Join(c.root, c.test) {
+			t.Errorf("test image %s, not %s", got, c.test)
 		}
 	}
 }

@@ -1,6 +1,7 @@
 package dataset
 
 import (
+	"cmp"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -36,7 +37,11 @@ func (r *reading) place(dir string) error {
 			paths = append(paths, path)
 		}
 	}
-	p := newPlaces(dir, paths)
+	part := r.part
+	if !r.selected { // else the list is of several
+		part = cmp.Or(listedRole(filepath.Base(r.source)), part)
+	}
+	p := newPlaces(dir, paths, part)
 	if p.found == 0 && len(paths) > 0 && !slices.ContainsFunc(paths, func(path string) bool {
 		return !filepath.IsAbs(path)
 	}) {
@@ -62,7 +67,10 @@ type places struct {
 
 // newPlaces finds out by some of its paths which folders the paths of a list in dir are relative to: dir itself if one
 // of them is there; else folders such as images in it, folders above it, and folders beside those.
-func newPlaces(dir string, paths []string) *places {
+//
+// Of folders that parts of a data set are in, that of the list's part is the first, as their images may have the same
+// names.
+func newPlaces(dir string, paths []string, part string) *places {
 	usual := &places{bases: []string{dir}}
 	for _, path := range paths {
 		if _, ok := imagepath.Find(path, usual.bases...); ok {
@@ -71,7 +79,7 @@ func newPlaces(dir string, paths []string) *places {
 		}
 	}
 	other := new(places)
-	for _, base := range around(dir) {
+	for _, base := range around(dir, part) {
 		found := 0
 		for _, path := range paths {
 			if _, ok := imagepath.Find(path, base); ok {
@@ -92,7 +100,7 @@ func newPlaces(dir string, paths []string) *places {
 }
 
 // around are other folders that the paths of a list may be relative to, the likely ones first.
-func around(dir string) (folders []string) {
+func around(dir, part string) (folders []string) {
 	add := func(folder string) {
 		if info, err := os.Stat(folder); err == nil && info.IsDir() {
 			folders = append(folders, folder)
@@ -100,7 +108,9 @@ func around(dir string) (folders []string) {
 	}
 	inside := []string{"images", "image", "imgs", "img", "photos", "pictures", "JPEGImages", "data", "train",
 		"training", "val", "valid", "validation", "dev", "test", "testing", "train2017", "val2017", "train_images",
-		"val_images", "test_images", "train/images", "val/images", "test/images"}
+		"val_images", "test_images", "train/images", "val/images", "test/images", "images/train", "images/val",
+		"images/test"}
+	slices.SortStableFunc(inside, func(a, b string) int { return cmp.Compare(foreign(a, part), foreign(b, part)) })
 	for _, name := range inside {
 		add(filepath.Join(dir, name))
 	}
@@ -117,6 +127,14 @@ func around(dir string) (folders []string) {
 		}
 	}
 	return folders
+}
+
+// foreign is 1 for a folder of another part of a data set, else 0.
+func foreign(folder, part string) int {
+	if role := listedRole(strings.ReplaceAll(folder, "/", " ") + "."); role == "" || role == part {
+		return 0
+	}
+	return 1
 }
 
 // of is the file that a path means, or would mean.

@@ -361,7 +361,7 @@ func listedRole(name string) (role string) {
 		return strings.ContainsRune(" _-.0123456789", c)
 	})
 	for _, word := range words {
-		if r := roleOf(word); r != "" && role != "" && r != role {
+		if r := roleOf(strings.TrimSuffix(strings.ToLower(word), "labels")); r != "" && role != "" && r != role {
 			return ""
 		} else if r != "" {
 			role = r

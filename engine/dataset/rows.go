@@ -124,13 +124,13 @@ func (l *list) chooseBare(rows [][]string, dir string) bool {
 				paths = append(paths, path)
 			}
 		}
-		return newPlaces(dir, paths).found > 0
+		return newPlaces(dir, paths, "").found > 0
 	}
 	is := func(column int) bool {
 		if imagepath.Is(strings.TrimSpace(rows[0][column])) {
 			return strings.ToLower(filepath.Ext(l.path)) != ".csv" || there(column)
 		}
-		return newPlaces(dir, []string{strings.TrimSpace(rows[0][column])}).found > 0
+		return newPlaces(dir, []string{strings.TrimSpace(rows[0][column])}, "").found > 0
 	}
 	number := func(column int) bool {
 		_, err := strconv.ParseFloat(strings.TrimSpace(rows[0][column]), 64)
@@ -219,7 +219,7 @@ func (l *list) words(start []byte, dir string) func(func(sample) error) error {
 	}
 	labelFirst := false
 	if l.bare {
-		found := func(path string) bool { return imagepath.Is(path) || newPlaces(dir, []string{path}).found > 0 }
+		found := func(path string) bool { return imagepath.Is(path) || newPlaces(dir, []string{path}, "").found > 0 }
 		if labelFirst = !found(path) || imagepath.Is(label) && !imagepath.Is(path); labelFirst {
 			path, label = cutLine(first, true)
 		}
