@@ -23,7 +23,7 @@ type archives struct {
 	read     int  // files so far
 	numbered bool // labels that are numbers stand for lines of a file of class names, if there is one
 
-	ignored, decoded, endless, chosen, beside, alone, further, columns, elsewhere []string
+	ignored, decoded, endless, chosen, beside, alone, further, columns []string
 }
 
 // report says what was passed over.
@@ -31,9 +31,6 @@ func (a *archives) report() {
 	r := a.reading
 	r.find(TakenPart, a.chosen, "of data sets in %s one part is read", r.source)
 	r.find(NotAPart, a.beside, "folders in %s beside its parts, or without class folders, are passed over", r.source)
-	r.selected = r.selected || len(a.elsewhere) > 0
-	r.find(TakenPart, numbers(counts(a.elsewhere)), "of the rows of %s the %d of %s are taken; others are", r.source,
-		len(r.samples), r.part)
 	slices.Sort(a.columns)
 	r.find(IgnoredColumns, slices.Compact(a.columns), "some columns of %s are read rather than others", r.source)
 	r.find(IgnoredFiles, a.ignored, "%d files in %s are links, a system's, in no class folder or no images",

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -198,17 +199,16 @@ func (a *archives) readParquet(f file) error {
 	if err != nil {
 		return err
 	}
-	by := partsIn(counts(splits))
-	if by != nil && by[a.part] == 0 {
-		return fmt.Errorf("it has no row of %s by its column of parts, but %s", a.part, some(numbers(counts(splits))))
-	}
 	kept := texts{}
 	return labels.Each(func(row int64, v parquet.Value) error {
-		if by != nil && roleOf(splits[row]) != a.part {
-			a.elsewhere = append(a.elsewhere, splits[row])
-			return nil
+		split := ""
+		if splits != nil {
+			split = splits[row]
 		}
 		label, err := labelOf(labels, names, v)
+		if err != nil && splits != nil && roleOf(split) != a.part { // then it will be passed over, or found empty
+			label, err = "", nil
+		}
 		if err != nil {
 			return fmt.Errorf("row %d: %w", row, err)
 		}
@@ -216,7 +216,7 @@ func (a *archives) readParquet(f file) error {
 		if path := elsewhere[row]; path != "" {
 			item = Item{Path: path}
 		}
-		return a.add(sample{Item: item, label: kept.of(label)})
+		return a.add(sample{Item: item, label: kept.of(label), split: split})
 	})
 }
 
@@ -237,6 +237,28 @@ func (p *parquetFile) splits() (splits []string, err error) {
 		return nil
 	})
 	return splits, err
+}
+
+// ofPart keeps the rows of the part that is read, where files say which those are.
+func (a *archives) ofPart() error {
+	by := map[string]int{}
+	for _, s := range a.samples {
+		by[s.split]++
+	}
+	parts := partsIn(by)
+	if parts == nil {
+		return nil
+	}
+	if parts[a.part] == 0 {
+		return fmt.Errorf("it has no row of %s by its column of parts, but %s", a.part, some(numbers(by)))
+	}
+	all := len(a.samples)
+	a.selected = true
+	a.samples = slices.DeleteFunc(a.samples, func(s sample) bool { return roleOf(s.split) != a.part })
+	maps.DeleteFunc(by, func(split string, _ int) bool { return roleOf(split) == a.part })
+	a.find(TakenPart, numbers(by), "of %d rows of %s the %d of %s are taken; others are", all, a.source, len(a.samples),
+		a.part)
+	return nil
 }
 
 // counts says how often each text is there.

@@ -124,6 +124,23 @@ func TestPartsInParquet(t *testing.T) {
 	}
 }
 
+// So it does where the rows of a part fill a file.
+func TestPartsInShards(t *testing.T) {
+	type row struct {
+		Image []byte `parquet:"image"`
+		Label int64  `parquet:"label"`
+		Split string `parquet:"split"`
+	}
+	dir := t.TempDir()
+	put(t, dir, "a.parquet", parquetOf(t, []row{{[]byte("a"), 0, "train"}, {[]byte("b"), 1, "train"}}))
+	put(t, dir, "b.parquet", parquetOf(t, []row{{[]byte("c"), -1, "test"}, {[]byte("d"), -1, "test"}}))
+	d, found := mustOpen(t, dir, Options{})
+	wantFindings(t, found, TakenPart)
+	if !slices.Equal(d.Counts(), []int{1, 1}) {
+		t.Errorf("%v images of %v", d.Counts(), d.Classes)
+	}
+}
+
 func TestParquetRefuses(t *testing.T) {
 	image, one := hubImage{Bytes: []byte("x")}, new(int64(1))
 	rows := []hubRow{{image, new(int64(0))}, {image, one}}

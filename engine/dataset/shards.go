@@ -32,6 +32,9 @@ func (r *reading) readShards(paths []string) error {
 		}
 		a.read++
 	}
+	if err := a.ofPart(); err != nil {
+		return err
+	}
 	a.report()
 	for _, beside := range []string{paths[0], filepath.Dir(paths[0])} { // there, or in the folder above
 		if a.numbered && r.classes == nil {
