@@ -48,7 +48,7 @@ func Submit(ctx context.Context, s Submission, q Queue, ev event.Events) error {
 	defer jobs.Close()
 	ev = oneByOne(ev)
 	b := &submission{Submission: s, place: place{jobs}, events: ev, name: rand.Text(),
-		records: map[int]Record{}, since: time.Now()}
+		records: map[int]Record{}, woken: make(chan struct{}, 1), since: time.Now()}
 	if err := b.freeze(ctx); err != nil {
 		return err
 	}
@@ -64,7 +64,7 @@ func Submit(ctx context.Context, s Submission, q Queue, ev event.Events) error {
 	if b.queue.server != nil {
 		own := &worker{WorkerOptions: WorkerOptions{Queue: q, Features: s.Features.Options()}, place: b.place,
 			queue: b.queue, name: workerName(), events: ev, hash: b.hash, job: b.job, open: s.Features, of: s.Backbone,
-			lent: true}
+			lent: true, done: b.wake}
 		go func() {
 			defer close(worked)
 			defer own.close()
@@ -120,8 +120,9 @@ type submission struct {
 	failed  map[int]Failure
 	round   int // of queueing
 
-	since time.Time // nothing more was done
-	away  bool      // the queue is, as was said
+	woken chan struct{} // when the worker in this process has done a task
+	since time.Time     // nothing more was done
+	away  bool          // the queue is, as was said
 }
 
 // freeze publishes the job: its model, the lists of its tasks and then itself.
@@ -170,9 +171,18 @@ func (s *submission) watch(ctx context.Context) error {
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
+		case <-s.woken:
 		case <-time.After(pause):
 			pause = min(2*pause, 5*time.Second)
 		}
+	}
+}
+
+// wake makes watch look now.
+func (s *submission) wake() {
+	select {
+	case s.woken <- struct{}{}:
+	default: // it will
 	}
 }
 

@@ -105,7 +105,7 @@ type worker struct {
 
 	failing []string // the tasks that have failed since one did not
 
-	done func(Record) // is told of each task; may be nil
+	done func() // is told of each task; may be nil
 }
 
 func workerName() string {
@@ -123,16 +123,21 @@ func (w *worker) run(ctx context.Context) error {
 				w.events.Info("the queue is back")
 			}
 			away = false
+			wait, stop := context.WithTimeout(ctx, 2*time.Second)
 			var batch jetstream.MessageBatch
-			if batch, err = consumer.Fetch(1, jetstream.FetchMaxWait(2*time.Second)); err == nil {
+			if batch, err = consumer.Fetch(1, jetstream.FetchContext(wait)); err == nil {
 				for message := range batch.Messages() {
 					if err := w.take(ctx, message); err != nil {
+						stop()
 						return err
 					}
 					last = time.Now()
 				}
-				err = batch.Error()
+				if err = batch.Error(); wait.Err() != nil {
+					err = nil // there was none
+				}
 			}
+			stop()
 		} else if ctx.Err() == nil {
 			if refused := w.queue.refused(); refused != nil {
 				return refused
@@ -288,7 +293,7 @@ func (w *worker) do(ctx context.Context, hash string, task int) error {
 		return err
 	}
 	if w.done != nil {
-		w.done(record)
+		w.done()
 	}
 	w.events.Info("task", "job", hash, "task", task, "images", len(images),
 		"seconds", fmt.Sprintf("%.1f", record.Seconds))
