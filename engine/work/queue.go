@@ -115,7 +115,7 @@ func (q Queue) open(ctx context.Context, bucket string, ev event.Events) (_ *con
 			c.close()
 		}
 	}()
-	options := []nats.Option{nats.Name("vitft"), nats.MaxReconnects(-1), nats.RetryOnFailedConnect(true),
+	options := []nats.Option{nats.Name("vitft"), nats.MaxReconnects(-1),
 		nats.ReconnectWait(time.Second), nats.Timeout(10 * time.Second)}
 	token := os.Getenv(TokenVariable)
 	if token != "" {
@@ -132,17 +132,22 @@ func (q Queue) open(ctx context.Context, bucket string, ev event.Events) (_ *con
 	if err != nil {
 		return nil, err
 	}
-	if secure != nil {
-		options = append(options, nats.Secure(secure))
-	}
 	url := q.URL
 	if address, here := strings.CutPrefix(q.URL, "serve:"); here || q.URL == Embedded {
 		if url, err = c.serve(address, here, token, secure); err != nil {
 			return nil, err
 		}
 		options = append(options, nats.InProcessServer(c.server))
+		if here && secure != nil && len(secure.Certificates) > 0 { // nobody is between: its name need not be the certificate's
+			options = append(options, nats.Secure(&tls.Config{MinVersion: tls.VersionTLS12, InsecureSkipVerify: true}))
+		}
 		if here {
 			ev.Info("the queue is open", "address", address)
+		}
+	} else {
+		options = append(options, nats.RetryOnFailedConnect(true))
+		if secure != nil {
+			options = append(options, nats.Secure(secure))
 		}
 	}
 	if c.nats, err = nats.Connect(url, options...); err != nil {
