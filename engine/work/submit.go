@@ -226,9 +226,6 @@ func (s *submission) look(ctx context.Context) error {
 	return nil
 }
 
-// silence is how long nothing more is done until that is said.
-const silence = time.Minute
-
 // tend queues what is missing, and says when nothing happens. An error is what waiting does not mend.
 func (s *submission) tend(ctx context.Context) error {
 	err := s.queueMissing(ctx)
@@ -248,7 +245,7 @@ func (s *submission) tend(ctx context.Context) error {
 		s.away = false
 		s.events.Info("the queue is back")
 	}
-	if time.Since(s.since) < silence {
+	if time.Since(s.since) < 2*s.queue.patience {
 		return nil
 	}
 	s.since = time.Now()

@@ -344,6 +344,23 @@ func TestQueueComesAndGoes(t *testing.T) {
 	}
 }
 
+// That no worker is there is said, and ends nothing.
+func TestNobodyWorks(t *testing.T) {
+	s := newStage(t)
+	queue := newServer(t).queue()
+	queue.Patience = time.Second
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	s.tell(func(said string) {
+		if strings.Contains(said, "no worker is there") {
+			cancel()
+		}
+	})
+	if _, err := s.submit(ctx, queue); !errors.Is(err, context.Canceled) {
+		t.Errorf("%v", err)
+	}
+}
+
 // A queue that wants another token says so, to who submits and to workers, at once.
 func TestToken(t *testing.T) {
 	s := newStage(t)
