@@ -38,8 +38,8 @@ func BenchmarkEmbedded(b *testing.B) {
 		defer x.Close()
 		begun := time.Now()
 		if queued == 1 {
-			err = Submit(b.Context(), Submission{Images: &dataset.Sets{Train: set}, Backbone: of, Features: x, Views: 1},
-				Queue{URL: Embedded}, event.Events{})
+			job := Submission{Images: &dataset.Sets{Train: set}, Backbone: of, Features: x, Views: 1}
+			err = Submit(b.Context(), job, Queue{URL: Embedded}, event.Events{})
 			if err == nil {
 				err = x.Reopen(b.Context())
 			}

@@ -39,11 +39,17 @@ func (w *worker) refusal(image string) error {
 // young is how old a file is at least for a change after it was read to show in its time of modification.
 const young = 2 * time.Second
 
-// compare says of each image whether its file is what it was when the job was submitted. An error says that this worker
-// sees none of those that were there then: that is not how images are at fault, but a folder that this machine lacks.
+// unseenError says that a worker sees none of a task's images that the submitting process saw: not the images are at
+// fault, but this machine lacks a folder.
+type unseenError struct{ error }
+
+func (e unseenError) Unwrap() error { return e.error }
+
+// compare says of each image whether its file is what it was when the job was submitted. The error is an unseenError.
 func compare(set *dataset.Dataset, images []Image) (same []bool, err error) {
 	same = make([]bool, len(images))
-	now, there, unseen := time.Now(), 0, []error(nil)
+	var unseen []error
+	now, there := time.Now(), 0
 	for i, im := range images {
 		if im.Modified == 0 {
 			continue
@@ -58,8 +64,8 @@ func compare(set *dataset.Dataset, images []Image) (same []bool, err error) {
 			now.Sub(info.ModTime()) >= young
 	}
 	if there > 0 && len(unseen) == there {
-		return nil, unableError{fault.Data.Errorf("this machine has none of %d images that the submitting one has: %w; "+
-			"they must be at the same path here", there, unseen[0])}
+		return nil, unseenError{fault.Data.Errorf("this machine has none of %d images that the submitting one had: %w; they "+
+			"must be at the same path here", there, unseen[0])}
 	}
 	return same, nil
 }

@@ -130,7 +130,8 @@ func (q Queue) open(ctx context.Context, bucket string, ev event.Events) (_ *con
 			return nil, err
 		}
 		options = append(options, nats.InProcessServer(c.server))
-		if here && secure != nil && len(secure.Certificates) > 0 { // nobody is between: its name need not be the certificate's
+		if here && secure != nil && len(secure.Certificates) > 0 {
+			// Nobody is between, and the server's name need not be that of its certificate.
 			options = append(options, nats.Secure(&tls.Config{MinVersion: tls.VersionTLS12, InsecureSkipVerify: true}))
 		}
 		if here {
@@ -242,7 +243,8 @@ func (c *connection) consumerName() string { return strings.ReplaceAll(c.tasks, 
 func (c *connection) refused() error {
 	err := c.nats.LastError()
 	switch {
-	case errors.Is(err, nats.ErrAuthorization), errors.Is(err, nats.ErrAuthExpired), errors.Is(err, nats.ErrAuthRevoked):
+	case errors.Is(err, nats.ErrAuthorization), errors.Is(err, nats.ErrAuthExpired),
+		errors.Is(err, nats.ErrAuthRevoked):
 		return fault.Config.Errorf("the queue refuses this side: %w; set %s to its token, or give --queue-nkey", err,
 			TokenVariable)
 	case c.nats.IsClosed():

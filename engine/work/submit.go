@@ -143,15 +143,29 @@ func (s *submission) freeze(ctx context.Context) error {
 		s.job.Tasks = append(s.job.Tasks, sum(encoded(list)))
 	}
 	s.hash = s.job.Hash()
-	if err := s.place.keep(ctx, modelFolder+"/"+s.job.Model, model); err != nil {
+	for _, folder := range []string{modelFolder, s.hash, s.hash + "/" + lists, s.hash + "/" + records} {
+		_, _ = s.place.Tidy(ctx, folder) // of what killed processes have left there
+	}
+	there := map[string]bool{} // already
+	for _, prefix := range []string{modelFolder + "/" + s.job.Model, s.hash + "/"} {
+		names, err := s.place.List(ctx, prefix)
+		if err != nil {
+			return err
+		}
+		for _, name := range names {
+			there[name] = true
+		}
+	}
+	keep := func(name string, content []byte) error { return s.place.keep(ctx, name, content, there[name]) }
+	if err := keep(modelFolder+"/"+s.job.Model, model); err != nil {
 		return err
 	}
 	for task, list := range s.lists {
-		if err := s.place.keep(ctx, object(s.hash, lists, task), encoded(list)); err != nil {
+		if err := keep(object(s.hash, lists, task), encoded(list)); err != nil {
 			return err
 		}
 	}
-	return s.place.keep(ctx, s.hash+"/"+jobObject, encoded(s.job))
+	return keep(s.hash+"/"+jobObject, encoded(s.job))
 }
 
 // watch looks at the bucket until all tasks are done or given up, and queues again what the queue has lost.

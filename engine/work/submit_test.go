@@ -400,7 +400,8 @@ func newServer(t *testing.T) *natsServer {
 	}
 	port := l.Addr().(*net.TCPAddr).Port
 	l.Close()
-	s := &natsServer{options: &server.Options{Host: "127.0.0.1", Port: port, JetStream: true, NoSigs: true, NoLog: true}}
+	s := &natsServer{options: &server.Options{Host: "127.0.0.1", Port: port, JetStream: true, NoSigs: true,
+		NoLog: true}}
 	s.start(t)
 	t.Cleanup(s.stop)
 	return s

@@ -26,6 +26,7 @@ package work
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -116,21 +117,25 @@ func (p place) publish(ctx context.Context, name string, content []byte) error {
 	return err
 }
 
-// keep puts an object whose name follows from its content. One of that name that is damaged is set aside.
-func (p place) keep(ctx context.Context, name string, content []byte) error {
+// keep puts an object whose name follows from its content, unless one is there already. One that is damaged is set
+// aside.
+func (p place) keep(ctx context.Context, name string, content []byte, there bool) error {
 	for try := 1; ; try++ {
-		if err := p.publish(ctx, name, content); err != nil {
+		if !there {
+			if err := p.publish(ctx, name, content); err != nil {
+				return err
+			}
+		}
+		there = false
+		got, err := p.read(ctx, name)
+		if err != nil && !errors.Is(err, fs.ErrNotExist) || err == nil && bytes.Equal(got, content) {
 			return err
 		}
-		there, err := p.read(ctx, name)
-		if err != nil || bytes.Equal(there, content) {
-			return err
-		}
-		if err := p.SetAside(ctx, name); err != nil && try == 2 { // at first it may be the copy on this machine
-			return err
+		if err == nil {
+			err = p.SetAside(ctx, name) // which may find that only the copy on this machine is damaged
 		}
 		if try == 3 {
-			return fault.Data.Errorf("%s is damaged, again and again", p.Where(name))
+			return fault.Data.Errorf("%s is damaged, again and again: %w", p.Where(name), cmp.Or(err, fs.ErrExist))
 		}
 	}
 }

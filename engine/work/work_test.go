@@ -183,7 +183,7 @@ func TestDamagedObjects(t *testing.T) {
 	p := place{bucket.Dir(dir)}
 	job := Job{Format: jobFormat, Keys: []store.Key{{Provider: "cpu"}}, Tasks: []string{sum([]byte("[]"))}}
 	name := job.Hash() + "/" + jobObject
-	if err := p.keep(ctx, name, encoded(job)); err != nil {
+	if err := p.keep(ctx, name, encoded(job), false); err != nil {
 		t.Fatal(err)
 	}
 	if got, err := p.job(ctx, job.Hash()); err != nil || got.Hash() != job.Hash() {
@@ -194,7 +194,7 @@ func TestDamagedObjects(t *testing.T) {
 		t.Errorf("a damaged job: %v", err)
 	}
 	testkit.WriteFile(t, filepath.Join(dir, name), []byte("{"))
-	if err := p.keep(ctx, name, encoded(job)); err != nil {
+	if err := p.keep(ctx, name, encoded(job), true); err != nil {
 		t.Error(err)
 	}
 	if _, err := p.job(ctx, job.Hash()); err != nil {

@@ -183,6 +183,7 @@ func (w *worker) take(ctx context.Context, message jetstream.Msg) error {
 	err = w.do(ctx, hash, task)
 	stop()
 	_, unable := errors.AsType[unableError](err)
+	_, unseen := errors.AsType[unseenError](err)
 	_, broken := errors.AsType[*store.NotFiniteError](err)
 	switch {
 	case err == nil:
@@ -195,6 +196,8 @@ func (w *worker) take(ctx context.Context, message jetstream.Msg) error {
 	case delivered == tries || broken || fault.Of(err) == fault.Config:
 		w.fail(ctx, hash, submission, task, err.Error())
 		return message.Term()
+	case unseen:
+		return errors.Join(err, message.Nak())
 	}
 	if fault.Of(err) == fault.Other {
 		if !slices.Contains(w.failing, hash+strconv.Itoa(task)) {
