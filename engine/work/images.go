@@ -64,8 +64,8 @@ func compare(set *dataset.Dataset, images []Image) (same []bool, err error) {
 			now.Sub(info.ModTime()) >= young
 	}
 	if there > 0 && len(unseen) == there {
-		return nil, unseenError{fault.Data.Errorf("this machine has none of %d images that the submitting one had: %w; they "+
-			"must be at the same path here", there, unseen[0])}
+		return nil, unseenError{fault.Data.Errorf("this machine has none of %d images that the submitting one had: "+
+			"%w; they must be at the same path here", there, unseen[0])}
 	}
 	return same, nil
 }
