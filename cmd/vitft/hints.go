@@ -13,6 +13,7 @@ import (
 
 	"github.com/vitft/vitft/engine/fault"
 	"github.com/vitft/vitft/engine/setting"
+	"github.com/vitft/vitft/engine/work"
 )
 
 // commandHabits are what other programs call our commands. Those of settings are setting.Habits.
@@ -160,8 +161,8 @@ func (a *app) surplus(cmd *cobra.Command, args []string, err error) error {
 	return fault.Config.Errorf("%w (see %s --help)", err, cmd.CommandPath())
 }
 
-// scripted are the variables that the project's own scripts and tests read.
-var scripted = []string{"VITFT_INSTALL", "VITFT_PYTHON", "VITFT_DATA", "VITFT_SHARED"}
+// scripted are the variables that are no settings: those that the project's own scripts and tests read, and a secret.
+var scripted = []string{"VITFT_INSTALL", "VITFT_PYTHON", "VITFT_DATA", "VITFT_SHARED", work.TokenVariable}
 
 // warnVariables says of variables in the environment that are spelt like one of ours, but are none.
 func (a *app) warnVariables(root *cobra.Command) {

@@ -19,6 +19,12 @@ func Files(name string, paths []string) (*Dataset, error) {
 	return d, nil
 }
 
+// FileOf is the path of the file that the image with a path is, or is in.
+func FileOf(path string) string {
+	file, _, _ := split(path)
+	return file
+}
+
 // Info is about the file that the image is, or is in.
 func (it Item) Info() (fs.FileInfo, error) { return it.stat() }
 

@@ -6,7 +6,6 @@ import (
 	"fmt"
 
 	"github.com/vitft/vitft/engine/dataset"
-	"github.com/vitft/vitft/engine/feature/bucket"
 	"github.com/vitft/vitft/engine/feature/store"
 	"github.com/vitft/vitft/onnx"
 	"github.com/vitft/vitft/vit"
@@ -70,5 +69,18 @@ func (x *Extractor) Keys(n int) (keys []store.Key) {
 	return keys
 }
 
-// Blocks is where the blocks of all stores lie.
-func (x *Extractor) Blocks() bucket.Bucket { return x.blocks }
+// Published counts, for each name that begins with prefix, the first n views that have a block of that name in the
+// bucket, whatever the stores knew when they were opened.
+func (x *Extractor) Published(ctx context.Context, prefix string, n int) (map[string]int, error) {
+	views := map[string]int{}
+	for _, v := range x.views[:n] {
+		names, err := v.store.Published(ctx, prefix)
+		if err != nil {
+			return nil, err
+		}
+		for _, name := range names {
+			views[name]++
+		}
+	}
+	return views, nil
+}

@@ -1,6 +1,7 @@
 package work
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -106,7 +107,7 @@ func (q Queue) open(ctx context.Context, bucket string, ev event.Events) (_ *con
 			c.close()
 		}
 	}()
-	options := []nats.Option{nats.Name("vitft"), nats.MaxReconnects(-1), nats.RetryOnFailedConnect(true),
+	options := []nats.Option{nats.Name("vitft"), nats.MaxReconnects(-1),
 		nats.ReconnectWait(time.Second), nats.Timeout(10 * time.Second)}
 	token := os.Getenv(TokenVariable)
 	if token != "" {
@@ -123,17 +124,23 @@ func (q Queue) open(ctx context.Context, bucket string, ev event.Events) (_ *con
 	if err != nil {
 		return nil, err
 	}
-	if secure != nil {
-		options = append(options, nats.Secure(secure))
-	}
 	url := q.URL
 	if address, here := strings.CutPrefix(q.URL, "serve:"); here || q.URL == Embedded {
 		if url, err = c.serve(address, here, token, secure); err != nil {
 			return nil, err
 		}
 		options = append(options, nats.InProcessServer(c.server))
+		if here && secure != nil && len(secure.Certificates) > 0 {
+			// Nobody is between, and the server's name need not be that of its certificate.
+			options = append(options, nats.Secure(&tls.Config{MinVersion: tls.VersionTLS12, InsecureSkipVerify: true}))
+		}
 		if here {
 			ev.Info("the queue is open", "address", address)
+		}
+	} else {
+		options = append(options, nats.RetryOnFailedConnect(true))
+		if secure != nil {
+			options = append(options, nats.Secure(secure))
 		}
 	}
 	if c.nats, err = nats.Connect(url, options...); err != nil {
@@ -213,9 +220,37 @@ func (c *connection) consumer(ctx context.Context) (jetstream.Consumer, error) {
 		return nil, err
 	}
 	return stream.CreateOrUpdateConsumer(ctx, jetstream.ConsumerConfig{
-		Durable: strings.ReplaceAll(c.tasks, ".", "-"), FilterSubject: c.tasks + ".*",
+		Durable: c.consumerName(), FilterSubject: c.tasks + ".*",
 		AckPolicy: jetstream.AckExplicitPolicy, AckWait: c.patience, MaxDeliver: -1, MaxAckPending: 100_000,
 	})
+}
+
+// workers counts those that ask for tasks, and the tasks that are given out.
+func (c *connection) workers(ctx context.Context) (asking, busy int) {
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	consumer, err := c.stream.Consumer(ctx, streamName, c.consumerName())
+	if err != nil {
+		return 0, 0 // the first worker makes it
+	}
+	info := consumer.CachedInfo()
+	return info.NumWaiting, info.NumAckPending
+}
+
+func (c *connection) consumerName() string { return strings.ReplaceAll(c.tasks, ".", "-") }
+
+// refused is why the server does not want this side, nil if it does, or has not been asked.
+func (c *connection) refused() error {
+	err := c.nats.LastError()
+	switch {
+	case errors.Is(err, nats.ErrAuthorization), errors.Is(err, nats.ErrAuthExpired),
+		errors.Is(err, nats.ErrAuthRevoked):
+		return fault.Config.Errorf("the queue refuses this side: %w; set %s to its token, or give --queue-nkey", err,
+			TokenVariable)
+	case c.nats.IsClosed():
+		return fmt.Errorf("the queue has closed the connection: %w", cmp.Or(err, nats.ErrConnectionClosed))
+	}
+	return nil
 }
 
 // ready is the stream.

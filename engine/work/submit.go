@@ -1,14 +1,13 @@
 package work
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/hex"
-	"errors"
+	"encoding/json"
 	"fmt"
-	"path"
-	"strconv"
-	"strings"
+	"sync"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -18,6 +17,7 @@ import (
 	"github.com/vitft/vitft/engine/event"
 	"github.com/vitft/vitft/engine/fault"
 	"github.com/vitft/vitft/engine/feature"
+	"github.com/vitft/vitft/engine/setting"
 )
 
 // Submission is what is to be encoded.
@@ -27,20 +27,28 @@ type Submission struct {
 	Features *feature.Extractor
 	Views    int
 
-	TaskImages int // in a task at most
+	TaskImages int // in a task at most; 512
 }
 
 // Submit freezes the images as a job, puts its tasks on the queue and waits until all are done; what is done already
 // is not done again. If the queue is in this process it does tasks too. Then the stores hold all features, as Ensure
 // would have left them, and the scan index knows the images.
 func Submit(ctx context.Context, s Submission, q Queue, ev event.Events) error {
+	if err := setting.Complete(q.Fields()); err != nil {
+		return err
+	}
+	if q.URL == "" {
+		return fault.Config.Errorf("queue: name one: %s, serve:HOST:PORT or nats://HOST:PORT", Embedded)
+	}
+	s.TaskImages = cmp.Or(s.TaskImages, 512)
 	jobs, identity, err := openJobs(ctx, s.Features.Options())
 	if err != nil {
 		return err
 	}
 	defer jobs.Close()
+	ev = oneByOne(ev)
 	b := &submission{Submission: s, place: place{jobs}, events: ev, name: rand.Text(),
-		records: map[int]Record{}}
+		records: map[int]Record{}, woken: make(chan struct{}, 1), since: time.Now()}
 	if err := b.freeze(ctx); err != nil {
 		return err
 	}
@@ -50,19 +58,49 @@ func Submit(ctx context.Context, s Submission, q Queue, ev event.Events) error {
 	defer b.queue.close()
 	ev.Info("job", "hash", b.hash, "images", b.job.Images, "tasks", len(b.job.Tasks), "at", jobs.Where(b.hash))
 
-	ctx, stop := context.WithCancel(ctx)
-	defer stop()
-	worked := make(chan error, 1)
+	work, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	worked := make(chan struct{})
 	if b.queue.server != nil {
 		own := &worker{WorkerOptions: WorkerOptions{Queue: q, Features: s.Features.Options()}, place: b.place,
-			queue: b.queue, name: workerName(), hash: b.hash, job: b.job, open: s.Features, of: s.Backbone, lent: true}
-		go func() { worked <- own.run(ctx) }()
+			queue: b.queue, name: workerName(), events: ev, hash: b.hash, job: b.job, open: s.Features, of: s.Backbone,
+			lent: true, done: b.wake}
+		go func() {
+			defer close(worked)
+			defer own.close()
+			if err := own.run(work); err != nil && work.Err() == nil {
+				stop(err) // without it nobody may be there to work
+			}
+		}()
 	} else {
-		worked <- nil
+		close(worked)
 	}
-	err = b.watch(ctx)
-	stop()
-	return errors.Join(err, <-worked)
+	err = b.watch(work)
+	if cause := context.Cause(work); cause != nil && ctx.Err() == nil {
+		err = cause
+	}
+	stop(nil)
+	<-worked
+	return err
+}
+
+// oneByOne are events for several goroutines.
+func oneByOne(ev event.Events) event.Events {
+	var mu sync.Mutex
+	return event.Events{
+		Note: func(level event.Level, message string, kv ...any) {
+			mu.Lock()
+			defer mu.Unlock()
+			if ev.Note != nil {
+				ev.Note(level, message, kv...)
+			}
+		},
+		Progress: func(stage event.Stage, what string, done, total int) {
+			mu.Lock()
+			defer mu.Unlock()
+			ev.Report(stage, what, done, total)
+		},
+	}
 }
 
 // submission is a job on its way.
@@ -81,32 +119,53 @@ type submission struct {
 	images  int            // in them
 	failed  map[int]Failure
 	round   int // of queueing
+
+	woken chan struct{} // when the worker in this process has done a task
+	since time.Time     // nothing more was done
+	away  bool          // the queue is, as was said
 }
 
 // freeze publishes the job: its model, the lists of its tasks and then itself.
 func (s *submission) freeze(ctx context.Context) error {
-	items, images := freeze(s.Images)
+	items, images, err := freeze(s.Images)
+	if err != nil {
+		return err
+	}
 	s.items = items
 	model, err := s.Backbone.Standalone()
 	if err != nil {
 		return err
 	}
-	s.lists = cut(items, images, s.TaskImages)
+	s.lists = cut(items, images, min(s.TaskImages, max(1, featureBytes/(4*s.Features.Dim()))))
 	s.job = Job{Format: jobFormat, Keys: s.Features.Keys(s.Views), Model: sum(model),
 		Preprocess: s.Backbone.Preprocess, Images: len(images)}
 	for _, list := range s.lists {
 		s.job.Tasks = append(s.job.Tasks, sum(encoded(list)))
 	}
 	s.hash = s.job.Hash()
-	if err := s.place.publish(ctx, modelFolder+"/"+s.job.Model, model); err != nil {
+	for _, folder := range []string{modelFolder, s.hash, s.hash + "/" + lists, s.hash + "/" + records} {
+		_, _ = s.place.Tidy(ctx, folder) // of what killed processes have left there
+	}
+	there := map[string]bool{} // already
+	for _, prefix := range []string{modelFolder + "/" + s.job.Model, s.hash + "/"} {
+		names, err := s.place.List(ctx, prefix)
+		if err != nil {
+			return err
+		}
+		for _, name := range names {
+			there[name] = true
+		}
+	}
+	keep := func(name string, content []byte) error { return s.place.keep(ctx, name, content, there[name]) }
+	if err := keep(modelFolder+"/"+s.job.Model, model); err != nil {
 		return err
 	}
 	for task, list := range s.lists {
-		if err := s.place.publish(ctx, object(s.hash, lists, task), encoded(list)); err != nil {
+		if err := keep(object(s.hash, lists, task), encoded(list)); err != nil {
 			return err
 		}
 	}
-	return s.place.publish(ctx, s.hash+"/"+jobObject, encoded(s.job))
+	return keep(s.hash+"/"+jobObject, encoded(s.job))
 }
 
 // watch looks at the bucket until all tasks are done or given up, and queues again what the queue has lost.
@@ -120,40 +179,48 @@ func (s *submission) watch(ctx context.Context) error {
 		if len(s.records)+len(s.failed) == len(s.job.Tasks) {
 			return s.finish()
 		}
-		if err := s.queueMissing(ctx); err != nil && ctx.Err() == nil {
-			s.events.Warn("the queue cannot be reached; what workers have goes on", "reason", err)
+		if err := s.tend(ctx); err != nil {
+			return err
 		}
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
+		case <-s.woken:
 		case <-time.After(pause):
 			pause = min(2*pause, 5*time.Second)
 		}
 	}
 }
 
+// wake makes watch look now.
+func (s *submission) wake() {
+	select {
+	case s.woken <- struct{}{}:
+	default: // it will
+	}
+}
+
 // look reads the records that have come.
 func (s *submission) look(ctx context.Context) error {
-	names, err := s.place.List(ctx, s.hash+"/"+records+"/")
+	wanted := map[int]int{}
+	for task, list := range s.lists {
+		if _, known := s.records[task]; !known {
+			wanted[task] = len(list)
+		}
+	}
+	if len(wanted) == 0 {
+		return nil
+	}
+	found, err := s.place.finished(ctx, s.hash, s.job, s.Features, wanted)
 	if err != nil {
 		return err
 	}
-	for _, name := range names {
-		task, is := number(name)
-		if _, known := s.records[task]; known || !is || task >= len(s.lists) {
-			continue
-		}
-		var r Record
-		if err := s.place.decode(ctx, name, &r); err != nil {
-			return err
-		}
-		if len(r.Images) != len(s.lists[task]) {
-			return fault.Data.Errorf("%s is not the record of its task; remove it", s.place.Where(name))
-		}
-		s.records[task] = r
+	for task, r := range found {
+		s.records[task], s.since = r, time.Now()
 		s.images += len(r.Images)
 	}
-	if names, err = s.place.List(ctx, s.hash+"/"+failures+"/"+s.name+"/"); err != nil {
+	names, err := s.place.List(ctx, s.hash+"/"+failures+"/"+s.name+"/")
+	if err != nil {
 		return err
 	}
 	s.failed = map[int]Failure{}
@@ -162,18 +229,50 @@ func (s *submission) look(ctx context.Context) error {
 		if _, done := s.records[task]; done || !is || task >= len(s.lists) {
 			continue
 		}
-		var f Failure
-		if err := s.place.decode(ctx, name, &f); err != nil {
+		text, err := s.place.read(ctx, name)
+		if err != nil {
 			return err
 		}
+		f := Failure{Task: task, Reason: "its reason is damaged"}
+		_ = json.Unmarshal(text, &f)
 		s.failed[task] = f
 	}
 	return nil
 }
 
-func number(name string) (int, bool) {
-	n, err := strconv.Atoi(strings.TrimSuffix(path.Base(name), ".json"))
-	return n, err == nil && n >= 0
+// tend queues what is missing, and says when nothing happens. An error is what waiting does not mend.
+func (s *submission) tend(ctx context.Context) error {
+	err := s.queueMissing(ctx)
+	switch {
+	case ctx.Err() != nil:
+		return nil
+	case err != nil:
+		if refused := s.queue.refused(); refused != nil {
+			return refused
+		}
+		if !s.away {
+			s.events.Warn("the queue cannot be reached; what workers have goes on", "reason", err)
+		}
+		s.away = true
+		return nil
+	case s.away:
+		s.away = false
+		s.events.Info("the queue is back")
+	}
+	if time.Since(s.since) < 2*s.queue.patience {
+		return nil
+	}
+	s.since = time.Now()
+	missing := len(s.lists) - len(s.records) - len(s.failed)
+	asking, busy := s.queue.workers(ctx)
+	if asking+busy == 0 {
+		s.events.Warn("no worker is there: start 'vitft worker' with this queue and this cache, here or elsewhere",
+			"tasks to do", missing)
+		return nil
+	}
+	s.events.Info("no task was finished lately", "tasks to do", missing, "given out", busy, "workers without one",
+		asking)
+	return nil
 }
 
 // queueMissing puts the tasks that are not done on the queue, if it has none of them: at first, and when stream or
@@ -221,8 +320,9 @@ func (s *submission) finish() error {
 			continue
 		}
 		for i, im := range list {
-			id, err := hex.DecodeString(r.Images[i].ID)
-			if r.Images[i].Fault == "" && err == nil && len(id) == len(dataset.ID{}) && im.Modified != 0 {
+			d := r.Images[i]
+			id, err := hex.DecodeString(d.ID)
+			if d.Fault == "" && !d.Other && err == nil && len(id) == len(dataset.ID{}) {
 				s.Features.Options().Index.Learn(of[i], im.Size, im.Modified, dataset.ID(id))
 			}
 		}

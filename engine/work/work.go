@@ -26,6 +26,7 @@ package work
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -34,6 +35,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"strings"
 
 	"github.com/vitft/vitft/engine/dataset"
 	"github.com/vitft/vitft/engine/fault"
@@ -71,6 +73,7 @@ type Record struct {
 type Done struct {
 	ID    string `json:"id,omitempty"`
 	Fault string `json:"fault,omitempty"`
+	Other bool   `json:"other,omitempty"` // the file was not what it was when the job was submitted
 }
 
 // Failure is a task that was tried too often.
@@ -105,14 +108,36 @@ func object(job, folder string, task int) string {
 // place is the bucket of jobs.
 type place struct{ bucket.Bucket }
 
-// publish puts an object; that it is there already is no error, since its name follows from its content, or from what
-// has the same content whoever makes it.
+// publish puts an object; that one is there already is no error: of two that say what a task has done one is enough.
 func (p place) publish(ctx context.Context, name string, content []byte) error {
 	err := p.Publish(ctx, name, func(w io.Writer) error { _, err := w.Write(content); return err })
 	if errors.Is(err, fs.ErrExist) {
 		return nil
 	}
 	return err
+}
+
+// keep puts an object whose name follows from its content, unless one is there already. One that is damaged is set
+// aside.
+func (p place) keep(ctx context.Context, name string, content []byte, there bool) error {
+	for try := 1; ; try++ {
+		if !there {
+			if err := p.publish(ctx, name, content); err != nil {
+				return err
+			}
+		}
+		there = false
+		got, err := p.read(ctx, name)
+		if err != nil && !errors.Is(err, fs.ErrNotExist) || err == nil && bytes.Equal(got, content) {
+			return err
+		}
+		if err == nil {
+			err = p.SetAside(ctx, name) // which may find that only the copy on this machine is damaged
+		}
+		if try == 3 {
+			return fault.Data.Errorf("%s is damaged, again and again: %w", p.Where(name), cmp.Or(err, fs.ErrExist))
+		}
+	}
 }
 
 // read is the content of an object.
@@ -126,26 +151,28 @@ func (p place) read(ctx context.Context, name string) ([]byte, error) {
 	return bytes.Clone(content), err
 }
 
-// decode reads an object of JSON.
-func (p place) decode(ctx context.Context, name string, v any) error {
-	text, err := p.read(ctx, name)
-	if err != nil {
-		return err
-	}
-	if err := json.Unmarshal(text, v); err != nil {
-		return fault.Data.Errorf("%s is damaged: %w", p.Where(name), err)
-	}
-	return nil
+// damaged sets an object aside, so that the same command publishes it anew, and is the error that says so.
+func (p place) damaged(ctx context.Context, name, reason string) error {
+	err := fault.Data.Errorf("%s is damaged: %s", p.Where(name), reason)
+	return errors.Join(err, p.SetAside(ctx, name))
 }
 
 // job reads a job, and makes sure that it is the one of that name.
 func (p place) job(ctx context.Context, hash string) (Job, error) {
 	var j Job
-	if err := p.decode(ctx, hash+"/"+jobObject, &j); err != nil {
+	name := hash + "/" + jobObject
+	text, err := p.read(ctx, name)
+	if err != nil {
 		return j, err
 	}
-	if j.Format != jobFormat || j.Hash() != hash || len(j.Keys) == 0 {
-		return j, fault.Data.Errorf("%s is not the job %s", p.Where(hash+"/"+jobObject), hash)
+	switch err := json.Unmarshal(text, &j); {
+	case err != nil:
+		return j, p.damaged(ctx, name, err.Error())
+	case j.Format != jobFormat && strings.HasPrefix(j.Format, "vitft-job-"):
+		return j, unableError{fault.Runtime.Errorf("job %s is %s, this program does %s: it is of another version", hash,
+			j.Format, jobFormat)}
+	case j.Format != jobFormat || j.Hash() != hash || len(j.Keys) == 0:
+		return j, p.damaged(ctx, name, "it is not the job of that hash")
 	}
 	return j, nil
 }
@@ -162,7 +189,7 @@ func (p place) list(ctx context.Context, hash string, j Job, task int) ([]Image,
 	}
 	var images []Image
 	if sum(text) != j.Tasks[task] || json.Unmarshal(text, &images) != nil {
-		return nil, fault.Data.Errorf("%s is not the list of the job", p.Where(name))
+		return nil, p.damaged(ctx, name, "it is not the list of the job")
 	}
 	return images, nil
 }
@@ -178,6 +205,9 @@ func (p place) identity(ctx context.Context, random string) (string, error) {
 
 // taskBytes is how much is in a task at most, if it has more than one image.
 const taskBytes = 256 << 20
+
+// featureBytes is how much the features of a task take up at most, in each view.
+const featureBytes = 64 << 20
 
 // cut makes tasks of images in their order, by number and by the bytes of those that are files.
 func cut(items []dataset.Item, images []Image, most int) (tasks [][]Image) {
@@ -195,7 +225,7 @@ func cut(items []dataset.Item, images []Image, most int) (tasks [][]Image) {
 }
 
 // freeze lists the images of all sets, each path once.
-func freeze(sets *dataset.Sets) (items []dataset.Item, images []Image) {
+func freeze(sets *dataset.Sets) (items []dataset.Item, images []Image, err error) {
 	seen := map[string]bool{}
 	for _, p := range sets.Parts() {
 		for _, it := range p.Data.Items {
@@ -203,14 +233,17 @@ func freeze(sets *dataset.Sets) (items []dataset.Item, images []Image) {
 				continue
 			}
 			seen[it.Path] = true
-			image := Image{Path: it.Path}
+			image := Image{}
+			if image.Path, err = absolute(it.Path); err != nil {
+				return nil, nil, err
+			}
 			if info, err := it.Info(); err == nil { // else its reading will say why, on whichever machine
 				image.Size, image.Modified = info.Size(), info.ModTime().UnixNano()
 			}
 			items, images = append(items, it), append(images, image)
 		}
 	}
-	return items, images
+	return items, images, nil
 }
 
 func sum(content []byte) string {
@@ -227,10 +260,10 @@ func encoded(v any) []byte {
 	return text
 }
 
-// done is a worker's record of an image.
-func done(id store.ID, fault error) Done {
+// outcome is a worker's record of an image.
+func outcome(id store.ID, fault error, same bool) Done {
 	if fault != nil {
 		return Done{Fault: fault.Error()}
 	}
-	return Done{ID: hex.EncodeToString(id[:])}
+	return Done{ID: hex.EncodeToString(id[:]), Other: !same}
 }

@@ -11,7 +11,6 @@ import (
 	"regexp"
 	"slices"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -104,7 +103,9 @@ type worker struct {
 	lent bool // by who submitted the job, and closes it
 	of   *backbone.Backbone
 
-	done func(Record) // is told of each task; may be nil
+	failing []string // the tasks that have failed since one did not
+
+	done func() // is told of each task; may be nil
 }
 
 func workerName() string {
@@ -114,20 +115,37 @@ func workerName() string {
 
 // run fetches and does tasks.
 func (w *worker) run(ctx context.Context) error {
-	last := time.Now()
+	last, away := time.Now(), false
 	for ctx.Err() == nil {
 		consumer, err := w.queue.consumer(ctx)
 		if err == nil {
+			if away {
+				w.events.Info("the queue is back")
+			}
+			away = false
+			wait, stop := context.WithTimeout(ctx, 2*time.Second)
 			var batch jetstream.MessageBatch
-			if batch, err = consumer.Fetch(1, jetstream.FetchMaxWait(2*time.Second)); err == nil {
+			if batch, err = consumer.Fetch(1, jetstream.FetchContext(wait)); err == nil {
 				for message := range batch.Messages() {
 					if err := w.take(ctx, message); err != nil {
+						stop()
 						return err
 					}
 					last = time.Now()
 				}
-				err = batch.Error()
+				if err = batch.Error(); wait.Err() != nil {
+					err = nil // there was none
+				}
 			}
+			stop()
+		} else if ctx.Err() == nil {
+			if refused := w.queue.refused(); refused != nil {
+				return refused
+			}
+			if !away {
+				w.events.Warn("the queue cannot be reached; waiting for it", "reason", err)
+			}
+			away = true
 		}
 		if w.Idle > 0 && time.Since(last) > w.Idle {
 			return nil
@@ -141,6 +159,9 @@ func (w *worker) run(ctx context.Context) error {
 	}
 	return nil
 }
+
+// unwell is how many tasks in a row fail before a worker takes it that the fault is its own.
+const unwell = 3
 
 // take does a task, or gives it back. An error ends the worker: it can do none of the job's tasks.
 func (w *worker) take(ctx context.Context, message jetstream.Msg) error {
@@ -162,19 +183,43 @@ func (w *worker) take(ctx context.Context, message jetstream.Msg) error {
 	err = w.do(ctx, hash, task)
 	stop()
 	_, unable := errors.AsType[unableError](err)
+	_, unseen := errors.AsType[unseenError](err)
+	_, broken := errors.AsType[*store.NotFiniteError](err)
 	switch {
 	case err == nil:
+		w.failing = nil
 		return w.acknowledge(ctx, message)
 	case ctx.Err() != nil:
-		return message.Nak()
+		return w.giveBack(message)
 	case unable:
-		return errors.Join(err, message.Nak())
-	case delivered == tries || fault.Of(err) == fault.Config:
+		return errors.Join(err, w.giveBack(message))
+	case delivered == tries || broken || fault.Of(err) == fault.Config:
 		w.fail(ctx, hash, submission, task, err.Error())
 		return message.Term()
+	case unseen:
+		return errors.Join(err, message.Nak())
+	}
+	if fault.Of(err) == fault.Other {
+		if !slices.Contains(w.failing, hash+strconv.Itoa(task)) {
+			w.failing = append(w.failing, hash+strconv.Itoa(task))
+		}
+		if len(w.failing) == unwell {
+			return errors.Join(fmt.Errorf("%d tasks have failed one after the other: %w", unwell, err),
+				w.giveBack(message))
+		}
 	}
 	w.events.Warn("a task has failed and will be tried again", "job", hash, "task", task, "reason", err)
 	return message.NakWithDelay(time.Duration(delivered) * time.Second)
+}
+
+// giveBack puts a task on the queue anew, for others: it is not at fault, so that this is not one of its tries.
+func (w *worker) giveBack(message jetstream.Msg) error {
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second) // that of the worker may have ended
+	defer cancel()
+	if _, err := w.queue.stream.Publish(ctx, message.Subject(), message.Data()); err != nil {
+		return message.Nak()
+	}
+	return message.DoubleAck(ctx)
 }
 
 // acknowledge takes a task off the queue. That it fails is no harm: the task is done, and whoever gets it sees that.
@@ -208,10 +253,6 @@ func (e unableError) Unwrap() error { return e.error }
 
 // do encodes the images of a task and leaves its record, unless that is there.
 func (w *worker) do(ctx context.Context, hash string, task int) error {
-	name := object(hash, records, task)
-	if o, err := w.place.Open(ctx, name); err == nil {
-		return o.Close()
-	}
 	if err := w.prepare(ctx, hash); err != nil {
 		return err
 	}
@@ -219,10 +260,15 @@ func (w *worker) do(ctx context.Context, hash string, task int) error {
 	if err != nil {
 		return err
 	}
+	done, err := w.place.finished(ctx, hash, w.job, w.open, map[int]int{task: len(images)})
+	if _, is := done[task]; is || err != nil {
+		return err
+	}
 	paths := make([]string, len(images))
 	for i, im := range images {
-		if paths[i] = im.Path; !w.mayRead(im.Path) {
-			return fault.Config.Errorf("%s is in none of the folders that this worker may read (%s)", im.Path, w.Read)
+		paths[i] = im.Path
+		if err := w.refusal(im.Path); err != nil {
+			return err
 		}
 	}
 	begun := time.Now()
@@ -230,40 +276,31 @@ func (w *worker) do(ctx context.Context, hash string, task int) error {
 	if err != nil {
 		return err
 	}
+	before, err := compare(set, images)
+	if err != nil {
+		return err
+	}
 	ids, faults, err := w.open.EncodeBlock(ctx, block(hash, task), set, len(w.job.Keys))
+	if err != nil {
+		return err
+	}
+	after, err := compare(set, images)
 	if err != nil {
 		return err
 	}
 	record := Record{Worker: w.name, Seconds: time.Since(begun).Seconds(), Images: make([]Done, len(images))}
 	for i := range images {
-		record.Images[i] = done(ids[i], faults[i])
+		record.Images[i] = outcome(ids[i], faults[i], before[i] && after[i])
 	}
-	if err := w.place.publish(ctx, name, encoded(record)); err != nil {
+	if err := w.place.publish(ctx, object(hash, records, task), encoded(record)); err != nil {
 		return err
 	}
 	if w.done != nil {
-		w.done(record)
+		w.done()
 	}
 	w.events.Info("task", "job", hash, "task", task, "images", len(images),
 		"seconds", fmt.Sprintf("%.1f", record.Seconds))
 	return nil
-}
-
-// mayRead says whether a path is in a folder that the worker was started for.
-func (w *worker) mayRead(path string) bool {
-	if w.Read == "" {
-		return true
-	}
-	for folder := range strings.SplitSeq(w.Read, ",") {
-		abs, err := filepath.Abs(strings.TrimSpace(folder))
-		if err != nil {
-			continue
-		}
-		if rel, err := filepath.Rel(abs, path); err == nil && filepath.IsLocal(rel) {
-			return true
-		}
-	}
-	return false
 }
 
 // prepare opens the backbone of a job, in place of that of another.
@@ -306,12 +343,13 @@ func (w *worker) prepare(ctx context.Context, hash string) error {
 
 // model is the file of a job's model on this machine.
 func (w *worker) model(ctx context.Context, hash string) (string, error) {
-	content, err := w.place.read(ctx, modelFolder+"/"+hash)
+	name := modelFolder + "/" + hash
+	content, err := w.place.read(ctx, name)
 	if err != nil {
 		return "", err
 	}
 	if sum(content) != hash {
-		return "", fault.Data.Errorf("%s is damaged", w.place.Where(modelFolder+"/"+hash))
+		return "", w.place.damaged(ctx, name, "it is not the graph of that hash")
 	}
 	path := filepath.Join(w.Features.Here(), "models", hash+".onnx")
 	if err := disk.MakeAll(filepath.Dir(path)); err != nil {

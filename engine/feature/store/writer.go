@@ -7,6 +7,7 @@ import (
 	"io"
 	"io/fs"
 	"math/rand/v2"
+	"strings"
 	"time"
 
 	"github.com/vitft/vitft/engine/fault"
@@ -135,6 +136,17 @@ func (s *Store) PublishBlock(ctx context.Context, name string, ids []ID, feature
 		err = nil
 	}
 	return err
+}
+
+// Published lists the blocks in the bucket whose names, as PublishBlock has them, begin with prefix.
+func (s *Store) Published(ctx context.Context, prefix string) (names []string, err error) {
+	all, err := s.bucket.List(ctx, s.name(prefix))
+	for _, name := range all {
+		if block, is := strings.CutSuffix(name, blockSuffix); is {
+			names = append(names, strings.TrimPrefix(block, s.name("")))
+		}
+	}
+	return names, err
 }
 
 // publish makes a block and adds it to the store.

@@ -112,7 +112,11 @@ func (b *Bucket) Publish(ctx context.Context, name string, fill func(io.Writer) 
 	if err := cmp.Or(fill(&content), ctx.Err()); err != nil {
 		return err
 	}
-	if err := b.put(ctx, name, content.Bytes()); err != nil {
+	err := b.put(ctx, name, content.Bytes())
+	if err == nil || errors.Is(err, fs.ErrExist) {
+		_ = b.forget(name) // a copy of what is not there any more, when somebody else has emptied the bucket
+	}
+	if err != nil {
 		return b.explain("publish", name, err)
 	}
 	keep := func(w io.Writer) error { _, err := w.Write(content.Bytes()); return err }

@@ -1,0 +1,225 @@
+package work
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/vitft/vitft/engine/dataset"
+	"github.com/vitft/vitft/engine/fault"
+	"github.com/vitft/vitft/engine/feature/bucket"
+	"github.com/vitft/vitft/engine/feature/store"
+	"github.com/vitft/vitft/internal/testkit"
+)
+
+// Tasks are all images in their order, no more in each than may be, nor more bytes if it is more than one image.
+func TestCut(t *testing.T) {
+	sizes := []int64{1, 1, 1, taskBytes, 1, 2 * taskBytes, 1, 1, 1}
+	items, images := make([]dataset.Item, len(sizes)), make([]Image, len(sizes))
+	for i, size := range sizes {
+		images[i] = Image{Path: fmt.Sprint(i), Size: size}
+	}
+	var got []string
+	for _, list := range cut(items, images, 2) {
+		text := ""
+		for _, im := range list {
+			text += im.Path
+		}
+		got = append(got, text)
+	}
+	if want := "01 23 45 67 8"; strings.Join(got, " ") != want {
+		t.Errorf("tasks are %v, not %s", got, want)
+	}
+	if len(cut(nil, nil, 2)) != 0 {
+		t.Error("no images make a task")
+	}
+}
+
+// A job is the images of all sets by paths that do not depend on the working directory, each once.
+func TestFreeze(t *testing.T) {
+	t.Chdir(filepath.Dir(testkit.Folder(t, 1, 2, 2)))
+	folder, err := os.ReadDir(".")
+	if err != nil || len(folder) != 1 {
+		t.Fatal(folder, err)
+	}
+	d, _, err := dataset.Open(folder[0].Name(), dataset.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	gone := d.Items[1].Path
+	if err := os.Remove(gone); err != nil {
+		t.Fatal(err)
+	}
+	items, images, err := freeze(&dataset.Sets{Train: d, Test: d})
+	if err != nil || len(items) != 4 || len(images) != 4 {
+		t.Fatalf("%d items, %d images, %v", len(items), len(images), err)
+	}
+	for i, im := range images {
+		if !filepath.IsAbs(im.Path) || !strings.HasSuffix(im.Path, items[i].Path) {
+			t.Errorf("%s is frozen as %s", items[i].Path, im.Path)
+		}
+		if known := im.Modified != 0 && im.Size != 0; known != (items[i].Path != gone) {
+			t.Errorf("%s has size %d and time %d", im.Path, im.Size, im.Modified)
+		}
+	}
+}
+
+// The hash of a job follows from everything in it.
+func TestHash(t *testing.T) {
+	seen := map[string]int{}
+	for i, change := range []func(*Job){func(*Job) {}, func(j *Job) { j.Model = "2" }, func(j *Job) { j.Images++ },
+		func(j *Job) { j.Tasks[0] = "2" }, func(j *Job) { j.Keys[0].Provider = "cuda" },
+		func(j *Job) { j.Keys = append(j.Keys, store.Key{View: "flip"}) },
+		func(j *Job) { j.Preprocess.Width++ }, func(j *Job) { j.Format = "2" }} {
+		j := Job{Format: jobFormat, Keys: []store.Key{{Provider: "cpu"}}, Model: "1", Tasks: []string{"1"}}
+		change(&j)
+		if other, is := seen[j.Hash()]; is {
+			t.Errorf("changes %d and %d have the same hash", i, other)
+		}
+		seen[j.Hash()] = i
+	}
+}
+
+func FuzzParseTask(f *testing.F) {
+	const name = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+	f.Add(string(taskMessage("0123456789abcdef", 7, name)))
+	f.Add("0123456789abcdef -1 " + name)
+	f.Add("../../../../../../etc 1 " + name)
+	f.Add("0123456789abcdef 1 " + name + "\n")
+	f.Fuzz(func(t *testing.T, text string) {
+		hash, task, submission, err := parseTask(text)
+		if err == nil && !strings.Contains(text, " 0") && string(taskMessage(hash, task, submission)) != text {
+			t.Errorf("%q is %s, %d, %s", text, hash, task, submission)
+		}
+		if err == nil && bucket.CheckName(object(hash, records, task)) != nil {
+			t.Errorf("%q makes a name that is none", text)
+		}
+	})
+}
+
+// A worker reads from its folders only, whatever links, dots and names inside files lead out of them.
+func TestRefusal(t *testing.T) {
+	base := t.TempDir()
+	photo := func(name string) string { return testkit.WriteFile(t, filepath.Join(base, name), []byte("x")) }
+	inside, secret := photo("photos/a.jpg"), photo("secret/b.zip")
+	for to, from := range map[string]string{"photos/link": "secret", "way": "photos"} {
+		if err := os.Symlink(filepath.Join(base, from), filepath.Join(base, to)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for read, may := range map[string]map[string]bool{
+		"": {secret: true},
+		filepath.Join(base, "photos"): {
+			inside:                                true,
+			base + "/way/a.jpg":                   true,
+			base + "/photos/../photos/a.jpg":      true,
+			inside + "#inside":                    true,
+			base + "/photos/not-there.jpg":        true, // that is said when it is read
+			secret:                                false,
+			base + "/photos/../secret/b.zip":      false,
+			base + "/photos/link/b.zip":           false,
+			base + "/photos/link/../secret/b.zip": false,
+			secret + "#/../../photos/a.jpg":       false,
+			base + "/photos2/a.jpg":               false,
+			base + "/photos/../secret/none.jpg":   false,
+		},
+		" " + filepath.Join(base, "way") + " , /nowhere": {inside: true, secret: false},
+	} {
+		w := &worker{WorkerOptions: WorkerOptions{Read: read}}
+		for path, want := range may {
+			if err := w.refusal(path); (err == nil) != want || err != nil && fault.Of(err) != fault.Config {
+				t.Errorf("--read %q: %s: %v", read, path, err)
+			}
+		}
+	}
+}
+
+// What a worker has read counts for the scan index only if it is the file of the submission; a machine that sees none
+// of the files does not take them for bad images.
+func TestCompare(t *testing.T) {
+	dir := testkit.Folder(t, 1, 5)
+	testkit.Age(t, dir)
+	paths, err := filepath.Glob(filepath.Join(dir, "*", "*"))
+	if err != nil || len(paths) != 5 {
+		t.Fatal(paths, err)
+	}
+	set, err := dataset.Files("x", paths)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, images, err := freeze(&dataset.Sets{Train: set})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Remove(paths[1]); err != nil {
+		t.Fatal(err)
+	}
+	testkit.WriteFile(t, paths[2], []byte("another"))
+	images[3].Modified = 0 // it was not there
+	now := time.Now()
+	if err := os.Chtimes(paths[4], now, now); err != nil {
+		t.Fatal(err)
+	}
+	images[4].Modified = now.UnixNano()
+	if same, err := compare(set, images); err != nil || fmt.Sprint(same) != "[true false false false false]" {
+		t.Errorf("%v, %v", same, err)
+	}
+	if err := os.RemoveAll(dir); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := compare(set, images); fault.Of(err) != fault.Data || !strings.Contains(err.Error(), paths[0]) {
+		t.Errorf("a machine without the folder: %v", err)
+	}
+}
+
+// Records and other objects of a job that are damaged are set aside, and made anew.
+func TestDamagedObjects(t *testing.T) {
+	ctx := t.Context()
+	dir := t.TempDir()
+	p := place{bucket.Dir(dir)}
+	job := Job{Format: jobFormat, Keys: []store.Key{{Provider: "cpu"}}, Tasks: []string{sum([]byte("[]"))}}
+	name := job.Hash() + "/" + jobObject
+	if err := p.keep(ctx, name, encoded(job), false); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := p.job(ctx, job.Hash()); err != nil || got.Hash() != job.Hash() {
+		t.Errorf("%+v, %v", got, err)
+	}
+	testkit.WriteFile(t, filepath.Join(dir, name), []byte("{}"))
+	if _, err := p.job(ctx, job.Hash()); fault.Of(err) != fault.Data {
+		t.Errorf("a damaged job: %v", err)
+	}
+	testkit.WriteFile(t, filepath.Join(dir, name), []byte("{"))
+	if err := p.keep(ctx, name, encoded(job), true); err != nil {
+		t.Error(err)
+	}
+	if _, err := p.job(ctx, job.Hash()); err != nil {
+		t.Errorf("mended: %v", err)
+	}
+	newer := job
+	newer.Format = "vitft-job-2"
+	testkit.WriteFile(t, filepath.Join(dir, name), encoded(newer))
+	if _, err := p.job(ctx, job.Hash()); fault.Of(err) != fault.Runtime {
+		t.Errorf("the job of another version: %v", err)
+	}
+
+	record := object(job.Hash(), records, 0)
+	for _, text := range []string{"", "{", "null", `{"images":[{"id":"00"}]}`, `{"images":7}`} {
+		testkit.WriteFile(t, filepath.Join(dir, record), []byte(text))
+		if r, err := p.record(ctx, record, 2); err == nil {
+			t.Errorf("the record %q is taken for %+v", text, r)
+		}
+		if _, err := os.Stat(filepath.Join(dir, record)); err == nil {
+			t.Errorf("the record %q is not set aside", text)
+		}
+	}
+	good, _ := json.Marshal(Record{Images: make([]Done, 2)})
+	testkit.WriteFile(t, filepath.Join(dir, record), good)
+	if _, err := p.record(ctx, record, 2); err != nil {
+		t.Error(err)
+	}
+}
