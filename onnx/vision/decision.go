@@ -11,7 +11,7 @@ import (
 
 // deciding are the operators that decide.
 var deciding = []string{"TopK", "ArgMax", "ArgMin", "Hardmax", "ReduceMax", "ZipMap", "LabelEncoder", "Greater",
-	"GreaterOrEqual", "Less", "LessOrEqual"}
+	"GreaterOrEqual", "Less", "LessOrEqual", "Equal"}
 
 // decision leads back from an output to the class scores that it was decided by, with the operator that did; "" if it
 // is no decision. The way goes over what changes shape, type or range only, and over tables looked up by class.
@@ -29,7 +29,8 @@ func (f *facts) decision(output string) (scores, op string) {
 			scores, op = t, kind
 		case kind == "Gather" && f.constant(first(n)):
 			t = second(n) // a table of names
-		case slices.Contains([]string{"Cast", "Identity", "Squeeze", "Unsqueeze", "Reshape", "Flatten", "Slice"}, kind),
+		case slices.Contains([]string{"Cast", "Identity", "Squeeze", "Unsqueeze", "Reshape", "Flatten", "Slice", "OneHot"},
+			kind),
 			scores == "" && constant && slices.Contains([]string{"Mul", "Add", "Div", "Gather"}, kind):
 			t = first(n)
 		default:
