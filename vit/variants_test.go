@@ -146,7 +146,8 @@ func TestForeignFiles(t *testing.T) {
 			ReasonUnsupported, "raw photo|NEF"},
 		{tiff([3]uint32{tagPhotometric, 3, tiffCFA}), ReasonUnsupported, "raw photo"},
 		{tiff([3]uint32{tagWidth, 3, 8}, [3]uint32{tagHeight, 3, 8}, [3]uint32{tagBits, 3, 8},
-			[3]uint32{tagPhotometric, 3, 1}, [3]uint32{tagCompression, 3, 50000}), ReasonUnsupported, "Zstandard|convert it to JPEG"},
+			[3]uint32{tagPhotometric, 3, 1}, [3]uint32{tagCompression, 3, 50000}), ReasonUnsupported,
+			"Zstandard|convert it to JPEG"},
 	} {
 		_, err := Decode(c.data)
 		var bad *ImageError

@@ -92,6 +92,23 @@ func TestBehindDecisionsAndDecoders(t *testing.T) {
 				s.integers("axis1", 1)})
 			s.gives("y", 2)
 		}, FeatureChoice{}, "cls_token", PoolLogits},
+		"half of the probabilities": {func(s *sketch) {
+			s.Nodes("Split", []string{s.classifier(), s.integers("parts", 3, 2)}, []string{"y", "z"}, axis(1))
+			s.gives("y", 2)
+			s.gives("z", 2)
+		}, FeatureChoice{}, "cls_token", PoolLogits},
+		"their entropy": {func(s *sketch) {
+			s.do("Log", "log", []string{s.classifier()})
+			s.do("Mul", "each", []string{"pr", "log"})
+			s.do("ReduceSum", "y", []string{"each", s.integers("axis1", 1)})
+			s.gives("y", 2)
+		}, FeatureChoice{}, "cls_token", PoolLogits},
+		"the best one and how sure, joined": {func(s *sketch) {
+			s.do("ArgMax", "label", []string{s.classifier()}, axis(1), graph.IntAttr("keepdims", 1))
+			s.do("ReduceMax", "sure", []string{"pr"}, graph.IntsAttr("axes", 1), graph.IntAttr("keepdims", 1))
+			s.do("Concat", "y", []string{s.Cast("label", "number", "float32"), "sure"}, axis(1))
+			s.gives("y", 2)
+		}, FeatureChoice{}, "cls_token", PoolLogits},
 		"an embedding beside the best one": {func(s *sketch) {
 			s.do("ArgMax", "label", []string{s.classifier()}, axis(1), graph.IntAttr("keepdims", 0))
 			s.do("Identity", "embedding", []string{"cls_token"})
