@@ -370,8 +370,8 @@ func (c *hfConfig) scaling(f family, p *Preprocess) error {
 	for i := range 3 {
 		p.Mean[i], p.Std[i] = float32(mean[i]/scale), float32(std[i]*again[i]/scale)
 		if math.Abs(mean[i]/scale) > 10 {
-			return fmt.Errorf("image_mean has %v, of pixels that end at %v: if they are to end at 255, do_rescale must "+
-				"be false, else the mean is another", mean[i], scale)
+			return fmt.Errorf("image_mean has %v, of pixels that end at %v: if they are to end at 255, do_rescale "+
+				"must be false, else the mean is another", mean[i], scale)
 		}
 		if !(p.Std[i] > 0) { // before Preprocess takes all zeros for the default
 			return fmt.Errorf("image_std has %v; it must be positive", std[i])

@@ -29,8 +29,8 @@ func (f *facts) decision(output string) (scores, op string) {
 			scores, op = t, kind
 		case kind == "Gather" && f.constant(first(n)):
 			t = second(n) // a table of names
-		case slices.Contains([]string{"Cast", "Identity", "Squeeze", "Unsqueeze", "Reshape", "Flatten", "Slice", "OneHot"},
-			kind),
+		case slices.Contains([]string{"Cast", "Identity", "Squeeze", "Unsqueeze", "Reshape", "Flatten", "Slice",
+			"OneHot"}, kind),
 			scores == "" && constant && slices.Contains([]string{"Mul", "Add", "Div", "Gather"}, kind):
 			t = first(n)
 		default:

@@ -184,8 +184,8 @@ func (f *finder) choosePooling(ft Feature, im ImageInput) Feature {
 	s := slices.Clone(f.shapes[ft.Tensor])
 	if len(s) > 0 && im.Batch == graph.Unknown { // it was inferred for some batch
 		if s[0] > some {
-			f.problem("%s has %d rows for %d images: it is not one feature per image; name a tensor that has the batch "+
-				"in front", ft.Tensor, s[0], some)
+			f.problem("%s has %d rows for %d images: it is not one feature per image; name a tensor that has the "+
+				"batch in front", ft.Tensor, s[0], some)
 		}
 		s[0] = graph.Unknown
 	}
@@ -229,8 +229,8 @@ func (f *finder) choosePooling(ft Feature, im ImageInput) Feature {
 
 func (f *finder) poolTokens(ft Feature, im ImageInput) Feature {
 	if before := f.turned(ft, im); before != "" {
-		f.problem("%s %v holds for each channel its value in all tokens; name what is turned so, %s", ft.Tensor, ft.Shape,
-			before)
+		f.problem("%s %v holds for each channel its value in all tokens; name what is turned so, %s", ft.Tensor,
+			ft.Shape, before)
 	}
 	prefix, cls, why := f.prefixTokens(ft.Shape[1], im)
 	ft.Prefix = prefix
@@ -267,7 +267,8 @@ func (f *facts) turned(ft Feature, im ImageInput) string {
 	for n := range f.back(ft.Tensor) {
 		switch n.GetOpType() {
 		case "Transpose":
-			if slices.Equal(graph.Attr(n, "perm").GetInts(), []int64{0, 2, 1}) && fits(ft.Shape[2]) && !fits(ft.Shape[1]) {
+			perm := graph.Attr(n, "perm").GetInts()
+			if slices.Equal(perm, []int64{0, 2, 1}) && fits(ft.Shape[2]) && !fits(ft.Shape[1]) {
 				return first(n)
 			}
 			return ""
