@@ -76,7 +76,7 @@ func (v Normalisation) likely(learnt bool) bool {
 	switch {
 	case plain && v.Shift == [3]float64{}:
 		return false
-	case plain && v.Pixels == 255:
+	case plain:
 		return centred
 	}
 	return ranged && (centred || !learnt)
