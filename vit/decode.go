@@ -169,16 +169,18 @@ var (
 // cutOff is what package png says, without a type of its own, of data that end early.
 const cutOff = "not enough pixel data"
 
-// imageError gives a reader's error its Reason.
+// imageError gives a reader's error its Reason, and to what is not supported the cure.
 func imageError(name string, err error) error {
-	reason := ReasonCorrupt
+	reason, named := ReasonCorrupt, (*ImageError)(nil)
 	switch {
+	case errors.As(err, &named):
+		return named
 	case errors.Is(err, errTruncated), errors.Is(err, io.EOF), strings.HasSuffix(err.Error(), cutOff):
 		reason = ReasonTruncated
 	case errors.Is(err, errUnsupported),
 		errors.As(err, new(jpeg.UnsupportedError)), errors.As(err, new(png.UnsupportedError)),
 		errors.As(err, new(avif.UnsupportedError)):
-		reason = ReasonUnsupported
+		reason, err = ReasonUnsupported, fmt.Errorf("%w; %s", err, toJPEG)
 	}
 	return &ImageError{Reason: reason, Format: name, Err: err}
 }

@@ -34,7 +34,15 @@ var beginnings = []struct {
 	{0, "8BPS", foreign{"a Photoshop document (PSD)", export}},
 	{0, "gimp xcf", foreign{"a GIMP document (XCF)", export}},
 	{0, "\x00\x00\x01\x00", foreign{"an icon (ICO)", toJPEG}},
+	{0, "\x00\x00\x02\x00\x00\x00", foreign{"Targa (TGA)", toJPEG}},
+	{0, "\x00\x00\x0a\x00\x00\x00", foreign{"Targa (TGA)", toJPEG}},
+	{0, "\x00\x00\x03\x00\x00\x00", foreign{"Targa (TGA)", toJPEG}},
+	{0, "\x00\x01\x01\x00\x00", foreign{"Targa (TGA)", toJPEG}},
 	{0, "\x00\x00\x02\x00", foreign{"a cursor (CUR)", toJPEG}},
+	{0, "\x0a\x05\x01", foreign{"PCX", toJPEG}}, {0, "\x01\xda", foreign{"SGI", toJPEG}},
+	{0, "\x59\xa6\x6a\x95", foreign{"a Sun raster", toJPEG}},
+	{0, "/* XPM */", foreign{"a pixmap as a C program (XPM)", toJPEG}},
+	{0, "id=ImageMagick", foreign{"ImageMagick's own format (MIFF)", toJPEG}},
 	{0, "icns", foreign{"an icon (ICNS)", toJPEG}},
 	{0, "DDS ", foreign{"a DirectDraw surface (DDS)", toJPEG}},
 	{0, "v/1\x01", foreign{"OpenEXR", toJPEG}},
@@ -199,5 +207,5 @@ func rawPhoto(data []byte, d *tiffDirectory) error {
 	default:
 		return nil
 	}
-	return fmt.Errorf("a raw photo (%s): %w; %s", name, errUnsupported, export)
+	return &ImageError{Reason: ReasonUnsupported, Format: "tiff", Err: fmt.Errorf("a raw photo (%s); %s", name, export)}
 }

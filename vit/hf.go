@@ -17,19 +17,20 @@ type hfConfig struct {
 	Type    string `json:"image_processor_type"`
 	OldType string `json:"feature_extractor_type"`
 
-	DoResize *bool    `json:"do_resize"`
+	DoResize toggle   `json:"do_resize"`
+	Square   *bool    `json:"default_to_square"`
 	Size     *hfSize  `json:"size"`
 	CropPct  *float64 `json:"crop_pct"`
 	Resample *int     `json:"resample"`
 
-	DoCenterCrop *bool   `json:"do_center_crop"`
+	DoCenterCrop toggle  `json:"do_center_crop"`
 	CropSize     *hfSize `json:"crop_size"`
 
-	DoRescale     *bool           `json:"do_rescale"`
+	DoRescale     toggle          `json:"do_rescale"`
 	RescaleFactor *float64        `json:"rescale_factor"`
 	RescaleOffset json.RawMessage `json:"rescale_offset"`
 
-	DoNormalize *bool    `json:"do_normalize"`
+	DoNormalize toggle   `json:"do_normalize"`
 	ImageMean   channels `json:"image_mean"`
 	ImageStd    channels `json:"image_std"`
 	IncludeTop  *bool    `json:"include_top"` // of EfficientNet: the deviation divides twice
@@ -47,6 +48,23 @@ type hfConfig struct {
 	PretrainedCfg  *timmCfg        `json:"pretrained_cfg"`
 	TimmInputSize  []int           `json:"input_size"`
 	OpenCLIP       *openCLIPCfg    `json:"preprocess_cfg"`
+	OpenCLIPModel  json.RawMessage `json:"model_cfg"`
+}
+
+// toggle turns a step on or off. A file that is silent leaves it to the processor; null turns it off, as transformers
+// does, which writes null for a step that was taken out.
+type toggle struct{ said, on bool }
+
+func (t *toggle) UnmarshalJSON(data []byte) error {
+	t.said = true
+	return json.Unmarshal(data, &t.on)
+}
+
+func (t toggle) or(otherwise bool) bool {
+	if t.said {
+		return t.on
+	}
+	return otherwise
 }
 
 // channels are a number for each channel; one number stands for all.
@@ -137,8 +155,8 @@ func parseHF(data []byte) (Preprocess, error) {
 	switch {
 	case c.PretrainedCfg != nil:
 		return c.PretrainedCfg.preprocess()
-	case c.OpenCLIP != nil:
-		return c.OpenCLIP.preprocess(data)
+	case c.OpenCLIP != nil || c.OpenCLIPModel != nil:
+		return cmp.Or(c.OpenCLIP, &openCLIPCfg{}).preprocess(data)
 	case c.TimmInputSize != nil:
 		var t timmCfg
 		if err := json.Unmarshal(data, &t); err != nil {
@@ -207,11 +225,11 @@ func (c *hfConfig) geometry(f family, p *Preprocess) error {
 	if c.Size != nil {
 		size = *c.Size
 	}
-	if f.square && size.Number != 0 {
+	if or(c.Square, f.square) && size.Number != 0 {
 		size = hfSize{Height: size.Number, Width: size.Number}
 	}
 	size.ShortestEdge = max(size.ShortestEdge, size.Number)
-	if !or(c.DoResize, true) {
+	if !c.DoResize.or(true) {
 		return errors.New("do_resize false is not supported: the model's input has one size")
 	}
 	square := size.ShortestEdge == 0
@@ -230,7 +248,7 @@ func (c *hfConfig) geometry(f family, p *Preprocess) error {
 	if n := max(crop.Number, crop.ShortestEdge); n > 0 {
 		crop.Height, crop.Width = n, n
 	}
-	cropped := or(c.DoCenterCrop, f.crop) && !f.whole
+	cropped := c.DoCenterCrop.or(f.crop) && !f.whole
 
 	switch f.own {
 	case convNext:
@@ -331,11 +349,11 @@ func (c *hfConfig) scaling(f family, p *Preprocess) error {
 	if f.own != efficientNet || !or(c.IncludeTop, true) {
 		again = [3]float64{1, 1, 1}
 	}
-	if !or(c.DoNormalize, !f.raw) || f.own == noMean {
+	if !c.DoNormalize.or(!f.raw) || f.own == noMean {
 		mean, std = [3]float64{}, [3]float64{1, 1, 1}
 	}
 	factor := or(c.RescaleFactor, cmp.Or(f.factor, 1.0/255))
-	if !or(c.DoRescale, true) {
+	if !c.DoRescale.or(true) {
 		factor = 1
 	} else if string(c.RescaleOffset) == "true" { // of EfficientNet
 		for i := range mean {
@@ -351,6 +369,10 @@ func (c *hfConfig) scaling(f family, p *Preprocess) error {
 	}
 	for i := range 3 {
 		p.Mean[i], p.Std[i] = float32(mean[i]/scale), float32(std[i]*again[i]/scale)
+		if math.Abs(mean[i]/scale) > 10 {
+			return fmt.Errorf("image_mean has %v, of pixels that end at %v: if they are to end at 255, do_rescale "+
+				"must be false, else the mean is another", mean[i], scale)
+		}
 		if !(p.Std[i] > 0) { // before Preprocess takes all zeros for the default
 			return fmt.Errorf("image_std has %v; it must be positive", std[i])
 		}

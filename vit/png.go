@@ -268,6 +268,7 @@ func (r *pngMender) fill(block []byte) (n int) {
 		}
 		n += got
 		switch {
+		case n > 0 && r.left == 0: // more than is due: what follows is not looked at
 		case err == io.EOF && r.inRow == 0:
 			r.over = true
 			var sum [4]byte

@@ -3,6 +3,7 @@ package vit
 import (
 	"bytes"
 	"compress/gzip"
+	"compress/zlib"
 	"context"
 	"crypto/sha256"
 	"encoding/base64"
@@ -126,6 +127,9 @@ func TestForeignFiles(t *testing.T) {
 		{[]byte("\x00\x00\x01\x00\x01\x00"), ReasonUnknown, "ICO"},
 		{[]byte("\x1a\x45\xdf\xa3\x01"), ReasonUnknown, "video"},
 		{[]byte("RIFF\x00\x00\x00\x00AVI LIST"), ReasonUnknown, "AVI"},
+		{[]byte("\x00\x00\x02\x00\x01\x00\x20\x20"), ReasonUnknown, "CUR"},
+		{[]byte("\x00\x00\x02\x00\x00\x00\x00\x00\x00\x00"), ReasonUnknown, "TGA|convert"},
+		{[]byte("\x0a\x05\x01\x08"), ReasonUnknown, "PCX|convert"},
 		{[]byte("P7\nWIDTH 1\n"), ReasonUnknown, "PAM|convert"},
 		{make([]byte, 100), ReasonUnknown, "zero bytes|again"},
 		{[]byte(`{"error": "rate limit"}`), ReasonUnknown, "JSON"},
@@ -142,7 +146,8 @@ func TestForeignFiles(t *testing.T) {
 			ReasonUnsupported, "raw photo|NEF"},
 		{tiff([3]uint32{tagPhotometric, 3, tiffCFA}), ReasonUnsupported, "raw photo"},
 		{tiff([3]uint32{tagWidth, 3, 8}, [3]uint32{tagHeight, 3, 8}, [3]uint32{tagBits, 3, 8},
-			[3]uint32{tagPhotometric, 3, 1}, [3]uint32{tagCompression, 3, 50000}), ReasonUnsupported, "Zstandard"},
+			[3]uint32{tagPhotometric, 3, 1}, [3]uint32{tagCompression, 3, 50000}), ReasonUnsupported,
+			"Zstandard|convert it to JPEG"},
 	} {
 		_, err := Decode(c.data)
 		var bad *ImageError
@@ -155,6 +160,20 @@ func TestForeignFiles(t *testing.T) {
 				t.Errorf("%.20q: %v does not say %q", c.data, err, word)
 			}
 		}
+	}
+}
+
+// Of rows that are all there, one byte more is no matter, and neither is what follows that: their checksum.
+func TestOneByteMoreThanRows(t *testing.T) {
+	var rows bytes.Buffer
+	w := zlib.NewWriter(&rows)
+	w.Write(make([]byte, 4*5+1)) // four rows of a filter and four pixels, and one byte
+	w.Close()
+	body := rows.Bytes()
+	body[len(body)-1] ^= 1
+	data := append(pngHead(4, 8, 0, 0), pngChunk("IDAT", body)...)
+	if img, err := Decode(data); err != nil || img.Height != 4 {
+		t.Errorf("%v", err)
 	}
 }
 

@@ -22,7 +22,7 @@ var configs = []struct {
 		"image_processor"}},
 	{"processor_config.json", []string{"image_processor"}}, // of transformers 5, for models of images and text
 	{"config.json", []string{"pretrained_cfg"}},            // of timm, and of transformers for timm's models
-	{"open_clip_config.json", []string{"preprocess_cfg"}},
+	{"open_clip_config.json", []string{"preprocess_cfg", "model_cfg"}},
 }
 
 // configOf finds the file with the preprocessing of a model: beside it, or else one folder up, where repositories have

@@ -70,6 +70,11 @@ func (f *facts) classifierEnd(output string, join bool) (end classifierEnd, err 
 			"QuantizeLinear", "DequantizeLinear":
 			end.activated = end.activated || op == "Softmax" || op == "LogSoftmax" || op == "Sigmoid"
 			t = first(n)
+		case "Slice", "Gather":
+			if len(f.shapes[first(n)]) != 2 || op == "Gather" && !f.constant(second(n)) {
+				return end, fmt.Errorf("ends in %s %q, which takes a part", op, n.GetName())
+			}
+			t = first(n) // some of the classes
 		case "Add", "Sub", "Mul", "Div":
 			scaled := f.quantised(n)
 			switch {

@@ -92,8 +92,9 @@ func second(n *graph.Node) string { return graph.Input(n, 1) }
 // stem returns the convolution that images enter from an input, if any, and whether they are made NCHW of NHWC before.
 func (f *facts) stem(input string) (conv *graph.Node, transposed bool) {
 	for range 16 { // a few steps of normalisation at most
-		n := f.consumer(input, "Cast", "Identity", "Sub", "Div", "Mul", "Add", "Transpose", "Conv", "FusedConv", "Pad")
-		if n == nil || strings.HasSuffix(n.GetOpType(), "Conv") {
+		n := f.consumer(input, "Cast", "Identity", "Sub", "Div", "Mul", "Add", "Transpose", "Conv", "FusedConv", "Pad",
+			"Clip", "BatchNormalization")
+		if n == nil || strings.HasSuffix(n.GetOpType(), "Conv") && !f.byChannel(n, new(Normalisation)) {
 			return n, transposed
 		}
 		transposed = transposed || slices.Equal(graph.Attr(n, "perm").GetInts(), []int64{0, 3, 1, 2})

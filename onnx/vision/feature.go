@@ -165,7 +165,12 @@ func (f *finder) imageOutputs() []graph.Value {
 			outs = append(outs, v)
 		}
 	}
-	if len(outs) == 0 {
+	typed := slices.ContainsFunc(f.result.Outputs, func(v graph.Value) bool { return graph.IsFloat(v.Type) })
+	if len(outs) == 0 && !typed {
+		f.inferEarly()
+		f.problem("its outputs %s hold no floating-point numbers, as those behind a selection of boxes; name a tensor "+
+			"inside it, such as %s", describe(f.result.Outputs), describe(f.others()[:min(3, len(f.others()))]))
+	} else if len(outs) == 0 {
 		f.problem("no output depends on the image alone: its inputs are %s, its outputs %s; export the image half by "+
 			"itself, or name a tensor inside it", describe(f.inputs), describe(f.result.Outputs))
 	} else if len(f.inputs) > 1 {
@@ -178,8 +183,9 @@ func (f *finder) imageOutputs() []graph.Value {
 func (f *finder) choosePooling(ft Feature, im ImageInput) Feature {
 	s := slices.Clone(f.shapes[ft.Tensor])
 	if len(s) > 0 && im.Batch == graph.Unknown { // it was inferred for some batch
-		if f.want.Tensor != "" && s[0] > some {
-			f.problem("%s has %d rows for %d images: it is not one feature per image", ft.Tensor, s[0], some)
+		if s[0] > some {
+			f.problem("%s has %d rows for %d images: it is not one feature per image; name a tensor that has the "+
+				"batch in front", ft.Tensor, s[0], some)
 		}
 		s[0] = graph.Unknown
 	}
@@ -222,6 +228,10 @@ func (f *finder) choosePooling(ft Feature, im ImageInput) Feature {
 }
 
 func (f *finder) poolTokens(ft Feature, im ImageInput) Feature {
+	if before := f.turned(ft, im); before != "" {
+		f.problem("%s %v holds for each channel its value in all tokens; name what is turned so, %s", ft.Tensor,
+			ft.Shape, before)
+	}
 	prefix, cls, why := f.prefixTokens(ft.Shape[1], im)
 	ft.Prefix = prefix
 	switch ft.Pooling {
@@ -244,6 +254,30 @@ func (f *finder) poolTokens(ft Feature, im ImageInput) Feature {
 		ft.Dim *= 2
 	}
 	return ft
+}
+
+// turned returns what a tensor [B,D,N] is the transposition of, "" if it is none of all tokens.
+func (f *facts) turned(ft Feature, im ImageInput) string {
+	p := f.patch(im.Input)
+	if p < 1 {
+		return ""
+	}
+	grid := (im.Height / p) * (im.Width / p)
+	fits := func(n int64) bool { return n >= grid && n <= grid+64 }
+	for n := range f.back(ft.Tensor) {
+		switch n.GetOpType() {
+		case "Transpose":
+			perm := graph.Attr(n, "perm").GetInts()
+			if slices.Equal(perm, []int64{0, 2, 1}) && fits(ft.Shape[2]) && !fits(ft.Shape[1]) {
+				return first(n)
+			}
+			return ""
+		case "Identity", "Cast":
+		default:
+			return ""
+		}
+	}
+	return ""
 }
 
 // prefixTokens returns how many of n tokens (CLS, distillation, registers) precede the patches, and whether CLS leads.

@@ -76,6 +76,40 @@ func TestBehindDecisionsAndDecoders(t *testing.T) {
 			s.Graph().Node[len(s.Graph().Node)-1].Domain = proto.String("ai.onnx.ml")
 			s.Graph().Output = append(s.Graph().Output, &onnxpb.ValueInfoProto{Name: &zip})
 		}, FeatureChoice{}, "cls_token", PoolLogits},
+		"one of many": {func(s *sketch) {
+			s.do("ArgMax", "label", []string{s.classifier()}, axis(1), graph.IntAttr("keepdims", 0))
+			s.do("OneHot", "y", []string{"label", s.scalar("depth", 5), s.weight("off_on", 2)})
+			s.gives("y", 2)
+		}, FeatureChoice{}, "cls_token", PoolLogits},
+		"where the largest is": {func(s *sketch) {
+			s.do("ReduceMax", "largest", []string{s.classifier()}, graph.IntsAttr("axes", 1),
+				graph.IntAttr("keepdims", 1))
+			s.do("Equal", "same", []string{"pr", "largest"})
+			s.Cast("same", "y", "float32")
+			s.gives("y", 2)
+		}, FeatureChoice{}, "cls_token", PoolLogits},
+		"some of the probabilities": {func(s *sketch) {
+			s.do("Slice", "y", []string{s.classifier(), s.integers("from", 0), s.integers("to", 4),
+				s.integers("axis1", 1)})
+			s.gives("y", 2)
+		}, FeatureChoice{}, "cls_token", PoolLogits},
+		"half of the probabilities": {func(s *sketch) {
+			s.Nodes("Split", []string{s.classifier(), s.integers("parts", 3, 2)}, []string{"y", "z"}, axis(1))
+			s.gives("y", 2)
+			s.gives("z", 2)
+		}, FeatureChoice{}, "cls_token", PoolLogits},
+		"their entropy": {func(s *sketch) {
+			s.do("Log", "log", []string{s.classifier()})
+			s.do("Mul", "each", []string{"pr", "log"})
+			s.do("ReduceSum", "y", []string{"each", s.integers("axis1", 1)})
+			s.gives("y", 2)
+		}, FeatureChoice{}, "cls_token", PoolLogits},
+		"the best one and how sure, joined": {func(s *sketch) {
+			s.do("ArgMax", "label", []string{s.classifier()}, axis(1), graph.IntAttr("keepdims", 1))
+			s.do("ReduceMax", "sure", []string{"pr"}, graph.IntsAttr("axes", 1), graph.IntAttr("keepdims", 1))
+			s.do("Concat", "y", []string{s.Cast("label", "number", "float32"), "sure"}, axis(1))
+			s.gives("y", 2)
+		}, FeatureChoice{}, "cls_token", PoolLogits},
 		"an embedding beside the best one": {func(s *sketch) {
 			s.do("ArgMax", "label", []string{s.classifier()}, axis(1), graph.IntAttr("keepdims", 0))
 			s.do("Identity", "embedding", []string{"cls_token"})
@@ -185,6 +219,25 @@ func TestInnerTensorsRefused(t *testing.T) {
 	}
 }
 
+// Outputs that are turned around are refused, and not taken for what they look like.
+func TestTurnedOutputs(t *testing.T) {
+	for says, perm := range map[string][]int64{"norm": {0, 2, 1}, "17 rows for 2 images": {1, 0, 2}} {
+		s := newSketch()
+		s.do("Transpose", "output", []string{s.tokens("norm", "cls", 1)}, graph.IntsAttr("perm", perm...))
+		s.gives("output", 3)
+		if _, in, err := Backbone(s.Model, FeatureChoice{}); err == nil || !strings.Contains(err.Error(), says) {
+			t.Errorf("%v: %v, want %q; reasons %q", perm, err, says, in.Reasons)
+		}
+	}
+	s := newSketch()
+	s.do("Cast", "boxes", []string{s.tokens("norm")}, graph.IntAttr("to", 7))
+	s.is("boxes", "int64", -1, 16, 8)
+	_, _, err := Backbone(s.Model, FeatureChoice{})
+	if err == nil || !strings.Contains(err.Error(), "selection of boxes; name a tensor inside it, such as norm") {
+		t.Errorf("whole numbers alone: %v", err)
+	}
+}
+
 // Sums and products with constants before the first convolution are a normalisation, where they make of pixels what
 // networks are trained on.
 func TestNormalisation(t *testing.T) {
@@ -234,6 +287,46 @@ func TestNormalisation(t *testing.T) {
 			half := s.Raw("d", "float16", nil, []byte{0, 0x34}) // a quarter
 			return s.do("Div", "x", []string{"centred", s.Cast(half, "d32", "float32")})
 		}, 1, 0.485},
+		"by what nodes compute, of bytes": {func(s *sketch) string {
+			white := floats(s, "white", nil, 255)
+			s.do("Mul", "m255", []string{floats(s, "m", three, 0.485, 0.456, 0.406), white})
+			s.do("Mul", "d255", []string{floats(s, "d", three, 0.229, 0.224, 0.225), white})
+			s.do("Reciprocal", "by", []string{"d255"})
+			s.do("Sub", "centred", []string{PixelValues, "m255"})
+			return s.do("Mul", "x", []string{"centred", "by"})
+		}, 255, 0.485},
+		"by a batch normalisation": {func(s *sketch) string {
+			return s.do("BatchNormalization", "x", []string{PixelValues, floats(s, "g", []int64{3}, 1, 1, 1),
+				floats(s, "b", []int64{3}, 0, 0, 0), floats(s, "m", []int64{3}, 0.485, 0.456, 0.406),
+				floats(s, "v", []int64{3}, 0.05, 0.05, 0.05)})
+		}, 1, 0.485},
+		"by a batch normalisation of what is normalised": {func(s *sketch) string {
+			return s.do("BatchNormalization", "x", []string{PixelValues, floats(s, "g", []int64{3}, 1, 1, 1),
+				floats(s, "b", []int64{3}, 0, 0, 0), floats(s, "m", []int64{3}, 0.02, -0.01, 0.01),
+				floats(s, "v", []int64{3}, 1, 1, 1)})
+		}, 0, 0},
+		"by a convolution": {func(s *sketch) string {
+			w := floats(s, "w", []int64{3, 3, 1, 1}, 4, 0, 0, 0, 4, 0, 0, 0, 4)
+			return s.do("Conv", "x", []string{PixelValues, w, floats(s, "b", []int64{3}, -2, -2, -2)})
+		}, 1, 0.5},
+		"by a convolution of each channel, of bytes": {func(s *sketch) string {
+			w := floats(s, "w", []int64{3, 1, 1, 1}, 4/255., 4/255., 4/255.)
+			return s.do("Conv", "x", []string{PixelValues, w, floats(s, "b", []int64{3}, -2, -2, -2)},
+				graph.IntAttr("group", 3))
+		}, 255, 0.5},
+		"by a convolution that mixes": {func(s *sketch) string {
+			w := floats(s, "w", []int64{3, 3, 1, 1}, 4, 1, 0, 0, 4, 0, 0, 0, 4)
+			return s.do("Conv", "x", []string{PixelValues, w, floats(s, "b", []int64{3}, -2, -2, -2)})
+		}, 0, 0},
+		"behind clipping and blue first": {func(s *sketch) string {
+			s.do("Clip", "clipped", []string{PixelValues, floats(s, "0", nil, 0), floats(s, "1", nil, 1)})
+			s.do("Gather", "bgr", []string{"clipped", s.integers("order", 2, 1, 0)}, graph.IntAttr("axis", 1))
+			s.do("Sub", "centred", []string{"bgr", floats(s, "m", three, 0.406, 0.456, 0.485)})
+			return s.do("Div", "x", []string{"centred", floats(s, "d", three, 0.225, 0.224, 0.229)})
+		}, 1, 0.485},
+		"less a mean of bytes alone": {func(s *sketch) string {
+			return s.do("Sub", "x", []string{PixelValues, floats(s, "m", three, 127.5, 117, 104)})
+		}, 255, 0.5},
 		"nothing": {func(s *sketch) string { return s.do("Identity", "x", []string{PixelValues}) }, 0, 0},
 		"other statistics to these": {func(s *sketch) string { // as GoogLeNet's transform_input
 			s.do("Mul", "scaled", []string{PixelValues, floats(s, "d", nil, 0.458)})
