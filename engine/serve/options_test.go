@@ -54,7 +54,7 @@ func TestFields(t *testing.T) {
 		got = append(got, f.Key+" "+f.Text())
 	}
 	want := "model |addr localhost:8080|provider auto|threads 0|ort-lib |batch 16|delay 2ms|max-pixels 50000000|" +
-		"queue 128|max-body 33554432|max-images 64|timeout 1m0s|drain 1s|token |token-file |tls-cert |tls-key " +
+		"max-queue 128|max-body 33554432|max-images 64|timeout 1m0s|drain 1s|token |token-file |tls-cert |tls-key " +
 		"|log-requests false"
 	if strings.Join(got, "|") != want {
 		t.Errorf("settings are\n%q, want\n%q", got, want)
