@@ -79,6 +79,8 @@ func TestMistakesAreAnswered(t *testing.T) {
 		"serve --port 8080":                       "did you mean --addr",
 		"evaluate surplus":                        `takes no argument, but got "surplus"`,
 		"finetune --frobnicate":                   "see vitft finetune --help",
+		"finetune --config " + file("c.yaml", "training: {epochs: 3}\n"): `unknown key "training"; vitft init writes`,
+		"init -": "name one",
 		"finetune --config " + file("a.yaml", "batch_size: 3\n"):                                 `unknown key "batch_size"; did you mean head-batch or batch?`,
 		"sweep " + file("b.yaml", "train: "+dir+"\ntest: "+dir+"\ngrid: [{learning_rate: 1}]\n"): `unknown key "learning_rate"; did you mean lr?`,
 	} {

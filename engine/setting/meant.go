@@ -43,7 +43,7 @@ var habits = map[string][]string{
 	"optim": {"optimizer"}, "warmup-epochs": {"warmup"}, "warmup-ratio": {"warmup"}, "warmup-steps": {"warmup"}, "patience": {"early-stop"},
 	"early-stopping": {"early-stop"}, "patience-epochs": {"early-stop"}, "random-state": {"seed"},
 	"random-seed": {"seed"}, "manual-seed": {"seed"}, "ema": {"average"}, "model-ema": {"average"},
-	"criterion": {"loss"}, "loss-type": {"loss"}, "loss-fn": {"loss"}, "loss-function": {"loss"},
+	"criterion": {"loss"}, "losses": {"loss"}, "loss-type": {"loss"}, "loss-fn": {"loss"}, "loss-function": {"loss"},
 	"train-rule": {"loss"}, "class-weights": {"loss"}, "class-weight": {"loss"}, "label-smoothing": {"loss"},
 	"smoothing": {"loss"}, "focal-gamma": {"loss"}, "t0": {"switch"}, "drop": {"noise"}, "dropout": {"noise"}, "temperature": {"calibration"},
 
