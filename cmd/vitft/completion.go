@@ -130,3 +130,18 @@ func completions(cmd *cobra.Command) {
 		completions(sub)
 	}
 }
+
+// offerValues has the shell complete the values of flags. Cobra keeps that in a map of the process, with all that the
+// flags refer to, so it is done only where a shell asks.
+func (a *app) offerValues() {
+	for cmd, fields := range a.fields {
+		for _, f := range fields {
+			if o, ok := offerOf(f); ok { // it fails for a flag that has one already or that there is not
+				_ = cmd.RegisterFlagCompletionFunc(f.Key, func(_ *cobra.Command, _ []string, typed string) ([]string,
+					cobra.ShellCompDirective) {
+					return o.complete(typed)
+				})
+			}
+		}
+	}
+}

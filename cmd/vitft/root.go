@@ -68,6 +68,9 @@ func execute(ctx context.Context, args []string, stdout, stderr io.Writer) (code
 	a, root := newApp(stdout, stderr)
 	a.args = args
 	root.SetArgs(args)
+	if len(args) > 0 && strings.HasPrefix(args[0], cobra.ShellCompRequestCmd) {
+		a.offerValues()
+	}
 	err := root.ExecuteContext(ctx)
 	a.bars.pause()
 	if err == nil {

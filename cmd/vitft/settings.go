@@ -41,12 +41,6 @@ func (a *app) declare(cmd *cobra.Command, fields ...setting.Field) {
 	for _, f := range fields {
 		flag := flags.VarPF(value{f}, f.Key, "", usage(f))
 		flag.DefValue, flag.NoOptDefVal = f.Default, f.Bare
-		if o, ok := offerOf(f); ok { // it fails for a flag that has one already or that there is not
-			_ = cmd.RegisterFlagCompletionFunc(f.Key, func(_ *cobra.Command, _ []string, typed string) ([]string,
-				cobra.ShellCompDirective) {
-				return o.complete(typed)
-			})
-		}
 	}
 }
 

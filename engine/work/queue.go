@@ -45,21 +45,13 @@ func (q *Queue) Fields() []setting.Field {
 	return setting.In("queue",
 		setting.Text("queue", &q.URL, "", func(text string) error { return Queue{URL: text}.check() },
 			"tasks on a NATS queue: embedded, serve:HOST:PORT (open one here) or nats://HOST:PORT[,HOST:PORT…]").Here(),
-		setting.Parsed("queue-patience", &q.Patience, 30*time.Second, patience,
+		setting.Number("queue-patience", &q.Patience, 30*time.Second, setting.Between(time.Second, 24*time.Hour),
 			"how long a worker may be silent about a task before another gets it").Here(),
 		setting.Path("queue-nkey", &q.NKey, "", "file with the seed of an NKey for the queue").Here(),
 		setting.Path("queue-ca", &q.CA, "", "file with the certificates that vouch for the queue's server").Here(),
 		setting.Path("queue-cert", &q.Cert, "", "file with this side's TLS certificate for the queue").Here(),
 		setting.Path("queue-key", &q.Key, "", "file with the key of --queue-cert").Here(),
 	)
-}
-
-func patience(text string) (time.Duration, error) {
-	d, err := time.ParseDuration(text)
-	if err == nil && (d < time.Second || d > 24*time.Hour) {
-		err = fmt.Errorf("%v is not within 1s and 24h", d)
-	}
-	return d, err
 }
 
 func (q Queue) check() error {
@@ -80,7 +72,7 @@ func (q Queue) check() error {
 		u, err := url.Parse(server)
 		switch {
 		case err != nil || u.Host == "" || u.Scheme != "nats" && u.Scheme != "tls":
-			return errors.New("write embedded, serve:HOST:PORT or nats://HOST:PORT,HOST:PORT")
+			return fmt.Errorf("%q: write embedded, serve:HOST:PORT or nats://HOST:PORT,HOST:PORT", q.URL)
 		case u.User != nil:
 			return errors.New("no credentials in the URL, which is shown: set " + TokenVariable +
 				", or give --queue-nkey")

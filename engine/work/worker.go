@@ -44,7 +44,7 @@ func (o *WorkerOptions) Fields() []setting.Field {
 	return slices.Concat(o.Queue.Fields(), o.Features.Fields(), o.Device.Fields(), setting.In("queue",
 		setting.Text("read", &o.Read, "", nil, "folders that images may be read from, with commas between; "+
 			"tasks with others are refused (default: any)").Here(),
-		setting.Parsed("idle", &o.Idle, 0, time.ParseDuration,
+		setting.Number("idle", &o.Idle, 0, setting.Between(time.Second, 24*time.Hour).Or(0, "go on"),
 			"end after so long without a task, such as 10m (0s: go on)").Here(),
 	))
 }
