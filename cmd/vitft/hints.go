@@ -222,12 +222,13 @@ var scripted = []string{"VITFT_INSTALL", "VITFT_PYTHON", "VITFT_DATA", "VITFT_SH
 
 // warnVariables says of variables in the environment that are spelt like one of ours, but are none.
 func (a *app) warnVariables(root *cobra.Command) {
-	known := a.keys(root)
+	known := append(a.keys(root), "queue-token") // a secret, and so no flag
 	for _, pair := range os.Environ() {
 		name, value, _ := strings.Cut(pair, "=")
-		word, ours := strings.CutPrefix(name, "VITFT_")
+		word, ours := strings.CutPrefix(strings.ToUpper(name), "VITFT_")
 		key := strings.ToLower(strings.ReplaceAll(word, "_", "-"))
-		if !ours || value == "" || slices.Contains(known, key) || slices.Contains(scripted, name) {
+		read := slices.Contains(known, key) && name == variable(key)
+		if !ours || value == "" || read || slices.Contains(scripted, name) {
 			continue
 		}
 		meant := setting.Meant(key, known)

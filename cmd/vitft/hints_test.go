@@ -95,7 +95,8 @@ func TestMistakesAreAnswered(t *testing.T) {
 func TestVariablesThatAreNone(t *testing.T) {
 	for name, want := range map[string]string{
 		"VITFT_EPOCH": "did you mean VITFT_EPOCHS?", "VITFT_DEVICE": "did you mean VITFT_PROVIDER?",
-		"VITFT_EPOCHS": "", "VITFT_DATA": "", "VITFT_ELSEWHERE": "", "OTHER_EPOCH": "",
+		"vitft_epochs": "did you mean VITFT_EPOCHS?", "VITFT_QUEUE_TOKN": "did you mean VITFT_QUEUE_TOKEN?",
+		"VITFT_EPOCHS": "", "VITFT_QUEUE_TOKEN": "", "VITFT_DATA": "", "VITFT_ELSEWHERE": "", "OTHER_EPOCH": "",
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Setenv(name, "3")
