@@ -16,30 +16,30 @@ import (
 	"github.com/vitft/vitft/engine/setting"
 )
 
-// commandHabits are what other programs call our commands, or, after the name of one, the commands of it. Those of settings are setting.Habits.
+// commandHabits are what other programs call our commands, or, after the name of one, the commands of it. Those of
+// settings are setting.Habits.
 var commandHabits = map[string]string{
 	"train": "finetune", "fit": "finetune", "fine-tune": "finetune", "tune": "finetune", "learn": "finetune",
 	"val": "evaluate", "validate": "evaluate", "test": "evaluate", "eval": "evaluate", "score": "evaluate",
-	"classify": "predict", "infer": "predict", "inference": "predict", "detect": "predict",
-	"extract": "embed", "features": "embed", "embeddings": "embed", "embed-images": "embed",
-	"extract-features": "embed", "feature-extraction": "embed", "vectors": "embed", "precompute": "encode",
-	"queue": "encode --queue", "cluster": "encode --queue", "distributed": "encode --queue",
-	"distribute": "encode --queue", "launch": "encode --queue", "torchrun": "encode --queue",
-	"agent": "worker", "node": "worker", "join": "worker",
+	"classify": "predict", "infer": "predict", "inference": "predict", "detect": "predict", "extract": "embed",
+	"features": "embed", "embeddings": "embed", "embed-images": "embed", "extract-features": "embed",
+	"feature-extraction": "embed", "vectors": "embed", "precompute": "encode", "queue": "encode --queue",
+	"cluster": "encode --queue", "distributed": "encode --queue", "distribute": "encode --queue",
+	"launch": "encode --queue", "torchrun": "encode --queue", "agent": "worker", "node": "worker", "join": "worker",
 	"clean": "cache prune", "clear": "cache prune", "gc": "cache prune", "purge": "cache prune",
 	"prune": "cache prune", "cleanup": "cache prune", "clear-cache": "cache prune", "du": "cache size",
 	"explain": "predict --explain", "heatmap": "predict --explain", "gradcam": "predict --explain",
 	"attention": "predict --explain", "watch": "finetune --watch", "dashboard": "finetune --watch",
 	"monitor": "finetune --watch", "tensorboard": "finetune --watch", "convert": "export", "save": "export",
-	"start": "serve", "server": "serve", "deploy": "serve", "grid": "sweep", "search": "sweep",
-	"hpo": "sweep", "benchmark": "sweep", "html": "report", "plot": "report", "check": "verify", "fsck": "verify",
-	"info": "inspect", "show": "inspect", "summary": "inspect", "describe": "inspect",
-	"download": "models pull", "pull": "models pull", "fetch": "models pull", "get": "models pull",
-	"list": "models list", "ls": "models list", "zoo": "models list", "hub": "models list",
-	"diagnose": "doctor", "env": "doctor", "checks": "doctor", "install": "setup", "bootstrap": "setup",
-	"cache ls": "cache list", "cache info": "cache list", "cache show": "cache list", "cache rm": "cache prune",
-	"cache remove": "cache prune", "cache delete": "cache prune", "models search": "models list",
-	"models show": "models list", "new": "init", "config": "init", "template": "init", "version": "--version", "settings": "finetune --help",
+	"start": "serve", "server": "serve", "deploy": "serve", "grid": "sweep", "search": "sweep", "hpo": "sweep",
+	"benchmark": "sweep", "html": "report", "plot": "report", "check": "verify", "fsck": "verify", "info": "inspect",
+	"show": "inspect", "summary": "inspect", "describe": "inspect", "download": "models pull", "pull": "models pull",
+	"fetch": "models pull", "get": "models pull", "list": "models list", "ls": "models list", "zoo": "models list",
+	"hub": "models list", "diagnose": "doctor", "env": "doctor", "checks": "doctor", "install": "setup",
+	"bootstrap": "setup", "cache ls": "cache list", "cache info": "cache list", "cache show": "cache list",
+	"cache rm": "cache prune", "cache remove": "cache prune", "cache delete": "cache prune",
+	"models search": "models list", "models show": "models list", "new": "init", "config": "init", "template": "init",
+	"version": "--version", "settings": "finetune --help",
 }
 
 // flagNotes answer flags of other programs that there is nothing like here, or, after the name of a command, in it.
@@ -60,9 +60,9 @@ var flagNotes = map[string]string{
 	"version":              "that is vitft --version",
 	"conf":                 "every image has its confidence, and none is left out for it",
 	"threshold":            "every image has its confidence, and none is left out for it",
-	"wandb":                "history.jsonl and report.html have what there is to plot; --watch shows it while it is going",
-	"report-to":            "history.jsonl and report.html have what there is to plot; --watch shows it while it is going",
-	"tensorboard":          "history.jsonl and report.html have what there is to plot; --watch shows it while it is going",
+	"wandb":                plots,
+	"report-to":            plots,
+	"tensorboard":          plots,
 	"class-names":          "classes are named by the folders or labels of the training images",
 	"label-column":         "the columns of a list are known by their names, such as path and label",
 	"hf-token":             "the token is HF_TOKEN, or what hf auth login stored",
@@ -96,6 +96,7 @@ var flagNotes = map[string]string{
 }
 
 const (
+	plots         = "history.jsonl and report.html have what there is to plot; --watch shows it while it is going"
 	predictImages = "images follow without a flag: vitft predict --model RUN IMAGE…"
 	predictOutput = "a JSON object a line goes to standard output; write > FILE after the command"
 )
@@ -147,7 +148,8 @@ func (a *app) command(cmd *cobra.Command, word string) string {
 		words = setting.Alike(words[0], slices.Sorted(maps.Keys(commandHabits)))
 	}
 	for _, word := range words {
-		if habit := cmp.Or(commandHabits[path+word], commandHabits[word]); habit != "" && strings.HasPrefix(habit, path) {
+		habit := cmp.Or(commandHabits[path+word], commandHabits[word])
+		if habit != "" && strings.HasPrefix(habit, path) {
 			meant = []string{habit}
 		}
 	}

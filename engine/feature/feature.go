@@ -126,7 +126,8 @@ func EnsureAll(ctx context.Context, s Source, d *dataset.Sets, n Needed, ev even
 // lost names a class of which no image can be read, by how many of each can.
 func lost(classes []string, readable []int) error {
 	if k := slices.Index(readable, 0); k >= 0 {
-		return fault.Data.Errorf("train: no image of class %q can be read; remove the class or mend its images", classes[k])
+		return fault.Data.Errorf("train: no image of class %q can be read; remove the class or mend its images",
+			classes[k])
 	}
 	return nil
 }
