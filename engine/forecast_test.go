@@ -88,6 +88,12 @@ func TestDryRunLooksAtTheData(t *testing.T) {
 			t.Errorf("it does not say %q:\n%s", want, f.Text())
 		}
 	}
+	o.Features.MaxUnreadable = new(0.0)
+	refused, err := engine.Finetune(t.Context(), o, event.Events{})
+	if err != nil || !strings.Contains(refused.Forecast.Text(), "a run would end here; because: train: 1 of ") {
+		t.Errorf("%v, %v", refused, err)
+	}
+	o.Features.MaxUnreadable = new(0.5)
 	again, err := engine.Finetune(t.Context(), o, event.Events{})
 	if err != nil || again.Forecast.Encode[0].Missing != f.Encode[0].Missing || f.Encode[0].Missing == 0 {
 		t.Errorf("what was tried is kept: %+v, %v", again, err)

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"regexp"
 	"strconv"
@@ -210,7 +211,7 @@ func listedCache(c *cache.Contents) string {
 	}
 	_ = t.Flush() // to memory
 	for _, o := range c.Other {
-		fmt.Fprintf(&b, "not features of vitft, left alone: %s, %s\n", o.Path, size(o.Bytes))
+		fmt.Fprintf(&b, "left alone: %s, %s: %s\n", o.Path, size(o.Bytes), cmp.Or(o.What, "not of vitft"))
 	}
 	fmt.Fprintf(&b, "%s in %s\n", size(c.Bytes), c.Path)
 	return b.String()

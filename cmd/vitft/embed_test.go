@@ -21,7 +21,8 @@ func TestEmbed(t *testing.T) {
 		}
 	}
 	try(embed+"deep/features.parquet", 0, "embeddings of 448 values: deep/features.parquet")
-	try("finetune --train deep/features.parquet --epochs 2 --out head"+common, 0, "run folder: head")
+	try("finetune --train deep/features.parquet --epochs 2 --out head"+strings.ReplaceAll(common, "--quiet", ""), 0,
+		`next="vitft evaluate --run head --test EMBEDDINGS"`)
 	try("finetune --train "+photos["train"]+" --test "+photos["test"]+" --epochs 2 --out run"+common, 0, "run")
 	for _, file := range []string{"head.safetensors", "predictions.csv"} {
 		if string(testkit.ReadFile(t, "head", file)) != string(testkit.ReadFile(t, "run", file)) {

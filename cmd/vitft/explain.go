@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/vitft/vitft/engine/artifact"
@@ -29,6 +30,14 @@ type explanations struct {
 type explained struct {
 	Overlay string `json:"overlay"`
 	Numbers string `json:"numbers"`
+}
+
+// pictures refuses to take the name of a picture of another kind for that of a folder.
+func pictures(to string) error {
+	if end := strings.ToLower(filepath.Ext(to)); slices.Contains([]string{".jpg", ".jpeg", ".webp", ".json"}, end) {
+		return fault.Config.Errorf("pictures are written as PNG, not %s; name a FILE.png or a folder", to)
+	}
+	return nil
 }
 
 func openExplanations(to, model string, o classify.Options) (*explanations, error) {

@@ -49,7 +49,11 @@ config.yaml, which reproduces the run. Ctrl-C saves the state; --resume goes on 
 				run.ReportFile.Path(run.Folder(result.Run))); err != nil {
 				return err
 			}
-			a.log.Info().Str("next", "vitft predict --model "+quoted(result.Run)+" PHOTO…").Msg("done")
+			next := "vitft predict --model " + quoted(result.Run) + " PHOTO…"
+			if r, err := run.Open(result.Run); err == nil && r.Environment.Embeddings { // it takes no photos
+				next = "vitft evaluate --run " + quoted(result.Run) + " --test EMBEDDINGS"
+			}
+			a.log.Info().Str("next", next).Msg("done")
 			return nil
 		},
 	}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"maps"
@@ -16,22 +17,33 @@ import (
 	"github.com/vitft/vitft/engine/work"
 )
 
-// commandHabits are what other programs call our commands. Those of settings are setting.Habits.
+// commandHabits are what other programs call our commands, or, after the name of one, the commands of it. Those of
+// settings are setting.Habits.
 var commandHabits = map[string]string{
 	"train": "finetune", "fit": "finetune", "fine-tune": "finetune", "tune": "finetune", "learn": "finetune",
 	"val": "evaluate", "validate": "evaluate", "test": "evaluate", "eval": "evaluate", "score": "evaluate",
-	"classify": "predict", "infer": "predict", "inference": "predict", "detect": "predict",
-	"extract": "encode", "features": "encode", "convert": "export", "save": "export",
-	"start": "serve", "server": "serve", "deploy": "serve", "grid": "sweep", "search": "sweep",
-	"hpo": "sweep", "benchmark": "sweep", "html": "report", "plot": "report", "check": "verify", "fsck": "verify",
-	"info": "inspect", "show": "inspect", "summary": "inspect", "describe": "inspect",
-	"download": "models pull", "pull": "models pull", "fetch": "models pull", "get": "models pull",
-	"list": "models list", "ls": "models list", "zoo": "models list", "hub": "models list",
-	"diagnose": "doctor", "env": "doctor", "checks": "doctor", "install": "setup", "bootstrap": "setup",
-	"new": "init", "config": "init", "template": "init", "version": "--version", "settings": "finetune --help",
+	"classify": "predict", "infer": "predict", "inference": "predict", "detect": "predict", "extract": "embed",
+	"features": "embed", "embeddings": "embed", "embed-images": "embed", "extract-features": "embed",
+	"feature-extraction": "embed", "vectors": "embed", "precompute": "encode", "queue": "encode --queue",
+	"cluster": "encode --queue", "distributed": "encode --queue", "distribute": "encode --queue",
+	"launch": "encode --queue", "torchrun": "encode --queue", "agent": "worker", "node": "worker", "join": "worker",
+	"clean": "cache prune", "clear": "cache prune", "gc": "cache prune", "purge": "cache prune",
+	"prune": "cache prune", "cleanup": "cache prune", "clear-cache": "cache prune", "du": "cache size",
+	"explain": "predict --explain", "heatmap": "predict --explain", "gradcam": "predict --explain",
+	"attention": "predict --explain", "watch": "finetune --watch", "dashboard": "finetune --watch",
+	"monitor": "finetune --watch", "tensorboard": "finetune --watch", "convert": "export", "save": "export",
+	"start": "serve", "server": "serve", "deploy": "serve", "grid": "sweep", "search": "sweep", "hpo": "sweep",
+	"benchmark": "sweep", "html": "report", "plot": "report", "check": "verify", "fsck": "verify", "info": "inspect",
+	"show": "inspect", "summary": "inspect", "describe": "inspect", "download": "models pull", "pull": "models pull",
+	"fetch": "models pull", "get": "models pull", "list": "models list", "ls": "models list", "zoo": "models list",
+	"hub": "models list", "diagnose": "doctor", "env": "doctor", "checks": "doctor", "install": "setup",
+	"bootstrap": "setup", "cache ls": "cache list", "cache info": "cache list", "cache show": "cache list",
+	"cache rm": "cache prune", "cache remove": "cache prune", "cache delete": "cache prune",
+	"models search": "models list", "models show": "models list", "new": "init", "config": "init", "template": "init",
+	"version": "--version", "settings": "finetune --help",
 }
 
-// flagNotes answer flags of other programs that there is nothing like here.
+// flagNotes answer flags of other programs that there is nothing like here, or, after the name of a command, in it.
 var flagNotes = map[string]string{
 	"num-classes":          "the classes are those of the training images",
 	"class-map":            "the classes are those of the training images",
@@ -47,9 +59,48 @@ var flagNotes = map[string]string{
 	"test-only":            "that is vitft evaluate --run RUN --test IMAGES",
 	"push-to-hub":          "vitft export --hf writes the hub's files beside the model",
 	"version":              "that is vitft --version",
+	"conf":                 "every image has its confidence, and none is left out for it",
+	"threshold":            "every image has its confidence, and none is left out for it",
+	"wandb":                plots,
+	"report-to":            plots,
+	"tensorboard":          plots,
+	"class-names":          "classes are named by the folders or labels of the training images",
+	"label-column":         "the columns of a list are known by their names, such as path and label",
+	"hf-token":             "the token is HF_TOKEN, or what hf auth login stored",
+	"predict image":        predictImages,
+	"predict images":       predictImages,
+	"predict source":       predictImages,
+	"predict input":        predictImages,
+	"predict test":         predictImages,
+	"predict i":            predictImages,
+	"predict out":          predictOutput,
+	"predict output":       predictOutput,
+	"predict o":            predictOutput,
+	"predict save":         predictOutput,
+	"predict save-txt":     predictOutput,
+	"predict format":       predictOutput,
+	"predict json":         predictOutput,
+	"predict csv":          "vitft evaluate --out FILE.csv writes one; predict prints a JSON object a line",
+	"serve queue":          "that is --max-queue",
+	"encode out":           "features go into --cache; vitft embed --out writes them as one file",
+	"encode output":        "features go into --cache; vitft embed --out writes them as one file",
+	"embed format":         "the end of --out says it: .parquet, .npz, .npy or .safetensors",
+	"inspect model":        "the file follows without a flag: vitft inspect MODEL.onnx",
+	"report run":           "the folder follows without a flag: vitft report RUN",
+	"verify run":           "what is to be verified follows without a flag: vitft verify RUN",
+	"pull repo":            "the name follows without a flag: vitft models pull NAME",
+	"pull model":           "the name follows without a flag: vitft models pull NAME",
+	"cache clear":          "that is vitft cache prune",
+	"cache list":           "that is vitft cache list",
 	"grpc-port":            "serve answers gRPC at --addr too",
 	"grpc-addr":            "serve answers gRPC at --addr too",
 }
+
+const (
+	plots         = "history.jsonl and report.html have what there is to plot; --watch shows it while it is going"
+	predictImages = "images follow without a flag: vitft predict --model RUN IMAGE…"
+	predictOutput = "a JSON object a line goes to standard output; write > FILE after the command"
+)
 
 // mistaken says of a wrong command line what is meant by it.
 func (a *app) mistaken(cmd *cobra.Command, err error) error {
@@ -94,11 +145,12 @@ func (a *app) command(cmd *cobra.Command, word string) string {
 		meant[i] = path + meant[i]
 	}
 	words := []string{strings.ToLower(word)}
-	if meant == nil && commandHabits[words[0]] == "" { // another's word, mistyped
+	if meant == nil && cmp.Or(commandHabits[path+words[0]], commandHabits[words[0]]) == "" { // another's word, mistyped
 		words = setting.Alike(words[0], slices.Sorted(maps.Keys(commandHabits)))
 	}
 	for _, word := range words {
-		if habit := commandHabits[word]; habit != "" && strings.HasPrefix(habit, path) {
+		habit := cmp.Or(commandHabits[path+word], commandHabits[word])
+		if habit != "" && strings.HasPrefix(habit, path) {
 			meant = []string{habit}
 		}
 	}
@@ -112,25 +164,32 @@ func (a *app) command(cmd *cobra.Command, word string) string {
 func (a *app) flag(cmd *cobra.Command, word string) string {
 	fields := slices.Concat(a.fields[cmd], a.fields[cmd.Root()])
 	plain := strings.ReplaceAll(strings.ToLower(word), "_", "-")
-	note, noted := flagNotes[plain]
+	note := cmp.Or(flagNotes[cmd.Name()+" "+plain], flagNotes[plain])
 	var meant []string
 	for _, key := range setting.Meant(word, setting.Keys(fields)) {
 		f, _ := setting.Find(fields, key)
 		meant = append(meant, fmt.Sprintf("--%s (%s)", key, f.Help))
 	}
 	switch {
-	case noted:
+	case note != "":
 		return "; " + note
 	case meant != nil:
 		return fmt.Sprintf("; did you mean %s?", strings.Join(meant, ", or "))
 	}
 	var elsewhere []string
+	key := plain
+	if habit := setting.Habits()[plain]; habit != nil && !slices.Contains(a.keys(cmd.Root()), plain) {
+		key = habit[0]
+	}
 	for _, sub := range cmd.Root().Commands() {
-		if slices.Contains(setting.Keys(a.fields[sub]), plain) {
+		if slices.Contains(setting.Keys(a.fields[sub]), key) {
 			elsewhere = append(elsewhere, sub.Name())
 		}
 	}
-	if elsewhere != nil {
+	switch {
+	case elsewhere != nil && key != plain:
+		return fmt.Sprintf("; that would be --%s of %s", key, strings.Join(elsewhere, ", "))
+	case elsewhere != nil:
 		return fmt.Sprintf("; it is a flag of %s", strings.Join(elsewhere, ", "))
 	}
 	return fmt.Sprintf(" (see %s --help)", cmd.CommandPath())
@@ -166,12 +225,13 @@ var scripted = []string{"VITFT_INSTALL", "VITFT_PYTHON", "VITFT_DATA", "VITFT_SH
 
 // warnVariables says of variables in the environment that are spelt like one of ours, but are none.
 func (a *app) warnVariables(root *cobra.Command) {
-	known := a.keys(root)
+	known := append(a.keys(root), "queue-token") // a secret, and so no flag
 	for _, pair := range os.Environ() {
 		name, value, _ := strings.Cut(pair, "=")
-		word, ours := strings.CutPrefix(name, "VITFT_")
+		word, ours := strings.CutPrefix(strings.ToUpper(name), "VITFT_")
 		key := strings.ToLower(strings.ReplaceAll(word, "_", "-"))
-		if !ours || value == "" || slices.Contains(known, key) || slices.Contains(scripted, name) {
+		read := slices.Contains(known, key) && name == variable(key)
+		if !ours || value == "" || read || slices.Contains(scripted, name) {
 			continue
 		}
 		meant := setting.Meant(key, known)

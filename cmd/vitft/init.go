@@ -35,6 +35,9 @@ images in train, photos/train and data/train, and beside them for a test and a v
 			if len(args) > 0 {
 				path = args[0]
 			}
+			if path == "-" {
+				return fault.Config.Errorf("init writes a file; name one")
+			}
 			guessed := guess(&o)
 			err := atomicfile.Create(path, func(w io.Writer) error {
 				_, err := io.WriteString(w, configText(o.Fields(), path))

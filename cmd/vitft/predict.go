@@ -32,8 +32,9 @@ func (o *predictOptions) fields() []setting.Field {
 	return append([]setting.Field{
 		setting.Text("model", &o.Model, "", nil, "run folder, or a model.onnx that finetune or export wrote").Here(),
 		setting.Number("top", &o.Top, 5, setting.Between(1, 1_000_000), "classes to list for each image").Here(),
-		setting.Text("explain", &o.Explain, "", nil, "also write which patches of each image speak for its class: a "+
-			"folder for NAME-why.png and NAME-why.json, or FILE.png for one image").Here(),
+		setting.Text("explain", &o.Explain, "", pictures,
+			"also write which patches of each image speak for its class: a "+
+				"folder for NAME-why.png and NAME-why.json, or FILE.png for one image").Here(),
 	}, o.Options.Fields()...)
 }
 

@@ -49,6 +49,7 @@ func TestReadme(t *testing.T) {
 			line = fmt.Sprintf("mkdir -p ~/go/bin && cp '%s' ~/go/bin/", program)
 		}
 		line = strings.ReplaceAll(line, "localhost:8080", "localhost:"+port)
+		line = strings.ReplaceAll(line, "localhost:8081", "localhost:0")
 		script = append(script, "echo '+ '"+quoted(line)+" >&2", line)
 		if strings.HasSuffix(line, "&") {
 			ready := "curl -sf localhost:" + port + "/readyz >ready"
@@ -72,7 +73,8 @@ func TestReadme(t *testing.T) {
 	}
 	said := stdout.String()
 	for _, want := range []string{"fetched and checked", "use it with --backbone dinov2-small", "nothing was encoded",
-		"report: run/report.html", `{"path":"photos/new/1.jpg","label":`, `"balanced_accuracy": `, "written      model.onnx",
+		"report: run/report.html", `{"path":"new/1.jpg","label":`, `"overlay":"why/1-why.png"`, `"balanced_accuracy": `,
+		"written      web/onnx/model.onnx", "embeddings of 192 values: features.parquet",
 		`"label":`, "config.yaml: edit it", "report: run2/report.html", "sweep folder: sweep-losses"} {
 		if !strings.Contains(said, want) && !(want == "fetched and checked" && strings.Contains(said, "is there:")) {
 			t.Errorf("nothing says %q", want)
@@ -155,7 +157,7 @@ func slice(t *testing.T, home string) {
 				to := filepath.Join(home, "photos", part.to, class, filepath.Base(path))
 				if part.to == "new" {
 					n++
-					to = filepath.Join(home, "photos", "new", fmt.Sprintf("%d.jpg", n))
+					to = filepath.Join(home, "new", fmt.Sprintf("%d.jpg", n))
 				}
 				testkit.WriteFile(t, to, testkit.ReadFile(t, path))
 			}

@@ -101,7 +101,11 @@ func (a *app) readFile(ctx context.Context, root *cobra.Command, path string) er
 	for _, e := range entries {
 		a.from[e.Key] = fmt.Sprintf("%s, line %d", path, e.Line)
 		if !slices.Contains(known, e.Key) {
-			return fault.Config.Errorf("%s: unknown key %q; %s", a.from[e.Key], e.Key, setting.Known(e.Key, known))
+			cure := "vitft init writes a file of all keys of finetune"
+			if setting.Meant(e.Key, known) != nil {
+				cure = setting.Known(e.Key, known)
+			}
+			return fault.Config.Errorf("%s: unknown key %q; %s", a.from[e.Key], e.Key, cure)
 		}
 		if values[e.Key], err = yamlmap.Value(e.Value); err != nil {
 			return fault.Config.Errorf("%s: %s: %w", a.from[e.Key], e.Key, err)

@@ -39,7 +39,7 @@ type Contents struct {
 	Scan     Files   `json:"scan"`
 	Copies   Files   `json:"copies"`
 	Exported Files   `json:"exported"`
-	Other    []Other `json:"other"` // what vitft did not make, or not as features
+	Other    []Other `json:"other"` // what vitft did not make, or not of images
 }
 
 // Store is the features of one key.
@@ -75,6 +75,7 @@ type file struct {
 // Other is a file or folder in the cache folder that is left alone.
 type Other struct {
 	Path  string `json:"path"`
+	What  string `json:"what,omitempty"` // if it is of vitft
 	Bytes int64  `json:"bytes"`
 }
 
@@ -86,6 +87,15 @@ var (
 )
 
 const keyFile = "key.json"
+
+// ours are folders of vitft that hold no features, and that no rule removes.
+var ours = map[string]string{
+	feature.JobsFolder:    "jobs of encode --queue; may be removed when none is going on",
+	feature.ObjectsFolder: "copies of what is in an object store; fetched again when needed",
+	feature.ModelsFolder:  "backbones of the jobs that a worker ran here; fetched again when needed",
+	"lib":                 "ONNX Runtime, fetched by vitft setup",
+	"lib-gpu":             "ONNX Runtime with CUDA, fetched by vitft setup",
+}
 
 // List says what is in a cache folder, which need not be there.
 func List(ctx context.Context, dir string) (*Contents, error) {
@@ -228,6 +238,9 @@ func (c *Contents) files(dir string, name *regexp.Regexp, into *Files) error {
 // other notes what is left alone, with what is in it.
 func (c *Contents) other(path string) {
 	o := Other{Path: path}
+	if filepath.Dir(path) == c.Path {
+		o.What = ours[filepath.Base(path)]
+	}
 	_ = filepath.WalkDir(path, func(_ string, e fs.DirEntry, err error) error {
 		if err == nil && e.Type().IsRegular() {
 			if info, err := e.Info(); err == nil {

@@ -125,9 +125,13 @@ func TestList(t *testing.T) {
 	var others []string
 	for _, o := range c.Other {
 		name, _ := filepath.Rel(dir, o.Path)
+		if o.What != "" {
+			name += ", ours"
+		}
 		others = append(others, name)
 	}
-	if want := []string{"copies/notes.txt", "features/mine", "features/readme", "lib"}; !slices.Equal(others, want) {
+	want := []string{"copies/notes.txt", "features/mine", "features/readme", "lib, ours"}
+	if !slices.Equal(others, want) {
 		t.Errorf("others are %q, not %q", others, want)
 	}
 	var bytes int64

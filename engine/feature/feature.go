@@ -113,15 +113,23 @@ func EnsureAll(ctx context.Context, s Source, d *dataset.Sets, n Needed, ev even
 			return sets, err
 		}
 	}
-	if k := slices.Index(sets.Train.Data.Counts(), 0); k >= 0 {
-		return sets, fault.Data.Errorf("train: no image of class %q can be read; remove the class or mend its images",
-			d.Train.Classes[k])
+	if err := lost(d.Train.Classes, sets.Train.Data.Counts()); err != nil {
+		return sets, err
 	}
 	dataset.Warn(dataset.CheckContent(sets.Train.Data, sets.Train.Scan), ev)
 	for _, other := range sets.All()[1:] {
 		dataset.Warn(dataset.CheckLeak(sets.Train.Data, sets.Train.Scan, other.Data, other.Scan), ev)
 	}
 	return sets, nil
+}
+
+// lost names a class of which no image can be read, by how many of each can.
+func lost(classes []string, readable []int) error {
+	if k := slices.Index(readable, 0); k >= 0 {
+		return fault.Data.Errorf("train: no image of class %q can be read; remove the class or mend its images",
+			classes[k])
+	}
+	return nil
 }
 
 // All lists the sets that there are.

@@ -10,6 +10,7 @@ import (
 
 	"github.com/vitft/vitft/calib"
 	"github.com/vitft/vitft/engine/dataset"
+	"github.com/vitft/vitft/engine/event"
 	"github.com/vitft/vitft/vit"
 )
 
@@ -38,6 +39,7 @@ func (x *Extractor) LookOver(ctx context.Context, d *dataset.Sets, n Needed) (o 
 		if err != nil {
 			return o, err
 		}
+		before := len(o.Unreadable)
 		for _, u := range j.scan.Unreadable {
 			o.Unreadable = append(o.Unreadable, Unreadable{u.Path, u.Err.Error()})
 		}
@@ -50,6 +52,9 @@ func (x *Extractor) LookOver(ctx context.Context, d *dataset.Sets, n Needed) (o 
 				return o, err
 			}
 		}
+		if err := x.refused(p, o.Unreadable[before:]); err != nil {
+			x.events.Warn("a run would end here", "because", err.Error())
+		}
 		if p.Name == "train" {
 			learned = j.scan
 			dataset.Warn(dataset.CheckContent(p.Data, j.scan), x.events)
@@ -59,6 +64,27 @@ func (x *Extractor) LookOver(ctx context.Context, d *dataset.Sets, n Needed) (o 
 	}
 	o.Count(d.Train)
 	return o, nil
+}
+
+// refused is what a run would say of a set without its unreadable images, if it would not go on.
+func (x *Extractor) refused(p dataset.Part, unreadable []Unreadable) error {
+	s := Set{Name: p.Name, Data: p.Data, Unreadable: unreadable}
+	if err := s.judge(len(p.Data.Items), *x.options.MaxUnreadable, event.Events{}); err != nil {
+		return err
+	}
+	left, gone := make([]int, len(p.Data.Classes)), map[string]bool{}
+	for _, u := range unreadable {
+		gone[u.Path] = true
+	}
+	for _, item := range p.Data.Items {
+		if !gone[item.Path] {
+			left[item.Class]++
+		}
+	}
+	if p.Name == "train" {
+		return lost(p.Data.Classes, left)
+	}
+	return nil
 }
 
 // Count sets the classes to those of a training set.

@@ -15,6 +15,8 @@ const (
 	CopiesFolder   = "copies"   // images, by their ids
 	ExportedFolder = "exported" // by the SHA-256 of a model.onnx, the key of the backbone that it was made of here
 	ObjectsFolder  = "objects"  // copies of what is in object stores; see package cloud
+	JobsFolder     = "jobs"     // what a queue's workers are told, and tell; see package work
+	ModelsFolder   = "models"   // backbones of jobs, where a worker ran
 )
 
 // Here is the folder on this machine: the cache folder, or the default one if features are kept in an object store.

@@ -142,7 +142,7 @@ func (r *page) matrixPlot(classes []metric.ClassMetrics) template.HTML {
 	}
 	room, height := vg.Length(6), vg.Length(590)
 	if n <= namedClasses {
-		room, height = 86, height+10
+		room, height = 101, height+10 // for names of 18 characters
 		p.Add(below, beside)
 	}
 	below.reserve(&p.X, room)

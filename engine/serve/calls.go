@@ -41,7 +41,7 @@ func (c inferenceCalls) ServerReady(context.Context, *inferpb.ServerReadyRequest
 func (c inferenceCalls) ModelReady(_ context.Context, ask *inferpb.ModelReadyRequest) (*inferpb.ModelReadyResponse,
 	error) {
 	_, err := c.s.version(ask.Name, ask.Version)
-	return &inferpb.ModelReadyResponse{Ready: err == nil}, err
+	return &inferpb.ModelReadyResponse{Ready: err == nil}, nil // as Triton says of a model that it does not have
 }
 
 func (c inferenceCalls) ServerMetadata(context.Context, *inferpb.ServerMetadataRequest) (

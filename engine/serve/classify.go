@@ -10,11 +10,14 @@ import (
 	"mime"
 	"mime/multipart"
 	"net/http"
+	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/vitft/vitft/engine/classify"
+	"github.com/vitft/vitft/engine/setting"
 )
 
 // classification answers POST /v1/classify.
@@ -36,10 +39,29 @@ type refused struct {
 	Error string `json:"error"`
 }
 
+// asking is the query of a request. One that asks for what is not known would be answered otherwise than is meant.
+func asking(r *http.Request, known ...string) (url.Values, error) {
+	query, err := url.ParseQuery(r.URL.RawQuery)
+	if err != nil {
+		return nil, badRequest("the query: %v", err)
+	}
+	for key, values := range query {
+		switch {
+		case !slices.Contains(known, key):
+			return nil, badRequest("no parameter %.100q; %s", key, setting.Known(key, known))
+		case len(values) > 1:
+			return nil, badRequest("%s is given %d times; once is enough", key, len(values))
+		}
+	}
+	return query, nil
+}
+
 func (s *Server) classify(w http.ResponseWriter, r *http.Request) error {
-	var err error
 	m, top := s.models[0], 5
-	query := r.URL.Query()
+	query, err := asking(r, "model", "top")
+	if err != nil {
+		return err
+	}
 	if name := query.Get("model"); name != "" {
 		if m, err = s.model(name); err != nil {
 			return err

@@ -22,8 +22,11 @@ type explanation struct {
 
 // explain says which patches of an image speak for its class, or for the one that is asked about.
 func (s *Server) explain(w http.ResponseWriter, r *http.Request) error {
-	var err error
-	m, query := s.models[0], r.URL.Query()
+	m := s.models[0]
+	query, err := asking(r, "model", "class")
+	if err != nil {
+		return err
+	}
 	if name := query.Get("model"); name != "" {
 		if m, err = s.model(name); err != nil {
 			return err

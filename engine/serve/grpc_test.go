@@ -177,6 +177,9 @@ func TestCallsAboutModels(t *testing.T) {
 			t.Errorf("%s (%v), want %s", text, err, want)
 		}
 	}
+	if r, err := client.ModelReady(ctx, &inferpb.ModelReadyRequest{Name: "spots"}); err != nil || r.Ready {
+		t.Errorf("a model that there is not: %v, %v", r, err)
+	}
 	stream, err := grpc_reflection_v1.NewServerReflectionClient(conn).ServerReflectionInfo(ctx)
 	if err != nil {
 		t.Fatal(err)

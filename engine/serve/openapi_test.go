@@ -174,6 +174,9 @@ func TestOpenAPIAnswers(t *testing.T) {
 		{"POST", "/v1/classify", js(`{"images":["` + b64 + `"]} {}`), 400, "follows", false},
 		{"POST", "/v1/classify", js(`{"images":[`), 400, "cannot read", true},
 		{"POST", "/v1/classify?top=0", jpeg(image), 400, "top=0", true},
+		{"POST", "/v1/classify?topk=2", jpeg(image), 400, "did you mean top?", false},
+		{"POST", "/v1/classify?top=1&top=2", jpeg(image), 400, "given 2 times", false},
+		{"POST", "/v1/explain?klass=down", jpeg(image), 400, "did you mean class?", false},
 		{"POST", "/v1/classify?top=many", jpeg(image), 400, "top=many", true},
 		{"POST", "/v1/classify?model=spots", jpeg(image), 404, "no model", false},
 		{"POST", "/v1/classify", jpeg(strings.Repeat("x", 100_001)), 413, "larger than 100000 bytes", false},
@@ -233,6 +236,7 @@ func TestOpenAPIAnswers(t *testing.T) {
 			400, "instance 0: the pixels are no lists of 3 × 28 × 28", false},
 		{"POST", predict, js(`{"instances":["","","",""]}`), 413, "more than 3 images", false},
 		{"POST", predict, js(strings.Repeat(" ", 100_001)), 413, "larger", true},
+		{"POST", predict, js(`{"instances":["http://x/y.jpg"]}`), 400, "nothing is fetched", false},
 		{"POST", "/v1/models/stripes", js(`{}`), 405, "a model is asked by /v1/models/stripes:predict", true},
 		{"POST", infer, js(strings.Repeat(" ", 100_001)), 413, "larger", true},
 

@@ -76,7 +76,7 @@ func (o Options) Listen() (net.Listener, error) {
 	}
 	l, err := net.Listen("tcp", o.Addr)
 	if err != nil {
-		return nil, fmt.Errorf("addr: %w", err)
+		return nil, fmt.Errorf("addr: %w; name another in --addr, port 0 is a free one", err)
 	}
 	return l, nil
 }

@@ -75,7 +75,8 @@ func (s *Server) predictV1(w http.ResponseWriter, r *http.Request) error {
 	}
 	name, is := strings.CutSuffix(r.PathValue(last), predictVerb)
 	if !is {
-		text := fmt.Sprintf("method not allowed: POST %s; a model is asked by %[1]s%s", r.URL.Path, predictVerb)
+		path, _, _ := strings.Cut(r.URL.Path, ":")
+		text := fmt.Sprintf("method not allowed: POST %s; a model is asked by %s%s", r.URL.Path, path, predictVerb)
 		return &failure{http.StatusMethodNotAllowed, text}
 	}
 	r.SetPathValue(last, name)

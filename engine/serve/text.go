@@ -36,7 +36,11 @@ func decodeText(text string) ([]byte, error) {
 	if strings.ContainsAny(text, "-_") {
 		encoding = base64.RawURLEncoding
 	}
-	return encoding.DecodeString(strings.TrimRight(text, "="))
+	data, err := encoding.DecodeString(strings.TrimRight(text, "="))
+	if err != nil && strings.Contains(text, "://") {
+		return nil, errors.New("an address; nothing is fetched: send the image itself as base64, or a data: URL of it")
+	}
+	return data, err
 }
 
 // unwrap is an image that came as bytes: those, unless they are the text of a data: URL, as no image is.

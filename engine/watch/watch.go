@@ -85,7 +85,7 @@ func Listen(addr, dir string) (*Watch, error) {
 	}
 	l, err := net.Listen("tcp", addr)
 	if err != nil {
-		return nil, fault.Config.Errorf("watch: %w", err)
+		return nil, fault.Config.Errorf("watch: %w; port 0 is a free one", err)
 	}
 	if !loopback.Is(l.Addr()) {
 		err := fault.Config.Errorf("watch: %s means %s, which is not this machine alone", addr, l.Addr())

@@ -75,7 +75,7 @@ func Serve(ctx context.Context, o WorkerOptions, ev event.Events) error {
 
 // openJobs opens the bucket of jobs, beside that of features, and tells its identity.
 func openJobs(ctx context.Context, o feature.Options) (bucket.Closing, string, error) {
-	b, err := bucket.Open(ctx, o.Cache, JobsFolder, filepath.Join(o.Here(), feature.ObjectsFolder))
+	b, err := bucket.Open(ctx, o.Cache, feature.JobsFolder, filepath.Join(o.Here(), feature.ObjectsFolder))
 	if err != nil {
 		return nil, "", fmt.Errorf("cache: %w", err)
 	}
@@ -85,9 +85,6 @@ func openJobs(ctx context.Context, o feature.Options) (bucket.Closing, string, e
 	}
 	return b, identity, nil
 }
-
-// JobsFolder is the folder of jobs under the cache folder.
-const JobsFolder = "jobs"
 
 // worker does tasks, one at a time.
 type worker struct {
@@ -351,7 +348,7 @@ func (w *worker) model(ctx context.Context, hash string) (string, error) {
 	if sum(content) != hash {
 		return "", w.place.damaged(ctx, name, "it is not the graph of that hash")
 	}
-	path := filepath.Join(w.Features.Here(), "models", hash+".onnx")
+	path := filepath.Join(w.Features.Here(), feature.ModelsFolder, hash+".onnx")
 	if err := disk.MakeAll(filepath.Dir(path)); err != nil {
 		return "", err
 	}
