@@ -476,3 +476,26 @@ func TestResumeFromBeforeASetting(t *testing.T) {
 	resume(t, other.Out)
 	same(t, "resumed", other.Out, whole.Run, run.HeadFile, run.PredictionsFile)
 }
+
+// A line of history that cannot be written ends the run, whichever epoch it is of, and --resume goes on.
+func TestHistoryThatCannotBeWritten(t *testing.T) {
+	o := job(t)
+	want := finetune(t, o)
+	for _, epoch := range []int{3, o.Training.Epochs} {
+		o, lines := elsewhere(t, o), 0
+		restore := disk.SetFault(func(op disk.Op, path string) error {
+			if op == disk.Tear && filepath.Base(path) == run.HistoryFile.Name {
+				if lines++; lines == epoch {
+					return syscall.ENOSPC
+				}
+			}
+			return nil
+		})
+		_, err := engine.Finetune(t.Context(), o, event.Events{})
+		restore()
+		if !errors.Is(err, syscall.ENOSPC) {
+			t.Errorf("epoch %d: %v", epoch, err)
+		}
+		same(t, "resumed", resume(t, o.Out).Run, want.Run, run.HeadFile, run.PredictionsFile)
+	}
+}

@@ -165,8 +165,9 @@ func (t *training) fit(ctx context.Context, data head.Data, s head.Settings) (*h
 		return run.CheckpointFile.Write(t.dir, &c)
 	}
 	last := time.Now()
-	ctx, stop := context.WithCancelCause(ctx) // a full disk ends training too
-	defer stop(nil)
+	var failed error // a full disk ends training too, also in its last epoch
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
 	s.Events = head.Events{
 		Warn: func(message string) { t.events.Warn(message) },
 		Epoch: func(e head.Epoch, state *head.State) {
@@ -176,7 +177,8 @@ func (t *training) fit(ctx context.Context, data head.Data, s head.Settings) (*h
 				err, last = save(state), time.Now()
 			}
 			if err != nil {
-				stop(err)
+				failed = err
+				stop()
 			}
 			if t.OnEpoch != nil {
 				t.OnEpoch(e)
@@ -190,8 +192,8 @@ func (t *training) fit(ctx context.Context, data head.Data, s head.Settings) (*h
 		s.Events.Step = func(done, total int) { t.events.Report(event.Learn, s.Loss, done, total) }
 	}
 	result, err := t.learn(ctx, data, s)
-	if cause := context.Cause(ctx); err != nil && cause != nil {
-		err = cause
+	if failed != nil {
+		err = failed
 	}
 	if result != nil {
 		err = errors.Join(err, save(result.State))
