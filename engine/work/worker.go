@@ -185,7 +185,8 @@ func (w *worker) take(ctx context.Context, message jetstream.Msg) error {
 	switch {
 	case err == nil:
 		w.failing = nil
-		return w.acknowledge(ctx, message)
+		acknowledge(ctx, message)
+		return nil
 	case ctx.Err() != nil:
 		return w.giveBack(message)
 	case unable:
@@ -220,11 +221,10 @@ func (w *worker) giveBack(message jetstream.Msg) error {
 }
 
 // acknowledge takes a task off the queue. That it fails is no harm: the task is done, and whoever gets it sees that.
-func (w *worker) acknowledge(ctx context.Context, message jetstream.Msg) error {
+func acknowledge(ctx context.Context, message jetstream.Msg) {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
 	_ = message.DoubleAck(ctx)
-	return nil
 }
 
 // beat keeps a task with this worker until it is stopped.
