@@ -28,7 +28,6 @@ type metrics struct {
 	inFlight    prometheus.Gauge
 	heartbeat   prometheus.Gauge
 	redelivered prometheus.Counter
-	ready       prometheus.Gauge
 }
 
 // Outcomes of a task.
@@ -40,7 +39,7 @@ const (
 	taskGivenBack = "given_back"
 )
 
-func newMetrics(name string) *metrics {
+func newMetrics(name string, ready func() bool) *metrics {
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
@@ -65,9 +64,14 @@ func newMetrics(name string) *metrics {
 			Help: "When the queue was last told, or asked for, a task, in seconds since 1970."}),
 		redelivered: auto.NewCounter(prometheus.CounterOpts{Name: "vitft_worker_redeliveries_total",
 			Help: "Tasks that the queue had given out before, to this worker or another."}),
-		ready: auto.NewGauge(prometheus.GaugeOpts{Name: "vitft_worker_ready",
-			Help: "1 while the queue is reached and has tasks of the bucket for those who ask."}),
 	}
+	auto.NewGaugeFunc(prometheus.GaugeOpts{Name: "vitft_worker_ready",
+		Help: "1 while the queue is reached, so that a task may come; /readyz says the same."}, func() float64 {
+		if ready() {
+			return 1
+		}
+		return 0
+	})
 	for _, outcome := range []string{taskDone, taskFound, taskFailed, taskGivenUp, taskGivenBack} {
 		m.tasks.WithLabelValues(outcome)
 	}
@@ -105,7 +109,7 @@ func (w *worker) serveMetrics(ctx context.Context, address string) (stop func(),
 		switch {
 		case ctx.Err() != nil:
 			http.Error(to, "it ends", http.StatusServiceUnavailable)
-		case !w.reached.Load():
+		case !w.ready():
 			http.Error(to, "the queue is not reached", http.StatusServiceUnavailable)
 		default:
 			fmt.Fprintln(to, "ok")
@@ -129,12 +133,12 @@ func (w *worker) serveMetrics(ctx context.Context, address string) (stop func(),
 	return func() { _ = server.Close(); <-ended }, nil
 }
 
-// reaches notes whether the queue is reached.
+// ready says whether the queue is reached.
+func (w *worker) ready() bool { return w.reached.Load() && w.queue.nats.IsConnected() }
+
+// reaches notes whether the queue has answered.
 func (w *worker) reaches(yes bool) {
-	w.reached.Store(yes)
-	w.metrics.ready.Set(0)
-	if yes {
-		w.metrics.ready.Set(1)
+	if w.reached.Store(yes); yes {
 		w.metrics.beat()
 	}
 }

@@ -345,7 +345,7 @@ func (s *Status) ask(ctx context.Context, p place, q Queue) error {
 		return err
 	}
 	defer c.close()
-	for end := time.Now().Add(5 * time.Second); !c.nats.IsConnected(); pause(ctx, 50*time.Millisecond) {
+	for end := time.Now().Add(2 * time.Second); !c.nats.IsConnected(); pause(ctx, 50*time.Millisecond) {
 		if refused := c.refused(); refused != nil || ctx.Err() != nil {
 			return cmp.Or(refused, ctx.Err())
 		}

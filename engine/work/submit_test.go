@@ -392,7 +392,7 @@ type natsServer struct {
 	server  *server.Server
 }
 
-func newServer(t *testing.T, o *server.Options) *natsServer {
+func newServer(t testing.TB, o *server.Options) *natsServer {
 	t.Helper()
 	o.Host, o.Port, o.JetStream, o.NoSigs, o.NoLog = "127.0.0.1", freePort(t), true, true, true
 	s := &natsServer{options: o}
@@ -401,7 +401,7 @@ func newServer(t *testing.T, o *server.Options) *natsServer {
 	return s
 }
 
-func freePort(t *testing.T) int {
+func freePort(t testing.TB) int {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -411,7 +411,7 @@ func freePort(t *testing.T) int {
 	return l.Addr().(*net.TCPAddr).Port
 }
 
-func (s *natsServer) start(t *testing.T) {
+func (s *natsServer) start(t testing.TB) {
 	o := s.options.Clone()
 	o.StoreDir = t.TempDir()
 	var err error

@@ -136,8 +136,10 @@ type worker struct {
 
 func newWorker(o WorkerOptions, p place, c *connection, ev event.Events) *worker {
 	name := workerName()
-	return &worker{WorkerOptions: o, place: p, queue: c, name: name, events: ev, presence: newPresence(name),
-		metrics: newMetrics(name), unable: map[string]error{}}
+	w := &worker{WorkerOptions: o, place: p, queue: c, name: name, events: ev, presence: newPresence(name),
+		unable: map[string]error{}}
+	w.metrics = newMetrics(name, w.ready)
+	return w
 }
 
 func workerName() string {
