@@ -70,7 +70,7 @@ func jobText(b *strings.Builder, j work.JobStatus) {
 	}
 	fmt.Fprintf(b, ", %d given up; %d of %d images, %d bad", j.Tasks.GivenUp, j.Images.Done, j.Images.All, j.Images.Bad)
 	if j.ETA != nil {
-		fmt.Fprintf(b, "; %.1f images/s, %v left", j.Rate, seconds(*j.ETA))
+		fmt.Fprintf(b, "; %.1f images/s, %v left", j.Rate, span(*j.ETA))
 	}
 	fmt.Fprintf(b, "\n  %s", j.Where)
 	if !j.Submitted.IsZero() {
@@ -101,7 +101,7 @@ func workerText(b *strings.Builder, w work.Worker, s *work.Status) {
 	case !w.Answers && s.Queue != nil:
 		b.WriteString("does not answer, ")
 	case w.Doing != nil:
-		fmt.Fprintf(b, "task %d of %s for %v, ", w.Doing.Task, w.Doing.Job, seconds(s.At.Sub(w.Doing.Since).Seconds()))
+		fmt.Fprintf(b, "task %d of %s for %v, ", w.Doing.Task, w.Doing.Job, span(s.At.Sub(w.Doing.Since).Seconds()))
 	case w.Answers:
 		b.WriteString("waits for a task, ")
 	}
@@ -112,7 +112,7 @@ func workerText(b *strings.Builder, w work.Worker, s *work.Status) {
 		w.Seen.Local().Format(time.DateTime))
 }
 
-// seconds is a span of time for readers.
-func seconds(n float64) time.Duration {
+// span is a span of time for readers.
+func span(n float64) time.Duration {
 	return time.Duration(min(max(n, 0), 1e9) * float64(time.Second)).Round(time.Second)
 }

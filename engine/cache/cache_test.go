@@ -233,7 +233,8 @@ func TestPruneJobs(t *testing.T) {
 	} {
 		dir := made(c.used)
 		before := list(t, dir)
-		if j := before.Jobs[0]; len(before.Jobs) != 2 || j.Hash != young || j.Tasks != 2 || j.Done != 1 || j.Bytes == 0 {
+		if j := before.Jobs[0]; len(before.Jobs) != 2 || j.Hash != young || j.Tasks != 2 || j.Done != 1 ||
+			j.Bytes == 0 {
 			t.Fatalf("%+v", before.Jobs)
 		}
 		p := prune(t, dir, c.rules)

@@ -153,5 +153,6 @@ func (p *Pruned) jobsOf(c *Contents, r Rules) error {
 	if len(unused) == 0 {
 		return nil
 	}
-	return p.each(filepath.Dir(c.models.paths[0].path), unused, "backbones of jobs", "no job is left for them", r.DryRun)
+	dir := filepath.Dir(c.models.paths[0].path)
+	return p.each(dir, unused, "backbones of jobs", "no job is left for them", r.DryRun)
 }

@@ -4,10 +4,12 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
+	"io"
 	"net"
 	"os"
 	"strings"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -33,7 +35,8 @@ func (q Queue) access() (a access, err error) {
 			return a, fault.Config.Errorf("queue-nkey: %w", err)
 		}
 		if a.nkey, err = nats.NkeyOptionFromSeed(q.NKey); err != nil {
-			return a, fault.Config.Errorf("queue-nkey: %s holds no seed of an NKey, which begins with SU: %w", q.NKey, err)
+			return a, fault.Config.Errorf("queue-nkey: %s holds no seed of an NKey, which begins with SU: %w", q.NKey,
+				err)
 		}
 		var o nats.Options
 		if err := a.nkey(&o); err != nil {
@@ -115,6 +118,10 @@ func (a access) connect(tried *atomic.Pointer[error]) (*nats.Conn, error) {
 		o = append(o, nats.Secure(a.tls))
 	}
 	c, err := nats.Connect(a.URL, o...)
+	for try := 1; a.tls != nil && try < 5 && broken(err); try++ { // by a server that had not finished saying why
+		time.Sleep(50 * time.Millisecond)
+		c, err = nats.Connect(a.URL, o...)
+	}
 	if err == nil {
 		return c, nil
 	}
@@ -127,6 +134,11 @@ func (a access) connect(tried *atomic.Pointer[error]) (*nats.Conn, error) {
 		return nil, fault.Config.Errorf("queue %s: %w", a.URL, err)
 	}
 	return c, nil
+}
+
+// broken says whether a connection has ended without a word.
+func broken(err error) bool {
+	return errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
 }
 
 // refusal is what an error of connecting says if waiting does not mend it, with what does; nil else.

@@ -42,7 +42,8 @@ type authority struct {
 func newAuthority(t *testing.T, name string) *authority {
 	t.Helper()
 	a := &authority{t: t, dir: t.TempDir(), name: name}
-	a.cert, a.key = a.sign(&x509.Certificate{IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign}, 1)
+	a.cert, a.key = a.sign(&x509.Certificate{IsCA: true, BasicConstraintsValid: true,
+		KeyUsage: x509.KeyUsageCertSign}, 1)
 	return a
 }
 
@@ -146,6 +147,11 @@ func TestRefusals(t *testing.T) {
 	all := secured(t, cert, key, ours.file(), &server.Options{Nkeys: []*server.NkeyUser{{Nkey: public}}})
 
 	empty := testkit.WriteFile(t, filepath.Join(t.TempDir(), "empty"), nil)
+	ca, far := ours.file(), others.file()
+	queue := func(q Queue, cert, key string) Queue {
+		q.CA, q.Cert, q.Key = ca, cert, key
+		return q
+	}
 	for name, c := range map[string]struct {
 		server *natsServer
 		queue  Queue
@@ -155,18 +161,18 @@ func TestRefusals(t *testing.T) {
 		"no token":                {withToken, Queue{}, "", []string{"wants credentials", TokenVariable}},
 		"wrong token":             {withToken, Queue{}, "wrong-token", []string{"the token in " + TokenVariable}},
 		"an NKey for a token":     {withToken, Queue{NKey: seed}, "", []string{seed, public}},
-		"TLS to plain text":       {plain, Queue{CA: ours.file()}, "", []string{"does not speak TLS", "--queue-ca"}},
+		"TLS to plain text":       {plain, Queue{CA: ca}, "", []string{"does not speak TLS", "--queue-ca"}},
 		"plain text to TLS":       {withTLS, Queue{}, "", []string{"nobody whom this machine trusts", "--queue-ca"}},
-		"wrong CA":                {withTLS, Queue{CA: others.file()}, "", []string{others.file(), "does not vouch"}},
-		"expired server":          {expired, Queue{CA: ours.file()}, "", []string{"has expired", "renew the server's"}},
-		"another host":            {elsewhere, Queue{CA: ours.file()}, "", []string{"another host", "127.0.0.1"}},
-		"no client certificate":   {all, Queue{CA: ours.file(), NKey: seed}, "", []string{"wants a certificate", "--queue-cert"}},
-		"wrong client":            {all, Queue{CA: ours.file(), NKey: seed, Cert: theirs, Key: theirsKey}, "", []string{theirs}},
-		"expired client":          {all, Queue{CA: ours.file(), Cert: oldCert, Key: oldKey}, "", []string{oldCert, "valid from"}},
-		"wrong NKey":              {all, Queue{CA: ours.file(), Cert: mine, Key: mineKey, NKey: otherSeed}, "", []string{otherSeed, otherPublic}},
-		"certificate, no NKey":    {all, Queue{CA: ours.file(), Cert: mine, Key: mineKey}, "", []string{"more than", mine}},
-		"another's key":           {all, Queue{CA: ours.file(), Cert: mine, Key: theirsKey}, "", []string{"queue-key", theirsKey}},
-		"no key":                  {all, Queue{CA: ours.file(), Cert: mine}, "", []string{"queue-key"}},
+		"wrong CA":                {withTLS, Queue{CA: far}, "", []string{far, "does not vouch"}},
+		"expired server":          {expired, Queue{CA: ca}, "", []string{"has expired", "renew the server's"}},
+		"another host":            {elsewhere, Queue{CA: ca}, "", []string{"another host", "127.0.0.1"}},
+		"no client certificate":   {all, Queue{CA: ca, NKey: seed}, "", []string{"wants a certificate"}},
+		"wrong client":            {all, queue(Queue{NKey: seed}, theirs, theirsKey), "", []string{theirs}},
+		"expired client":          {all, queue(Queue{}, oldCert, oldKey), "", []string{oldCert, "valid from"}},
+		"wrong NKey":              {all, queue(Queue{NKey: otherSeed}, mine, mineKey), "", []string{otherPublic}},
+		"certificate, no NKey":    {all, queue(Queue{}, mine, mineKey), "", []string{"more than", mine}},
+		"another's key":           {all, queue(Queue{}, mine, theirsKey), "", []string{"queue-key", theirsKey}},
+		"no key":                  {all, queue(Queue{}, mine, ""), "", []string{"queue-key"}},
 		"an empty seed":           {all, Queue{NKey: empty}, "", []string{empty, "begins with SU"}},
 		"an empty CA":             {all, Queue{CA: empty}, "", []string{empty, "no certificate"}},
 		"a seed that is not here": {all, Queue{NKey: empty + "x"}, "", []string{empty + "x", "queue-nkey"}},
@@ -258,7 +264,8 @@ func TestSecureCluster(t *testing.T) {
 			Routes:  server.RoutesFromStr(strings.Join(routes, ","))})
 		urls = append(urls, nodes[i].queue().URL)
 	}
-	q := Queue{URL: strings.Join(urls, ","), CA: ours.file(), Cert: mine, Key: mineKey, NKey: seed, Patience: 5 * time.Second}
+	q := Queue{URL: strings.Join(urls, ","), CA: ours.file(), Cert: mine, Key: mineKey, NKey: seed,
+		Patience: 5 * time.Second}
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
 	go func() {

@@ -73,7 +73,7 @@ func BenchmarkEmbedded(b *testing.B) {
 func BenchmarkEmbeddedBesideProcesses(b *testing.B) {
 	ort.Need(b)
 	images := testkit.Folder(b, 1, 2000, 2000)
-	few := testkit.Folder(b, 1, 40)
+	few := testkit.Folder(b, 1, 20, 20)
 	testkit.Age(b, images)
 	testkit.Age(b, few)
 	of, err := backbone.Open(backbone.Options{}, device.Options{Provider: "cpu"}, event.Events{})
@@ -99,12 +99,16 @@ func BenchmarkEmbeddedBesideProcesses(b *testing.B) {
 				b.Fatal(err)
 			}
 			defer x.Close()
-			begun := time.Now()
+			begun := time.Now().UTC()
 			job := Submission{Images: &dataset.Sets{Train: set}, Backbone: of, Features: x, Views: 1, TaskImages: most}
 			if err := Submit(b.Context(), job, queue, event.Events{}); err != nil {
 				b.Fatal(err)
 			}
-			return time.Since(begun)
+			status, err := ReadStatus(b.Context(), StatusOptions{Features: feature.Options{Cache: cache}})
+			if err != nil {
+				b.Fatal(err)
+			}
+			return status.Jobs[0].Last.Sub(begun)
 		}
 		for { // until each worker has had a task
 			submit(few, 1+rand.IntN(3))

@@ -206,7 +206,8 @@ func TestMetrics(t *testing.T) {
 			t.Errorf("%v is %v, not %v", name, got, want)
 		}
 	}
-	if beat := value("vitft_worker_heartbeat_timestamp_seconds", ""); time.Since(time.Unix(int64(beat), 0)) > time.Minute {
+	beat := value("vitft_worker_heartbeat_timestamp_seconds", "")
+	if time.Since(time.Unix(int64(beat), 0)) > time.Minute {
 		t.Errorf("the last heartbeat was %v", beat)
 	}
 	if kind := families["vitft_worker_task_seconds"].GetType().String(); kind != "HISTOGRAM" {

@@ -55,8 +55,8 @@ func newMetrics(name string, ready func() bool) *metrics {
 		bytes: auto.NewCounter(prometheus.CounterOpts{Name: "vitft_worker_image_bytes_total",
 			Help: "Bytes of images that were read."}),
 		seconds: auto.NewHistogramVec(prometheus.HistogramOpts{Name: "vitft_worker_task_seconds",
-			Help: "Seconds of a task: read is the sum over the threads that read its images, encode the time from the " +
-				"first image to the last feature, publish that of writing to the bucket.",
+			Help: "Seconds of a task: read is the sum over the threads that read its images, encode the time from " +
+				"the first image to the last feature, publish that of writing to the bucket.",
 			Buckets: []float64{.01, .03, .1, .3, 1, 3, 10, 30, 100, 300, 1000}}, []string{"step"}),
 		inFlight: auto.NewGauge(prometheus.GaugeOpts{Name: "vitft_worker_tasks_in_flight",
 			Help: "Tasks that the worker is at: 0 or 1."}),

@@ -47,11 +47,13 @@ type presence struct {
 	self    Worker
 	images  []int // of the last tasks
 	seconds []float64
+	changed chan struct{} // a task was done since it was last said
 }
 
 func newPresence(name string) *presence {
 	host, _ := os.Hostname()
-	return &presence{self: Worker{Name: name, Host: host, Answers: true, Since: time.Now().UTC()}}
+	return &presence{changed: make(chan struct{}, 1),
+		self: Worker{Name: name, Host: host, Answers: true, Since: time.Now().UTC()}}
 }
 
 // begins says that the worker is at a task now; nil that it is at none.
@@ -77,6 +79,15 @@ func (p *presence) did(r Record) {
 		images, seconds = images+p.images[i], seconds+p.seconds[i]
 	}
 	p.self.Rate = float64(images) / seconds
+	wake(p.changed)
+}
+
+// wake has whoever waits at a channel go on, now or next time.
+func wake(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
 }
 
 func (p *presence) say(left bool) []byte {
@@ -86,7 +97,8 @@ func (p *presence) say(left bool) []byte {
 	return encoded(p.self)
 }
 
-// shows has a worker seen by others until it is stopped: it says what it does now and then, and when it is asked.
+// shows has a worker seen by others until it is stopped: it says what it does when it has
+// done a task, now and then, and when it is asked.
 func (c *connection) shows(p *presence) (stop func()) {
 	answers, err := c.nats.Subscribe(c.subject("ask"), func(m *nats.Msg) { _ = m.Respond(p.say(false)) })
 	say := func(left bool) { _ = c.nats.Publish(c.subject("workers"), p.say(left)) } // that nobody hears is no harm
@@ -97,6 +109,7 @@ func (c *connection) shows(p *presence) (stop func()) {
 			select {
 			case <-ctx.Done():
 				return
+			case <-p.changed:
 			case <-time.After(c.patience / 3):
 			}
 		}
@@ -137,7 +150,7 @@ func parseWorker(text []byte) (w Worker, ok bool) {
 	return w, w.Name != ""
 }
 
-// ask gives the workers that are there, as they answer: for a second at most, and no longer than there are new ones.
+// ask gives the workers that are there, in no order: for a second at most, and no longer than there are new ones.
 func (c *connection) ask(ctx context.Context) ([]Worker, error) {
 	inbox := c.nats.NewInbox()
 	answers, err := c.nats.SubscribeSync(inbox)
@@ -162,7 +175,7 @@ func (c *connection) ask(ctx context.Context) ([]Worker, error) {
 			workers[w.Name] = w
 		}
 	}
-	return slices.SortedFunc(maps.Values(workers), func(a, b Worker) int { return strings.Compare(a.Name, b.Name) }), nil
+	return slices.Collect(maps.Values(workers)), nil
 }
 
 // mostWorkers is how many workers are told apart, whatever comes from the queue.
@@ -174,11 +187,13 @@ type roll struct {
 	workers  map[string]Worker
 	patience time.Duration
 	events   event.Events
+	heard    chan struct{} // that a worker has done something
 }
 
 // watches keeps a roll until it is stopped.
 func (c *connection) watches(ev event.Events) (r *roll, stop func()) {
-	r = &roll{workers: map[string]Worker{}, patience: c.patience, events: ev}
+	r = &roll{workers: map[string]Worker{}, patience: c.patience, events: ev,
+		heard: make(chan struct{}, 1)}
 	hear := func(m *nats.Msg) {
 		if w, ok := parseWorker(m.Data); ok {
 			r.hear(w)
@@ -202,7 +217,10 @@ func (c *connection) watches(ev event.Events) (r *roll, stop func()) {
 func (r *roll) hear(w Worker) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	_, known := r.workers[w.Name]
+	before, known := r.workers[w.Name]
+	if w.Tasks != before.Tasks {
+		wake(r.heard)
+	}
 	switch {
 	case w.Left && known:
 		delete(r.workers, w.Name)

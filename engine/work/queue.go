@@ -11,6 +11,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -57,6 +58,9 @@ func (q *Queue) Fields() []setting.Field {
 	)
 }
 
+// credentials are those in a URL, which must not be shown.
+var credentials = regexp.MustCompile(`://[^/]*@`)
+
 func (q Queue) check() error {
 	address, serve := strings.CutPrefix(q.URL, "serve:")
 	switch {
@@ -75,7 +79,8 @@ func (q Queue) check() error {
 		u, err := url.Parse(server)
 		switch {
 		case err != nil || u.Host == "" || u.Scheme != "nats" && u.Scheme != "tls":
-			return fmt.Errorf("%q: write embedded, serve:HOST:PORT or nats://HOST:PORT,HOST:PORT", q.URL)
+			return fmt.Errorf("%q: write embedded, serve:HOST:PORT or nats://HOST:PORT,HOST:PORT",
+				credentials.ReplaceAllString(q.URL, "://…@"))
 		case u.User != nil:
 			return errors.New("no credentials in the URL, which is shown: set " + TokenVariable +
 				", or give --queue-nkey")

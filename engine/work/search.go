@@ -36,7 +36,8 @@ type finalError struct{ error }
 func (e finalError) Unwrap() error { return e.error }
 
 func (w *worker) search(ctx context.Context, hash string, task int, set *dataset.Dataset) ([]int, error) {
-	w.events.Info("a task has ended workers, or they were lost; its images are tried in parts", "job", hash, "task", task)
+	w.events.Info("a task has ended workers, or they were lost; its images are tried in parts", "job", hash,
+		"task", task)
 	s := &search{w: w, prefix: searchPrefix(hash, task), set: set}
 	var err error
 	if s.marks, err = w.place.marks(ctx, s.prefix); err == nil {
@@ -82,8 +83,8 @@ func (s *search) within(ctx context.Context, from, to int) error {
 		default:
 			s.killers = append(s.killers, a)
 			if len(s.killers) == 3 && s.sound == 0 {
-				err = finalError{fault.Runtime.Errorf("each of its first images has ended workers: not the images are " +
-					"at fault; the workers' memory is too small, or the backbone breaks them")}
+				err = finalError{fault.Runtime.Errorf("each of its first images has ended workers: the images are " +
+					"not at fault; the workers' memory is too small, or the backbone breaks them")}
 			}
 		}
 		if err != nil {
@@ -112,8 +113,7 @@ func (w *worker) patient(ctx context.Context, hash string, task int) uint64 {
 	marks, err := w.place.marks(ctx, searchPrefix(hash, task))
 	n := uint64(tries)
 	for mark := range marks {
-		if base := strings.TrimSuffix(mark, again); base == mark && !strings.HasSuffix(mark, sound) && !marks[mark+sound] ||
-			base != mark && !marks[base+sound] {
+		if base := strings.TrimSuffix(mark, again); !strings.HasSuffix(mark, sound) && !marks[base+sound] {
 			n++
 		}
 	}

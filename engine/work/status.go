@@ -36,7 +36,8 @@ func (o *StatusOptions) Fields() []setting.Field {
 	cache, _ := setting.Find(o.Features.Fields(), "cache")
 	queue := slices.DeleteFunc(o.Queue.Fields(), func(f setting.Field) bool { return f.Key == "queue-patience" })
 	return slices.Concat(queue, []setting.Field{cache}, setting.In("queue",
-		setting.Text("job", &o.Job, "", checkJob, "the one job that is wanted, or how its hash begins (default: all)").Here(),
+		setting.Text("job", &o.Job, "", checkJob,
+			"the one job that is wanted, or how its hash begins (default: all)").Here(),
 	))
 }
 
@@ -73,6 +74,7 @@ type JobStatus struct {
 	Where     string    `json:"where"`
 	Submitted time.Time `json:"submitted,omitzero"` // last
 	By        string    `json:"by,omitempty"`       // the machine that did
+	Last      time.Time `json:"last_done,omitzero"` // when the last task was
 	Provider  string    `json:"provider"`
 	Backbone  string    `json:"backbone"`
 	Views     int       `json:"views"`
@@ -121,8 +123,8 @@ func ReadStatus(ctx context.Context, o StatusOptions) (*Status, error) {
 		return nil, err
 	}
 	if o.Queue.URL == Embedded || strings.HasPrefix(o.Queue.URL, "serve:") {
-		return nil, fault.Config.Errorf("queue: %s is opened by who submits; to ask it write nats://HOST:PORT, or leave "+
-			"--queue out", o.Queue.URL)
+		return nil, fault.Config.Errorf("queue: %s is opened by who submits; to ask it write nats://HOST:PORT, or "+
+			"leave --queue out", o.Queue.URL)
 	}
 	b, err := bucket.Open(ctx, o.Features.Cache, feature.JobsFolder, filepath.Join(o.Features.Here(),
 		feature.ObjectsFolder))
@@ -258,7 +260,9 @@ func (s *JobStatus) count(ctx context.Context, p place, job Job, tasks []int, fo
 		if tasks[i] < 0 {
 			continue
 		}
-		s.Tasks.Done++
+		if s.Tasks.Done++; r.At.After(s.Last) {
+			s.Last = r.At
+		}
 		s.Images.Done += len(r.Images)
 		bad := r.bad()
 		s.Images.Bad += bad
@@ -335,8 +339,8 @@ func (s *JobStatus) at(rate float64) {
 func (s *Status) ask(ctx context.Context, p place, q Queue) error {
 	identity, err := p.read(ctx, "identity")
 	if errors.Is(err, fs.ErrNotExist) {
-		return fault.Data.Errorf("%s holds no jobs, so that the queue has none of them; is --cache that of the workers?",
-			p.Where(""))
+		return fault.Data.Errorf("%s holds no jobs, so that the queue has none of them; is --cache that of the "+
+			"workers?", p.Where(""))
 	} else if err != nil {
 		return err
 	}
@@ -345,7 +349,7 @@ func (s *Status) ask(ctx context.Context, p place, q Queue) error {
 		return err
 	}
 	defer c.close()
-	for end := time.Now().Add(2 * time.Second); !c.nats.IsConnected(); pause(ctx, 50*time.Millisecond) {
+	for end := time.Now().Add(2 * time.Second); !c.nats.IsConnected(); rest(ctx, 50*time.Millisecond) {
 		if refused := c.refused(); refused != nil || ctx.Err() != nil {
 			return cmp.Or(refused, ctx.Err())
 		}

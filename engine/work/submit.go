@@ -200,9 +200,11 @@ type submitted struct {
 func (s *submission) watch(ctx context.Context) error {
 	pause := 100 * time.Millisecond
 	for {
+		begun := time.Now()
 		if err := s.look(ctx); err != nil {
 			return err
 		}
+		took := time.Since(begun)
 		s.events.Beside("workers", s.workers.count(), "bad", s.bad)
 		s.events.Report(event.Encode, "job "+s.hash, s.images, s.job.Images)
 		if len(s.records)+len(s.failed) == len(s.job.Tasks) {
@@ -215,6 +217,8 @@ func (s *submission) watch(ctx context.Context) error {
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-s.woken:
+		case <-s.workers.heard: // more often than this the bucket is not to be asked
+			rest(ctx, max(500*time.Millisecond, 10*took))
 		case <-time.After(pause):
 			pause = min(2*pause, 5*time.Second)
 		}
@@ -222,12 +226,7 @@ func (s *submission) watch(ctx context.Context) error {
 }
 
 // wake makes watch look now.
-func (s *submission) wake() {
-	select {
-	case s.woken <- struct{}{}:
-	default: // it will
-	}
-}
+func (s *submission) wake() { wake(s.woken) }
 
 // look reads the records that have come.
 func (s *submission) look(ctx context.Context) error {
@@ -272,7 +271,8 @@ func (s *submission) look(ctx context.Context) error {
 		f := Failure{Task: task, Reason: "its reason is damaged"}
 		_ = json.Unmarshal(text, &f)
 		if s.failed[task] = f; f.Worker != s.own && !s.told[task] {
-			s.events.Warn("task given up", "job", s.hash, "task", task, "worker", f.Worker, "try", f.Tries, "reason", f.Reason)
+			s.events.Warn("task given up", "job", s.hash, "task", task, "worker", f.Worker, "try", f.Tries,
+				"reason", f.Reason)
 		}
 		s.told[task] = true
 	}

@@ -193,7 +193,7 @@ func (w *worker) run(ctx context.Context) error {
 			return w.useless()
 		}
 		if err != nil { // the queue is away, or was made anew
-			pause(ctx, time.Second)
+			rest(ctx, time.Second)
 		}
 	}
 	return nil
@@ -233,7 +233,7 @@ func (w *worker) useless() error {
 	return nil
 }
 
-func pause(ctx context.Context, d time.Duration) {
+func rest(ctx context.Context, d time.Duration) {
 	select {
 	case <-ctx.Done():
 	case <-time.After(d):
@@ -251,7 +251,7 @@ func (w *worker) take(ctx context.Context, message jetstream.Msg) (did bool, err
 		return false, message.Term()
 	}
 	if w.unable[hash] != nil {
-		pause(ctx, time.Second) // else nobody else would get a word in
+		rest(ctx, time.Second) // else nobody else would get a word in
 		return false, w.giveBack(message)
 	}
 	delivered := uint64(1)

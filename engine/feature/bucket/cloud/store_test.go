@@ -89,8 +89,8 @@ func TestStoreOfTwoMachines(t *testing.T) {
 	}
 	right(opened(second, 10))
 
-	// An index goes bad, or is lost: the block says what is in it, and there is one again. A block does: it is set aside
-	// for all.
+	// An index goes bad, or is lost: the block says what is in it, and there is one again. A block goes bad: it is set
+	// aside for all.
 	index, err := objects.ReadAll(ctx, names[at]+".ids")
 	if err != nil {
 		t.Fatal(err)
