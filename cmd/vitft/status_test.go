@@ -21,7 +21,8 @@ func TestStatus(t *testing.T) {
 	const secret = "a-secret-of-the-queue"
 	t.Setenv("VITFT_QUEUE_TOKEN", secret)
 	code, said, events := vitft(t, "encode", "--train", train, "--cache", cache,
-		"--queue", "serve:127.0.0.1:"+freePort(t), "--task-images", "5", "--max-unreadable", "0.5", "--provider", "cpu", "--log-format", "json")
+		"--queue", "serve:127.0.0.1:"+freePort(t),
+		"--task-images", "5", "--max-unreadable", "0.5", "--provider", "cpu", "--log-format", "json")
 	if code != 0 {
 		t.Fatal(events)
 	}

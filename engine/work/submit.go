@@ -7,7 +7,10 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"os"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -372,10 +375,21 @@ func (s *submission) finish() error {
 	s.events.Info("job done", "job", s.hash, "tasks", len(s.records), "given up", len(s.failed), "images", s.images,
 		"bad", s.bad)
 	if len(s.failed) > 0 {
-		for _, f := range s.failed {
-			return fmt.Errorf("%d of %d tasks were given up; one is %d, by %s: %s; mend that, then the same command "+
-				"goes on", len(s.failed), len(s.job.Tasks), f.Task, f.Worker, f.Reason)
-		}
+		return fmt.Errorf("%d of %d tasks were given up: %s; mend that, then the same command goes on", len(s.failed),
+			len(s.job.Tasks), s.reasons())
 	}
 	return nil
+}
+
+// reasons says why tasks were given up, of the first ones.
+func (s *submission) reasons() string {
+	var all []string
+	for _, task := range slices.Sorted(maps.Keys(s.failed)) {
+		if len(all) == 5 {
+			all = append(all, fmt.Sprintf("and %d more, which 'vitft status' names", len(s.failed)-5))
+			break
+		}
+		all = append(all, fmt.Sprintf("%d, by %s: %s", task, s.failed[task].Worker, s.failed[task].Reason))
+	}
+	return strings.Join(all, "; ")
 }

@@ -272,7 +272,7 @@ func (w *worker) take(ctx context.Context, message jetstream.Msg) (did bool, err
 			"or their memory is too small")
 		return true, message.Term()
 	}
-	w.events.Info("task started", "job", hash, "task", task, "try", delivered)
+	w.events.Routine("task started", "job", hash, "task", task, "try", delivered)
 	err = w.do(ctx, hash, task, delivered)
 	_, unable := errors.AsType[unableError](err)
 	_, unseen := errors.AsType[unseenError](err)
