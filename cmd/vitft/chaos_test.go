@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"maps"
 	"math/rand/v2"
+	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -196,7 +197,11 @@ func TestQueueSurvives(t *testing.T) {
 	}
 	begun := time.Now()
 	failing.Go(func() { c.kill(ctx, kills, rand.New(rand.NewPCG(seed, 1))) })
-	failing.Go(func() { c.devastate(ctx, rounds) })
+	failing.Go(func() {
+		time.Sleep(c.hold)
+		c.queue.start(t, 2) // which comes late
+		c.devastate(ctx, rounds)
+	})
 	failing.Wait()
 	t.Logf("%d kills and %d disasters in %.0f s", kills, rounds*len(disasters), time.Since(begun).Seconds())
 	ended := make(chan struct{})
@@ -241,13 +246,14 @@ func (c *chaos) start(t *testing.T, trains []string, inTask int) {
 		return append(args, "--queue", "nats://"+strings.Join(sides[side], ","), "--queue-patience", c.patience.String(),
 			"--cache", "s3://team/vitft?endpoint="+c.front.servers[side].URL, "--provider", "cpu", "--threads", "1")
 	}
+	c.queue.kill(2)
 	for i := range 6 {
 		cache := t.TempDir()
 		if i == 0 {
 			cache = disk(64)
 		}
 		c.workers = append(c.workers, &machine{t: t, name: fmt.Sprint("worker ", i), cache: cache,
-			args: place(i/4, "worker", "--quiet"), until: func(int, string) bool { return false }})
+			args: place(i/4, "worker"), until: func(int, string) bool { return false }})
 	}
 	for i, train := range trains {
 		cache := t.TempDir()
@@ -353,6 +359,10 @@ func (c *chaos) check(one string, trains []string, wants []learned) {
 			}
 		case strings.Contains(path, "/done/"):
 			var r work.Record
+			if os.Getenv("DBG") != "" {
+				i, _ := os.Stat(path)
+				t.Log(path, i.ModTime(), string(testkit.ReadFile(t, path)))
+			}
 			if err := json.Unmarshal(testkit.ReadFile(t, path), &r); err != nil {
 				t.Errorf("%s: %v", path, err)
 			}
@@ -377,6 +387,10 @@ func (c *chaos) check(one string, trains []string, wants []learned) {
 	for block, n := range blocks {
 		if n != 0 {
 			t.Errorf("%s: an index without a block, or a block without one", block)
+			if os.Getenv("DBG") != "" {
+				i, _ := os.Stat(block)
+				t.Log(block, i.ModTime())
+			}
 		}
 	}
 	for id := range want {

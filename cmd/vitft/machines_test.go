@@ -71,6 +71,11 @@ func (m *machine) run(ctx context.Context) {
 		m.process = nil
 		m.mu.Unlock()
 		close(ended)
+		if dir := os.Getenv("DBG"); dir != "" {
+			f, _ := os.OpenFile(filepath.Join(dir, m.name), os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o644)
+			fmt.Fprintf(f, "--- %d %v %d\n%s", cmd.Process.Pid, time.Now(), cmd.ProcessState.ExitCode(), said.String())
+			f.Close()
+		}
 		switch code := cmd.ProcessState.ExitCode(); {
 		case m.until(code, said.String()):
 			return

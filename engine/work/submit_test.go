@@ -21,6 +21,7 @@ import (
 	"github.com/vitft/vitft/engine/event"
 	"github.com/vitft/vitft/engine/fault"
 	"github.com/vitft/vitft/engine/feature"
+	"github.com/vitft/vitft/engine/feature/bucket"
 	"github.com/vitft/vitft/internal/testkit"
 	"github.com/vitft/vitft/internal/testkit/ort"
 	"github.com/vitft/vitft/onnx/vision"
@@ -165,6 +166,45 @@ func TestSubmit(t *testing.T) {
 			t.Errorf("%s is another", name)
 		}
 	}
+}
+
+// Parts of a job that are lost or damaged while it goes on are put anew, and what was given up for want of them is
+// tried again; what was given up for another reason is not.
+func TestAgain(t *testing.T) {
+	s := newStage(t)
+	b := &submission{Submission: Submission{Images: &dataset.Sets{Train: s.set}, Backbone: s.of,
+		Features: s.open(t.Context()), Views: 2, TaskImages: 5}, events: s.events(), name: "first",
+		place: place{bucket.Dir(filepath.Join(s.cache, "jobs"))}}
+	if err := b.freeze(); err != nil {
+		t.Fatal(err)
+	}
+	if put, err := b.publish(t.Context()); !put || err != nil {
+		t.Fatal(put, err)
+	}
+	again := func(want bool) {
+		t.Helper()
+		if got, err := b.again(t.Context()); got != want || err != nil || (b.name != "first") != want {
+			t.Errorf("%v, %v, %s; want %v", got, err, b.name, want)
+		}
+		b.name = "first"
+	}
+	again(false)
+	b.failed = map[int]Failure{1: {}}
+	again(false)
+	for _, part := range []string{"jobs/*/job.json", "jobs/*/tasks/000001.json", "jobs/models/*"} {
+		name := s.files(part)[0]
+		before := testkit.ReadFile(t, name)
+		testkit.WriteFile(t, name, []byte("{}"))
+		again(true)
+		if !bytes.Equal(testkit.ReadFile(t, name), before) {
+			t.Errorf("%s is another", name)
+		}
+		if err := os.Remove(name); err != nil {
+			t.Fatal(err)
+		}
+		again(true)
+	}
+	again(false)
 }
 
 // A job that is interrupted goes on where it was.

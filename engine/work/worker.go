@@ -143,6 +143,7 @@ func (w *worker) run(ctx context.Context) error {
 				w.events.Warn("the queue cannot be reached; waiting for it", "reason", err)
 			}
 			away = true
+			w.queue.elsewhere()
 		}
 		if w.Idle > 0 && time.Since(last) > w.Idle {
 			return nil
@@ -165,7 +166,8 @@ func (w *worker) take(ctx context.Context, message jetstream.Msg) error {
 	hash, task, submission, err := parseTask(string(message.Data()))
 	if err != nil {
 		w.events.Warn("what is on the queue is no task", "reason", err)
-		return message.Term()
+		_ = message.Term()
+		return nil
 	}
 	delivered := uint64(1)
 	if m, err := message.Metadata(); err == nil {
@@ -174,7 +176,8 @@ func (w *worker) take(ctx context.Context, message jetstream.Msg) error {
 	if delivered > tries {
 		w.fail(ctx, hash, submission, task, "it was given out too often: workers that have it are killed, or their "+
 			"memory is too small")
-		return message.Term()
+		_ = message.Term()
+		return nil
 	}
 	stop := w.beat(ctx, message)
 	err = w.do(ctx, hash, task)
@@ -185,44 +188,53 @@ func (w *worker) take(ctx context.Context, message jetstream.Msg) error {
 	switch {
 	case err == nil:
 		w.failing = nil
-		acknowledge(ctx, message)
+		acknowledge(message)
 		return nil
 	case ctx.Err() != nil:
-		return w.giveBack(message)
+		w.giveBack(message)
+		return nil
 	case unable:
-		return errors.Join(err, w.giveBack(message))
+		w.giveBack(message)
+		return err
 	case delivered == tries || broken || fault.Of(err) == fault.Config:
 		w.fail(ctx, hash, submission, task, err.Error())
-		return message.Term()
+		_ = message.Term()
+		return nil
 	case unseen:
-		return errors.Join(err, message.Nak())
+		_ = message.Nak()
+		return err
 	}
 	if fault.Of(err) == fault.Other {
 		if !slices.Contains(w.failing, hash+strconv.Itoa(task)) {
 			w.failing = append(w.failing, hash+strconv.Itoa(task))
 		}
 		if len(w.failing) == unwell {
-			return errors.Join(fmt.Errorf("%d tasks have failed one after the other: %w", unwell, err),
-				w.giveBack(message))
+			w.giveBack(message)
+			return fmt.Errorf("%d tasks have failed one after the other: %w", unwell, err)
 		}
 	}
 	w.events.Warn("a task has failed and will be tried again", "job", hash, "task", task, "reason", err)
-	return message.NakWithDelay(time.Duration(delivered) * time.Second)
+	_ = message.NakWithDelay(time.Duration(delivered) * time.Second)
+	return nil
 }
+
+// Words about a message may get lost, with the queue or on the way there. That is no harm: after a while another worker
+// gets it, and sees what is done. They are said also when the worker is told to stop.
 
 // giveBack puts a task on the queue anew, for others: it is not at fault, so that this is not one of its tries.
-func (w *worker) giveBack(message jetstream.Msg) error {
-	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second) // that of the worker may have ended
+func (w *worker) giveBack(message jetstream.Msg) {
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
 	if _, err := w.queue.stream.Publish(ctx, message.Subject(), message.Data()); err != nil {
-		return message.Nak()
+		_ = message.Nak()
+	} else {
+		_ = message.DoubleAck(ctx)
 	}
-	return message.DoubleAck(ctx)
 }
 
-// acknowledge takes a task off the queue. That it fails is no harm: the task is done, and whoever gets it sees that.
-func acknowledge(ctx context.Context, message jetstream.Msg) {
-	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+// acknowledge takes a task off the queue.
+func acknowledge(message jetstream.Msg) {
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
 	_ = message.DoubleAck(ctx)
 }
@@ -310,6 +322,7 @@ func (w *worker) prepare(ctx context.Context, hash string) error {
 		return err
 	}
 	w.close()
+	w.place.tidy(ctx, hash)
 	model, err := w.model(ctx, job.Model)
 	if err != nil {
 		return err

@@ -83,10 +83,13 @@ func (s *Store) use(blocks []*block, contents []*content, faults []error) error 
 	return errors.Join(errs...)
 }
 
-// setAside renames a damaged block so that it is reported once. A block that merely could not be read may be sound and
-// keeps its name.
+// setAside renames a damaged block so that it is reported once, and its index, which may be what is wrong. A block that
+// merely could not be read may be sound and keeps its name.
 func (s *Store) setAside(ctx context.Context, name string, why error) BadBlock {
 	if errors.Is(why, errCorrupt) && s.bucket.SetAside(ctx, name) == nil {
+		if bucket.Remote(s.bucket) {
+			_ = s.bucket.SetAside(ctx, name+indexSuffix) // which there need not be
+		}
 		name += bucket.Aside
 	}
 	return BadBlock{Path: s.bucket.Where(name), Err: why}
