@@ -32,8 +32,10 @@ import (
 // of these fail. The last two workers and the last server are on the far side of the network.
 type chaos struct {
 	t      *testing.T
-	random *rand.Rand // of the disasters
-	hold   time.Duration
+	random *rand.Rand    // of the disasters
+	long   bool          // rather than CI's short form
+	hold   time.Duration // how long a disaster lasts
+	await  time.Duration // how long the next one waits for work to go on
 
 	queue    *cluster
 	s3       *testkit.S3Server
@@ -52,19 +54,20 @@ type chaos struct {
 
 // disasters are what happens beside kills, for some time, one after the other. What it returns is put in order again.
 var disasters = []struct {
-	name string
-	do   func(*chaos) (mend func())
+	name  string
+	short bool // also in the short form
+	do    func(*chaos) (mend func())
 }{
-	{"a server of the queue is killed", func(c *chaos) func() {
+	{"a server of the queue is killed", true, func(c *chaos) func() {
 		i := c.random.IntN(3)
 		c.queue.kill(i)
 		return func() { c.queue.start(c.t, i) }
 	}},
-	{"the bucket's server is killed", func(c *chaos) func() {
+	{"the bucket's server is killed", false, func(c *chaos) func() {
 		c.s3.Kill()
 		return func() { c.s3.Start(c.t) }
 	}},
-	{"a server of the queue and two workers are cut from the rest", func(c *chaos) func() {
+	{"a server of the queue and two workers are cut from the rest", true, func(c *chaos) func() {
 		c.front.far.Store(true)
 		heal := cutAll(append(c.queue.around(2), c.across...)...)
 		return func() {
@@ -72,10 +75,10 @@ var disasters = []struct {
 			heal()
 		}
 	}},
-	{"a server of the queue is cut from the others, not from workers", func(c *chaos) func() {
+	{"a server of the queue is cut from the others, not from workers", false, func(c *chaos) func() {
 		return cutAll(c.queue.around(c.random.IntN(3))...)
 	}},
-	{"the stream is deleted", func(c *chaos) func() {
+	{"the stream is deleted", true, func(c *chaos) func() {
 		if err := c.queue.with(c.t.Context(), func(ctx context.Context, js jetstream.JetStream) error {
 			return js.DeleteStream(ctx, "VITFT")
 		}); err != nil {
@@ -83,33 +86,33 @@ var disasters = []struct {
 		}
 		return func() {}
 	}},
-	{"tasks come twice, and what is none", func(c *chaos) func() {
+	{"tasks come twice, and what is none", true, func(c *chaos) func() {
 		if err := c.queue.with(c.t.Context(), twice); err != nil {
 			c.t.Logf("no task comes twice: %v", err)
 		}
 		return func() {}
 	}},
-	{"a worker stalls for longer than the patience", func(c *chaos) func() {
+	{"a worker stalls for longer than the patience", true, func(c *chaos) func() {
 		w := c.worker()
 		w.signal(syscall.SIGSTOP)
 		time.Sleep(c.patience)
 		return func() { w.signal(syscall.SIGCONT) }
 	}},
-	{"a worker is told to stop", func(c *chaos) func() {
+	{"a worker is told to stop", false, func(c *chaos) func() {
 		c.worker().signal(syscall.SIGTERM)
 		return func() {}
 	}},
-	{"who submits is killed", func(c *chaos) func() {
+	{"who submits is killed", true, func(c *chaos) func() {
 		c.submits[c.random.IntN(2)].signal(syscall.SIGKILL)
 		return func() {}
 	}},
-	{"the bucket answers 503", func(c *chaos) func() { return c.bucket("busy") }},
-	{"the bucket answers slowly", func(c *chaos) func() { return c.bucket("slow") }},
-	{"answers of the bucket are lost", func(c *chaos) func() { return c.bucket("lost") }},
-	{"the disk of a worker is full", func(c *chaos) func() { return c.full(c.workers[0].cache) }},
-	{"the disk of who submits is full", func(c *chaos) func() { return c.full(c.submits[0].cache) }},
-	{"the disk of the bucket is full", func(c *chaos) func() { return c.full(c.s3.Folder) }},
-	{"the disk of a server of the queue is full", func(c *chaos) func() {
+	{"the bucket answers 503", true, func(c *chaos) func() { return c.bucket("busy") }},
+	{"the bucket answers slowly", false, func(c *chaos) func() { return c.bucket("slow") }},
+	{"answers of the bucket are lost", false, func(c *chaos) func() { return c.bucket("lost") }},
+	{"the disk of a worker is full", true, func(c *chaos) func() { return c.full(c.workers[0].cache) }},
+	{"the disk of who submits is full", false, func(c *chaos) func() { return c.full(c.submits[0].cache) }},
+	{"the disk of the bucket is full", false, func(c *chaos) func() { return c.full(c.s3.Folder) }},
+	{"the disk of a server of the queue is full", false, func(c *chaos) func() {
 		free := c.full(c.queue.nodes[1].Store)
 		return func() {
 			free()
@@ -162,19 +165,18 @@ func TestQueueSurvives(t *testing.T) {
 	t.Setenv("VITFT_ORT_LIB", library.Path)
 	kills, seed := number(t, "VITFT_KILLS", 12), uint64(number(t, "VITFT_SEED", 1))
 	t.Logf("VITFT_KILLS=%d VITFT_SEED=%d", kills, seed)
-	random := rand.New(rand.NewPCG(seed, 0))
-	long := kills > 100
-
-	c := &chaos{t: t, random: random, records: map[string]bool{}, patience: time.Second, hold: 200 * time.Millisecond}
-	sizes := []int{120, 60}
-	if long {
-		c.patience, c.hold, sizes = 2*time.Second, 3*time.Second, []int{4 * kills, 2 * kills}
+	c := &chaos{t: t, random: rand.New(rand.NewPCG(seed, 0)), records: map[string]bool{},
+		patience: time.Second, hold: 200 * time.Millisecond, await: time.Second}
+	rounds, images := 1, 120
+	if c.long = kills > 100; c.long {
+		c.patience, c.hold, c.await = 2*time.Second, 3*time.Second, 10*time.Second
+		rounds, images = kills/40, 8*kills
 	}
-	const inTask = 4
+	c.serve()
 	var trains []string
 	var wants []learned
 	one := t.TempDir()
-	for i, n := range sizes {
+	for i, n := range []int{images, images / 2} { // of two jobs
 		train := testkit.Folder(t, seed+uint64(i), n, n/2)
 		for k := range max(2, n/50) { // cannot be decoded
 			testkit.WriteFile(t, filepath.Join(train, "class-a", fmt.Sprintf("%03d.jpg", 4*k)), fmt.Append(nil, "no ", k, i))
@@ -183,10 +185,10 @@ func TestQueueSurvives(t *testing.T) {
 		trains, wants = append(trains, train), append(wants, learn(t, train, one))
 		c.tasks += (n + n/2 + inTask - 1) / inTask
 	}
-	c.start(t, trains, inTask)
+	c.man(trains)
 
-	rounds := max(1, kills/40)
-	c.all.Store(int64(kills + rounds*len(disasters)))
+	list := c.schedule(rounds)
+	c.all.Store(int64(kills + len(list)))
 	ctx, stop := context.WithCancel(t.Context())
 	var working, submitting, failing sync.WaitGroup
 	for _, m := range c.workers {
@@ -197,13 +199,9 @@ func TestQueueSurvives(t *testing.T) {
 	}
 	begun := time.Now()
 	failing.Go(func() { c.kill(ctx, kills, rand.New(rand.NewPCG(seed, 1))) })
-	failing.Go(func() {
-		time.Sleep(c.hold)
-		c.queue.start(t, 2) // which comes late
-		c.devastate(ctx, rounds)
-	})
+	failing.Go(func() { c.devastate(ctx, list) })
 	failing.Wait()
-	t.Logf("%d kills and %d disasters in %.0f s", kills, rounds*len(disasters), time.Since(begun).Seconds())
+	t.Logf("%d kills and %d disasters in %.0f s", kills, len(list), time.Since(begun).Seconds())
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
@@ -221,21 +219,33 @@ func TestQueueSurvives(t *testing.T) {
 	c.check(one, trains, wants)
 }
 
-// start starts servers, and makes machines ready.
-func (c *chaos) start(t *testing.T, trains []string, inTask int) {
+// inTask is how many images are in a task.
+const inTask = 4
+
+// disk is a folder of some megabytes that can be filled.
+func (c *chaos) disk() string {
+	folder, is := smallDisk(c.t, 64)
+	c.disks[folder] = is
+	return folder
+}
+
+// serve starts the servers. In the long form one of the queue comes late.
+func (c *chaos) serve() {
 	c.disks = map[string]bool{}
-	disk := func(megabytes int) string {
-		folder, is := smallDisk(t, megabytes)
-		c.disks[folder] = is
-		return folder
+	c.s3 = testkit.StartS3(c.t, "team", c.disk())
+	c.front = newFront(c.t, c.s3.Endpoint, c.pass)
+	c.queue = newCluster(c.t, [3]string{c.t.TempDir(), c.disk(), c.t.TempDir()})
+	if c.long {
+		c.queue.kill(2)
 	}
-	c.s3 = testkit.StartS3(t, "team", disk(64))
-	c.front = newFront(t, c.s3.Endpoint, c.pass)
-	c.queue = newCluster(t, [3]string{t.TempDir(), disk(64), t.TempDir()})
+}
+
+// man makes six workers ready, and who submits.
+func (c *chaos) man(trains []string) {
 	var sides [2][]string // the ways to the servers of the queue
 	for side := range sides {
 		for i, n := range c.queue.nodes {
-			l := newLink(t, n.Address)
+			l := newLink(c.t, n.Address)
 			sides[side] = append(sides[side], l.address)
 			if (side == 1) != (i == 2) {
 				c.across = append(c.across, l)
@@ -246,25 +256,24 @@ func (c *chaos) start(t *testing.T, trains []string, inTask int) {
 		return append(args, "--queue", "nats://"+strings.Join(sides[side], ","), "--queue-patience", c.patience.String(),
 			"--cache", "s3://team/vitft?endpoint="+c.front.servers[side].URL, "--provider", "cpu", "--threads", "1")
 	}
-	c.queue.kill(2)
 	for i := range 6 {
-		cache := t.TempDir()
+		cache := c.t.TempDir()
 		if i == 0 {
-			cache = disk(64)
+			cache = c.disk()
 		}
-		c.workers = append(c.workers, &machine{t: t, name: fmt.Sprint("worker ", i), cache: cache,
+		c.workers = append(c.workers, &machine{t: c.t, name: fmt.Sprint("worker ", i), cache: cache,
 			args: place(i/4, "worker"), until: func(int, string) bool { return false }})
 	}
 	for i, train := range trains {
-		cache := t.TempDir()
+		cache := c.t.TempDir()
 		if i == 0 {
-			cache = disk(64)
+			cache = c.disk()
 		}
-		c.submits = append(c.submits, &machine{t: t, name: fmt.Sprint("submission ", i), cache: cache,
+		c.submits = append(c.submits, &machine{t: c.t, name: fmt.Sprint("submission ", i), cache: cache,
 			args: place(0, "encode", "--train", train, "--task-images", strconv.Itoa(inTask), "--max-unreadable", "0.1"),
 			until: func(code int, said string) bool {
 				if code == 0 && !strings.Contains(said, " 0 encoded now") {
-					t.Errorf("not all was done by workers:\n%s", said)
+					c.t.Errorf("not all was done by workers:\n%s", said)
 				}
 				return code == 0
 			}})
@@ -275,16 +284,33 @@ func (c *chaos) start(t *testing.T, trains []string, inTask int) {
 func (c *chaos) pass(record string) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if !c.records[record] && int64(len(c.records))*c.all.Load() > int64(c.tasks-1)*c.steps.Load() {
-		return false
+	if c.may(len(c.records)) {
+		c.records[record] = true
 	}
-	c.records[record] = true
-	return true
+	return c.records[record]
+}
+
+// may says whether more than so many records may be in the bucket.
+func (c *chaos) may(done int) bool {
+	return int64(done)*c.all.Load() <= int64(c.tasks-1)*c.steps.Load()
+}
+
+// schedule is the disasters in the order that is drawn.
+func (c *chaos) schedule(rounds int) (list []int) {
+	for range rounds {
+		for _, i := range c.random.Perm(len(disasters)) {
+			if c.long || disasters[i].short {
+				list = append(list, i)
+			}
+		}
+	}
+	return list
 }
 
 // kill kills workers.
 func (c *chaos) kill(ctx context.Context, kills int, random *rand.Rand) {
 	for k := 0; k < kills && ctx.Err() == nil; {
+		c.pace()
 		time.Sleep(time.Duration(200+random.IntN(900)) * time.Millisecond)
 		if c.workers[random.IntN(len(c.workers))].signal(syscall.SIGKILL) {
 			k++
@@ -293,20 +319,32 @@ func (c *chaos) kill(ctx context.Context, kills int, random *rand.Rand) {
 	}
 }
 
-// devastate lets every disaster happen, in an order that is drawn.
-func (c *chaos) devastate(ctx context.Context, rounds int) {
-	for range rounds {
-		for _, i := range c.random.Perm(len(disasters)) {
-			d := disasters[i]
-			mend := d.do(c)
-			select {
-			case <-time.After(c.hold + time.Duration(c.random.Int64N(int64(c.hold)))):
-			case <-ctx.Done():
-			}
-			mend()
-			c.steps.Add(1)
-			c.t.Logf("%s; %d of %d tasks are done", d.name, c.done(), c.tasks)
+// devastate lets disasters happen.
+func (c *chaos) devastate(ctx context.Context, list []int) {
+	for end := time.Now().Add(20 * time.Second); c.done() == 0 && time.Now().Before(end); {
+		time.Sleep(20 * time.Millisecond) // until work has begun
+	}
+	for step, i := range list {
+		c.pace()
+		d := disasters[i]
+		mend := d.do(c)
+		select {
+		case <-time.After(c.hold + time.Duration(c.random.Int64N(int64(c.hold)))):
+		case <-ctx.Done():
 		}
+		mend()
+		if c.long && step == 0 {
+			c.queue.start(c.t, 2)
+		}
+		c.steps.Add(1)
+		c.t.Logf("%s; %d of %d tasks are done", d.name, c.done(), c.tasks)
+	}
+}
+
+// pace waits until workers have done what they may, or have had some time for it.
+func (c *chaos) pace() {
+	for end := time.Now().Add(c.await); time.Now().Before(end) && c.may(c.done()); {
+		time.Sleep(20 * time.Millisecond)
 	}
 }
 
@@ -444,4 +482,3 @@ func each(t *testing.T, folder string, do func(path string)) {
 		t.Error(err)
 	}
 }
-

@@ -81,6 +81,7 @@ func (m *machine) run(ctx context.Context) {
 			return
 		case code == 1:
 			m.t.Logf("%s has ended by itself: %s", m.name, lastLine(said.String()))
+			time.Sleep(500 * time.Millisecond)
 		case code > 1 && code != 130: // which is that of SIGTERM
 			m.t.Errorf("%s has ended with %d:\n%s", m.name, code, said.String())
 			return
@@ -244,8 +245,12 @@ func newCluster(t *testing.T, stores [3]string) *cluster {
 	return c
 }
 
+// start starts a server, if it does not run.
 func (c *cluster) start(t *testing.T, i int) {
 	n := &c.nodes[i]
+	if n.process != nil {
+		return
+	}
 	n.process = exec.Command(os.Args[0])
 	n.process.Env = append(os.Environ(), natsVariable+"="+string(must(json.Marshal(n))))
 	if err := n.process.Start(); err != nil {
@@ -255,8 +260,11 @@ func (c *cluster) start(t *testing.T, i int) {
 
 // kill ends a server at once.
 func (c *cluster) kill(i int) {
-	_ = c.nodes[i].process.Process.Kill()
-	_ = c.nodes[i].process.Wait()
+	if n := &c.nodes[i]; n.process != nil {
+		_ = n.process.Process.Kill()
+		_ = n.process.Wait()
+		n.process = nil
+	}
 }
 
 // around are the links of a server with the others.

@@ -255,7 +255,7 @@ func (w *worker) beat(ctx context.Context, message jetstream.Msg) (stop func()) 
 	return cancel
 }
 
-// unableError says that this worker can do none of a job's tasks.
+// unableError says that this worker can do none of a job's tasks, for the time being at least.
 type unableError struct{ error }
 
 func (e unableError) Unwrap() error { return e.error }
@@ -263,6 +263,9 @@ func (e unableError) Unwrap() error { return e.error }
 // do encodes the images of a task and leaves its record, unless that is there.
 func (w *worker) do(ctx context.Context, hash string, task int) error {
 	if err := w.prepare(ctx, hash); err != nil {
+		if fault.Of(err) == fault.Other { // such as a full disk
+			err = unableError{err}
+		}
 		return err
 	}
 	images, err := w.place.list(ctx, hash, w.job, task)

@@ -24,6 +24,8 @@ func (s *Store) Verify(ctx context.Context, ids []ID) ([]BadBlock, error) {
 			func(i int) { contents[i], faults[i] = unread[i].verify(ctx, s.bucket, s.key.form()) })
 		if ctx.Err() != nil {
 			faults = make([]error, len(unread)) // of which that may be the cause
+		} else if err = s.passing(faults); err != nil {
+			faults = make([]error, len(unread))
 		}
 		if err := errors.Join(err, s.use(unread, contents, faults)); err != nil {
 			return bad, err

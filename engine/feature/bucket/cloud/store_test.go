@@ -1,16 +1,19 @@
 package cloud
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 
 	"gocloud.dev/blob/memblob"
 
 	"github.com/vitft/vitft/engine/feature/bucket"
 	"github.com/vitft/vitft/engine/feature/store"
+	"github.com/vitft/vitft/internal/disk"
 )
 
 // Two machines share features: which images there are costs the second no block, and what is damaged on one of them
@@ -180,4 +183,38 @@ func TestBlockIsThere(t *testing.T) {
 			t.Errorf("%v, %v", bad, err)
 		}
 	}
+}
+
+// That blocks cannot be copied, as on a full disk, is an error: their images are not encoded again.
+func TestNoRoomForCopies(t *testing.T) {
+	ctx, objects := t.Context(), memblob.OpenBucket(nil)
+	key := store.Key{Backbone: "b", Preprocess: "p", Feature: "f", Precision: "float32", Provider: "cpu", Dim: 1}
+	open := func(want error) *store.Store {
+		t.Helper()
+		s, _, err := store.Open(ctx, &Bucket{objects, "mem:///", bucket.Dir(t.TempDir())}, key)
+		if !errors.Is(err, want) {
+			t.Fatalf("opening: %v, want %v", err, want)
+		}
+		if err == nil {
+			t.Cleanup(func() { s.Close() })
+		}
+		return s
+	}
+	if err := open(nil).PublishBlock(ctx, "task", []store.ID{{1}}, []float32{1}, ""); err != nil {
+		t.Fatal(err)
+	}
+	s := open(nil)
+	defer disk.SetFault(func(op disk.Op, path string) error {
+		if op == disk.Write && !strings.Contains(path, "key.json") {
+			return syscall.ENOSPC
+		}
+		return nil
+	})()
+	if bad, err := s.Verify(ctx, []store.ID{{1}}); !errors.Is(err, syscall.ENOSPC) || len(bad) != 0 {
+		t.Errorf("verifying: %v, %v", bad, err)
+	}
+	if !s.Has(store.ID{1}) {
+		t.Error("the feature counts as missing")
+	}
+	open(syscall.ENOSPC)
 }
