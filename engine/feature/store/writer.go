@@ -133,30 +133,9 @@ func (s *Store) PublishBlock(ctx context.Context, name string, ids []ID, feature
 	block := s.name(name + blockSuffix)
 	err := s.put(ctx, block, ids, features, library)
 	if errors.Is(err, fs.ErrExist) {
-		err = s.complete(ctx, block)
+		err = nil
 	}
 	return err
-}
-
-// complete makes the index of a block whose publisher may have been killed before it did.
-func (s *Store) complete(ctx context.Context, block string) error {
-	if !bucket.Remote(s.bucket) {
-		return nil
-	}
-	there, err := s.bucket.List(ctx, block+indexSuffix)
-	if err != nil || len(there) > 0 {
-		return err
-	}
-	b, err := openBlock(ctx, s.bucket, block, s.key.form())
-	if err != nil {
-		bad := s.setAside(ctx, block, err)
-		return fmt.Errorf("%s is there already: %w", bad.Path, bad.Err)
-	}
-	err = s.putIndex(ctx, block, b.ids)
-	if errors.Is(err, fs.ErrExist) { // another was faster
-		return nil
-	}
-	return s.explain(err)
 }
 
 // Published lists the blocks in the bucket whose names, as PublishBlock has them, begin with prefix.
