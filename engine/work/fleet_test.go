@@ -291,7 +291,10 @@ func (s *stage) foreignJob(t *testing.T) string {
 	x := s.open(t.Context())
 	b := &submission{Submission: Submission{Images: &dataset.Sets{Train: s.set}, Backbone: s.of, Features: x, Views: 1,
 		TaskImages: 100}, place: place{bucket.Dir(filepath.Join(s.cache, "jobs"))}, name: strings.Repeat("A", 26)}
-	if err := b.freeze(t.Context()); err != nil {
+	if err := b.freeze(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := b.publish(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	job := b.job
