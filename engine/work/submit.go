@@ -59,6 +59,9 @@ func Submit(ctx context.Context, s Submission, q Queue, ev event.Events) error {
 	if _, err := b.publish(ctx); err != nil {
 		return err
 	}
+	if err := b.announce(ctx); err != nil {
+		return err
+	}
 	if b.queue, err = q.open(ctx, identity, ev); err != nil {
 		return err
 	}
@@ -200,12 +203,7 @@ func (s *submission) publish(ctx context.Context) (put bool, err error) {
 			return put, err
 		}
 	}
-	if err := keep(s.hash+"/"+jobObject, encoded(s.job)); err != nil {
-		return put, err
-	}
-	host, _ := os.Hostname()
-	return put, s.place.publish(ctx, s.hash+"/"+submissions+"/"+s.name+".json",
-		encoded(submitted{At: time.Now().UTC(), By: host}))
+	return put, keep(s.hash+"/"+jobObject, encoded(s.job))
 }
 
 // again says whether tasks that were given up may be done after all, as parts of the job that were lost or damaged are
@@ -219,6 +217,8 @@ func (s *submission) again(ctx context.Context) (bool, error) {
 		s.events.Warn("parts of the job were missing or damaged and are put anew; tasks that were given up are queued "+
 			"again", "tasks", len(s.failed))
 		s.name = rand.Text() // what is recorded as given up was of another submission
+		clear(s.told)
+		err = s.announce(ctx)
 	}
 	return put, err
 }
@@ -227,6 +227,13 @@ func (s *submission) again(ctx context.Context) (bool, error) {
 type submitted struct {
 	At time.Time `json:"at"`
 	By string    `json:"by"`
+}
+
+// announce records this submission, for who looks at the job.
+func (s *submission) announce(ctx context.Context) error {
+	host, _ := os.Hostname()
+	return s.place.publish(ctx, s.hash+"/"+submissions+"/"+s.name+".json",
+		encoded(submitted{At: time.Now().UTC(), By: host}))
 }
 
 // watch looks at the bucket until all tasks are done or given up, and queues again what the queue has lost.

@@ -429,7 +429,7 @@ func TestStopsAnywhere(t *testing.T) {
 		all, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 		frozen, ended := make(chan bool, 1), make(chan error, 1)
 		s.tell(func(said string) {
-			if strings.HasPrefix(said, "jobhash") {
+			if strings.HasPrefix(said, "job submittedjob") {
 				frozen <- true
 			}
 		})
