@@ -70,9 +70,9 @@ func Submit(ctx context.Context, s Submission, q Queue, ev event.Events) error {
 		defer held.Close()
 	}
 	ev.Info("job submitted", "job", b.hash, "images", b.job.Images, "tasks", len(b.job.Tasks), "at", jobs.Where(b.hash))
-	watched := func() {}
-	b.workers, watched = b.queue.watches(ev)
-	defer watched()
+	workers, unwatch := b.queue.watches(ev)
+	b.workers = workers
+	defer unwatch()
 
 	work, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
