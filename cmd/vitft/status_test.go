@@ -38,7 +38,7 @@ func TestStatus(t *testing.T) {
 			"job submitted": {"job", "images", "tasks", "at"}, "task started": {"job", "task", "try"},
 			"task done":     {"job", "task", "worker", "images", "bad", "seconds"},
 			"image bad":     {"job", "task", "path", "reason"},
-			"worker joined": {"worker", "host"}, "job done": {"job", "tasks", "given up", "images", "bad"},
+			"worker joined": {"worker", "host"}, "job done": {"job", "tasks", "given_up", "images", "bad"},
 		}[name] {
 			if _, has := e[key]; !has {
 				t.Errorf("%s has no %s", line, key)

@@ -413,7 +413,7 @@ func (s *submission) finish() error {
 			}
 		}
 	}
-	s.events.Info("job done", "job", s.hash, "tasks", len(s.records), "given up", len(s.failed), "images", s.images,
+	s.events.Info("job done", "job", s.hash, "tasks", len(s.records), "given_up", len(s.failed), "images", s.images,
 		"bad", s.bad)
 	if len(s.failed) > 0 {
 		return fmt.Errorf("%d of %d tasks were given up: %s; mend that, then the same command goes on", len(s.failed),
