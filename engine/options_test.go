@@ -43,6 +43,7 @@ func TestOptionsSurviveTheirFile(t *testing.T) {
 		Training: head.Settings{
 			Loss: "vs", LearnScale: true, Nesterov: true, Warmup: 2, Average: 3, EarlyStop: 4,
 			Tau: new(0.0), LR: 1e-7, Noise: 0.1, Experts: 2, Diversity: 0.3, Seed: 1 << 63, Kappa: kappa,
+			Shuffle: 1000,
 		},
 		Out: "runs/1", Resume: true, DryRun: true,
 	}

@@ -156,10 +156,12 @@ func (p *prepared) all(ctx context.Context, data Data, s Settings, workers int) 
 	from, square, room := p.flat, 0.0, min(len(p.flat.Y), rowsAtOnce)*data.Dim
 	if data.Far == nil {
 		p.flat.X = make([]float32, len(data.X))
-	} else if p.far, err = data.Far.New(len(p.flat.Y)); err != nil {
-		return err
 	} else {
-		p.flat.Far = &Far{Rows: p.far, New: data.Far.New}
+		far, err := data.Far.New(len(p.flat.Y))
+		if err != nil {
+			return fmt.Errorf("room for features as they are prepared: %w", err)
+		}
+		p.far, p.flat.Far = far, &Far{Rows: far, New: data.Far.New}
 	}
 	buffer := make([]float32, room)
 	err = from.each(ctx, func(at int, x []float32) error {

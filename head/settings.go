@@ -59,7 +59,8 @@ type Settings struct {
 
 	Kappa calib.Estimator // of κ for cvs
 
-	Seed    uint64
+	Seed uint64
+
 	Shuffle Shuffle // in which order samples come, and so how many must be in memory
 
 	Gemm   Gemm   `json:"-"` // Blas{} if nil

@@ -116,6 +116,9 @@ func (x *Extractor) Gather(ctx context.Context, ids []store.ID, k int, dst []flo
 	return x.views[k].store.Gather(ctx, ids, dst)
 }
 
+// Stored lists the places of ids in the order in which their features in view k lie in the store.
+func (x *Extractor) Stored(ids []store.ID, k int) []int { return x.views[k].store.Stored(ids) }
+
 // Close closes the stores.
 func (x *Extractor) Close() (err error) {
 	for _, v := range x.views {
