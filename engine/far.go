@@ -10,8 +10,8 @@ import (
 	"github.com/vitft/vitft/internal/scratch"
 )
 
-// place decides whether the features to learn from are in memory or, as they are and as they are prepared, on the disk,
-// and with that in which order they are learned; and refuses what there is no room for.
+// place decides whether the features to learn from are in memory or on the disk and, with that, in which order they are
+// learned; and refuses what there is no room for.
 func (t *training) place(images *dataset.Sets) error {
 	of := t.size(images, t.Calibration, t.Calibration.outOfFold(t.Data.Val))
 	of.Far = t.Training.Far(of)
@@ -23,9 +23,12 @@ func (t *training) place(images *dataset.Sets) error {
 		return err
 	}
 	t.far = 4 * int64(of.Samples) * int64(of.Views) * int64(of.Dim)
+	if t.Adapt.On() { // which learns from them more than once
+		t.far *= 2
+	}
 	t.events.Info("features are read from the disk in training", "images shuffled at a time", t.Training.Shuffle,
-		"GB on the disk meanwhile", float64(2*t.far)/1e9)
-	return t.Features.Room(2 * t.far)
+		"GB on the disk meanwhile", float64(t.far)/1e9)
+	return t.Features.Room(t.far)
 }
 
 // slow says whether epochs may take minutes.
@@ -45,6 +48,9 @@ func (t *training) examples(ctx context.Context) (d head.Data, free func(), err 
 		return d, nil, err
 	}
 	d = t.data(set, nil, t.views.Train)
-	d.Far = &head.Far{Rows: rows, New: func(n int) (head.Matrix, error) { return scratch.New(dir, n, dim) }}
+	d.Far = &head.Far{Rows: rows}
+	if t.Adapt.On() {
+		d.Far.New = func(n int) (head.Matrix, error) { return scratch.New(dir, n, dim) }
+	}
 	return d, func() { _ = rows.Close() }, nil // of a file without a name, whose content nobody misses
 }

@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	"github.com/vitft/vitft/engine"
+	"github.com/vitft/vitft/engine/embedding"
 	"github.com/vitft/vitft/engine/event"
 	"github.com/vitft/vitft/engine/fault"
 	"github.com/vitft/vitft/engine/feature"
@@ -20,8 +21,8 @@ import (
 	"github.com/vitft/vitft/engine/feature/store"
 	"github.com/vitft/vitft/engine/run"
 	"github.com/vitft/vitft/head"
-	"github.com/vitft/vitft/internal/scratch"
 	"github.com/vitft/vitft/internal/testkit"
+	"github.com/vitft/vitft/internal/testkit/ort"
 )
 
 // A run whose features are on the disk learns the same head from blocks of any making, when it is interrupted, and when
@@ -66,7 +67,7 @@ func TestShuffledOnDisk(t *testing.T) {
 	}
 	o.Data.Val, o.DryRun = "0.2", true
 	dry, err := engine.Finetune(t.Context(), o, event.Events{})
-	if err != nil || dry.Forecast.Laid < 2*2*4*50 || !strings.Contains(dry.Forecast.Text(), "in training:") {
+	if err != nil || dry.Forecast.Laid < 2*4*50 || !strings.Contains(dry.Forecast.Text(), "in training:") {
 		t.Errorf("%+v, %v", dry.Forecast, err)
 	}
 	o.DryRun = false
@@ -126,8 +127,7 @@ func TestTrainingBeyondMemory(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer rows.Close()
-		d := head.Data{Y: labels, Dim: dim, Classes: 10, Far: &head.Far{Rows: rows,
-			New: func(n int) (head.Matrix, error) { return scratch.New(dir, n, dim) }}}
+		d := head.Data{Y: labels, Dim: dim, Classes: 10, Far: &head.Far{Rows: rows}}
 		settings := head.Settings{Epochs: 1, Shuffle: together, Features: "standardize"}
 		if !settings.Far(head.Size{Classes: 10, Dim: dim, Samples: n}) {
 			t.Error("it fits into memory")
@@ -140,4 +140,32 @@ func TestTrainingBeyondMemory(t *testing.T) {
 	if took > 64<<20 {
 		t.Errorf("took %d MiB", took>>20)
 	}
+}
+
+// Embeddings that do not fit into memory are learned from as others: the head is the one that they give there.
+func TestEmbeddingsBeyondMemory(t *testing.T) {
+	ort.Need(t)
+	const n, dim = 20_000, 64
+	table := &embedding.Table{Dim: dim, Vectors: make([]float32, n*dim), Rows: make([]embedding.Row, n)}
+	rng := rand.New(rand.NewPCG(1, 2))
+	for i := range table.Rows {
+		class := i % 4
+		table.Rows[i] = embedding.Row{Label: string('a' + rune(class)), Split: []string{"train", "test"}[i%100/99]}
+		for d := range dim {
+			table.Vectors[i*dim+d] = rng.Float32()
+		}
+		table.Vectors[i*dim+class]++
+		table.Rows[i].ID = sha256.Sum256(binary.LittleEndian.AppendUint64(nil, uint64(i)))
+	}
+	path := filepath.Join(t.TempDir(), "all.safetensors")
+	if err := embedding.Write(path, table, table.Gather); err != nil {
+		t.Fatal(err)
+	}
+	o := options{Device: cpu, Out: filepath.Join(t.TempDir(), "run"), Training: head.Settings{Epochs: 2}}
+	o.Data.Train, o.Features.Cache = path, t.TempDir()
+	near := finetune(t, o)
+	o = elsewhere(t, o)
+	o.Training.Shuffle = head.ShuffleAll // as it is where they fit
+	defer debug.SetMemoryLimit(debug.SetMemoryLimit(8*n*dim - 1))
+	same(t, "beyond memory", finetune(t, o).Run, near.Run, run.HeadFile, run.PredictionsFile)
 }

@@ -21,7 +21,7 @@ type Forecast struct {
 
 // forecast says what the run would do, and that the disk is too small if it is.
 func (t *training) forecast(ctx context.Context, images *dataset.Sets) (*Forecast, error) {
-	f := &Forecast{Cache: t.Features.Cache, Laid: 2 * t.far}
+	f := &Forecast{Cache: t.Features.Cache, Laid: t.far}
 	train, others := t.views.needed(t.Calibration.judgesTraining(t.Data.Val, t.Data.Test))
 	for _, p := range images.Parts() {
 		views := others

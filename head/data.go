@@ -131,7 +131,7 @@ type prepared struct {
 	length float64   // root mean square of the rows' lengths
 	// within is the variance a dimension that whitening takes the shrunk within-class covariance to.
 	within float64
-	far    Matrix // of flat; nil: it is in memory
+	own    Matrix // of flat, to be closed; nil: there is none
 }
 
 // prepare makes data ready as s, with its defaults, wants it.
@@ -153,20 +153,22 @@ func prepare(ctx context.Context, data Data, s Settings, workers int) (*prepared
 
 // all prepares the features of data, to where those are as prepared ones: into memory, or to a Matrix.
 func (p *prepared) all(ctx context.Context, data Data, s Settings, workers int) (err error) {
-	from, square, room := p.flat, 0.0, min(len(p.flat.Y), rowsAtOnce)*data.Dim
-	if data.Far == nil {
+	from, square, far := p.flat, 0.0, data.Far != nil
+	var buffer []float32
+	switch {
+	case !far:
 		p.flat.X = make([]float32, len(data.X))
-	} else {
-		far, err := data.Far.New(len(p.flat.Y))
-		if err != nil {
+	case data.Far.New != nil:
+		if p.own, err = data.Far.New(len(p.flat.Y)); err != nil {
+			p.own = nil
 			return fmt.Errorf("room for features as they are prepared: %w", err)
 		}
-		p.far, p.flat.Far = far, &Far{Rows: far, New: data.Far.New}
+		p.flat.Far = &Far{Rows: p.own}
 	}
-	buffer := make([]float32, room)
 	err = from.each(ctx, func(at int, x []float32) error {
-		to := buffer[:len(x)]
-		if p.far == nil {
+		buffer = grow(buffer, len(x))
+		to := buffer
+		if !far {
 			to = p.flat.X[at*data.Dim:][:len(x)]
 		}
 		if err := p.head.prepare(s.Gemm, workers, x, to); err != nil {
@@ -175,10 +177,10 @@ func (p *prepared) all(ctx context.Context, data Data, s Settings, workers int) 
 		for _, v := range to {
 			square += float64(v) * float64(v)
 		}
-		if p.far == nil {
+		if !far {
 			return nil
 		}
-		return p.far.Write(at, to)
+		return p.flat.Far.Rows.Write(at, to)
 	})
 	p.length = math.Sqrt(square / float64(len(p.flat.Y)))
 	return err
@@ -186,10 +188,10 @@ func (p *prepared) all(ctx context.Context, data Data, s Settings, workers int) 
 
 // close lets go of what is not in memory.
 func (p *prepared) close() error {
-	if p == nil || p.far == nil {
+	if p.own == nil {
 		return nil
 	}
-	return p.far.Close()
+	return p.own.Close()
 }
 
 // fit sets how features are prepared, from the training set and Settings.Features.

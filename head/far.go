@@ -8,8 +8,9 @@ import (
 // Far is where the features of a [Data] are that does not fit into memory: the rows of its samples and views, which
 // must be finite, and where there is room for others.
 type Far struct {
-	Rows Source
-	// New makes room for so many rows, of as many values as these have.
+	Rows Matrix
+	// New makes room for so many rows, of as many values as these have, for features as they are prepared. If it is nil
+	// those are written in the place of Rows, which are spent by one training.
 	New func(rows int) (Matrix, error)
 }
 

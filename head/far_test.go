@@ -86,6 +86,12 @@ func TestFarIsTheSame(t *testing.T) {
 		if !reflect.DeepEqual(again, want) {
 			t.Errorf("%s: another head when it was interrupted", name)
 		}
+		data.Far.New = nil
+		spent := train(t, data, c.s)
+		timeless(spent.State)
+		if !reflect.DeepEqual(spent, want) {
+			t.Errorf("%s: another head of features that are prepared in place", name)
+		}
 	}
 }
 
@@ -148,7 +154,7 @@ func TestFarRefuses(t *testing.T) {
 		failing := d
 		failing.Far = &head.Far{Rows: &unreliable{d.Far.Rows, after, broken}, New: func(n int) (head.Matrix, error) {
 			m, err := d.Far.New(n)
-			return &unreliableMatrix{m, unreliable{m, after - 3, broken}}, err
+			return &unreliable{m, after - 3, broken}, err
 		}}
 		if _, err := head.Train(t.Context(), failing, head.Settings{Epochs: 3}); !errors.Is(err, broken) {
 			t.Errorf("after %d reads: %v", after, err)
@@ -156,19 +162,9 @@ func TestFarRefuses(t *testing.T) {
 	}
 }
 
-// unreliableMatrix is a Matrix that breaks after some reads.
-type unreliableMatrix struct {
-	head.Matrix
-	read unreliable
-}
-
-func (m *unreliableMatrix) Features(ctx context.Context, rows []int, dst []float32) error {
-	return m.read.Features(ctx, rows, dst)
-}
-
-// unreliable is a Source that breaks after some reads.
+// unreliable is a Matrix that breaks after some reads.
 type unreliable struct {
-	head.Source
+	head.Matrix
 	left int
 	err  error
 }
@@ -177,5 +173,5 @@ func (u *unreliable) Features(ctx context.Context, rows []int, dst []float32) er
 	if u.left--; u.left < 0 {
 		return u.err
 	}
-	return u.Source.Features(ctx, rows, dst)
+	return u.Matrix.Features(ctx, rows, dst)
 }

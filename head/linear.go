@@ -182,9 +182,9 @@ func newLinear(ctx context.Context, data Data, s Settings, p *prepared, workers 
 		train: p.flat, held: Data{X: p.val, Dim: data.Dim},
 		expert: expert{make([]float32, rows*data.Dim), make([]float32, rows), make([]float32, rows)},
 		batch:  batch{unit: make([]float32, classes*data.Dim), norms: make([]float32, classes)}}
-	if p.far != nil {
-		l.train = p.far
-		l.ahead = &ahead{Source: p.far, dim: data.Dim, most: s.Shuffle.together()}
+	if far := p.flat.Far; far != nil {
+		l.train = far.Rows
+		l.ahead = &ahead{Source: far.Rows, dim: data.Dim, most: s.Shuffle.together()}
 	}
 	for e := range s.Experts {
 		if err := ctx.Err(); err != nil && e > 0 { // one is soon there

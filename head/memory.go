@@ -28,6 +28,8 @@ const (
 	// shuffledFar is how many samples ShuffleAuto shuffles at a time where they are not in memory: enough for hundreds
 	// of updates, in 0.4 GB of 768 features.
 	shuffledFar = 1 << 16
+	// readAhead is how many samples are read at a time in an order that nothing is gained in by more.
+	readAhead = 1 << 13
 	// pieceSize is how many samples are read in one go: megabytes.
 	pieceSize = 512
 	// ofSample is the bytes that training remembers of a sample: label, place in the epoch, what the model made of it.
@@ -75,7 +77,7 @@ func (s Shuffle) together() int {
 	if s > 0 {
 		return int(s)
 	}
-	return shuffledFar
+	return readAhead
 }
 
 // windows is the numbers below n, shuffled as a [Shuffle] of so many says.
