@@ -15,6 +15,9 @@ import (
 func (t *training) place(images *dataset.Sets) error {
 	of := t.size(images, t.Calibration, t.Calibration.outOfFold(t.Data.Val))
 	of.Far = t.Training.Far(of)
+	if t.backbone != nil {
+		of.Known = ofImage
+	}
 	if of.Far && t.Data.Val+t.Data.Test == "" { // else it is small enough to be no matter
 		of.Judged = of.Samples
 	}
@@ -30,6 +33,9 @@ func (t *training) place(images *dataset.Sets) error {
 		"GB on the disk meanwhile", float64(t.far)/1e9)
 	return t.Features.Room(t.far)
 }
+
+// ofImage is the bytes that a run keeps of an image to learn from: path, content, place among others and in the store.
+const ofImage = 560
 
 // slow says whether epochs may take minutes.
 func (t *training) slow() bool { return t.inside != nil || t.far > 0 }

@@ -208,7 +208,7 @@ func (o *FinetuneOptions) resume(ctx context.Context, dir run.Folder, ev event.E
 		return nil, nil, err
 	}
 	before := FinetuneOptions{Out: o.Out, Resume: true, OnEpoch: o.OnEpoch}
-	before.Device.Library = o.Device.Library
+	before.Device.Library, before.Features.Copies = o.Device.Library, o.Features.Copies
 	if err := setting.Set(before.Fields(), saved.Values()); err != nil {
 		return nil, nil, run.ConfigFile.Damaged(dir, err)
 	}

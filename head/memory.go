@@ -106,6 +106,7 @@ type Size struct {
 	Folds          int  // heads of folds that judge the samples; 0 for none
 	Beside         int  // heads that are trained side by side; 0 means 1
 	Far            bool // features to learn from are not in memory
+	Known          int  // bytes that are known of each sample besides, which is counted where features are far
 }
 
 // Far says whether there is too little memory for the features to learn from, or they are not to be there.
@@ -168,7 +169,7 @@ func (s Settings) memory(of Size) (heads, features float64) {
 	heads = max(1, float64(of.Beside), folds) * float64(s.Experts) * 4 * (copies*c*(d+2) + d + 2*batch*c)
 	features = 4*d*n*float64(max(of.Views, 1))*(2+2*folds) + 4*judged*(d+3*c)
 	if of.Far {
-		features = 4*d*(2*float64(min(s.Shuffle.together(), of.Samples))+4*rowsAtOnce) + ofSample*n + 4*judged*(d+3*c)
+		features = 4*d*(2*float64(min(s.Shuffle.together(), of.Samples))+4*rowsAtOnce) + float64(ofSample+of.Known)*n + 4*judged*(d+3*c)
 	}
 	if s.Features == "whiten" {
 		features += 8 * 4 * d * d

@@ -26,7 +26,7 @@ func TestFeaturesInAnObjectStore(t *testing.T) {
 		if !bytes.Equal(headOf(t, train, store), want) {
 			t.Errorf("the %s machine learns another head", machine.name)
 		}
-		if !bytes.Equal(headOf(t, train, store, "--shuffle", "5"), far) {
+		if !bytes.Equal(headOf(t, train, store, "--shuffle", "5", "--copies", "1kB"), far) {
 			t.Errorf("the %s machine learns another head when features are on the disk", machine.name)
 		}
 	}

@@ -23,7 +23,7 @@ func Lay(ctx context.Context, s Source, ids []store.ID, n int, dir string, progr
 		}
 	}()
 	dim, all := s.Dim(), len(ids)
-	const together = 4096
+	const together = 32 * 512 // those of some blocks, which are fetched side by side where they must be
 	some, buffer := make([]store.ID, 0, together), make([]float32, min(together, all)*dim)
 	for k := range n {
 		order := stored(s, ids, k)

@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"sync"
 	"unsafe"
 
 	"github.com/vitft/vitft/internal/disk"
@@ -92,8 +93,11 @@ func (m *Matrix) run(rows, places []int, dst []float32) error {
 	}
 	one := func(place int) []float32 { return dst[place*m.dim : (place+1)*m.dim] }
 	x := one(places[0])
-	if last > first {
-		x = make([]float32, (last-first+1)*m.dim)
+	if n := (last - first + 1) * m.dim; last > first {
+		buffer := buffers.Get().(*[]float32)
+		defer buffers.Put(buffer)
+		*buffer = slices.Grow((*buffer)[:0], n)[:n]
+		x = *buffer
 	}
 	if _, err := m.file.ReadAt(bytesOf(x), m.at(first)); err != nil && err != io.EOF {
 		return fmt.Errorf("reading rows that are laid out on the disk: %w", err)
@@ -103,6 +107,8 @@ func (m *Matrix) run(rows, places []int, dst []float32) error {
 	}
 	return nil
 }
+
+var buffers = sync.Pool{New: func() any { return new([]float32) }}
 
 // at is where a row begins.
 func (m *Matrix) at(row int) int64 { return int64(row) * int64(m.dim) * 4 }

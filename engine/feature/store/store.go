@@ -228,12 +228,9 @@ func (s *Store) Gather(ctx context.Context, ids []ID, dst []float32) error {
 	if err != nil {
 		return err
 	}
-	for _, group := range apart { // block by block, so that each is mapped once
-		if err := s.copyBlock(ctx, group, dst); err != nil {
-			return err
-		}
-	}
-	return nil
+	errs := make([]error, len(apart))
+	err = par.For(ctx, len(apart), together(s.bucket), func(i int) { errs[i] = s.copyBlock(ctx, apart[i], dst) })
+	return cmp.Or(err, cmp.Or(errs...))
 }
 
 // copyMapped copies the features of blocks that are mapped, and lists the others by block.
@@ -274,7 +271,7 @@ type wanted struct {
 	to int
 }
 
-// copyBlock copies features of one block, which it maps anew if it must.
+// copyBlock copies features of one block, which is mapped anew, once for all of them.
 func (s *Store) copyBlock(ctx context.Context, of []wanted, dst []float32) error {
 	b, d := of[0].block, s.key.Dim
 	for {
