@@ -76,6 +76,16 @@ func TestShuffledOnDisk(t *testing.T) {
 	}
 }
 
+// Learning inside the backbone goes the same way.
+func TestAdaptOnDisk(t *testing.T) {
+	o := adapting(t, "norm")
+	o.Training = head.Settings{Epochs: 2, Shuffle: 30}
+	finetune(t, o)
+	other := elsewhere(t, o)
+	interrupt(t, other, 1)
+	same(t, "interrupted", resume(t, other.Out).Run, o.Out, run.HeadFile, run.PredictionsFile)
+}
+
 // kept are features in a store without what makes them.
 type kept struct {
 	*store.Store
