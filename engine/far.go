@@ -31,6 +31,9 @@ func (t *training) place(images *dataset.Sets) error {
 	}
 	t.events.Info("features are read from the disk in training", "images shuffled at a time", t.Training.Shuffle,
 		"GB on the disk meanwhile", float64(t.far)/1e9)
+	if t.DryRun { // which says so with all else that there is no room for
+		return nil
+	}
 	return t.Features.Room(t.far)
 }
 

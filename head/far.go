@@ -22,7 +22,8 @@ type Matrix interface {
 	Close() error
 }
 
-// each calls do with the rows of all samples, in all views, in their order, so many at a time as are multiplied at once.
+// each calls do with the rows of all samples, in all views, in their order, so many at a time as are multiplied at
+// once.
 func (d Data) each(ctx context.Context, do func(from int, x []float32) error) error {
 	n := len(d.Y) * d.views()
 	var buffer []float32

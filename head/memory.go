@@ -169,7 +169,8 @@ func (s Settings) memory(of Size) (heads, features float64) {
 	heads = max(1, float64(of.Beside), folds) * float64(s.Experts) * 4 * (copies*c*(d+2) + d + 2*batch*c)
 	features = 4*d*n*float64(max(of.Views, 1))*(2+2*folds) + 4*judged*(d+3*c)
 	if of.Far {
-		features = 4*d*(2*float64(min(s.Shuffle.together(), of.Samples))+4*rowsAtOnce) + float64(ofSample+of.Known)*n + 4*judged*(d+3*c)
+		rows := 2*min(s.Shuffle.together(), of.Samples) + 4*rowsAtOnce
+		features = 4*d*float64(rows) + float64(ofSample+of.Known)*n + 4*judged*(d+3*c)
 	}
 	if s.Features == "whiten" {
 		features += 8 * 4 * d * d

@@ -153,8 +153,8 @@ func (s *Settings) Fields() []setting.Field {
 		setting.In("training",
 			setting.Number("seed", &s.Seed, 0, setting.Seeds, "seed of everything random in training and --val"),
 			setting.Parsed("shuffle", &s.Shuffle, ShuffleAuto, ParseShuffle, "training images that are shuffled at a "+
-				"time, whose features are in memory, the others on the disk: a number; all; auto: all if they fit into "+
-				"the memory, else "+strconv.Itoa(shuffledFar)),
+				"time, whose features are in memory, the others on the disk: a number; all; auto: all if they fit "+
+				"into the memory, else "+strconv.Itoa(shuffledFar)),
 		),
 	)
 }

@@ -29,8 +29,8 @@ func mapped(f *os.File, at int64, n int) ([]float32, error) {
 	return unsafe.Slice((*float32)(unsafe.Pointer(&all[at])), n), nil
 }
 
-// mappable says whether n numbers at an offset of a file are to be mapped: there is no memory for them and, in the order
-// of learning, once more, and they lie there as memory has them.
+// mappable says whether n numbers at an offset of a file are to be mapped: there is no memory for them and, in the
+// order of learning, once more, and they lie there as memory has them.
 func mappable(at int64, n int) bool {
 	little := binary.NativeEndian.Uint16([]byte{1, 0}) == 1
 	return little && at%4 == 0 && n > 0 && 8*float64(n) > float64(machine.Memory())

@@ -43,8 +43,8 @@ func (x *Extractor) bytes(missing map[viewSet][]int) (n int64) {
 // for training too.
 func (o Options) Room(bytes int64) error {
 	if free, known := disk.Free(o.Here()); known && bytes > free {
-		return fmt.Errorf("cache: the features of this run take %.3g GB more, and there are %.3g GB left at %s; make room "+
-			"there, or name another folder", float64(bytes)/1e9, float64(free)/1e9, o.Here())
+		return fmt.Errorf("cache: the features of this run take %.3g GB more, and there are %.3g GB left at %s; make "+
+			"room there, or name another folder", float64(bytes)/1e9, float64(free)/1e9, o.Here())
 	}
 	return nil
 }

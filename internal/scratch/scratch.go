@@ -32,8 +32,8 @@ type Matrix struct {
 // New makes room for rows of so many numbers in a folder. One that has too little is refused at once.
 func New(dir string, rows, dim int) (*Matrix, error) {
 	if free, known := disk.Free(dir); known && int64(rows)*int64(dim)*4 > free {
-		return nil, fmt.Errorf("%d rows of %d numbers take %.3g GB, and there are %.3g GB left at %s; make room there, "+
-			"or name another folder", rows, dim, float64(rows)*float64(dim)*4e-9, float64(free)/1e9, dir)
+		return nil, fmt.Errorf("%d rows of %d numbers take %.3g GB, and there are %.3g GB left at %s; make room "+
+			"there, or name another folder", rows, dim, float64(rows)*float64(dim)*4e-9, float64(free)/1e9, dir)
 	}
 	if err := disk.MakeAll(dir); err != nil {
 		return nil, err
