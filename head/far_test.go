@@ -120,6 +120,10 @@ func TestShuffleIsAnOrder(t *testing.T) {
 			t.Errorf("%s: %v, %v", text, s, err)
 		}
 	}
+	if near, far := head.ShuffleAuto.Decided(false), head.ShuffleAuto.Decided(true); near != head.ShuffleAll ||
+		far != 65536 || head.Shuffle(7).Decided(true) != 7 || head.ShuffleAll.Decided(true) != head.ShuffleAll {
+		t.Errorf("auto is %v in memory and %v far from it", near, far)
+	}
 	for _, text := range []string{"", "1", "-1", "0", "some", "1e6", "99999999999"} {
 		if s, err := head.ParseShuffle(text); err == nil {
 			t.Errorf("%q is %v", text, s)
