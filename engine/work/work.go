@@ -233,7 +233,8 @@ var identityPattern = regexp.MustCompile("^[A-Z2-7]{26}$")
 
 // tidy removes what killed processes have left of a job.
 func (p place) tidy(ctx context.Context, hash string) {
-	for _, folder := range []string{modelFolder, hash, hash + "/" + lists, hash + "/" + records, hash + "/" + submissions} {
+	for _, folder := range []string{modelFolder, hash, hash + "/" + lists, hash + "/" + records,
+		hash + "/" + submissions} {
 		_, _ = p.Tidy(ctx, folder)
 	}
 }
