@@ -281,7 +281,7 @@ func (t *Trainer) judge(ctx context.Context, p *pendingHead) error {
 	m := fit.Measure(z, t.Test.Y, t.Classes, vec.Scatter(t.Order, 1, counts))
 	m.Split, m.Loss, m.Seed = "test", p.recipe.Head.Loss, p.Seed
 	m.Epochs, m.SwitchEpoch = p.recipe.Head.Epochs, p.recipe.Head.SwitchEpoch()
-	m.EarlyStop = (*metric.EarlyStop)(p.trained.State.EarlyStop())
+	m.EarlyStop = p.trained.State.EarlyStop()
 	m.Warnings = append(p.trained.State.Warnings(), m.Warnings...)
 	for z := range slices.Chunk(z, h.Classes) {
 		p.Predicted = append(p.Predicted, vec.Argmax(z))
