@@ -126,7 +126,7 @@ func finished(t testing.TB) Folder {
 		SkippedFile.Write(d, []Skipped{{"test", "/p/bad.jpg", "unexpected EOF"}}),
 		CheckpointFile.Write(d, &Checkpoint{Images: "0123", Seconds: 2.5, State: head.State{Epoch: 3,
 			Params:  []head.Tensor{{Name: "weight", Shape: []int{2}, Values: []float32{float32(math.NaN()), -0}}},
-			History: epochs}}),
+			Best: [][]float32{{0.1, 2}}, History: epochs}}),
 		HeadFile.Write(d, trained),
 		LabelsFile.Write(d, classes),
 		PredictionsFile.Write(d, Predict(paths, labels, logits, classes, scaling)),
