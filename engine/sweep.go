@@ -99,7 +99,8 @@ func Sweep(ctx context.Context, o SweepOptions, ev event.Events) (_ *SweepResult
 		return nil, err
 	}
 	defer s.close()
-	if err := s.plans(plan, images); err != nil {
+	below, err := s.plans(plan, images)
+	if err != nil {
 		return nil, err
 	}
 	config, err := o.config(given)
@@ -126,7 +127,7 @@ func Sweep(ctx context.Context, o SweepOptions, ev event.Events) (_ *SweepResult
 		return nil, err
 	}
 	t.Plan, t.Gemm, t.Events = plan, gemm, ev
-	inside, err := o.inside(ctx, t, s, sets)
+	inside, err := o.inside(ctx, t, s, sets, below)
 	if err != nil {
 		return nil, err
 	}

@@ -47,6 +47,15 @@ func NewPlan(b *backbone.Backbone, classes int, seed uint64, o inside.Options) (
 	return p, nil
 }
 
+// Seeded is the same plan with another start, and other draws of tokens and images.
+func (p *Plan) Seeded(seed uint64) (*Plan, error) {
+	q := *p
+	q.seed, q.inserted.Seed = seed, seed
+	var err error
+	q.adapted, err = p.adapted.Insert(q.inserted)
+	return &q, err
+}
+
 func (p *Plan) build(classes int) error {
 	o := p.options
 	model, err := p.backbone.Whole()
