@@ -133,7 +133,13 @@ func Sweep(ctx context.Context, o SweepOptions, ev event.Events) (_ *SweepResult
 	}
 	defer inside.Close()
 	t.Kept = func(id string) (sweep.Head, error) { return run.SweepHeadFile(id).Read(dir) }
-	t.Keep = func(h sweep.Head) error { return run.SweepHeadFile(h.ID).Write(dir, h) }
+	t.Keep = func(h sweep.Head) error {
+		alone, err := o.configOf(h, given)
+		if err == nil {
+			err = run.SweepConfigFile(h.ID).Write(dir, alone)
+		}
+		return cmp.Or(err, run.SweepHeadFile(h.ID).Write(dir, h))
+	}
 	heads, err := t.Run(ctx)
 	if err != nil {
 		return nil, err
@@ -199,6 +205,17 @@ func (o *SweepOptions) config(given *embedding.Source) (run.Config, error) {
 		return nil, err
 	}
 	return c.With(o.Experiment)
+}
+
+// configOf are the settings by which finetune trains a head of the sweep.
+func (o *SweepOptions) configOf(h sweep.Head, given *embedding.Source) (run.Config, error) {
+	var r sweep.Recipe
+	if err := setting.Set(r.Fields(), h.Settings); err != nil {
+		return nil, err
+	}
+	r.Head.Seed = h.Seed
+	setting.Fill(r.Fields())
+	return run.ConfigOf(append(given.Recorded(o.shared(), o.ofImages()), r.Fields()...))
 }
 
 // trainer has the features in memory.

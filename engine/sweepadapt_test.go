@@ -51,13 +51,16 @@ func TestSweepAdapts(t *testing.T) {
 		t.Errorf("%v images were encoded, want each once, and its tokens at both places", counts)
 	}
 	for i, kind := range []string{"none", "adapter", "lora"} {
-		one.Adapt.Kind, one.Training.Loss, one.Training.Seed = kind, "la", 4
 		row := 2*i + 1
 		if kind == "lora" {
-			one.Adapt.Blocks, one.Training.Loss, row = "1", "cvs", 9
+			row = 9
 		}
-		m := finetune(t, elsewhere(t, one)).Metrics
 		heads := table(t, o.Out, run.HeadsFile)
+		alone := elsewhere(t, ofRow(t, one, o.Out, heads["id"][row]))
+		m := finetune(t, alone).Metrics
+		if alone.Adapt.Kind != kind || (kind != "none") != run.AdapterFile.Exists(run.Folder(alone.Out)) {
+			t.Errorf("row %d: %+v", row, alone.Adapt)
+		}
 		if kind == "none" {
 			expectRow(t, heads, row, map[string]metric.Number{"nll": m.NLL})
 		}

@@ -50,11 +50,17 @@ var (
 		encodeSummary, sweep.ReadCSV)
 	SummaryTextFile = declare("summary.md", Sweep|Cleared, "the same for people", asIs, asIs)
 	headFiles       = declare("heads/*.json", Sweep, "a head each", encodeSweepHead, decodeSweepHead)
+	headConfigs     = declare("heads/*.yaml", Sweep, "the settings of a run that trains it", Config.encode, decodeConfig)
 )
 
 // SweepHeadFile is the file of the head with an id.
-func SweepHeadFile(id string) Typed[sweep.Head] {
-	f := headFiles
+func SweepHeadFile(id string) Typed[sweep.Head] { return headFiles.of(id) }
+
+// SweepConfigFile is the file of the settings by which finetune trains the head with an id.
+func SweepConfigFile(id string) Typed[Config] { return headConfigs.of(id) }
+
+// of is the file of one head.
+func (f Typed[T]) of(id string) Typed[T] {
 	f.Name = strings.Replace(f.Name, "*", id, 1)
 	return f
 }

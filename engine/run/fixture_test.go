@@ -165,7 +165,7 @@ func swept(t testing.TB) (Folder, *sweep.Summary) {
 		if i == 1 && seed == 1 {
 			h = sweep.Head{ID: "b1", Seed: 1, Error: "diverged"}
 		}
-		must(t, SweepHeadFile(h.ID).Write(d, h))
+		must(t, SweepHeadFile(h.ID).Write(d, h), SweepConfigFile(h.ID).Write(d, configOf(t, options{})))
 		return h
 	}, labels, len(classes))
 	must(t, HeadsFile.Write(d, s), SummaryFile.Write(d, s), SummaryTextFile.Write(d, []byte(s.Markdown())))
