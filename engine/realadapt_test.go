@@ -3,6 +3,7 @@ package engine_test
 import (
 	"context"
 	"math"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -90,18 +91,24 @@ func TestSweepAdaptsRealViT(t *testing.T) {
 	o.Experiment = parse(t, `{selection: val, grid: [{loss: [`+strings.Join(head.Losses(), ", ")+`]},
 		{loss: cvs, kappa: [none, vit, ddc, "slope:by=label", "slope:crossfit=2"]}, {loss: la, early-stop: 1}]}`)
 	ctx, cancel := context.WithCancel(t.Context())
-	trained := 0
-	ev := event.Events{Progress: func(stage event.Stage, _ string, _, _ int) {
-		if stage == event.Sweep {
-			if trained++; trained == 3 {
-				cancel()
+	trained, wentOn := 0, false
+	ev := event.Events{
+		Progress: func(stage event.Stage, what string, done, all int) {
+			if stage == event.Sweep {
+				trained++
+			} else if stage == event.Learn && trained == 2 && done > all/2 {
+				cancel() // in the second epoch of the third head
 			}
-		}
-	}}
+		},
+		Note: func(_ event.Level, message string, _ ...any) { wentOn = wentOn || message == "training goes on" },
+	}
 	if _, err := engine.Sweep(ctx, o, ev); err == nil || fault.Of(err) != fault.Interrupted {
 		t.Fatalf("interrupted: %v", err)
 	}
 	s := runSweep(t, o, ev)
+	if left, err := filepath.Glob(run.SweepCheckpointFile("*").Path(run.Folder(o.Out))); !wentOn || len(left) > 0 {
+		t.Errorf("the third head went on: %v; checkpoints left: %v (%v)", wentOn, left, err)
+	}
 	var failed []string
 	for _, h := range s.Heads {
 		if h.Error != "" && strings.Contains(h.Error, "closed form") {
@@ -113,7 +120,7 @@ func TestSweepAdaptsRealViT(t *testing.T) {
 	if want := []string{"ncm", "lda", "logreg"}; !slices.Equal(failed, want) || trained < len(s.Heads) {
 		t.Errorf("%q have closed forms, want %q; %d of %d heads trained", failed, want, trained, len(s.Heads))
 	}
-	o.Experiment, o.Out = parse(t, `{selection: val, grid: [{loss: [ce, crt]}]}`), elsewhere(t, one).Out
+	o.Experiment, o.Out = parse(t, `{selection: val, grid: [{loss: [cb, crt]}]}`), elsewhere(t, one).Out
 	runSweep(t, o, event.Events{})
 	all, whole := table(t, one.Out, run.HeadsFile), table(t, o.Out, run.HeadsFile)
 	for i, id := range whole["id"] {

@@ -138,7 +138,23 @@ func Sweep(ctx context.Context, o SweepOptions, ev event.Events) (_ *SweepResult
 		if err == nil {
 			err = run.SweepConfigFile(h.ID).Write(dir, alone)
 		}
-		return cmp.Or(err, run.SweepHeadFile(h.ID).Write(dir, h))
+		if err == nil {
+			err = run.SweepHeadFile(h.ID).Write(dir, h)
+		}
+		if err == nil {
+			err = run.SweepCheckpointFile(h.ID).Delete(dir)
+		}
+		return err
+	}
+	t.Save = func(id string, s *head.State) error {
+		return run.SweepCheckpointFile(id).Write(dir, &run.Checkpoint{Images: t.Version, State: *s})
+	}
+	t.Begun = func(id string) (*head.State, error) {
+		c, err := run.SweepCheckpointFile(id).Read(dir)
+		if c == nil || c.Images != t.Version {
+			return nil, err
+		}
+		return &c.State, nil
 	}
 	heads, err := t.Run(ctx)
 	if err != nil {

@@ -50,6 +50,7 @@ var (
 		encodeSummary, sweep.ReadCSV)
 	SummaryTextFile = declare("summary.md", Sweep|Cleared, "the same for people", asIs, asIs)
 	headFiles       = declare("heads/*.json", Sweep, "a head each", encodeSweepHead, decodeSweepHead)
+	headsUnderWay   = declare("heads/*.gob", Sweep, "to go on training one from", nil, decodeCheckpoint)
 	headConfigs     = declare("heads/*.yaml", Sweep, "the settings of a run that trains it", Config.encode, decodeConfig)
 )
 
@@ -58,6 +59,9 @@ func SweepHeadFile(id string) Typed[sweep.Head] { return headFiles.of(id) }
 
 // SweepConfigFile is the file of the settings by which finetune trains the head with an id.
 func SweepConfigFile(id string) Typed[Config] { return headConfigs.of(id) }
+
+// SweepCheckpointFile is the file by which the training of the head with an id goes on.
+func SweepCheckpointFile(id string) Typed[*Checkpoint] { return headsUnderWay.of(id) }
 
 // of is the file of one head.
 func (f Typed[T]) of(id string) Typed[T] {
@@ -129,6 +133,14 @@ func (f File) Check(dir Folder) error {
 		}
 	}
 	return err
+}
+
+// Delete removes the file, if it is there.
+func (f File) Delete(dir Folder) error {
+	if err := disk.Delete(f.Path(dir)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return nil
 }
 
 // Damaged is err as an error about the file.
