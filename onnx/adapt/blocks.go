@@ -75,7 +75,7 @@ func unfused(m *graph.Model) *graph.Model {
 	hiding := []string{"Attention", ms + "Attention", ms + "MultiHeadAttention", ms + "SkipLayerNormalization",
 		ms + "SkipSimplifiedLayerNormalization"}
 	hides := func(n *graph.Node) bool {
-		return slices.Contains(hiding, n.GetOpType()) || slices.Contains(hiding, n.GetDomain()+"."+n.GetOpType())
+		return slices.Contains(hiding, n.GetOpType()) || slices.Contains(hiding, ms+n.GetOpType())
 	}
 	if !slices.ContainsFunc(m.Graph().Node, hides) {
 		return nil
