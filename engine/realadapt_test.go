@@ -53,8 +53,9 @@ func TestAdaptRealViT(t *testing.T) {
 		t.Errorf("progress ended at %d; %d trainings of folds; calibrated by %+v", last, folds, c)
 	}
 	history := read(t, o.Out, run.HistoryFile)
-	if history[0].Phase != head.PhaseMLA || history[1].Phase != head.PhaseCLA || len(read(t, o.Out, run.KappaFile)) == 0 {
-		t.Errorf("phases %s and %s", history[0].Phase, history[1].Phase)
+	kappa := read(t, o.Out, run.KappaFile)
+	if history[0].Phase != head.PhaseMLA || history[1].Phase != head.PhaseCLA || len(kappa) == 0 {
+		t.Errorf("phases %s and %s, %d lines of κ", history[0].Phase, history[1].Phase, len(kappa))
 	}
 	checkModel(t, o.Out)
 	if e := evaluate(t, evaluation(o.Out, o)).Metrics; math.Abs(float64(e.NLL-r.Metrics.NLL)) > 1e-6 {
@@ -80,8 +81,8 @@ func TestAdaptRealViT(t *testing.T) {
 	}
 }
 
-// Every loss that has gradients, every estimator of κ and early stop train inside a real ViT, as heads of a sweep, which
-// an interruption does not change; the others are their own failures.
+// Every loss that has gradients, every kind of κ, and early stop train inside a real ViT, as heads of a sweep, which an
+// interruption in one of them does not change; the others are their own failures.
 func TestSweepAdaptsRealViT(t *testing.T) {
 	one := inRealViT(t, 6)
 	one.Data.Val = "0.3"

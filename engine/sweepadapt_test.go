@@ -163,7 +163,7 @@ func TestRecipesDependOnWhatIsBelow(t *testing.T) {
 	resolve := sweep.Resolver(sweep.Recipe{Below: inside.Options{Rank: "8"}})
 	for kind, want := range map[string]map[string]any{
 		"none":    {"epochs": 30, "head-batch": 256, "lr": 0.02, "adapt-rank": nil, "micro-batch": nil},
-		"adapter": {"epochs": 5, "head-batch": 32, "lr": 0.01, "adapt-rank": "8", "micro-batch": 16},
+		"adapter": {"epochs": 5, "head-batch": 32, "lr": 0.01, "adapt-rank": "8", "micro-batch": 0},
 	} {
 		s, err := resolve(map[string]any{"adapt": kind})
 		if err != nil {

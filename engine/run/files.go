@@ -51,7 +51,7 @@ var (
 	SummaryTextFile = declare("summary.md", Sweep|Cleared, "the same for people", asIs, asIs)
 	headFiles       = declare("heads/*.json", Sweep, "a head each", encodeSweepHead, decodeSweepHead)
 	headsUnderWay   = declare("heads/*.gob", Sweep, "to go on training one from", nil, decodeCheckpoint)
-	headConfigs     = declare("heads/*.yaml", Sweep, "the settings of a run that trains it", Config.encode, decodeConfig)
+	headConfigs     = declare("heads/*.yaml", Sweep, "the run that trains one", Config.encode, decodeConfig)
 )
 
 // SweepHeadFile is the file of the head with an id.
