@@ -243,7 +243,8 @@ func numberOf(c core.Container, port intstr.IntOrString) int32 {
 
 func checkSelector(t *testing.T, s *meta.LabelSelector, of map[string]string) {
 	t.Helper()
-	if selector, err := meta.LabelSelectorAsSelector(s); err != nil || selector.Empty() || !selector.Matches(labels.Set(of)) {
+	selector, err := meta.LabelSelectorAsSelector(s)
+	if err != nil || selector.Empty() || !selector.Matches(labels.Set(of)) {
 		t.Errorf("%v does not select %v: %v", s, of, err)
 	}
 }
@@ -283,9 +284,10 @@ func checkJob(t *testing.T, j *batch.Job) {
 		case (r.OnExitCodes == nil) == (len(r.OnPodConditions) == 0):
 			t.Errorf("%s: a rule is about codes or about conditions: %+v", j.Name, r)
 		case r.OnExitCodes != nil:
-			if r.OnExitCodes.ContainerName == nil || *r.OnExitCodes.ContainerName != s.Template.Spec.Containers[0].Name ||
-				r.OnExitCodes.Operator != batch.PodFailurePolicyOnExitCodesOpIn || !slices.IsSorted(r.OnExitCodes.Values) {
-				t.Errorf("%s: %+v", j.Name, r.OnExitCodes)
+			on := r.OnExitCodes
+			if on.ContainerName == nil || *on.ContainerName != s.Template.Spec.Containers[0].Name ||
+				on.Operator != batch.PodFailurePolicyOnExitCodesOpIn || !slices.IsSorted(on.Values) {
+				t.Errorf("%s: %+v", j.Name, on)
 			}
 		case r.Action != batch.PodFailurePolicyActionIgnore || r.OnPodConditions[0].Type != core.DisruptionTarget ||
 			r.OnPodConditions[0].Status != core.ConditionTrue:
