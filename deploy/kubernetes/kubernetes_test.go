@@ -1,6 +1,6 @@
-// Package kubernetes_test checks the manifests as Kubernetes reads them: rendered by kustomize and decoded into the types
-// of its API, which must know every field. The module is one of its own so that vitft's does not need them. What vitft
-// reads in the manifests is checked in cmd/vitft.
+// Package kubernetes_test checks the manifests as Kubernetes reads them: put together by kustomize and decoded into the
+// types of its API, which must know every field. The module is one of its own so that vitft's does not need them. What
+// vitft reads in the manifests is checked in cmd/vitft.
 package kubernetes_test
 
 import (
@@ -69,8 +69,9 @@ func objects(t *testing.T, name string) map[string]meta.Object {
 		}
 		gvk := r.GetGvk()
 		o, known := map[string]meta.Object{
-			"v1 ServiceAccount": &core.ServiceAccount{}, "v1 ConfigMap": &core.ConfigMap{}, "v1 Service": &core.Service{},
-			"apps/v1 Deployment": &apps.Deployment{}, "apps/v1 StatefulSet": &apps.StatefulSet{},
+			"v1 ServiceAccount": &core.ServiceAccount{}, "v1 ConfigMap": &core.ConfigMap{},
+			"v1 Service": &core.Service{}, "apps/v1 Deployment": &apps.Deployment{},
+			"apps/v1 StatefulSet": &apps.StatefulSet{},
 			"batch/v1 Job": &batch.Job{}, "policy/v1 PodDisruptionBudget": &disruption.PodDisruptionBudget{},
 			"networking.k8s.io/v1 NetworkPolicy": &networking.NetworkPolicy{},
 		}[gvk.ApiVersion()+" "+gvk.Kind]
