@@ -72,7 +72,7 @@ func objects(t *testing.T, name string) map[string]meta.Object {
 			"v1 ServiceAccount": &core.ServiceAccount{}, "v1 ConfigMap": &core.ConfigMap{},
 			"v1 Service": &core.Service{}, "apps/v1 Deployment": &apps.Deployment{},
 			"apps/v1 StatefulSet": &apps.StatefulSet{},
-			"batch/v1 Job": &batch.Job{}, "policy/v1 PodDisruptionBudget": &disruption.PodDisruptionBudget{},
+			"batch/v1 Job":        &batch.Job{}, "policy/v1 PodDisruptionBudget": &disruption.PodDisruptionBudget{},
 			"networking.k8s.io/v1 NetworkPolicy": &networking.NetworkPolicy{},
 		}[gvk.ApiVersion()+" "+gvk.Kind]
 		if !known {
