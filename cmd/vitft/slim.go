@@ -37,9 +37,13 @@ func (q *queue) ahead(*app) func(context.Context, *dataset.Sets, *backbone.Backb
 	return nil
 }
 
-func (a *app) workerCommand() *cobra.Command {
+func (a *app) workerCommand() *cobra.Command { return absent("worker") }
+func (a *app) statusCommand() *cobra.Command { return absent("status") }
+
+// absent is a command that is not in this build.
+func absent(name string) *cobra.Command {
 	return &cobra.Command{
-		Use:                "worker",
+		Use:                name,
 		Short:              "Not in this build (tag slim)",
 		DisableFlagParsing: true,
 		RunE:               func(*cobra.Command, []string) error { return errSlim },

@@ -36,6 +36,7 @@ func TestSlim(t *testing.T) {
 		{"encode --train IMAGES --queue embedded", 2},
 		{"worker --queue nats://localhost --cache /tmp", 2},
 		{"worker", 2},
+		{"status", 2},
 		{"encode --train IMAGES --cache HERE", 0},
 		{"--help", 0},
 	} {

@@ -309,6 +309,16 @@ func checkJob(t *testing.T, j *batch.Job) {
 	}
 }
 
+// What a user sets is what pods get, whichever parts are added: kustomize lets those speak last.
+func TestExample(t *testing.T) {
+	for key, o := range objects(t, "example") {
+		if c, is := o.(*core.ConfigMap); is && (c.Data["VITFT_TRAIN"] != "/data/train.csv" || c.Data["VITFT_READ"] !=
+			"/data" || !strings.HasSuffix(c.Data["VITFT_CACHE"], "?region=eu-central-1") || c.Data["VITFT_QUEUE"] == "") {
+			t.Errorf("%s: %v", key, c.Data)
+		}
+	}
+}
+
 // Without a queue nobody waits for one.
 func TestShardsHaveNoQueue(t *testing.T) {
 	for key, o := range objects(t, "shards") {
