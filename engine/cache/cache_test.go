@@ -329,10 +329,12 @@ func TestPruneTakesWhatIsOfNoUse(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer writer.Close()
-	if p := prune(t, dir, cache.Rules{}); p.Freed != 120 || len(p.Removed) != 2 {
+	copied := testkit.WriteFile(t, filepath.Join(dir, "objects", "0", "job", ".tmp-"+strings.Repeat("C", 26)),
+		make([]byte, 30))
+	if p := prune(t, dir, cache.Rules{}); p.Freed != 150 || len(p.Removed) != 3 {
 		t.Errorf("%+v", p)
 	}
-	for path, stays := range map[string]bool{aside: false, half: false, written: true} {
+	for path, stays := range map[string]bool{aside: false, half: false, copied: false, written: true} {
 		if _, err := os.Stat(path); (err == nil) != stays {
 			t.Errorf("%s: %v", path, err)
 		}

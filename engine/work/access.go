@@ -90,7 +90,7 @@ func (q Queue) pair() (pair tls.Certificate, err error) {
 // options are those of every connection.
 func (a access) options() []nats.Option {
 	o := []nats.Option{nats.Name("vitft"), nats.MaxReconnects(-1), nats.ReconnectWait(time.Second),
-		nats.Timeout(10 * time.Second)}
+		nats.Timeout(10 * time.Second), nats.PingInterval(10 * time.Second)}
 	if a.token != "" {
 		o = append(o, nats.Token(a.token))
 	}

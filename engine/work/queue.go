@@ -106,6 +106,9 @@ type connection struct {
 // streamName is the stream of all tasks, of any bucket.
 const streamName = "VITFT"
 
+// noPeers is the code of a cluster's error when it has fewer servers than a stream wants.
+const noPeers = 10005
+
 // tries is how often a task is given out.
 const tries = 10
 
@@ -223,6 +226,14 @@ func (c *connection) refused() error {
 	return nil
 }
 
+// elsewhere goes to another server of a cluster. One that the others have lost, or to which packets get lost, is as good
+// as none, though the connection stays.
+func (c *connection) elsewhere() {
+	if c.nats.IsConnected() && len(c.nats.Servers()) > 1 {
+		_ = c.nats.ForceReconnect()
+	}
+}
+
 // ready is the stream.
 func (c *connection) ready(ctx context.Context) (jetstream.Stream, error) {
 	config := jetstream.StreamConfig{Name: streamName, Subjects: []string{"vitft.tasks.>"},
@@ -234,7 +245,12 @@ func (c *connection) ready(ctx context.Context) (jetstream.Stream, error) {
 	}
 	stream, err := c.stream.Stream(ctx, streamName)
 	if errors.Is(err, jetstream.ErrStreamNotFound) {
-		if stream, err = c.stream.CreateStream(ctx, config); errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) {
+		stream, err = c.stream.CreateStream(ctx, config)
+		if e, is := errors.AsType[*jetstream.APIError](err); is && e.ErrorCode == noPeers && config.Replicas > 1 {
+			config.Replicas = 1 // of three servers one is down; what the stream has is a hint
+			stream, err = c.stream.CreateStream(ctx, config)
+		}
+		if errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) {
 			stream, err = c.stream.Stream(ctx, streamName)
 		}
 	}

@@ -7,7 +7,10 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"os"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -50,7 +53,13 @@ func Submit(ctx context.Context, s Submission, q Queue, ev event.Events) error {
 	ev = oneByOne(ev)
 	b := &submission{Submission: s, place: place{jobs}, events: ev, name: rand.Text(),
 		records: map[int]Record{}, told: map[int]bool{}, woken: make(chan struct{}, 1), since: time.Now()}
-	if err := b.freeze(ctx); err != nil {
+	if err := b.freeze(); err != nil {
+		return err
+	}
+	if _, err := b.publish(ctx); err != nil {
+		return err
+	}
+	if err := b.announce(ctx); err != nil {
 		return err
 	}
 	if b.queue, err = q.open(ctx, identity, ev); err != nil {
@@ -61,9 +70,9 @@ func Submit(ctx context.Context, s Submission, q Queue, ev event.Events) error {
 		defer held.Close()
 	}
 	ev.Info("job submitted", "job", b.hash, "images", b.job.Images, "tasks", len(b.job.Tasks), "at", jobs.Where(b.hash))
-	watched := func() {}
-	b.workers, watched = b.queue.watches(ev)
-	defer watched()
+	workers, unwatch := b.queue.watches(ev)
+	b.workers = workers
+	defer unwatch()
 
 	work, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
@@ -142,8 +151,8 @@ type submission struct {
 	away  bool          // the queue is, as was said
 }
 
-// freeze publishes the job: its model, the lists of its tasks and then itself.
-func (s *submission) freeze(ctx context.Context) error {
+// freeze makes the job.
+func (s *submission) freeze() error {
 	items, images, err := freeze(s.Images)
 	if err != nil {
 		return err
@@ -160,40 +169,71 @@ func (s *submission) freeze(ctx context.Context) error {
 		s.job.Tasks = append(s.job.Tasks, sum(encoded(list)))
 	}
 	s.hash = s.job.Hash()
-	for _, folder := range []string{modelFolder, s.hash, s.hash + "/" + lists, s.hash + "/" + records} {
-		_, _ = s.place.Tidy(ctx, folder) // of what killed processes have left there
+	return nil
+}
+
+// publish sees to it that what workers need is there: the model, the lists of the tasks, and then the job. It says
+// whether something was not.
+func (s *submission) publish(ctx context.Context) (put bool, err error) {
+	model, err := s.Backbone.Standalone()
+	if err != nil {
+		return false, err
 	}
+	s.place.tidy(ctx, s.hash)
 	there := map[string]bool{} // already
 	for _, prefix := range []string{modelFolder + "/" + s.job.Model, s.hash + "/"} {
 		names, err := s.place.List(ctx, prefix)
 		if err != nil {
-			return err
+			return false, err
 		}
 		for _, name := range names {
 			there[name] = true
 		}
 	}
-	keep := func(name string, content []byte) error { return s.place.keep(ctx, name, content, there[name]) }
-	if err := keep(modelFolder+"/"+s.job.Model, model); err != nil {
+	keep := func(name string, content []byte) error {
+		was, err := s.place.keep(ctx, name, content, there[name])
+		put = put || was
 		return err
+	}
+	if err := keep(modelFolder+"/"+s.job.Model, model); err != nil {
+		return put, err
 	}
 	for task, list := range s.lists {
 		if err := keep(object(s.hash, lists, task), encoded(list)); err != nil {
-			return err
+			return put, err
 		}
 	}
-	if err := keep(s.hash+"/"+jobObject, encoded(s.job)); err != nil {
-		return err
+	return put, keep(s.hash+"/"+jobObject, encoded(s.job))
+}
+
+// again says whether tasks that were given up may be done after all, as parts of the job that were lost or damaged are
+// there again.
+func (s *submission) again(ctx context.Context) (bool, error) {
+	if len(s.failed) == 0 {
+		return false, nil
 	}
-	host, _ := os.Hostname()
-	return s.place.publish(ctx, s.hash+"/"+submissions+"/"+s.name+".json",
-		encoded(submitted{At: time.Now().UTC(), By: host}))
+	put, err := s.publish(ctx)
+	if put && err == nil {
+		s.events.Warn("parts of the job were missing or damaged and are put anew; tasks that were given up are queued "+
+			"again", "tasks", len(s.failed))
+		s.name = rand.Text() // what is recorded as given up was of another submission
+		clear(s.told)
+		err = s.announce(ctx)
+	}
+	return put, err
 }
 
 // submitted is when a job was submitted, and on which machine.
 type submitted struct {
 	At time.Time `json:"at"`
 	By string    `json:"by"`
+}
+
+// announce records this submission, for who looks at the job.
+func (s *submission) announce(ctx context.Context) error {
+	host, _ := os.Hostname()
+	return s.place.publish(ctx, s.hash+"/"+submissions+"/"+s.name+".json",
+		encoded(submitted{At: time.Now().UTC(), By: host}))
 }
 
 // watch looks at the bucket until all tasks are done or given up, and queues again what the queue has lost.
@@ -208,7 +248,10 @@ func (s *submission) watch(ctx context.Context) error {
 		s.events.Beside("workers", s.workers.count(), "bad", s.bad)
 		s.events.Report(event.Encode, "job "+s.hash, s.images, s.job.Images)
 		if len(s.records)+len(s.failed) == len(s.job.Tasks) {
-			return s.finish()
+			if again, err := s.again(ctx); err != nil || !again {
+				return cmp.Or(err, s.finish())
+			}
+			continue
 		}
 		if err := s.tend(ctx); err != nil {
 			return err
@@ -293,6 +336,7 @@ func (s *submission) tend(ctx context.Context) error {
 			s.events.Warn("the queue cannot be reached; what workers have goes on", "reason", err)
 		}
 		s.away = true
+		s.queue.elsewhere()
 		return nil
 	case s.away:
 		s.away = false
@@ -369,13 +413,24 @@ func (s *submission) finish() error {
 			}
 		}
 	}
-	s.events.Info("job done", "job", s.hash, "tasks", len(s.records), "given up", len(s.failed), "images", s.images,
+	s.events.Info("job done", "job", s.hash, "tasks", len(s.records), "given_up", len(s.failed), "images", s.images,
 		"bad", s.bad)
 	if len(s.failed) > 0 {
-		for _, f := range s.failed {
-			return fmt.Errorf("%d of %d tasks were given up; one is %d, by %s: %s; mend that, then the same command "+
-				"goes on", len(s.failed), len(s.job.Tasks), f.Task, f.Worker, f.Reason)
-		}
+		return fmt.Errorf("%d of %d tasks were given up: %s; mend that, then the same command goes on", len(s.failed),
+			len(s.job.Tasks), s.reasons())
 	}
 	return nil
+}
+
+// reasons says why tasks were given up, of the first ones.
+func (s *submission) reasons() string {
+	var all []string
+	for _, task := range slices.Sorted(maps.Keys(s.failed)) {
+		if len(all) == 5 {
+			all = append(all, fmt.Sprintf("and %d more, which 'vitft status' names", len(s.failed)-5))
+			break
+		}
+		all = append(all, fmt.Sprintf("%d, by %s: %s", task, s.failed[task].Worker, s.failed[task].Reason))
+	}
+	return strings.Join(all, "; ")
 }

@@ -35,6 +35,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"regexp"
 	"strings"
 	"time"
 
@@ -136,25 +137,27 @@ func (p place) publish(ctx context.Context, name string, content []byte) error {
 	return err
 }
 
-// keep puts an object whose name follows from its content, unless one is there already. One that is damaged is set
-// aside.
-func (p place) keep(ctx context.Context, name string, content []byte, there bool) error {
+// keep puts an object whose name follows from its content, unless one is there already, and says whether it did. One
+// that is damaged is set aside.
+func (p place) keep(ctx context.Context, name string, content []byte, there bool) (put bool, err error) {
 	for try := 1; ; try++ {
 		if !there {
 			if err := p.publish(ctx, name, content); err != nil {
-				return err
+				return put, err
 			}
+			put = true
 		}
 		there = false
 		got, err := p.read(ctx, name)
 		if err != nil && !errors.Is(err, fs.ErrNotExist) || err == nil && bytes.Equal(got, content) {
-			return err
+			return put, err
 		}
 		if err == nil {
 			err = p.SetAside(ctx, name) // which may find that only the copy on this machine is damaged
 		}
 		if try == 3 {
-			return fault.Data.Errorf("%s is damaged, again and again: %w", p.Where(name), cmp.Or(err, fs.ErrExist))
+			return put, fault.Data.Errorf("%s is damaged, again and again: %w", p.Where(name),
+				cmp.Or(err, fs.ErrExist))
 		}
 	}
 }
@@ -219,7 +222,21 @@ func (p place) identity(ctx context.Context, random string) (string, error) {
 		return "", err
 	}
 	text, err := p.read(ctx, "identity")
+	if err == nil && !identityPattern.Match(text) {
+		err = p.damaged(ctx, "identity", "it is no name of a bucket; stop the workers, try again and start them")
+	}
 	return string(text), err
+}
+
+// identityPattern is what rand.Text makes.
+var identityPattern = regexp.MustCompile("^[A-Z2-7]{26}$")
+
+// tidy removes what killed processes have left of a job.
+func (p place) tidy(ctx context.Context, hash string) {
+	for _, folder := range []string{modelFolder, hash, hash + "/" + lists, hash + "/" + records,
+		hash + "/" + submissions} {
+		_, _ = p.Tidy(ctx, folder)
+	}
 }
 
 // taskBytes is how much is in a task at most, if it has more than one image.

@@ -185,8 +185,8 @@ func TestDamagedObjects(t *testing.T) {
 	p := place{bucket.Dir(dir)}
 	job := Job{Format: jobFormat, Keys: []store.Key{{Provider: "cpu"}}, Tasks: []string{sum([]byte("[]"))}}
 	name := job.Hash() + "/" + jobObject
-	if err := p.keep(ctx, name, encoded(job), false); err != nil {
-		t.Fatal(err)
+	if put, err := p.keep(ctx, name, encoded(job), false); err != nil || !put {
+		t.Fatal(put, err)
 	}
 	if got, err := p.job(ctx, job.Hash()); err != nil || got.Hash() != job.Hash() {
 		t.Errorf("%+v, %v", got, err)
@@ -196,8 +196,10 @@ func TestDamagedObjects(t *testing.T) {
 		t.Errorf("a damaged job: %v", err)
 	}
 	testkit.WriteFile(t, filepath.Join(dir, name), []byte("{"))
-	if err := p.keep(ctx, name, encoded(job), true); err != nil {
-		t.Error(err)
+	for _, want := range []bool{true, false} {
+		if put, err := p.keep(ctx, name, encoded(job), true); err != nil || put != want {
+			t.Error(put, err)
+		}
 	}
 	if _, err := p.job(ctx, job.Hash()); err != nil {
 		t.Errorf("mended: %v", err)

@@ -26,10 +26,6 @@ import (
 	"github.com/vitft/vitft/engine/feature/bucket"
 	"github.com/vitft/vitft/engine/feature/store"
 	"github.com/vitft/vitft/engine/setting"
-	"github.com/vitft/vitft/internal/atomicfile"
-	"github.com/vitft/vitft/internal/disk"
-	"github.com/vitft/vitft/onnx"
-	"github.com/vitft/vitft/onnx/vision"
 )
 
 // WorkerOptions are the settings of a worker.
@@ -188,6 +184,7 @@ func (w *worker) run(ctx context.Context) error {
 				w.events.Warn("the queue cannot be reached; waiting for it", "reason", err)
 			}
 			away = true
+			w.queue.elsewhere()
 		}
 		if w.Idle > 0 && time.Since(last) > w.Idle {
 			return w.useless()
@@ -248,11 +245,13 @@ func (w *worker) take(ctx context.Context, message jetstream.Msg) (did bool, err
 	hash, task, submission, err := parseTask(string(message.Data()))
 	if err != nil {
 		w.events.Warn("what is on the queue is no task", "reason", err)
-		return false, message.Term()
+		_ = message.Term()
+		return false, nil
 	}
 	if w.unable[hash] != nil {
 		rest(ctx, time.Second) // else nobody else would get a word in
-		return false, w.giveBack(message)
+		w.giveBack(message)
+		return false, nil
 	}
 	delivered := uint64(1)
 	if m, err := message.Metadata(); err == nil {
@@ -270,10 +269,12 @@ func (w *worker) take(ctx context.Context, message jetstream.Msg) (did bool, err
 	if delivered > tries && delivered > w.patient(ctx, hash, task) {
 		w.fail(ctx, hash, submission, task, delivered, "it was given out too often: workers that have it are killed, "+
 			"or their memory is too small")
-		return true, message.Term()
+		_ = message.Term()
+		return true, nil
 	}
-	w.events.Info("task started", "job", hash, "task", task, "try", delivered)
+	w.events.Routine("task started", "job", hash, "task", task, "try", delivered)
 	err = w.do(ctx, hash, task, delivered)
+	_, ill := errors.AsType[illError](err)
 	_, unable := errors.AsType[unableError](err)
 	_, unseen := errors.AsType[unseenError](err)
 	_, broken := errors.AsType[*store.NotFiniteError](err)
@@ -281,19 +282,26 @@ func (w *worker) take(ctx context.Context, message jetstream.Msg) (did bool, err
 	switch {
 	case err == nil:
 		w.failing = nil
-		acknowledge(ctx, message)
+		acknowledge(message)
 		return true, nil
 	case ctx.Err() != nil:
-		return true, w.giveBack(message)
+		w.giveBack(message)
+		return true, nil
+	case ill:
+		w.giveBack(message)
+		return true, err
 	case unable:
 		w.unable[hash] = err
 		w.events.Warn("this worker can do no task of a job, and leaves it to others", "job", hash, "reason", err)
-		return false, w.giveBack(message)
+		w.giveBack(message)
+		return false, nil
 	case delivered >= tries || broken || final || fault.Of(err) == fault.Config:
 		w.fail(ctx, hash, submission, task, delivered, err.Error())
-		return true, message.Term()
+		_ = message.Term()
+		return true, nil
 	case unseen:
-		return true, errors.Join(err, message.Nak())
+		_ = message.Nak()
+		return true, err
 	}
 	w.metrics.tasks.WithLabelValues(taskFailed).Inc()
 	if fault.Of(err) == fault.Other {
@@ -301,28 +309,33 @@ func (w *worker) take(ctx context.Context, message jetstream.Msg) (did bool, err
 			w.failing = append(w.failing, hash+strconv.Itoa(task))
 		}
 		if len(w.failing) == unwell {
-			return true, errors.Join(fmt.Errorf("%d tasks have failed one after the other: %w", unwell, err),
-				w.giveBack(message))
+			w.giveBack(message)
+			return true, fmt.Errorf("%d tasks have failed one after the other: %w", unwell, err)
 		}
 	}
 	w.events.Warn("task failed", "job", hash, "task", task, "try", delivered, "reason", err)
-	return true, message.NakWithDelay(time.Duration(delivered) * time.Second)
+	_ = message.NakWithDelay(time.Duration(delivered) * time.Second)
+	return true, nil
 }
+
+// Words about a message may get lost, with the queue or on the way there. That is no harm: after a while another worker
+// gets it, and sees what is done. They are said also when the worker is told to stop.
 
 // giveBack puts a task on the queue anew, for others: it is not at fault, so that this is not one of its tries.
-func (w *worker) giveBack(message jetstream.Msg) error {
+func (w *worker) giveBack(message jetstream.Msg) {
 	w.metrics.tasks.WithLabelValues(taskGivenBack).Inc()
-	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second) // that of the worker may have ended
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
 	if _, err := w.queue.stream.Publish(ctx, message.Subject(), message.Data()); err != nil {
-		return message.Nak()
+		_ = message.Nak()
+	} else {
+		_ = message.DoubleAck(ctx)
 	}
-	return message.DoubleAck(ctx)
 }
 
-// acknowledge takes a task off the queue. That it fails is no harm: the task is done, and whoever gets it sees that.
-func acknowledge(ctx context.Context, message jetstream.Msg) {
-	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+// acknowledge takes a task off the queue.
+func acknowledge(message jetstream.Msg) {
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
 	_ = message.DoubleAck(ctx)
 }
@@ -350,9 +363,17 @@ type unableError struct{ error }
 
 func (e unableError) Unwrap() error { return e.error }
 
+// illError says that this worker cannot work now, whichever the task: a disk is full, or the bucket does not answer.
+type illError struct{ error }
+
+func (e illError) Unwrap() error { return e.error }
+
 // do encodes the images of a task and leaves its record, unless that is there.
 func (w *worker) do(ctx context.Context, hash string, task int, delivered uint64) error {
 	if err := w.prepare(ctx, hash); err != nil {
+		if fault.Of(err) == fault.Other {
+			err = illError{err}
+		}
 		return err
 	}
 	images, err := w.place.list(ctx, hash, w.job, task)
@@ -434,80 +455,6 @@ func (w *worker) encode(ctx context.Context, name string, set *dataset.Dataset) 
 // beforeEncoding is for tests, where some images end the process.
 var beforeEncoding func(*dataset.Dataset)
 
-// prepare opens the backbone of a job, in place of that of another.
-func (w *worker) prepare(ctx context.Context, hash string) error {
-	if w.hash == hash {
-		return nil
-	}
-	job, err := w.place.job(ctx, hash)
-	if err != nil {
-		return err
-	}
-	w.close()
-	model, err := w.model(ctx, job.Model)
-	if err != nil {
-		return err
-	}
-	d := w.Device
-	d.Provider = job.Keys[0].Provider
-	of, err := backbone.OpenModel(model, backbone.Exported{Preprocess: job.Preprocess, Key: job.Keys[0]}, d, w.events)
-	if err != nil {
-		err = fmt.Errorf("job %s: %w", hash, err)
-		if _, loaded := onnx.Loaded(); loaded {
-			err = unableError{err}
-		}
-		return err
-	}
-	views, err := viewsOf(job.Keys)
-	if err != nil {
-		return unableError{errors.Join(err, of.Close())}
-	}
-	open, err := feature.Open(ctx, of, views, w.Features, w.events)
-	if err != nil {
-		return errors.Join(err, of.Close())
-	}
-	w.open, w.of = open, of
-	if mine := open.Keys(len(views)); !slices.Equal(mine, job.Keys) {
-		w.close()
-		return unableError{fault.Runtime.Errorf("job %s wants features of %v, this worker makes %v: it needs another "+
-			"provider or version", hash, job.Keys, mine)}
-	}
-	w.hash, w.job, w.held = hash, job, w.place.hold(hash)
-	return nil
-}
-
-// model is the file of a job's model on this machine.
-func (w *worker) model(ctx context.Context, hash string) (string, error) {
-	name := modelFolder + "/" + hash
-	content, err := w.place.read(ctx, name)
-	if err != nil {
-		return "", err
-	}
-	if sum(content) != hash {
-		return "", w.place.damaged(ctx, name, "it is not the graph of that hash")
-	}
-	path := filepath.Join(w.Features.Here(), feature.ModelsFolder, hash+".onnx")
-	if err := disk.MakeAll(filepath.Dir(path)); err != nil {
-		return "", err
-	}
-	return path, atomicfile.Write(path, func(to io.Writer) error { _, err := to.Write(content); return err })
-}
-
-// viewsOf are the views that keys are of.
-func viewsOf(keys []store.Key) ([]vision.View, error) {
-	views := vision.Views(len(keys))
-	for k, v := range views {
-		want := ""
-		if k > 0 {
-			want = v.String()
-		}
-		if keys[k].View != want {
-			return nil, fault.Data.Errorf("view %q of the job is not this program's %q", keys[k].View, want)
-		}
-	}
-	return views, nil
-}
-
 // fail records that a task is given up.
 func (w *worker) fail(ctx context.Context, hash, submission string, task int, delivered uint64, reason string) {
 	w.metrics.tasks.WithLabelValues(taskGivenUp).Inc()
@@ -516,18 +463,6 @@ func (w *worker) fail(ctx context.Context, hash, submission string, task int, de
 	if err := w.place.publish(ctx, object(hash, failures+"/"+submission, task), encoded(f)); err != nil {
 		w.events.Warn("that cannot be recorded", "reason", err)
 	}
-}
-
-// close lets go of the job that is open.
-func (w *worker) close() {
-	if w.open != nil && !w.lent {
-		_ = w.open.Close()
-		_ = w.of.Close()
-	}
-	if w.held != nil {
-		_ = w.held.Close()
-	}
-	w.open, w.of, w.held, w.hash, w.lent = nil, nil, nil, "", false
 }
 
 // taskPattern is what a message says: job, number and submission.

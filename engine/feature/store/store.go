@@ -48,6 +48,7 @@ import (
 	"sync"
 	"syscall"
 
+	"github.com/vitft/vitft/engine/fault"
 	"github.com/vitft/vitft/engine/feature/bucket"
 	"github.com/vitft/vitft/internal/par"
 )
@@ -158,6 +159,9 @@ func (s *Store) open(ctx context.Context) (report Report, err error) {
 		}
 	})
 	if err != nil {
+		return report, err
+	}
+	if err := s.passing(faults); err != nil {
 		return report, err
 	}
 	for i, found := range blocks {
@@ -359,6 +363,17 @@ func (s *Store) add(b *block) {
 			s.index[id] = place{b, i}
 		}
 	}
+}
+
+// passing is a fault of blocks in an object store that says nothing of them, as when they cannot be fetched or there is no
+// room for copies: to encode their images again would help nobody.
+func (s *Store) passing(faults []error) error {
+	for _, err := range faults {
+		if err != nil && bucket.Remote(s.bucket) && !errors.Is(err, errCorrupt) && fault.Of(err) != fault.Data {
+			return err
+		}
+	}
+	return nil
 }
 
 // explain adds to an error of writing what the user can do about it.

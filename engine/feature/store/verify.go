@@ -28,6 +28,8 @@ func (s *Store) Verify(ctx context.Context, ids []ID) ([]BadBlock, error) {
 		})
 		if ctx.Err() != nil {
 			faults = make([]error, len(unread)) // of which that may be the cause
+		} else if err = s.passing(faults); err != nil {
+			faults = make([]error, len(unread))
 		}
 		err = errors.Join(append(failed, err, s.use(unread, make([]*content, len(unread)), faults))...)
 		if err != nil {
@@ -91,8 +93,8 @@ func (s *Store) use(blocks []*block, contents []*content, faults []error) error 
 	return errors.Join(errs...)
 }
 
-// setAside renames a damaged block so that it is reported once. A block that merely could not be read may be sound and
-// keeps its name.
+// setAside renames a damaged block so that it is reported once, and its index, which may be what is wrong. A block that
+// merely could not be read may be sound and keeps its name.
 func (s *Store) setAside(ctx context.Context, name string, why error) BadBlock {
 	if errors.Is(why, errCorrupt) && s.bucket.SetAside(ctx, name) == nil {
 		if bucket.Remote(s.bucket) {
