@@ -113,9 +113,9 @@ type submission struct {
 	name    string // of this submission
 	job     Job
 	hash    string
-	items   []dataset.Item
-	lists   [][]Image      // of items, in their order
-	records map[int]Record // of the tasks that are done
+	lists   [][]Image        // of the tasks
+	items   [][]dataset.Item // of each list
+	records map[int]Record   // of the tasks that are done, without the images, which are a billion at worst
 	images  int            // in them
 	failed  map[int]Failure
 	round   int // of queueing
@@ -131,7 +131,6 @@ func (s *submission) freeze(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	s.items = items
 	model, err := s.Backbone.Standalone()
 	if err != nil {
 		return err
@@ -141,6 +140,7 @@ func (s *submission) freeze(ctx context.Context) error {
 		Preprocess: s.Backbone.Preprocess, Images: len(images)}
 	for _, list := range s.lists {
 		s.job.Tasks = append(s.job.Tasks, sum(encoded(list)))
+		s.items, items = append(s.items, items[:len(list)]), items[len(list):]
 	}
 	s.hash = s.job.Hash()
 	for _, folder := range []string{modelFolder, s.hash, s.hash + "/" + lists, s.hash + "/" + records} {
@@ -156,16 +156,19 @@ func (s *submission) freeze(ctx context.Context) error {
 			there[name] = true
 		}
 	}
-	keep := func(name string, content []byte) error { return s.place.keep(ctx, name, content, there[name]) }
-	if err := keep(modelFolder+"/"+s.job.Model, model); err != nil {
+	keep := func(ctx context.Context, name string, content []byte) error {
+		return s.place.keep(ctx, name, content, there[name])
+	}
+	if err := keep(ctx, modelFolder+"/"+s.job.Model, model); err != nil {
 		return err
 	}
-	for task, list := range s.lists {
-		if err := keep(object(s.hash, lists, task), encoded(list)); err != nil {
-			return err
-		}
+	err = s.place.each(ctx, len(s.lists), func(ctx context.Context, task int) error {
+		return keep(ctx, object(s.hash, lists, task), encoded(s.lists[task]))
+	})
+	if err != nil {
+		return err
 	}
-	return keep(s.hash+"/"+jobObject, encoded(s.job))
+	return keep(ctx, s.hash+"/"+jobObject, encoded(s.job))
 }
 
 // watch looks at the bucket until all tasks are done or given up, and queues again what the queue has lost.
@@ -216,8 +219,10 @@ func (s *submission) look(ctx context.Context) error {
 		return err
 	}
 	for task, r := range found {
-		s.records[task], s.since = r, time.Now()
+		s.learn(task, r)
 		s.images += len(r.Images)
+		r.Images = nil
+		s.records[task], s.since = r, time.Now()
 	}
 	names, err := s.place.List(ctx, s.hash+"/"+failures+"/"+s.name+"/")
 	if err != nil {
@@ -278,7 +283,7 @@ func (s *submission) tend(ctx context.Context) error {
 // queueMissing puts the tasks that are not done on the queue, if it has none of them: at first, and when stream or
 // server were lost. A task that a worker still has is then done twice, which is no harm.
 func (s *submission) queueMissing(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second+time.Duration(len(s.lists))*time.Millisecond)
 	defer cancel()
 	stream, err := s.queue.ready(ctx)
 	if err != nil {
@@ -311,22 +316,20 @@ func (s *submission) queueMissing(ctx context.Context) error {
 	}
 }
 
-// finish tells the scan index what the workers have read, and which tasks were given up.
-func (s *submission) finish() error {
-	items := s.items
-	for task, list := range s.lists {
-		r, of := s.records[task], items[:len(list)]
-		if items = items[len(list):]; len(r.Images) == 0 {
-			continue
-		}
-		for i, im := range list {
-			d := r.Images[i]
-			id, err := hex.DecodeString(d.ID)
-			if d.Fault == "" && !d.Other && err == nil && len(id) == len(dataset.ID{}) {
-				s.Features.Options().Index.Learn(of[i], im.Size, im.Modified, dataset.ID(id))
-			}
+// learn tells the scan index what a worker has read.
+func (s *submission) learn(task int, r Record) {
+	index := s.Features.Options().Index
+	for i, im := range s.lists[task] {
+		d := r.Images[i]
+		id, err := hex.DecodeString(d.ID)
+		if d.Fault == "" && !d.Other && err == nil && len(id) == len(dataset.ID{}) {
+			index.Learn(s.items[task][i], im.Size, im.Modified, dataset.ID(id))
 		}
 	}
+}
+
+// finish says which tasks were given up.
+func (s *submission) finish() error {
 	if len(s.failed) > 0 {
 		for _, f := range s.failed {
 			return fmt.Errorf("%d of %d tasks were given up; one is %d, by %s: %s; mend that, then the same command "+

@@ -111,6 +111,19 @@ func Open(ctx context.Context, b bucket.Bucket, key Key) (*Store, Report, error)
 	return s, report, nil
 }
 
+// OpenUnread opens a store as Open does, but reads none of what is in it: the store shows nothing until it is opened
+// anew. It is for who only publishes blocks, however many there are already.
+func OpenUnread(ctx context.Context, b bucket.Bucket, key Key) (*Store, error) {
+	s := &Store{key: key, bucket: b, index: map[ID]place{}}
+	if err := key.Validate(); err != nil {
+		return nil, err
+	}
+	if err := s.hold(ctx); err != nil {
+		return nil, fmt.Errorf("opening feature store: %w", err)
+	}
+	return s, nil
+}
+
 func (s *Store) open(ctx context.Context) (report Report, err error) {
 	if err := s.hold(ctx); err != nil {
 		return report, err
@@ -136,7 +149,7 @@ func (s *Store) open(ctx context.Context) (report Report, err error) {
 	}
 	names = slices.DeleteFunc(names, func(name string) bool { return !strings.HasSuffix(name, blockSuffix) })
 	blocks, faults := make([]*block, len(names)), make([]error, len(names))
-	err = par.For(ctx, len(names), together(s.bucket), func(i int) {
+	err = par.For(ctx, len(names), bucket.Together(s.bucket), func(i int) {
 		if indexed[names[i]] {
 			var err error
 			if blocks[i], err = openIndexed(ctx, s.bucket, names[i], s.key.form()); err == nil {

@@ -20,7 +20,7 @@ func (s *Store) Verify(ctx context.Context, ids []ID) ([]BadBlock, error) {
 			return bad, err
 		}
 		contents, faults := make([]*content, len(unread)), make([]error, len(unread))
-		err = par.For(ctx, len(unread), together(s.bucket),
+		err = par.For(ctx, len(unread), bucket.Together(s.bucket),
 			func(i int) { contents[i], faults[i] = unread[i].verify(ctx, s.bucket, s.key.form()) })
 		if ctx.Err() != nil {
 			faults = make([]error, len(unread)) // of which that may be the cause
