@@ -1,0 +1,144 @@
+package sim
+
+import (
+	"container/heap"
+	"math/rand/v2"
+)
+
+// Run does a job.
+func Run(p Plan, seed uint64) Result {
+	r := &run{Plan: p, random: rand.New(rand.NewPCG(seed, 1))}
+	r.begin()
+	for !r.over {
+		e := heap.Pop(&r.events).(event)
+		r.now = e.at
+		e.do()
+	}
+	return r.out
+}
+
+// event is what happens at a time; of two at the same time that which was planned first is first.
+type event struct {
+	at    float64
+	order int
+	do    func()
+}
+
+type events []event
+
+func (e events) Len() int { return len(e) }
+func (e events) Less(i, j int) bool {
+	return e[i].at < e[j].at || e[i].at == e[j].at && e[i].order < e[j].order
+}
+func (e events) Swap(i, j int) { e[i], e[j] = e[j], e[i] }
+func (e *events) Push(x any)   { *e = append(*e, x.(event)) }
+func (e *events) Pop() any {
+	last := len(*e) - 1
+	x := (*e)[last]
+	*e = (*e)[:last]
+	return x
+}
+
+// run is a job under way.
+type run struct {
+	Plan
+	out    Result
+	random *rand.Rand
+	now    float64
+	events events
+	order  int
+	over   bool
+
+	queue         queue
+	reads, writes limit // of the bucket
+	images        limit // of those that are read from it
+
+	deadly, done, failed []bool // tasks
+	submitter            submitter
+
+	window, counted int // of messages: the ten seconds that are counted, and how many were in them
+}
+
+// in does something after a delay.
+func (r *run) in(delay float64, do func()) {
+	r.order++
+	heap.Push(&r.events, event{r.now + delay, r.order, do})
+}
+
+// count counts messages.
+func (r *run) count(n int) {
+	if w := int(r.now / 10); w != r.window {
+		r.window, r.counted = w, 0
+	}
+	r.counted += n
+	r.out.Busiest = max(r.out.Busiest, r.counted)
+}
+
+// size is how many images are in a task.
+func (r *run) size(task int) int { return min(r.Size(), r.Images-task*r.Size()) }
+
+// begin freezes the job; then tasks are queued and workers start.
+func (r *run) begin() {
+	size := r.Size()
+	n := (r.Images + size - 1) / size
+	r.out.Tasks = n
+	r.deadly, r.done, r.failed = make([]bool, n), make([]bool, n), make([]bool, n)
+	for i := range r.deadly {
+		r.deadly[i] = r.Deadly > 0 && r.random.Float64() < r.Deadly
+	}
+	r.queue.messages = make([]message, n)
+	r.reads.rate, r.writes.rate, r.images.rate = r.ReadLimit, r.WriteLimit, r.ImageLimit
+	r.submitter.begin(n)
+
+	// What is there is listed; model, lists and job are put.
+	r.out.Requests.Add(Requests{Put: n + 2, List: 2})
+	puts := r.side(n, Together)
+	if r.WriteLimit > 0 {
+		puts = max(puts, float64(n)/r.WriteLimit)
+	}
+	r.out.Frozen = r.Freeze*float64(r.Images) + puts + 4*r.Latency
+	r.in(r.out.Frozen, func() {
+		r.look()
+		for i := range r.Workers {
+			w := &worker{run: r, slow: 1}
+			if float64(i) < r.Slow*float64(r.Workers) {
+				w.slow = r.SlowTimes
+			}
+			w.start()
+		}
+		if r.Restart > 0 {
+			r.in(r.Restart, r.restart)
+		}
+	})
+}
+
+// side is how long n requests take, so many at a time.
+func (r *run) side(n, together int) float64 { return float64((n+together-1)/together) * r.Latency }
+
+// limit is a rate of requests that a bucket answers, with a second's worth at once.
+type limit struct {
+	rate, left, since float64
+}
+
+// take takes one, if there is one.
+func (l *limit) take(now float64) bool {
+	if l.rate == 0 {
+		return true
+	}
+	l.left = min(l.rate, l.left+(now-l.since)*l.rate)
+	l.since = now
+	if l.left < 1 {
+		return false
+	}
+	l.left--
+	return true
+}
+
+// drain is how long it takes to get n, in turn with all others.
+func (l *limit) drain(now float64, n int) float64 {
+	if l.rate == 0 {
+		return 0
+	}
+	l.since = max(l.since, now) + float64(n)/l.rate
+	return l.since - now
+}
