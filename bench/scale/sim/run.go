@@ -90,8 +90,8 @@ func (r *run) begin() {
 	r.reads.rate, r.writes.rate, r.images.rate = r.ReadLimit, r.WriteLimit, r.ImageLimit
 	r.submitter.begin(n)
 
-	// What is there is listed; model, lists and job are put.
-	r.out.Requests.Add(Requests{Put: n + 2, List: 2})
+	// The buckets are reached, and what is there is listed; identity, keys, model, lists and job are put.
+	r.out.Requests.Add(Requests{Put: n + 3 + r.Views, Get: r.Views, List: 4 + r.Views})
 	puts := r.side(n, Together)
 	if r.WriteLimit > 0 {
 		puts = max(puts, float64(n)/r.WriteLimit)

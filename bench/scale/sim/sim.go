@@ -69,10 +69,9 @@ type Plan struct {
 	Publish float64 // tasks a second that go on the queue
 	Freeze  float64 // of an image, in listing and freezing it
 	Learn   float64 // of an image, in reading what has become of it
-	Start   Requests
 }
 
-// Requests are those to the bucket.
+// Requests are those to the bucket; of HEAD too, as GET.
 type Requests struct{ Put, Get, List int }
 
 // Add counts others too.
@@ -103,6 +102,7 @@ type Result struct {
 	Throttled int      // answers 503, beside them
 
 	Published, Delivered, Acknowledged, Beats, Polls, Starts int // messages
+	Asking                                                   int // workers that wait in the end
 	Stored                                                   int // tasks on the queue at once
 	Busiest                                                  int // messages in ten seconds
 }
@@ -118,10 +118,11 @@ func (p Plan) Size() int {
 
 // Messages are those to the broker and those from it. A task is published and that confirmed, asked for and delivered,
 // acknowledged and that confirmed; one that is given up is not confirmed, nor is a heart-beat. A poll in vain is asked
-// for and ended, then stream and consumer are asked for, as by a worker that starts. A look asks for the stream twice.
+// for and ended, then stream and consumer are asked for, as by a worker that starts. A look, but the last, asks for the
+// stream twice; once it is made.
 func (r Result) Messages() (in, out int) {
-	out = r.Published + r.Delivered + r.Acknowledged + 3*r.Polls + 2*r.Starts + 2*r.Looks
-	return out + r.Beats + r.GivenUp, out
+	out = r.Published + r.Delivered + r.Acknowledged + 3*r.Polls + 2*r.Starts + 2*(r.Looks-1) + 1
+	return out + r.Beats + r.GivenUp + r.Asking, out
 }
 
 // Objects are those that the job leaves in the bucket: lists, records, blocks with their indexes, the job and its model.

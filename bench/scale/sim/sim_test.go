@@ -41,7 +41,8 @@ func TestClosedForms(t *testing.T) {
 			r.Published != 100 || r.Delivered != 100 || r.Acknowledged != 100 || r.Stored != 100 {
 			t.Errorf("%d workers: %+v", workers, r)
 		}
-		if own := r.Requests; own.Put-2 != 100*4 || own.Get-r.OfLooks.Get != 100 || own.List-r.OfLooks.List != 102 {
+		if own := r.Requests; own.Put != 100*4+4+workers || own.Get-r.OfLooks.Get != 100+1+5*workers ||
+			own.List-r.OfLooks.List != 100+5+2*workers {
 			t.Errorf("%d workers: requests %+v, of looks %+v", workers, r.Requests, r.OfLooks)
 		}
 	}
