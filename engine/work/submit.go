@@ -116,7 +116,7 @@ type submission struct {
 	lists   [][]Image        // of the tasks
 	items   [][]dataset.Item // of each list
 	records map[int]Record   // of the tasks that are done, without the images, which are a billion at worst
-	images  int            // in them
+	images  int              // in them
 	failed  map[int]Failure
 	round   int // of queueing
 
@@ -304,7 +304,9 @@ func (s *submission) queueMissing(ctx context.Context) error {
 		}
 		text := taskMessage(s.hash, task, s.name)
 		id := fmt.Sprintf("%s %d", text, s.round)
-		if _, err := s.queue.stream.PublishAsync(subject, text, jetstream.WithMsgID(id)); err != nil {
+		_, err := s.queue.stream.PublishAsync(subject, text, jetstream.WithMsgID(id),
+			jetstream.WithStallWait(10*time.Second)) // a queue that writes to disks is slower than we are, not away
+		if err != nil {
 			return err
 		}
 	}

@@ -119,9 +119,9 @@ func (p Plan) Size() int {
 // Messages are those to the broker and those from it. A task is published and that confirmed, asked for and delivered,
 // acknowledged and that confirmed; one that is given up is not confirmed, nor is a heart-beat. A poll in vain is asked
 // for and ended, then stream and consumer are asked for, as by a worker that starts. A look, but the last, asks for the
-// stream twice; once it is made.
+// stream twice; once stream and consumer are made.
 func (r Result) Messages() (in, out int) {
-	out = r.Published + r.Delivered + r.Acknowledged + 3*r.Polls + 2*r.Starts + 2*(r.Looks-1) + 1
+	out = r.Published + r.Delivered + r.Acknowledged + 3*r.Polls + 2*r.Starts + 2*(r.Looks-1) + 2
 	return out + r.Beats + r.GivenUp + r.Asking, out
 }
 
