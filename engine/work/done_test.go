@@ -5,10 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
+	"github.com/vitft/vitft/engine/event"
 	"github.com/vitft/vitft/engine/feature/bucket"
 )
 
@@ -74,6 +77,52 @@ func TestListsByThousands(t *testing.T) {
 	if got, err := folder.recorded(t.Context(), "h", map[int]int{3: 1, 4: 1, 1500: 1}); err != nil || len(got) != 2 {
 		t.Errorf("in a folder: %v, %v", got, err)
 	}
+}
+
+// What is missing is queued at first, and when the queue has nothing after one more look at the bucket: what was done
+// while it was looked at is not queued again.
+func TestQueuesWhatIsMissing(t *testing.T) {
+	c, err := Queue{URL: Embedded, Patience: time.Minute}.open(t.Context(), "bucket", event.Events{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.close()
+	s := &submission{queue: c, hash: "0123456789abcdef", name: strings.Repeat("A", 26), lists: make([][]Image, 5),
+		records: map[int]Record{}, failed: map[int]Failure{4: {}}}
+	tend := func(what string, want uint64) {
+		t.Helper()
+		if err := s.queueMissing(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		stream, err := c.ready(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		info, err := stream.Info(t.Context())
+		if err != nil || info.State.Msgs != want {
+			t.Errorf("%s: %d messages, not %d; %v", what, info.State.Msgs, want, err)
+		}
+	}
+	purge := func() {
+		t.Helper()
+		stream, err := c.ready(t.Context())
+		if err != nil || stream.Purge(t.Context()) != nil {
+			t.Fatal(err)
+		}
+	}
+	tend("at first", 4)
+	tend("nothing happened", 4)
+	purge()
+	tend("all are gone, which may be as they are done", 0)
+	s.records[1] = Record{}
+	tend("they are not", 3)
+	tend("nothing happened", 3)
+	purge()
+	tend("gone again", 0)
+	for task := range 4 {
+		s.records[task] = Record{}
+	}
+	tend("as they are done", 0)
 }
 
 // Of things that are done side by side the first error is given, and ends the rest.

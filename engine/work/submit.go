@@ -118,7 +118,8 @@ type submission struct {
 	records map[int]Record   // of the tasks that are done, without the images, which are a billion at worst
 	images  int              // in them
 	failed  map[int]Failure
-	round   int // of queueing
+	round   int  // of queueing
+	empty   bool // the queue was, when the bucket was looked at last
 
 	woken chan struct{} // when the worker in this process has done a task
 	since time.Time     // nothing more was done
@@ -281,7 +282,8 @@ func (s *submission) tend(ctx context.Context) error {
 }
 
 // queueMissing puts the tasks that are not done on the queue, if it has none of them: at first, and when stream or
-// server were lost. A task that a worker still has is then done twice, which is no harm.
+// server were lost, once the bucket was looked at since, as a look may take so long that the last tasks are done
+// meanwhile. A task that a worker still has is then done twice, which is no harm.
 func (s *submission) queueMissing(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second+time.Duration(len(s.lists))*time.Millisecond)
 	defer cancel()
@@ -292,7 +294,11 @@ func (s *submission) queueMissing(ctx context.Context) error {
 	subject := s.queue.tasks + "." + s.hash
 	info, err := stream.Info(ctx, jetstream.WithSubjectFilter(subject))
 	if err != nil || info.State.Subjects[subject] > 0 {
+		s.empty = false
 		return err
+	}
+	if s.empty = !s.empty; s.empty && s.round > 0 {
+		return nil
 	}
 	s.round++
 	for task := range s.lists {

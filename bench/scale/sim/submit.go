@@ -6,6 +6,7 @@ type submitter struct {
 	unknown []int // of each thousand tasks, how many it does not know of
 	there   []int // of each thousand, how many have a record
 	left    int   // tasks that it does not know of
+	empty   bool  // the queue was, when it looked last
 	pause   float64
 }
 
@@ -71,10 +72,15 @@ func (r *run) look() {
 	})
 }
 
-// tend queues what is missing if the queue has nothing, and plans the next look.
+// tend queues what is missing if the queue has nothing, and had nothing before the look, and plans the next one.
 func (r *run) tend() {
 	s := &r.submitter
 	if r.queue.stored > 0 || r.now < r.queue.away {
+		s.empty = s.empty && r.queue.stored == 0
+		r.again()
+		return
+	}
+	if s.empty = !s.empty; s.empty && r.out.Rounds > 0 {
 		r.again()
 		return
 	}

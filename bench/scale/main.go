@@ -1,0 +1,83 @@
+// Command scale says what a job of package engine/work costs, up to a billion images and a thousand workers: the tables
+// of docs/scale.md, from a simulation.
+//
+//	go run ./bench/scale                                # all tables
+//	go run ./bench/scale -inputs my.yaml                # with your own speeds, rates and prices
+//	go test ./bench/scale -run Documented -update       # writes them into docs/scale.md
+//
+// inputs.yaml has what was measured and what is assumed. go test ./bench/scale -bench . measures tasks, and workers that
+// are killed, against the simulation.
+package main
+
+import (
+	"bytes"
+	_ "embed"
+	"flag"
+	"fmt"
+	"os"
+
+	"go.yaml.in/yaml/v3"
+)
+
+//go:embed inputs.yaml
+var given []byte
+
+// inputs are figures, each with where it is from.
+type inputs struct{ Measured, Assumed map[string]figure }
+
+type figure struct {
+	Value float64
+	From  string
+}
+
+// parse reads inputs over those that are given here.
+func parse(text []byte) (in inputs, err error) {
+	for _, text := range [][]byte{given, text} {
+		if len(text) == 0 {
+			continue
+		}
+		d := yaml.NewDecoder(bytes.NewReader(text))
+		d.KnownFields(true)
+		if err := d.Decode(&in); err != nil {
+			return in, err
+		}
+	}
+	return in, nil
+}
+
+// of is a figure; that there is none is a mistake of this program.
+func (in inputs) of(name string) float64 {
+	for _, m := range []map[string]figure{in.Measured, in.Assumed} {
+		if f, is := m[name]; is {
+			return f.Value
+		}
+	}
+	panic("inputs.yaml has no " + name)
+}
+
+func main() {
+	file := flag.String("inputs", "", "YAML file with figures in place of those of inputs.yaml")
+	flag.Parse()
+	if err := run(*file); err != nil {
+		fmt.Fprintln(os.Stderr, "scale:", err)
+		os.Exit(2)
+	}
+}
+
+func run(file string) error {
+	var text []byte
+	var err error
+	if file != "" {
+		if text, err = os.ReadFile(file); err != nil {
+			return err
+		}
+	}
+	in, err := parse(text)
+	if err != nil {
+		return fmt.Errorf("%s: %w", file, err)
+	}
+	for _, t := range tables {
+		fmt.Printf("## %s\n\n%s\n", t.name, t.make(in))
+	}
+	return nil
+}
