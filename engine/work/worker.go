@@ -113,8 +113,12 @@ func workerName() string {
 // run fetches and does tasks.
 func (w *worker) run(ctx context.Context) error {
 	last, away := time.Now(), false
+	var consumer jetstream.Consumer // nil where there may be none any more; to ask costs the queue more than a task does
 	for ctx.Err() == nil {
-		consumer, err := w.queue.consumer(ctx)
+		var err error
+		if consumer == nil {
+			consumer, err = w.queue.consumer(ctx)
+		}
 		if err == nil {
 			if away {
 				w.events.Info("the queue is back")
@@ -122,19 +126,23 @@ func (w *worker) run(ctx context.Context) error {
 			away = false
 			wait, stop := context.WithTimeout(ctx, 2*time.Second)
 			var batch jetstream.MessageBatch
+			came := false
 			if batch, err = consumer.Fetch(1, jetstream.FetchContext(wait)); err == nil {
 				for message := range batch.Messages() {
 					if err := w.take(ctx, message); err != nil {
 						stop()
 						return err
 					}
-					last = time.Now()
+					last, came = time.Now(), true
 				}
 				if err = batch.Error(); wait.Err() != nil {
 					err = nil // there was none
 				}
 			}
 			stop()
+			if !came {
+				consumer = nil
+			}
 		} else if ctx.Err() == nil {
 			if refused := w.queue.refused(); refused != nil {
 				return refused

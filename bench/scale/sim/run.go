@@ -114,7 +114,8 @@ func (r *run) begin() {
 	r.submitter.begin(n)
 
 	// The buckets are reached, and what is there is listed; identity, keys, model, lists and job are put.
-	r.out.Requests.Add(Requests{Put: n + 3 + r.Views, Get: r.Views, List: 4 + r.Views})
+	r.starts(Requests{Put: 3 + r.Views, Get: r.Views, List: 4 + r.Views})
+	r.out.Requests.Put += n
 	puts := r.side(n, Together)
 	if r.WriteLimit > 0 {
 		puts = max(puts, float64(n)/r.WriteLimit)
@@ -133,6 +134,12 @@ func (r *run) begin() {
 			r.in(r.Restart, r.restart)
 		}
 	})
+}
+
+// starts counts requests of whoever starts.
+func (r *run) starts(q Requests) {
+	r.out.Requests.Add(q)
+	r.out.OfStart.Add(q)
 }
 
 // side is how long n requests take, so many at a time.

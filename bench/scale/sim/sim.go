@@ -98,11 +98,11 @@ type Result struct {
 
 	Requests  Requests
 	OfLooks   Requests // among these, those with which the submitting process looks
+	OfStart   Requests // and those of whoever starts
 	OfImages  int      // GET of images, beside them
 	Throttled int      // answers 503, beside them
 
 	Published, Delivered, Acknowledged, Beats, Polls, Starts int // messages
-	Asking                                                   int // workers that wait in the end
 	Stored                                                   int // tasks on the queue at once
 	Busiest                                                  int // messages in ten seconds
 }
@@ -118,15 +118,11 @@ func (p Plan) Size() int {
 
 // Messages are those to the broker and those from it. A task is published and that confirmed, asked for and delivered,
 // acknowledged and that confirmed; one that is given up is not confirmed, nor is a heart-beat. A poll in vain is asked
-// for and ended; for stream and consumer a worker asks when it starts, and every ten seconds while it waits. A look, but
-// the last, asks for the stream twice.
+// for and ended, then stream and consumer are asked for, as by a worker that starts. A look asks for the stream twice.
 func (r Result) Messages() (in, out int) {
-	out = r.Published + r.Delivered + r.Acknowledged + r.Polls + r.Asked()
-	return out + r.Beats + r.GivenUp + r.Asking, out
+	out = r.Published + r.Delivered + r.Acknowledged + 3*r.Polls + 2*r.Starts + 2*r.Looks
+	return out + r.Beats + r.GivenUp, out
 }
-
-// Asked is how often stream or consumer are asked for, and made once.
-func (r Result) Asked() int { return 2*r.Starts + 2*r.Polls/5 + 2*(r.Looks-1) + 2 }
 
 // Objects are those that the job leaves in the bucket: lists, records, blocks with their indexes, the job and its model.
 func (r Result) Objects(views int) int { return r.Tasks + r.Done*(1+2*views) + r.GivenUp + 2 }

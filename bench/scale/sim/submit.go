@@ -132,9 +132,6 @@ func (r *run) end() {
 	r.out.Makespan = r.now
 	r.out.Paid += float64(r.Workers) * (r.now - r.out.Frozen)
 	for _, w := range r.queue.waiting {
-		if w.asks {
-			r.out.Asking++
-		}
 		w.stopAsking()
 	}
 }

@@ -33,7 +33,7 @@ func (w *worker) after(delay float64, do func()) {
 // start starts a worker, and plans its death.
 func (w *worker) start() {
 	w.out.Starts++
-	w.out.Requests.Add(Requests{Put: 1, Get: 4 + w.Views, List: 2}) // identity, keys, job and model
+	w.starts(Requests{Put: 1, Get: 4 + w.Views, List: 2}) // identity, keys, job and model
 	w.asks, w.has, w.failing = false, false, nil
 	w.after(w.Startup, func() { w.ask() })
 	if w.Preempted > 0 {
