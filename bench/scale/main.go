@@ -14,9 +14,13 @@ import (
 	_ "embed"
 	"flag"
 	"fmt"
+	"math"
 	"os"
+	"strings"
 
 	"go.yaml.in/yaml/v3"
+
+	"github.com/vitft/vitft/internal/userfile"
 )
 
 //go:embed inputs.yaml
@@ -30,19 +34,35 @@ type figure struct {
 	From  string
 }
 
-// parse reads inputs over those that are given here.
-func parse(text []byte) (in inputs, err error) {
-	for _, text := range [][]byte{given, text} {
-		if len(text) == 0 {
-			continue
-		}
-		d := yaml.NewDecoder(bytes.NewReader(text))
-		d.KnownFields(true)
-		if err := d.Decode(&in); err != nil {
-			return in, err
+// parse reads figures in place of some of those that are given here.
+func parse(own []byte) (inputs, error) {
+	in, err := decode(given)
+	if err != nil || len(own) == 0 {
+		return in, err
+	}
+	mine, err := decode(own)
+	if err != nil {
+		return in, err
+	}
+	for _, part := range []struct{ all, own map[string]figure }{{in.Measured, mine.Measured}, {in.Assumed, mine.Assumed}} {
+		for name, f := range part.own {
+			if _, is := part.all[name]; !is {
+				return in, fmt.Errorf("%q is none of the figures %s", name, strings.Join(sorted(part.all), ", "))
+			}
+			if !(f.Value >= 0) || math.IsInf(f.Value, 0) || f.Value == 0 && strings.Contains(name, "-vit-") {
+				return in, fmt.Errorf("%s: %v is no speed, time, size or price", name, f.Value)
+			}
+			part.all[name] = f
 		}
 	}
 	return in, nil
+}
+
+func decode(text []byte) (in inputs, err error) {
+	d := yaml.NewDecoder(bytes.NewReader(text))
+	d.KnownFields(true)
+	err = d.Decode(&in)
+	return in, err
 }
 
 // of is a figure; that there is none is a mistake of this program.
@@ -66,9 +86,9 @@ func main() {
 
 func run(file string) error {
 	var text []byte
-	var err error
 	if file != "" {
-		if text, err = os.ReadFile(file); err != nil {
+		var err error
+		if text, err = userfile.Read(file, userfile.Small); err != nil {
 			return err
 		}
 	}

@@ -112,6 +112,10 @@ func BenchmarkTasks(b *testing.B) {
 func BenchmarkKills(b *testing.B) {
 	const workers, size, count, replaced = 3, 4, 200, 2
 	perHour := 120.0 // deaths of a worker
+	in, err := parse(nil)
+	if err != nil {
+		b.Fatal(err)
+	}
 	of := tiny(b)
 	images := testkit.Folder(b, 1, size*count/2, size*count/2)
 	testkit.Age(b, images)
@@ -165,8 +169,8 @@ func BenchmarkKills(b *testing.B) {
 			sum += s
 		}
 		plan := sim.Plan{Images: size * count, TaskImages: size, Views: 1, Dim: 192, Workers: workers,
-			Rate: float64(size*count) / sum, Scatter: 0.3, Startup: 1, Latency: 0.01, Preempted: perHour,
-			Replaced: replaced}
+			Rate: float64(size*count) / sum, Overhead: in.of("overhead"), Scatter: in.of("scatter"),
+			Startup: in.of("start"), Latency: 0.01, Preempted: perHour, Replaced: replaced}
 		const runs = 200
 		var makespan, times, died [runs]float64
 		for k := range runs {

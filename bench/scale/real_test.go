@@ -62,13 +62,10 @@ func newReal(t testing.TB) *real {
 	if err != nil {
 		t.Fatal(err)
 	}
-	proxy := httputil.NewSingleHostReverseProxy(behind)
-	rewrite := proxy.Director
-	proxy.Director = func(q *http.Request) { // the signature is of the host that was asked
-		host := q.Host
-		rewrite(q)
-		q.Host = host
-	}
+	proxy := &httputil.ReverseProxy{Rewrite: func(p *httputil.ProxyRequest) {
+		p.SetURL(behind)
+		p.Out.Host = p.In.Host // which the signature is of
+	}}
 	front := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
 		r.mu.Lock()
 		r.requests[kind(q)]++
@@ -153,6 +150,7 @@ func (r *real) submit(images string, of *backbone.Backbone, size, views int) tim
 	if err != nil {
 		r.t.Fatal(err)
 	}
+	defer r.t.Setenv("XDG_CACHE_HOME", os.Getenv("XDG_CACHE_HOME"))
 	r.t.Setenv("XDG_CACHE_HOME", r.t.TempDir())
 	x, err := feature.Open(r.t.Context(), of, vision.Views(views), feature.Options{Cache: r.cache}, event.Events{})
 	if err != nil {

@@ -39,13 +39,13 @@ func plan(in inputs, images, workers int, kind string) sim.Plan {
 
 func inputTable(in inputs) string {
 	var t table
-	t.row("", "value", "is")
+	t.row("input", "value", "is")
 	for _, part := range []struct {
 		name string
 		of   map[string]figure
 	}{{"measured", in.Measured}, {"assumed", in.Assumed}} {
 		for _, name := range sorted(part.of) {
-			t.row(part.name+" "+name, fmt.Sprintf("%.4g", part.of[name].Value), part.of[name].From)
+			t.row(name+", "+part.name, fmt.Sprintf("%.4g", part.of[name].Value), part.of[name].From)
 		}
 	}
 	return t.String()
@@ -63,7 +63,7 @@ func sizeTable(in inputs) string {
 		}{{10, "cores"}, {100, "cores"}, {1000, "cores"}, {100, "h100"}, {1000, "h100"}} {
 			p := plan(in, images, w.n, w.kind+"-vit-b")
 			if images == 1e9 {
-				p.TaskImages = 2048
+				p.TaskImages = 4096
 			}
 			r := sim.Run(p, 1)
 			millions := float64(images) / 1e6
@@ -134,6 +134,7 @@ func faultTable(in inputs) string {
 		}},
 	} {
 		p := plan(in, 1e8, 1000, "cores-vit-b")
+		p.TaskImages = 1024
 		c.change(&p)
 		r := sim.Run(p, 1)
 		if base == 0 {
@@ -149,13 +150,13 @@ func faultTable(in inputs) string {
 // memoryTable is what grows with the images, and where.
 func memoryTable(in inputs) string {
 	var t table
-	t.row("images", "submitting process, frozen", "known", "tasks of 512", "job.json", "queue, of a server's memory",
+	t.row("images", "submitting process, frozen", "known", "tasks of 512", "job.json", "queue, stored; in memory",
 		"`.ids` to fetch", "their requests, 32 at a time", "index of the store, one view", "features, 768 values")
 	for _, images := range []int{1e6, 1e7, 1e8, 1e9} {
 		n := float64(images)
 		tasks := n / 512
 		t.row(power(images), size(n*in.of("frozen")), size(n*in.of("known")), amount(tasks), size(tasks*67),
-			size(tasks*in.of("in-memory")), size(n*32), span(tasks/32*in.of("latency")), size(n*in.of("key")),
+			size(tasks*in.of("stored"))+", "+size(tasks*in.of("in-memory")), size(n*32), span(tasks/32*in.of("latency")), size(n*in.of("key")),
 			size(n*4*768))
 	}
 	return t.String()

@@ -164,7 +164,7 @@ func spent(b *testing.B) time.Duration {
 
 // BenchmarkImages measures what an image takes of the process that submits, in a job of 100,000 in folders of a
 // thousand: bytes in use once it is listed, frozen, and known to be done (each with all before), bytes of its entry in a
-// task's list and in a record, and processor time: of freezing, of reading the record, and of putting that into the index.
+// task's list and in a record, and processor time: of freezing, of reading the record, and of telling the scan index.
 func BenchmarkImages(b *testing.B) {
 	const folders, each = 100, 1000
 	n := float64(folders * each)
@@ -172,7 +172,8 @@ func BenchmarkImages(b *testing.B) {
 	var photo string
 	for i := range folders {
 		if i%10 == 0 { // a file has so many names and no more
-			photo = testkit.WriteFile(b, filepath.Join(dir, fmt.Sprint(i)), testkit.JPEG(b, testkit.Picture(1, 2, 3)))
+			jpeg := testkit.JPEG(b, testkit.Picture(1, 2, 3))
+			photo = testkit.WriteFile(b, filepath.Join(dir, fmt.Sprint(i)), jpeg)
 		}
 		class := filepath.Join(dir, "images", fmt.Sprintf("class-%04d", i))
 		if err := os.MkdirAll(class, 0o755); err != nil {

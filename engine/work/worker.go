@@ -113,7 +113,7 @@ func workerName() string {
 // run fetches and does tasks.
 func (w *worker) run(ctx context.Context) error {
 	last, away := time.Now(), false
-	var consumer jetstream.Consumer // nil where there may be none any more; to ask costs the queue more than a task does
+	var consumer jetstream.Consumer // nil where there may be none any more; to ask costs more than a task
 	for ctx.Err() == nil {
 		var err error
 		if consumer == nil {
