@@ -58,13 +58,44 @@ func TestClosedForms(t *testing.T) {
 	}
 	p = quiet() // a broker that comes back empty: what it had is queued again, what was done is not
 	p.Restart, p.Outage, p.Lost = 101, 1, true
-	if r := Run(p, 1); r.Rounds != 2 || r.Done != 100 || r.Published < 145 || r.Published > 155 || r.Doubled > 1 {
+	if r := Run(p, 1); r.Rounds != 2 || r.Done != 100 || r.Published < 145 || r.Published > 155 || r.Doubled > 1 ||
+		r.Delivered > 102 {
 		t.Errorf("a broker that loses all: %+v", r)
+	}
+	p = quiet() // the last task is what is left
+	p.Images = 10_050
+	if r := Run(p, 1); r.Tasks != 101 || r.Encoded != 10_050 || math.Abs(r.Worked-r.Frozen-201) > 1e-6 {
+		t.Errorf("a task of 50 images: %+v", r)
 	}
 	p = quiet() // four requests a task that put or list: the bucket's limit is the job's
 	p.Workers, p.WriteLimit = 100, 2
 	if r := Run(p, 1); r.Throttled == 0 || r.Worked-r.Frozen < 100*4/2-2 {
 		t.Errorf("a bucket of two requests a second: %+v", r)
+	}
+}
+
+// A message that is on the queue anew is not given out because of the silence about the one before.
+func TestExpire(t *testing.T) {
+	r := &run{}
+	r.queue.messages = make([]message, 1)
+	r.publish(0)
+	task, _ := r.queue.next()
+	old := r.queue.messages[0].id
+	r.expire(task, old, Patience)
+	r.remove(task, old)
+	r.publish(0)
+	if _, ok := r.queue.next(); !ok {
+		t.Fatal("the new message is not given out")
+	}
+	r.now = Patience
+	r.events.pop().do()
+	if task, ok := r.queue.next(); ok {
+		t.Errorf("task %d is given out again", task)
+	}
+	r.expire(0, r.queue.messages[0].id, Patience)
+	r.events.pop().do()
+	if _, ok := r.queue.next(); !ok || r.queue.messages[0].tries != 2 {
+		t.Errorf("after silence: %+v", r.queue.messages[0])
 	}
 }
 
