@@ -87,6 +87,9 @@ func TestExpire(t *testing.T) {
 	if _, ok := r.queue.next(); !ok {
 		t.Fatal("the new message is not given out")
 	}
+	if r.remove(task, old); r.queue.stored != 1 {
+		t.Error("whoever has the old message acknowledges the new one")
+	}
 	r.now = Patience
 	r.events.pop().do()
 	if task, ok := r.queue.next(); ok {
