@@ -159,7 +159,7 @@ func (r *real) submit(images string, of *backbone.Backbone, size, views int) tim
 	defer x.Close()
 	var begun time.Time
 	ev := event.Events{Note: func(_ event.Level, message string, _ ...any) {
-		if message == "job" {
+		if message == "job submitted" {
 			begun = time.Now()
 		}
 	}}

@@ -33,6 +33,9 @@ import (
 const faultVariable = "VITFT_TEST_FAULT"
 
 func TestMain(m *testing.M) {
+	if text, is := os.LookupEnv(natsVariable); is {
+		serveNATS(text)
+	}
 	if what, is := os.LookupEnv(faultVariable); is {
 		if what != "" {
 			disk.SetFault(faultOf(what))

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"os"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -116,8 +117,17 @@ func (a *app) mistaken(cmd *cobra.Command, err error) error {
 		}
 		return fault.Config.Errorf("%w%s", err, a.flag(cmd, word))
 	}
+	if wrong, is := errors.AsType[*pflag.InvalidValueError](err); is {
+		if shown := inURL.ReplaceAllString(wrong.GetValue(), "://…@"); shown != wrong.GetValue() {
+			return fault.Config.Errorf("invalid argument %q for %q flag: %w", shown, "--"+wrong.GetFlag().Name,
+				errors.Unwrap(wrong))
+		}
+	}
 	return fault.Config.Errorf("%w", err)
 }
+
+// inURL are the credentials in a URL, which are not to be shown.
+var inURL = regexp.MustCompile(`://[^/]*@`)
 
 // word is the first argument after a command with commands of its own that is no flag.
 func (a *app) word(cmd *cobra.Command) string {

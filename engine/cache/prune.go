@@ -79,6 +79,9 @@ func Prune(ctx context.Context, dir string, r Rules) (*Pruned, error) {
 	if r.Backbone != "" {
 		return p, nil
 	}
+	if err := p.jobsOf(c, r); err != nil {
+		return p, err
+	}
 	for _, of := range []struct {
 		what  string
 		files Files
@@ -226,6 +229,20 @@ func (p *Pruned) leftovers(c *Contents, r Rules) error {
 	}
 	for _, s := range c.Stores {
 		folders = append(folders, s.path)
+	}
+	for _, of := range []string{feature.ObjectsFolder, feature.JobsFolder, feature.ModelsFolder} {
+		err := filepath.WalkDir(filepath.Join(c.Path, of), func(path string, d fs.DirEntry, err error) error {
+			switch {
+			case errors.Is(err, fs.ErrNotExist):
+				return nil
+			case err == nil && d.IsDir():
+				folders = append(folders, path)
+			}
+			return err
+		})
+		if err != nil {
+			return fault.Data.Errorf("cache: %w", err)
+		}
 	}
 	for _, dir := range folders {
 		names, _ := atomicfile.Abandoned(dir) // there may be no such folder

@@ -8,12 +8,14 @@ import (
 	"io/fs"
 	"iter"
 	"maps"
+	"math"
 	"path"
 	"slices"
 	"strconv"
 	"strings"
 	"sync"
 
+	"github.com/vitft/vitft/engine/event"
 	"github.com/vitft/vitft/engine/fault"
 	"github.com/vitft/vitft/engine/feature"
 	"github.com/vitft/vitft/engine/feature/bucket"
@@ -129,6 +131,34 @@ func (r Record) hasFeatures() bool {
 		}
 	}
 	return false
+}
+
+// bad counts the images that cannot be used.
+func (r Record) bad() (n int) {
+	for _, d := range r.Images {
+		if d.Fault != "" {
+			n++
+		}
+	}
+	return n
+}
+
+// named is how many bad images of a task are named in the log; vitft status names more.
+const named = 10
+
+// tell notes that a task is done, and its bad images.
+func (r Record) tell(ev event.Events, hash string, task int, images []Image) {
+	n := 0
+	for i, d := range r.Images {
+		if d.Fault == "" {
+			continue
+		}
+		if n++; n <= named {
+			ev.Warn("image bad", "job", hash, "task", task, "path", images[i].Path, "reason", d.Fault)
+		}
+	}
+	ev.Info("task done", "job", hash, "task", task, "worker", r.Worker, "images", len(images), "bad", n,
+		"seconds", math.Round(10*r.Seconds)/10)
 }
 
 // number is that of the task that an object is of.

@@ -8,7 +8,6 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
-	"net"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -90,7 +89,7 @@ func BenchmarkQueue(b *testing.B) {
 					return err
 				}
 				for message := range batch.Messages() {
-					acknowledge(wait, message)
+					acknowledge(message)
 				}
 				return batch.Error()
 			}), "given/s")
@@ -142,15 +141,6 @@ func newServers(b *testing.B, n int) string {
 		b.Cleanup(s.Shutdown)
 	}
 	return strings.Join(urls, ",")
-}
-
-func freePort(b *testing.B) int {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		b.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port
 }
 
 // spent is the processor time that this process has used.

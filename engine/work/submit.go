@@ -7,7 +7,9 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -48,23 +50,32 @@ func Submit(ctx context.Context, s Submission, q Queue, ev event.Events) error {
 	defer jobs.Close()
 	ev = oneByOne(ev)
 	b := &submission{Submission: s, place: place{jobs}, events: ev, name: rand.Text(),
-		records: map[int]Record{}, woken: make(chan struct{}, 1), since: time.Now()}
-	if err := b.freeze(ctx); err != nil {
+		records: map[int]Record{}, told: map[int]bool{}, woken: make(chan struct{}, 1), since: time.Now()}
+	if err := b.freeze(); err != nil {
+		return err
+	}
+	if _, err := b.publish(ctx); err != nil {
 		return err
 	}
 	if b.queue, err = q.open(ctx, identity, ev); err != nil {
 		return err
 	}
 	defer b.queue.close()
-	ev.Info("job", "hash", b.hash, "images", b.job.Images, "tasks", len(b.job.Tasks), "at", jobs.Where(b.hash))
+	if held := b.place.hold(b.hash); held != nil {
+		defer held.Close()
+	}
+	ev.Info("job submitted", "job", b.hash, "images", b.job.Images, "tasks", len(b.job.Tasks), "at", jobs.Where(b.hash))
+	watched := func() {}
+	b.workers, watched = b.queue.watches(ev)
+	defer watched()
 
 	work, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
 	worked := make(chan struct{})
 	if b.queue.server != nil {
-		own := &worker{WorkerOptions: WorkerOptions{Queue: q, Features: s.Features.Options()}, place: b.place,
-			queue: b.queue, name: workerName(), events: ev, hash: b.hash, job: b.job, open: s.Features, of: s.Backbone,
-			lent: true, done: b.wake}
+		own := newWorker(WorkerOptions{Queue: q, Features: s.Features.Options()}, b.place, b.queue, ev)
+		own.hash, own.job, own.open, own.of, own.lent = b.hash, b.job, s.Features, s.Backbone, true
+		own.done, b.own = b.wake, own.name
 		go func() {
 			defer close(worked)
 			defer own.close()
@@ -100,6 +111,11 @@ func oneByOne(ev event.Events) event.Events {
 			defer mu.Unlock()
 			ev.Report(stage, what, done, total)
 		},
+		Detail: func(kv ...any) {
+			mu.Lock()
+			defer mu.Unlock()
+			ev.Beside(kv...)
+		},
 	}
 }
 
@@ -118,16 +134,21 @@ type submission struct {
 	records map[int]Record   // of the tasks that are done, without the images, which are a billion at worst
 	images  int              // in them
 	failed  map[int]Failure
-	round   int  // of queueing
-	empty   bool // the queue was, when the bucket was looked at last
+	told    map[int]bool // of them
+	round   int          // of queueing
+	empty   bool         // the queue was, when the bucket was looked at last
+	bad     int          // images that cannot be used
+	workers *roll
+	own     string // the name of the worker in this process
+	looked  bool   // at what was done before
 
 	woken chan struct{} // when the worker in this process has done a task
 	since time.Time     // nothing more was done
 	away  bool          // the queue is, as was said
 }
 
-// freeze publishes the job: its model, the lists of its tasks and then itself.
-func (s *submission) freeze(ctx context.Context) error {
+// freeze makes the job.
+func (s *submission) freeze() error {
 	items, images, err := freeze(s.Images)
 	if err != nil {
 		return err
@@ -144,44 +165,89 @@ func (s *submission) freeze(ctx context.Context) error {
 		s.items, items = append(s.items, items[:len(list)]), items[len(list):]
 	}
 	s.hash = s.job.Hash()
-	for _, folder := range []string{modelFolder, s.hash, s.hash + "/" + lists, s.hash + "/" + records} {
-		_, _ = s.place.Tidy(ctx, folder) // of what killed processes have left there
+	return nil
+}
+
+// publish sees to it that what workers need is there: the model, the lists of the tasks, and then the job. It says
+// whether something was not.
+func (s *submission) publish(ctx context.Context) (put bool, err error) {
+	model, err := s.Backbone.Standalone()
+	if err != nil {
+		return false, err
 	}
+	s.place.tidy(ctx, s.hash)
 	there := map[string]bool{} // already
 	for _, prefix := range []string{modelFolder + "/" + s.job.Model, s.hash + "/"} {
 		names, err := s.place.List(ctx, prefix)
 		if err != nil {
-			return err
+			return false, err
 		}
 		for _, name := range names {
 			there[name] = true
 		}
 	}
+	var was atomic.Bool
 	keep := func(ctx context.Context, name string, content []byte) error {
-		return s.place.keep(ctx, name, content, there[name])
+		put, err := s.place.keep(ctx, name, content, there[name])
+		if put {
+			was.Store(true)
+		}
+		return err
 	}
 	if err := keep(ctx, modelFolder+"/"+s.job.Model, model); err != nil {
-		return err
+		return was.Load(), err
 	}
 	err = s.place.each(ctx, len(s.lists), func(ctx context.Context, task int) error {
 		return keep(ctx, object(s.hash, lists, task), encoded(s.lists[task]))
 	})
-	if err != nil {
-		return err
+	if err == nil {
+		err = keep(ctx, s.hash+"/"+jobObject, encoded(s.job))
 	}
-	return keep(ctx, s.hash+"/"+jobObject, encoded(s.job))
+	if err != nil {
+		return was.Load(), err
+	}
+	host, _ := os.Hostname()
+	return was.Load(), s.place.publish(ctx, s.hash+"/"+submissions+"/"+s.name+".json",
+		encoded(submitted{At: time.Now().UTC(), By: host}))
+}
+
+// again says whether tasks that were given up may be done after all, as parts of the job that were lost or damaged are
+// there again.
+func (s *submission) again(ctx context.Context) (bool, error) {
+	if len(s.failed) == 0 {
+		return false, nil
+	}
+	put, err := s.publish(ctx)
+	if put && err == nil {
+		s.events.Warn("parts of the job were missing or damaged and are put anew; tasks that were given up are queued "+
+			"again", "tasks", len(s.failed))
+		s.name = rand.Text() // what is recorded as given up was of another submission
+	}
+	return put, err
+}
+
+// submitted is when a job was submitted, and on which machine.
+type submitted struct {
+	At time.Time `json:"at"`
+	By string    `json:"by"`
 }
 
 // watch looks at the bucket until all tasks are done or given up, and queues again what the queue has lost.
 func (s *submission) watch(ctx context.Context) error {
 	pause := 100 * time.Millisecond
 	for {
+		begun := time.Now()
 		if err := s.look(ctx); err != nil {
 			return err
 		}
+		took := time.Since(begun)
+		s.events.Beside("workers", s.workers.count(), "bad", s.bad)
 		s.events.Report(event.Encode, "job "+s.hash, s.images, s.job.Images)
 		if len(s.records)+len(s.failed) == len(s.job.Tasks) {
-			return s.finish()
+			if again, err := s.again(ctx); err != nil || !again {
+				return cmp.Or(err, s.finish())
+			}
+			continue
 		}
 		if err := s.tend(ctx); err != nil {
 			return err
@@ -190,6 +256,8 @@ func (s *submission) watch(ctx context.Context) error {
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-s.woken:
+		case <-s.workers.heard: // more often than this the bucket is not to be asked
+			rest(ctx, max(500*time.Millisecond, 10*took))
 		case <-time.After(pause):
 			pause = min(2*pause, 5*time.Second)
 		}
@@ -197,12 +265,7 @@ func (s *submission) watch(ctx context.Context) error {
 }
 
 // wake makes watch look now.
-func (s *submission) wake() {
-	select {
-	case s.woken <- struct{}{}:
-	default: // it will
-	}
-}
+func (s *submission) wake() { wake(s.woken) }
 
 // look reads the records that have come.
 func (s *submission) look(ctx context.Context) error {
@@ -221,10 +284,17 @@ func (s *submission) look(ctx context.Context) error {
 	}
 	for task, r := range found {
 		s.learn(task, r)
-		s.images += len(r.Images)
+		s.images, s.bad = s.images+len(r.Images), s.bad+r.bad()
+		if s.looked && r.Worker != s.own { // which has told that itself
+			r.tell(s.events, s.hash, task, s.lists[task])
+		}
 		r.Images = nil
 		s.records[task], s.since = r, time.Now()
 	}
+	if !s.looked && len(found) > 0 {
+		s.events.Info("some tasks were done before", "job", s.hash, "tasks", len(found), "images", s.images)
+	}
+	s.looked = true
 	names, err := s.place.List(ctx, s.hash+"/"+failures+"/"+s.name+"/")
 	if err != nil {
 		return err
@@ -241,7 +311,11 @@ func (s *submission) look(ctx context.Context) error {
 		}
 		f := Failure{Task: task, Reason: "its reason is damaged"}
 		_ = json.Unmarshal(text, &f)
-		s.failed[task] = f
+		if s.failed[task] = f; f.Worker != s.own && !s.told[task] {
+			s.events.Warn("task given up", "job", s.hash, "task", task, "worker", f.Worker, "try", f.Tries,
+				"reason", f.Reason)
+		}
+		s.told[task] = true
 	}
 	return nil
 }
@@ -260,6 +334,7 @@ func (s *submission) tend(ctx context.Context) error {
 			s.events.Warn("the queue cannot be reached; what workers have goes on", "reason", err)
 		}
 		s.away = true
+		s.queue.elsewhere()
 		return nil
 	case s.away:
 		s.away = false
@@ -328,16 +403,21 @@ func (s *submission) queueMissing(ctx context.Context) error {
 func (s *submission) learn(task int, r Record) {
 	index := s.Features.Options().Index
 	for i, im := range s.lists[task] {
-		d := r.Images[i]
+		d, of := r.Images[i], s.items[task][i]
+		if d.Kills {
+			s.Features.Refuse(of, fault.Data.Errorf("%s", d.Fault))
+		}
 		id, err := hex.DecodeString(d.ID)
 		if d.Fault == "" && !d.Other && err == nil && len(id) == len(dataset.ID{}) {
-			index.Learn(s.items[task][i], im.Size, im.Modified, dataset.ID(id))
+			index.Learn(of, im.Size, im.Modified, dataset.ID(id))
 		}
 	}
 }
 
 // finish says which tasks were given up.
 func (s *submission) finish() error {
+	s.events.Info("job done", "job", s.hash, "tasks", len(s.records), "given up", len(s.failed), "images", s.images,
+		"bad", s.bad)
 	if len(s.failed) > 0 {
 		for _, f := range s.failed {
 			return fmt.Errorf("%d of %d tasks were given up; one is %d, by %s: %s; mend that, then the same command "+

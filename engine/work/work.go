@@ -35,7 +35,9 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"regexp"
 	"strings"
+	"time"
 
 	"github.com/vitft/vitft/engine/dataset"
 	"github.com/vitft/vitft/engine/fault"
@@ -67,7 +69,8 @@ type Record struct {
 	Images []Done `json:"images"`
 	Worker string `json:"worker"`
 	// Seconds are those of decoding and running the backbone.
-	Seconds float64 `json:"seconds"`
+	Seconds float64   `json:"seconds"`
+	At      time.Time `json:"at,omitzero"`
 }
 
 // Done is what came of an image: the SHA-256 of its bytes, or why it cannot be used.
@@ -75,6 +78,7 @@ type Done struct {
 	ID    string `json:"id,omitempty"`
 	Fault string `json:"fault,omitempty"`
 	Other bool   `json:"other,omitempty"` // the file was not what it was when the job was submitted
+	Kills bool   `json:"kills,omitempty"` // whoever reads it
 }
 
 // Failure is a task that was tried too often.
@@ -99,6 +103,7 @@ const (
 	lists       = "tasks"  // the list of each task
 	records     = "done"   // the record of each that is done
 	failures    = "failed" // of each that was tried too often, in a folder of the submission
+	submissions = "submitted"
 	modelFolder = "models"
 )
 
@@ -109,6 +114,21 @@ func object(job, folder string, task int) string {
 // place is the bucket of jobs.
 type place struct{ bucket.Bucket }
 
+// hold keeps a job in a folder of this machine from being pruned until what it returns is closed; nil elsewhere.
+func (p place) hold(hash string) io.Closer {
+	holder, can := p.Bucket.(interface {
+		Hold(folder, file string) (io.Closer, error)
+	})
+	if !can {
+		return nil
+	}
+	held, err := holder.Hold(hash, hash+"/"+jobObject)
+	if err != nil { // where it cannot be held it may be pruned
+		return nil
+	}
+	return held
+}
+
 // publish puts an object; that one is there already is no error: of two that say what a task has done one is enough.
 func (p place) publish(ctx context.Context, name string, content []byte) error {
 	err := p.Publish(ctx, name, func(w io.Writer) error { _, err := w.Write(content); return err })
@@ -118,25 +138,27 @@ func (p place) publish(ctx context.Context, name string, content []byte) error {
 	return err
 }
 
-// keep puts an object whose name follows from its content, unless one is there already. One that is damaged is set
-// aside.
-func (p place) keep(ctx context.Context, name string, content []byte, there bool) error {
+// keep puts an object whose name follows from its content, unless one is there already, and says whether it did. One
+// that is damaged is set aside.
+func (p place) keep(ctx context.Context, name string, content []byte, there bool) (put bool, err error) {
 	for try := 1; ; try++ {
 		if !there {
 			if err := p.publish(ctx, name, content); err != nil {
-				return err
+				return put, err
 			}
+			put = true
 		}
 		there = false
 		got, err := p.read(ctx, name)
 		if err != nil && !errors.Is(err, fs.ErrNotExist) || err == nil && bytes.Equal(got, content) {
-			return err
+			return put, err
 		}
 		if err == nil {
 			err = p.SetAside(ctx, name) // which may find that only the copy on this machine is damaged
 		}
 		if try == 3 {
-			return fault.Data.Errorf("%s is damaged, again and again: %w", p.Where(name), cmp.Or(err, fs.ErrExist))
+			return put, fault.Data.Errorf("%s is damaged, again and again: %w", p.Where(name),
+				cmp.Or(err, fs.ErrExist))
 		}
 	}
 }
@@ -216,7 +238,20 @@ func (p place) identity(ctx context.Context, random string) (string, error) {
 		return "", err
 	}
 	text, err := p.read(ctx, "identity")
+	if err == nil && !identityPattern.Match(text) {
+		err = p.damaged(ctx, "identity", "it is no name of a bucket; stop the workers, try again and start them")
+	}
 	return string(text), err
+}
+
+// identityPattern is what rand.Text makes.
+var identityPattern = regexp.MustCompile("^[A-Z2-7]{26}$")
+
+// tidy removes what killed processes have left of a job.
+func (p place) tidy(ctx context.Context, hash string) {
+	for _, folder := range []string{modelFolder, hash, hash + "/" + lists, hash + "/" + records} {
+		_, _ = p.Tidy(ctx, folder)
+	}
 }
 
 // taskBytes is how much is in a task at most, if it has more than one image.

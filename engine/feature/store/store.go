@@ -43,6 +43,7 @@ import (
 	"sync"
 	"syscall"
 
+	"github.com/vitft/vitft/engine/fault"
 	"github.com/vitft/vitft/engine/feature/bucket"
 	"github.com/vitft/vitft/internal/par"
 )
@@ -152,13 +153,22 @@ func (s *Store) open(ctx context.Context) (report Report, err error) {
 	err = par.For(ctx, len(names), bucket.Together(s.bucket), func(i int) {
 		if indexed[names[i]] {
 			var err error
-			if blocks[i], err = openIndexed(ctx, s.bucket, names[i], s.key.form()); err == nil {
+			blocks[i], err = openIndexed(ctx, s.bucket, names[i], s.key.form())
+			if err == nil {
 				return
 			} // else the block itself says what is in it
+			if errors.Is(err, errCorrupt) {
+				_ = s.bucket.SetAside(ctx, names[i]+indexSuffix) // or the copy on this machine is removed
+			}
 		}
-		blocks[i], faults[i] = openBlock(ctx, s.bucket, names[i], s.key.form())
+		if blocks[i], faults[i] = openBlock(ctx, s.bucket, names[i], s.key.form()); faults[i] == nil {
+			s.mendIndex(ctx, blocks[i])
+		}
 	})
 	if err != nil {
+		return report, err
+	}
+	if err := s.passing(faults); err != nil {
 		return report, err
 	}
 	for i, found := range blocks {
@@ -278,6 +288,17 @@ func (s *Store) add(b *block) {
 			s.index[id] = place{b, i}
 		}
 	}
+}
+
+// passing is a fault of blocks in an object store that says nothing of them, as when they cannot be fetched or there is no
+// room for copies: to encode their images again would help nobody.
+func (s *Store) passing(faults []error) error {
+	for _, err := range faults {
+		if err != nil && bucket.Remote(s.bucket) && !errors.Is(err, errCorrupt) && fault.Of(err) != fault.Data {
+			return err
+		}
+	}
+	return nil
 }
 
 // explain adds to an error of writing what the user can do about it.

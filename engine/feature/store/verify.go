@@ -24,6 +24,8 @@ func (s *Store) Verify(ctx context.Context, ids []ID) ([]BadBlock, error) {
 			func(i int) { contents[i], faults[i] = unread[i].verify(ctx, s.bucket, s.key.form()) })
 		if ctx.Err() != nil {
 			faults = make([]error, len(unread)) // of which that may be the cause
+		} else if err = s.passing(faults); err != nil {
+			faults = make([]error, len(unread))
 		}
 		if err := errors.Join(err, s.use(unread, contents, faults)); err != nil {
 			return bad, err
@@ -83,10 +85,13 @@ func (s *Store) use(blocks []*block, contents []*content, faults []error) error 
 	return errors.Join(errs...)
 }
 
-// setAside renames a damaged block so that it is reported once. A block that merely could not be read may be sound and
-// keeps its name.
+// setAside renames a damaged block so that it is reported once, and its index, which may be what is wrong. A block that
+// merely could not be read may be sound and keeps its name.
 func (s *Store) setAside(ctx context.Context, name string, why error) BadBlock {
 	if errors.Is(why, errCorrupt) && s.bucket.SetAside(ctx, name) == nil {
+		if bucket.Remote(s.bucket) {
+			_ = s.bucket.SetAside(ctx, name+indexSuffix) // which is of what was there
+		}
 		name += bucket.Aside
 	}
 	return BadBlock{Path: s.bucket.Where(name), Err: why}

@@ -31,6 +31,7 @@ import (
 	"path/filepath"
 	"slices"
 
+	"github.com/cenkalti/backoff/v5"
 	"gocloud.dev/blob"
 	"gocloud.dev/gcerrors"
 
@@ -125,34 +126,41 @@ func (b *Bucket) Publish(ctx context.Context, name string, fill func(io.Writer) 
 }
 
 // put is one conditional put, repeated until an answer comes. That an object is there already is no error if a put of
-// this very call has made it, whose answer was lost.
+// this very call has made it, whose answer was lost; that it is not there after all means that another's put goes on.
 func (b *Bucket) put(ctx context.Context, name string, content []byte) error {
 	mark := rand.Text()
 	_, err := retry(ctx, func(ctx context.Context) (_ struct{}, err error) {
-		ctx, cancel := context.WithCancel(ctx)
-		defer cancel() // a writer whose context has ended publishes nothing
-		w, err := b.objects.NewWriter(ctx, name, &blob.WriterOptions{IfNotExist: true,
-			ContentType: "application/octet-stream", Metadata: map[string]string{writer: mark}})
-		if err != nil {
+		err = b.putOnce(ctx, name, content, mark)
+		if code := gcerrors.Code(err); code != gcerrors.FailedPrecondition && code != gcerrors.AlreadyExists {
 			return struct{}{}, err
 		}
-		if _, err = w.Write(content); err != nil {
-			cancel()
-			_ = w.Close()
+		switch there, err := b.objects.Attributes(ctx, name); {
+		case gcerrors.Code(err) == gcerrors.NotFound:
+			return struct{}{}, errors.New("another puts it, and does not come to an end")
+		case err != nil:
 			return struct{}{}, err
+		case there.Metadata[writer] != mark:
+			return struct{}{}, backoff.Permanent(fs.ErrExist)
 		}
-		return struct{}{}, w.Close()
+		return struct{}{}, nil
 	})
-	if code := gcerrors.Code(err); code != gcerrors.FailedPrecondition && code != gcerrors.AlreadyExists {
+	return err
+}
+
+func (b *Bucket) putOnce(ctx context.Context, name string, content []byte, mark string) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel() // a writer whose context has ended publishes nothing
+	w, err := b.objects.NewWriter(ctx, name, &blob.WriterOptions{IfNotExist: true,
+		ContentType: "application/octet-stream", Metadata: map[string]string{writer: mark}})
+	if err != nil {
 		return err
 	}
-	there, failed := retry(ctx, func(ctx context.Context) (*blob.Attributes, error) {
-		return b.objects.Attributes(ctx, name)
-	})
-	if failed == nil && there.Metadata[writer] == mark {
-		return nil
+	if _, err = w.Write(content); err != nil {
+		cancel()
+		_ = w.Close()
+		return err
 	}
-	return fs.ErrExist
+	return w.Close()
 }
 
 // SetAside copies an object to its name beside and removes it. If only the copy on this machine is not what was

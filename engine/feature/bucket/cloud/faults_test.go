@@ -89,3 +89,26 @@ func TestUnreliable(t *testing.T) {
 		t.Errorf("%v, %v", got, err)
 	}
 }
+
+// A server that is busy when a bucket is opened is asked again; that there is none is said at once.
+func TestReach(t *testing.T) {
+	var refusals atomic.Int64
+	refusals.Store(3) // as often as the provider's client tries itself
+	target, err := url.Parse(testkit.S3(t, "photos"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	forward := &httputil.ReverseProxy{Rewrite: func(r *httputil.ProxyRequest) {
+		r.SetURL(target)
+		r.Out.Host = r.In.Host
+	}}
+	proxy := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if refusals.Add(-1) >= 0 {
+			w.WriteHeader(http.StatusServiceUnavailable)
+			return
+		}
+		forward.ServeHTTP(w, r)
+	}))
+	t.Cleanup(proxy.Close)
+	open(t, "s3://photos/x?endpoint="+proxy.URL)
+}

@@ -1,9 +1,11 @@
 package cloud
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"net/url"
 	"os"
 	"path"
@@ -71,12 +73,27 @@ func Open(ctx context.Context, text, folder, local string) (*Bucket, error) {
 	return b, nil
 }
 
-// reach asks once whether the bucket is there, so that a wrong name or missing credentials are said at once.
+// reach asks whether the bucket is there, so that a wrong name or missing credentials are said at once. A server that is
+// busy is asked again.
 func (b *Bucket) reach(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+	const patience = 30 * time.Second
+	limited, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	there, err := b.objects.IsAccessible(ctx)
+	var said error
+	there, err := backoff.Retry(limited, func() (bool, error) {
+		there, err := b.objects.IsAccessible(limited)
+		if busy(err) {
+			said = err
+		} else if err != nil {
+			err = backoff.Permanent(err)
+		}
+		return there, err
+	})
 	switch {
+	case ctx.Err() != nil:
+		return ctx.Err()
+	case limited.Err() != nil: // is no interruption, and must not look like one
+		return fmt.Errorf("%s cannot be reached: %w", b.where, cmp.Or(said, fmt.Errorf("no answer in %v", patience)))
 	case err != nil:
 		return fmt.Errorf("%s cannot be reached: %w; look after name, region, endpoint, network and "+
 			"credentials (which are found where the provider's own tools find them)", b.where, err)
@@ -84,6 +101,15 @@ func (b *Bucket) reach(ctx context.Context) error {
 		return fault.Data.Errorf("%s: there is no such bucket, or it may not be listed", b.where)
 	}
 	return nil
+}
+
+// busy says whether a server has answered that it cannot do a request now.
+func busy(err error) bool {
+	said, is := errors.AsType[interface {
+		error
+		HTTPStatusCode() int
+	}](err)
+	return is && (said.HTTPStatusCode() >= 500 || said.HTTPStatusCode() == http.StatusTooManyRequests)
 }
 
 // s3Parameters are the parameters with what servers other than Amazon's need.

@@ -1,16 +1,20 @@
 package cloud
 
 import (
+	"bytes"
+	"errors"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 
 	"gocloud.dev/blob/memblob"
 
 	"github.com/vitft/vitft/engine/feature/bucket"
 	"github.com/vitft/vitft/engine/feature/store"
+	"github.com/vitft/vitft/internal/disk"
 )
 
 // Two machines share features: which images there are costs the second no block, and what is damaged on one of them
@@ -88,11 +92,25 @@ func TestStoreOfTwoMachines(t *testing.T) {
 	}
 	right(opened(second, 10))
 
-	// An index goes bad: the block says what is in it. A block does: it is set aside for all.
-	if err := objects.WriteAll(ctx, names[at]+".ids", []byte("x"), nil); err != nil {
+	// An index goes bad, or is lost: the block says what is in it, and there is one again. A block goes bad: it is set
+	// aside for all.
+	index, err := objects.ReadAll(ctx, names[at]+".ids")
+	if err != nil {
 		t.Fatal(err)
 	}
-	right(opened(machine(), 10))
+	for range 2 {
+		if err := objects.WriteAll(ctx, names[at]+".ids", []byte("x"), nil); err != nil {
+			t.Fatal(err)
+		}
+		right(opened(machine(), 10))
+		if err := objects.Delete(ctx, names[at]+".ids"); err != nil {
+			t.Fatal(err)
+		}
+		right(opened(machine(), 10))
+		if mended, err := objects.ReadAll(ctx, names[at]+".ids"); err != nil || !bytes.Equal(mended, index) {
+			t.Fatalf("the index is %d bytes, %v", len(mended), err)
+		}
+	}
 	if err := objects.WriteAll(ctx, names[at], content, nil); err != nil {
 		t.Fatal(err)
 	}
@@ -102,4 +120,116 @@ func TestStoreOfTwoMachines(t *testing.T) {
 		t.Fatalf("%v, %v; want the bad block set aside", bad, err)
 	}
 	opened(machine(), 6)
+	if there, err := objects.Exists(ctx, names[at]+".ids"); err != nil || there {
+		t.Errorf("the index of a block that was set aside is there: %v, %v", there, err)
+	}
+}
+
+// Whoever publishes a block that is there mends what a publisher that was killed has left undone: its index. A block
+// that is none is set aside, and published by the next try; so is one with the index of another.
+func TestBlockIsThere(t *testing.T) {
+	ctx, objects := t.Context(), memblob.OpenBucket(nil)
+	machine := func() *Bucket { return &Bucket{objects, "mem:///", bucket.Dir(t.TempDir())} }
+	key := store.Key{Backbone: "b", Preprocess: "p", Feature: "f", Precision: "float32", Provider: "cpu", Dim: 1}
+	ids, features := []store.ID{{1}, {2}}, []float32{1, 2}
+	opened := func() (*store.Store, store.Report) {
+		t.Helper()
+		s, report, err := store.Open(ctx, machine(), key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { s.Close() })
+		return s, report
+	}
+	publish := func(name string, ids []store.ID) error {
+		s, _ := opened()
+		return s.PublishBlock(ctx, name, ids, features, "")
+	}
+	if err := publish("task-1", ids); err != nil {
+		t.Fatal(err)
+	}
+	block := key.Hash() + "/task-1.safetensors"
+	content := func(name string) []byte {
+		t.Helper()
+		b, err := objects.ReadAll(ctx, name)
+		if err != nil {
+			t.Error(err)
+		}
+		return b
+	}
+	index := content(block + ".ids")
+	if err := objects.Delete(ctx, block+".ids"); err != nil {
+		t.Fatal(err)
+	}
+	if err := publish("task-1", ids); err != nil || string(content(block+".ids")) != string(index) {
+		t.Errorf("the index is not that of the block; %v", err)
+	}
+
+	garbage := make([]byte, len(content(block)))
+	for _, step := range []error{objects.Delete(ctx, block+".ids"), objects.WriteAll(ctx, block, garbage, nil)} {
+		if step != nil {
+			t.Fatal(step)
+		}
+	}
+	if err := publish("task-1", ids); err != nil { // opening has set it aside
+		t.Error(err)
+	}
+	if _, report := opened(); report.Features != 2 || len(report.Bad) != 0 {
+		t.Errorf("%+v", report)
+	}
+
+	if err := publish("task-2", []store.ID{{3}, {4}}); err != nil {
+		t.Fatal(err)
+	}
+	if err := objects.Copy(ctx, block+".ids", key.Hash()+"/task-2.safetensors.ids", nil); err != nil {
+		t.Fatal(err)
+	}
+	s, _ := opened()
+	if bad, err := s.Verify(ctx, []store.ID{{3}}); err != nil || len(bad) != 1 {
+		t.Errorf("an index that lies: %v, %v", bad, err)
+	}
+	for range 2 { // the second time nothing is lost
+		if err := publish("task-1", ids); err != nil {
+			t.Error(err)
+		}
+		if s, report := opened(); report.Features != 4 || len(report.Bad) != 0 {
+			t.Errorf("%+v", report)
+		} else if bad, err := s.Verify(ctx, []store.ID{{1}, {3}}); err != nil || len(bad) != 0 {
+			t.Errorf("%v, %v", bad, err)
+		}
+	}
+}
+
+// That blocks cannot be copied, as on a full disk, is an error: their images are not encoded again.
+func TestNoRoomForCopies(t *testing.T) {
+	ctx, objects := t.Context(), memblob.OpenBucket(nil)
+	key := store.Key{Backbone: "b", Preprocess: "p", Feature: "f", Precision: "float32", Provider: "cpu", Dim: 1}
+	open := func(want error) *store.Store {
+		t.Helper()
+		s, _, err := store.Open(ctx, &Bucket{objects, "mem:///", bucket.Dir(t.TempDir())}, key)
+		if !errors.Is(err, want) {
+			t.Fatalf("opening: %v, want %v", err, want)
+		}
+		if err == nil {
+			t.Cleanup(func() { s.Close() })
+		}
+		return s
+	}
+	if err := open(nil).PublishBlock(ctx, "task", []store.ID{{1}}, []float32{1}, ""); err != nil {
+		t.Fatal(err)
+	}
+	s := open(nil)
+	defer disk.SetFault(func(op disk.Op, path string) error {
+		if op == disk.Write && !strings.Contains(path, "key.json") {
+			return syscall.ENOSPC
+		}
+		return nil
+	})()
+	if bad, err := s.Verify(ctx, []store.ID{{1}}); !errors.Is(err, syscall.ENOSPC) || len(bad) != 0 {
+		t.Errorf("verifying: %v, %v", bad, err)
+	}
+	if !s.Has(store.ID{1}) {
+		t.Error("the feature counts as missing")
+	}
+	open(syscall.ENOSPC)
 }
