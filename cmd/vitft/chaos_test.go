@@ -8,7 +8,6 @@ import (
 	"io/fs"
 	"maps"
 	"math/rand/v2"
-	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -397,10 +396,6 @@ func (c *chaos) check(one string, trains []string, wants []learned) {
 			}
 		case strings.Contains(path, "/done/"):
 			var r work.Record
-			if os.Getenv("DBG") != "" {
-				i, _ := os.Stat(path)
-				t.Log(path, i.ModTime(), string(testkit.ReadFile(t, path)))
-			}
 			if err := json.Unmarshal(testkit.ReadFile(t, path), &r); err != nil {
 				t.Errorf("%s: %v", path, err)
 			}
@@ -426,10 +421,6 @@ func (c *chaos) check(one string, trains []string, wants []learned) {
 	for block, n := range blocks {
 		if n != 0 {
 			t.Errorf("%s: an index without a block, or a block without one", block)
-			if os.Getenv("DBG") != "" {
-				i, _ := os.Stat(block)
-				t.Log(block, i.ModTime())
-			}
 		}
 	}
 	for id := range want {

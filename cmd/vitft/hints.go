@@ -28,6 +28,7 @@ var commandHabits = map[string]string{
 	"feature-extraction": "embed", "vectors": "embed", "precompute": "encode", "queue": "encode --queue",
 	"cluster": "encode --queue", "distributed": "encode --queue", "distribute": "encode --queue",
 	"launch": "encode --queue", "torchrun": "encode --queue", "agent": "worker", "node": "worker", "join": "worker",
+	"jobs": "status", "top": "status", "squeue": "status", "workers": "status",
 	"clean": "cache prune", "clear": "cache prune", "gc": "cache prune", "purge": "cache prune",
 	"prune": "cache prune", "cleanup": "cache prune", "clear-cache": "cache prune", "du": "cache size",
 	"explain": "predict --explain", "heatmap": "predict --explain", "gradcam": "predict --explain",

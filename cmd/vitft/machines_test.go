@@ -71,11 +71,6 @@ func (m *machine) run(ctx context.Context) {
 		m.process = nil
 		m.mu.Unlock()
 		close(ended)
-		if dir := os.Getenv("DBG"); dir != "" {
-			f, _ := os.OpenFile(filepath.Join(dir, m.name), os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o644)
-			fmt.Fprintf(f, "--- %d %v %d\n%s", cmd.Process.Pid, time.Now(), cmd.ProcessState.ExitCode(), said.String())
-			f.Close()
-		}
 		switch code := cmd.ProcessState.ExitCode(); {
 		case m.until(code, said.String()):
 			return
@@ -359,7 +354,7 @@ func newFront(t *testing.T, target string, pass func(record string) bool) *front
 	return f
 }
 
-// disk is a folder with a file system of its own, if such may be mounted here.
+// smallDisk is a folder with a file system of its own, if such may be mounted here.
 func smallDisk(t *testing.T, megabytes int) (folder string, is bool) {
 	t.Helper()
 	folder = t.TempDir()

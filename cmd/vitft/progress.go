@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"strings"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -38,8 +39,12 @@ func (b *bars) progress(stage event.Stage, what string, done, total int) {
 	if b.visible {
 		if b.bar == nil {
 			rate := []progressbar.Option{progressbar.OptionShowIts(), progressbar.OptionSetItsString(stage.Unit())}
-			if stage == event.Pull {
+			switch {
+			case stage == event.Pull:
 				rate = []progressbar.Option{progressbar.OptionShowBytes(true)}
+			case b.detail != nil: // its description has them, also after a pause
+				rate = []progressbar.Option{progressbar.OptionSetElapsedTime(false),
+					progressbar.OptionSetPredictTime(false)}
 			}
 			b.bar = progressbar.NewOptions(total, append(rate,
 				progressbar.OptionSetWriter(b.out), progressbar.OptionSetDescription(name),
@@ -47,14 +52,13 @@ func (b *bars) progress(stage event.Stage, what string, done, total int) {
 				progressbar.OptionThrottle(100*time.Millisecond), progressbar.OptionSetWidth(30),
 				progressbar.OptionClearOnFinish())...)
 		}
-		if text := b.beside(); text != "" {
-			b.bar.Describe(name + text)
+		if b.detail != nil {
+			b.bar.Describe(name + b.beside(stage, done, total))
 		}
 		_ = b.bar.Set(done) // a bar that cannot be drawn must not stop the work
 	} else if time.Since(b.logged) >= logEvery && done < total && done > b.first {
 		b.logged = time.Now()
-		rate := float64(done-b.first) / time.Since(b.start).Seconds()
-		left := time.Duration(float64(total-done)/rate) * time.Second
+		rate, left := b.pace(done, total)
 		b.log.Info().Int("done", done).Int("total", total).Str("rate",
 			fmt.Sprintf("%.1f %s/s", rate, stage.Unit())).Stringer("left", left).Fields(b.detail).Msg(name)
 	}
@@ -64,12 +68,23 @@ func (b *bars) progress(stage event.Stage, what string, done, total int) {
 	}
 }
 
-// beside is the details as text: ", 3 workers, 0 bad".
-func (b *bars) beside() (text string) {
-	for i := 0; i+1 < len(b.detail); i += 2 {
-		text += fmt.Sprintf(", %v %v", b.detail[i+1], b.detail[i])
+// pace is how many are done in a second, since there is a bar, and the time that is left at that.
+func (b *bars) pace(done, total int) (rate float64, left time.Duration) {
+	rate = float64(done-b.first) / time.Since(b.start).Seconds()
+	return rate, time.Duration(float64(total-done)/rate) * time.Second
+}
+
+// beside is pace and details as text: ": 412.0 images/s, 5m48s left, workers 3, bad 0".
+func (b *bars) beside(stage event.Stage, done, total int) string {
+	var parts []string
+	if done > b.first {
+		rate, left := b.pace(done, total)
+		parts = append(parts, fmt.Sprintf("%.1f %s/s, %v left", rate, stage.Unit(), left))
 	}
-	return text
+	for i := 0; i+1 < len(b.detail); i += 2 {
+		parts = append(parts, fmt.Sprintf("%v %v", b.detail[i], b.detail[i+1]))
+	}
+	return ": " + strings.Join(parts, ", ")
 }
 
 // epoch keeps the training bar's text on the latest epoch.

@@ -197,6 +197,9 @@ func (a *app) events() event.Events {
 	a.bars = bars{out: a.stderr, visible: a.terminal && !a.options.Quiet, log: a.log}
 	return event.Events{
 		Note: func(level event.Level, message string, kv ...any) {
+			if level == event.Routine && a.bars.bar != nil { // which shows as much
+				return
+			}
 			a.bars.pause()
 			a.note(level, message, kv...)
 		},

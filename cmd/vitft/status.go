@@ -64,6 +64,10 @@ func statusText(s *work.Status) string {
 }
 
 func jobText(b *strings.Builder, j work.JobStatus) {
+	if j.Fault != "" {
+		fmt.Fprintf(b, "job %s: %s\n  %s\n", j.Job, j.Fault, j.Where)
+		return
+	}
 	fmt.Fprintf(b, "job %s: %d of %d tasks done", j.Job, j.Tasks.Done, j.Tasks.All)
 	if j.Tasks.InWork != nil {
 		fmt.Fprintf(b, ", %d in work, %d waiting", *j.Tasks.InWork, *j.Tasks.Waiting)

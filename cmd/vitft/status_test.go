@@ -21,7 +21,8 @@ func TestStatus(t *testing.T) {
 	const secret = "a-secret-of-the-queue"
 	t.Setenv("VITFT_QUEUE_TOKEN", secret)
 	code, said, events := vitft(t, "encode", "--train", train, "--cache", cache,
-		"--queue", "serve:127.0.0.1:"+freePort(t), "--task-images", "5", "--max-unreadable", "0.5", "--provider", "cpu", "--log-format", "json")
+		"--queue", "serve:127.0.0.1:"+freePort(t),
+		"--task-images", "5", "--max-unreadable", "0.5", "--provider", "cpu", "--log-format", "json")
 	if code != 0 {
 		t.Fatal(events)
 	}
@@ -37,7 +38,7 @@ func TestStatus(t *testing.T) {
 			"job submitted": {"job", "images", "tasks", "at"}, "task started": {"job", "task", "try"},
 			"task done":     {"job", "task", "worker", "images", "bad", "seconds"},
 			"image bad":     {"job", "task", "path", "reason"},
-			"worker joined": {"worker", "host"}, "job done": {"job", "tasks", "given up", "images", "bad"},
+			"worker joined": {"worker", "host"}, "job done": {"job", "tasks", "given_up", "images", "bad"},
 		}[name] {
 			if _, has := e[key]; !has {
 				t.Errorf("%s has no %s", line, key)

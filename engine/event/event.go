@@ -20,6 +20,7 @@ type Level int
 const (
 	Info Level = iota
 	Warning
+	Routine // what happens again and again: for programs that follow, and for people where nothing else shows it
 )
 
 // Stage is what Progress counts.
@@ -55,6 +56,9 @@ func (e Events) Info(message string, kv ...any) { e.note(Info, message, kv) }
 
 // Warn notes something that the user should know of.
 func (e Events) Warn(message string, kv ...any) { e.note(Warning, message, kv) }
+
+// Routine notes something that happens again and again.
+func (e Events) Routine(message string, kv ...any) { e.note(Routine, message, kv) }
 
 func (e Events) note(l Level, message string, kv []any) {
 	if e.Note != nil {

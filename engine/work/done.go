@@ -157,7 +157,7 @@ func (r Record) tell(ev event.Events, hash string, task int, images []Image) {
 			ev.Warn("image bad", "job", hash, "task", task, "path", images[i].Path, "reason", d.Fault)
 		}
 	}
-	ev.Info("task done", "job", hash, "task", task, "worker", r.Worker, "images", len(images), "bad", n,
+	ev.Routine("task done", "job", hash, "task", task, "worker", r.Worker, "images", len(images), "bad", n,
 		"seconds", math.Round(10*r.Seconds)/10)
 }
 

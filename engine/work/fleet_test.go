@@ -279,7 +279,17 @@ func TestStatus(t *testing.T) {
 	if err == nil || status == nil || status.Jobs[0].Tasks.Done != 3 || status.Jobs[0].Tasks.Waiting != nil {
 		t.Errorf("without the queue: %+v, %v", status, err)
 	}
-	o.Queue, o.Job = Queue{}, "ffffffffffffffff"
+	testkit.WriteFile(t, filepath.Join(s.cache, "jobs", foreign, jobObject), []byte("{"))
+	testkit.WriteFile(t, s.files("jobs/" + status.Jobs[0].Job + "/done/000001.json")[0], []byte("{"))
+	o.Queue = Queue{}
+	status, err = ReadStatus(t.Context(), o)
+	if err != nil || status.Jobs[1].Fault == "" || status.Jobs[0].Tasks.Done != 2 {
+		t.Errorf("with damaged parts: %+v, %v", status, err)
+	}
+	if n := len(s.files("jobs/*/*.corrupt")) + len(s.files("jobs/*/done/*.corrupt")); n != 0 {
+		t.Errorf("looking has set %d objects aside", n)
+	}
+	o.Job = "ffffffffffffffff"
 	if _, err := ReadStatus(t.Context(), o); err == nil {
 		t.Error("of a job that there is not")
 	}

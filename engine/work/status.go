@@ -72,6 +72,7 @@ type QueueStatus struct {
 type JobStatus struct {
 	Job       string    `json:"job"`
 	Where     string    `json:"where"`
+	Fault     string    `json:"fault,omitempty"`    // why nothing more can be told
 	Submitted time.Time `json:"submitted,omitzero"` // last
 	By        string    `json:"by,omitempty"`       // the machine that did
 	Last      time.Time `json:"last_done,omitzero"` // when the last task was
@@ -192,8 +193,12 @@ func (p place) jobStatus(ctx context.Context, hash string, names []string, worke
 	s JobStatus, err error) {
 	s = JobStatus{Job: hash, Where: p.Where(hash), Bad: []BadImage{}, GivenUp: []Failure{}}
 	job, ok, err := look[Job](ctx, p, hash+"/"+jobObject)
-	if err != nil || !ok || len(job.Keys) == 0 {
+	if err != nil {
 		return s, err
+	}
+	if !ok || job.Format != jobFormat || len(job.Keys) == 0 {
+		s.Fault = jobObject + " is damaged, or of another version"
+		return s, nil
 	}
 	s.Provider, s.Backbone, s.Views = job.Keys[0].Provider, job.Keys[0].Backbone, len(job.Keys)
 	s.Tasks.All, s.Images.All = len(job.Tasks), job.Images

@@ -7,7 +7,10 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"os"
+	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -57,6 +60,9 @@ func Submit(ctx context.Context, s Submission, q Queue, ev event.Events) error {
 	if _, err := b.publish(ctx); err != nil {
 		return err
 	}
+	if err := b.announce(ctx); err != nil {
+		return err
+	}
 	if b.queue, err = q.open(ctx, identity, ev); err != nil {
 		return err
 	}
@@ -65,9 +71,9 @@ func Submit(ctx context.Context, s Submission, q Queue, ev event.Events) error {
 		defer held.Close()
 	}
 	ev.Info("job submitted", "job", b.hash, "images", b.job.Images, "tasks", len(b.job.Tasks), "at", jobs.Where(b.hash))
-	watched := func() {}
-	b.workers, watched = b.queue.watches(ev)
-	defer watched()
+	workers, unwatch := b.queue.watches(ev)
+	b.workers = workers
+	defer unwatch()
 
 	work, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
@@ -203,12 +209,7 @@ func (s *submission) publish(ctx context.Context) (put bool, err error) {
 	if err == nil {
 		err = keep(ctx, s.hash+"/"+jobObject, encoded(s.job))
 	}
-	if err != nil {
-		return was.Load(), err
-	}
-	host, _ := os.Hostname()
-	return was.Load(), s.place.publish(ctx, s.hash+"/"+submissions+"/"+s.name+".json",
-		encoded(submitted{At: time.Now().UTC(), By: host}))
+	return was.Load(), err
 }
 
 // again says whether tasks that were given up may be done after all, as parts of the job that were lost or damaged are
@@ -222,6 +223,8 @@ func (s *submission) again(ctx context.Context) (bool, error) {
 		s.events.Warn("parts of the job were missing or damaged and are put anew; tasks that were given up are queued "+
 			"again", "tasks", len(s.failed))
 		s.name = rand.Text() // what is recorded as given up was of another submission
+		clear(s.told)
+		err = s.announce(ctx)
 	}
 	return put, err
 }
@@ -230,6 +233,13 @@ func (s *submission) again(ctx context.Context) (bool, error) {
 type submitted struct {
 	At time.Time `json:"at"`
 	By string    `json:"by"`
+}
+
+// announce records this submission, for who looks at the job.
+func (s *submission) announce(ctx context.Context) error {
+	host, _ := os.Hostname()
+	return s.place.publish(ctx, s.hash+"/"+submissions+"/"+s.name+".json",
+		encoded(submitted{At: time.Now().UTC(), By: host}))
 }
 
 // watch looks at the bucket until all tasks are done or given up, and queues again what the queue has lost.
@@ -416,13 +426,24 @@ func (s *submission) learn(task int, r Record) {
 
 // finish says which tasks were given up.
 func (s *submission) finish() error {
-	s.events.Info("job done", "job", s.hash, "tasks", len(s.records), "given up", len(s.failed), "images", s.images,
+	s.events.Info("job done", "job", s.hash, "tasks", len(s.records), "given_up", len(s.failed), "images", s.images,
 		"bad", s.bad)
 	if len(s.failed) > 0 {
-		for _, f := range s.failed {
-			return fmt.Errorf("%d of %d tasks were given up; one is %d, by %s: %s; mend that, then the same command "+
-				"goes on", len(s.failed), len(s.job.Tasks), f.Task, f.Worker, f.Reason)
-		}
+		return fmt.Errorf("%d of %d tasks were given up: %s; mend that, then the same command goes on", len(s.failed),
+			len(s.job.Tasks), s.reasons())
 	}
 	return nil
+}
+
+// reasons says why tasks were given up, of the first ones.
+func (s *submission) reasons() string {
+	var all []string
+	for _, task := range slices.Sorted(maps.Keys(s.failed)) {
+		if len(all) == 5 {
+			all = append(all, fmt.Sprintf("and %d more, which 'vitft status' names", len(s.failed)-5))
+			break
+		}
+		all = append(all, fmt.Sprintf("%d, by %s: %s", task, s.failed[task].Worker, s.failed[task].Reason))
+	}
+	return strings.Join(all, "; ")
 }

@@ -26,10 +26,6 @@ import (
 	"github.com/vitft/vitft/engine/feature/bucket"
 	"github.com/vitft/vitft/engine/feature/store"
 	"github.com/vitft/vitft/engine/setting"
-	"github.com/vitft/vitft/internal/atomicfile"
-	"github.com/vitft/vitft/internal/disk"
-	"github.com/vitft/vitft/onnx"
-	"github.com/vitft/vitft/onnx/vision"
 )
 
 // WorkerOptions are the settings of a worker.
@@ -276,7 +272,7 @@ func (w *worker) take(ctx context.Context, message jetstream.Msg) (did bool, err
 		_ = message.Term()
 		return true, nil
 	}
-	w.events.Info("task started", "job", hash, "task", task, "try", delivered)
+	w.events.Routine("task started", "job", hash, "task", task, "try", delivered)
 	err = w.do(ctx, hash, task, delivered)
 	_, ill := errors.AsType[illError](err)
 	_, unable := errors.AsType[unableError](err)
@@ -459,81 +455,6 @@ func (w *worker) encode(ctx context.Context, name string, set *dataset.Dataset) 
 // beforeEncoding is for tests, where some images end the process.
 var beforeEncoding func(*dataset.Dataset)
 
-// prepare opens the backbone of a job, in place of that of another.
-func (w *worker) prepare(ctx context.Context, hash string) error {
-	if w.hash == hash {
-		return nil
-	}
-	job, err := w.place.job(ctx, hash)
-	if err != nil {
-		return err
-	}
-	w.close()
-	w.place.tidy(ctx, hash)
-	model, err := w.model(ctx, job.Model)
-	if err != nil {
-		return err
-	}
-	d := w.Device
-	d.Provider = job.Keys[0].Provider
-	of, err := backbone.OpenModel(model, backbone.Exported{Preprocess: job.Preprocess, Key: job.Keys[0]}, d, w.events)
-	if err != nil {
-		err = fmt.Errorf("job %s: %w", hash, err)
-		if _, loaded := onnx.Loaded(); loaded {
-			err = unableError{err}
-		}
-		return err
-	}
-	views, err := viewsOf(job.Keys)
-	if err != nil {
-		return unableError{errors.Join(err, of.Close())}
-	}
-	open, err := feature.OpenUnread(ctx, of, views, w.Features, w.events)
-	if err != nil {
-		return errors.Join(err, of.Close())
-	}
-	w.open, w.of = open, of
-	if mine := open.Keys(len(views)); !slices.Equal(mine, job.Keys) {
-		w.close()
-		return unableError{fault.Runtime.Errorf("job %s wants features of %v, this worker makes %v: it needs another "+
-			"provider or version", hash, job.Keys, mine)}
-	}
-	w.hash, w.job, w.held = hash, job, w.place.hold(hash)
-	return nil
-}
-
-// model is the file of a job's model on this machine.
-func (w *worker) model(ctx context.Context, hash string) (string, error) {
-	name := modelFolder + "/" + hash
-	content, err := w.place.read(ctx, name)
-	if err != nil {
-		return "", err
-	}
-	if sum(content) != hash {
-		return "", w.place.damaged(ctx, name, "it is not the graph of that hash")
-	}
-	path := filepath.Join(w.Features.Here(), feature.ModelsFolder, hash+".onnx")
-	if err := disk.MakeAll(filepath.Dir(path)); err != nil {
-		return "", err
-	}
-	return path, atomicfile.Write(path, func(to io.Writer) error { _, err := to.Write(content); return err })
-}
-
-// viewsOf are the views that keys are of.
-func viewsOf(keys []store.Key) ([]vision.View, error) {
-	views := vision.Views(len(keys))
-	for k, v := range views {
-		want := ""
-		if k > 0 {
-			want = v.String()
-		}
-		if keys[k].View != want {
-			return nil, fault.Data.Errorf("view %q of the job is not this program's %q", keys[k].View, want)
-		}
-	}
-	return views, nil
-}
-
 // fail records that a task is given up.
 func (w *worker) fail(ctx context.Context, hash, submission string, task int, delivered uint64, reason string) {
 	w.metrics.tasks.WithLabelValues(taskGivenUp).Inc()
@@ -542,18 +463,6 @@ func (w *worker) fail(ctx context.Context, hash, submission string, task int, de
 	if err := w.place.publish(ctx, object(hash, failures+"/"+submission, task), encoded(f)); err != nil {
 		w.events.Warn("that cannot be recorded", "reason", err)
 	}
-}
-
-// close lets go of the job that is open.
-func (w *worker) close() {
-	if w.open != nil && !w.lent {
-		_ = w.open.Close()
-		_ = w.of.Close()
-	}
-	if w.held != nil {
-		_ = w.held.Close()
-	}
-	w.open, w.of, w.held, w.hash, w.lent = nil, nil, nil, "", false
 }
 
 // taskPattern is what a message says: job, number and submission.

@@ -25,7 +25,8 @@ const (
 	Tries     = 10      // how often a task is given out before it is given up
 	Poll      = 2.0     // seconds that a worker waits for a task before it asks anew
 	FirstLook = 0.1     // seconds until the submitting process looks at the bucket again, twice as many each time,
-	LastLook  = 5.0     // up to so many
+	LastLook  = 5.0     // up to so many,
+	Rest      = 0.5     // and no sooner than after this, or ten times what the last look took, when workers are heard
 	Together  = 32      // requests of the submitting process at a time
 	Page      = 1000    // names in an answer to a request that lists
 	TaskBytes = 1 << 28 // bytes of image files after which a task ends
@@ -118,9 +119,10 @@ func (p Plan) Size() int {
 
 // Messages are those to the broker and those from it. A task is published and that confirmed, asked for and delivered,
 // acknowledged and that confirmed; one that is given up is not confirmed, nor is a heart-beat. A poll in vain is asked
-// for and ended, then stream and consumer are asked for, as by a worker that starts. A look asks for the stream twice.
+// for and ended; every ten seconds stream and consumer are asked for, as by a worker that starts. A look asks for the
+// stream twice. What a worker says of itself, after a task and every ten seconds, is heard by who submits.
 func (r Result) Messages() (in, out int) {
-	out = r.Published + r.Delivered + r.Acknowledged + 3*r.Polls + 2*r.Starts + 2*r.Looks
+	out = r.Published + 2*r.Delivered + r.Beats + r.Acknowledged + r.Polls + 2*(r.Polls/5) + 2*r.Starts + 2*r.Looks
 	return out + r.Beats + r.GivenUp, out
 }
 

@@ -8,6 +8,7 @@ type submitter struct {
 	left    int   // tasks that it does not know of
 	empty   bool  // the queue was, when it looked last
 	pause   float64
+	took    float64 // the last look
 }
 
 func (s *submitter) begin(tasks int) {
@@ -54,6 +55,7 @@ func (r *run) look() {
 	}
 	requests.List += blocks
 	took += r.side(blocks, Together)
+	s.took = took
 	r.out.Looks++
 	r.out.Longest = max(r.out.Longest, took)
 	r.out.Requests.Add(requests)
@@ -119,10 +121,10 @@ func (r *run) queueUp(tasks []int) {
 	})
 }
 
-// again plans the next look.
+// again plans the next look: workers say what they do, which is heard after a rest ten times as long as the look.
 func (r *run) again() {
 	s := &r.submitter
-	r.in(s.pause, r.look)
+	r.in(min(s.pause, max(Rest, 10*s.took)), r.look)
 	s.pause = min(2*s.pause, LastLook)
 }
 

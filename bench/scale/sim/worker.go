@@ -187,7 +187,7 @@ func (w *worker) acknowledge() {
 		return
 	}
 	w.out.Acknowledged++
-	w.after(w.served(2), func() {
+	w.after(w.served(4), func() { // with what the worker then says of itself, to who submits
 		w.remove(w.task, w.id)
 		w.next()
 	})
