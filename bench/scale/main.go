@@ -5,8 +5,8 @@
 //	go run ./bench/scale -inputs my.yaml                # with your own speeds, rates and prices
 //	go test ./bench/scale -run Documented -update       # writes them into docs/scale.md
 //
-// inputs.yaml has what was measured and what is assumed. go test ./bench/scale -bench . measures tasks, and workers that
-// are killed, against the simulation.
+// inputs.yaml has what was measured and what is assumed. go test ./bench/scale -bench . measures tasks, and workers
+// that are killed, against the simulation.
 package main
 
 import (
@@ -44,7 +44,8 @@ func parse(own []byte) (inputs, error) {
 	if err != nil {
 		return in, err
 	}
-	for _, part := range []struct{ all, own map[string]figure }{{in.Measured, mine.Measured}, {in.Assumed, mine.Assumed}} {
+	for _, part := range []struct{ all, own map[string]figure }{
+		{in.Measured, mine.Measured}, {in.Assumed, mine.Assumed}} {
 		for name, f := range part.own {
 			if _, is := part.all[name]; !is {
 				return in, fmt.Errorf("%q is none of the figures %s", name, strings.Join(sorted(part.all), ", "))

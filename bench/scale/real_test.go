@@ -44,8 +44,8 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// real is a job that is done in earnest: by worker processes, a NATS server in this one and an S3 server, whose requests
-// are counted on their way.
+// real is a job that is done in earnest: by worker processes, a NATS server in this one and an S3 server, whose
+// requests are counted on their way.
 type real struct {
 	t     testing.TB
 	onnx  string // library, which is found in the cache folder of this process, not of the job's
@@ -226,7 +226,8 @@ func TestAsSimulated(t *testing.T) {
 	sum.Add(want.OfLooks)
 	sum.Add(want.OfStart)
 	if sum != want.Requests || got["GET record"] != want.OfLooks.Get {
-		t.Errorf("requests of tasks are %+v, of which the simulation has, with others, %+v; by kind: %v", own, want, got)
+		t.Errorf("requests of tasks are %+v, of which the simulation has, with others, %+v; by kind: %v", own, want,
+			got)
 	}
 	t.Log("those of whoever starts are", want.OfStart, "in the simulation; by kind:", got)
 }

@@ -69,9 +69,9 @@ func sizeTable(in inputs) string {
 			millions := float64(images) / 1e6
 			// A row and its id, the id once more in the index, and the entries in list and record.
 			stored := float64(4*p.Dim*p.Views+64*p.Views) + in.of("list-entry") + in.of("record-entry")
-			t.row(power(images), fmt.Sprintf("%d %s", w.n, map[string]string{"cores": "× 16 cores", "h100": "H100"}[w.kind]),
-				fmt.Sprint(p.Size()), span(r.Frozen), span(r.Makespan), amount(r.Paid/3600),
-				amount(float64(r.Busiest)/10), amount(float64(r.Stored)), amount(float64(r.Objects(p.Views))),
+			who := map[string]string{"cores": "%d × 16 cores", "h100": "%d H100"}[w.kind]
+			t.row(power(images), fmt.Sprintf(who, w.n), fmt.Sprint(p.Size()), span(r.Frozen), span(r.Makespan),
+				amount(r.Paid/3600), amount(float64(r.Busiest)/10), amount(float64(r.Stored)), amount(float64(r.Objects(p.Views))),
 				amount(float64(r.Requests.Put+r.Requests.List)), amount(float64(r.Requests.Get)),
 				cents(r.Paid/3600*in.of(w.kind+"-hour")/millions), cents(requestPrice(in, r)/millions),
 				cents(stored*1e-3*in.of("month-price")))
@@ -107,8 +107,8 @@ func taskTable(in inputs) string {
 // faultTable is what goes wrong.
 func faultTable(in inputs) string {
 	var t table
-	t.row("what", "makespan", "times", "deaths", "tasks given out again", "worker hours lost", "tasks encoded twice", "503",
-		"tasks given up", "rounds")
+	t.row("what", "makespan", "times", "deaths", "tasks given out again", "worker hours lost", "tasks encoded twice",
+		"503", "tasks given up", "rounds")
 	base := 0.0
 	for _, c := range []struct {
 		what   string
@@ -156,7 +156,8 @@ func memoryTable(in inputs) string {
 		n := float64(images)
 		tasks := n / 512
 		t.row(power(images), size(n*in.of("frozen")), size(n*in.of("known")), amount(tasks), size(tasks*67),
-			size(tasks*in.of("stored"))+", "+size(tasks*in.of("in-memory")), size(n*32), span(tasks/32*in.of("latency")), size(n*in.of("key")),
+			size(tasks*in.of("stored"))+", "+size(tasks*in.of("in-memory")), size(n*32),
+			span(tasks/32*in.of("latency")), size(n*in.of("key")),
 			size(n*4*768))
 	}
 	return t.String()

@@ -281,7 +281,7 @@ func readNPY(path string) (*Table, error) {
 	t := new(Table)
 	a, err := readArray(f)
 	if err == nil {
-		t.Vectors, err = a.vectors(f, info.Size())
+		t.Vectors, err = a.vectorsOf(f, info.Size())
 	}
 	if err != nil {
 		return nil, err

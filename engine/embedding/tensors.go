@@ -7,6 +7,7 @@ import (
 	"io"
 	"strconv"
 	"strings"
+	"unsafe"
 
 	"github.com/vitft/vitft/engine/fault"
 	"github.com/vitft/vitft/engine/feature/store"
@@ -64,6 +65,11 @@ func readTensors(path string) (*Table, error) {
 		n := 1
 		for _, d := range t.Shape {
 			n *= d
+		}
+		if at := x.Offsets[at]; t.DType == safetensors.F32 && mappable(at, n) {
+			values, err := mapped(f, at, n)
+			t.Data = unsafe.Slice((*byte)(unsafe.Pointer(unsafe.SliceData(values))), 4*len(values))
+			return t, true, err
 		}
 		if err := room(n, 1); err != nil {
 			return t, true, err

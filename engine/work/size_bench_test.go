@@ -54,8 +54,8 @@ func BenchmarkQueue(b *testing.B) {
 			}
 			defer c.close()
 			n := 200_000
-			s := &submission{queue: c, hash: "0123456789abcdef", name: strings.Repeat("A", 26), lists: make([][]Image, n),
-				records: map[int]Record{}}
+			s := &submission{queue: c, hash: "0123456789abcdef", name: strings.Repeat("A", 26),
+				lists: make([][]Image, n), records: map[int]Record{}}
 			for ; ; time.Sleep(100 * time.Millisecond) { // the servers may be choosing a leader
 				if _, err := c.consumer(b.Context()); err == nil {
 					break
@@ -153,8 +153,8 @@ func spent(b *testing.B) time.Duration {
 }
 
 // BenchmarkImages measures what an image takes of the process that submits, in a job of 100,000 in folders of a
-// thousand: bytes in use once it is listed, frozen, and known to be done (each with all before), bytes of its entry in a
-// task's list and in a record, and processor time: of freezing, of reading the record, and of telling the scan index.
+// thousand: bytes in use once it is listed, frozen, and known to be done (each with all before), bytes of its entry in
+// a task's list and in a record, and processor time: of freezing, of reading the record, and of telling the scan index.
 func BenchmarkImages(b *testing.B) {
 	const folders, each = 100, 1000
 	n := float64(folders * each)

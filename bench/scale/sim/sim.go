@@ -7,8 +7,8 @@
 //	fmt.Println(r.Makespan, r.Requests.Put, r.Messages())
 //
 // What happens follows docs/machines.md and the code of engine/work, event by event: a delivery, a request to the
-// bucket, a heart-beat that does not come. How long it takes is a [Plan]'s, and is measured elsewhere. The same plan and
-// seed give the same result.
+// bucket, a heart-beat that does not come. How long it takes is a [Plan]'s, and is measured elsewhere. The same plan
+// and seed give the same result.
 //
 // # Caveats
 //
@@ -126,5 +126,6 @@ func (r Result) Messages() (in, out int) {
 	return out + r.Beats + r.GivenUp, out
 }
 
-// Objects are those that the job leaves in the bucket: lists, records, blocks with their indexes, the job and its model.
+// Objects are those that the job leaves in the bucket: lists, records, blocks with their indexes, the job and its
+// model.
 func (r Result) Objects(views int) int { return r.Tasks + r.Done*(1+2*views) + r.GivenUp + 2 }

@@ -102,7 +102,8 @@ func TestExpire(t *testing.T) {
 	}
 }
 
-// However much goes wrong each task ends once in the record, or is given up; what was encoded more than once is counted.
+// However much goes wrong each task ends once in the record, or is given up; what was encoded more than once is
+// counted.
 func TestConservation(t *testing.T) {
 	doubled := 0
 	for seed := range uint64(20) {
@@ -113,7 +114,8 @@ func TestConservation(t *testing.T) {
 		}
 		most := (r.Done + r.Doubled) * 100
 		if r.Encoded < r.Done*100-50 || r.Encoded > most+100*r.Deaths || r.Deaths == 0 {
-			t.Errorf("seed %d: %d images were encoded, %d tasks doubled, %d deaths", seed, r.Encoded, r.Doubled, r.Deaths)
+			t.Errorf("seed %d: %d images were encoded, %d tasks doubled, %d deaths", seed, r.Encoded,
+				r.Doubled, r.Deaths)
 		}
 		if r.Delivered < r.Acknowledged || r.Published < r.Tasks || r.Rounds < 2 || r.GivenUp == 0 || r.Throttled == 0 {
 			t.Errorf("seed %d: %+v", seed, r)
@@ -176,7 +178,8 @@ func TestSize(t *testing.T) {
 		most, dim int
 		bytes     float64
 		want      int
-	}{{512, 192, 0, 512}, {1 << 16, 768, 0, 21845}, {1 << 16, 768, 100_000, 2685}, {512, 768, 1 << 30, 1}, {1, 1, 1, 1}} {
+	}{{512, 192, 0, 512}, {1 << 16, 768, 0, 21845}, {1 << 16, 768, 100_000, 2685}, {512, 768, 1 << 30, 1},
+		{1, 1, 1, 1}} {
 		if got := (Plan{TaskImages: c.most, Dim: c.dim, ImageBytes: c.bytes}).Size(); got != c.want {
 			t.Errorf("%+v: %d", c, got)
 		}

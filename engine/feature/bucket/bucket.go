@@ -72,8 +72,8 @@ func Remote(b Bucket) bool {
 	return says && r.Remote()
 }
 
-// Together is how many objects are handled at a time, as par.For takes it: as many as there are processors or, where the
-// wait is for answers, more.
+// Together is how many objects are handled at a time, as par.For takes it: as many as there are processors or, where
+// the wait is for answers, more.
 func Together(b Bucket) int {
 	if Remote(b) {
 		return 32

@@ -30,7 +30,7 @@ func (s *Store) mendIndex(ctx context.Context, b *block) {
 	if !bucket.Remote(s.bucket) {
 		return
 	}
-	if c, err := b.verify(ctx, s.bucket, s.key.form()); err == nil {
+	if c, err := b.load(ctx, s.bucket, s.key.form(), true); err == nil {
 		_ = c.object.Close()
 		_ = s.putIndex(ctx, b.name, b.ids)
 	}

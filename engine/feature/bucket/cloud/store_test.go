@@ -21,7 +21,7 @@ import (
 // harms neither the other nor the object store.
 func TestStoreOfTwoMachines(t *testing.T) {
 	ctx, objects := t.Context(), memblob.OpenBucket(nil)
-	machine := func() *Bucket { return &Bucket{objects, "mem:///", bucket.Dir(t.TempDir())} }
+	machine := func() *Bucket { return &Bucket{objects: objects, where: "mem:///", local: bucket.Dir(t.TempDir())} }
 	key := store.Key{Backbone: "b", Preprocess: "p", Feature: "f", Precision: "float32", Provider: "cpu", Dim: 3}
 	opened := func(b *Bucket, features int) *store.Store {
 		t.Helper()
@@ -129,7 +129,7 @@ func TestStoreOfTwoMachines(t *testing.T) {
 // that is none is set aside, and published by the next try; so is one with the index of another.
 func TestBlockIsThere(t *testing.T) {
 	ctx, objects := t.Context(), memblob.OpenBucket(nil)
-	machine := func() *Bucket { return &Bucket{objects, "mem:///", bucket.Dir(t.TempDir())} }
+	machine := func() *Bucket { return &Bucket{objects: objects, where: "mem:///", local: bucket.Dir(t.TempDir())} }
 	key := store.Key{Backbone: "b", Preprocess: "p", Feature: "f", Precision: "float32", Provider: "cpu", Dim: 1}
 	ids, features := []store.ID{{1}, {2}}, []float32{1, 2}
 	opened := func() (*store.Store, store.Report) {
@@ -206,7 +206,7 @@ func TestNoRoomForCopies(t *testing.T) {
 	key := store.Key{Backbone: "b", Preprocess: "p", Feature: "f", Precision: "float32", Provider: "cpu", Dim: 1}
 	open := func(want error) *store.Store {
 		t.Helper()
-		s, _, err := store.Open(ctx, &Bucket{objects, "mem:///", bucket.Dir(t.TempDir())}, key)
+		s, _, err := store.Open(ctx, &Bucket{objects: objects, where: "mem:///", local: bucket.Dir(t.TempDir())}, key)
 		if !errors.Is(err, want) {
 			t.Fatalf("opening: %v, want %v", err, want)
 		}
