@@ -64,8 +64,8 @@ func (r *real) times() (images, seconds []float64) {
 }
 
 // BenchmarkTasks measures tasks of several sizes, done by one worker with one thread: images/s that they read, decode
-// and encode; scatter, the standard deviation of the logarithm of their times; and overhead-s, what a task takes beside,
-// with an S3 server on the same machine.
+// and encode; scatter, the standard deviation of the logarithm of their times; and overhead-s, what a task takes
+// beside, with an S3 server on the same machine.
 func BenchmarkTasks(b *testing.B) {
 	for _, c := range []struct {
 		name   string
@@ -107,8 +107,8 @@ func BenchmarkTasks(b *testing.B) {
 }
 
 // BenchmarkKills has workers die as those of a simulation do, by SIGKILL, and compares: makespan in earnest, and mean
-// and standard deviation of 200 simulated ones; likewise of how often tasks were given out. Times of tasks are those of the
-// records of this very run.
+// and standard deviation of 200 simulated ones; likewise of how often tasks were given out. Times of tasks are
+// those of the records of this very run.
 func BenchmarkKills(b *testing.B) {
 	const workers, size, count, replaced = 3, 4, 200, 2
 	perHour := 120.0 // deaths of a worker

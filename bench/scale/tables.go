@@ -71,7 +71,8 @@ func sizeTable(in inputs) string {
 			stored := float64(4*p.Dim*p.Views+64*p.Views) + in.of("list-entry") + in.of("record-entry")
 			who := map[string]string{"cores": "%d × 16 cores", "h100": "%d H100"}[w.kind]
 			t.row(power(images), fmt.Sprintf(who, w.n), fmt.Sprint(p.Size()), span(r.Frozen), span(r.Makespan),
-				amount(r.Paid/3600), amount(float64(r.Busiest)/10), amount(float64(r.Stored)), amount(float64(r.Objects(p.Views))),
+				amount(r.Paid/3600), amount(float64(r.Busiest)/10), amount(float64(r.Stored)),
+				amount(float64(r.Objects(p.Views))),
 				amount(float64(r.Requests.Put+r.Requests.List)), amount(float64(r.Requests.Get)),
 				cents(r.Paid/3600*in.of(w.kind+"-hour")/millions), cents(requestPrice(in, r)/millions),
 				cents(stored*1e-3*in.of("month-price")))
