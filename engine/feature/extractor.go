@@ -69,6 +69,17 @@ type Extractor struct {
 // Open opens the feature stores of the views, of which the first is the plain one, for a backbone that outlives x.
 func Open(ctx context.Context, b *backbone.Backbone, views []vision.View, o Options, ev event.Events) (
 	*Extractor, error) {
+	return open(ctx, b, views, o, ev, true)
+}
+
+// OpenUnread opens what EncodeBlock, Keys and Published need, and reads nothing of what the stores hold.
+func OpenUnread(ctx context.Context, b *backbone.Backbone, views []vision.View, o Options, ev event.Events) (
+	*Extractor, error) {
+	return open(ctx, b, views, o, ev, false)
+}
+
+func open(ctx context.Context, b *backbone.Backbone, views []vision.View, o Options, ev event.Events, read bool) (
+	*Extractor, error) {
 	if err := setting.Complete(o.Fields()); err != nil {
 		return nil, err
 	}
@@ -85,7 +96,7 @@ func Open(ctx context.Context, b *backbone.Backbone, views []vision.View, o Opti
 	}
 	x.views = make([]view, len(views))
 	for k, v := range views {
-		if err := x.open(ctx, v, &x.views[k]); err != nil {
+		if err := x.open(ctx, v, &x.views[k], read); err != nil {
 			return nil, errors.Join(err, x.Close())
 		}
 	}
@@ -141,13 +152,17 @@ func (x *Extractor) Close() (err error) {
 }
 
 // open opens the store of a view and makes what draws it.
-func (x *Extractor) open(ctx context.Context, v vision.View, into *view) (err error) {
+func (x *Extractor) open(ctx context.Context, v vision.View, into *view, read bool) (err error) {
 	key := x.backbone.Key()
 	if v != (vision.View{}) {
 		key.View = v.String()
 		if into.session, err = x.backbone.View(v); err != nil {
 			return err
 		}
+	}
+	if !read {
+		into.store, err = store.OpenUnread(ctx, x.blocks, key)
+		return err
 	}
 	var report store.Report
 	if into.store, report, err = store.Open(ctx, x.blocks, key); err != nil {

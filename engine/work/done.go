@@ -4,61 +4,55 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io/fs"
+	"iter"
+	"maps"
 	"math"
 	"path"
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 
 	"github.com/vitft/vitft/engine/event"
 	"github.com/vitft/vitft/engine/fault"
 	"github.com/vitft/vitft/engine/feature"
 	"github.com/vitft/vitft/engine/feature/bucket"
-	"github.com/vitft/vitft/internal/par"
 )
 
 // finished reads the records of those tasks that are done, out of some with their numbers of images: the record is
 // there, and a block for each view.
 func (p place) finished(ctx context.Context, hash string, j Job, x *feature.Extractor, of map[int]int) (
 	map[int]Record, error) {
-	prefix, blocks := hash+"/"+records+"/", "task-"+hash+"-"
-	if len(of) == 1 {
-		for task := range of {
-			prefix, blocks = object(hash, records, task), block(hash, task)
-		}
-	}
-	names, err := p.List(ctx, prefix)
+	tasks, err := p.recorded(ctx, hash, of)
 	if err != nil {
 		return nil, err
 	}
-	names = slices.DeleteFunc(names, func(name string) bool {
-		task, is := number(name)
-		_, wanted := of[task]
-		return !is || !wanted
-	})
-	found, faults := make([]Record, len(names)), make([]error, len(names))
-	err = par.For(ctx, len(names), together(p.Bucket), func(i int) {
-		task, _ := number(names[i])
-		found[i], faults[i] = p.record(ctx, names[i], of[task])
-	})
-	if err != nil {
-		return nil, err
-	}
+	var mu sync.Mutex
 	done := map[int]Record{}
-	for i, name := range names {
-		switch task, _ := number(name); {
-		case errors.Is(faults[i], fs.ErrNotExist): // it was damaged
-		case faults[i] != nil:
-			return nil, faults[i]
-		default:
-			done[task] = found[i]
+	err = p.each(ctx, len(tasks), func(ctx context.Context, i int) error {
+		r, err := p.record(ctx, object(hash, records, tasks[i]), of[tasks[i]])
+		if errors.Is(err, fs.ErrNotExist) { // it was damaged
+			return nil
 		}
+		mu.Lock()
+		defer mu.Unlock()
+		done[tasks[i]] = r
+		return err
+	})
+	if err != nil {
+		return nil, err
 	}
-	if len(done) == 0 {
-		return done, nil
-	}
-	views, err := x.Published(ctx, blocks, len(j.Keys))
+	views := map[string]int{}
+	groups := p.groups(maps.Keys(done), len(of))
+	err = p.each(ctx, len(groups), func(ctx context.Context, i int) error {
+		published, err := x.Published(ctx, "task-"+hash+"-"+groups[i], len(j.Keys))
+		mu.Lock()
+		defer mu.Unlock()
+		maps.Copy(views, published)
+		return err
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -70,13 +64,45 @@ func (p place) finished(ctx context.Context, hash string, j Job, x *feature.Extr
 	return done, nil
 }
 
-// together is how many objects are read at a time: as many as there are processors or, where the wait is for answers,
-// more.
-func together(b bucket.Bucket) int {
-	if bucket.Remote(b) {
-		return 32
+// recorded lists which of some tasks have a record.
+func (p place) recorded(ctx context.Context, hash string, of map[int]int) (tasks []int, err error) {
+	groups := p.groups(maps.Keys(of), len(of))
+	var mu sync.Mutex
+	err = p.each(ctx, len(groups), func(ctx context.Context, i int) error {
+		names, err := p.List(ctx, hash+"/"+records+"/"+groups[i])
+		mu.Lock()
+		defer mu.Unlock()
+		for _, name := range names {
+			task, is := number(name)
+			if _, wanted := of[task]; is && wanted && p.group(task, len(of)) == groups[i] {
+				tasks = append(tasks, task)
+			}
+		}
+		return err
+	})
+	return tasks, err
+}
+
+// group is how the names of those tasks begin that are listed together with one, out of so many: a thousand where a
+// list is a request for so many names, of which the others can be made meanwhile; all of them in a folder.
+func (p place) group(task, of int) string {
+	name := fmt.Sprintf("%06d", task)
+	switch {
+	case of == 1:
+		return name
+	case bucket.Remote(p.Bucket):
+		return name[:len(name)-3]
 	}
-	return 0
+	return ""
+}
+
+// groups are those of some tasks, each once.
+func (p place) groups(tasks iter.Seq[int], of int) []string {
+	all := map[string]bool{}
+	for task := range tasks {
+		all[p.group(task, of)] = true
+	}
+	return slices.Sorted(maps.Keys(all))
 }
 
 // record reads the record of a task of so many images. One that is damaged is set aside: then there is none.

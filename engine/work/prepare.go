@@ -47,7 +47,7 @@ func (w *worker) prepare(ctx context.Context, hash string) error {
 	if err != nil {
 		return unableError{errors.Join(err, of.Close())}
 	}
-	open, err := feature.Open(ctx, of, views, w.Features, w.events)
+	open, err := feature.OpenUnread(ctx, of, views, w.Features, w.events)
 	if err != nil {
 		return errors.Join(err, of.Close())
 	}

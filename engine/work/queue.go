@@ -191,6 +191,11 @@ func (c *connection) consumer(ctx context.Context) (jetstream.Consumer, error) {
 	if err != nil {
 		return nil, err
 	}
+	// To make one that is there takes a server that keeps files ten times as long as to look.
+	there, err := stream.Consumer(ctx, c.consumerName())
+	if err == nil && there.CachedInfo().Config.AckWait == c.patience {
+		return there, nil
+	}
 	return stream.CreateOrUpdateConsumer(ctx, jetstream.ConsumerConfig{
 		Durable: c.consumerName(), FilterSubject: c.tasks + ".*",
 		AckPolicy: jetstream.AckExplicitPolicy, AckWait: c.patience, MaxDeliver: -1, MaxAckPending: 100_000,

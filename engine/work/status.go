@@ -228,7 +228,7 @@ func (p place) jobStatus(ctx context.Context, hash string, names []string, worke
 		}
 	}
 	found, faults := make([]Record, len(done)), make([]error, len(done))
-	err = par.For(ctx, len(done), together(p.Bucket), func(i int) {
+	err = par.For(ctx, len(done), bucket.Together(p.Bucket), func(i int) {
 		var ok bool
 		if found[i], ok, faults[i] = look[Record](ctx, p, object(hash, records, done[i])); !ok {
 			done[i] = -1

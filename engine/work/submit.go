@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -134,13 +135,14 @@ type submission struct {
 	name    string // of this submission
 	job     Job
 	hash    string
-	items   []dataset.Item
-	lists   [][]Image      // of items, in their order
-	records map[int]Record // of the tasks that are done
-	images  int            // in them
+	lists   [][]Image        // of the tasks
+	items   [][]dataset.Item // of each list
+	records map[int]Record   // of the tasks that are done, without the images, which are a billion at worst
+	images  int              // in them
 	failed  map[int]Failure
 	told    map[int]bool // of them
 	round   int          // of queueing
+	empty   bool         // the queue was, when the bucket was looked at last
 	bad     int          // images that cannot be used
 	workers *roll
 	own     string // the name of the worker in this process
@@ -157,7 +159,6 @@ func (s *submission) freeze() error {
 	if err != nil {
 		return err
 	}
-	s.items = items
 	model, err := s.Backbone.Standalone()
 	if err != nil {
 		return err
@@ -167,6 +168,7 @@ func (s *submission) freeze() error {
 		Preprocess: s.Backbone.Preprocess, Images: len(images)}
 	for _, list := range s.lists {
 		s.job.Tasks = append(s.job.Tasks, sum(encoded(list)))
+		s.items, items = append(s.items, items[:len(list)]), items[len(list):]
 	}
 	s.hash = s.job.Hash()
 	return nil
@@ -190,20 +192,24 @@ func (s *submission) publish(ctx context.Context) (put bool, err error) {
 			there[name] = true
 		}
 	}
-	keep := func(name string, content []byte) error {
-		was, err := s.place.keep(ctx, name, content, there[name])
-		put = put || was
+	var was atomic.Bool
+	keep := func(ctx context.Context, name string, content []byte) error {
+		put, err := s.place.keep(ctx, name, content, there[name])
+		if put {
+			was.Store(true)
+		}
 		return err
 	}
-	if err := keep(modelFolder+"/"+s.job.Model, model); err != nil {
-		return put, err
+	if err := keep(ctx, modelFolder+"/"+s.job.Model, model); err != nil {
+		return was.Load(), err
 	}
-	for task, list := range s.lists {
-		if err := keep(object(s.hash, lists, task), encoded(list)); err != nil {
-			return put, err
-		}
+	err = s.place.each(ctx, len(s.lists), func(ctx context.Context, task int) error {
+		return keep(ctx, object(s.hash, lists, task), encoded(s.lists[task]))
+	})
+	if err == nil {
+		err = keep(ctx, s.hash+"/"+jobObject, encoded(s.job))
 	}
-	return put, keep(s.hash+"/"+jobObject, encoded(s.job))
+	return was.Load(), err
 }
 
 // again says whether tasks that were given up may be done after all, as parts of the job that were lost or damaged are
@@ -287,11 +293,13 @@ func (s *submission) look(ctx context.Context) error {
 		return err
 	}
 	for task, r := range found {
-		s.records[task], s.since = r, time.Now()
+		s.learn(task, r)
 		s.images, s.bad = s.images+len(r.Images), s.bad+r.bad()
 		if s.looked && r.Worker != s.own { // which has told that itself
 			r.tell(s.events, s.hash, task, s.lists[task])
 		}
+		r.Images = nil
+		s.records[task], s.since = r, time.Now()
 	}
 	if !s.looked && len(found) > 0 {
 		s.events.Info("some tasks were done before", "job", s.hash, "tasks", len(found), "images", s.images)
@@ -359,9 +367,10 @@ func (s *submission) tend(ctx context.Context) error {
 }
 
 // queueMissing puts the tasks that are not done on the queue, if it has none of them: at first, and when stream or
-// server were lost. A task that a worker still has is then done twice, which is no harm.
+// server were lost, once the bucket was looked at since, as a look may take so long that the last tasks are done
+// meanwhile. A task that a worker still has is then done twice, which is no harm.
 func (s *submission) queueMissing(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second+time.Duration(len(s.lists))*time.Millisecond)
 	defer cancel()
 	stream, err := s.queue.ready(ctx)
 	if err != nil {
@@ -370,7 +379,11 @@ func (s *submission) queueMissing(ctx context.Context) error {
 	subject := s.queue.tasks + "." + s.hash
 	info, err := stream.Info(ctx, jetstream.WithSubjectFilter(subject))
 	if err != nil || info.State.Subjects[subject] > 0 {
+		s.empty = false
 		return err
+	}
+	if s.empty = !s.empty; s.empty && s.round > 0 {
+		return nil
 	}
 	s.round++
 	for task := range s.lists {
@@ -382,7 +395,9 @@ func (s *submission) queueMissing(ctx context.Context) error {
 		}
 		text := taskMessage(s.hash, task, s.name)
 		id := fmt.Sprintf("%s %d", text, s.round)
-		if _, err := s.queue.stream.PublishAsync(subject, text, jetstream.WithMsgID(id)); err != nil {
+		_, err := s.queue.stream.PublishAsync(subject, text, jetstream.WithMsgID(id),
+			jetstream.WithStallWait(10*time.Second)) // a queue that writes to disks is slower than we are, not away
+		if err != nil {
 			return err
 		}
 	}
@@ -394,25 +409,23 @@ func (s *submission) queueMissing(ctx context.Context) error {
 	}
 }
 
-// finish tells the scan index what the workers have read, and which tasks were given up.
-func (s *submission) finish() error {
-	items := s.items
-	for task, list := range s.lists {
-		r, of := s.records[task], items[:len(list)]
-		if items = items[len(list):]; len(r.Images) == 0 {
-			continue
+// learn tells the scan index what a worker has read.
+func (s *submission) learn(task int, r Record) {
+	index := s.Features.Options().Index
+	for i, im := range s.lists[task] {
+		d, of := r.Images[i], s.items[task][i]
+		if d.Kills {
+			s.Features.Refuse(of, fault.Data.Errorf("%s", d.Fault))
 		}
-		for i, im := range list {
-			d := r.Images[i]
-			if d.Kills {
-				s.Features.Refuse(of[i], fault.Data.Errorf("%s", d.Fault))
-			}
-			id, err := hex.DecodeString(d.ID)
-			if d.Fault == "" && !d.Other && err == nil && len(id) == len(dataset.ID{}) {
-				s.Features.Options().Index.Learn(of[i], im.Size, im.Modified, dataset.ID(id))
-			}
+		id, err := hex.DecodeString(d.ID)
+		if d.Fault == "" && !d.Other && err == nil && len(id) == len(dataset.ID{}) {
+			index.Learn(of, im.Size, im.Modified, dataset.ID(id))
 		}
 	}
+}
+
+// finish says which tasks were given up.
+func (s *submission) finish() error {
 	s.events.Info("job done", "job", s.hash, "tasks", len(s.records), "given_up", len(s.failed), "images", s.images,
 		"bad", s.bad)
 	if len(s.failed) > 0 {

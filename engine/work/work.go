@@ -43,6 +43,7 @@ import (
 	"github.com/vitft/vitft/engine/fault"
 	"github.com/vitft/vitft/engine/feature/bucket"
 	"github.com/vitft/vitft/engine/feature/store"
+	"github.com/vitft/vitft/internal/par"
 	"github.com/vitft/vitft/vit"
 )
 
@@ -171,6 +172,21 @@ func (p place) read(ctx context.Context, name string) ([]byte, error) {
 	defer o.Close()
 	content, err := bucket.Content(o)
 	return bytes.Clone(content), err
+}
+
+// each does n things side by side, as many as the bucket is for; when one fails no further is begun.
+func (p place) each(ctx context.Context, n int, do func(ctx context.Context, i int) error) error {
+	ctx, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	err := par.For(ctx, n, bucket.Together(p.Bucket), func(i int) {
+		if err := do(ctx, i); err != nil {
+			stop(err)
+		}
+	})
+	if err != nil {
+		return context.Cause(ctx)
+	}
+	return nil
 }
 
 // damaged sets an object aside, so that the same command publishes it anew, and is the error that says so.

@@ -21,13 +21,13 @@ type S3Server struct {
 
 // S3 starts an S3 server with an empty bucket of that name, until the end of the test, sets credentials for it in the
 // environment and gives its endpoint. Without a server the test is skipped, aloud.
-func S3(t *testing.T, bucket string) (endpoint string) {
+func S3(t testing.TB, bucket string) (endpoint string) {
 	t.Helper()
 	return StartS3(t, bucket, t.TempDir()).Endpoint
 }
 
 // StartS3 is S3 with the objects in a folder.
-func StartS3(t *testing.T, bucket, folder string) *S3Server {
+func StartS3(t testing.TB, bucket, folder string) *S3Server {
 	t.Helper()
 	program := os.Getenv("VITFT_S3SERVER")
 	if program == "" {
@@ -48,7 +48,7 @@ func StartS3(t *testing.T, bucket, folder string) *S3Server {
 }
 
 // Start starts the server, which was killed, and waits until it answers.
-func (s *S3Server) Start(t *testing.T) {
+func (s *S3Server) Start(t testing.TB) {
 	t.Helper()
 	s.process = exec.Command(s.args[0], s.args[1:]...)
 	s.process.Stderr = os.Stderr
@@ -72,7 +72,7 @@ func (s *S3Server) Kill() {
 }
 
 // FreeAddress is one on this machine on which nobody listens.
-func FreeAddress(t *testing.T) string {
+func FreeAddress(t testing.TB) string {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

@@ -72,6 +72,15 @@ func Remote(b Bucket) bool {
 	return says && r.Remote()
 }
 
+// Together is how many objects are handled at a time, as par.For takes it: as many as there are processors or, where
+// the wait is for answers, more.
+func Together(b Bucket) int {
+	if Remote(b) {
+		return 32
+	}
+	return 0
+}
+
 // Content is all of an object: mapped where the bucket can do that, else read. It must not be written to, and is gone
 // when o is closed.
 func Content(o Object) ([]byte, error) {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"testing"
 
 	"github.com/vitft/vitft/engine/feature/bucket"
@@ -129,4 +130,42 @@ func BenchmarkAppend(b *testing.B) {
 			}
 		}
 	})
+}
+
+// BenchmarkKeys opens a store of a million images in blocks of 512: a key, which is all of an image that an open store
+// has in memory before its features are asked for, takes up B-key.
+func BenchmarkKeys(b *testing.B) {
+	const n, each = 1_000_000, 512
+	in := &bucket.Memory{}
+	s, err := OpenUnread(b.Context(), in, testKey(1))
+	if err != nil {
+		b.Fatal(err)
+	}
+	for first := 0; first < n; first += each {
+		ids := make([]ID, min(each, n-first))
+		for i := range ids {
+			ids[i] = testID(first + i)
+		}
+		name := fmt.Sprintf("task-%06d", first/each)
+		if err := s.PublishBlock(b.Context(), name, ids, make([]float32, len(ids)), "test 1"); err != nil {
+			b.Fatal(err)
+		}
+	}
+	live := func() float64 {
+		runtime.GC()
+		runtime.GC()
+		var m runtime.MemStats
+		runtime.ReadMemStats(&m)
+		return float64(m.HeapAlloc)
+	}
+	for b.Loop() {
+		before := live()
+		open, report, err := Open(b.Context(), in, testKey(1))
+		if err != nil || report.Features != n {
+			b.Fatal(report.Features, err)
+		}
+		b.ReportMetric((live()-before)/n, "B-key")
+		open.Close()
+	}
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/n, "ns-key")
 }

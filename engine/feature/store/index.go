@@ -14,15 +14,6 @@ import (
 // blocks are read in part.
 const indexSuffix = ".ids"
 
-// together is how many objects are opened at a time: as many as there are processors or, where the wait is for answers,
-// more.
-func together(b bucket.Bucket) int {
-	if bucket.Remote(b) {
-		return 32
-	}
-	return 0
-}
-
 // putIndex puts the index of a block beside it.
 func (s *Store) putIndex(ctx context.Context, block string, ids []ID) error {
 	raw := bytesOf(ids)

@@ -118,6 +118,19 @@ func Open(ctx context.Context, b bucket.Bucket, key Key) (*Store, Report, error)
 	return s, report, nil
 }
 
+// OpenUnread opens a store as Open does, but reads none of what is in it: the store shows nothing until it is opened
+// anew. It is for who only publishes blocks, however many there are already.
+func OpenUnread(ctx context.Context, b bucket.Bucket, key Key) (*Store, error) {
+	s := &Store{key: key, bucket: b, index: map[ID]place{}}
+	if err := key.Validate(); err != nil {
+		return nil, err
+	}
+	if err := s.hold(ctx); err != nil {
+		return nil, fmt.Errorf("opening feature store: %w", err)
+	}
+	return s, nil
+}
+
 func (s *Store) open(ctx context.Context) (report Report, err error) {
 	if err := s.hold(ctx); err != nil {
 		return report, err
@@ -143,7 +156,7 @@ func (s *Store) open(ctx context.Context) (report Report, err error) {
 	}
 	names = slices.DeleteFunc(names, func(name string) bool { return !strings.HasSuffix(name, blockSuffix) })
 	blocks, faults := make([]*block, len(names)), make([]error, len(names))
-	err = par.For(ctx, len(names), together(s.bucket), func(i int) {
+	err = par.For(ctx, len(names), bucket.Together(s.bucket), func(i int) {
 		if indexed[names[i]] {
 			var err error
 			blocks[i], err = openIndexed(ctx, s.bucket, names[i], s.key.form())
@@ -239,7 +252,8 @@ func (s *Store) Gather(ctx context.Context, ids []ID, dst []float32) error {
 		return err
 	}
 	errs := make([]error, len(apart))
-	err = par.For(ctx, len(apart), together(s.bucket), func(i int) { errs[i] = s.copyBlock(ctx, apart[i], dst) })
+	err = par.For(ctx, len(apart), bucket.Together(s.bucket),
+		func(i int) { errs[i] = s.copyBlock(ctx, apart[i], dst) })
 	return cmp.Or(err, cmp.Or(errs...))
 }
 

@@ -1,10 +1,12 @@
 package store
 
 import (
+	"context"
 	"crypto/sha256"
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io/fs"
 	"math"
 	"math/rand/v2"
 	"os"
@@ -192,6 +194,41 @@ func TestReadersDuringWrite(t *testing.T) {
 	close(done)
 	wg.Wait()
 	check(t, s, n)
+}
+
+// unreadable is a folder whose blocks nobody may list or open.
+type unreadable struct{ bucket.Dir }
+
+func (u unreadable) List(context.Context, string) ([]string, error) { return nil, fs.ErrPermission }
+
+func (u unreadable) Open(ctx context.Context, name string) (bucket.Object, error) {
+	if strings.HasSuffix(name, blockSuffix) {
+		return nil, fs.ErrPermission
+	}
+	return u.Dir.Open(ctx, name)
+}
+
+// Who only publishes reads no block, and what it publishes is there for whoever opens the store.
+func TestOpenUnread(t *testing.T) {
+	dir := t.TempDir()
+	first, _ := mustOpen(t, dir, testKey(3))
+	fill(t, first, 2, upTo(4))
+	s, err := OpenUnread(t.Context(), unreadable{bucket.Dir(dir)}, testKey(3))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	if s.Len() != 0 || s.Has(testID(0)) {
+		t.Errorf("it shows %d features", s.Len())
+	}
+	if err := s.PublishBlock(t.Context(), "task", []ID{testID(4)}, testFeature(4, 3), "test 1"); err != nil {
+		t.Fatal(err)
+	}
+	again, _ := mustOpen(t, dir, testKey(3))
+	check(t, again, 5)
+	if _, err := OpenUnread(t.Context(), bucket.Dir(dir), Key{}); !errors.Is(err, ErrKey) {
+		t.Errorf("without a key: %v", err)
+	}
 }
 
 // Of two features for one image the block published first counts, always.

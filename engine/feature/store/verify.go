@@ -20,7 +20,7 @@ func (s *Store) Verify(ctx context.Context, ids []ID) ([]BadBlock, error) {
 			return bad, err
 		}
 		faults, failed := make([]error, len(unread)), make([]error, len(unread))
-		err = par.For(ctx, len(unread), together(s.bucket), func(i int) {
+		err = par.For(ctx, len(unread), bucket.Together(s.bucket), func(i int) {
 			c, err := unread[i].load(ctx, s.bucket, s.key.form(), true)
 			if faults[i] = err; err == nil {
 				failed[i] = s.use(unread[i:i+1], []*content{c}, []error{nil})
