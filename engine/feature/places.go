@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 
 	"github.com/vitft/vitft/engine/feature/bucket"
+	"github.com/vitft/vitft/engine/place"
 )
 
 // Folders under the cache folder.
@@ -21,7 +22,7 @@ const (
 
 // Here is the folder on this machine: the cache folder, or the default one if features are kept in an object store.
 func (o Options) Here() string {
-	if bucket.IsURL(o.Cache) {
+	if place.IsURL(o.Cache) {
 		return defaultCache()
 	}
 	return o.Cache
