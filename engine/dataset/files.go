@@ -3,6 +3,9 @@ package dataset
 import (
 	"fmt"
 	"io/fs"
+
+	"github.com/vitft/vitft/engine/place"
+	"github.com/vitft/vitft/internal/userfile"
 )
 
 // Files is a data set of the images with the paths of items, for those to whom classes are nothing. A file that holds
@@ -29,13 +32,21 @@ func FileOf(path string) string {
 func (it Item) Info() (fs.FileInfo, error) { return it.stat() }
 
 // Inside reports whether the image is a part of a file.
-func (it Item) Inside() bool { return it.in != nil }
+func (it Item) Inside() bool {
+	_, whole := it.in.(*remote)
+	return it.in != nil && !whole
+}
 
-// Learn remembers the hash of an item whose file had that size and time of modification, in nanoseconds, when it was
-// read, by whomever.
-func (x *Index) Learn(it Item, size, modified int64, id ID) {
+// remote is a file in an object store of which it is known what it is like, as a container of itself.
+type remote struct{ file }
+
+func (r *remote) find(string) (int, bool)   { return 0, false }
+func (r *remote) image(int) ([]byte, error) { return place.Read(r.path, userfile.Image) }
+
+// Learn remembers the hash of an item whose file was like that when it was read, by whomever.
+func (x *Index) Learn(it Item, info fs.FileInfo, id ID) {
 	x.with(it, func(p *section, name string) {
-		p.files[name] = known{size, modified, id}
+		p.files[name] = known{info.Size(), info.ModTime().UnixNano(), id, place.Tag(info)}
 		p.changed[name] = true
 	})
 }

@@ -179,6 +179,17 @@ func stat(url string) (fs.FileInfo, error) {
 	return nil, missing("stat", url)
 }
 
+// Listed is about a file of a folder that is held; nil if it is not there, or nobody holds it.
+func Listed(url string) fs.FileInfo {
+	if above, was, err := listed(Dir(url)); was && err == nil && above != nil {
+		name := path.Base(url)
+		if o, is := above.files[name]; is {
+			return info{o, name}
+		}
+	}
+	return nil
+}
+
 func missing(op, url string) error {
 	return &fs.PathError{Op: op, Path: url, Err: fmt.Errorf("there is no such object or folder: %w", fs.ErrNotExist)}
 }

@@ -168,6 +168,16 @@ func Get(url string, most int64) ([]byte, fs.FileInfo, error) {
 	return content, info{o, path.Base(key)}, nil
 }
 
+// Put makes a file in an object store of one on this machine, in the place of one that is there.
+func Put(url, file string) error {
+	s, key, err := storeOf(url)
+	if err != nil {
+		return err
+	}
+	defer oneOf(requests)()
+	return s.Put(key, file)
+}
+
 // ReadDir lists a folder, sorted by names.
 func ReadDir(name string) ([]fs.DirEntry, error) {
 	if IsURL(name) {
@@ -175,6 +185,35 @@ func ReadDir(name string) ([]fs.DirEntry, error) {
 	}
 	return os.ReadDir(name)
 }
+
+// Folder is an open folder, which is listed a part at a time.
+type Folder interface {
+	ReadDir(n int) ([]fs.DirEntry, error)
+	io.Closer
+}
+
+// OpenDir opens a folder.
+func OpenDir(name string) (Folder, error) {
+	if !IsURL(name) {
+		return os.Open(name)
+	}
+	entries, err := readDir(name)
+	return &folder{entries}, err
+}
+
+// folder is one whose list is there.
+type folder struct{ entries []fs.DirEntry }
+
+func (f *folder) ReadDir(n int) ([]fs.DirEntry, error) {
+	if len(f.entries) == 0 {
+		return nil, io.EOF
+	}
+	some := f.entries[:min(n, len(f.entries))]
+	f.entries = f.entries[len(some):]
+	return some, nil
+}
+
+func (*folder) Close() error { return nil }
 
 // Tag is what tells a file in an object store from another of the same size and time: a hash of its content or "".
 func Tag(i fs.FileInfo) string {

@@ -5,6 +5,7 @@ import (
 	"io/fs"
 	"net/url"
 	"path"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -42,10 +43,19 @@ type Store interface {
 // wrong name or missing credentials are said at once.
 type Opener func(bucket string, parameters url.Values, key string) (Store, error)
 
-var opener Opener
+var (
+	opener  Opener
+	schemes []string
+)
 
-// Register makes URLs known, as package cloud does when a program imports it.
-func Register(o Opener) { opener = o }
+// Register makes the URLs of some schemes known, as package cloud does when a program imports it.
+func Register(o Opener, of ...string) { opener, schemes = o, of }
+
+// Known reports whether a text is a URL of such a scheme.
+func Known(text string) bool {
+	scheme, _, found := strings.Cut(text, "://")
+	return found && slices.Contains(schemes, scheme)
+}
 
 // buckets are those that were named, by their URLs.
 var buckets = struct {

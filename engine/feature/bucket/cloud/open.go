@@ -29,7 +29,7 @@ func init() {
 	bucket.Register(func(ctx context.Context, url, folder, local string) (bucket.Closing, error) {
 		return Open(ctx, url, folder, local)
 	})
-	place.Register(openFiles)
+	place.Register(openFiles, schemes...)
 }
 
 // schemes are those of the providers that are imported above.
