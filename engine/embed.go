@@ -12,6 +12,7 @@ import (
 	"github.com/vitft/vitft/engine/event"
 	"github.com/vitft/vitft/engine/fault"
 	"github.com/vitft/vitft/engine/feature"
+	"github.com/vitft/vitft/engine/place"
 	"github.com/vitft/vitft/engine/run"
 	"github.com/vitft/vitft/engine/setting"
 )
@@ -50,6 +51,7 @@ type EmbedResult struct {
 
 // Embed writes the features of images with path, label and split to a file, encoding those that the store lacks.
 func Embed(ctx context.Context, o EmbedOptions, ev event.Events) (_ *EmbedResult, err error) {
+	defer place.Hold()()
 	defer func() { err = interruption(ctx, err, "the same command goes on") }()
 	if err := o.complete(); err != nil {
 		return nil, err

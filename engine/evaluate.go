@@ -10,6 +10,7 @@ import (
 	"github.com/vitft/vitft/engine/fault"
 	"github.com/vitft/vitft/engine/feature"
 	"github.com/vitft/vitft/engine/metric"
+	"github.com/vitft/vitft/engine/place"
 	"github.com/vitft/vitft/engine/run"
 	"github.com/vitft/vitft/engine/setting"
 )
@@ -42,6 +43,7 @@ type EvaluateResult struct{ Metrics metric.Metrics }
 
 // Evaluate measures a run on other images. The backbone is the front part of the run's model.onnx.
 func Evaluate(ctx context.Context, o EvaluateOptions, ev event.Events) (_ *EvaluateResult, err error) {
+	defer place.Hold()()
 	defer func() { err = interruption(ctx, err, "the same command goes on") }()
 	if o.Run == "" || o.Test == "" {
 		return nil, fault.Config.Errorf("evaluate needs a run folder (run) and images (test)")

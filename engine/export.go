@@ -16,6 +16,7 @@ import (
 	"github.com/vitft/vitft/engine/event"
 	"github.com/vitft/vitft/engine/fault"
 	"github.com/vitft/vitft/engine/feature"
+	"github.com/vitft/vitft/engine/place"
 	"github.com/vitft/vitft/engine/run"
 	"github.com/vitft/vitft/engine/setting"
 )
@@ -67,6 +68,7 @@ type ExportResult struct {
 // disagreement with what the run says of them it fails and writes nothing; the result then says what was found. In
 // float32 the file is the run's model.onnx.
 func Export(ctx context.Context, o ExportOptions, ev event.Events) (_ *ExportResult, err error) {
+	defer place.Hold()()
 	defer func() { err = interruption(ctx, err, "the same command goes on") }()
 	if err := o.complete(); err != nil {
 		return nil, err

@@ -17,6 +17,7 @@ import (
 	"github.com/vitft/vitft/engine/feature"
 	"github.com/vitft/vitft/engine/inside"
 	"github.com/vitft/vitft/engine/metric"
+	"github.com/vitft/vitft/engine/place"
 	"github.com/vitft/vitft/engine/run"
 	"github.com/vitft/vitft/engine/setting"
 	"github.com/vitft/vitft/head"
@@ -95,6 +96,7 @@ type FinetuneResult struct {
 //
 // When ctx is cancelled the features encoded and the epochs trained so far are on disk, and the error wraps ctx.Err().
 func Finetune(ctx context.Context, o FinetuneOptions, ev event.Events) (_ *FinetuneResult, err error) {
+	defer place.Hold()()
 	begun := o.Resume // there is a folder to go on with
 	defer func() {
 		cure := "the same command goes on"

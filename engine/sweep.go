@@ -17,6 +17,7 @@ import (
 	"github.com/vitft/vitft/engine/fault"
 	"github.com/vitft/vitft/engine/feature"
 	"github.com/vitft/vitft/engine/inside"
+	"github.com/vitft/vitft/engine/place"
 	"github.com/vitft/vitft/engine/report"
 	"github.com/vitft/vitft/engine/run"
 	"github.com/vitft/vitft/engine/setting"
@@ -76,6 +77,7 @@ func ParseSweep(text []byte) (sweep.Experiment, map[string]any, error) {
 // interrupted, and one with another grid uses the heads that still fit. A head that cannot be trained is recorded as
 // failed and does not stop the others.
 func Sweep(ctx context.Context, o SweepOptions, ev event.Events) (_ *SweepResult, err error) {
+	defer place.Hold()()
 	defer func() { err = interruption(ctx, err, "the same command goes on") }()
 	idle := o.Data.WithoutEffect()
 	plan, err := o.Experiment.Plan(sweep.Resolver(o.Recipe()))

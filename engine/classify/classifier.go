@@ -31,6 +31,7 @@ import (
 
 	"github.com/vitft/vitft/engine/artifact"
 	"github.com/vitft/vitft/engine/fault"
+	"github.com/vitft/vitft/engine/place"
 	"github.com/vitft/vitft/engine/setting"
 	"github.com/vitft/vitft/internal/par"
 	"github.com/vitft/vitft/internal/userfile"
@@ -289,7 +290,7 @@ func (c *Classifier) decode(encoded []byte) preparation {
 // read prepares the image in a file, which is read in the place of a decoder, so that few are in memory.
 func (c *Classifier) read(path string) preparation {
 	return func(ctx context.Context, pixels []float32) error {
-		encoded, err := userfile.Read(path, userfile.Image)
+		encoded, err := place.Read(path, userfile.Image)
 		if err != nil {
 			return err
 		}

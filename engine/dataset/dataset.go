@@ -52,6 +52,7 @@ import (
 
 	"github.com/vitft/vitft/engine/fault"
 	"github.com/vitft/vitft/engine/place"
+	"github.com/vitft/vitft/internal/par"
 	"github.com/vitft/vitft/internal/userfile"
 )
 
@@ -184,6 +185,16 @@ func (it Item) Stored() bool {
 // Remote reports whether the image is in an object store, where reading it takes a request.
 func (it Item) Remote() bool { return place.IsURL(it.Path) && !it.Stored() }
 
+// Reader reads the items by their indices, each once and roughly in their order: those in object stores before they are
+// asked for.
+func (d *Dataset) Reader() func(i int) ([]byte, error) {
+	read := func(i int) ([]byte, error) { return d.Items[i].Bytes() }
+	if !slices.ContainsFunc(d.Items, Item.Remote) {
+		return read
+	}
+	return par.Ahead(len(d.Items), place.Parallel, read)
+}
+
 // stat refuses what cannot be an image: a pipe, which might never end, or a huge file.
 func (it Item) stat() (fs.FileInfo, error) {
 	if it.in != nil {
@@ -217,7 +228,7 @@ func Open(source string, o Options) (*Dataset, []Finding, error) {
 	for i := range d.Items {
 		if it := &d.Items[i]; it.in == nil && it.Remote() {
 			if info := place.Listed(it.Path); info != nil {
-				it.in = &remote{file{it.Path, info}}
+				it.in = &remote{file: file{it.Path, info}}
 			}
 		}
 	}

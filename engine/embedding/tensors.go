@@ -10,9 +10,9 @@ import (
 
 	"github.com/vitft/vitft/engine/fault"
 	"github.com/vitft/vitft/engine/feature/store"
+	"github.com/vitft/vitft/engine/place"
 	"github.com/vitft/vitft/engine/safetensors"
 	"github.com/vitft/vitft/internal/atomicfile"
-	"github.com/vitft/vitft/internal/userfile"
 	"github.com/vitft/vitft/internal/vec"
 )
 
@@ -42,7 +42,7 @@ func writeTensors(path string, t *Table, gather Gather) error {
 }
 
 func readTensors(path string) (*Table, error) {
-	f, info, err := userfile.Open(path)
+	f, info, err := place.Open(path)
 	if err != nil {
 		return nil, err
 	}

@@ -3,10 +3,12 @@ package feature
 import (
 	"context"
 	"crypto/sha256"
+	"errors"
 	"fmt"
 
 	"github.com/vitft/vitft/engine/dataset"
 	"github.com/vitft/vitft/engine/feature/store"
+	"github.com/vitft/vitft/engine/place"
 	"github.com/vitft/vitft/onnx"
 	"github.com/vitft/vitft/vit"
 )
@@ -19,8 +21,9 @@ func (x *Extractor) EncodeBlock(ctx context.Context, name string, d *dataset.Dat
 	views := x.views[:n]
 	model := viewModel{x.backbone, views}
 	ids, faults = make([]store.ID, len(d.Items)), make([]error, len(d.Items))
+	read := d.Reader()
 	load := func(i int) ([]byte, error) {
-		content, err := d.Items[i].Bytes()
+		content, err := read(i)
 		if err == nil {
 			ids[i] = sha256.Sum256(content)
 		}
@@ -32,6 +35,8 @@ func (x *Extractor) EncodeBlock(ctx context.Context, name string, d *dataset.Dat
 	encoder := vit.Encoder{Model: model, Preprocess: model.Preprocess, Batch: x.options.Batch}
 	err = encoder.Encode(ctx, len(d.Items), load, func(i int, features []float32, fault error) error {
 		switch {
+		case errors.Is(fault, place.ErrUnanswered):
+			return unanswered(fault)
 		case fault != nil:
 			faults[i] = fault
 		case !seen[ids[i]]:

@@ -60,9 +60,10 @@ func Known(text string) bool {
 // buckets are those that were named, by their URLs.
 var buckets = struct {
 	sync.Mutex
+	named      map[string]bool
 	parameters map[string]string
 	open       map[string]func() (Store, error)
-}{parameters: map[string]string{}, open: map[string]func() (Store, error){}}
+}{named: map[string]bool{}, parameters: map[string]string{}, open: map[string]func() (Store, error){}}
 
 // Named is the path of what a setting names: without the parameters of a bucket, which are remembered, and of a file://
 // URL what it is the URL of. Credentials in it are refused.
@@ -91,11 +92,20 @@ func Named(text string) (string, error) {
 		return "", fault.Config.Errorf("%s is named with two sets of parameters, %q and %q; one bucket has one",
 			bucket, before, parameters)
 	}
+	buckets.named[bucket] = true
 	if given {
 		buckets.parameters[bucket] = parameters
 		delete(buckets.open, bucket) // one that was named without
 	}
 	return strings.TrimSuffix(bucket+"/"+strings.Trim(key, "/"), "/"), nil
+}
+
+// IsNamed reports whether a setting of this process has named the bucket of a URL.
+func IsNamed(name string) bool {
+	bucket, _ := cut(name)
+	buckets.Lock()
+	defer buckets.Unlock()
+	return buckets.named[bucket]
 }
 
 // secret reports whether an address among parameters has credentials in it.

@@ -323,7 +323,7 @@ func (s *submission) finish() error {
 			d := r.Images[i]
 			id, err := hex.DecodeString(d.ID)
 			if d.Fault == "" && !d.Other && err == nil && len(id) == len(dataset.ID{}) {
-				s.Features.Options().Index.Learn(of[i], im.Size, im.Modified, dataset.ID(id))
+				s.Features.Options().Index.Learn(of[i], im.info(), dataset.ID(id))
 			}
 		}
 	}
