@@ -53,6 +53,12 @@ func cut(url string) (bucket, key string) {
 	return scheme + "://" + host, key
 }
 
+// Bucket is the URL of the bucket that something is in.
+func Bucket(url string) string {
+	bucket, _ := cut(url)
+	return bucket
+}
+
 // Join is the path of something in a folder.
 func Join(folder string, names ...string) string {
 	if !IsURL(folder) {

@@ -108,6 +108,15 @@ func IsNamed(name string) bool {
 	return buckets.named[bucket]
 }
 
+// Forget closes the book on which buckets were named and opened, as the end of a process does; for tests.
+func Forget() {
+	buckets.Lock()
+	defer buckets.Unlock()
+	clear(buckets.named)
+	clear(buckets.parameters)
+	clear(buckets.open)
+}
+
 // secret reports whether an address among parameters has credentials in it.
 func secret(parameters url.Values) bool {
 	for _, values := range parameters {

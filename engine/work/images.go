@@ -43,18 +43,19 @@ func (w *worker) refusal(image string) error {
 }
 
 // refusalOf is that of an image in an object store: its bucket must be one that this process was started with, by --read
-// or as a source of its own.
+// or as a source of its own. The error is an unableError: others may be started for it.
 func (w *worker) refusalOf(image string) error {
 	if w.Read == "" && files.IsNamed(image) {
 		return nil
 	}
 	for at := range strings.SplitSeq(w.Read, ",") {
-		if at, err := files.Named(strings.TrimSpace(at)); err == nil && strings.HasPrefix(image, at+"/") {
+		if at, err := files.Named(strings.TrimSpace(at)); err == nil && strings.HasPrefix(image, at+"/") &&
+			!strings.Contains(image, "/../") {
 			return nil
 		}
 	}
-	return fault.Config.Errorf("%s is in no bucket that this worker may read (%s): start it with --read %s", image,
-		cmp.Or(w.Read, "none was named"), files.Dir(image))
+	return unableError{fault.Config.Errorf("%s is in no bucket that this worker may read (%s): start it with --read %s",
+		image, cmp.Or(w.Read, "none was named"), files.Bucket(image))}
 }
 
 // young is how old a file is at least for a change after it was read to show in its time of modification.
