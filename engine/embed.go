@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"cmp"
 	"context"
 	"path/filepath"
 	"slices"
@@ -56,12 +57,16 @@ func Embed(ctx context.Context, o EmbedOptions, ev event.Events) (_ *EmbedResult
 	if err := o.complete(); err != nil {
 		return nil, err
 	}
+	out, err := place.Out(o.Out)
+	if err != nil {
+		return nil, err
+	}
 	d, s, err := o.begin(ctx, ev)
 	if err != nil {
 		return nil, err
 	}
 	defer s.close()
-	done := &EmbedResult{Out: o.Out, Dim: s.features.Dim()}
+	done := &EmbedResult{Out: out.Name(), Dim: s.features.Dim()}
 	made := &embedding.Made{Name: s.backbone.Name, Key: s.backbone.Key(), Views: s.views.Test}
 	if filepath.Ext(made.Name) == ".onnx" { // whose folder is nobody's business
 		made.Name = filepath.Base(made.Name)
@@ -86,12 +91,12 @@ func Embed(ctx context.Context, o EmbedOptions, ev event.Events) (_ *EmbedResult
 		ids = append(ids, set.Scan.IDs...)
 		done.Sets = append(done.Sets, encodedSet(set, s.views.Test))
 	}
-	err = embedding.Write(o.Out, t, func(from int, dst []float32) error {
+	err = embedding.Write(out.Path, t, func(from int, dst []float32) error {
 		rows, err := feature.Mean(ctx, s.features, ids[from:from+len(dst)/t.Dim], s.views.Test)
 		copy(dst, rows)
 		return err
 	})
-	return done, err
+	return done, cmp.Or(err, out.Publish("", nil))
 }
 
 // complete fills in the defaults and reports everything that is wrong.

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"cmp"
 	"context"
 	"time"
 
@@ -51,6 +52,10 @@ func Evaluate(ctx context.Context, o EvaluateOptions, ev event.Events) (_ *Evalu
 	if err := setting.Complete(o.Fields()); err != nil {
 		return nil, err
 	}
+	out, err := place.Out(o.Out)
+	if err != nil {
+		return nil, err
+	}
 	r, err := run.Open(o.Run)
 	if err != nil {
 		return nil, err
@@ -80,7 +85,8 @@ func Evaluate(ctx context.Context, o EvaluateOptions, ev event.Events) (_ *Evalu
 		trained.SwitchEpoch, trained.Seed
 	m.EarlyStop = trained.EarlyStop
 	if o.Out != "" {
-		if err := predictions(set, logits, r.Scaling).WriteFile(o.Out); err != nil {
+		err := predictions(set, logits, r.Scaling).WriteFile(out.Path)
+		if err = cmp.Or(err, out.Publish("", nil)); err != nil {
 			return nil, err
 		}
 	}

@@ -105,7 +105,11 @@ func Finetune(ctx context.Context, o FinetuneOptions, ev event.Events) (_ *Finet
 		}
 		err = interruption(ctx, err, cure)
 	}()
-	t := training{dir: run.Folder(cmp.Or(o.Out, "run"))}
+	out, err := place.Out(cmp.Or(o.Out, "run"))
+	if err != nil {
+		return nil, err
+	}
+	t := training{dir: run.Folder(out.Path)}
 	ev = ev.Recording(&t.warnings)
 	if o.Resume && o.DryRun {
 		return nil, fault.Config.Errorf("dry-run, resume: what an interrupted run does is decided; leave one of the " +
@@ -113,6 +117,9 @@ func Finetune(ctx context.Context, o FinetuneOptions, ev event.Events) (_ *Finet
 	}
 	if o.Resume {
 		lock, finished, err := o.resume(ctx, t.dir, ev)
+		if err == nil && finished != nil {
+			finished.Run, err = out.Name(), publish(out, run.MetricsFile.File, ev)
+		}
 		if err != nil || finished != nil {
 			return finished, err
 		}
@@ -184,7 +191,14 @@ func Finetune(ctx context.Context, o FinetuneOptions, ev event.Events) (_ *Finet
 	if err := t.write(ctx, done); err != nil {
 		return nil, err
 	}
-	return &FinetuneResult{Run: string(t.dir), Metrics: done.metrics}, nil
+	return &FinetuneResult{Run: out.Name(), Metrics: done.metrics}, publish(out, run.MetricsFile.File, ev)
+}
+
+// publish leaves the folder of a finished run or sweep, which one of its files makes whole, where it is to be.
+func publish(out *place.Output, last run.File, ev event.Events) error {
+	return out.Publish(last.Name, func(as string) {
+		ev.Info("the run that was here is kept", "run", out.Name(), "kept", as)
+	})
 }
 
 // resume locks the folder and replaces o by the options of the run in it; what o sets itself must agree with them. If

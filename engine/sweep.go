@@ -108,7 +108,11 @@ func Sweep(ctx context.Context, o SweepOptions, ev event.Events) (_ *SweepResult
 	if err = errors.Join(err, plan.CheckMemory(s.size(images, o.Calibration, o.needsFolds()))); err != nil {
 		return nil, err
 	}
-	dir := run.Folder(o.Out)
+	out, err := place.Out(o.Out)
+	if err != nil {
+		return nil, err
+	}
+	dir := run.Folder(out.Path)
 	lock, err := dir.CreateSweep(config)
 	if err != nil {
 		return nil, err
@@ -146,7 +150,7 @@ func Sweep(ctx context.Context, o SweepOptions, ev event.Events) (_ *SweepResult
 		run.SummaryTextFile.Write(dir, []byte(summary.Markdown())),
 	)
 	if err == nil {
-		_, err = report.Save(o.Out)
+		_, err = report.Save(out.Path)
 	}
 	if err == nil {
 		err = dir.Seal()
@@ -158,7 +162,7 @@ func Sweep(ctx context.Context, o SweepOptions, ev event.Events) (_ *SweepResult
 		return nil, fault.Config.Errorf("every head failed (%s); the first: %s", run.HeadsFile.Path(dir),
 			summary.Heads[0].Error)
 	}
-	return &SweepResult{o.Out, summary}, nil
+	return &SweepResult{out.Name(), summary}, publish(out, run.SummaryFile.File, ev)
 }
 
 // complete fills in the defaults outside the heads, resolves the data and reports everything that is wrong.

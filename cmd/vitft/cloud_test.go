@@ -116,6 +116,59 @@ func TestPhotosInAnObjectStore(t *testing.T) {
 	})
 }
 
+// A run, its backbone and what is made of it may all be in an object store: the run is there whole, is kept when
+// another comes, and is what the same run in a folder is.
+func TestRunsInAnObjectStore(t *testing.T) {
+	library := ort.Need(t)
+	train, cache := photos(t, 8), t.TempDir()
+	t.Setenv("XDG_CACHE_HOME", t.TempDir())
+	t.Setenv("VITFT_ORT_LIB", library.Path)
+	endpoint := "?endpoint=" + testkit.S3(t, "team")
+	models := t.TempDir()
+	testkit.WriteFile(t, filepath.Join(models, "vit", "micro.onnx"), testkit.ReadFile(t, testkit.Root(), "models",
+		"micro_vit.onnx"))
+	uploaded(t, models, "s3://team/models"+endpoint)
+	do := func(says string, args ...string) string {
+		t.Helper()
+		code, stdout, stderr := vitft(t, append(args, "--cache", cache)...)
+		if code != 0 || !strings.Contains(stdout+stderr, says) {
+			t.Fatalf("%v: exit code %d, %s%s, want %s", args, code, stdout, stderr, says)
+		}
+		return stdout
+	}
+	at := "s3://team/runs/first"
+	for _, kept := range []string{"", at + ".1"} {
+		do(kept, "finetune", "--train", train, "--test", train, "--backbone", "s3://team/models/vit/micro.onnx"+endpoint,
+			"--epochs", "3", "--out", at+endpoint)
+	}
+	here, err := place.Fetch(at)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{at, at + ".1"} {
+		if local, err := place.Fetch(name); err != nil || !bytes.Equal(testkit.ReadFile(t, local, "head.safetensors"),
+			headOf(t, train, cache)) {
+			t.Errorf("%s has another head: %v", name, err)
+		}
+	}
+	if code, stdout, stderr := vitft(t, "verify", here); code != 0 {
+		t.Errorf("%d %s%s", code, stdout, stderr)
+	}
+	do(`"balanced_accuracy"`, "evaluate", "--run", at+endpoint, "--test", train, "--json", "--out", at+"/of.csv")
+	if content, err := place.Read(at+"/of.csv", 1<<20); err != nil || !bytes.HasPrefix(content, []byte("path,label")) {
+		t.Errorf("%s %v", content, err)
+	}
+	do("", "export", "--run", at, "--out", "s3://team/web/model.onnx")
+	do("", "embed", "--run", at, "--train", train, "--out", "s3://team/web/features.parquet")
+	for _, model := range []string{at, "s3://team/web/model.onnx" + endpoint} {
+		code, stdout, stderr := vitft(t, "predict", "--model", model, filepath.Join(train, "dark", "1.png"))
+		if code != 0 || !strings.Contains(stdout, `"label":"dark"`) {
+			t.Errorf("predict: %d %s%s", code, stdout, stderr)
+		}
+	}
+	do("", "finetune", "--train", "s3://team/web/features.parquet", "--epochs", "2", "--out", filepath.Join(t.TempDir(), "r"))
+}
+
 // What cannot be read is said at once, with the exit code that says whether to try again.
 func TestPlacesThatCannotBeRead(t *testing.T) {
 	endpoint := testkit.S3(t, "photos")

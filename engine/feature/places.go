@@ -2,7 +2,6 @@ package feature
 
 import (
 	"context"
-	"os"
 	"path/filepath"
 
 	"github.com/vitft/vitft/engine/feature/bucket"
@@ -33,10 +32,4 @@ func (o Options) features(ctx context.Context) (bucket.Closing, error) {
 	return bucket.Open(ctx, o.Cache, StoreFolder, filepath.Join(o.Here(), ObjectsFolder))
 }
 
-func defaultCache() string {
-	dir, err := os.UserCacheDir()
-	if err != nil {
-		dir = os.TempDir()
-	}
-	return filepath.Join(dir, "vitft")
-}
+func defaultCache() string { return place.Here() }
