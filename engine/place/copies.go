@@ -80,6 +80,9 @@ func Fetch(name string) (string, error) {
 func below(folder string) (files []string, err error) {
 	entries, err := ReadDir(folder)
 	for _, e := range entries {
+		if strings.HasPrefix(e.Name(), ".") {
+			continue
+		}
 		inside := []string{Join(folder, e.Name())}
 		if e.IsDir() && err == nil {
 			inside, err = below(inside[0])

@@ -41,12 +41,15 @@ type tree struct {
 func newTree() *tree { return &tree{map[string]*tree{}, map[string]Object{}} }
 
 // add adds an object by its path in the folder. One whose path ends in a slash stands for a folder, as consoles make
-// them.
+// them. What is between two slashes is called a dot, so that it is passed over, and counted, as what is hidden.
 func (t *tree) add(name string, o Object) {
 	for {
 		first, rest, inside := strings.Cut(name, "/")
 		if !inside {
 			break
+		}
+		if first == "" {
+			first = "."
 		}
 		if t.folders[first] == nil {
 			t.folders[first] = newTree()

@@ -25,6 +25,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/vitft/vitft/internal/userfile"
@@ -65,6 +66,10 @@ func Join(folder string, names ...string) string {
 		return filepath.Join(append([]string{folder}, names...)...)
 	}
 	bucket, key := cut(folder)
+	names = slices.DeleteFunc(slices.Clone(names), func(name string) bool { return name == "" })
+	if len(names) == 0 {
+		return folder
+	}
 	for _, name := range names {
 		if name == "." || name == ".." || strings.Contains(name, "/") { // no name, but a path
 			return bucket + path.Join("/", key, path.Join(names...))
