@@ -12,7 +12,7 @@ import (
 
 // S3 starts an S3 server with an empty bucket of that name, until the end of the test, sets credentials for it in the
 // environment and gives its endpoint. Without a server the test is skipped, aloud.
-func S3(t *testing.T, bucket string) (endpoint string) {
+func S3(t testing.TB, bucket string) (endpoint string) {
 	t.Helper()
 	program := os.Getenv("VITFT_S3SERVER")
 	if program == "" {

@@ -113,24 +113,13 @@ func (f *files) read(key string, at, length int64, take func(r io.Reader, size i
 
 // Put implements place.Store.
 func (f *files) Put(key, file string) error {
-	_, err := retry(context.Background(), func(ctx context.Context) (_ struct{}, err error) {
+	_, err := retry(context.Background(), func(ctx context.Context) (struct{}, error) {
 		from, err := os.Open(file)
 		if err != nil {
 			return struct{}{}, err
 		}
 		defer from.Close()
-		ctx, cancel := context.WithCancel(ctx)
-		defer cancel() // a writer whose context has ended publishes nothing
-		w, err := f.objects.NewWriter(ctx, key, &blob.WriterOptions{ContentType: "application/octet-stream"})
-		if err != nil {
-			return struct{}{}, err
-		}
-		if _, err := io.Copy(w, from); err != nil {
-			cancel()
-			_ = w.Close()
-			return struct{}{}, err
-		}
-		return struct{}{}, w.Close()
+		return struct{}{}, f.objects.Upload(ctx, key, from, &blob.WriterOptions{ContentType: "application/octet-stream"})
 	})
 	return f.explain("write", key, err)
 }
