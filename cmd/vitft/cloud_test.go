@@ -87,7 +87,8 @@ func TestPhotosInAnObjectStore(t *testing.T) {
 	args := []string{"--quiet", "--cache", shared, "--queue", queue.ClientURL(), "--queue-patience", "2s"}
 	submitted := make(chan string, 1)
 	go func() {
-		code, stdout, stderr := vitft(t, append([]string{"encode", "--train", source, "--task-images", "4"}, args...)...)
+		submit := append([]string{"encode", "--train", source, "--task-images", "4"}, args...)
+		code, stdout, stderr := vitft(t, submit...)
 		submitted <- fmt.Sprint(code, stdout, stderr)
 	}()
 	worker := func(args ...string) (int, string) {
@@ -138,8 +139,8 @@ func TestRunsInAnObjectStore(t *testing.T) {
 	}
 	at := "s3://team/runs/first"
 	for _, kept := range []string{"", at + ".1"} {
-		do(kept, "finetune", "--train", train, "--test", train, "--backbone", "s3://team/models/vit/micro.onnx"+endpoint,
-			"--epochs", "3", "--out", at+endpoint)
+		do(kept, "finetune", "--train", train, "--test", train, "--backbone",
+			"s3://team/models/vit/micro.onnx"+endpoint, "--epochs", "3", "--out", at+endpoint)
 	}
 	here, err := place.Fetch(at)
 	if err != nil {
@@ -166,7 +167,8 @@ func TestRunsInAnObjectStore(t *testing.T) {
 			t.Errorf("predict: %d %s%s", code, stdout, stderr)
 		}
 	}
-	do("", "finetune", "--train", "s3://team/web/features.parquet", "--epochs", "2", "--out", filepath.Join(t.TempDir(), "r"))
+	do("", "finetune", "--train", "s3://team/web/features.parquet", "--epochs", "2", "--out",
+		filepath.Join(t.TempDir(), "r"))
 }
 
 // What cannot be read is said at once, with the exit code that says whether to try again.

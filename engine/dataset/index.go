@@ -25,8 +25,8 @@ import (
 // nothing.
 //
 // A file that was modified less than two seconds before it was hashed is not remembered: a later change may bear the
-// same time (git calls such entries racy); in an object store the hash that it has of the file tells. One that is changed and given its old size and time is taken for the old
-// one, until it is read for another reason.
+// same time (git calls such entries racy); of one in an object store the hash tells that the store has of it. One that
+// is changed and given its old size and time is taken for the old one, until it is read for another reason.
 type Index struct {
 	dir string
 

@@ -54,7 +54,8 @@ func BenchmarkPhotos(b *testing.B) {
 				if err != nil {
 					b.Fatal(err)
 				}
-				x, err := feature.Open(b.Context(), of, vision.Views(1), feature.Options{Cache: b.TempDir()}, event.Events{})
+				x, err := feature.Open(b.Context(), of, vision.Views(1), feature.Options{Cache: b.TempDir()},
+					event.Events{})
 				if err != nil {
 					b.Fatal(err)
 				}

@@ -170,7 +170,7 @@ func fetch(url string, info fs.FileInfo) error {
 	sum := sha256.New()
 	if err := atomicfile.Write(to, func(w io.Writer) error {
 		from := io.NewSectionReader(At(url, info), 0, info.Size())
-		_, err := io.CopyBuffer(struct{ io.Writer }{io.MultiWriter(w, sum)}, struct{ io.Reader }{from}, make([]byte, 8<<20))
+		_, err := io.CopyBuffer(io.MultiWriter(w, sum), from, make([]byte, 8<<20)) // which is what a request asks for
 		return err
 	}); err != nil {
 		return err

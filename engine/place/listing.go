@@ -1,6 +1,7 @@
 package place
 
 import (
+	"cmp"
 	"fmt"
 	"io/fs"
 	"maps"
@@ -8,6 +9,8 @@ import (
 	"slices"
 	"strings"
 	"sync"
+
+	"github.com/vitft/vitft/internal/machine"
 )
 
 // listings are the folders that were listed while somebody holds them, by their URLs.
@@ -37,6 +40,9 @@ type tree struct {
 	folders map[string]*tree
 	files   map[string]Object
 }
+
+// perObject is the memory that an object of a list takes besides its key.
+const perObject = 300
 
 func newTree() *tree { return &tree{map[string]*tree{}, map[string]Object{}} }
 
@@ -104,11 +110,17 @@ func treeOf(url string) (*tree, error) {
 			key += "/"
 		}
 		t := newTree()
+		var full error
+		objects, memory := 0, 0
 		err = s.List(key, func(o Object) bool {
 			t.add(o.Key[len(key):], o)
-			return true
+			if memory += perObject + len(o.Key); objects%1000 == 0 {
+				full = machine.Check(float64(memory), "a list of more than %d files in %s", objects, url)
+			}
+			objects++
+			return full == nil
 		})
-		return t, err
+		return t, cmp.Or(err, full)
 	})
 	listings.Lock()
 	if listings.held > 0 {

@@ -27,6 +27,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/vitft/vitft/internal/userfile"
 )
@@ -234,8 +235,13 @@ func Tag(i fs.FileInfo) string {
 	return ""
 }
 
-// Same reports whether two looks at a file have seen the same content, as far as they tell.
+// Same reports whether two looks at a file have seen the same content, as far as they tell. Who reads a file in an
+// object store may be told its time in whole seconds.
 func Same(a, b fs.FileInfo) bool {
 	tagA, tagB := Tag(a), Tag(b)
-	return a.Size() == b.Size() && a.ModTime().Equal(b.ModTime()) && (tagA == tagB || tagA == "" || tagB == "")
+	timeA, timeB := a.ModTime(), b.ModTime()
+	if _, remote := a.(info); remote && (timeA.Nanosecond() == 0 || timeB.Nanosecond() == 0) {
+		timeA, timeB = timeA.Truncate(time.Second), timeB.Truncate(time.Second)
+	}
+	return a.Size() == b.Size() && timeA.Equal(timeB) && (tagA == tagB || tagA == "" || tagB == "")
 }

@@ -42,8 +42,8 @@ func (w *worker) refusal(image string) error {
 	return fault.Config.Errorf("%s is %s, in none of the folders that this worker may read (%s)", image, real, w.Read)
 }
 
-// refusalOf is that of an image in an object store: its bucket must be one that this process was started with, by --read
-// or as a source of its own. The error is an unableError: others may be started for it.
+// refusalOf is that of an image in an object store: its bucket must be one that this process was started with, by
+// --read or as a source of its own. The error is an unableError: others may be started for it.
 func (w *worker) refusalOf(image string) error {
 	if w.Read == "" && files.IsNamed(image) {
 		return nil
@@ -67,8 +67,8 @@ type unseenError struct{ error }
 
 func (e unseenError) Unwrap() error { return e.error }
 
-// within makes sure that this machine sees one at least of the images in object stores that the submitting one saw: else
-// they would be recorded as missing. The error is an unseenError, or that of a store that does not answer.
+// within makes sure that this machine sees one at least of the images in object stores that the submitting one saw:
+// else they would be recorded as missing. The error is an unseenError, or that of a store that does not answer.
 func within(images []Image) error {
 	var unseen error
 	n := 0

@@ -37,15 +37,15 @@ type WorkerOptions struct {
 	Queue    Queue
 	Features feature.Options // Cache: where jobs and features are; a worker does no others
 	Device   device.Options
-	Read     string        // folders and buckets that images may be read from, with commas between; all folders, no bucket
+	Read     string        // folders and buckets that images may be read from, with commas between; any folder
 	Idle     time.Duration // end after so long without a task; 0: never
 }
 
 // Fields declares the settings.
 func (o *WorkerOptions) Fields() []setting.Field {
 	return slices.Concat(o.Queue.Fields(), o.Features.Fields(), o.Device.Fields(), setting.In("queue",
-		setting.Text("read", &o.Read, "", nil, "folders and buckets that images may be read from, with commas between; "+
-			"tasks with others are refused (default: any folder, no bucket)").Here(),
+		setting.Text("read", &o.Read, "", nil, "folders and buckets that images may be read from, with commas between; tasks "+
+			"with others are refused (default: any folder, no bucket)").Here(),
 		setting.Number("idle", &o.Idle, 0, setting.Between(time.Second, 24*time.Hour).Or(0, "go on"),
 			"end after so long without a task, such as 10m (0s: go on)").Here(),
 	))

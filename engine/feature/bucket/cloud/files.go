@@ -119,7 +119,8 @@ func (f *files) Put(key, file string) error {
 			return struct{}{}, err
 		}
 		defer from.Close()
-		return struct{}{}, f.objects.Upload(ctx, key, from, &blob.WriterOptions{ContentType: "application/octet-stream"})
+		return struct{}{}, f.objects.Upload(ctx, key, from,
+			&blob.WriterOptions{ContentType: "application/octet-stream"})
 	})
 	return f.explain("write", key, err)
 }

@@ -103,8 +103,8 @@ func reach(ctx context.Context, objects *blob.Bucket, prefix, where string) erro
 	case ctx.Err() == nil && limited.Err() != nil:
 		err = fmt.Errorf("no answer in %v", stay)
 	}
-	return fmt.Errorf("%s cannot be reached: %w; look after name, region, endpoint, network and credentials (which are "+
-		"found where the provider's own tools find them)", where, inTermsOfFiles(err))
+	return fmt.Errorf("%s cannot be reached: %w; look after name, region, endpoint, network and credentials "+
+		"(which are found where the provider's own tools find them)", where, inTermsOfFiles(err))
 }
 
 // s3Parameters are the parameters with what servers other than Amazon's need.
