@@ -142,15 +142,16 @@ func Finetune(ctx context.Context, o FinetuneOptions, ev event.Events) (_ *Finet
 	}
 	t.FinetuneOptions, t.session = o, s
 	defer func() { err = errors.Join(err, t.session.close()) }()
+	if err := t.place(images); err != nil {
+		return nil, err
+	}
 	if err := t.plan(images.Train); err != nil {
 		return nil, err
 	}
 	if t.below != nil {
 		defer func() { err = errors.Join(err, t.below.Close()) }()
 	}
-	t.config, err = run.ConfigOf(given.Recorded(o.Fields(), o.ofImages()))
-	of := s.size(images, o.Calibration, o.Calibration.outOfFold(o.Data.Val))
-	if err = errors.Join(err, o.Training.CheckMemory(of)); err != nil {
+	if t.config, err = run.ConfigOf(given.Recorded(t.Fields(), o.ofImages())); err != nil {
 		return nil, err
 	}
 	if o.DryRun || o.Adapt.On() { // whose tokens take the disk that features do not
@@ -223,7 +224,7 @@ func (o *FinetuneOptions) resume(ctx context.Context, dir run.Folder, ev event.E
 		return nil, nil, err
 	}
 	before := FinetuneOptions{Out: o.Out, Resume: true, OnEpoch: o.OnEpoch}
-	before.Device.Library = o.Device.Library
+	before.Device.Library, before.Features.Copies = o.Device.Library, o.Features.Copies
 	if err := setting.Set(before.Fields(), saved.Values()); err != nil {
 		return nil, nil, run.ConfigFile.Damaged(dir, err)
 	}

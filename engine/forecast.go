@@ -14,13 +14,14 @@ import (
 type Forecast struct {
 	Encode []feature.Forecast // what it makes of each set, and keeps
 	Inside int                // numbers that it trains inside the backbone
+	Laid   int64              // bytes that features to learn from take on the disk meanwhile, for want of memory
 	Cache  string             // where features are kept
 	Data   *feature.Outlook   // of a dry run: what its images are like
 }
 
 // forecast says what the run would do, and that the disk is too small if it is.
 func (t *training) forecast(ctx context.Context, images *dataset.Sets) (*Forecast, error) {
-	f := &Forecast{Cache: t.Features.Cache}
+	f := &Forecast{Cache: t.Features.Cache, Laid: t.far}
 	train, others := t.views.needed(t.Calibration.judgesTraining(t.Data.Val, t.Data.Test))
 	for _, p := range images.Parts() {
 		views := others
@@ -42,7 +43,7 @@ func (t *training) forecast(ctx context.Context, images *dataset.Sets) (*Forecas
 		}
 		f.Encode = append(f.Encode, tokens...)
 	}
-	return f, t.Features.Room(f.Bytes())
+	return f, t.Features.Room(f.Bytes() + f.Laid)
 }
 
 // look adds what a dry run says of its images.
@@ -72,6 +73,10 @@ func (f Forecast) Text() string {
 	fmt.Fprintf(&b, "disk: %.3f GB in %s", float64(f.Bytes())/1e9, f.Cache)
 	if free, known := disk.Free(feature.Options{Cache: f.Cache}.Here()); known {
 		fmt.Fprintf(&b, ", where %.3f GB are free", float64(free)/1e9)
+	}
+	if f.Laid > 0 {
+		fmt.Fprintf(&b, "\nin training: %.3f GB more of it, from where features are read that do not fit into memory",
+			float64(f.Laid)/1e9)
 	}
 	if f.Inside > 0 {
 		fmt.Fprintf(&b, "\ntrained inside the backbone: %d numbers", f.Inside)

@@ -38,11 +38,12 @@ func TestOptionsSurviveTheirFile(t *testing.T) {
 		Backbone: backbone.Options{Name: "vit.onnx", Preprocess: "p.json", Feature: "tokens:cls+mean",
 			ImageSize: 56, Adapter: "adapter.safetensors"},
 		Device:      device.Options{Provider: "cuda", Threads: 3, Library: "here.so"},
-		Features:    feature.Options{MaxUnreadable: new(0.0)},
+		Features:    feature.Options{MaxUnreadable: new(0.0), Copies: "20GB"},
 		Calibration: engine.Calibration{Method: metric.Classwise},
 		Training: head.Settings{
 			Loss: "vs", LearnScale: true, Nesterov: true, Warmup: 2, Average: 3, EarlyStop: 4,
 			Tau: new(0.0), LR: 1e-7, Noise: 0.1, Experts: 2, Diversity: 0.3, Seed: 1 << 63, Kappa: kappa,
+			Shuffle: 1000,
 		},
 		Out: "runs/1", Resume: true, DryRun: true,
 	}
@@ -67,7 +68,7 @@ func TestOptionsSurviveTheirFile(t *testing.T) {
 		}
 	}
 	back := engine.FinetuneOptions{Out: o.Out, Resume: o.Resume, DryRun: o.DryRun}
-	back.Device.Library = o.Device.Library
+	back.Device.Library, back.Features.Copies = o.Device.Library, o.Features.Copies
 	set(t, back.Fields(), config.Values())
 	if !reflect.DeepEqual(back, o) {
 		t.Errorf("came back as %+v, was %+v\n%s", back, o, content(t, string(dir), run.ConfigFile))

@@ -43,6 +43,7 @@ type training struct {
 	inside   *adapter.Plan    // of what is trained below the head; nil: nothing
 	below    *adapter.Trainer // by which; nil too
 	frozen   *metric.Frozen   // what a head alone does; nil: not known
+	far      int64            // bytes on the disk of features to learn from; 0: they are in memory
 	gemm     *onnx.Gemm
 }
 
@@ -101,10 +102,11 @@ func (t *training) train(ctx context.Context) (*trained, error) {
 	settings := t.Training
 	settings.Gemm = t.gemm
 	t.learned = t.sets.Learned()
-	data, err := t.toLearn(ctx, t.learned.Train)
+	data, free, err := t.examples(ctx)
 	if err != nil {
 		return nil, err
 	}
+	defer free()
 	if t.learned.Val != nil {
 		val, err := t.toJudge(ctx, t.learned.Val)
 		if err != nil {
@@ -183,12 +185,12 @@ func (t *training) fit(ctx context.Context, data head.Data, s head.Settings) (*h
 			if t.OnEpoch != nil {
 				t.OnEpoch(e)
 			}
-			if t.inside == nil {
+			if !t.slow() {
 				t.events.Report(event.Train, s.Loss, e.Number, s.Epochs)
 			}
 		},
 	}
-	if t.inside != nil { // whose epochs take minutes
+	if t.slow() {
 		s.Events.Step = func(done, total int) { t.events.Report(event.Learn, s.Loss, done, total) }
 	}
 	result, err := t.learn(ctx, data, s)
@@ -230,6 +232,7 @@ func (t *training) defaults() map[string]string {
 		Training: head.Settings{Loss: s.Loss, Head: s.Head, Optimizer: s.Optimizer}}
 	o.Training = o.Adapt.Recipe(o.Training).WithDefaults()
 	setting.Fill(o.Fields())
+	o.Training.Shuffle = head.ShuffleAll
 	texts := map[string]string{}
 	for _, f := range o.Fields() {
 		texts[f.Key] = f.Text()

@@ -2,6 +2,7 @@ package head
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math"
 	"slices"
@@ -28,6 +29,8 @@ type Data struct {
 	// Views is how many views of each image there are, such as flips and crops (0 is 1). In training each epoch takes
 	// one of them, drawn from seed and epoch; means, covariances and closed forms take them all.
 	Views int
+	// Far has the features where they are not in X, for want of memory.
+	Far *Far
 }
 
 // Counts returns N_y: samples, not views.
@@ -54,7 +57,9 @@ func (d Data) Validate() error {
 		return fault.Data.Errorf("features of dimension %d", d.Dim)
 	case d.Views < 0:
 		return fault.Data.Errorf("%d views of a sample", d.Views)
-	case len(d.X) != len(d.Y)*d.row():
+	case d.Far != nil && d.X != nil:
+		return fault.Data.Errorf("features both in memory and elsewhere")
+	case d.Far == nil && len(d.X) != len(d.Y)*d.row():
 		return fault.Data.Errorf("%d labels but %d feature values, not %[1]d×%[3]d×%[4]d",
 			len(d.Y), len(d.X), d.views(), d.Dim)
 	}
@@ -89,11 +94,14 @@ func (d Data) row() int { return d.views() * d.Dim }
 
 // flat is the same data with every view as a sample of its own.
 func (d Data) flat() Data {
-	y := make([]int, len(d.Y)*d.views())
-	for i := range y {
-		y[i] = d.Y[i/d.views()]
+	y := d.Y
+	if d.views() > 1 {
+		y = make([]int, len(d.Y)*d.views())
+		for i := range y {
+			y[i] = d.Y[i/d.views()]
+		}
 	}
-	return Data{X: d.X, Y: y, Dim: d.Dim, Classes: d.Classes}
+	return Data{X: d.X, Y: y, Dim: d.Dim, Classes: d.Classes, Far: d.Far}
 }
 
 // Subset copies some samples.
@@ -123,49 +131,97 @@ type prepared struct {
 	length float64   // root mean square of the rows' lengths
 	// within is the variance a dimension that whitening takes the shrunk within-class covariance to.
 	within float64
+	own    Matrix // of flat, to be closed; nil: there is none
 }
 
 // prepare makes data ready as s, with its defaults, wants it.
-func prepare(data Data, s Settings, workers int) (*prepared, error) {
+func prepare(ctx context.Context, data Data, s Settings, workers int) (*prepared, error) {
 	p := &prepared{head: Head{Classes: data.Classes, Dim: data.Dim, Normalize: s.Head == "cosine"}, flat: data.flat()}
-	err := p.fit(p.flat, s)
+	err := p.fit(ctx, p.flat, s)
 	if err == nil {
-		p.flat.X = make([]float32, len(data.X))
-		err = p.head.prepare(s.Gemm, workers, data.X, p.flat.X)
+		err = p.all(ctx, data, s, workers)
 	}
 	if err == nil && s.Val != nil {
 		p.val = make([]float32, len(s.Val.X))
 		err = p.head.prepare(s.Gemm, workers, s.Val.X, p.val)
 	}
 	if err != nil {
-		return nil, err
+		return nil, errors.Join(err, p.close())
 	}
-	square := 0.0
-	for _, v := range p.flat.X {
-		square += float64(v) * float64(v)
-	}
-	p.length = math.Sqrt(square / float64(len(p.flat.X)/data.Dim))
 	return p, nil
 }
 
+// all prepares the features of data, to where those are as prepared ones: into memory, or to a Matrix.
+func (p *prepared) all(ctx context.Context, data Data, s Settings, workers int) (err error) {
+	from, square, far := p.flat, 0.0, data.Far != nil
+	var buffer []float32
+	switch {
+	case !far:
+		p.flat.X = make([]float32, len(data.X))
+	case data.Far.New != nil:
+		if p.own, err = data.Far.New(len(p.flat.Y)); err != nil {
+			p.own = nil
+			return fmt.Errorf("room for features as they are prepared: %w", err)
+		}
+		p.flat.Far = &Far{Rows: p.own}
+	}
+	err = from.each(ctx, func(at int, x []float32) error {
+		buffer = grow(buffer, len(x))
+		to := buffer
+		if !far {
+			to = p.flat.X[at*data.Dim:][:len(x)]
+		}
+		if err := p.head.prepare(s.Gemm, workers, x, to); err != nil {
+			return err
+		}
+		for _, v := range to {
+			square += float64(v) * float64(v)
+		}
+		if !far {
+			return nil
+		}
+		return p.flat.Far.Rows.Write(at, to)
+	})
+	p.length = math.Sqrt(square / float64(len(p.flat.Y)))
+	return err
+}
+
+// close lets go of what is not in memory.
+func (p *prepared) close() error {
+	if p.own == nil {
+		return nil
+	}
+	return p.own.Close()
+}
+
 // fit sets how features are prepared, from the training set and Settings.Features.
-func (p *prepared) fit(data Data, s Settings) error {
+func (p *prepared) fit(ctx context.Context, data Data, s Settings) error {
 	h := &p.head
 	h.Mean, h.InvStd = make([]float32, data.Dim), slices.Repeat([]float32{1}, data.Dim)
 	switch s.Features {
 	case "raw":
 		return nil
 	case "whiten":
-		return p.fitWhitening(data, s)
+		return p.fitWhitening(ctx, data, s)
 	}
-	mean, square := sampleMean(data), make([]float64, data.Dim)
+	mean, err := sampleMean(ctx, data)
+	if err != nil {
+		return err
+	}
 	for d, m := range mean {
 		h.Mean[d] = float32(m)
 	}
-	for x := data.X; len(x) > 0; x = x[data.Dim:] {
-		for d, m := range mean {
-			square[d] += (float64(x[d]) - m) * (float64(x[d]) - m)
+	square := make([]float64, data.Dim)
+	err = data.each(ctx, func(_ int, x []float32) error {
+		for ; len(x) > 0; x = x[data.Dim:] {
+			for d, m := range mean {
+				square[d] += (float64(x[d]) - m) * (float64(x[d]) - m)
+			}
 		}
+		return nil
+	})
+	if err != nil {
+		return err
 	}
 	for d, v := range square { // a feature that never varies keeps 1
 		if sd := math.Sqrt(v / float64(len(data.Y))); sd > 1e-6 && s.Features == "standardize" {
@@ -180,10 +236,14 @@ func (p *prepared) fit(data Data, s Settings) error {
 // (Ledoit and Wolf, 2004, with a fixed λ). In this metric classes are round, which is what lets few-shot classes be
 // told by their mean: it is the metric of linear discriminant analysis. Any square root of the inverse would do, since
 // heads do not see rotations; the triangular one is the cheapest.
-func (p *prepared) fitWhitening(data Data, s Settings) error {
+func (p *prepared) fitWhitening(ctx context.Context, data Data, s Settings) error {
 	h := &p.head
 	dim := data.Dim
-	means, filled, centre := classMeans(data), 0.0, make([]float64, dim)
+	means, err := classMeans(ctx, data)
+	if err != nil {
+		return err
+	}
+	filled, centre := 0.0, make([]float64, dim)
 	for y, n := range data.Counts() {
 		filled += float64(min(n, 1))
 		floats.Add(centre, means[y*dim:(y+1)*dim])
@@ -194,20 +254,24 @@ func (p *prepared) fitWhitening(data Data, s Settings) error {
 
 	cov := make([]float64, dim*dim)
 	rows, part := make([]float32, min(len(data.Y), rowsAtOnce)*dim), make([]float32, dim*dim)
-	for from := 0; from < len(data.Y); from += rowsAtOnce {
-		to := min(from+rowsAtOnce, len(data.Y))
-		for i, y := range data.Y[from:to] {
-			for d, v := range data.X[(from+i)*dim : (from+i+1)*dim] {
+	err = data.each(ctx, func(from int, x []float32) error {
+		n := len(x) / dim
+		for i, y := range data.Y[from : from+n] {
+			for d, v := range x[i*dim : (i+1)*dim] {
 				rows[i*dim+d] = float32(float64(v) - means[y*dim+d])
 			}
 		}
-		block := rows[:(to-from)*dim]
-		if err := s.Gemm.Mul(true, false, dim, dim, to-from, block, block, part); err != nil {
+		block := rows[:len(x)]
+		if err := s.Gemm.Mul(true, false, dim, dim, n, block, block, part); err != nil {
 			return fmt.Errorf("computing the covariance of features: %w", err)
 		}
 		for i, v := range part {
 			cov[i] += float64(v)
 		}
+		return nil
+	})
+	if err != nil {
+		return err
 	}
 	sym := mat.NewSymDense(dim, cov)
 	if sym.Trace() <= 0 {
@@ -239,23 +303,31 @@ func (p *prepared) fitWhitening(data Data, s Settings) error {
 }
 
 // classMeans returns the mean of each class, [C, D]; zeros for an empty one.
-func classMeans(data Data) []float64 {
-	means := make([]float64, data.Classes*data.Dim)
-	for i, y := range data.Y {
-		for d, v := range data.X[i*data.Dim : (i+1)*data.Dim] {
-			means[y*data.Dim+d] += float64(v)
-		}
-	}
-	for y, n := range data.Counts() {
-		for d := range data.Dim {
-			means[y*data.Dim+d] /= float64(max(n, 1))
-		}
-	}
-	return means
+func classMeans(ctx context.Context, data Data) ([]float64, error) {
+	return data.means(ctx, data.Counts(), func(i int) int { return data.Y[i] })
 }
 
 // sampleMean is the mean of all samples.
-func sampleMean(data Data) []float64 {
-	data.Y, data.Classes = make([]int, len(data.Y)), 1
-	return classMeans(data)
+func sampleMean(ctx context.Context, data Data) ([]float64, error) {
+	return data.means(ctx, []int{len(data.Y)}, func(int) int { return 0 })
+}
+
+// means are those of groups of so many samples.
+func (d Data) means(ctx context.Context, counts []int, group func(i int) int) ([]float64, error) {
+	means := make([]float64, len(counts)*d.Dim)
+	err := d.each(ctx, func(from int, x []float32) error {
+		for i := range len(x) / d.Dim {
+			mean := means[group(from+i)*d.Dim:][:d.Dim]
+			for k, v := range x[i*d.Dim : (i+1)*d.Dim] {
+				mean[k] += float64(v)
+			}
+		}
+		return nil
+	})
+	for y, n := range counts {
+		for k := range d.Dim {
+			means[y*d.Dim+k] /= float64(max(n, 1))
+		}
+	}
+	return means, err
 }

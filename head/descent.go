@@ -92,14 +92,17 @@ const (
 	subspaceStream = 4 << 60
 )
 
-// order returns an epoch's rows in their order: every sample once, or as many samples with each class as often as any
-// other; one view each.
+// order returns an epoch's rows in their order: every sample once, at random or as [Shuffle] has it, or as many samples
+// with each class as often as any other; one view each.
 func (l Loop) order(epoch int, balanced bool) []int {
 	rng := rand.New(rand.NewPCG(l.Settings.Seed, uint64(epoch)))
 	var order []int
-	if balanced {
+	switch together := int(l.Settings.Shuffle); {
+	case balanced:
 		order = l.balanced(rng)
-	} else {
+	case together > 0:
+		order = windows(rng, len(l.Labels), together)
+	default:
 		order = rng.Perm(len(l.Labels))
 	}
 	if l.Views > 1 {

@@ -1,13 +1,14 @@
 package head
 
 import (
+	"context"
 	"math"
 	"math/rand/v2"
 	"slices"
 )
 
 // start sets an expert's parameters.
-func (l *Linear) start(e int) {
+func (l *Linear) start(ctx context.Context, e int) (err error) {
 	p := l.one(l.expert, e)
 	for k := range p.s {
 		p.s[k] = 1
@@ -17,7 +18,7 @@ func (l *Linear) start(e int) {
 	}
 	switch {
 	case l.set.Start == "mean":
-		l.startAtMeans(e)
+		err = l.startAtMeans(ctx, e)
 	case l.head.Normalize || l.set.Experts > 1:
 		// A cosine is undefined at 0, so "zero" is a random direction a row; and experts must not start alike.
 		rng := rand.New(rand.NewPCG(l.set.Seed, startStream-uint64(e)))
@@ -26,45 +27,58 @@ func (l *Linear) start(e int) {
 		}
 	}
 	mask(l.masks[e], p.w)
+	return err
 }
 
 // startAtMeans starts each class at the mean of its prepared features, all views; a class without samples at the mean
 // of all. For a linear head that is the nearest-class-mean rule under a spherical Gaussian of the pooled within-class
 // variance v a dimension, softened by the dimension: w = μ/(v D), b = −|μ|²/(2 v D). All of it is in the features that
 // the e-th expert sees.
-func (l *Linear) startAtMeans(e int) {
+func (l *Linear) startAtMeans(ctx context.Context, e int) error {
 	data, dim := l.flat, l.data.Dim
-	p, means, apart := l.one(l.expert, e), l.means(), make([]float64, dim)
+	means, err := l.means(ctx)
+	if err != nil {
+		return err
+	}
+	p, apart := l.one(l.expert, e), make([]float64, dim)
 	mask(l.masks[e], means)
 	if l.head.Normalize {
 		for i, v := range means {
 			p.w[i] = float32(v)
 		}
 		normalize(p.w, dim, nil)
-		return
+		return nil
 	}
 	within := 0.0 // = v D
-	for i, y := range data.Y {
-		for d, v := range data.X[i*dim : (i+1)*dim] {
-			apart[d] = float64(v) - means[y*dim+d]
+	err = data.each(ctx, func(from int, x []float32) error {
+		for i, y := range data.Y[from : from+len(x)/dim] {
+			for d, v := range x[i*dim : (i+1)*dim] {
+				apart[d] = float64(v) - means[y*dim+d]
+			}
+			mask(l.masks[e], apart)
+			for _, v := range apart {
+				within += v * v
+			}
 		}
-		mask(l.masks[e], apart)
-		for _, v := range apart {
-			within += v * v
-		}
-	}
+		return nil
+	})
 	nearestMean(p, means, max(within/float64(len(data.Y)), 1e-12))
+	return err
 }
 
 // means are the class means of prepared features, [C, D], that of all samples for an empty class.
-func (l *Linear) means() []float64 {
-	means, all := classMeans(l.flat), sampleMean(l.flat)
+func (l *Linear) means(ctx context.Context) ([]float64, error) {
+	means, err := classMeans(ctx, l.flat)
+	if err != nil || !slices.Contains(l.counts, 0) {
+		return means, err
+	}
+	all, err := sampleMean(ctx, l.flat)
 	for y, n := range l.counts {
 		if n == 0 {
 			copy(means[y*l.data.Dim:(y+1)*l.data.Dim], all)
 		}
 	}
-	return means
+	return means, err
 }
 
 // nearestMean sets a linear head to the rule of the nearest mean: w = μ/v, b = −|μ|²/(2v).

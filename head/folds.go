@@ -22,6 +22,9 @@ func OutOfFold(ctx context.Context, data Data, held []float32, s Settings, folds
 	if err := check(data, s); err != nil {
 		return nil, err
 	}
+	if data.Far != nil {
+		return nil, fault.Data.Errorf("logits out of fold of features that are not in memory")
+	}
 	if n := len(data.Y); held != nil && len(held) != n*data.Dim {
 		return nil, fault.Data.Errorf("%d held values for %d samples of %d features", len(held), n, data.Dim)
 	}
@@ -139,7 +142,7 @@ func foldsOf(data Data, held []float32, workers int) Folds {
 		for _, i := range rows {
 			s.Val.X = append(s.Val.X, plain.X[i*plain.row():i*plain.row()+data.Dim]...)
 		}
-		p, err := prepare(part, s, 1)
+		p, err := prepare(ctx, part, s, 1)
 		if err != nil {
 			return err
 		}

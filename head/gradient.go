@@ -28,7 +28,11 @@ type batch struct {
 func (l *Linear) gather(ctx context.Context, rows []int) error {
 	dim := l.data.Dim
 	l.n, l.x = len(rows), grow(l.x, len(rows)*dim)
-	if err := l.train.Features(ctx, rows, l.x); err != nil {
+	read := l.train.Features
+	if l.ahead != nil {
+		read = l.ahead.next
+	}
+	if err := read(ctx, rows, l.x); err != nil {
 		return err
 	}
 	if l.raw {

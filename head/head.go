@@ -25,7 +25,7 @@
 //
 // The same data, settings, matrix product and machine give the same bits, whatever GOMAXPROCS: sums run in a fixed
 // order and only independent rows are shared out. A different [Gemm] rounds differently. Train keeps one prepared
-// copy of the features in memory.
+// copy of the features where they are: in memory or, of a [Far], elsewhere, which changes no bit.
 package head
 
 import (

@@ -18,6 +18,7 @@ type Linear struct {
 	train   Source // of prepared rows
 	held    Source // of Settings.Val
 	raw     bool   // or both of features as they come
+	ahead   *ahead // reads train where that is not in memory; nil: it is
 	workers int
 	masks   [][]float32 // [D] of each expert; nil: all ones
 	*prepared
@@ -31,9 +32,18 @@ type Linear struct {
 func NewLinear(data Data, s Settings, train, held Source) (*Linear, error) {
 	l, err := start(context.Background(), data, s)
 	if err == nil && train != nil {
-		l.train, l.held, l.raw = train, held, true
+		err = l.Close() // what is prepared has told how to prepare others
+		l.train, l.held, l.raw, l.ahead = train, held, true, nil
 	}
 	return l, err
+}
+
+// Close lets go of features that are not in memory, where there are such.
+func (l *Linear) Close() error {
+	if l.ahead != nil {
+		l.ahead.end()
+	}
+	return l.prepared.close()
 }
 
 // start is NewLinear on data alone, until ctx ends.
@@ -43,11 +53,22 @@ func start(ctx context.Context, data Data, s Settings) (*Linear, error) {
 	}
 	s = s.WithDefaults()
 	workers := runtime.GOMAXPROCS(0)
-	p, err := prepare(data, s, workers)
+	p, err := prepare(ctx, data, s, workers)
 	if err != nil {
 		return nil, err
 	}
-	return newLinear(ctx, data, s, p, workers)
+	l, err := newLinear(ctx, data, s, p, workers)
+	if err != nil {
+		return nil, errors.Join(err, p.close())
+	}
+	return l, nil
+}
+
+// Order implements Ordered.
+func (l *Linear) Order(rows []int) {
+	if l.ahead != nil {
+		l.ahead.order(rows)
+	}
 }
 
 // Begin implements Trainable.
@@ -161,12 +182,18 @@ func newLinear(ctx context.Context, data Data, s Settings, p *prepared, workers 
 		train: p.flat, held: Data{X: p.val, Dim: data.Dim},
 		expert: expert{make([]float32, rows*data.Dim), make([]float32, rows), make([]float32, rows)},
 		batch:  batch{unit: make([]float32, classes*data.Dim), norms: make([]float32, classes)}}
+	if far := p.flat.Far; far != nil {
+		l.train = far.Rows
+		l.ahead = &ahead{Source: far.Rows, dim: data.Dim, most: s.Shuffle.together()}
+	}
 	for e := range s.Experts {
 		if err := ctx.Err(); err != nil && e > 0 { // one is soon there
 			return nil, fmt.Errorf("starting expert %d of %d: %w", e+1, s.Experts, err)
 		}
 		l.masks[e] = subspace(s, e, data.Dim)
-		l.start(e)
+		if err := l.start(ctx, e); err != nil {
+			return nil, err
+		}
 	}
 	l.Begin(0, l.set.phase(0))
 	return l, nil

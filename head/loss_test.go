@@ -117,7 +117,7 @@ func checkGradient(t *testing.T, s Settings, late bool) {
 		d.Y = append(d.Y, i%classes)
 	}
 	batch := rng.Perm(n)
-	p, err := prepare(d, s, 1)
+	p, err := prepare(t.Context(), d, s, 1)
 	if err != nil {
 		t.Fatal(err)
 	}

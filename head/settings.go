@@ -4,14 +4,13 @@ import (
 	"cmp"
 	"errors"
 	"math"
-	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/vitft/vitft/calib"
 	"github.com/vitft/vitft/engine/fault"
 	"github.com/vitft/vitft/engine/setting"
-	"github.com/vitft/vitft/internal/machine"
 )
 
 // Settings says how to train. Its zero value is the default recipe, chosen by cross-validation (docs/method.md);
@@ -61,6 +60,8 @@ type Settings struct {
 	Kappa calib.Estimator // of κ for cvs
 
 	Seed uint64
+
+	Shuffle Shuffle // in which order samples come, and so how many must be in memory
 
 	Gemm   Gemm   `json:"-"` // Blas{} if nil
 	Val    *Data  `json:"-"` // measured after every epoch, never trained on; of one view
@@ -151,6 +152,9 @@ func (s *Settings) Fields() []setting.Field {
 		),
 		setting.In("training",
 			setting.Number("seed", &s.Seed, 0, setting.Seeds, "seed of everything random in training and --val"),
+			setting.Parsed("shuffle", &s.Shuffle, ShuffleAuto, ParseShuffle, "training images that are shuffled at a "+
+				"time, whose features are in memory, the others on the disk: a number; all; auto: all if they fit "+
+				"into the memory, else "+strconv.Itoa(shuffledFar)),
 		),
 	)
 }
@@ -193,50 +197,6 @@ func (s Settings) Validate() error {
 
 // maxEpochs is more than any head needs.
 const maxEpochs = 1_000_000
-
-// Size is how much there is to train on.
-type Size struct {
-	Classes, Dim   int
-	Samples, Views int // to learn from, and views of each
-	Judged         int // samples that heads are judged by, besides
-	Folds          int // heads of folds that judge the samples; 0 for none
-	Beside         int // heads that are trained side by side; 0 means 1
-}
-
-// CheckMemory refuses a training that would take more memory than there is.
-func (s Settings) CheckMemory(of Size) error {
-	s = s.WithDefaults()
-	heads, features := s.memory(of)
-	if heads > features {
-		return machine.Check(heads+features, "experts: training %d of %d classes by %d features, with head-batch %d,",
-			s.Experts, of.Classes, of.Dim, min(s.Batch, of.Samples))
-	}
-	return machine.Check(heads+features, "views, folds: training on %d samples in %d views of %d features with %d "+
-		"folds, and judging %d of %d classes,", of.Samples, max(of.Views, 1), of.Dim, of.Folds, of.Judged, of.Classes)
-}
-
-// memory is the bytes that heads and features take. A head has, for each expert, eight copies of its parameters
-// (values, two moments and gradients, the state of the last epoch and the result's), and the logits of a batch and
-// their gradients. Features are there as they are and as they are prepared, and both again for each fold that is being
-// trained; those of samples that are judged with logits, probabilities and a copy.
-func (s Settings) memory(of Size) (heads, features float64) {
-	c, d, n := float64(of.Classes), float64(of.Dim), float64(of.Samples)
-	batch, folds := float64(min(s.Batch, of.Samples)), float64(min(of.Folds, runtime.GOMAXPROCS(0)))
-	judged := float64(of.Judged)
-	if of.Folds > 0 {
-		judged += n
-	}
-	copies := 8.0
-	if s.EarlyStop > 0 || s.Average > 0 { // of the best epoch or of the mean, in the last epoch's and the result's too
-		copies += 3
-	}
-	heads = max(1, float64(of.Beside), folds) * float64(s.Experts) * 4 * (copies*c*(d+2) + d + 2*batch*c)
-	features = 4*d*n*float64(max(of.Views, 1))*(2+2*folds) + 4*judged*(d+3*c)
-	if s.Features == "whiten" {
-		features += 8 * 4 * d * d
-	}
-	return heads, features
-}
 
 // TwoPhase says whether the loss switches at T0.
 func (s Settings) TwoPhase() bool { return s.schedule().late != nil }

@@ -65,7 +65,7 @@ func TestFields(t *testing.T) {
 	var s Settings
 	keys := "loss head scale learn-scale start feature-scaling shrinkage epochs switch restart head-batch optimizer " +
 		"lr momentum nesterov weight-decay warmup average early-stop tau gamma rho " +
-		"focus margin noise experts subspace diversity kappa seed"
+		"focus margin noise experts subspace diversity kappa seed shuffle"
 	if got := strings.Join(setting.Keys(s.Fields()), " "); got != keys {
 		t.Errorf("keys %s", got)
 	}
@@ -80,7 +80,7 @@ func TestFields(t *testing.T) {
 		texts = append(texts, f.Text())
 	}
 	want := "cvs cosine 16 false mean whiten 0.5 30 0.2 1 256 sgd 0.02 0.9 false 0 0 0 0 1 0.15 0 2 0.5 0 1 0.7 0 " +
-		"slope 0"
+		"slope 0 auto"
 	if strings.Join(texts, " ") != want {
 		t.Errorf("defaults %s", texts)
 	}

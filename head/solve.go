@@ -16,18 +16,19 @@ import (
 func (l *Linear) solve(ctx context.Context, loss *batchLoss) error { return l.set.solve(ctx, l, loss) }
 
 // solveNCM leaves the head at the class means.
-func solveNCM(_ context.Context, l *Linear, _ *batchLoss) error {
-	l.startAtMeans(0)
-	return nil
-}
+func solveNCM(ctx context.Context, l *Linear, _ *batchLoss) error { return l.startAtMeans(ctx, 0) }
 
 // solveLDA is linear discriminant analysis with equal priors. Whitened features have the shrunk covariance v·I, so it
 // is the nearest mean: z = μ·x'/v − |μ|²/(2v).
-func solveLDA(_ context.Context, l *Linear, _ *batchLoss) error {
+func solveLDA(ctx context.Context, l *Linear, _ *batchLoss) error {
 	if l.within <= 0 {
 		return fault.Data.Errorf("lda: every class is a point, there is no covariance")
 	}
-	nearestMean(l.one(l.expert, 0), l.means(), l.within)
+	means, err := l.means(ctx)
+	if err != nil {
+		return err
+	}
+	nearestMean(l.one(l.expert, 0), means, l.within)
 	return nil
 }
 
@@ -35,7 +36,7 @@ func solveLDA(_ context.Context, l *Linear, _ *batchLoss) error {
 // 1989), from 0. It works on features of unit variance, so that what counts as converged is the same for all.
 func solveLogReg(ctx context.Context, l *Linear, loss *batchLoss) error {
 	near := 1 / float64(l.data.Classes) // what the gradient is of the order of at 0
-	f := &regression{Linear: l, loss: loss, unit: math.Sqrt(float64(l.data.Dim)) / max(l.length, 1e-12),
+	f := &regression{Linear: l, ctx: ctx, loss: loss, unit: math.Sqrt(float64(l.data.Dim)) / max(l.length, 1e-12),
 		grad: make([]float64, l.data.Classes*(l.data.Dim+1))}
 	best, err := optimize.Minimize(optimize.Problem{
 		Func: func(x []float64) float64 { return f.at(x).value },
@@ -74,6 +75,7 @@ func solveLogReg(ctx context.Context, l *Linear, loss *batchLoss) error {
 // the last point.
 type regression struct {
 	*Linear
+	ctx  context.Context // of the one call that it is for
 	loss *batchLoss
 	unit float64 // 1/standard deviation of the features
 
@@ -102,23 +104,23 @@ func (f *regression) at(x []float64) *regression {
 		return f
 	}
 	f.x = append(f.x[:0], x...)
-	h, n := f.headAt(x), len(f.flat.Y)
+	h := f.headAt(x)
 	dim, classes, total := h.Dim, h.Classes, f.loss.weight(f.flat.Y)
 	decay := *f.set.WeightDecay * f.unit * f.unit
 	clear(f.grad)
 	f.value = decay / 2 * floats.Dot(x[:len(h.W)], x[:len(h.W)])
 	floats.AddScaled(f.grad[:len(h.W)], decay, x[:len(h.W)])
-	z, part := make([]float32, min(n, rowsAtOnce)*classes), make([]float32, len(h.W))
-	for from := 0; from < n; from += rowsAtOnce {
-		to := min(from+rowsAtOnce, n)
-		rows, labels, z := f.flat.X[from*dim:to*dim], f.flat.Y[from:to], z[:(to-from)*classes]
-		if f.err = h.multiply(f.set.Gemm, rows, z); f.err != nil {
-			return f
+	all, part := make([]float32, min(len(f.flat.Y), rowsAtOnce)*classes), make([]float32, len(h.W))
+	f.err = f.flat.each(f.ctx, func(from int, rows []float32) error {
+		n := len(rows) / dim
+		labels, z := f.flat.Y[from:from+n], all[:n*classes]
+		if err := h.multiply(f.set.Gemm, rows, z); err != nil {
+			return err
 		}
 		share := f.loss.weight(labels) / total
 		f.value += share * f.loss.gradient(f.workers, z, labels, nil)
-		if f.err = f.set.Gemm.Mul(true, false, classes, dim, to-from, z, rows, part); f.err != nil {
-			return f
+		if err := f.set.Gemm.Mul(true, false, classes, dim, n, z, rows, part); err != nil {
+			return err
 		}
 		for i, v := range part {
 			f.grad[i] += share * f.unit * float64(v)
@@ -126,6 +128,7 @@ func (f *regression) at(x []float64) *regression {
 		for i, v := range z {
 			f.grad[len(h.W)+i%classes] += share * float64(v)
 		}
-	}
+		return nil
+	})
 	return f
 }

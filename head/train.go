@@ -24,7 +24,8 @@ func Train(ctx context.Context, data Data, s Settings) (*Result, error) {
 	if err != nil {
 		return nil, err
 	}
-	return l.run(ctx)
+	result, err := l.run(ctx)
+	return result, errors.Join(err, l.Close())
 }
 
 // check says what is wrong with settings or data, or with the two together.
@@ -35,7 +36,7 @@ func check(data Data, s Settings) error {
 	if err := data.Validate(); err != nil {
 		return fmt.Errorf("training data: %w", err)
 	}
-	of := Size{Classes: data.Classes, Dim: data.Dim, Samples: len(data.Y), Views: data.Views}
+	of := Size{Classes: data.Classes, Dim: data.Dim, Samples: len(data.Y), Views: data.Views, Far: data.Far != nil}
 	if err := s.CheckMemory(of); err != nil {
 		return err
 	}
@@ -47,6 +48,8 @@ func check(data Data, s Settings) error {
 		return fmt.Errorf("validation data: %w", err)
 	case s.Val.views() > 1:
 		return fault.Data.Errorf("validation data of %d views: give one feature a sample", s.Val.Views)
+	case s.Val.Far != nil:
+		return fault.Data.Errorf("validation data that are not in memory")
 	case s.Val.Dim != data.Dim || s.Val.Classes != data.Classes:
 		return fault.Data.Errorf("validation data of %d features and %d classes, training data of %d and %d",
 			s.Val.Dim, s.Val.Classes, data.Dim, data.Classes)
@@ -70,7 +73,9 @@ func (l *Linear) loop() Loop {
 	if l.set.Val != nil {
 		loop.Held = l.set.Val.Y
 	}
-	loop.OutOfFold = foldsOf(d, nil, l.workers).OutOfFold
+	if d.Far == nil {
+		loop.OutOfFold = foldsOf(d, nil, l.workers).OutOfFold
+	}
 	return loop
 }
 
@@ -100,6 +105,9 @@ func TrainAll(ctx context.Context, data Data, sets []Settings) ([]*Result, error
 			errs[i] = &SetError{i, err}
 		}
 	}
+	if data.Far != nil {
+		return nil, fault.Data.Errorf("several heads at a time of features that are not in memory")
+	}
 	for i, s := range sets {
 		fail(i, check(data, s))
 	}
@@ -116,7 +124,7 @@ func TrainAll(ctx context.Context, data Data, sets []Settings) ([]*Result, error
 		if err := ctx.Err(); err != nil {
 			return results, fmt.Errorf("preparing features: %w", err)
 		}
-		p, err := prepare(data, s, workers)
+		p, err := prepare(ctx, data, s, workers)
 		if err != nil {
 			return nil, err
 		}

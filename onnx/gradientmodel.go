@@ -11,7 +11,7 @@ import (
 
 // GradientModel is a model that gives a matrix and, for a gradient with respect to that, the gradients with respect to
 // its parameters. It runs in two halves, so that the caller can compute the one from the other, and keeps between them
-// what the second needs of the first. It is for one goroutine.
+// what the first gives for the second, in main memory. It is for one goroutine.
 type GradientModel struct {
 	forward, backward *Session
 	halves            [2]*graph.Model

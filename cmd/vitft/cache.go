@@ -103,7 +103,7 @@ func (o *pruneOptions) fields() []setting.Field {
 			"remove what was not used for so long, such as 30d or 12h").Here(),
 		setting.Text("backbone", &o.rules.Backbone, "", nil,
 			"remove features of this backbone only: an .onnx file, a name, or how its SHA-256 begins").Here(),
-		setting.Text("keep", &o.keep, "", func(s string) error { _, err := parseBytes(s); return err },
+		setting.Text("keep", &o.keep, "", func(s string) error { _, err := setting.ParseBytes(s); return err },
 			"remove what was used longest ago until so much is left, such as 20GB").Here(),
 		setting.Flag("all", &o.rules.All, "remove everything that is not in use").Here(),
 		setting.Flag("dry-run", &o.rules.DryRun, "say what would go; remove nothing").Here(),
@@ -145,7 +145,7 @@ func (a *app) prune(cmd *cobra.Command, o *pruneOptions) error {
 		r.OlderThan, _ = parseAge(o.olderThan) // which has been checked
 	}
 	if o.keep != "" {
-		keep, _ := parseBytes(o.keep)
+		keep, _ := setting.ParseBytes(o.keep)
 		r.Keep = &keep
 	}
 	if r.Backbone != "" && !sumPattern.MatchString(r.Backbone) {
@@ -241,23 +241,4 @@ func parseAge(text string) (time.Duration, error) {
 		return 0, fault.Config.Errorf("%q is no time that can have passed; write 30d, 2w or 12h", text)
 	}
 	return d, nil
-}
-
-// parseBytes reads a number with kB, MB, GB or TB, or of bytes.
-func parseBytes(text string) (int64, error) {
-	number, factor := strings.TrimSpace(strings.ToUpper(text)), 1.0
-	number = strings.TrimSuffix(number, "B")
-	for i, unit := range []string{"K", "M", "G", "T"} {
-		if n, is := strings.CutSuffix(number, unit); is {
-			number = n
-			for range i + 1 {
-				factor *= 1e3
-			}
-		}
-	}
-	n, err := strconv.ParseFloat(strings.TrimSpace(number), 64)
-	if err != nil || !(n >= 0 && n*factor < 1e18) {
-		return 0, fault.Config.Errorf("%q is no amount of bytes; write 20GB, 500MB or a number", text)
-	}
-	return int64(n * factor), nil
 }

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/vitft/vitft/engine/cache"
+	"github.com/vitft/vitft/engine/setting"
 )
 
 // What is kept is listed, goes by the rules that are given, and is made anew.
@@ -86,7 +87,7 @@ func TestCache(t *testing.T) {
 
 func TestAmounts(t *testing.T) {
 	for text, want := range map[string]int64{"0": 0, "12": 12, "2kB": 2000, "1.5 GB": 1.5e9, "3t": 3e12} {
-		if got, err := parseBytes(text); err != nil || got != want {
+		if got, err := setting.ParseBytes(text); err != nil || got != want {
 			t.Errorf("%s: %d, %v", text, got, err)
 		}
 	}
@@ -97,7 +98,7 @@ func TestAmounts(t *testing.T) {
 	}
 	for _, text := range []string{"", "-1", "d", "0d", "1e9w", "GB", "1e30"} {
 		_, noAge := parseAge(text)
-		_, noBytes := parseBytes(text)
+		_, noBytes := setting.ParseBytes(text)
 		if noAge == nil || noBytes == nil && text != "1e9w" {
 			t.Errorf("%q: %v, %v", text, noAge, noBytes)
 		}

@@ -26,7 +26,8 @@ import (
 func TestFeaturesInAnObjectStore(t *testing.T) {
 	ort.Need(t)
 	train := photos(t, 8)
-	want := headOf(t, train, t.TempDir())
+	here := t.TempDir()
+	want, far := headOf(t, train, here), headOf(t, train, here, "--shuffle", "5")
 	store := "s3://team/vitft?endpoint=" + testkit.S3(t, "team")
 	for _, machine := range []struct{ name, encoded string }{{"first", "16 encoded now"}, {"second", "0 encoded now"}} {
 		t.Setenv("XDG_CACHE_HOME", t.TempDir())
@@ -36,6 +37,9 @@ func TestFeaturesInAnObjectStore(t *testing.T) {
 		}
 		if !bytes.Equal(headOf(t, train, store), want) {
 			t.Errorf("the %s machine learns another head", machine.name)
+		}
+		if !bytes.Equal(headOf(t, train, store, "--shuffle", "5", "--copies", "1kB"), far) {
+			t.Errorf("the %s machine learns another head when features are on the disk", machine.name)
 		}
 	}
 	if code, _, stderr := vitft(t, "encode", "--train", train, "--cache", "ftp://team"); code != 2 ||
@@ -244,11 +248,11 @@ func proxied(t *testing.T, server string, see func(*http.Request)) string {
 }
 
 // headOf trains on features in a cache.
-func headOf(t *testing.T, train, cache string) []byte {
+func headOf(t *testing.T, train, cache string, more ...string) []byte {
 	t.Helper()
 	out := filepath.Join(t.TempDir(), "run")
-	if code, _, stderr := vitft(t, "finetune", "--quiet", "--train", train, "--epochs", "3", "--cache", cache,
-		"--out", out); code != 0 {
+	if code, _, stderr := vitft(t, append([]string{"finetune", "--quiet", "--train", train, "--epochs", "3", "--cache",
+		cache, "--out", out}, more...)...); code != 0 {
 		t.Fatalf("exit code %d: %s", code, stderr)
 	}
 	return testkit.ReadFile(t, out, "head.safetensors")

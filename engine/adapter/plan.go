@@ -41,6 +41,11 @@ const seedInput = "gradient"
 // name, before anything is encoded.
 func NewPlan(b *backbone.Backbone, classes int, seed uint64, o inside.Options) (*Plan, error) {
 	p := &Plan{backbone: b, options: o, seed: seed}
+	if o.Micro == 0 {
+		if p.options.Micro = 16; p.onGPU() { // where small ones spend their time on starting nodes
+			p.options.Micro = 64
+		}
+	}
 	if err := p.build(classes); err != nil {
 		return nil, fmt.Errorf("adapt %s: %w", b.Name, err)
 	}
@@ -194,6 +199,8 @@ func (p *Plan) disk(images int) int64 {
 	return 2 * p.adapted.Tokens * p.adapted.Dim * int64(images) // as float16
 }
 
+func (p *Plan) onGPU() bool { return p.backbone.Session.Provider() == string(onnx.CUDA) }
+
 // Dim is D of the embedding.
 func (p *Plan) Dim() int { return p.backbone.Session.Dim() }
 
@@ -229,7 +236,11 @@ func (p *Plan) Model(data head.Data, s head.Settings, from Tokens, train, held S
 		m.values = append(m.values, slices.Clone(v.Start))
 	}
 	o := p.backbone.Beside().Session("")
-	forward, backward, err := grad.Split(p.step, seedInput)
+	split := grad.Split
+	if p.onGPU() { // computed twice sooner than copied to main memory and back
+		split = grad.SplitTwice
+	}
+	forward, backward, err := split(p.step, seedInput)
 	if err != nil {
 		return nil, err
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"os"
 	"regexp"
 	"slices"
 	"strconv"
@@ -167,6 +168,23 @@ func (a array) vectors(r io.Reader, most int64) ([]float32, error) {
 		}
 	}
 	return turned, nil
+}
+
+// vectorsOf is vectors of a file that has been read up to them, mapped where they do not fit into memory.
+func (a array) vectorsOf(f *os.File, most int64) ([]float32, error) {
+	at, err := f.Seek(0, io.SeekCurrent)
+	if err != nil {
+		return nil, err
+	}
+	plain := len(a.shape) == 2 && a.kind == 'f' && a.size == 4 && a.order == binary.LittleEndian && !a.fortran
+	if n := float64(most-at) / 4; plain && float64(a.shape[0])*float64(a.shape[1]) == n && mappable(at, int(n)) {
+		values, err := mapped(f, at, int(n))
+		if err == nil {
+			_, err = f.Seek(0, io.SeekEnd)
+		}
+		return values, err
+	}
+	return a.vectors(f, most)
 }
 
 // texts reads an array [n] of texts or whole numbers as text.

@@ -274,7 +274,11 @@ func writeNPY(path string, t *Table, gather Gather) error {
 }
 
 func readNPY(path string) (*Table, error) {
-	f, info, err := place.Open(path)
+	here, err := place.Fetch(path) // which can be mapped
+	if err != nil {
+		return nil, err
+	}
+	f, info, err := userfile.Open(here)
 	if err != nil {
 		return nil, err
 	}
@@ -282,7 +286,7 @@ func readNPY(path string) (*Table, error) {
 	t := new(Table)
 	a, err := readArray(f)
 	if err == nil {
-		t.Vectors, err = a.vectors(f, info.Size())
+		t.Vectors, err = a.vectorsOf(f, info.Size())
 	}
 	if err != nil {
 		return nil, err

@@ -31,11 +31,15 @@ type Source struct {
 	sum     hash.Hash // of all vectors that are used, with their ids
 }
 
-// vector is a row's, and where that is.
+// vector is a row's.
 type vector struct {
-	values []float32
-	where  string
+	table  *Table
+	row    int
+	source string // of the table
 }
+
+func (v vector) values() []float32 { return v.table.Vectors[v.row*v.table.Dim:][:v.table.Dim] }
+func (v vector) String() string    { return fmt.Sprintf("%s, row %d (from 0)", v.source, v.row) }
 
 // splitOf is the part of a run that a split is, by the names that it goes by.
 var splitOf = map[string]string{"train": "train", "training": "train", "val": "val", "valid": "val",
@@ -145,18 +149,17 @@ func (x *Source) Set(source string, o dataset.Options) (*dataset.Dataset, []data
 		if len(splits) > 1 && splitOf[strings.ToLower(r.Split)] != part {
 			continue
 		}
-		values := t.Vectors[i*t.Dim : (i+1)*t.Dim]
+		v := vector{t, i, source}
 		if r.ID == (store.ID{}) {
-			r.ID = identify(values)
+			r.ID = identify(v.values())
 		}
-		where := fmt.Sprintf("%s, row %d (from 0)", source, i)
-		if old, known := x.vectors[r.ID]; known && !slices.Equal(old.values, values) {
+		if old, known := x.vectors[r.ID]; known && !slices.Equal(old.values(), v.values()) {
 			return nil, nil, fault.Data.Errorf("%s has another vector than %s, for the same image by its SHA-256; "+
-				"make both with the same backbone, or leave out the column sha256", where, old.where)
+				"make both with the same backbone, or leave out the column sha256", v, old)
 		} else if !known {
-			x.vectors[r.ID] = vector{values, where}
+			x.vectors[r.ID] = v
 			x.sum.Write(r.ID[:])
-			_ = binary.Write(x.sum, binary.LittleEndian, values) // a hash takes everything
+			_ = binary.Write(x.sum, binary.LittleEndian, v.values()) // a hash takes everything
 		}
 		rows = append(rows, dataset.Row{Path: r.Path, Label: r.Label, ID: r.ID})
 	}
@@ -207,7 +210,7 @@ func (x *Source) Gather(_ context.Context, ids []store.ID, _ int, dst []float32)
 		if !known {
 			return fmt.Errorf("row %d of %d: %w", i, len(ids), store.ErrMissing)
 		}
-		copy(dst[i*x.dim:(i+1)*x.dim], v.values)
+		copy(dst[i*x.dim:(i+1)*x.dim], v.values())
 	}
 	return nil
 }

@@ -7,12 +7,14 @@ import (
 	"io"
 	"strconv"
 	"strings"
+	"unsafe"
 
 	"github.com/vitft/vitft/engine/fault"
 	"github.com/vitft/vitft/engine/feature/store"
 	"github.com/vitft/vitft/engine/place"
 	"github.com/vitft/vitft/engine/safetensors"
 	"github.com/vitft/vitft/internal/atomicfile"
+	"github.com/vitft/vitft/internal/userfile"
 	"github.com/vitft/vitft/internal/vec"
 )
 
@@ -42,7 +44,11 @@ func writeTensors(path string, t *Table, gather Gather) error {
 }
 
 func readTensors(path string) (*Table, error) {
-	f, info, err := place.Open(path)
+	here, err := place.Fetch(path) // which can be mapped
+	if err != nil {
+		return nil, err
+	}
+	f, info, err := userfile.Open(here)
 	if err != nil {
 		return nil, err
 	}
@@ -64,6 +70,11 @@ func readTensors(path string) (*Table, error) {
 		n := 1
 		for _, d := range t.Shape {
 			n *= d
+		}
+		if at := x.Offsets[at]; t.DType == safetensors.F32 && mappable(at, n) {
+			values, err := mapped(f, at, n)
+			t.Data = unsafe.Slice((*byte)(unsafe.Pointer(unsafe.SliceData(values))), 4*len(values))
+			return t, true, err
 		}
 		if err := room(n, 1); err != nil {
 			return t, true, err

@@ -27,6 +27,7 @@ type Stage string
 const (
 	Scan   Stage = "scan"   // images read and hashed
 	Encode Stage = "encode" // images encoded
+	Lay    Stage = "lay"    // images, in each view, whose features are laid out on the disk for training
 	Train  Stage = "train"  // epochs
 	Learn  Stage = "learn"  // images learned from, where an epoch takes long: those of all epochs
 	Sweep  Stage = "sweep"  // heads

@@ -10,6 +10,7 @@ import (
 	"github.com/vitft/vitft/engine/backbone"
 	"github.com/vitft/vitft/engine/dataset"
 	"github.com/vitft/vitft/engine/event"
+	"github.com/vitft/vitft/engine/fault"
 	"github.com/vitft/vitft/engine/feature/bucket"
 	"github.com/vitft/vitft/engine/feature/store"
 	"github.com/vitft/vitft/engine/setting"
@@ -22,6 +23,7 @@ type Options struct {
 	Batch         int      // images encoded at a time; 16
 	Cache         string   // folder; vitft in the user's cache folder
 	MaxUnreadable *float64 // share of unreadable images that is skipped; 0.01
+	Copies        string   // bytes of an object store that are kept on this machine, as in 20GB; all by default
 
 	Index *dataset.Index // of what has been scanned before; that of OpenIndex
 }
@@ -34,7 +36,17 @@ func (o *Options) Fields() []setting.Field {
 			"folder of the feature store, or where in an object store it is: s3://BUCKET/PREFIX, gs://…, azblob://…"),
 		setting.Optional("max-unreadable", &o.MaxUnreadable, 0.01, setting.Between(0, 1),
 			"largest share of unreadable images that is skipped rather than refused"),
+		setting.Text("copies", &o.Copies, "", checkCopies, "how much of a --cache in an object store is kept on this "+
+			"machine at a time, such as 20GB (default: all that was read)").Here(),
 	)
+}
+
+func checkCopies(text string) error {
+	n, err := setting.ParseBytes(text)
+	if err == nil && n == 0 {
+		err = fault.Config.Errorf("what is read is on this machine meanwhile; write 20GB or 500MB")
+	}
+	return err
 }
 
 // OpenIndex is the scan index in the cache folder.
@@ -115,6 +127,9 @@ func (x *Extractor) Gather(ctx context.Context, ids []store.ID, k int, dst []flo
 	}
 	return x.views[k].store.Gather(ctx, ids, dst)
 }
+
+// Stored lists the places of ids in the order in which their features in view k lie in the store.
+func (x *Extractor) Stored(ids []store.ID, k int) []int { return x.views[k].store.Stored(ids) }
 
 // Close closes the stores.
 func (x *Extractor) Close() (err error) {

@@ -39,11 +39,12 @@ func (x *Extractor) bytes(missing map[viewSet][]int) (n int64) {
 	return n
 }
 
-// Room refuses so many bytes of features where the disk that they go to cannot hold them.
+// Room refuses so many bytes of features where the disk that they go to cannot hold them, those that are laid out there
+// for training too.
 func (o Options) Room(bytes int64) error {
 	if free, known := disk.Free(o.Here()); known && bytes > free {
-		return fmt.Errorf("cache: the features to be made take %.3g GB, and there are %.3g GB left at %s; make room "+
-			"there, or name another folder", float64(bytes)/1e9, float64(free)/1e9, o.Here())
+		return fmt.Errorf("cache: the features of this run take %.3g GB more, and there are %.3g GB left at %s; make "+
+			"room there, or name another folder", float64(bytes)/1e9, float64(free)/1e9, o.Here())
 	}
 	return nil
 }

@@ -6,6 +6,7 @@ import (
 
 	"github.com/vitft/vitft/engine/feature/bucket"
 	"github.com/vitft/vitft/engine/place"
+	"github.com/vitft/vitft/engine/setting"
 )
 
 // Folders under the cache folder.
@@ -29,7 +30,12 @@ func (o Options) Here() string {
 
 // features is where blocks of features lie. The caller closes it.
 func (o Options) features(ctx context.Context) (bucket.Closing, error) {
-	return bucket.Open(ctx, o.Cache, StoreFolder, filepath.Join(o.Here(), ObjectsFolder))
+	b, err := bucket.Open(ctx, o.Cache, StoreFolder, filepath.Join(o.Here(), ObjectsFolder))
+	if remote, is := b.(interface{ Keep(most int64) }); is && err == nil && o.Copies != "" {
+		most, _ := setting.ParseBytes(o.Copies) // which has been checked
+		remote.Keep(most)
+	}
+	return b, err
 }
 
 func defaultCache() string { return place.Here() }

@@ -30,7 +30,7 @@ type Options struct {
 	Augment   string  // how training sees images: one of Augmentations
 	Area      float64 // the least share of an image that a window of Augment shows
 	Keep      string  // share of the patch tokens that training sees, others each time; "auto": 1/3, or all
-	Micro     int     // samples of a batch that go through the blocks at a time: bounds the memory
+	Micro     int     // samples of a batch that go through the blocks at a time: bounds the memory; 0: by the provider
 }
 
 // Fields declares the settings.
@@ -56,8 +56,9 @@ func (o *Options) Fields() []setting.Field {
 		setting.Text("keep-tokens", &o.Keep, auto, shareOr(auto),
 			"share of the patch tokens that training inside the backbone sees, others each time; auto is a third, or "+
 				"all where the backbone needs them"),
-		setting.Number("micro-batch", &o.Micro, 16, setting.Between(1, 4096),
-			"samples that go through the blocks at a time, which bounds the memory of training there"),
+		setting.Number("micro-batch", &o.Micro, 0, setting.Between(0, 4096),
+			"samples that go through the blocks at a time, which bounds the memory of training there (0: 16, with CUDA "+
+				"64)"),
 	)
 }
 

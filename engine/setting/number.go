@@ -10,6 +10,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/vitft/vitft/engine/fault"
 )
 
 // number is what a numeric setting can be.
@@ -225,4 +227,23 @@ func boolean(value any) (bool, error) {
 		return false, nil
 	}
 	return false, fmt.Errorf("%s is neither true nor false", shown(value))
+}
+
+// ParseBytes reads a number with kB, MB, GB or TB, or of bytes.
+func ParseBytes(text string) (int64, error) {
+	number, factor := strings.TrimSpace(strings.ToUpper(text)), 1.0
+	number = strings.TrimSuffix(number, "B")
+	for i, unit := range []string{"K", "M", "G", "T"} {
+		if n, is := strings.CutSuffix(number, unit); is {
+			number = n
+			for range i + 1 {
+				factor *= 1e3
+			}
+		}
+	}
+	n, err := strconv.ParseFloat(strings.TrimSpace(number), 64)
+	if err != nil || !(n >= 0 && n*factor < 1e18) {
+		return 0, fault.Config.Errorf("%q is no amount of bytes; write 20GB, 500MB or a number", text)
+	}
+	return int64(n * factor), nil
 }

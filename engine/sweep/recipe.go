@@ -66,6 +66,11 @@ func (p *Plan) CheckMemory(of head.Size) error {
 			of.Beside = 1
 		}
 		if err := r.Head.CheckMemory(of); err != nil {
+			far := of
+			if far.Far = true; r.Head.CheckMemory(far) == nil {
+				err = fmt.Errorf("%w; a sweep has features in memory: vitft finetune reads what does not fit from the "+
+					"disk, one head at a time", err)
+			}
 			return fmt.Errorf("%s: %w", c.Name, err)
 		}
 	}

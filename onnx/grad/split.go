@@ -13,18 +13,9 @@ import (
 // rest of the outputs. What only gradients need is computed in backward. The seed is an input of the model.
 func Split(m *graph.Model, seed string) (forward, backward *graph.Model, err error) {
 	index := m.Index()
-	after := depending(m, seed)
-	var given, gradients []graph.Value
-	for _, v := range m.Outputs() {
-		if after[v.Name] {
-			gradients = append(gradients, v)
-		} else {
-			given = append(given, v)
-		}
-	}
-	if len(given) == 0 || len(gradients) == 0 {
-		return nil, nil, fmt.Errorf("%w: of its %d outputs %d depend on the input %q, and some must, others not",
-			graph.ErrModel, len(m.Outputs()), len(gradients), seed)
+	given, gradients, err := sides(m, seed)
+	if err != nil {
+		return nil, nil, err
 	}
 	// What is made of weights alone belongs to both.
 	variable := depending(m, graph.Names(m.Inputs())...)
@@ -39,7 +30,6 @@ func Split(m *graph.Model, seed string) (forward, backward *graph.Model, err err
 	kept, shapes := map[string]bool{}, shape.Infer(m)
 	isFloat := floatTensors(m)
 	later, _ := m.Needed(graph.Names(gradients)...)
-	inputs := m.Inputs()
 	var saved []graph.Value
 	need := map[*graph.Node]bool{}
 	for _, n := range slices.Backward(later) {
@@ -61,12 +51,44 @@ func Split(m *graph.Model, seed string) (forward, backward *graph.Model, err err
 	wanted := graph.Names(given)
 	extra := slices.DeleteFunc(slices.Clone(saved),
 		func(v graph.Value) bool { return slices.Contains(wanted, v.Name) })
-	inputs = slices.DeleteFunc(inputs, func(v graph.Value) bool { return v.Name == seed })
-	if forward, err = m.Cut(inputs, slices.Concat(given, extra)); err != nil {
+	return cut(m, seed, slices.Concat(given, extra), saved, gradients)
+}
+
+// SplitTwice is like [Split], but backward computes anew what it needs of forward, which gives nothing for it: for a
+// device to which the way is longer than the computation.
+func SplitTwice(m *graph.Model, seed string) (forward, backward *graph.Model, err error) {
+	given, gradients, err := sides(m, seed)
+	if err != nil {
 		return nil, nil, err
 	}
-	backward, err = m.Cut(slices.Concat(saved, m.Inputs()), gradients)
-	if err != nil {
+	return cut(m, seed, given, nil, gradients)
+}
+
+// sides are the outputs of a model in which a seed has no part, and the others.
+func sides(m *graph.Model, seed string) (given, gradients []graph.Value, err error) {
+	after := depending(m, seed)
+	for _, v := range m.Outputs() {
+		if after[v.Name] {
+			gradients = append(gradients, v)
+		} else {
+			given = append(given, v)
+		}
+	}
+	if len(given) == 0 || len(gradients) == 0 {
+		return nil, nil, fmt.Errorf("%w: of its %d outputs %d depend on the input %q, and some must, others not",
+			graph.ErrModel, len(m.Outputs()), len(gradients), seed)
+	}
+	return given, gradients, nil
+}
+
+// cut makes the halves, of which the second is handed what is saved of the first.
+func cut(m *graph.Model, seed string, given, saved, gradients []graph.Value) (forward, backward *graph.Model,
+	err error) {
+	inputs := slices.DeleteFunc(m.Inputs(), func(v graph.Value) bool { return v.Name == seed })
+	if forward, err = m.Cut(inputs, given); err != nil {
+		return nil, nil, err
+	}
+	if backward, err = m.Cut(slices.Concat(saved, m.Inputs()), gradients); err != nil {
 		return nil, nil, err
 	}
 	used := map[string]bool{}

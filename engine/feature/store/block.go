@@ -50,14 +50,17 @@ func (k Key) form() form {
 
 // block is a published block. Its features are read when the first of them is asked for.
 type block struct {
-	name string
-	ids  []ID
-	*content
+	name     string
+	ids      []ID
+	sound    bool // it has passed its checksum since the store was opened
+	lost     bool // it has not, and is in the store no more
+	*content      // nil while it is not mapped
 }
 
-// content is a whole block that has passed its checksum.
+// content is a whole block.
 type content struct {
 	object bucket.Object // holds the memory
+	bytes  int64
 	rows
 }
 
@@ -109,8 +112,8 @@ func openBlock(ctx context.Context, in bucket.Bucket, name string, want form) (*
 	return &block{name: name, ids: idsOf(raw)}, nil
 }
 
-// verify reads a block as a whole and checks it.
-func (b *block) verify(ctx context.Context, in bucket.Bucket, want form) (*content, error) {
+// load maps a block as a whole, and may check its bytes.
+func (b *block) load(ctx context.Context, in bucket.Bucket, want form, check bool) (*content, error) {
 	o, err := in.Open(ctx, b.name)
 	if err != nil {
 		return nil, err
@@ -119,18 +122,18 @@ func (b *block) verify(ctx context.Context, in bucket.Bucket, want form) (*conte
 	if err != nil {
 		return nil, errors.Join(err, o.Close())
 	}
-	ids, features, err := parse(data, want)
+	ids, features, err := parse(data, want, check)
 	if err == nil && !slices.Equal(ids, b.ids) {
 		err = errors.New("it is of other images than when the store was opened")
 	}
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("%w: %w", errCorrupt, err), o.Close())
 	}
-	return &content{o, features}, nil
+	return &content{o, int64(len(data)), features}, nil
 }
 
-// parse checks the bytes of a block, of which the results are views.
-func parse(data []byte, want form) (_ []ID, r rows, err error) {
+// parse checks the header and, if it is told to, the bytes of a block, of which the results are views.
+func parse(data []byte, want form, check bool) (_ []ID, r rows, err error) {
 	f, err := safetensors.Parse(data)
 	if err != nil {
 		return nil, r, err
@@ -140,8 +143,10 @@ func parse(data []byte, want form) (_ []ID, r rows, err error) {
 		return nil, r, err
 	}
 	features, ids := f.Tensors[at], f.Tensors[idsAt].Data
-	if got, recorded := checksum(features.Data, ids), f.Metadata[metaChecksum]; got != recorded {
-		return nil, r, fmt.Errorf("checksum %s, recorded %s", got, recorded)
+	if check {
+		if got, recorded := checksum(features.Data, ids), f.Metadata[metaChecksum]; got != recorded {
+			return nil, r, fmt.Errorf("checksum %s, recorded %s", got, recorded)
+		}
 	}
 	if features.DType == safetensors.F16 {
 		features.DType = safetensors.U16 // Go has no float16: its bits

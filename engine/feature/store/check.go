@@ -89,7 +89,7 @@ func checkContent(data []byte, folder string, want *form) error {
 		}
 		want = &form{f.Metadata[metaKey], features.Shape[1], features.DType}
 	}
-	_, r, err := parse(data, *want)
+	_, r, err := parse(data, *want, true)
 	if i := r.notFinite(); err == nil && i >= 0 {
 		err = fmt.Errorf("value %d is not finite", i)
 	}

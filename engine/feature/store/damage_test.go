@@ -109,7 +109,7 @@ func FuzzBlock(f *testing.F) {
 	f.Add(good[:len(good)-1])
 	f.Add([]byte("\x02\x00\x00\x00\x00\x00\x00\x00{}"))
 	f.Fuzz(func(t *testing.T, data []byte) {
-		ids, r, err := parse(data, testKey(dim).form())
+		ids, r, err := parse(data, testKey(dim).form(), true)
 		if err == nil && len(r.whole) != dim*len(ids) {
 			t.Fatalf("%d ids, %d values", len(ids), len(r.whole))
 		}

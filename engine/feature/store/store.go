@@ -21,6 +21,9 @@
 // A feature that is served has passed its block's checksum. A block that fails it, or whose header is wrong, is set
 // aside and reported, by Open or when the first of its features is asked for: its images count as not encoded.
 //
+// Of blocks that were read as many are mapped at a time as an eighth of the memory holds, so that what a store takes
+// does not grow with it.
+//
 // # Caveats
 //
 // Another program that truncates a block of a folder in place crashes this one, which has it mapped.
@@ -32,12 +35,14 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
+	"math"
 	"slices"
 	"strings"
 	"sync"
@@ -75,6 +80,7 @@ type Store struct {
 	closed bool
 	blocks []*block // that published first first
 	index  map[ID]place
+	mapped mapped
 }
 
 // place is where a feature lies.
@@ -100,7 +106,7 @@ type BadBlock struct {
 // Open opens the store of key in b, beginning it where there is none. Blocks that can be seen to be damaged are set
 // aside, those that cannot be read are passed over; both are in the report and are no error.
 func Open(ctx context.Context, b bucket.Bucket, key Key) (*Store, Report, error) {
-	s := &Store{key: key, bucket: b, index: map[ID]place{}}
+	s := &Store{key: key, bucket: b, index: map[ID]place{}, mapped: mapped{most: most()}}
 	if err := key.Validate(); err != nil {
 		return nil, Report{}, err
 	}
@@ -218,23 +224,105 @@ func (s *Store) Gather(ctx context.Context, ids []ID, dst []float32) error {
 	if err != nil {
 		return err
 	}
+	apart, err := s.copyMapped(ids, bad, dst)
+	if err != nil {
+		return err
+	}
+	errs := make([]error, len(apart))
+	err = par.For(ctx, len(apart), together(s.bucket), func(i int) { errs[i] = s.copyBlock(ctx, apart[i], dst) })
+	return cmp.Or(err, cmp.Or(errs...))
+}
+
+// copyMapped copies the features of blocks that are mapped, and lists the others by block.
+func (s *Store) copyMapped(ids []ID, bad []BadBlock, dst []float32) (apart [][]wanted, err error) {
+	d := s.key.Dim
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	if s.closed {
-		return ErrClosed
+		return nil, ErrClosed
 	}
+	groups := map[*block]int{}
 	for i, id := range ids {
 		p, ok := s.index[id]
-		if !ok || p.block.content == nil { // or another goroutine has just lost the verified one
+		switch {
+		case !ok || !p.block.sound: // or another goroutine has just lost the verified one
 			err := fmt.Errorf("gathering feature %d of %d: image %x: %w", i, len(ids), id, ErrMissing)
 			for _, b := range bad {
 				err = fmt.Errorf("%w; %s: %w", err, b.Path, b.Err)
 			}
-			return err
+			return nil, err
+		case p.block.content != nil:
+			p.block.copy(dst[i*d:(i+1)*d], p.row)
+		default:
+			at, known := groups[p.block]
+			if !known {
+				at, apart = len(apart), append(apart, nil)
+				groups[p.block] = at
+			}
+			apart[at] = append(apart[at], wanted{p, i})
 		}
-		p.block.copy(dst[i*d:(i+1)*d], p.row)
 	}
-	return nil
+	return apart, nil
+}
+
+// wanted is a feature that is to be copied, and its place among others.
+type wanted struct {
+	place
+	to int
+}
+
+// copyBlock copies features of one block, which is mapped anew, once for all of them.
+func (s *Store) copyBlock(ctx context.Context, of []wanted, dst []float32) error {
+	b, d := of[0].block, s.key.Dim
+	for {
+		s.mu.RLock()
+		closed, there := s.closed, b.content != nil
+		if there {
+			for _, w := range of {
+				b.copy(dst[w.to*d:(w.to+1)*d], w.row)
+			}
+		}
+		s.mu.RUnlock()
+		if closed {
+			return ErrClosed
+		}
+		if there {
+			return nil
+		}
+		c, err := b.load(ctx, s.bucket, s.key.form(), bucket.Remote(s.bucket)) // whose copy here may be another
+		if err == nil {
+			err = s.use([]*block{b}, []*content{c}, []error{nil})
+		}
+		if err != nil {
+			return fmt.Errorf("gathering features of a block that was there, %s: %w", s.bucket.Where(b.name), err)
+		}
+	}
+}
+
+// Stored lists the places of ids in the order in which their features lie; those that are not in the store are last.
+func (s *Store) Stored(ids []ID) []int {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	number := make(map[*block]int, len(s.blocks))
+	for i, b := range s.blocks {
+		number[b] = i
+	}
+	type at struct{ block, row, id int32 }
+	order := make([]at, len(ids))
+	for i, id := range ids {
+		order[i] = at{math.MaxInt32, 0, int32(i)}
+		if p, ok := s.index[id]; ok {
+			order[i] = at{int32(number[p.block]), int32(p.row), int32(i)}
+		}
+	}
+	slices.SortFunc(order, func(a, b at) int {
+		return cmp.Or(cmp.Compare(a.block, b.block), cmp.Compare(a.row, b.row), cmp.Compare(a.id, b.id))
+	})
+	places := make([]int, len(ids))
+	for i, a := range order {
+		places[i] = int(a.id)
+	}
+	return places
 }
 
 // Close lets go of the blocks. Writers must be closed before. Closing twice is harmless.
@@ -251,7 +339,7 @@ func (s *Store) Close() error {
 			errs = append(errs, b.object.Close())
 		}
 	}
-	s.blocks, s.index = nil, nil
+	s.blocks, s.index, s.mapped.blocks = nil, nil, nil
 	return errors.Join(errs...)
 }
 

@@ -19,13 +19,18 @@ func (s *Store) Verify(ctx context.Context, ids []ID) ([]BadBlock, error) {
 		if err != nil || len(unread) == 0 {
 			return bad, err
 		}
-		contents, faults := make([]*content, len(unread)), make([]error, len(unread))
-		err = par.For(ctx, len(unread), together(s.bucket),
-			func(i int) { contents[i], faults[i] = unread[i].verify(ctx, s.bucket, s.key.form()) })
+		faults, failed := make([]error, len(unread)), make([]error, len(unread))
+		err = par.For(ctx, len(unread), together(s.bucket), func(i int) {
+			c, err := unread[i].load(ctx, s.bucket, s.key.form(), true)
+			if faults[i] = err; err == nil {
+				failed[i] = s.use(unread[i:i+1], []*content{c}, []error{nil})
+			}
+		})
 		if ctx.Err() != nil {
 			faults = make([]error, len(unread)) // of which that may be the cause
 		}
-		if err := errors.Join(err, s.use(unread, contents, faults)); err != nil {
+		err = errors.Join(append(failed, err, s.use(unread, make([]*content, len(unread)), faults))...)
+		if err != nil {
 			return bad, err
 		}
 		for i, b := range unread {
@@ -46,7 +51,7 @@ func (s *Store) unread(ids []ID) ([]*block, error) {
 	var blocks []*block
 	seen := map[*block]bool{}
 	for _, id := range ids {
-		if p, ok := s.index[id]; ok && p.block.content == nil && !seen[p.block] {
+		if p, ok := s.index[id]; ok && !p.block.sound && !seen[p.block] {
 			seen[p.block] = true
 			blocks = append(blocks, p.block)
 		}
@@ -62,18 +67,21 @@ func (s *Store) use(blocks []*block, contents []*content, faults []error) error 
 	if s.closed {
 		errs = append(errs, ErrClosed)
 	}
-	lost := map[*block]bool{}
+	some := false
 	for i, b := range blocks {
 		switch c := contents[i]; {
 		case c == nil:
-			lost[b] = faults[i] != nil && b.content == nil
-		case s.closed || b.content != nil || !slices.Contains(s.blocks, b):
+			b.lost = b.lost || faults[i] != nil && !b.sound
+			some = some || b.lost
+		case s.closed || b.content != nil || b.lost:
 			errs = append(errs, c.object.Close())
 		default:
-			b.content = c
+			b.content, b.sound = c, true
+			errs = append(errs, s.mapped.add(b))
 		}
 	}
-	if kept := slices.DeleteFunc(s.blocks, func(b *block) bool { return lost[b] }); len(kept) < len(s.blocks) {
+	if some {
+		kept := slices.DeleteFunc(s.blocks, func(b *block) bool { return b.lost })
 		s.blocks = nil
 		clear(s.index)
 		for _, b := range kept {

@@ -157,7 +157,7 @@ func (s *Store) publish(ctx context.Context, name string, ids []ID, features []f
 	// Readers are served from what was published, verified like any other.
 	b, err := openBlock(ctx, s.bucket, name, s.key.form())
 	if err == nil {
-		b.content, err = b.verify(ctx, s.bucket, s.key.form())
+		b.content, err = b.load(ctx, s.bucket, s.key.form(), true)
 	}
 	if err != nil {
 		return fmt.Errorf("reading back %d features: %w", len(ids), err)
@@ -168,7 +168,8 @@ func (s *Store) publish(ctx context.Context, name string, ids []ID, features []f
 		return errors.Join(ErrClosed, b.object.Close())
 	}
 	s.add(b)
-	return nil
+	b.sound = true
+	return s.mapped.add(b)
 }
 
 // put writes a block to the bucket, and its index where it has one.

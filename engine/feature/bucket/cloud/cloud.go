@@ -45,6 +45,7 @@ type Bucket struct {
 	objects *blob.Bucket
 	where   string     // its URL, without what need not be seen
 	local   bucket.Dir // copies of objects
+	copies  kept
 }
 
 // writer is the metadata by which a publisher knows its own object again.
@@ -84,7 +85,9 @@ func (b *Bucket) Open(ctx context.Context, name string) (bucket.Object, error) {
 	if err != nil && !errors.Is(err, fs.ErrExist) { // which says that another has fetched it
 		return nil, err
 	}
-	return b.local.Open(ctx, name)
+	o, err = b.local.Open(ctx, name)
+	b.made(name)
+	return o, err
 }
 
 // fetch writes an object to w; where the connection breaks it goes on from there.
@@ -122,7 +125,9 @@ func (b *Bucket) Publish(ctx context.Context, name string, fill func(io.Writer) 
 		return b.explain("publish", name, err)
 	}
 	keep := func(w io.Writer) error { _, err := w.Write(content.Bytes()); return err }
-	_ = b.local.Publish(ctx, name, keep) // without that copy it is fetched when it is asked for
+	if b.local.Publish(ctx, name, keep) == nil { // without that copy it is fetched when it is asked for
+		b.made(name)
+	}
 	return nil
 }
 

@@ -17,7 +17,7 @@ import (
 // harms neither the other nor the object store.
 func TestStoreOfTwoMachines(t *testing.T) {
 	ctx, objects := t.Context(), memblob.OpenBucket(nil)
-	machine := func() *Bucket { return &Bucket{objects, "mem:///", bucket.Dir(t.TempDir())} }
+	machine := func() *Bucket { return &Bucket{objects: objects, where: "mem:///", local: bucket.Dir(t.TempDir())} }
 	key := store.Key{Backbone: "b", Preprocess: "p", Feature: "f", Precision: "float32", Provider: "cpu", Dim: 3}
 	opened := func(b *Bucket, features int) *store.Store {
 		t.Helper()
