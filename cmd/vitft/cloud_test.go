@@ -50,6 +50,7 @@ func TestFeaturesInAnObjectStore(t *testing.T) {
 
 // Photos in an object store are those of a folder: the same head, whoever encodes them. Each is fetched once.
 func TestPhotosInAnObjectStore(t *testing.T) {
+	defer place.Forget()
 	ort.Need(t)
 	train := photos(t, 8)
 	want := headOf(t, train, t.TempDir())
@@ -124,6 +125,7 @@ func TestPhotosInAnObjectStore(t *testing.T) {
 // A run, its backbone and what is made of it may all be in an object store: the run is there whole, is kept when
 // another comes, and is what the same run in a folder is.
 func TestRunsInAnObjectStore(t *testing.T) {
+	defer place.Forget()
 	library := ort.Need(t)
 	train, cache := photos(t, 8), t.TempDir()
 	t.Setenv("XDG_CACHE_HOME", t.TempDir())
@@ -177,6 +179,7 @@ func TestRunsInAnObjectStore(t *testing.T) {
 
 // What cannot be read is said at once, with the exit code that says whether to try again.
 func TestPlacesThatCannotBeRead(t *testing.T) {
+	defer place.Forget()
 	endpoint := testkit.S3(t, "photos")
 	uploaded(t, photos(t, 2), "s3://photos/train?endpoint="+endpoint)
 	list := testkit.WriteFile(t, filepath.Join(t.TempDir(), "list.csv"),

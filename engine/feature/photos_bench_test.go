@@ -20,7 +20,7 @@ import (
 
 // Encoding 2,000 photos that are encoded for the first time, with the embedded ViT, the fastest that we have: from a
 // folder, and from an S3 server on this machine.
-func BenchmarkPhotos(b *testing.B) {
+func BenchmarkBucketOfPhotos(b *testing.B) {
 	ort.Need(b)
 	photos, folder := testkit.Unpacked(b, "caltech101", "train"), b.TempDir()
 	root, err := place.Named("s3://photos/bench?endpoint=" + testkit.S3(b, "photos"))
