@@ -209,6 +209,13 @@ func listedCache(c *cache.Contents) string {
 				of.files.Used.Local().Format("2006-01-02 15:04"), of.what)
 		}
 	}
+	for _, j := range c.Jobs {
+		used := j.Used.Local().Format("2006-01-02 15:04")
+		if j.InUse {
+			used = "now"
+		}
+		fmt.Fprintf(t, "%s\tjob\t%s\t%s\t%d of %d tasks done\n", j.Hash, size(j.Bytes), used, j.Done, j.Tasks)
+	}
 	_ = t.Flush() // to memory
 	for _, o := range c.Other {
 		fmt.Fprintf(&b, "left alone: %s, %s: %s\n", o.Path, size(o.Bytes), cmp.Or(o.What, "not of vitft"))

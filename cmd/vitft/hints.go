@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"os"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -14,7 +15,6 @@ import (
 
 	"github.com/vitft/vitft/engine/fault"
 	"github.com/vitft/vitft/engine/setting"
-	"github.com/vitft/vitft/engine/work"
 )
 
 // commandHabits are what other programs call our commands, or, after the name of one, the commands of it. Those of
@@ -116,8 +116,17 @@ func (a *app) mistaken(cmd *cobra.Command, err error) error {
 		}
 		return fault.Config.Errorf("%w%s", err, a.flag(cmd, word))
 	}
+	if wrong, is := errors.AsType[*pflag.InvalidValueError](err); is {
+		if shown := inURL.ReplaceAllString(wrong.GetValue(), "://…@"); shown != wrong.GetValue() {
+			return fault.Config.Errorf("invalid argument %q for %q flag: %w", shown, "--"+wrong.GetFlag().Name,
+				errors.Unwrap(wrong))
+		}
+	}
 	return fault.Config.Errorf("%w", err)
 }
+
+// inURL are the credentials in a URL, which are not to be shown.
+var inURL = regexp.MustCompile(`://[^/]*@`)
 
 // word is the first argument after a command with commands of its own that is no flag.
 func (a *app) word(cmd *cobra.Command) string {
@@ -221,7 +230,7 @@ func (a *app) surplus(cmd *cobra.Command, args []string, err error) error {
 }
 
 // scripted are the variables that are no settings: those that the project's own scripts and tests read, and a secret.
-var scripted = []string{"VITFT_INSTALL", "VITFT_PYTHON", "VITFT_DATA", "VITFT_SHARED", work.TokenVariable}
+var scripted = []string{"VITFT_INSTALL", "VITFT_PYTHON", "VITFT_DATA", "VITFT_SHARED", queueToken}
 
 // warnVariables says of variables in the environment that are spelt like one of ours, but are none.
 func (a *app) warnVariables(root *cobra.Command) {

@@ -26,6 +26,7 @@ type bars struct {
 	start  time.Time
 	first  int // what was done before start
 	logged time.Time
+	detail []any // keys and values to show beside
 }
 
 func (b *bars) progress(stage event.Stage, what string, done, total int) {
@@ -46,18 +47,29 @@ func (b *bars) progress(stage event.Stage, what string, done, total int) {
 				progressbar.OptionThrottle(100*time.Millisecond), progressbar.OptionSetWidth(30),
 				progressbar.OptionClearOnFinish())...)
 		}
+		if text := b.beside(); text != "" {
+			b.bar.Describe(name + text)
+		}
 		_ = b.bar.Set(done) // a bar that cannot be drawn must not stop the work
 	} else if time.Since(b.logged) >= logEvery && done < total && done > b.first {
 		b.logged = time.Now()
 		rate := float64(done-b.first) / time.Since(b.start).Seconds()
 		left := time.Duration(float64(total-done)/rate) * time.Second
 		b.log.Info().Int("done", done).Int("total", total).Str("rate",
-			fmt.Sprintf("%.1f %s/s", rate, stage.Unit())).Stringer("left", left).Msg(name)
+			fmt.Sprintf("%.1f %s/s", rate, stage.Unit())).Stringer("left", left).Fields(b.detail).Msg(name)
 	}
 	if done == total {
 		b.pause()
-		b.name = ""
+		b.name, b.detail = "", nil
 	}
+}
+
+// beside is the details as text: ", 3 workers, 0 bad".
+func (b *bars) beside() (text string) {
+	for i := 0; i+1 < len(b.detail); i += 2 {
+		text += fmt.Sprintf(", %v %v", b.detail[i+1], b.detail[i])
+	}
+	return text
 }
 
 // epoch keeps the training bar's text on the latest epoch.

@@ -111,7 +111,8 @@ with losses made for imbalanced classes, and writes one ONNX file and a report o
 	root.SetFlagErrorFunc(a.mistaken)
 	root.SetUsageFunc(a.usageOf)
 	root.AddCommand(
-		a.finetuneCommand(), a.encodeCommand(), a.workerCommand(), a.embedCommand(), a.evaluateCommand(),
+		a.finetuneCommand(), a.encodeCommand(), a.workerCommand(), a.statusCommand(), a.embedCommand(),
+		a.evaluateCommand(),
 		a.predictCommand(), a.exportCommand(), a.serveCommand(),
 		a.sweepCommand(), a.reportCommand(), a.verifyCommand(), a.inspectCommand(), a.modelsCommand(),
 		a.doctorCommand(), a.cacheCommand(), a.setupCommand(), a.initCommand(),
@@ -200,6 +201,7 @@ func (a *app) events() event.Events {
 			a.note(level, message, kv...)
 		},
 		Progress: a.bars.progress,
+		Detail:   func(kv ...any) { a.bars.detail = kv },
 	}
 }
 

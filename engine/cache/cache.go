@@ -39,7 +39,10 @@ type Contents struct {
 	Scan     Files   `json:"scan"`
 	Copies   Files   `json:"copies"`
 	Exported Files   `json:"exported"`
+	Jobs     []Job   `json:"jobs"`  // of encode --queue, the one that was used last first
 	Other    []Other `json:"other"` // what vitft did not make, or not of images
+
+	models Files // of jobs
 }
 
 // Store is the features of one key.
@@ -66,6 +69,19 @@ type Files struct {
 	paths []file
 }
 
+// Job is what a queue's workers were told of a job, and have told.
+type Job struct {
+	Hash  string    `json:"job"`
+	Tasks int       `json:"tasks"`
+	Done  int       `json:"done"` // of them
+	Bytes int64     `json:"bytes"`
+	Used  time.Time `json:"last_used"` // when something of it was last written
+	InUse bool      `json:"in_use"`
+
+	path  string
+	model string // SHA-256
+}
+
 type file struct {
 	path  string
 	bytes int64
@@ -90,7 +106,6 @@ const keyFile = "key.json"
 
 // ours are folders of vitft that hold no features, and that no rule removes.
 var ours = map[string]string{
-	feature.JobsFolder:    "jobs of encode --queue; may be removed when none is going on",
 	feature.ObjectsFolder: "copies of what is in an object store; fetched again when needed",
 	feature.ModelsFolder:  "backbones of the jobs that a worker ran here; fetched again when needed",
 	"lib":                 "ONNX Runtime, fetched by vitft setup",
@@ -99,7 +114,7 @@ var ours = map[string]string{
 
 // List says what is in a cache folder, which need not be there.
 func List(ctx context.Context, dir string) (*Contents, error) {
-	c := &Contents{Path: dir, Stores: []Store{}, Other: []Other{}}
+	c := &Contents{Path: dir, Stores: []Store{}, Jobs: []Job{}, Other: []Other{}}
 	entries, err := read(dir)
 	if err != nil {
 		return nil, err
@@ -115,6 +130,8 @@ func List(ctx context.Context, dir string) (*Contents, error) {
 			err = c.files(at, sum, &c.Copies)
 		case feature.ExportedFolder:
 			err = c.files(at, sum, &c.Exported)
+		case feature.JobsFolder:
+			err = c.jobs(at)
 		default:
 			c.other(at)
 		}
@@ -123,9 +140,14 @@ func List(ctx context.Context, dir string) (*Contents, error) {
 		}
 	}
 	slices.SortStableFunc(c.Stores, func(a, b Store) int { return b.Used.Compare(a.Used) })
+	slices.SortStableFunc(c.Jobs, func(a, b Job) int { return b.Used.Compare(a.Used) })
 	for _, s := range c.Stores {
 		c.Bytes += s.Bytes + s.Aside
 	}
+	for _, j := range c.Jobs {
+		c.Bytes += j.Bytes
+	}
+	c.Bytes += c.models.Bytes
 	c.Bytes += c.Scan.Bytes + c.Copies.Bytes + c.Exported.Bytes
 	return c, nil
 }

@@ -191,6 +191,76 @@ func TestPrune(t *testing.T) {
 	}
 }
 
+// Jobs go by their age, or with all, unless somebody is at one; so do backbones that no job is left for.
+func TestPruneJobs(t *testing.T) {
+	const day = 24 * time.Hour
+	made := func(used string) string {
+		dir := t.TempDir()
+		for i, age := range []int{40, 3} {
+			hash := strings.Repeat(fmt.Sprint(i), 16)
+			model := strings.Repeat(fmt.Sprint(i), 64)
+			for name, text := range map[string]string{"job.json": `{"model":"` + model + `"}`, "tasks/000000.json": "[]",
+				"tasks/000001.json": "[]", "done/000000.json": "{}", "failed/X/000001.json": "{}"} {
+				testkit.WriteFile(t, filepath.Join(dir, "jobs", hash, name), []byte(text))
+			}
+			makeOlder(t, filepath.Join(dir, "jobs", hash), age)
+			testkit.WriteFile(t, filepath.Join(dir, "jobs", "models", model), make([]byte, 100))
+		}
+		testkit.WriteFile(t, filepath.Join(dir, "jobs", "identity"), []byte("X"))
+		testkit.WriteFile(t, filepath.Join(dir, "jobs", "mine.txt"), []byte("X"))
+		makeOlder(t, filepath.Join(dir, "jobs", "models"), 40)
+		if used != "" {
+			held, err := atomicfile.Share(filepath.Join(dir, "jobs", used))
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { held.Close() })
+		}
+		return dir
+	}
+	old, young := strings.Repeat("0", 16), strings.Repeat("1", 16)
+	for name, c := range map[string]struct {
+		rules cache.Rules
+		used  string
+		left  []string
+		kept  int
+	}{
+		"nothing": {cache.Rules{}, "", []string{young, old}, 0},
+		"old":     {cache.Rules{OlderThan: 30 * day}, "", []string{young}, 0},
+		"all":     {cache.Rules{All: true}, "", nil, 0},
+		"in use":  {cache.Rules{All: true}, old, []string{old}, 1},
+		"dry":     {cache.Rules{All: true, DryRun: true}, "", []string{young, old}, 0},
+	} {
+		dir := made(c.used)
+		before := list(t, dir)
+		if j := before.Jobs[0]; len(before.Jobs) != 2 || j.Hash != young || j.Tasks != 2 || j.Done != 1 ||
+			j.Bytes == 0 {
+			t.Fatalf("%+v", before.Jobs)
+		}
+		p := prune(t, dir, c.rules)
+		after := list(t, dir)
+		var left []string
+		for _, j := range after.Jobs {
+			left = append(left, j.Hash)
+		}
+		if !slices.Equal(left, c.left) || len(p.Kept) != c.kept {
+			t.Errorf("%s: %v are left, %+v", name, left, p.Kept)
+		}
+		if freed := before.Bytes - after.Bytes; freed != p.Freed && !c.rules.DryRun {
+			t.Errorf("%s: %d bytes are said to be freed, and are %d", name, p.Freed, freed)
+		}
+		models, err := os.ReadDir(filepath.Join(dir, "jobs", "models"))
+		if err != nil || len(models) != len(c.left) {
+			t.Errorf("%s: %d models are left, %v", name, len(models), err)
+		}
+		for _, file := range []string{"identity", "mine.txt"} {
+			if _, err := os.Stat(filepath.Join(dir, "jobs", file)); err != nil {
+				t.Errorf("%s: %v", name, err)
+			}
+		}
+	}
+}
+
 // What a process has open stays, and is what was used last from then on.
 func TestPruneLeavesWhatIsInUse(t *testing.T) {
 	dir := filled(t, 40, 30)

@@ -79,6 +79,9 @@ func Prune(ctx context.Context, dir string, r Rules) (*Pruned, error) {
 	if r.Backbone != "" {
 		return p, nil
 	}
+	if err := p.jobsOf(c, r); err != nil {
+		return p, err
+	}
 	for _, of := range []struct {
 		what  string
 		files Files

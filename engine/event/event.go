@@ -9,6 +9,8 @@ type Events struct {
 	Note func(level Level, message string, keysAndValues ...any)
 	// Progress says how far a stage is for what ("train", "val", "test", a name); done == total ends it.
 	Progress func(stage Stage, what string, done, total int)
+	// Detail is what is worth showing beside the progress from now on, in alternating keys and values.
+	Detail func(keysAndValues ...any)
 }
 
 // Level is the weight of a Note.
@@ -65,6 +67,13 @@ func (e Events) note(l Level, message string, kv []any) {
 func (e Events) Report(stage Stage, what string, done, total int) {
 	if e.Progress != nil {
 		e.Progress(stage, what, done, total)
+	}
+}
+
+// Beside passes details of a progress on.
+func (e Events) Beside(kv ...any) {
+	if e.Detail != nil {
+		e.Detail(kv...)
 	}
 }
 

@@ -70,6 +70,11 @@ func (x *Extractor) begin(ctx context.Context, name string, d *dataset.Dataset, 
 	for _, u := range scan.Unreadable {
 		j.unreadable[u.Index] = u.Err
 	}
+	for i, it := range d.Items {
+		if err := x.shunned[it.Path]; err != nil {
+			j.unreadable[i] = err
+		}
+	}
 	return j, nil
 }
 

@@ -63,6 +63,7 @@ type Extractor struct {
 	of       []vision.View
 	index    *dataset.Index
 	blocks   bucket.Closing
+	shunned  map[string]error // images that are not to be read, by path
 }
 
 // Open opens the feature stores of the views, of which the first is the plain one, for a backbone that outlives x.

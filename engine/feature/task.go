@@ -5,6 +5,8 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"sync/atomic"
+	"time"
 
 	"github.com/vitft/vitft/engine/dataset"
 	"github.com/vitft/vitft/engine/feature/store"
@@ -13,19 +15,32 @@ import (
 	"github.com/vitft/vitft/vit"
 )
 
+// Block is what EncodeBlock has made of images.
+type Block struct {
+	IDs    []store.ID
+	Faults []error // why an image cannot be used; nil of one that can
+	Bytes  int64   // of the images
+
+	Reading    time.Duration // summed over those that read at the same time
+	Encoding   time.Duration // from the first image to the last feature, reading included
+	Publishing time.Duration
+}
+
 // EncodeBlock encodes images in the first n views, and publishes their features as one block of each view under a name
-// that follows from the images: whoever does it, and whatever is in the stores, makes the same block. It gives the id
-// of each image, or why it cannot be used. The stores show the blocks when they are opened anew.
-func (x *Extractor) EncodeBlock(ctx context.Context, name string, d *dataset.Dataset, n int) (
-	ids []store.ID, faults []error, err error) {
+// that follows from the images: whoever does it, and whatever is in the stores, makes the same block. Without a name
+// nothing is published. The stores show the blocks when they are opened anew.
+func (x *Extractor) EncodeBlock(ctx context.Context, name string, d *dataset.Dataset, n int) (*Block, error) {
 	views := x.views[:n]
 	model := viewModel{x.backbone, views}
-	ids, faults = make([]store.ID, len(d.Items)), make([]error, len(d.Items))
+	b := &Block{IDs: make([]store.ID, len(d.Items)), Faults: make([]error, len(d.Items))}
 	read := d.Reader()
+	var bytes, reading atomic.Int64
 	load := func(i int) ([]byte, error) {
+		defer func(begun time.Time) { reading.Add(int64(time.Since(begun))) }(time.Now())
 		content, err := read(i)
 		if err == nil {
-			ids[i] = sha256.Sum256(content)
+			b.IDs[i] = sha256.Sum256(content)
+			bytes.Add(int64(len(content)))
 		}
 		return content, err
 	}
@@ -33,37 +48,49 @@ func (x *Extractor) EncodeBlock(ctx context.Context, name string, d *dataset.Dat
 	rows := make([][]float32, n)
 	seen := map[store.ID]bool{}
 	encoder := vit.Encoder{Model: model, Preprocess: model.Preprocess, Batch: x.options.Batch}
-	err = encoder.Encode(ctx, len(d.Items), load, func(i int, features []float32, fault error) error {
+	begun := time.Now()
+	err := encoder.Encode(ctx, len(d.Items), load, func(i int, features []float32, fault error) error {
 		switch {
 		case errors.Is(fault, place.ErrUnanswered):
 			return unanswered(fault)
 		case fault != nil:
-			faults[i] = fault
-		case !seen[ids[i]]:
-			seen[ids[i]] = true
-			distinct = append(distinct, ids[i])
+			b.Faults[i] = fault
+		case !seen[b.IDs[i]]:
+			seen[b.IDs[i]] = true
+			distinct = append(distinct, b.IDs[i])
 			for k, dim := 0, x.Dim(); k < n; k++ {
 				rows[k] = append(rows[k], features[k*dim:(k+1)*dim]...)
 			}
 		}
 		return nil
 	})
+	b.Bytes, b.Reading, b.Encoding = bytes.Load(), time.Duration(reading.Load()), time.Since(begun)
 	if err == nil {
 		err = x.backbone.Unchanged()
 	}
 	if err != nil {
-		return nil, nil, fmt.Errorf("encode %d images: %w", len(d.Items), err)
+		return nil, fmt.Errorf("encode %d images: %w", len(d.Items), err)
 	}
 	library, _ := onnx.Loaded()
+	begun = time.Now()
 	for k, v := range views {
-		if len(distinct) == 0 {
+		if len(distinct) == 0 || name == "" {
 			break
 		}
 		if err := v.store.PublishBlock(ctx, name, distinct, rows[k], library.Version); err != nil {
-			return nil, nil, err
+			return nil, err
 		}
 	}
-	return ids, faults, nil
+	b.Publishing = time.Since(begun)
+	return b, nil
+}
+
+// Refuse has an image count as unreadable from now on, for that reason, without its being read.
+func (x *Extractor) Refuse(it dataset.Item, reason error) {
+	if x.shunned == nil {
+		x.shunned = map[string]error{}
+	}
+	x.shunned[it.Path] = reason
 }
 
 // Keys are the keys of the first n views.

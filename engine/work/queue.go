@@ -4,13 +4,16 @@ import (
 	"cmp"
 	"context"
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/url"
 	"os"
+	"path/filepath"
+	"regexp"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
@@ -20,7 +23,7 @@ import (
 	"github.com/vitft/vitft/engine/event"
 	"github.com/vitft/vitft/engine/fault"
 	"github.com/vitft/vitft/engine/setting"
-	"github.com/vitft/vitft/internal/userfile"
+	"github.com/vitft/vitft/internal/atomicfile"
 )
 
 // Queue says where tasks wait. Credentials are no settings, which are written to files and logs: a token is the
@@ -55,6 +58,9 @@ func (q *Queue) Fields() []setting.Field {
 	)
 }
 
+// credentials are those in a URL, which must not be shown.
+var credentials = regexp.MustCompile(`://[^/]*@`)
+
 func (q Queue) check() error {
 	address, serve := strings.CutPrefix(q.URL, "serve:")
 	switch {
@@ -73,7 +79,8 @@ func (q Queue) check() error {
 		u, err := url.Parse(server)
 		switch {
 		case err != nil || u.Host == "" || u.Scheme != "nats" && u.Scheme != "tls":
-			return fmt.Errorf("%q: write embedded, serve:HOST:PORT or nats://HOST:PORT,HOST:PORT", q.URL)
+			return fmt.Errorf("%q: write embedded, serve:HOST:PORT or nats://HOST:PORT,HOST:PORT",
+				credentials.ReplaceAllString(q.URL, "://…@"))
 		case u.User != nil:
 			return errors.New("no credentials in the URL, which is shown: set " + TokenVariable +
 				", or give --queue-nkey")
@@ -86,11 +93,14 @@ func (q Queue) check() error {
 type connection struct {
 	server *server.Server // of this process, nil if it is elsewhere
 	folder string         // of that server
+	held   io.Closer      // that folder
 	nats   *nats.Conn
 	stream jetstream.JetStream
 	tasks  string // the subject that those of the bucket's jobs are below
 
 	patience time.Duration
+	refusal  func(error) error     // that an error of connecting is, if waiting does not mend it
+	tried    atomic.Pointer[error] // the last one
 }
 
 // streamName is the stream of all tasks, of any bucket.
@@ -107,44 +117,24 @@ func (q Queue) open(ctx context.Context, bucket string, ev event.Events) (_ *con
 			c.close()
 		}
 	}()
-	options := []nats.Option{nats.Name("vitft"), nats.MaxReconnects(-1),
-		nats.ReconnectWait(time.Second), nats.Timeout(10 * time.Second)}
-	token := os.Getenv(TokenVariable)
-	if token != "" {
-		options = append(options, nats.Token(token))
-	}
-	if q.NKey != "" {
-		option, err := nats.NkeyOptionFromSeed(q.NKey)
-		if err != nil {
-			return nil, fault.Config.Errorf("queue-nkey: %s: %w", q.NKey, err)
-		}
-		options = append(options, option)
-	}
-	secure, err := q.tls()
+	a, err := q.access()
 	if err != nil {
 		return nil, err
 	}
-	url := q.URL
+	c.refusal = a.refusal
 	if address, here := strings.CutPrefix(q.URL, "serve:"); here || q.URL == Embedded {
-		if url, err = c.serve(address, here, token, secure); err != nil {
+		url, err := c.serve(address, here, a)
+		if err != nil {
 			return nil, err
 		}
-		options = append(options, nats.InProcessServer(c.server))
-		if here && secure != nil && len(secure.Certificates) > 0 {
-			// Nobody is between, and the server's name need not be that of its certificate.
-			options = append(options, nats.Secure(&tls.Config{MinVersion: tls.VersionTLS12, InsecureSkipVerify: true}))
+		if c.nats, err = nats.Connect(url, append(a.inside(here), nats.InProcessServer(c.server))...); err != nil {
+			return nil, fault.Config.Errorf("queue %s: %w", q.URL, err)
 		}
 		if here {
 			ev.Info("the queue is open", "address", address)
 		}
-	} else {
-		options = append(options, nats.RetryOnFailedConnect(true))
-		if secure != nil {
-			options = append(options, nats.Secure(secure))
-		}
-	}
-	if c.nats, err = nats.Connect(url, options...); err != nil {
-		return nil, fault.Config.Errorf("queue %s: %w", q.URL, err)
+	} else if c.nats, err = a.connect(&c.tried); err != nil {
+		return nil, err
 	}
 	if c.stream, err = jetstream.New(c.nats); err != nil {
 		return nil, err
@@ -153,9 +143,12 @@ func (q Queue) open(ctx context.Context, bucket string, ev event.Events) (_ *con
 }
 
 // serve starts a server in this process, whose tasks are in memory: the bucket says what is done.
-func (c *connection) serve(address string, open bool, token string, secure *tls.Config) (url string, err error) {
+func (c *connection) serve(address string, open bool, a access) (url string, err error) {
 	o := &server.Options{ServerName: "vitft", DontListen: !open, JetStream: true, NoSigs: true, NoLog: true,
-		Authorization: token}
+		Authorization: a.token}
+	if a.public != "" {
+		o.Nkeys = []*server.NkeyUser{{Nkey: a.public}}
+	}
 	if open {
 		host, port, err := net.SplitHostPort(address)
 		if err != nil {
@@ -165,15 +158,16 @@ func (c *connection) serve(address string, open bool, token string, secure *tls.
 			return "", fault.Config.Errorf("queue: %w", err)
 		}
 		o.Host = host
-		if ip := net.ParseIP(host); token == "" && (ip == nil || !ip.IsLoopback()) && host != "localhost" {
+		ip := net.ParseIP(host)
+		if a.token == "" && a.public == "" && (ip == nil || !ip.IsLoopback()) && host != "localhost" {
 			return "", fault.Config.Errorf("queue: %s can be reached by others: set %s here and for the workers to a "+
-				"secret that they share, or serve on 127.0.0.1", address, TokenVariable)
+				"secret that they share, give --queue-nkey, or serve on 127.0.0.1", address, TokenVariable)
 		}
-		if secure != nil && len(secure.Certificates) > 0 {
-			o.TLS, o.TLSConfig = true, &tls.Config{Certificates: secure.Certificates, MinVersion: tls.VersionTLS12}
+		if a.tls != nil && len(a.tls.Certificates) > 0 {
+			o.TLS, o.TLSConfig = true, &tls.Config{Certificates: a.tls.Certificates, MinVersion: tls.VersionTLS12}
 		}
 	}
-	if c.folder, err = os.MkdirTemp("", "vitft-queue-"); err != nil {
+	if c.folder, c.held, err = newFolder(os.TempDir()); err != nil {
 		return "", err
 	}
 	o.StoreDir = c.folder
@@ -185,31 +179,6 @@ func (c *connection) serve(address string, open bool, token string, secure *tls.
 		return "", fmt.Errorf("queue: the server at %s does not start; is the port in use?", address)
 	}
 	return c.server.ClientURL(), nil
-}
-
-func (q Queue) tls() (*tls.Config, error) {
-	if q.CA == "" && q.Cert == "" && q.Key == "" {
-		return nil, nil
-	}
-	secure := &tls.Config{MinVersion: tls.VersionTLS12}
-	if q.CA != "" {
-		text, err := userfile.Read(q.CA, userfile.Small)
-		if err != nil {
-			return nil, fault.Config.Errorf("queue-ca: %w", err)
-		}
-		secure.RootCAs = x509.NewCertPool()
-		if !secure.RootCAs.AppendCertsFromPEM(text) {
-			return nil, fault.Config.Errorf("queue-ca: %s holds no certificate in PEM form", q.CA)
-		}
-	}
-	if q.Cert != "" || q.Key != "" {
-		pair, err := tls.LoadX509KeyPair(q.Cert, q.Key)
-		if err != nil {
-			return nil, fault.Config.Errorf("queue-cert, queue-key: %w", err)
-		}
-		secure.Certificates = []tls.Certificate{pair}
-	}
-	return secure, nil
 }
 
 // consumer is the workers' end of the queue. Stream and consumer are made where they are missing, also after somebody
@@ -239,15 +208,16 @@ func (c *connection) workers(ctx context.Context) (asking, busy int) {
 
 func (c *connection) consumerName() string { return strings.ReplaceAll(c.tasks, ".", "-") }
 
-// refused is why the server does not want this side, nil if it does, or has not been asked.
+// refused is why the server does not want this side, or this side not the server, nil if they do, or have not met.
 func (c *connection) refused() error {
 	err := c.nats.LastError()
-	switch {
-	case errors.Is(err, nats.ErrAuthorization), errors.Is(err, nats.ErrAuthExpired),
-		errors.Is(err, nats.ErrAuthRevoked):
-		return fault.Config.Errorf("the queue refuses this side: %w; set %s to its token, or give --queue-nkey", err,
-			TokenVariable)
-	case c.nats.IsClosed():
+	if tried := c.tried.Load(); err == nil && tried != nil && !c.nats.IsConnected() {
+		err = *tried
+	}
+	if refusal := c.refusal(err); refusal != nil {
+		return refusal
+	}
+	if c.nats.IsClosed() {
 		return fmt.Errorf("the queue has closed the connection: %w", cmp.Or(err, nats.ErrConnectionClosed))
 	}
 	return nil
@@ -282,5 +252,29 @@ func (c *connection) close() {
 	}
 	if c.folder != "" {
 		_ = os.RemoveAll(c.folder)
+		_ = c.held.Close()
 	}
+}
+
+// folderName begins the names of servers' folders.
+const folderName = "vitft-queue-"
+
+// newFolder makes a folder for a server, which others see to be in use until it is closed, and removes those of servers
+// that were killed. One that was just made may not be held yet.
+func newFolder(in string) (folder string, held io.Closer, err error) {
+	old, _ := filepath.Glob(filepath.Join(in, folderName+"*"))
+	for _, folder := range old {
+		info, err := os.Lstat(folder)
+		if err != nil || !info.IsDir() || time.Since(info.ModTime()) < time.Hour {
+			continue
+		}
+		if lock, err := atomicfile.Lock(folder); err == nil { // of other users' folders there is none
+			_ = os.RemoveAll(folder)
+			_ = lock.Close()
+		}
+	}
+	if folder, err = os.MkdirTemp(in, folderName); err == nil {
+		held, err = atomicfile.Share(folder)
+	}
+	return folder, held, err
 }

@@ -7,6 +7,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"os"
 	"sync"
 	"time"
 
@@ -48,7 +49,7 @@ func Submit(ctx context.Context, s Submission, q Queue, ev event.Events) error {
 	defer jobs.Close()
 	ev = oneByOne(ev)
 	b := &submission{Submission: s, place: place{jobs}, events: ev, name: rand.Text(),
-		records: map[int]Record{}, woken: make(chan struct{}, 1), since: time.Now()}
+		records: map[int]Record{}, told: map[int]bool{}, woken: make(chan struct{}, 1), since: time.Now()}
 	if err := b.freeze(ctx); err != nil {
 		return err
 	}
@@ -56,15 +57,21 @@ func Submit(ctx context.Context, s Submission, q Queue, ev event.Events) error {
 		return err
 	}
 	defer b.queue.close()
-	ev.Info("job", "hash", b.hash, "images", b.job.Images, "tasks", len(b.job.Tasks), "at", jobs.Where(b.hash))
+	if held := b.place.hold(b.hash); held != nil {
+		defer held.Close()
+	}
+	ev.Info("job submitted", "job", b.hash, "images", b.job.Images, "tasks", len(b.job.Tasks), "at", jobs.Where(b.hash))
+	watched := func() {}
+	b.workers, watched = b.queue.watches(ev)
+	defer watched()
 
 	work, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
 	worked := make(chan struct{})
 	if b.queue.server != nil {
-		own := &worker{WorkerOptions: WorkerOptions{Queue: q, Features: s.Features.Options()}, place: b.place,
-			queue: b.queue, name: workerName(), events: ev, hash: b.hash, job: b.job, open: s.Features, of: s.Backbone,
-			lent: true, done: b.wake}
+		own := newWorker(WorkerOptions{Queue: q, Features: s.Features.Options()}, b.place, b.queue, ev)
+		own.hash, own.job, own.open, own.of, own.lent = b.hash, b.job, s.Features, s.Backbone, true
+		own.done, b.own = b.wake, own.name
 		go func() {
 			defer close(worked)
 			defer own.close()
@@ -100,6 +107,11 @@ func oneByOne(ev event.Events) event.Events {
 			defer mu.Unlock()
 			ev.Report(stage, what, done, total)
 		},
+		Detail: func(kv ...any) {
+			mu.Lock()
+			defer mu.Unlock()
+			ev.Beside(kv...)
+		},
 	}
 }
 
@@ -118,7 +130,12 @@ type submission struct {
 	records map[int]Record // of the tasks that are done
 	images  int            // in them
 	failed  map[int]Failure
-	round   int // of queueing
+	told    map[int]bool // of them
+	round   int          // of queueing
+	bad     int          // images that cannot be used
+	workers *roll
+	own     string // the name of the worker in this process
+	looked  bool   // at what was done before
 
 	woken chan struct{} // when the worker in this process has done a task
 	since time.Time     // nothing more was done
@@ -165,16 +182,30 @@ func (s *submission) freeze(ctx context.Context) error {
 			return err
 		}
 	}
-	return keep(s.hash+"/"+jobObject, encoded(s.job))
+	if err := keep(s.hash+"/"+jobObject, encoded(s.job)); err != nil {
+		return err
+	}
+	host, _ := os.Hostname()
+	return s.place.publish(ctx, s.hash+"/"+submissions+"/"+s.name+".json",
+		encoded(submitted{At: time.Now().UTC(), By: host}))
+}
+
+// submitted is when a job was submitted, and on which machine.
+type submitted struct {
+	At time.Time `json:"at"`
+	By string    `json:"by"`
 }
 
 // watch looks at the bucket until all tasks are done or given up, and queues again what the queue has lost.
 func (s *submission) watch(ctx context.Context) error {
 	pause := 100 * time.Millisecond
 	for {
+		begun := time.Now()
 		if err := s.look(ctx); err != nil {
 			return err
 		}
+		took := time.Since(begun)
+		s.events.Beside("workers", s.workers.count(), "bad", s.bad)
 		s.events.Report(event.Encode, "job "+s.hash, s.images, s.job.Images)
 		if len(s.records)+len(s.failed) == len(s.job.Tasks) {
 			return s.finish()
@@ -186,6 +217,8 @@ func (s *submission) watch(ctx context.Context) error {
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-s.woken:
+		case <-s.workers.heard: // more often than this the bucket is not to be asked
+			rest(ctx, max(500*time.Millisecond, 10*took))
 		case <-time.After(pause):
 			pause = min(2*pause, 5*time.Second)
 		}
@@ -193,12 +226,7 @@ func (s *submission) watch(ctx context.Context) error {
 }
 
 // wake makes watch look now.
-func (s *submission) wake() {
-	select {
-	case s.woken <- struct{}{}:
-	default: // it will
-	}
-}
+func (s *submission) wake() { wake(s.woken) }
 
 // look reads the records that have come.
 func (s *submission) look(ctx context.Context) error {
@@ -217,8 +245,15 @@ func (s *submission) look(ctx context.Context) error {
 	}
 	for task, r := range found {
 		s.records[task], s.since = r, time.Now()
-		s.images += len(r.Images)
+		s.images, s.bad = s.images+len(r.Images), s.bad+r.bad()
+		if s.looked && r.Worker != s.own { // which has told that itself
+			r.tell(s.events, s.hash, task, s.lists[task])
+		}
 	}
+	if !s.looked && len(found) > 0 {
+		s.events.Info("some tasks were done before", "job", s.hash, "tasks", len(found), "images", s.images)
+	}
+	s.looked = true
 	names, err := s.place.List(ctx, s.hash+"/"+failures+"/"+s.name+"/")
 	if err != nil {
 		return err
@@ -235,7 +270,11 @@ func (s *submission) look(ctx context.Context) error {
 		}
 		f := Failure{Task: task, Reason: "its reason is damaged"}
 		_ = json.Unmarshal(text, &f)
-		s.failed[task] = f
+		if s.failed[task] = f; f.Worker != s.own && !s.told[task] {
+			s.events.Warn("task given up", "job", s.hash, "task", task, "worker", f.Worker, "try", f.Tries,
+				"reason", f.Reason)
+		}
+		s.told[task] = true
 	}
 	return nil
 }
@@ -321,12 +360,17 @@ func (s *submission) finish() error {
 		}
 		for i, im := range list {
 			d := r.Images[i]
+			if d.Kills {
+				s.Features.Refuse(of[i], fault.Data.Errorf("%s", d.Fault))
+			}
 			id, err := hex.DecodeString(d.ID)
 			if d.Fault == "" && !d.Other && err == nil && len(id) == len(dataset.ID{}) {
 				s.Features.Options().Index.Learn(of[i], im.info(), dataset.ID(id))
 			}
 		}
 	}
+	s.events.Info("job done", "job", s.hash, "tasks", len(s.records), "given up", len(s.failed), "images", s.images,
+		"bad", s.bad)
 	if len(s.failed) > 0 {
 		for _, f := range s.failed {
 			return fmt.Errorf("%d of %d tasks were given up; one is %d, by %s: %s; mend that, then the same command "+

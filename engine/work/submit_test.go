@@ -128,7 +128,7 @@ func TestSubmit(t *testing.T) {
 	submit := func(what string, tasks int) {
 		t.Helper()
 		x, err := s.submit(t.Context(), Queue{URL: Embedded})
-		if n := s.notes("taskjob"); err != nil || n != tasks {
+		if n := s.notes("task donejob"); err != nil || n != tasks {
 			t.Errorf("%s: %d tasks were done, not %d; %v", what, n, tasks, err)
 		}
 		if n := s.left(x); n != 0 {
@@ -172,7 +172,7 @@ func TestGoesOn(t *testing.T) {
 	s := newStage(t)
 	ctx, cancel := context.WithCancel(t.Context())
 	s.tell(func(said string) {
-		if strings.HasPrefix(said, "taskjob") {
+		if strings.HasPrefix(said, "task donejob") {
 			cancel()
 		}
 	})
@@ -185,7 +185,7 @@ func TestGoesOn(t *testing.T) {
 	if _, err := s.submit(t.Context(), Queue{URL: Embedded}); err != nil {
 		t.Error(err)
 	}
-	if n := s.notes("taskjob"); done == 0 || n != 3-done {
+	if n := s.notes("task donejob"); done == 0 || n != 3-done {
 		t.Errorf("%d tasks were done, then %d of 3", done, n)
 	}
 }
@@ -200,7 +200,7 @@ func TestLearns(t *testing.T) {
 	}
 	other := testkit.ReadFile(t, s.set.Items[7].Path)
 	s.tell(func(said string) {
-		if strings.HasPrefix(said, "jobhash") { // it is frozen
+		if strings.HasPrefix(said, "job submittedjob") { // it is frozen
 			testkit.WriteFile(t, changed, other)
 		}
 	})
@@ -229,7 +229,7 @@ func TestLearns(t *testing.T) {
 // What a task cannot be done for is said; the others are done. A worker that can do nothing ends.
 func TestFails(t *testing.T) {
 	s := newStage(t)
-	queue := newServer(t)
+	queue := newServer(t, &server.Options{})
 	elsewhere := t.TempDir()
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
@@ -251,7 +251,7 @@ func TestFails(t *testing.T) {
 	worker.Read = ""
 	moved := s.images + ".away"
 	s.tell(func(said string) {
-		if strings.HasPrefix(said, "jobhash") { // it is frozen
+		if strings.HasPrefix(said, "job submittedjob") { // it is frozen
 			if err := os.Rename(s.images, moved); err != nil {
 				t.Error(err)
 			}
@@ -281,7 +281,7 @@ func TestFails(t *testing.T) {
 // message that is no task and one that comes twice are no harm.
 func TestQueueComesAndGoes(t *testing.T) {
 	s := newStage(t)
-	queue := newServer(t)
+	queue := newServer(t, &server.Options{})
 	queue.stop()
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
@@ -298,7 +298,7 @@ func TestQueueComesAndGoes(t *testing.T) {
 	<-waits
 	var once sync.Once
 	s.tell(func(said string) {
-		if strings.HasPrefix(said, "taskjob") {
+		if strings.HasPrefix(said, "task donejob") {
 			once.Do(func() {
 				queue.stop()
 				queue.start(t)
@@ -347,7 +347,7 @@ func TestQueueComesAndGoes(t *testing.T) {
 // That no worker is there is said, and ends nothing.
 func TestNobodyWorks(t *testing.T) {
 	s := newStage(t)
-	queue := newServer(t).queue()
+	queue := newServer(t, &server.Options{}).queue()
 	queue.Patience = time.Second
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
@@ -364,7 +364,7 @@ func TestNobodyWorks(t *testing.T) {
 // A queue that wants another token says so, to who submits and to workers, at once.
 func TestToken(t *testing.T) {
 	s := newStage(t)
-	queue := newServer(t)
+	queue := newServer(t, &server.Options{})
 	queue.options.Authorization = "right"
 	queue.stop()
 	queue.start(t)
@@ -392,22 +392,26 @@ type natsServer struct {
 	server  *server.Server
 }
 
-func newServer(t *testing.T) *natsServer {
+func newServer(t testing.TB, o *server.Options) *natsServer {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	port := l.Addr().(*net.TCPAddr).Port
-	l.Close()
-	s := &natsServer{options: &server.Options{Host: "127.0.0.1", Port: port, JetStream: true, NoSigs: true,
-		NoLog: true}}
+	o.Host, o.Port, o.JetStream, o.NoSigs, o.NoLog = "127.0.0.1", freePort(t), true, true, true
+	s := &natsServer{options: o}
 	s.start(t)
 	t.Cleanup(s.stop)
 	return s
 }
 
-func (s *natsServer) start(t *testing.T) {
+func freePort(t testing.TB) int {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().(*net.TCPAddr).Port
+}
+
+func (s *natsServer) start(t testing.TB) {
 	o := s.options.Clone()
 	o.StoreDir = t.TempDir()
 	var err error

@@ -75,7 +75,8 @@ type Record struct {
 	Images []Done `json:"images"`
 	Worker string `json:"worker"`
 	// Seconds are those of decoding and running the backbone.
-	Seconds float64 `json:"seconds"`
+	Seconds float64   `json:"seconds"`
+	At      time.Time `json:"at,omitzero"`
 }
 
 // Done is what came of an image: the SHA-256 of its bytes, or why it cannot be used.
@@ -83,6 +84,7 @@ type Done struct {
 	ID    string `json:"id,omitempty"`
 	Fault string `json:"fault,omitempty"`
 	Other bool   `json:"other,omitempty"` // the file was not what it was when the job was submitted
+	Kills bool   `json:"kills,omitempty"` // whoever reads it
 }
 
 // Failure is a task that was tried too often.
@@ -107,6 +109,7 @@ const (
 	lists       = "tasks"  // the list of each task
 	records     = "done"   // the record of each that is done
 	failures    = "failed" // of each that was tried too often, in a folder of the submission
+	submissions = "submitted"
 	modelFolder = "models"
 )
 
@@ -116,6 +119,21 @@ func object(job, folder string, task int) string {
 
 // place is the bucket of jobs.
 type place struct{ bucket.Bucket }
+
+// hold keeps a job in a folder of this machine from being pruned until what it returns is closed; nil elsewhere.
+func (p place) hold(hash string) io.Closer {
+	holder, can := p.Bucket.(interface {
+		Hold(folder, file string) (io.Closer, error)
+	})
+	if !can {
+		return nil
+	}
+	held, err := holder.Hold(hash, hash+"/"+jobObject)
+	if err != nil { // where it cannot be held it may be pruned
+		return nil
+	}
+	return held
+}
 
 // publish puts an object; that one is there already is no error: of two that say what a task has done one is enough.
 func (p place) publish(ctx context.Context, name string, content []byte) error {

@@ -8,9 +8,11 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unicode"
 
 	"github.com/vitft/vitft/engine/dataset"
 	"github.com/vitft/vitft/engine/fault"
+	"github.com/vitft/vitft/engine/feature"
 	"github.com/vitft/vitft/engine/feature/bucket"
 	"github.com/vitft/vitft/engine/feature/store"
 	"github.com/vitft/vitft/internal/testkit"
@@ -222,4 +224,73 @@ func TestDamagedObjects(t *testing.T) {
 	if _, err := p.record(ctx, record, 2); err != nil {
 		t.Error(err)
 	}
+}
+
+// Folders of servers that were killed go when the next one starts, those of living ones stay.
+func TestFolders(t *testing.T) {
+	in := t.TempDir()
+	alive, held, err := newFolder(in)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer held.Close()
+	dead := filepath.Dir(testkit.WriteFile(t, filepath.Join(in, folderName+"1", "jetstream", "x"), []byte("x")))
+	dead = filepath.Dir(dead)
+	fresh := filepath.Dir(testkit.WriteFile(t, filepath.Join(in, folderName+"2", "x"), []byte("x")))
+	other := testkit.WriteFile(t, filepath.Join(in, "mine"), nil)
+	old := time.Now().Add(-2 * time.Hour)
+	for _, path := range []string{alive, dead, other} {
+		if err := os.Chtimes(path, old, old); err != nil {
+			t.Fatal(err)
+		}
+	}
+	next, again, err := newFolder(in)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer again.Close()
+	for path, stays := range map[string]bool{alive: true, dead: false, fresh: true, other: true, next: true} {
+		if _, err := os.Stat(path); (err == nil) != stays {
+			t.Errorf("%s: %v", path, err)
+		}
+	}
+}
+
+// A worker is of one bucket, however that is spelt.
+func TestIdentity(t *testing.T) {
+	dir := t.TempDir()
+	link := filepath.Join(t.TempDir(), "link")
+	if err := os.Symlink(dir, link); err != nil {
+		t.Fatal(err)
+	}
+	seen := map[string]string{}
+	for _, place := range []string{dir, dir + "/", dir + "//", dir + "/.", dir + "/x/..", link, link + "/"} {
+		b, identity, err := openJobs(t.Context(), feature.Options{Cache: place})
+		if err != nil {
+			t.Fatal(err)
+		}
+		b.Close()
+		seen[identity] = place
+	}
+	if len(seen) != 1 {
+		t.Errorf("one folder is %v", seen)
+	}
+	b, identity, err := openJobs(t.Context(), feature.Options{Cache: t.TempDir()})
+	if err != nil || seen[identity] != "" {
+		t.Errorf("another folder has the identity %s, %v", identity, err)
+	}
+	b.Close()
+}
+
+// What is said to be a worker on the queue is taken for one only if it is short and plain.
+func FuzzParseWorker(f *testing.F) {
+	f.Add(newPresence("host-1").say(false))
+	f.Add([]byte(`{"name":"a\u001b[2J","doing":{"job":"\n"}}`))
+	f.Add([]byte(`{"name":"\n"}`))
+	f.Fuzz(func(t *testing.T, text []byte) {
+		w, ok := parseWorker(text)
+		if ok && (w.Name == "" || len(text) > 4096 || strings.ContainsFunc(w.Name+w.Host, unicode.IsControl)) {
+			t.Errorf("%q is taken for %+v", text, w)
+		}
+	})
 }

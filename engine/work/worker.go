@@ -7,12 +7,14 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"net"
 	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -29,6 +31,7 @@ import (
 	"github.com/vitft/vitft/engine/setting"
 	"github.com/vitft/vitft/internal/atomicfile"
 	"github.com/vitft/vitft/internal/disk"
+	"github.com/vitft/vitft/onnx"
 	"github.com/vitft/vitft/onnx/vision"
 )
 
@@ -39,15 +42,18 @@ type WorkerOptions struct {
 	Device   device.Options
 	Read     string        // folders and buckets that images may be read from, with commas between; any folder
 	Idle     time.Duration // end after so long without a task; 0: never
+	Metrics  string        // HOST:PORT on which Prometheus finds them; nowhere
 }
 
 // Fields declares the settings.
 func (o *WorkerOptions) Fields() []setting.Field {
 	return slices.Concat(o.Queue.Fields(), o.Features.Fields(), o.Device.Fields(), setting.In("queue",
-		setting.Text("read", &o.Read, "", nil, "folders and buckets that images may be read from, with commas between; tasks "+
-			"with others are refused (default: any folder, no bucket)").Here(),
+		setting.Text("read", &o.Read, "", nil, "folders and buckets that images may be read from, with commas "+
+			"between; tasks with others are refused (default: any folder, no bucket)").Here(),
 		setting.Number("idle", &o.Idle, 0, setting.Between(time.Second, 24*time.Hour).Or(0, "go on"),
 			"end after so long without a task, such as 10m (0s: go on)").Here(),
+		setting.Text("metrics", &o.Metrics, "", checkAddress, "HOST:PORT on which /metrics, /healthz and /readyz are "+
+			"answered (default: nowhere)").Here(),
 	))
 }
 
@@ -75,10 +81,27 @@ func Serve(ctx context.Context, o WorkerOptions, ev event.Events) error {
 		return err
 	}
 	defer c.close()
-	w := &worker{WorkerOptions: o, place: place{jobs}, queue: c, name: workerName(), events: ev}
+	w := newWorker(o, place{jobs}, c, oneByOne(ev))
 	defer w.close()
-	ev.Info("worker", "name", w.name, "queue", o.Queue.URL, "jobs", jobs.Where(""))
+	if o.Metrics != "" {
+		stop, err := w.serveMetrics(ctx, o.Metrics)
+		if err != nil {
+			return err
+		}
+		defer stop()
+	}
+	w.events.Info("worker", "name", w.name, "queue", o.Queue.URL, "jobs", jobs.Where(""))
 	return w.run(ctx)
+}
+
+func checkAddress(text string) error {
+	if text == "" {
+		return nil
+	}
+	if _, _, err := net.SplitHostPort(text); err != nil {
+		return fmt.Errorf("%q: write HOST:PORT, such as localhost:9090, or :9090 for every network", text)
+	}
+	return nil
 }
 
 // openJobs opens the bucket of jobs, beside that of features, and tells its identity.
@@ -102,15 +125,29 @@ type worker struct {
 	name   string
 	events event.Events
 
+	presence *presence
+	metrics  *metrics
+	reached  atomic.Bool // the queue is
+
 	hash string // of the job that is open
 	job  Job
 	open *feature.Extractor
 	lent bool // by who submitted the job, and closes it
 	of   *backbone.Backbone
+	held io.Closer // the job's folder, so that it is not pruned
 
-	failing []string // the tasks that have failed since one did not
+	failing []string         // the tasks that have failed since one did not
+	unable  map[string]error // the jobs of which it can do no task, and why
 
 	done func() // is told of each task; may be nil
+}
+
+func newWorker(o WorkerOptions, p place, c *connection, ev event.Events) *worker {
+	name := workerName()
+	w := &worker{WorkerOptions: o, place: p, queue: c, name: name, events: ev, presence: newPresence(name),
+		unable: map[string]error{}}
+	w.metrics = newMetrics(name, w.ready)
+	return w
 }
 
 func workerName() string {
@@ -118,32 +155,40 @@ func workerName() string {
 	return fmt.Sprintf("%s-%d", host, os.Getpid())
 }
 
+// lookUp is how often a worker without a task makes sure that stream and consumer are there.
+const lookUp = 10 * time.Second
+
 // run fetches and does tasks.
 func (w *worker) run(ctx context.Context) error {
+	defer w.queue.shows(w.presence)()
 	last, away := time.Now(), false
+	var consumer jetstream.Consumer
+	var found time.Time
 	for ctx.Err() == nil {
-		consumer, err := w.queue.consumer(ctx)
-		if err == nil {
+		var err error
+		if consumer == nil {
+			consumer, err = w.queue.consumer(ctx)
+			found = time.Now()
+		}
+		switch {
+		case err == nil:
 			if away {
 				w.events.Info("the queue is back")
 			}
 			away = false
-			wait, stop := context.WithTimeout(ctx, 2*time.Second)
-			var batch jetstream.MessageBatch
-			if batch, err = consumer.Fetch(1, jetstream.FetchContext(wait)); err == nil {
-				for message := range batch.Messages() {
-					if err := w.take(ctx, message); err != nil {
-						stop()
-						return err
-					}
-					last = time.Now()
-				}
-				if err = batch.Error(); wait.Err() != nil {
-					err = nil // there was none
-				}
+			w.reaches(true)
+			var did, came bool
+			if did, came, err = w.fetch(ctx, consumer); did {
+				last = time.Now()
 			}
-			stop()
-		} else if ctx.Err() == nil {
+			if ended, is := errors.AsType[endedError](err); is {
+				return ended.error
+			}
+			if err != nil || !came && time.Since(found) > lookUp {
+				consumer = nil
+			}
+		case ctx.Err() == nil:
+			w.reaches(false)
 			if refused := w.queue.refused(); refused != nil {
 				return refused
 			}
@@ -153,73 +198,128 @@ func (w *worker) run(ctx context.Context) error {
 			away = true
 		}
 		if w.Idle > 0 && time.Since(last) > w.Idle {
-			return nil
+			return w.useless()
 		}
-		if err != nil && ctx.Err() == nil { // the queue is away, or was made anew
-			select {
-			case <-ctx.Done():
-			case <-time.After(time.Second):
-			}
+		if err != nil { // the queue is away, or was made anew
+			rest(ctx, time.Second)
 		}
 	}
 	return nil
 }
 
+// endedError ends a worker.
+type endedError struct{ error }
+
+// fetch waits for a task for a moment, and does it.
+func (w *worker) fetch(ctx context.Context, from jetstream.Consumer) (did, came bool, err error) {
+	wait, stop := context.WithTimeout(ctx, 2*time.Second)
+	defer stop()
+	batch, err := from.Fetch(1, jetstream.FetchContext(wait))
+	if err != nil {
+		return false, false, err
+	}
+	for message := range batch.Messages() {
+		came = true
+		if did, err = w.take(ctx, message); err != nil {
+			return did, came, endedError{err}
+		}
+	}
+	if err = batch.Error(); wait.Err() != nil {
+		err = nil // there was none
+	}
+	return did, came, err
+}
+
+// useless is why a worker that was given tasks has done none.
+func (w *worker) useless() error {
+	if w.presence.self.Tasks > 0 {
+		return nil
+	}
+	for _, err := range w.unable {
+		return err
+	}
+	return nil
+}
+
+func rest(ctx context.Context, d time.Duration) {
+	select {
+	case <-ctx.Done():
+	case <-time.After(d):
+	}
+}
+
 // unwell is how many tasks in a row fail before a worker takes it that the fault is its own.
 const unwell = 3
 
-// take does a task, or gives it back. An error ends the worker: it can do none of the job's tasks.
-func (w *worker) take(ctx context.Context, message jetstream.Msg) error {
+// take does a task, or gives it back; did says that it was one for this worker. An error ends the worker.
+func (w *worker) take(ctx context.Context, message jetstream.Msg) (did bool, err error) {
 	hash, task, submission, err := parseTask(string(message.Data()))
 	if err != nil {
 		w.events.Warn("what is on the queue is no task", "reason", err)
-		return message.Term()
+		return false, message.Term()
+	}
+	if w.unable[hash] != nil {
+		rest(ctx, time.Second) // else nobody else would get a word in
+		return false, w.giveBack(message)
 	}
 	delivered := uint64(1)
 	if m, err := message.Metadata(); err == nil {
 		delivered = m.NumDelivered
 	}
-	if delivered > tries {
-		w.fail(ctx, hash, submission, task, "it was given out too often: workers that have it are killed, or their "+
-			"memory is too small")
-		return message.Term()
+	if delivered > 1 {
+		w.metrics.redelivered.Inc()
 	}
+	w.metrics.inFlight.Set(1)
+	defer w.metrics.inFlight.Set(0)
+	w.presence.begins(&Doing{Job: hash, Task: task, Since: time.Now().UTC()})
+	defer w.presence.begins(nil)
 	stop := w.beat(ctx, message)
-	err = w.do(ctx, hash, task)
-	stop()
+	defer stop()
+	if delivered > tries && delivered > w.patient(ctx, hash, task) {
+		w.fail(ctx, hash, submission, task, delivered, "it was given out too often: workers that have it are killed, "+
+			"or their memory is too small")
+		return true, message.Term()
+	}
+	w.events.Info("task started", "job", hash, "task", task, "try", delivered)
+	err = w.do(ctx, hash, task, delivered)
 	_, unable := errors.AsType[unableError](err)
 	_, unseen := errors.AsType[unseenError](err)
 	_, broken := errors.AsType[*store.NotFiniteError](err)
+	_, final := errors.AsType[finalError](err)
 	switch {
 	case err == nil:
 		w.failing = nil
 		acknowledge(ctx, message)
-		return nil
+		return true, nil
 	case ctx.Err() != nil:
-		return w.giveBack(message)
+		return true, w.giveBack(message)
 	case unable:
-		return errors.Join(err, w.giveBack(message))
-	case delivered == tries || broken || fault.Of(err) == fault.Config:
-		w.fail(ctx, hash, submission, task, err.Error())
-		return message.Term()
+		w.unable[hash] = err
+		w.events.Warn("this worker can do no task of a job, and leaves it to others", "job", hash, "reason", err)
+		return false, w.giveBack(message)
+	case delivered >= tries || broken || final || fault.Of(err) == fault.Config:
+		w.fail(ctx, hash, submission, task, delivered, err.Error())
+		return true, message.Term()
 	case unseen:
-		return errors.Join(err, message.Nak())
+		return true, errors.Join(err, message.Nak())
 	}
+	w.metrics.tasks.WithLabelValues(taskFailed).Inc()
 	if fault.Of(err) == fault.Other {
 		if !slices.Contains(w.failing, hash+strconv.Itoa(task)) {
 			w.failing = append(w.failing, hash+strconv.Itoa(task))
 		}
 		if len(w.failing) == unwell {
-			return errors.Join(fmt.Errorf("%d tasks have failed one after the other: %w", unwell, err),
+			return true, errors.Join(fmt.Errorf("%d tasks have failed one after the other: %w", unwell, err),
 				w.giveBack(message))
 		}
 	}
-	w.events.Warn("a task has failed and will be tried again", "job", hash, "task", task, "reason", err)
-	return message.NakWithDelay(time.Duration(delivered) * time.Second)
+	w.events.Warn("task failed", "job", hash, "task", task, "try", delivered, "reason", err)
+	return true, message.NakWithDelay(time.Duration(delivered) * time.Second)
 }
 
 // giveBack puts a task on the queue anew, for others: it is not at fault, so that this is not one of its tries.
 func (w *worker) giveBack(message jetstream.Msg) error {
+	w.metrics.tasks.WithLabelValues(taskGivenBack).Inc()
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second) // that of the worker may have ended
 	defer cancel()
 	if _, err := w.queue.stream.Publish(ctx, message.Subject(), message.Data()); err != nil {
@@ -244,7 +344,9 @@ func (w *worker) beat(ctx context.Context, message jetstream.Msg) (stop func()) 
 			case <-ctx.Done():
 				return
 			case <-time.After(w.queue.patience / 3):
-				_ = message.InProgress()
+				if message.InProgress() == nil {
+					w.metrics.beat()
+				}
 			}
 		}
 	}()
@@ -257,7 +359,7 @@ type unableError struct{ error }
 func (e unableError) Unwrap() error { return e.error }
 
 // do encodes the images of a task and leaves its record, unless that is there.
-func (w *worker) do(ctx context.Context, hash string, task int) error {
+func (w *worker) do(ctx context.Context, hash string, task int, delivered uint64) error {
 	if err := w.prepare(ctx, hash); err != nil {
 		return err
 	}
@@ -267,6 +369,9 @@ func (w *worker) do(ctx context.Context, hash string, task int) error {
 	}
 	done, err := w.place.finished(ctx, hash, w.job, w.open, map[int]int{task: len(images)})
 	if _, is := done[task]; is || err != nil {
+		if is {
+			w.metrics.tasks.WithLabelValues(taskFound).Inc()
+		}
 		return err
 	}
 	paths := make([]string, len(images))
@@ -288,7 +393,13 @@ func (w *worker) do(ctx context.Context, hash string, task int) error {
 	if err != nil {
 		return err
 	}
-	ids, faults, err := w.open.EncodeBlock(ctx, block(hash, task), set, len(w.job.Keys))
+	var killers []int
+	if delivered >= suspect {
+		if killers, err = w.search(ctx, hash, task, set); err != nil {
+			return err
+		}
+	}
+	b, err := w.encode(ctx, block(hash, task), without(set, killers))
 	if err != nil {
 		return err
 	}
@@ -296,20 +407,43 @@ func (w *worker) do(ctx context.Context, hash string, task int) error {
 	if err != nil {
 		return err
 	}
-	record := Record{Worker: w.name, Seconds: time.Since(begun).Seconds(), Images: make([]Done, len(images))}
-	for i := range images {
-		record.Images[i] = outcome(ids[i], faults[i], before[i] && after[i])
+	record := Record{Worker: w.name, At: time.Now().UTC(), Images: make([]Done, len(images))}
+	for i, k := 0, 0; i < len(images); i++ {
+		if slices.Contains(killers, i) {
+			record.Images[i] = Done{Fault: killed, Kills: true}
+			continue
+		}
+		record.Images[i] = outcome(b.IDs[k], b.Faults[k], before[i] && after[i])
+		k++
 	}
+	record.Seconds = time.Since(begun).Seconds()
+	published := time.Now()
 	if err := w.place.publish(ctx, object(hash, records, task), encoded(record)); err != nil {
 		return err
 	}
+	w.metrics.block(b, record, time.Since(published))
+	w.metrics.tasks.WithLabelValues(taskDone).Inc()
+	w.presence.did(record)
 	if w.done != nil {
 		w.done()
 	}
-	w.events.Info("task", "job", hash, "task", task, "images", len(images),
-		"seconds", fmt.Sprintf("%.1f", record.Seconds))
+	record.tell(w.events, hash, task, images)
 	return nil
 }
+
+// killed is the fault of an image that search has found.
+const killed = "whoever reads it dies: a worker did twice, with nothing else to do"
+
+// encode makes a block of a task of the open job.
+func (w *worker) encode(ctx context.Context, name string, set *dataset.Dataset) (*feature.Block, error) {
+	if beforeEncoding != nil {
+		beforeEncoding(set)
+	}
+	return w.open.EncodeBlock(ctx, name, set, len(w.job.Keys))
+}
+
+// beforeEncoding is for tests, where some images end the process.
+var beforeEncoding func(*dataset.Dataset)
 
 // prepare opens the backbone of a job, in place of that of another.
 func (w *worker) prepare(ctx context.Context, hash string) error {
@@ -329,7 +463,11 @@ func (w *worker) prepare(ctx context.Context, hash string) error {
 	d.Provider = job.Keys[0].Provider
 	of, err := backbone.OpenModel(model, backbone.Exported{Preprocess: job.Preprocess, Key: job.Keys[0]}, d, w.events)
 	if err != nil {
-		return unableError{fmt.Errorf("job %s: %w", hash, err)}
+		err = fmt.Errorf("job %s: %w", hash, err)
+		if _, loaded := onnx.Loaded(); loaded {
+			err = unableError{err}
+		}
+		return err
 	}
 	views, err := viewsOf(job.Keys)
 	if err != nil {
@@ -345,7 +483,7 @@ func (w *worker) prepare(ctx context.Context, hash string) error {
 		return unableError{fault.Runtime.Errorf("job %s wants features of %v, this worker makes %v: it needs another "+
 			"provider or version", hash, job.Keys, mine)}
 	}
-	w.hash, w.job = hash, job
+	w.hash, w.job, w.held = hash, job, w.place.hold(hash)
 	return nil
 }
 
@@ -382,9 +520,10 @@ func viewsOf(keys []store.Key) ([]vision.View, error) {
 }
 
 // fail records that a task is given up.
-func (w *worker) fail(ctx context.Context, hash, submission string, task int, reason string) {
-	w.events.Warn("a task is given up", "job", hash, "task", task, "reason", reason)
-	f := Failure{Task: task, Tries: tries, Worker: w.name, Reason: reason}
+func (w *worker) fail(ctx context.Context, hash, submission string, task int, delivered uint64, reason string) {
+	w.metrics.tasks.WithLabelValues(taskGivenUp).Inc()
+	w.events.Warn("task given up", "job", hash, "task", task, "try", delivered, "reason", reason)
+	f := Failure{Task: task, Tries: int(delivered), Worker: w.name, Reason: reason}
 	if err := w.place.publish(ctx, object(hash, failures+"/"+submission, task), encoded(f)); err != nil {
 		w.events.Warn("that cannot be recorded", "reason", err)
 	}
@@ -396,7 +535,10 @@ func (w *worker) close() {
 		_ = w.open.Close()
 		_ = w.of.Close()
 	}
-	w.open, w.of, w.hash, w.lent = nil, nil, "", false
+	if w.held != nil {
+		_ = w.held.Close()
+	}
+	w.open, w.of, w.held, w.hash, w.lent = nil, nil, nil, "", false
 }
 
 // taskPattern is what a message says: job, number and submission.

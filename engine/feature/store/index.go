@@ -33,6 +33,18 @@ func (s *Store) putIndex(ctx context.Context, block string, ids []ID) error {
 	return s.bucket.Publish(ctx, block+indexSuffix, func(w io.Writer) error { _, err := f.WriteTo(w); return err })
 }
 
+// mendIndex makes the index of a block anew that has lost it, if its content is sound. Where only reading is allowed
+// there is none, and the next one reads the block again.
+func (s *Store) mendIndex(ctx context.Context, b *block) {
+	if !bucket.Remote(s.bucket) {
+		return
+	}
+	if c, err := b.load(ctx, s.bucket, s.key.form(), true); err == nil {
+		_ = c.object.Close()
+		_ = s.putIndex(ctx, b.name, b.ids)
+	}
+}
+
 // openIndexed is openBlock by the block's index.
 func openIndexed(ctx context.Context, in bucket.Bucket, name string, want form) (*block, error) {
 	o, err := in.Open(ctx, name+indexSuffix)
@@ -44,6 +56,15 @@ func openIndexed(ctx context.Context, in bucket.Bucket, name string, want form) 
 	if _, err := o.ReadAt(data, 0); err != nil && err != io.EOF {
 		return nil, err
 	}
+	ids, err := indexed(data, want)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", errCorrupt, err)
+	}
+	return &block{name: name, ids: ids}, nil
+}
+
+// indexed are the ids of an index.
+func indexed(data []byte, want form) ([]ID, error) {
 	f, err := safetensors.Parse(data)
 	if err != nil {
 		return nil, err
@@ -59,5 +80,5 @@ func openIndexed(ctx context.Context, in bucket.Bucket, name string, want form) 
 	case f.Metadata[metaChecksum] != checksum(nil, ids.Data):
 		return nil, fmt.Errorf("checksum %s, recorded %s", checksum(nil, ids.Data), f.Metadata[metaChecksum])
 	}
-	return &block{name: name, ids: idsOf(ids.Data)}, nil
+	return idsOf(ids.Data), nil
 }

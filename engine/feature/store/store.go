@@ -145,11 +145,17 @@ func (s *Store) open(ctx context.Context) (report Report, err error) {
 	err = par.For(ctx, len(names), together(s.bucket), func(i int) {
 		if indexed[names[i]] {
 			var err error
-			if blocks[i], err = openIndexed(ctx, s.bucket, names[i], s.key.form()); err == nil {
+			blocks[i], err = openIndexed(ctx, s.bucket, names[i], s.key.form())
+			if err == nil {
 				return
 			} // else the block itself says what is in it
+			if errors.Is(err, errCorrupt) {
+				_ = s.bucket.SetAside(ctx, names[i]+indexSuffix) // or the copy on this machine is removed
+			}
 		}
-		blocks[i], faults[i] = openBlock(ctx, s.bucket, names[i], s.key.form())
+		if blocks[i], faults[i] = openBlock(ctx, s.bucket, names[i], s.key.form()); faults[i] == nil {
+			s.mendIndex(ctx, blocks[i])
+		}
 	})
 	if err != nil {
 		return report, err

@@ -95,6 +95,9 @@ func (s *Store) use(blocks []*block, contents []*content, faults []error) error 
 // keeps its name.
 func (s *Store) setAside(ctx context.Context, name string, why error) BadBlock {
 	if errors.Is(why, errCorrupt) && s.bucket.SetAside(ctx, name) == nil {
+		if bucket.Remote(s.bucket) {
+			_ = s.bucket.SetAside(ctx, name+indexSuffix) // which is of what was there
+		}
 		name += bucket.Aside
 	}
 	return BadBlock{Path: s.bucket.Where(name), Err: why}

@@ -1,6 +1,7 @@
 package cloud
 
 import (
+	"bytes"
 	"os"
 	"path/filepath"
 	"slices"
@@ -88,11 +89,25 @@ func TestStoreOfTwoMachines(t *testing.T) {
 	}
 	right(opened(second, 10))
 
-	// An index goes bad: the block says what is in it. A block does: it is set aside for all.
-	if err := objects.WriteAll(ctx, names[at]+".ids", []byte("x"), nil); err != nil {
+	// An index goes bad, or is lost: the block says what is in it, and there is one again. A block goes bad: it is set
+	// aside for all.
+	index, err := objects.ReadAll(ctx, names[at]+".ids")
+	if err != nil {
 		t.Fatal(err)
 	}
-	right(opened(machine(), 10))
+	for range 2 {
+		if err := objects.WriteAll(ctx, names[at]+".ids", []byte("x"), nil); err != nil {
+			t.Fatal(err)
+		}
+		right(opened(machine(), 10))
+		if err := objects.Delete(ctx, names[at]+".ids"); err != nil {
+			t.Fatal(err)
+		}
+		right(opened(machine(), 10))
+		if mended, err := objects.ReadAll(ctx, names[at]+".ids"); err != nil || !bytes.Equal(mended, index) {
+			t.Fatalf("the index is %d bytes, %v", len(mended), err)
+		}
+	}
 	if err := objects.WriteAll(ctx, names[at], content, nil); err != nil {
 		t.Fatal(err)
 	}

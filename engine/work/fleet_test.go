@@ -1,0 +1,330 @@
+package work
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+	"github.com/prometheus/common/expfmt"
+	"github.com/prometheus/common/model"
+
+	"github.com/vitft/vitft/engine/dataset"
+	"github.com/vitft/vitft/engine/device"
+	"github.com/vitft/vitft/engine/event"
+	"github.com/vitft/vitft/engine/feature"
+	"github.com/vitft/vitft/engine/feature/bucket"
+	"github.com/vitft/vitft/internal/testkit"
+)
+
+// workerVariable has the test program be a worker.
+const workerVariable = "VITFT_TEST_WORKER"
+
+// process is a worker as a process of its own.
+type process struct {
+	URL, Cache, Metrics string
+	Threads, Processors int
+	Quiet               bool
+	Patience            time.Duration
+	Poison              string // an image that ends whoever encodes it
+}
+
+func TestMain(m *testing.M) {
+	text := os.Getenv(workerVariable)
+	if text == "" {
+		os.Exit(m.Run())
+	}
+	var p process
+	if err := json.Unmarshal([]byte(text), &p); err != nil {
+		panic(err)
+	}
+	if p.Processors > 0 {
+		runtime.GOMAXPROCS(p.Processors)
+	}
+	beforeEncoding = func(set *dataset.Dataset) {
+		for _, it := range set.Items {
+			if it.Path == p.Poison {
+				_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
+				select {}
+			}
+		}
+	}
+	o := WorkerOptions{Queue: Queue{URL: p.URL, Patience: p.Patience}, Features: feature.Options{Cache: p.Cache},
+		Device: device.Options{Provider: "cpu", Threads: p.Threads}, Metrics: p.Metrics}
+	err := Serve(context.Background(), o, event.Events{Note: func(_ event.Level, message string, kv ...any) {
+		fmt.Fprintln(os.Stderr, append([]any{message}, kv...)...)
+	}})
+	fmt.Fprintln(os.Stderr, err)
+	os.Exit(1)
+}
+
+func (p process) start(t testing.TB) *exec.Cmd {
+	t.Helper()
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(self)
+	cmd.Env = append(os.Environ(), workerVariable+"="+string(encoded(p)))
+	if testing.Verbose() && !p.Quiet {
+		cmd.Stderr = os.Stderr
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	return cmd
+}
+
+// An image that ends whoever reads it is found, and named; all others are encoded, also those of its task.
+func TestPoison(t *testing.T) {
+	t.Parallel()
+	s := newStage(t)
+	queue := newServer(t, &server.Options{})
+	q := queue.queue()
+	q.Patience = time.Second
+	poison := s.set.Items[7].Path
+	ctx, cancel := context.WithCancel(t.Context())
+	deaths := make(chan int)
+	go func() {
+		n := 0
+		for ; ctx.Err() == nil; n++ {
+			w := process{URL: q.URL, Cache: s.cache, Patience: q.Patience, Poison: poison}.start(t)
+			stop := context.AfterFunc(ctx, func() { _ = w.Process.Kill() })
+			_ = w.Wait()
+			stop()
+		}
+		deaths <- n - 1
+	}()
+	x, err := s.submit(t.Context(), q)
+	if err != nil {
+		t.Error(err)
+	}
+	status, failed := ReadStatus(t.Context(), StatusOptions{Queue: q, Features: feature.Options{Cache: s.cache}})
+	cancel()
+	if n := <-deaths; n > 8 {
+		t.Errorf("%d workers have died of it", n)
+	}
+	if failed != nil || len(status.Jobs) != 1 || len(status.Jobs[0].Bad) != 1 ||
+		status.Jobs[0].Bad[0].Path != poison || !strings.Contains(status.Jobs[0].Bad[0].Reason, "dies") {
+		t.Errorf("%+v, %v", status, failed)
+	}
+	if n := s.notes("bad1"); n == 0 {
+		t.Error("it is not said that an image is bad")
+	}
+	if err := x.Reopen(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	got, _ := x.Ensure(t.Context(), "train", s.set, 2) // which says that too many are bad
+	if got == nil {
+		t.Fatal("no set")
+	}
+	if got.Encoded != 0 || len(got.Unreadable) != 1 || got.Unreadable[0].Path != poison {
+		t.Errorf("%d are encoded, %v are not", got.Encoded, got.Unreadable)
+	}
+}
+
+// A worker's figures are what it did, in the form that Prometheus reads; it is ready while the queue is there.
+func TestMetrics(t *testing.T) {
+	s := newStage(t)
+	bad := testkit.WriteFile(t, filepath.Join(filepath.Dir(s.set.Items[0].Path), "bad.png"), []byte("no image"))
+	testkit.Age(t, s.images)
+	var err error
+	if s.set, _, err = dataset.Open(s.images, dataset.Options{}); err != nil {
+		t.Fatal(err)
+	}
+	queue := newServer(t, &server.Options{})
+	address := fmt.Sprintf("127.0.0.1:%d", freePort(t))
+	w := process{URL: queue.queue().URL, Cache: s.cache, Patience: 2 * time.Second, Metrics: address}.start(t)
+	defer func() { _ = w.Process.Kill(); _ = w.Wait() }()
+	if _, err := s.submit(t.Context(), queue.queue()); err != nil {
+		t.Error(err)
+	}
+	get := func(path string) (int, string) {
+		answer, err := http.Get("http://" + address + path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer answer.Body.Close()
+		text, err := io.ReadAll(answer.Body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return answer.StatusCode, string(text)
+	}
+	for _, path := range []string{"/healthz", "/readyz"} {
+		if code, text := get(path); code != http.StatusOK {
+			t.Errorf("%s: %d %s", path, code, text)
+		}
+	}
+	_, text := get("/metrics")
+	parser := expfmt.NewTextParser(model.UTF8Validation)
+	families, err := parser.TextToMetricFamilies(strings.NewReader(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	value := func(name, label string) float64 {
+		for _, m := range families[name].GetMetric() {
+			if label == "" || len(m.Label) > 0 && m.Label[0].GetValue() == label {
+				return m.GetCounter().GetValue() + m.GetGauge().GetValue() + float64(m.GetHistogram().GetSampleCount())
+			}
+		}
+		t.Errorf("no %s of %q", name, label)
+		return 0
+	}
+	var bytes float64
+	for _, it := range s.set.Items {
+		info, err := os.Stat(it.Path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		bytes += float64(info.Size())
+	}
+	for name, want := range map[[2]string]float64{
+		{"vitft_worker_tasks_total", "done"}:     3,
+		{"vitft_worker_tasks_total", "given_up"}: 0,
+		{"vitft_worker_images_total", "encoded"}: 12,
+		{"vitft_worker_images_total", "bad"}:     1,
+		{"vitft_worker_image_bytes_total", ""}:   bytes,
+		{"vitft_worker_task_seconds", "read"}:    3,
+		{"vitft_worker_task_seconds", "encode"}:  3,
+		{"vitft_worker_task_seconds", "publish"}: 3,
+		{"vitft_worker_tasks_in_flight", ""}:     0,
+		{"vitft_worker_redeliveries_total", ""}:  0,
+		{"vitft_worker_ready", ""}:               1,
+	} {
+		if got := value(name[0], name[1]); got != want {
+			t.Errorf("%v is %v, not %v", name, got, want)
+		}
+	}
+	beat := value("vitft_worker_heartbeat_timestamp_seconds", "")
+	if time.Since(time.Unix(int64(beat), 0)) > time.Minute {
+		t.Errorf("the last heartbeat was %v", beat)
+	}
+	if kind := families["vitft_worker_task_seconds"].GetType().String(); kind != "HISTOGRAM" {
+		t.Error(kind)
+	}
+	docs := string(testkit.ReadFile(t, "..", "..", "docs", "machines.md"))
+	for name := range families {
+		if strings.HasPrefix(name, "vitft_") && !strings.Contains(docs, "`"+name) {
+			t.Errorf("docs/machines.md does not have %s", name)
+		}
+	}
+	if s.notes(bad) == 0 {
+		t.Error("the bad image is not named")
+	}
+	queue.stop()
+	for range 100 {
+		if code, _ := get("/readyz"); code == http.StatusServiceUnavailable {
+			return
+		}
+		time.Sleep(100 * time.Millisecond)
+	}
+	t.Error("it is ready without a queue")
+}
+
+// What is done is known from the bucket alone; the queue adds who works. A worker that can do no task of one job does
+// those of others.
+func TestStatus(t *testing.T) {
+	s := newStage(t)
+	queue := newServer(t, &server.Options{})
+	o := StatusOptions{Features: feature.Options{Cache: s.cache}}
+	if status, err := ReadStatus(t.Context(), o); err != nil || len(status.Jobs) != 0 {
+		t.Errorf("of no job: %+v, %v", status, err)
+	}
+	foreign := s.foreignJob(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() {
+		ended <- Serve(ctx, WorkerOptions{Queue: queue.queue(), Features: feature.Options{Cache: s.cache + "/../" +
+			filepath.Base(s.cache) + "/"}, Device: device.Options{Provider: "cpu"}}, s.events())
+	}()
+	s.queueForeign(t, queue, foreign)
+	if _, err := s.submit(t.Context(), queue.queue()); err != nil {
+		t.Error(err)
+	}
+	o.Queue = queue.queue()
+	status, err := ReadStatus(t.Context(), o)
+	if err != nil || len(status.Jobs) != 2 || len(status.Workers) != 1 {
+		t.Fatalf("%+v, %v", status, err)
+	}
+	j := status.Jobs[0]
+	if j.Tasks.Done != 3 || j.Images.Done != 12 || *j.Tasks.Waiting != 0 || j.Submitted.IsZero() || j.By == "" {
+		t.Errorf("%+v", j)
+	}
+	if j := status.Jobs[1]; j.Job != foreign || *j.Tasks.InWork+*j.Tasks.Waiting != 1 {
+		t.Errorf("%+v", j)
+	}
+	if w := status.Workers[0]; !w.Answers || w.Tasks != 3 || w.Images != 12 || w.Since.IsZero() || w.Rate <= 0 {
+		t.Errorf("%+v", w)
+	}
+	if n := s.notes("can do no task of a job"); n != 1 {
+		t.Errorf("that it cannot do a job is said %d times", n)
+	}
+	cancel()
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
+	queue.stop()
+	status, err = ReadStatus(t.Context(), o)
+	if err == nil || status == nil || status.Jobs[0].Tasks.Done != 3 || status.Jobs[0].Tasks.Waiting != nil {
+		t.Errorf("without the queue: %+v, %v", status, err)
+	}
+	o.Queue, o.Job = Queue{}, "ffffffffffffffff"
+	if _, err := ReadStatus(t.Context(), o); err == nil {
+		t.Error("of a job that there is not")
+	}
+}
+
+// foreignJob is one of another provider.
+func (s *stage) foreignJob(t *testing.T) string {
+	t.Helper()
+	x := s.open(t.Context())
+	b := &submission{Submission: Submission{Images: &dataset.Sets{Train: s.set}, Backbone: s.of, Features: x, Views: 1,
+		TaskImages: 100}, place: place{bucket.Dir(filepath.Join(s.cache, "jobs"))}, name: strings.Repeat("A", 26)}
+	if err := b.freeze(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	job := b.job
+	job.Keys[0].Provider = "cuda"
+	for name, text := range map[string][]byte{job.Hash() + "/" + jobObject: encoded(job),
+		object(job.Hash(), lists, 0): testkit.ReadFile(t, s.cache, "jobs", object(b.hash, lists, 0))} {
+		if err := b.place.publish(t.Context(), name, text); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.RemoveAll(filepath.Join(s.cache, "jobs", b.hash)); err != nil {
+		t.Fatal(err)
+	}
+	return job.Hash()
+}
+
+func (s *stage) queueForeign(t *testing.T, queue *natsServer, hash string) {
+	t.Helper()
+	jobs, identity, err := openJobs(t.Context(), feature.Options{Cache: s.cache})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer jobs.Close()
+	c, err := queue.queue().open(t.Context(), identity, event.Events{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.close()
+	if _, err := c.ready(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	message := taskMessage(hash, 0, strings.Repeat("A", 26))
+	if _, err := c.stream.Publish(t.Context(), c.tasks+"."+hash, message); err != nil {
+		t.Fatal(err)
+	}
+}
