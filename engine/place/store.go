@@ -83,7 +83,8 @@ func Named(text string) (string, error) {
 	values, err := url.ParseQuery(parameters)
 	if err != nil || strings.Contains(bucket, "@") || strings.HasSuffix(bucket, "://") || secret(values) {
 		return "", fault.Config.Errorf("%q is no place in an object store: write s3://BUCKET/PREFIX, "+
-			"gs://BUCKET/PREFIX or azblob://CONTAINER/PREFIX, without credentials", bucket[:strings.Index(bucket, "://")]+"://…")
+			"gs://BUCKET/PREFIX or azblob://CONTAINER/PREFIX, without credentials",
+			bucket[:strings.Index(bucket, "://")]+"://…")
 	}
 	parameters = values.Encode()
 	buckets.Lock()
