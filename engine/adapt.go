@@ -39,15 +39,17 @@ func (t *training) learn(ctx context.Context, data head.Data, s head.Settings) (
 	return result, err
 }
 
-// plans refuses what a sweep cannot train inside the backbone, before anything is encoded.
-func (s *session) plans(p *sweep.Plan, images *dataset.Sets) error {
-	train := len(images.Train.Items)
-	return p.Below(func(configuration string, below inside.Options) error {
+// plans are those of a sweep, by what is trained inside the backbone: heads that agree in that share one, but for its
+// seed. What cannot be trained is refused before anything is encoded.
+func (s *session) plans(p *sweep.Plan, images *dataset.Sets) (map[inside.Options]*adapter.Plan, error) {
+	train, plans := len(images.Train.Items), map[inside.Options]*adapter.Plan{}
+	return plans, p.Below(func(configuration string, below inside.Options) error {
 		if s.backbone == nil {
 			return fault.Config.Errorf("adapt: embeddings are learned from as they are, without a backbone; leave " +
 				"the setting out, or train on the images")
 		}
 		plan, err := adapter.NewPlan(s.backbone, len(images.Train.Classes), 0, below)
+		plans[below] = plan
 		if err == nil {
 			s.events.Info("inside the backbone", append([]any{"configuration", configuration},
 				plan.Describe(train*s.views.Train+(images.Images()-train)*s.views.Test)...)...)
@@ -57,19 +59,16 @@ func (s *session) plans(p *sweep.Plan, images *dataset.Sets) error {
 }
 
 // inside lets a sweep train inside the backbone, on tokens that are encoded once for all heads.
-func (o *SweepOptions) inside(ctx context.Context, t *sweep.Trainer, s *session, sets *feature.Sets) (*adapter.Trainer,
-	error) {
+func (o *SweepOptions) inside(ctx context.Context, t *sweep.Trainer, s *session, sets *feature.Sets,
+	plans map[inside.Options]*adapter.Plan) (*adapter.Trainer, error) {
 	below, learned := s.trainer(o.Features), sets.Learned()
 	below.Train, below.Val, below.Data = learned.Train, learned.Val, t.Learn
 	judged := []*feature.Set{sets.Test}
 	if below.Val != nil {
 		judged = append(judged, below.Val)
 	}
-	plan := func(of inside.Options, seed uint64) (*adapter.Plan, error) {
-		return adapter.NewPlan(s.backbone, t.Learn.Classes, seed, of)
-	}
 	t.Adapt = func(ctx context.Context, of inside.Options, settings head.Settings) (*sweep.Trained, error) {
-		p, err := plan(of, settings.Seed)
+		p, err := plans[of].Seeded(settings.Seed)
 		if err != nil {
 			return nil, err
 		}
@@ -87,13 +86,7 @@ func (o *SweepOptions) inside(ctx context.Context, t *sweep.Trainer, s *session,
 		}
 		return trained, nil
 	}
-	err := t.Plan.Below(func(_ string, of inside.Options) error {
-		p, err := plan(of, 0)
-		if err != nil {
-			return err
-		}
-		return below.Encode(ctx, p, judged...)
-	})
+	err := t.Plan.Below(func(_ string, of inside.Options) error { return below.Encode(ctx, plans[of], judged...) })
 	if err != nil {
 		return nil, errors.Join(err, below.Close())
 	}

@@ -17,6 +17,7 @@ import (
 	"github.com/vitft/vitft/engine/event"
 	"github.com/vitft/vitft/engine/fault"
 	"github.com/vitft/vitft/engine/feature"
+	"github.com/vitft/vitft/engine/inside"
 	"github.com/vitft/vitft/engine/metric"
 	"github.com/vitft/vitft/engine/run"
 	"github.com/vitft/vitft/engine/serve"
@@ -40,6 +41,7 @@ func TestOptionsSurviveTheirFile(t *testing.T) {
 		Device:      device.Options{Provider: "cuda", Threads: 3, Library: "here.so"},
 		Features:    feature.Options{MaxUnreadable: new(0.0), Copies: "20GB"},
 		Calibration: engine.Calibration{Method: metric.Classwise},
+		Adapt:       inside.Options{Micro: 8},
 		Training: head.Settings{
 			Loss: "vs", LearnScale: true, Nesterov: true, Warmup: 2, Average: 3, EarlyStop: 4,
 			Tau: new(0.0), LR: 1e-7, Noise: 0.1, Experts: 2, Diversity: 0.3, Seed: 1 << 63, Kappa: kappa,

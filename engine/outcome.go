@@ -46,7 +46,7 @@ func (t *training) measure(ctx context.Context, trained *trained) (*outcome, err
 	m := trained.fit.Measure(logits, set.Data.Labels(), set.Data.Classes, t.sets.Train.Data.Counts())
 	m.Split, m.Loss, m.Epochs = set.Name, t.Training.Loss, t.Training.Epochs
 	m.SwitchEpoch, m.Seed, m.Inside = t.Training.SwitchEpoch(), t.Training.Seed, t.said(trained.head)
-	m.EarlyStop = (*metric.EarlyStop)(trained.state.EarlyStop())
+	m.EarlyStop = trained.state.EarlyStop()
 	m.Warnings = append(trained.state.Warnings(), m.Warnings...)
 	for _, w := range m.Warnings {
 		t.events.Warn(w)

@@ -101,7 +101,8 @@ func Sweep(ctx context.Context, o SweepOptions, ev event.Events) (_ *SweepResult
 		return nil, err
 	}
 	defer s.close()
-	if err := s.plans(plan, images); err != nil {
+	below, err := s.plans(plan, images)
+	if err != nil {
 		return nil, err
 	}
 	config, err := o.config(given)
@@ -132,13 +133,35 @@ func Sweep(ctx context.Context, o SweepOptions, ev event.Events) (_ *SweepResult
 		return nil, err
 	}
 	t.Plan, t.Gemm, t.Events = plan, gemm, ev
-	inside, err := o.inside(ctx, t, s, sets)
+	inside, err := o.inside(ctx, t, s, sets, below)
 	if err != nil {
 		return nil, err
 	}
 	defer inside.Close()
 	t.Kept = func(id string) (sweep.Head, error) { return run.SweepHeadFile(id).Read(dir) }
-	t.Keep = func(h sweep.Head) error { return run.SweepHeadFile(h.ID).Write(dir, h) }
+	t.Keep = func(h sweep.Head) error {
+		alone, err := o.configOf(h, given)
+		if err == nil {
+			err = run.SweepConfigFile(h.ID).Write(dir, alone)
+		}
+		if err == nil {
+			err = run.SweepHeadFile(h.ID).Write(dir, h)
+		}
+		if err == nil {
+			err = run.SweepCheckpointFile(h.ID).Delete(dir)
+		}
+		return err
+	}
+	t.Save = func(id string, s *head.State) error {
+		return run.SweepCheckpointFile(id).Write(dir, &run.Checkpoint{Images: t.Version, State: *s})
+	}
+	t.Begun = func(id string) (*head.State, error) {
+		c, err := run.SweepCheckpointFile(id).Read(dir)
+		if c == nil || c.Images != t.Version {
+			return nil, err
+		}
+		return &c.State, nil
+	}
 	heads, err := t.Run(ctx)
 	if err != nil {
 		return nil, err
@@ -204,6 +227,17 @@ func (o *SweepOptions) config(given *embedding.Source) (run.Config, error) {
 		return nil, err
 	}
 	return c.With(o.Experiment)
+}
+
+// configOf are the settings by which finetune trains a head of the sweep.
+func (o *SweepOptions) configOf(h sweep.Head, given *embedding.Source) (run.Config, error) {
+	var r sweep.Recipe
+	if err := setting.Set(r.Fields(), h.Settings); err != nil {
+		return nil, err
+	}
+	r.Head.Seed = h.Seed
+	setting.Fill(r.Fields())
+	return run.ConfigOf(append(given.Recorded(o.shared(), o.ofImages()), r.Fields()...))
 }
 
 // trainer has the features in memory.

@@ -84,6 +84,14 @@ func expectRow(t testing.TB, heads map[string][]string, row int, want map[string
 	}
 }
 
+// ofRow is the run that trains a head of a sweep, by the file of its settings, where one runs.
+func ofRow(t testing.TB, one engine.FinetuneOptions, sweep, id string) engine.FinetuneOptions {
+	t.Helper()
+	o := engine.FinetuneOptions{Out: one.Out, Device: one.Device, Features: one.Features}
+	set(t, o.Fields(), read(t, sweep, run.SweepConfigFile(id)).Values())
+	return o
+}
+
 func TestSweepLeavesItsTables(t *testing.T) {
 	o, one := sweepJob(t, `{name: tables, grid: [{loss: [la, cvs]}, {loss: cvs, switch: [0, 6]}],
 		seeds: [0, 1], baseline: {loss: la}}`)
@@ -104,7 +112,10 @@ func TestSweepLeavesItsTables(t *testing.T) {
 		t.Errorf("summary.md:\n%s", text)
 	}
 	// A head of a sweep is that of a run with its settings.
-	one.Training.Loss, one.Training.Switch, one.Training.Seed = "cvs", new(0.0), 1
+	one = ofRow(t, one, o.Out, heads["id"][5])
+	if one.Training.Loss != "cvs" || *one.Training.Switch != 0 || one.Training.Seed != 1 {
+		t.Errorf("its settings are %+v", one.Training)
+	}
 	m := finetune(t, one).Metrics
 	expectRow(t, heads, 5, map[string]metric.Number{
 		"balanced_accuracy": m.BalancedAccuracy, "ece": m.ECE, "nll": m.NLL, "few": m.Groups[calib.Few].Accuracy})

@@ -51,13 +51,16 @@ func TestSweepAdapts(t *testing.T) {
 		t.Errorf("%v images were encoded, want each once, and its tokens at both places", counts)
 	}
 	for i, kind := range []string{"none", "adapter", "lora"} {
-		one.Adapt.Kind, one.Training.Loss, one.Training.Seed = kind, "la", 4
 		row := 2*i + 1
 		if kind == "lora" {
-			one.Adapt.Blocks, one.Training.Loss, row = "1", "cvs", 9
+			row = 9
 		}
-		m := finetune(t, elsewhere(t, one)).Metrics
 		heads := table(t, o.Out, run.HeadsFile)
+		alone := elsewhere(t, ofRow(t, one, o.Out, heads["id"][row]))
+		m := finetune(t, alone).Metrics
+		if alone.Adapt.Kind != kind || (kind != "none") != run.AdapterFile.Exists(run.Folder(alone.Out)) {
+			t.Errorf("row %d: %+v", row, alone.Adapt)
+		}
 		if kind == "none" {
 			expectRow(t, heads, row, map[string]metric.Number{"nll": m.NLL})
 		}
@@ -160,7 +163,7 @@ func TestRecipesDependOnWhatIsBelow(t *testing.T) {
 	resolve := sweep.Resolver(sweep.Recipe{Below: inside.Options{Rank: "8"}})
 	for kind, want := range map[string]map[string]any{
 		"none":    {"epochs": 30, "head-batch": 256, "lr": 0.02, "adapt-rank": nil, "micro-batch": nil},
-		"adapter": {"epochs": 5, "head-batch": 32, "lr": 0.01, "adapt-rank": "8", "micro-batch": 16},
+		"adapter": {"epochs": 5, "head-batch": 32, "lr": 0.01, "adapt-rank": "8", "micro-batch": 0},
 	} {
 		s, err := resolve(map[string]any{"adapt": kind})
 		if err != nil {

@@ -2,10 +2,10 @@ package head
 
 import "slices"
 
-// EarlyStop is how a training ended that might end early.
+// EarlyStop says after which epoch a training ended that might end early, and that of which is kept.
 type EarlyStop struct {
-	Epoch int // the last
-	Best  int // whose parameters are kept
+	Epoch int `json:"epoch"`
+	Best  int `json:"best_epoch"`
 }
 
 // EarlyStop says how a training that has come here would end, were it to end now; nil where it may not end early.

@@ -69,7 +69,7 @@ type Loop struct {
 
 // Run trains m, from Settings.Resume on if there is such a state. When ctx ends or training diverges, it returns the
 // error together with the state of the last whole epoch, which m is then in too; other errors before the first epoch
-// come with no state.
+// come with no state. The state has the values of the parameters of m, not copies.
 func (l Loop) Run(ctx context.Context, m Trainable) (*State, error) {
 	r, err := l.begin(ctx, m)
 	if err != nil {
@@ -78,7 +78,7 @@ func (l Loop) Run(ctx context.Context, m Trainable) (*State, error) {
 	if err = r.advance(ctx, r.set.Epochs); err == nil {
 		r.takeBest()
 	}
-	return r.state.Clone(), err
+	return r.state, err
 }
 
 // DivergedError is the end of a training whose loss or parameters are no longer finite.

@@ -4,42 +4,63 @@ import (
 	"flag"
 	"fmt"
 	"os"
-	"runtime"
+	"path/filepath"
+	"runtime/debug"
 	"strings"
 	"testing"
 
+	"github.com/vitft/vitft/engine"
+	"github.com/vitft/vitft/engine/backbone"
+	"github.com/vitft/vitft/engine/dataset"
+	"github.com/vitft/vitft/engine/device"
+	"github.com/vitft/vitft/engine/event"
+	"github.com/vitft/vitft/engine/feature"
+	"github.com/vitft/vitft/engine/inside"
+	"github.com/vitft/vitft/head"
 	"github.com/vitft/vitft/internal/testkit"
 	"github.com/vitft/vitft/internal/testkit/ort"
-	"github.com/vitft/vitft/onnx"
 	"github.com/vitft/vitft/onnx/graph"
 )
 
-var memory = flag.Bool("memory", false, "take steps of a ViT-B/16")
+var (
+	memory = flag.String("memory", "", "train inside a ViT-B/16: adapter, lora, norm or full")
+	blocks = flag.String("blocks", "6", "in how many of its blocks")
+	micro  = flag.Int("micro-batch", 16, "images at a time")
+	keep   = flag.String("keep-tokens", "1", "share of the patch tokens")
+)
 
-// BenchmarkMemory takes a step of adapters in all blocks of a ViT-B/16 with random weights, all tokens, by the size of
-// the micro-batch. "MB" is the most that the process has had in memory until then; sizes ascend.
+// BenchmarkMemory trains inside a ViT-B/16 with random weights for an epoch of one batch, as finetune does, with all
+// that comes before and after. "GB" is the most that the process has had in memory.
 func BenchmarkMemory(b *testing.B) {
-	if !*memory {
-		b.Skip("it takes 5 GB: ask for it with -args -memory")
+	if *memory == "" {
+		b.Skip("it takes up to 12 GB: ask for it with -args -memory KIND")
 	}
-	if err := onnx.Load(ort.Need(b)); err != nil {
+	ort.Need(b)
+	o := engine.FinetuneOptions{
+		Data: dataset.Sources{Train: testkit.Folder(b, 1, 8, 8, 8, 8), Test: testkit.Folder(b, 2, 2, 2, 2, 2)},
+		Backbone: backbone.Options{Name: written(b, large(b))},
+		Device:   device.Options{Provider: "cpu"},
+		Features: feature.Options{Cache: b.TempDir()},
+		Adapt:    inside.Options{Kind: *memory, Blocks: *blocks, Micro: *micro, Keep: *keep},
+		Training: head.Settings{Epochs: 1},
+		Out:      filepath.Join(b.TempDir(), "run"),
+	}
+	debug.FreeOSMemory() // that making the model took
+	for b.Loop() {
+		if _, err := engine.Finetune(b.Context(), o, event.Events{}); err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.ReportMetric(peak(b)/1e3, "GB")
+}
+
+// written is the file of a model.
+func written(b *testing.B, m *graph.Model) string {
+	data, err := m.Bytes()
+	if err != nil {
 		b.Fatal(err)
 	}
-	for _, images := range []int64{1, 4, 8, 16} {
-		b.Run(fmt.Sprintf("images=%d", images), func(b *testing.B) {
-			s := stepOf(b, large(b), 12, images)
-			kept, err := s.model.Kept(s.in)
-			if err != nil {
-				b.Fatal(err)
-			}
-			runtime.GC()
-			for b.Loop() {
-				s.run(b)
-			}
-			b.ReportMetric(peak(b), "MB")
-			b.ReportMetric(float64(kept)/1e6, "MB-kept")
-		})
-	}
+	return testkit.WriteFile(b, filepath.Join(b.TempDir(), "vit_b.onnx"), data)
 }
 
 // large makes a ViT-B/16 of a ViT-Tiny/16, which has a quarter of its width and of its heads.

@@ -62,6 +62,7 @@ var flips = []struct {
 	{"half/kappa.csv", "resume"},
 	{"sweep/sweep.yaml", "resweep sweeps sweep verify"},
 	{"sweep/heads/*.json", "sweep verify"},
+	{"sweep/heads/*.yaml", "verify"},
 	{"begun/heads/*.json", "begun"},
 	{"sweep/heads.csv", "sweeps sweep verify"},
 	{"sweep/summary.csv", "sweeps sweep verify"},

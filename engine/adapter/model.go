@@ -43,7 +43,8 @@ type Model struct {
 
 	judging bool // Predict is under way
 	n       int  // rows of the last Forward
-	dx      []float32
+	// Room for tokens in training and in judging, and for the gradient by the features.
+	x, seen, dx []float32
 }
 
 // Begin implements head.Trainable.
@@ -105,12 +106,12 @@ func (s source) Features(ctx context.Context, rows []int, dst []float32) error {
 		return s.judge(ctx, s.train, rows, dst)
 	}
 	kept := s.plan.draw(s.rng)
-	x := make([]float32, len(rows)*len(kept)*s.plan.width())
-	if err := s.tokens.trained(ctx, s.train, rows, kept, x); err != nil {
+	s.x = grow(s.x, len(rows)*len(kept)*s.plan.width())
+	if err := s.tokens.trained(ctx, s.train, rows, kept, s.x); err != nil {
 		return err
 	}
 	s.n = len(rows)
-	return s.step.Forward(ctx, s.plan.inputs(x, s.values, len(rows), len(kept)), len(rows), dst)
+	return s.step.Forward(ctx, s.plan.inputs(s.x, s.values, len(rows), len(kept)), len(rows), dst)
 }
 
 // heldOut gives the embeddings of the set held out.
@@ -159,12 +160,12 @@ func (m *Model) judge(ctx context.Context, set Set, rows []int, dst []float32) e
 	dim, all := m.plan.Dim(), int(m.plan.adapted.Tokens)
 	for len(rows) > 0 {
 		some := rows[:min(len(rows), m.plan.options.Micro)]
-		x := make([]float32, len(some)*all*m.plan.width())
-		if err := m.tokens.judged(ctx, set, some, x); err != nil {
+		m.seen = grow(m.seen, len(some)*all*m.plan.width())
+		if err := m.tokens.judged(ctx, set, some, m.seen); err != nil {
 			return err
 		}
 		out := onnx.Tensor{Shape: []int64{int64(len(some)), int64(dim)}, Data: dst[:len(some)*dim]}
-		if err := m.whole.Run(ctx, m.plan.inputs(x, m.values, len(some), all), []onnx.Tensor{out}); err != nil {
+		if err := m.whole.Run(ctx, m.plan.inputs(m.seen, m.values, len(some), all), []onnx.Tensor{out}); err != nil {
 			return err
 		}
 		rows, dst = rows[len(some):], dst[len(some)*dim:]

@@ -52,6 +52,15 @@ func NewPlan(b *backbone.Backbone, classes int, seed uint64, o inside.Options) (
 	return p, nil
 }
 
+// Seeded is the same plan with another start, and other draws of tokens and images.
+func (p *Plan) Seeded(seed uint64) (*Plan, error) {
+	q := *p
+	q.seed, q.inserted.Seed = seed, seed
+	var err error
+	q.adapted, err = p.adapted.Insert(q.inserted)
+	return &q, err
+}
+
 func (p *Plan) build(classes int) error {
 	o := p.options
 	model, err := p.backbone.Whole()
@@ -252,8 +261,10 @@ func (p *Plan) Model(data head.Data, s head.Settings, from Tokens, train, held S
 		if p.options.Augments() {
 			kept += 4 * int64(p.backbone.Preprocess.Size()) * int64(waiting(p.options.Micro)+p.options.Micro)
 		}
-		err = machine.Check(float64(kept), "micro-batch: training inside the backbone, %d images at a time,",
-			p.options.Micro)
+		// Starts, values, two gradients, two moments, and what an interrupted epoch goes back to.
+		kept += 9 * 4 * int64(p.Parameters())
+		err = machine.Check(float64(kept), "adapt-blocks, micro-batch: training %d parameters inside the backbone, %d "+
+			"images at a time,", p.Parameters(), p.options.Micro)
 	}
 	if err != nil {
 		return nil, errors.Join(err, m.step.Close())

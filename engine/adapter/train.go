@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime/debug"
 	"slices"
 
 	"github.com/vitft/vitft/engine/backbone"
@@ -119,6 +120,7 @@ func (c course) model(s head.Settings, held Set) (*Model, head.Loop, error) {
 		from = c.plan.Live(c.backbone, c, s.WithDefaults().Epochs)
 	}
 	m, err := c.plan.Model(c.data, s, from, c.train, held)
+	debug.FreeOSMemory() // that graphs took on their way into sessions
 	return m, loop, err
 }
 
@@ -255,6 +257,7 @@ func (t *Trainer) Close() (err error) {
 		err = errors.Join(err, k.backbone.Close())
 	}
 	t.open = nil
+	debug.FreeOSMemory() // that training took
 	return err
 }
 

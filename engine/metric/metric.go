@@ -22,6 +22,7 @@ import (
 	"slices"
 
 	"github.com/vitft/vitft/calib"
+	"github.com/vitft/vitft/head"
 	"github.com/vitft/vitft/internal/vec"
 )
 
@@ -44,18 +45,12 @@ type Metrics struct {
 
 	*Inside // nil where a head alone was trained
 
-	Loss        string     `json:"loss"`
-	Epochs      int        `json:"epochs"`
-	SwitchEpoch int        `json:"switch_epoch"`
-	EarlyStop   *EarlyStop `json:"early_stop,omitempty"` // nil where training could not end early
-	Seed        uint64     `json:"seed"`
-	Seconds     Seconds    `json:"seconds"`
-}
-
-// EarlyStop says after which epoch training ended, and that of which is kept.
-type EarlyStop struct {
-	Epoch int `json:"epoch"`
-	Best  int `json:"best_epoch"`
+	Loss        string          `json:"loss"`
+	Epochs      int             `json:"epochs"`
+	SwitchEpoch int             `json:"switch_epoch"`
+	EarlyStop   *head.EarlyStop `json:"early_stop,omitempty"` // nil where training could not end early
+	Seed        uint64          `json:"seed"`
+	Seconds     Seconds         `json:"seconds"`
 }
 
 // Scores are the values of Rows.

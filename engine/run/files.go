@@ -1,12 +1,11 @@
 package run
 
 import (
-	"bytes"
 	"cmp"
-	"encoding/gob"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -17,7 +16,6 @@ import (
 	"github.com/vitft/vitft/engine/internal/csvtable"
 	"github.com/vitft/vitft/engine/metric"
 	"github.com/vitft/vitft/engine/sweep"
-	"github.com/vitft/vitft/head"
 	"github.com/vitft/vitft/internal/atomicfile"
 	"github.com/vitft/vitft/internal/disk"
 	"github.com/vitft/vitft/internal/jsontext"
@@ -31,7 +29,7 @@ var (
 	SkippedFile     = declare("skipped.csv", Run|Cleared, "images that were left out", encodeSkipped, decodeSkipped)
 	HistoryFile     = declare("history.jsonl", Run|Cleared, "a line an epoch", encodeHistory, decodeHistory)
 	KappaFile       = declare("kappa.csv", Run|Cleared, "κ of every class in every epoch", encodeKappa, decodeKappa)
-	CheckpointFile  = declare("checkpoint/state.gob", Run, "to go on training from", encodeCheckpoint, decodeCheckpoint)
+	CheckpointFile  = declare("checkpoint/state.gob", Run, "to go on training from", nil, decodeCheckpoint)
 	HeadFile        = declare("head.safetensors", Run|Required, "the head and its calibration", Head.encode, decodeHead)
 	AdapterFile     = declare("adapter.safetensors", Run|Cleared, "what was learnt inside the backbone", asIs, asIs)
 	LabelsFile      = declare("labels.txt", Run, "the classes in their order", toLines, fromLines)
@@ -52,11 +50,21 @@ var (
 		encodeSummary, sweep.ReadCSV)
 	SummaryTextFile = declare("summary.md", Sweep|Cleared, "the same for people", asIs, asIs)
 	headFiles       = declare("heads/*.json", Sweep, "a head each", encodeSweepHead, decodeSweepHead)
+	headsUnderWay   = declare("heads/*.gob", Sweep, "to go on training one from", nil, decodeCheckpoint)
+	headConfigs     = declare("heads/*.yaml", Sweep, "the run that trains one", Config.encode, decodeConfig)
 )
 
 // SweepHeadFile is the file of the head with an id.
-func SweepHeadFile(id string) Typed[sweep.Head] {
-	f := headFiles
+func SweepHeadFile(id string) Typed[sweep.Head] { return headFiles.of(id) }
+
+// SweepConfigFile is the file of the settings by which finetune trains the head with an id.
+func SweepConfigFile(id string) Typed[Config] { return headConfigs.of(id) }
+
+// SweepCheckpointFile is the file by which the training of the head with an id goes on.
+func SweepCheckpointFile(id string) Typed[*Checkpoint] { return headsUnderWay.of(id) }
+
+// of is the file of one head.
+func (f Typed[T]) of(id string) Typed[T] {
 	f.Name = strings.Replace(f.Name, "*", id, 1)
 	return f
 }
@@ -127,6 +135,14 @@ func (f File) Check(dir Folder) error {
 	return err
 }
 
+// Delete removes the file, if it is there.
+func (f File) Delete(dir Folder) error {
+	if err := disk.Delete(f.Path(dir)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return nil
+}
+
 // Damaged is err as an error about the file.
 func (f File) Damaged(dir Folder, err error) error {
 	return fault.Data.Errorf("%s is damaged: %w", f.Path(dir), err)
@@ -149,6 +165,9 @@ func declare[T any](name string, is Trait, holds string,
 // Write writes the file, and its sum in a folder that has sums; none for content with nothing to say, such as no
 // warnings.
 func (f Typed[T]) Write(dir Folder, content T) error {
+	if large, is := any(content).(interface{ stream(w io.Writer) error }); is { // with a sum of its own
+		return atomicfile.Write(f.Path(dir), large.stream)
+	}
 	text, err := f.encode(content)
 	if err != nil {
 		return fmt.Errorf("write %s: %w", f.Path(dir), err)
@@ -244,30 +263,4 @@ func encodeHeads(s *sweep.Summary) ([]byte, error)   { return csvtable.Write(s.H
 func decodeHeads(text []byte) (*sweep.Summary, error) {
 	heads, err := sweep.ReadHeads(text)
 	return &sweep.Summary{Heads: heads}, err
-}
-
-// Checkpoint is what an interrupted training continues from: gob keeps every float bit for bit, NaN included.
-type Checkpoint struct {
-	Config  map[string]string // the settings, as text by key
-	Images  string            // what identifies features, images and labels
-	Seconds float64           // of training so far
-	State   head.State
-}
-
-func encodeCheckpoint(c *Checkpoint) ([]byte, error) {
-	var b bytes.Buffer
-	err := gob.NewEncoder(&b).Encode(c)
-	return append(b.Bytes(), artifact.SumOf(b.Bytes())...), err // a training under way has no sums yet
-}
-
-func decodeCheckpoint(content []byte) (*Checkpoint, error) {
-	c := new(Checkpoint)
-	at := max(0, len(content)-len(artifact.SumOf(nil)))
-	if artifact.SumOf(content[:at]) != string(content[at:]) {
-		return nil, errors.New("its checksum does not fit; start the run anew without --resume")
-	}
-	if err := gob.NewDecoder(bytes.NewReader(content)).Decode(c); err != nil {
-		return nil, fmt.Errorf("%w; start the run anew without --resume", err)
-	}
-	return c, nil
 }

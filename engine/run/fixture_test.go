@@ -125,8 +125,8 @@ func finished(t testing.TB) Folder {
 		EnvironmentFile.Write(d, environment),
 		SkippedFile.Write(d, []Skipped{{"test", "/p/bad.jpg", "unexpected EOF"}}),
 		CheckpointFile.Write(d, &Checkpoint{Images: "0123", Seconds: 2.5, State: head.State{Epoch: 3,
-			Params:  []head.Tensor{{Name: "weight", Shape: []int{2}, Values: []float32{float32(math.NaN()), -0}}},
-			History: epochs}}),
+			Params: []head.Tensor{{Name: "weight", Shape: []int{2}, Values: []float32{float32(math.NaN()), -0}}},
+			Best:   [][]float32{{0.1, 2}}, History: epochs}}),
 		HeadFile.Write(d, trained),
 		LabelsFile.Write(d, classes),
 		PredictionsFile.Write(d, Predict(paths, labels, logits, classes, scaling)),
@@ -165,7 +165,7 @@ func swept(t testing.TB) (Folder, *sweep.Summary) {
 		if i == 1 && seed == 1 {
 			h = sweep.Head{ID: "b1", Seed: 1, Error: "diverged"}
 		}
-		must(t, SweepHeadFile(h.ID).Write(d, h))
+		must(t, SweepHeadFile(h.ID).Write(d, h), SweepConfigFile(h.ID).Write(d, configOf(t, options{})))
 		return h
 	}, labels, len(classes))
 	must(t, HeadsFile.Write(d, s), SummaryFile.Write(d, s), SummaryTextFile.Write(d, []byte(s.Markdown())))

@@ -2,6 +2,7 @@ package run
 
 import (
 	"bytes"
+	"encoding/gob"
 	"errors"
 	"fmt"
 	"math"
@@ -12,6 +13,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/vitft/vitft/engine/artifact"
 	"github.com/vitft/vitft/engine/event"
 	"github.com/vitft/vitft/engine/fault"
 	"github.com/vitft/vitft/engine/safetensors"
@@ -58,8 +60,15 @@ func TestEveryFileReadsBack(t *testing.T) {
 	})
 	c, err := CheckpointFile.Read(d)
 	if err != nil || c.Images != "0123" || c.Seconds != 2.5 || len(c.State.History) != 3 ||
-		!math.IsNaN(float64(c.State.Values("weight")[0])) {
+		!math.IsNaN(float64(c.State.Values("weight")[0])) || !slices.Equal(c.State.Best[0], []float32{0.1, 2}) {
 		t.Errorf("checkpoint %+v (%v)", c, err)
+	}
+	var old bytes.Buffer // as it was once, in one piece
+	must(t, gob.NewEncoder(&old).Encode(c))
+	testkit.WriteFile(t, CheckpointFile.Path(d), append(old.Bytes(), artifact.SumOf(old.Bytes())...))
+	if again, err := CheckpointFile.Read(d); err != nil || again.Images != c.Images ||
+		fmt.Sprint(again.State.Params, again.State.Best) != fmt.Sprint(c.State.Params, c.State.Best) {
+		t.Errorf("an old checkpoint: %+v (%v), want %+v", again, err, c)
 	}
 	for _, f := range Files {
 		if f.Is&Run != 0 && !f.Exists(d) {

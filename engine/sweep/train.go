@@ -42,7 +42,11 @@ type Trainer struct {
 	Version string    // of the program
 	Kept    func(id string) (Head, error)
 	Keep    func(Head) error // is called soon after a head is trained
-	Events  event.Events
+	// Begun is where the training of a head with something below it was interrupted, nil if it was not, and Save keeps
+	// that after each of its epochs.
+	Begun  func(id string) (*head.State, error)
+	Save   func(id string, s *head.State) error
+	Events event.Events
 }
 
 // Trained is a head, and the images that it is to be judged by as it sees them.
@@ -185,12 +189,28 @@ func (t *Trainer) trainGroup(ctx context.Context, group []*pendingHead) error {
 
 // adapt trains a head together with what is below it, following its steps.
 func (t *Trainer) adapt(ctx context.Context, p *pendingHead) (err error) {
-	s, begin := p.recipe.Head, time.Now()
+	s, begin, before := p.recipe.Head, time.Now(), 0.0
+	if s.Resume, err = t.Begun(p.ID); err != nil {
+		t.Events.Warn("a head is trained anew", "configuration", p.name, "seed", p.Seed, "reason", err)
+	} else if s.Resume != nil {
+		before = trainingSeconds(s.Resume)
+		t.Events.Info("training goes on", "configuration", p.name, "seed", p.Seed, "after epoch", s.Resume.Epoch)
+	}
+	learning, stop := context.WithCancel(ctx)
+	defer stop()
+	var unsaved error
 	s.Events.Step = func(done, total int) { t.Events.Report(event.Learn, p.name, done, total) }
-	p.trained, err = t.Adapt(ctx, p.recipe.Below, s)
+	s.Events.Epoch = func(_ head.Epoch, state *head.State) {
+		if unsaved = t.Save(p.ID, state); unsaved != nil {
+			stop()
+		}
+	}
+	p.trained, err = t.Adapt(learning, p.recipe.Below, s)
 	switch {
+	case unsaved != nil:
+		return unsaved
 	case err == nil:
-		p.Seconds.Evaluate = time.Since(begin).Seconds() - trainingSeconds(p.trained.State)
+		p.Seconds.Evaluate = time.Since(begin).Seconds() + before - trainingSeconds(p.trained.State)
 	case ctx.Err() != nil || isRuntime(err):
 		return err
 	default:
@@ -281,7 +301,7 @@ func (t *Trainer) judge(ctx context.Context, p *pendingHead) error {
 	m := fit.Measure(z, t.Test.Y, t.Classes, vec.Scatter(t.Order, 1, counts))
 	m.Split, m.Loss, m.Seed = "test", p.recipe.Head.Loss, p.Seed
 	m.Epochs, m.SwitchEpoch = p.recipe.Head.Epochs, p.recipe.Head.SwitchEpoch()
-	m.EarlyStop = (*metric.EarlyStop)(p.trained.State.EarlyStop())
+	m.EarlyStop = p.trained.State.EarlyStop()
 	m.Warnings = append(p.trained.State.Warnings(), m.Warnings...)
 	for z := range slices.Chunk(z, h.Classes) {
 		p.Predicted = append(p.Predicted, vec.Argmax(z))

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/vitft/vitft/onnx/grad"
 	"github.com/vitft/vitft/onnx/graph"
 	"github.com/vitft/vitft/onnx/shape"
 	"github.com/vitft/vitft/onnx/vision"
@@ -54,9 +55,39 @@ func (t *Transformer) infer() {
 	}
 }
 
-// Find finds the blocks of a backbone, as vision.Backbone makes it, which stays as it is. The error wraps
+// Find finds the blocks of a backbone, as vision.Backbone makes it, which stays as it is. Where nodes that optimisers
+// fused hide the residual stream, it finds those of the same backbone without such nodes. The error wraps
 // [graph.ErrModel].
 func Find(m *graph.Model) (*Transformer, error) {
+	t, err := find(m)
+	if err != nil {
+		if plain := unfused(m); plain != nil {
+			return find(plain)
+		}
+	}
+	return t, err
+}
+
+// unfused makes plain nodes of those that hide sums and products of a backbone's blocks; nil if it has none of them, or
+// some that cannot be.
+func unfused(m *graph.Model) *graph.Model {
+	const ms = "com.microsoft."
+	hiding := []string{"Attention", ms + "Attention", ms + "MultiHeadAttention", ms + "SkipLayerNormalization",
+		ms + "SkipSimplifiedLayerNormalization"}
+	hides := func(n *graph.Node) bool {
+		return slices.Contains(hiding, n.GetOpType()) || slices.Contains(hiding, ms+n.GetOpType())
+	}
+	if !slices.ContainsFunc(m.Graph().Node, hides) {
+		return nil
+	}
+	plain, err := grad.Plain(m, vision.PixelValues, vision.Embedding, hiding...)
+	if err != nil {
+		return nil
+	}
+	return plain
+}
+
+func find(m *graph.Model) (*Transformer, error) {
 	for _, n := range m.Graph().Node {
 		if len(n.Input) < reads[n.GetOpType()] {
 			return nil, fmt.Errorf("%w: %s %q lacks inputs", graph.ErrModel, n.GetOpType(), n.GetName())

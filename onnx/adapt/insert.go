@@ -109,6 +109,14 @@ func (t *Transformer) Insert(o Options) (*Adapted, error) {
 	if o.Rank < 1 && (slices.Contains(kinds, Adapter) || slices.Contains(kinds, LoRA)) {
 		return nil, fmt.Errorf("adapters of rank %d", o.Rank)
 	}
+	hidden := func(b Block) bool { return b.score == nil }
+	if slices.Contains(kinds, LoRA) && slices.ContainsFunc(t.Blocks[a.First:], hidden) {
+		if plain := unfused(t.model); plain != nil {
+			if t, err := find(plain); err == nil {
+				return t.Insert(o)
+			}
+		}
+	}
 	insert := map[Kind]func(int) error{Adapter: x.adapter, LoRA: x.lora, Norm: x.norm, Full: x.full}
 	for k := a.First; k < len(t.Blocks); k++ {
 		for _, kind := range kinds {

@@ -39,13 +39,28 @@ func init() { // the table holds what uses it
 	}
 }
 
-// undo replaces the nodes on the way from some tensors to another that are made of others, until there are none.
-func undo(m *graph.Model, of string, wrt []string) error {
+// Plain returns a model whose nodes of some operators, named with their domain if that is not ONNX's own, are made of
+// plainer ones where they lie on the way from a tensor to another. The model stays as it is. The error, which wraps
+// [graph.ErrModel], names those that cannot be.
+func Plain(m *graph.Model, from, to string, operators ...string) (*graph.Model, error) {
+	c := m.Copy()
+	if err := c.Sort(); err != nil {
+		return nil, err
+	}
+	return c, undo(c, to, []string{from}, operators...)
+}
+
+// undo replaces the nodes on the way from some tensors to another that are made of others, those of some operators if
+// such are named, until there are none.
+func undo(m *graph.Model, of string, wrt []string, operators ...string) error {
 	for {
 		t := newTape(m, "plain")
 		replaced := map[*graph.Node]bool{}
 		var refused []Refusal
 		for _, n := range findPath(m, of, wrt).nodes {
+			if len(operators) > 0 && !slices.Contains(operators, opName(n)) {
+				continue
+			}
 			make := undone[opName(n)]
 			if fn := m.Function(n); fn != nil {
 				make = func(t *tape, n *graph.Node) (string, error) { return "", t.inline(n, fn) }

@@ -98,13 +98,17 @@ func skipNorm(t *tape, n *graph.Node) (string, error) {
 			return "", fmt.Errorf("there is no rule for its output %q", name)
 		}
 	}
-	x := t.add(n.Input[0], n.Input[1])
+	x := n.Input[0]
 	if name := graph.Input(n, bias); name != "" {
 		x = t.add(x, name)
 	}
-	if len(n.Output) > 3 && n.Output[3] != "" {
-		t.Node("Identity", []string{x}, n.Output[3])
+	dims := broadcast(t.dims[x], t.dims[n.Input[1]])
+	sum := "" // by the name that it has, so that it is seen to be what is added to next
+	if len(n.Output) > 3 {
+		sum = n.Output[3]
 	}
+	x = t.Node("Add", []string{x, n.Input[1]}, sum)
+	t.dims[x] = dims
 	if simple {
 		return t.rms(n, x, n.Input[2])
 	}

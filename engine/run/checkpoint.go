@@ -1,0 +1,107 @@
+package run
+
+import (
+	"bytes"
+	"cmp"
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/gob"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/vitft/vitft/engine/artifact"
+	"github.com/vitft/vitft/head"
+)
+
+// Checkpoint is what an interrupted training continues from: every float is kept bit for bit, NaN included.
+type Checkpoint struct {
+	Config  map[string]string // the settings, as text by key
+	Images  string            // what identifies features, images and labels
+	Seconds float64           // of training so far
+	State   head.State
+}
+
+// checkpointHead is what a checkpoint begins with. So many of the state's parameters follow one by one, then those of
+// its best epoch: of a value gob makes copies, and those of all weights of a ViT take gigabytes.
+type checkpointHead struct {
+	Config       map[string]string
+	Images       string
+	Seconds      float64
+	State        head.State
+	Params, Best int
+}
+
+// checkpointTensor is a head.Tensor, its numbers as they are in memory.
+type checkpointTensor struct {
+	Name                        string
+	Shape                       []int
+	Values, First, Second, Mean []byte
+}
+
+// stream has a sum of its own, since a training under way has no sums yet.
+func (c *Checkpoint) stream(w io.Writer) error {
+	h := checkpointHead{c.Config, c.Images, c.Seconds, c.State, len(c.State.Params), len(c.State.Best)}
+	h.State.Params, h.State.Best = nil, nil
+	sum := sha256.New()
+	e := gob.NewEncoder(io.MultiWriter(w, sum))
+	err := e.Encode(h)
+	for _, t := range c.State.Params {
+		err = cmp.Or(err, e.Encode(checkpointTensor{t.Name, t.Shape, packed(t.Values), packed(t.First),
+			packed(t.Second), packed(t.Mean)}))
+	}
+	for _, values := range c.State.Best {
+		err = cmp.Or(err, e.Encode(packed(values)))
+	}
+	if err == nil {
+		_, err = io.WriteString(w, hex.EncodeToString(sum.Sum(nil)))
+	}
+	return err
+}
+
+func decodeCheckpoint(content []byte) (*Checkpoint, error) {
+	at := max(0, len(content)-len(artifact.SumOf(nil)))
+	if artifact.SumOf(content[:at]) != string(content[at:]) {
+		return nil, errors.New("its checksum does not fit; start the run anew without --resume")
+	}
+	var h checkpointHead
+	d := gob.NewDecoder(bytes.NewReader(content[:at]))
+	err := d.Decode(&h)
+	c := &Checkpoint{h.Config, h.Images, h.Seconds, h.State}
+	for range h.Params {
+		var t checkpointTensor
+		if err != nil {
+			break
+		}
+		err = d.Decode(&t)
+		c.State.Params = append(c.State.Params, head.Tensor{Name: t.Name, Shape: t.Shape, Values: unpacked(t.Values),
+			First: unpacked(t.First), Second: unpacked(t.Second), Mean: unpacked(t.Mean)})
+	}
+	for range h.Best {
+		var values []byte
+		if err != nil {
+			break
+		}
+		err = d.Decode(&values)
+		c.State.Best = append(c.State.Best, unpacked(values))
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%w; start the run anew without --resume", err)
+	}
+	return c, nil
+}
+
+func packed(values []float32) []byte {
+	b, _ := binary.Append(make([]byte, 0, 4*len(values)), binary.LittleEndian, values) // of fixed size, so no error
+	return b
+}
+
+func unpacked(b []byte) []float32 {
+	if len(b) < 4 {
+		return nil
+	}
+	values := make([]float32, len(b)/4)
+	_, _ = binary.Decode(b, binary.LittleEndian, values) // likewise
+	return values
+}
