@@ -390,7 +390,8 @@ func TestDependencies(t *testing.T) {
 		"engine/artifact", "engine/classify", "engine/device", "engine/event", "engine/fault",
 		"engine/internal/imagepath", "engine/place", "engine/setting", "internal/atomicfile", "internal/disk",
 		"internal/jsontext", "internal/machine", "internal/par", "internal/plaintext", "internal/userfile",
-		"internal/vec", "onnx", "onnx/graph", "onnx/graph/onnxpb", "onnx/shape", "onnx/vision", "vit", "vit/avif", "vit/jpeg",
+		"internal/vec", "onnx", "onnx/graph", "onnx/graph/onnxpb", "onnx/shape", "onnx/vision", "vit", "vit/avif",
+		"vit/jpeg",
 	}
 	for path := range strings.FieldsSeq(string(out)) {
 		if own, is := strings.CutPrefix(path, "github.com/vitft/vitft/"); is && !slices.Contains(needed, own) {
