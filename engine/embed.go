@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"cmp"
 	"context"
 	"path/filepath"
 	"slices"
@@ -12,6 +13,7 @@ import (
 	"github.com/vitft/vitft/engine/event"
 	"github.com/vitft/vitft/engine/fault"
 	"github.com/vitft/vitft/engine/feature"
+	"github.com/vitft/vitft/engine/place"
 	"github.com/vitft/vitft/engine/run"
 	"github.com/vitft/vitft/engine/setting"
 )
@@ -50,8 +52,13 @@ type EmbedResult struct {
 
 // Embed writes the features of images with path, label and split to a file, encoding those that the store lacks.
 func Embed(ctx context.Context, o EmbedOptions, ev event.Events) (_ *EmbedResult, err error) {
+	defer place.Hold()()
 	defer func() { err = interruption(ctx, err, "the same command goes on") }()
 	if err := o.complete(); err != nil {
+		return nil, err
+	}
+	out, err := place.Out(o.Out)
+	if err != nil {
 		return nil, err
 	}
 	d, s, err := o.begin(ctx, ev)
@@ -59,7 +66,7 @@ func Embed(ctx context.Context, o EmbedOptions, ev event.Events) (_ *EmbedResult
 		return nil, err
 	}
 	defer s.close()
-	done := &EmbedResult{Out: o.Out, Dim: s.features.Dim()}
+	done := &EmbedResult{Out: out.Name(), Dim: s.features.Dim()}
 	made := &embedding.Made{Name: s.backbone.Name, Key: s.backbone.Key(), Views: s.views.Test}
 	if filepath.Ext(made.Name) == ".onnx" { // whose folder is nobody's business
 		made.Name = filepath.Base(made.Name)
@@ -84,12 +91,12 @@ func Embed(ctx context.Context, o EmbedOptions, ev event.Events) (_ *EmbedResult
 		ids = append(ids, set.Scan.IDs...)
 		done.Sets = append(done.Sets, encodedSet(set, s.views.Test))
 	}
-	err = embedding.Write(o.Out, t, func(from int, dst []float32) error {
+	err = embedding.Write(out.Path, t, func(from int, dst []float32) error {
 		rows, err := feature.Mean(ctx, s.features, ids[from:from+len(dst)/t.Dim], s.views.Test)
 		copy(dst, rows)
 		return err
 	})
-	return done, err
+	return done, cmp.Or(err, out.Publish("", nil))
 }
 
 // complete fills in the defaults and reports everything that is wrong.

@@ -8,6 +8,7 @@ import (
 	"github.com/vitft/vitft/engine/device"
 	"github.com/vitft/vitft/engine/event"
 	"github.com/vitft/vitft/engine/feature"
+	"github.com/vitft/vitft/engine/place"
 	"github.com/vitft/vitft/engine/setting"
 )
 
@@ -57,6 +58,7 @@ func (e EncodedSet) Rate() float64 {
 
 // Encode fills the feature store and trains nothing. The result is there beside an error.
 func Encode(ctx context.Context, o EncodeOptions, ev event.Events) (_ EncodeResult, err error) {
+	defer place.Hold()()
 	defer func() { err = interruption(ctx, err, "the same command goes on") }()
 	var done EncodeResult
 	err = setting.Complete(o.Fields())

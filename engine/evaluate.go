@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"cmp"
 	"context"
 	"time"
 
@@ -10,6 +11,7 @@ import (
 	"github.com/vitft/vitft/engine/fault"
 	"github.com/vitft/vitft/engine/feature"
 	"github.com/vitft/vitft/engine/metric"
+	"github.com/vitft/vitft/engine/place"
 	"github.com/vitft/vitft/engine/run"
 	"github.com/vitft/vitft/engine/setting"
 )
@@ -42,11 +44,16 @@ type EvaluateResult struct{ Metrics metric.Metrics }
 
 // Evaluate measures a run on other images. The backbone is the front part of the run's model.onnx.
 func Evaluate(ctx context.Context, o EvaluateOptions, ev event.Events) (_ *EvaluateResult, err error) {
+	defer place.Hold()()
 	defer func() { err = interruption(ctx, err, "the same command goes on") }()
 	if o.Run == "" || o.Test == "" {
 		return nil, fault.Config.Errorf("evaluate needs a run folder (run) and images (test)")
 	}
 	if err := setting.Complete(o.Fields()); err != nil {
+		return nil, err
+	}
+	out, err := place.Out(o.Out)
+	if err != nil {
 		return nil, err
 	}
 	r, err := run.Open(o.Run)
@@ -78,7 +85,8 @@ func Evaluate(ctx context.Context, o EvaluateOptions, ev event.Events) (_ *Evalu
 		trained.SwitchEpoch, trained.Seed
 	m.EarlyStop = trained.EarlyStop
 	if o.Out != "" {
-		if err := predictions(set, logits, r.Scaling).WriteFile(o.Out); err != nil {
+		err := predictions(set, logits, r.Scaling).WriteFile(out.Path)
+		if err = cmp.Or(err, out.Publish("", nil)); err != nil {
 			return nil, err
 		}
 	}

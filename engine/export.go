@@ -16,6 +16,7 @@ import (
 	"github.com/vitft/vitft/engine/event"
 	"github.com/vitft/vitft/engine/fault"
 	"github.com/vitft/vitft/engine/feature"
+	"github.com/vitft/vitft/engine/place"
 	"github.com/vitft/vitft/engine/run"
 	"github.com/vitft/vitft/engine/setting"
 )
@@ -67,8 +68,13 @@ type ExportResult struct {
 // disagreement with what the run says of them it fails and writes nothing; the result then says what was found. In
 // float32 the file is the run's model.onnx.
 func Export(ctx context.Context, o ExportOptions, ev event.Events) (_ *ExportResult, err error) {
+	defer place.Hold()()
 	defer func() { err = interruption(ctx, err, "the same command goes on") }()
 	if err := o.complete(); err != nil {
+		return nil, err
+	}
+	out, err := place.Out(o.Out)
+	if err != nil {
 		return nil, err
 	}
 	r, err := run.Open(o.Run)
@@ -107,17 +113,20 @@ func Export(ctx context.Context, o ExportOptions, ev event.Events) (_ *ExportRes
 		}
 		return done, fmt.Errorf("%s is not written: %w; %s", o.Out, err, cure)
 	}
-	dir, files := filepath.Dir(o.Out), []artifact.File{{Name: filepath.Base(o.Out), Content: model}}
+	dir, files := filepath.Dir(out.Path), []artifact.File{{Name: filepath.Base(out.Path), Content: model}}
 	if o.HuggingFace {
 		p := r.Environment.Backbone.Preprocess
 		done.Beside = !artifact.SamePixels(p)
-		dir, files, err = precision.Repository(o.Out, model, r.Classes, p, r.Head.Dim)
+		dir, files, err = precision.Repository(out.Path, model, r.Classes, p, r.Head.Dim)
 		if err != nil {
 			return done, err
 		}
 	}
 	done.Files, err = artifact.Write(dir, files)
-	return done, err
+	for i, file := range done.Files {
+		done.Files[i] = out.NameOf(file)
+	}
+	return done, cmp.Or(err, out.Publish("", nil))
 }
 
 // complete fills in the defaults and reports everything that is wrong.

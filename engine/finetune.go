@@ -17,6 +17,7 @@ import (
 	"github.com/vitft/vitft/engine/feature"
 	"github.com/vitft/vitft/engine/inside"
 	"github.com/vitft/vitft/engine/metric"
+	"github.com/vitft/vitft/engine/place"
 	"github.com/vitft/vitft/engine/run"
 	"github.com/vitft/vitft/engine/setting"
 	"github.com/vitft/vitft/head"
@@ -95,6 +96,7 @@ type FinetuneResult struct {
 //
 // When ctx is cancelled the features encoded and the epochs trained so far are on disk, and the error wraps ctx.Err().
 func Finetune(ctx context.Context, o FinetuneOptions, ev event.Events) (_ *FinetuneResult, err error) {
+	defer place.Hold()()
 	begun := o.Resume // there is a folder to go on with
 	defer func() {
 		cure := "the same command goes on"
@@ -103,7 +105,11 @@ func Finetune(ctx context.Context, o FinetuneOptions, ev event.Events) (_ *Finet
 		}
 		err = interruption(ctx, err, cure)
 	}()
-	t := training{dir: run.Folder(cmp.Or(o.Out, "run"))}
+	out, err := place.Out(cmp.Or(o.Out, "run"))
+	if err != nil {
+		return nil, err
+	}
+	t := training{dir: run.Folder(out.Path)}
 	ev = ev.Recording(&t.warnings)
 	if o.Resume && o.DryRun {
 		return nil, fault.Config.Errorf("dry-run, resume: what an interrupted run does is decided; leave one of the " +
@@ -111,6 +117,9 @@ func Finetune(ctx context.Context, o FinetuneOptions, ev event.Events) (_ *Finet
 	}
 	if o.Resume {
 		lock, finished, err := o.resume(ctx, t.dir, ev)
+		if err == nil && finished != nil {
+			finished.Run, err = out.Name(), publish(out, run.MetricsFile.File, ev)
+		}
 		if err != nil || finished != nil {
 			return finished, err
 		}
@@ -183,7 +192,14 @@ func Finetune(ctx context.Context, o FinetuneOptions, ev event.Events) (_ *Finet
 	if err := t.write(ctx, done); err != nil {
 		return nil, err
 	}
-	return &FinetuneResult{Run: string(t.dir), Metrics: done.metrics}, nil
+	return &FinetuneResult{Run: out.Name(), Metrics: done.metrics}, publish(out, run.MetricsFile.File, ev)
+}
+
+// publish leaves the folder of a finished run or sweep, which one of its files makes whole, where it is to be.
+func publish(out *place.Output, last run.File, ev event.Events) error {
+	return out.Publish(last.Name, func(as string) {
+		ev.Info("the run that was here is kept", "run", out.Name(), "kept", as)
+	})
 }
 
 // resume locks the folder and replaces o by the options of the run in it; what o sets itself must agree with them. If

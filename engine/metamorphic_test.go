@@ -10,6 +10,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"io/fs"
 	"math"
 	"math/rand/v2"
 	"os"
@@ -17,6 +18,7 @@ import (
 	"runtime"
 	"slices"
 	"strconv"
+	"strings"
 	"testing"
 
 	"github.com/parquet-go/parquet-go"
@@ -25,7 +27,9 @@ import (
 	"github.com/vitft/vitft/engine"
 	"github.com/vitft/vitft/engine/dataset"
 	"github.com/vitft/vitft/engine/event"
+	_ "github.com/vitft/vitft/engine/feature/bucket/cloud"
 	"github.com/vitft/vitft/engine/metric"
+	"github.com/vitft/vitft/engine/place"
 	"github.com/vitft/vitft/engine/run"
 	"github.com/vitft/vitft/head"
 	"github.com/vitft/vitft/internal/testkit"
@@ -81,9 +85,9 @@ func TestSameRunOnPhotos(t *testing.T) {
 		"calibration": "classwise", "folds": 2}
 	reference := w.finetune(t, recipe, way{names: w.classes, cache: "warm"})
 	rng := rand.New(rand.NewPCG(1, 1))
-	for _, form := range packed {
+	for _, form := range append(packed, "", "csv") {
 		v := drawWay(rng, &w, recipe)
-		v.batch, v.form = 8, form
+		v.batch, v.form, v.bucket = 8, form, true
 		t.Logf("%+v", v)
 		w.compare(t, reference, w.finetune(t, recipe, v))
 	}
@@ -110,6 +114,7 @@ type way struct {
 	form                  string   // of the sources: "" is folder, csv, jsonl, or files that the images are in
 	shuffled, repeated    bool     // entries of a manifest
 	moved                 bool     // files have other names
+	bucket                bool     // all is in an object store
 	order                 uint64   // of what is shuffled
 	procs, threads, batch int
 	shards                int    // encoded before the run
@@ -205,6 +210,9 @@ func (w *world) finetune(t *testing.T, recipe map[string]any, v way) finetuned {
 	trained := w.source(t, filepath.Join(dir, "train"), w.train, v)
 	tested := w.source(t, filepath.Join(dir, "test"), w.test, v)
 	o.Data = dataset.Sources{Train: trained.write(t, v, rng), Test: tested.write(t, v, rng)}
+	if v.bucket {
+		o.Data.Train, o.Data.Test = trained.upload(t, o.Data.Train), tested.upload(t, o.Data.Test)
+	}
 	o.Device.Threads, o.Features.Batch = v.threads, v.batch
 	o.Features.Cache = w.cache(t, v, rng)
 	testkit.Age(t, dir)
@@ -313,7 +321,9 @@ func (s *source) write(t *testing.T, v way, rng *rand.Rand) string {
 	}
 	for _, i := range order {
 		e := s.entries[i]
-		if v.form == "csv" {
+		if v.form == "csv" && v.bucket {
+			c.Write([]string{strings.TrimPrefix(e.path, filepath.Dir(s.dir)+"/"), e.class})
+		} else if v.form == "csv" {
 			c.Write([]string{e.path, e.class})
 		} else {
 			line, _ := json.Marshal(map[string]string{"path": e.path, "label": e.class})
@@ -322,6 +332,25 @@ func (s *source) write(t *testing.T, v way, rng *rand.Rand) string {
 	}
 	c.Flush()
 	return testkit.WriteFile(t, s.dir+"."+v.form, b.Bytes())
+}
+
+// upload puts what a source is made of into an object store, and says what it is called there.
+func (s *source) upload(t *testing.T, name string) string {
+	dir := filepath.Dir(s.dir)
+	root := "mem://same" + dir
+	err := filepath.WalkDir(dir, func(path string, e fs.DirEntry, err error) error {
+		if err != nil || e.IsDir() {
+			return err
+		}
+		return place.Put(root+strings.TrimPrefix(path, dir), path)
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, e := range s.entries {
+		s.entries[i].listed = root + strings.TrimPrefix(e.listed, dir)
+	}
+	return root + strings.TrimPrefix(name, dir)
 }
 
 // pack writes a file that the images are in.

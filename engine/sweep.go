@@ -17,6 +17,7 @@ import (
 	"github.com/vitft/vitft/engine/fault"
 	"github.com/vitft/vitft/engine/feature"
 	"github.com/vitft/vitft/engine/inside"
+	"github.com/vitft/vitft/engine/place"
 	"github.com/vitft/vitft/engine/report"
 	"github.com/vitft/vitft/engine/run"
 	"github.com/vitft/vitft/engine/setting"
@@ -76,6 +77,7 @@ func ParseSweep(text []byte) (sweep.Experiment, map[string]any, error) {
 // interrupted, and one with another grid uses the heads that still fit. A head that cannot be trained is recorded as
 // failed and does not stop the others.
 func Sweep(ctx context.Context, o SweepOptions, ev event.Events) (_ *SweepResult, err error) {
+	defer place.Hold()()
 	defer func() { err = interruption(ctx, err, "the same command goes on") }()
 	idle := o.Data.WithoutEffect()
 	plan, err := o.Experiment.Plan(sweep.Resolver(o.Recipe()))
@@ -107,7 +109,11 @@ func Sweep(ctx context.Context, o SweepOptions, ev event.Events) (_ *SweepResult
 	if err = errors.Join(err, plan.CheckMemory(s.size(images, o.Calibration, o.needsFolds()))); err != nil {
 		return nil, err
 	}
-	dir := run.Folder(o.Out)
+	out, err := place.Out(o.Out)
+	if err != nil {
+		return nil, err
+	}
+	dir := run.Folder(out.Path)
 	lock, err := dir.CreateSweep(config)
 	if err != nil {
 		return nil, err
@@ -167,7 +173,7 @@ func Sweep(ctx context.Context, o SweepOptions, ev event.Events) (_ *SweepResult
 		run.SummaryTextFile.Write(dir, []byte(summary.Markdown())),
 	)
 	if err == nil {
-		_, err = report.Save(o.Out)
+		_, err = report.Save(out.Path)
 	}
 	if err == nil {
 		err = dir.Seal()
@@ -179,7 +185,7 @@ func Sweep(ctx context.Context, o SweepOptions, ev event.Events) (_ *SweepResult
 		return nil, fault.Config.Errorf("every head failed (%s); the first: %s", run.HeadsFile.Path(dir),
 			summary.Heads[0].Error)
 	}
-	return &SweepResult{o.Out, summary}, nil
+	return &SweepResult{out.Name(), summary}, publish(out, run.SummaryFile.File, ev)
 }
 
 // complete fills in the defaults outside the heads, resolves the data and reports everything that is wrong.

@@ -13,6 +13,7 @@ import (
 	"github.com/vitft/vitft/engine/classify"
 	"github.com/vitft/vitft/engine/explain"
 	"github.com/vitft/vitft/engine/fault"
+	"github.com/vitft/vitft/engine/place"
 	"github.com/vitft/vitft/internal/atomicfile"
 	"github.com/vitft/vitft/internal/disk"
 	"github.com/vitft/vitft/internal/userfile"
@@ -54,7 +55,7 @@ func openExplanations(to, model string, o classify.Options) (*explanations, erro
 
 // write explains an image and writes the files.
 func (x *explanations) write(ctx context.Context, path string, class int) (*explained, error) {
-	content, err := userfile.Read(path, userfile.Image)
+	content, err := place.Read(path, userfile.Image)
 	if err != nil {
 		return nil, err
 	}

@@ -67,8 +67,7 @@ func guess(o *engine.FinetuneOptions) bool {
 		return err == nil && info.IsDir()
 	}
 	if o.Data.Train != "" {
-		_, err := os.Stat(o.Data.Train)
-		return err == nil
+		return o.Data.Exist() == nil
 	}
 	for _, root := range []string{"", "photos/", "data/"} {
 		if !isFolder(root + "train") {

@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	neturl "net/url"
 
 	"github.com/spf13/cobra"
 
@@ -12,6 +13,7 @@ import (
 	"github.com/vitft/vitft/engine/fault"
 	"github.com/vitft/vitft/engine/feature"
 	"github.com/vitft/vitft/engine/feature/bucket"
+	"github.com/vitft/vitft/engine/place"
 	"github.com/vitft/vitft/engine/setting"
 )
 
@@ -21,6 +23,7 @@ var errSlim = fault.Config.Errorf("this vitft is built with the tag slim, which 
 
 func init() {
 	bucket.Register(func(context.Context, string, string, string) (bucket.Closing, error) { return nil, errSlim })
+	place.Register(func(string, neturl.Values, string) (place.Store, error) { return nil, errSlim }, "s3", "gs", "azblob")
 }
 
 const queueToken = "VITFT_QUEUE_TOKEN"

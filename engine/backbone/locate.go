@@ -2,12 +2,14 @@ package backbone
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
 
 	"github.com/vitft/vitft/engine/fault"
+	"github.com/vitft/vitft/engine/place"
 	"github.com/vitft/vitft/internal/userfile"
 	"github.com/vitft/vitft/models"
 )
@@ -24,15 +26,21 @@ func locate(backbone string) (models.Pulled, error) {
 		}
 		return p, err
 	}
-	_, err := userfile.Regular(backbone)
+	file, err := place.Fetch(backbone)
+	if err == nil {
+		_, err = userfile.Regular(file)
+	}
 	if errors.Is(err, fs.ErrNotExist) {
 		_, unknown := models.Lookup(backbone)
 		return models.Pulled{}, fault.Data.Errorf("backbone: there is no file %s, and %w", backbone, unknown)
 	}
+	if errors.Is(err, place.ErrUnanswered) {
+		return models.Pulled{}, fmt.Errorf("backbone: %w", err)
+	}
 	if err != nil {
 		return models.Pulled{}, fault.Data.Errorf("backbone: %w%s", err, inside(backbone))
 	}
-	return models.Pulled{Backbone: models.Backbone{Name: backbone}, Path: backbone}, nil
+	return models.Pulled{Backbone: models.Backbone{Name: backbone}, Path: file}, nil
 }
 
 // inside names the ONNX files that lie in a folder where exporters put them.
@@ -55,7 +63,7 @@ func inside(folder string) string {
 // isName reports whether a backbone is given by name. OWNER/REPOSITORY looks like a path: what exists or ends in .onnx
 // is one.
 func isName(backbone string) bool {
-	if !models.IsName(backbone) {
+	if place.IsURL(backbone) || !models.IsName(backbone) {
 		return false
 	}
 	if !strings.ContainsRune(backbone, '/') {

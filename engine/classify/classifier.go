@@ -31,6 +31,7 @@ import (
 
 	"github.com/vitft/vitft/engine/artifact"
 	"github.com/vitft/vitft/engine/fault"
+	"github.com/vitft/vitft/engine/place"
 	"github.com/vitft/vitft/engine/setting"
 	"github.com/vitft/vitft/internal/par"
 	"github.com/vitft/vitft/internal/userfile"
@@ -63,8 +64,12 @@ type Classifier struct {
 	err    error // of closing the model
 }
 
-// Open loads the model of a run folder, or a model.onnx.
+// Open loads the model of a run folder, or a model.onnx; of one in an object store a copy on this machine.
 func Open(path string, o Options) (*Classifier, error) {
+	path, err := place.Fetch(path)
+	if err != nil {
+		return nil, fmt.Errorf("read the model: %w", err)
+	}
 	file, card := ModelFile(path), ""
 	if file != path {
 		text, err := userfile.Read(filepath.Join(path, artifact.CardFile), userfile.Text)
@@ -109,6 +114,10 @@ func InCommon(paths []string) *onnx.Weights {
 	}
 	return onnx.InCommon(func(yield func([]byte) bool) {
 		for _, path := range paths {
+			path, err := place.Fetch(path)
+			if err != nil {
+				continue
+			}
 			model, err := userfile.Read(ModelFile(path), userfile.Large)
 			if err == nil && !yield(model) { // what is wrong with one Open says
 				return
@@ -289,7 +298,7 @@ func (c *Classifier) decode(encoded []byte) preparation {
 // read prepares the image in a file, which is read in the place of a decoder, so that few are in memory.
 func (c *Classifier) read(path string) preparation {
 	return func(ctx context.Context, pixels []float32) error {
-		encoded, err := userfile.Read(path, userfile.Image)
+		encoded, err := place.Read(path, userfile.Image)
 		if err != nil {
 			return err
 		}

@@ -7,12 +7,12 @@ import (
 	"io"
 	"io/fs"
 	"iter"
-	"os"
 	"path/filepath"
 	"runtime"
 	"strings"
 
 	"github.com/vitft/vitft/engine/internal/imagepath"
+	"github.com/vitft/vitft/engine/place"
 	"github.com/vitft/vitft/internal/plaintext"
 )
 
@@ -72,7 +72,8 @@ func ImageFiles(paths []string, list io.Reader) iter.Seq2[string, error] {
 	return func(yield func(string, error) bool) {
 		for _, path := range paths {
 			if path != "-" {
-				if !imagesAt(path, yield) {
+				named, err := place.Named(path)
+				if err != nil && !yield(path, err) || err == nil && !imagesAt(named, yield) {
 					return
 				}
 				continue
@@ -92,7 +93,7 @@ func ImageFiles(paths []string, list io.Reader) iter.Seq2[string, error] {
 
 // listed is imagesAt for a line of a list, whose path may be written as in a list of a data set.
 func listed(path string, yield func(string, error) bool) bool {
-	if _, err := os.Stat(path); err != nil {
+	if _, err := place.Stat(path); err != nil {
 		file, err := imagepath.Listed(path)
 		if err != nil {
 			return yield(path, err)
@@ -103,8 +104,12 @@ func listed(path string, yield func(string, error) bool) bool {
 }
 
 func imagesAt(path string, yield func(string, error) bool) bool {
-	if info, err := os.Stat(path); err != nil || !info.IsDir() {
+	if info, err := place.Stat(path); err != nil || !info.IsDir() {
 		return yield(path, err)
+	}
+	if place.IsURL(path) {
+		defer place.Hold()()
+		return imagesBelow(path, yield)
 	}
 	more := true
 	root := path + string(filepath.Separator) // also where path is a link
@@ -123,4 +128,26 @@ func imagesAt(path string, yield func(string, error) bool) bool {
 		return nil
 	})
 	return more
+}
+
+// imagesBelow is imagesAt for a folder of an object store, in the order of filepath.WalkDir.
+func imagesBelow(folder string, yield func(string, error) bool) bool {
+	entries, err := place.ReadDir(folder)
+	if err != nil {
+		return yield(folder, err)
+	}
+	for _, e := range entries {
+		at, more := place.Join(folder, e.Name()), true
+		switch {
+		case imagepath.IsSystem(e.Name()):
+		case e.IsDir():
+			more = imagesBelow(at, yield)
+		case imagepath.Is(e.Name()):
+			more = yield(at, nil)
+		}
+		if !more {
+			return false
+		}
+	}
+	return true
 }

@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/vitft/vitft/engine/place"
 )
 
 // cifarFile is a file of CIFAR-10 or CIFAR-100 in the binary version (https://www.cs.toronto.edu/~kriz/cifar.html):
@@ -78,7 +80,7 @@ func (a *archives) readCIFAR(f file) error {
 	if c.labels == 2 {
 		namesFile, classes = "fine_label_names.txt", 100
 	}
-	names, err := classNames(filepath.Dir(f.path), namesFile)
+	names, err := classNames(place.Dir(f.path), namesFile)
 	if err != nil {
 		return err
 	}
@@ -129,7 +131,7 @@ func (r *reading) cifarFiles(c *contents) (chosen []string, err error) {
 		is, hundred := isCIFAR(name)
 		if test := strings.HasPrefix(strings.ToLower(name), "test"); is && (!hundred || hasNames) &&
 			test == (r.part != train) {
-			chosen = append(chosen, filepath.Join(r.source, name))
+			chosen = append(chosen, place.Join(r.source, name))
 		}
 	}
 	return chosen, nil

@@ -13,6 +13,7 @@ import (
 	"sync"
 
 	"github.com/vitft/vitft/engine/fault"
+	"github.com/vitft/vitft/engine/place"
 	"github.com/vitft/vitft/internal/userfile"
 )
 
@@ -105,7 +106,7 @@ type file struct {
 }
 
 func newFile(path string) (file, error) {
-	info, err := userfile.Regular(path)
+	info, err := place.Regular(path)
 	return file{path, info}, err
 }
 
@@ -127,12 +128,12 @@ func (f *file) or(err error) error {
 }
 
 // open opens the file again.
-func (f *file) open() (*os.File, error) {
-	h, info, err := userfile.Open(f.path)
+func (f *file) open() (place.File, error) {
+	h, info, err := place.Open(f.path)
 	if err != nil {
 		return nil, err
 	}
-	if info.Size() != f.info.Size() || !info.ModTime().Equal(f.info.ModTime()) {
+	if !place.Same(info, f.info) {
 		h.Close()
 		return nil, fault.Data.Errorf("%s has changed while it was used; begin anew", f.path)
 	}
@@ -141,6 +142,9 @@ func (f *file) open() (*os.File, error) {
 
 // ReadAt implements [io.ReaderAt].
 func (f *file) ReadAt(p []byte, at int64) (int, error) {
+	if place.IsURL(f.path) { // where reading finds out whether it has changed
+		return place.At(f.path, f.info).ReadAt(p, at)
+	}
 	h, err := f.open()
 	if err != nil {
 		return 0, err
@@ -201,7 +205,7 @@ type opener struct {
 }
 
 func (o *opener) item(path string) (Item, error) {
-	name, inside, is := split(path)
+	name, inside, is := o.split(path)
 	if !is {
 		return Item{Path: path}, nil
 	}
@@ -224,6 +228,25 @@ func (o *opener) item(path string) (Item, error) {
 		return Item{}, in(name, fmt.Errorf("no image %s in it", inside))
 	}
 	return f.opened().item(f, inside, i), nil
+}
+
+// split is the function of that name, which asks an object store once for a file.
+func (o *opener) split(path string) (file, name string, is bool) {
+	if !place.IsURL(path) {
+		return split(path)
+	}
+	if !strings.ContainsRune(path, '#') {
+		return path, "", false
+	}
+	o.mu.Lock()
+	for at := range len(path) {
+		if path[at] == '#' && o.files[path[:at]] != nil {
+			o.mu.Unlock()
+			return path[:at], path[at+1:], true
+		}
+	}
+	o.mu.Unlock()
+	return split(path)
 }
 
 // byName finds members by their names, the first of those that are called the same.
@@ -252,16 +275,27 @@ func openContainer(path string) (container, error) {
 
 // split takes FILE#NAME apart, unless there is a file of the whole name or none of the first part.
 func split(path string) (file, name string, is bool) {
-	if _, err := os.Lstat(path); err == nil {
+	if exists(path) {
 		return path, "", false
 	}
 	for at := range len(path) {
 		if path[at] != '#' {
 			continue
 		}
-		if info, err := os.Stat(path[:at]); err == nil && info.Mode().IsRegular() {
+		if info, err := place.Stat(path[:at]); err == nil && info.Mode().IsRegular() {
 			return path[:at], path[at+1:], true
 		}
 	}
 	return path, "", false
+}
+
+// exists reports whether there is a file, folder or link of a name.
+func exists(path string) bool {
+	var err error
+	if place.IsURL(path) {
+		_, err = place.Stat(path)
+	} else {
+		_, err = os.Lstat(path)
+	}
+	return err == nil
 }

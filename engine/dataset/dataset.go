@@ -45,11 +45,14 @@
 package dataset
 
 import (
+	"errors"
 	"fmt"
 	"io/fs"
 	"slices"
 
 	"github.com/vitft/vitft/engine/fault"
+	"github.com/vitft/vitft/engine/place"
+	"github.com/vitft/vitft/internal/par"
 	"github.com/vitft/vitft/internal/userfile"
 )
 
@@ -70,8 +73,13 @@ func (e *SourceError) Error() string {
 // Unwrap is the cause, fs.ErrNotExist where there is no such source.
 func (e *SourceError) Unwrap() error { return e.Err }
 
-// Kind says that data are at fault.
-func (e *SourceError) Kind() string { return string(fault.Data) }
+// Kind says that data are at fault, unless they could not be read.
+func (e *SourceError) Kind() string {
+	if errors.Is(e.Err, place.ErrUnanswered) {
+		return string(fault.Other)
+	}
+	return string(fault.Data)
+}
 
 // UnknownLabelError says that a set has labels that its class list lacks.
 type UnknownLabelError struct {
@@ -163,7 +171,7 @@ type Item struct {
 // Bytes reads the encoded image. One that is stored as mere pixels comes as PGM or PPM.
 func (it Item) Bytes() ([]byte, error) {
 	if it.in == nil {
-		return userfile.Read(it.Path, userfile.Image)
+		return place.Read(it.Path, userfile.Image)
 	}
 	return it.in.image(it.index)
 }
@@ -174,12 +182,25 @@ func (it Item) Stored() bool {
 	return is
 }
 
+// Remote reports whether the image is in an object store, where reading it takes a request.
+func (it Item) Remote() bool { return place.IsURL(it.Path) && !it.Stored() }
+
+// Reader reads the items by their indices, each once and roughly in their order: those in object stores before they are
+// asked for.
+func (d *Dataset) Reader() func(i int) ([]byte, error) {
+	read := func(i int) ([]byte, error) { return d.Items[i].Bytes() }
+	if !slices.ContainsFunc(d.Items, Item.Remote) {
+		return read
+	}
+	return par.Ahead(len(d.Items), place.Parallel, read)
+}
+
 // stat refuses what cannot be an image: a pipe, which might never end, or a huge file.
 func (it Item) stat() (fs.FileInfo, error) {
 	if it.in != nil {
 		return it.in.opened().info, nil
 	}
-	return userfile.Within(it.Path, userfile.Image)
+	return place.Within(it.Path, userfile.Image)
 }
 
 // Options are the settings of Open.
@@ -194,10 +215,22 @@ type Options struct {
 
 // Open reads the list of a source's images, not the images.
 func Open(source string, o Options) (*Dataset, []Finding, error) {
+	source, err := place.Named(source)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer place.Hold()()
 	r := &reading{source: source, part: o.Part}
 	d, err := r.dataset(o.Classes)
 	if err != nil {
 		return nil, nil, in(r.source, err)
+	}
+	for i := range d.Items {
+		if it := &d.Items[i]; it.in == nil && it.Remote() {
+			if info := place.Listed(it.Path); info != nil {
+				it.in = &remote{file: file{it.Path, info}}
+			}
+		}
 	}
 	return d, r.findings, nil
 }

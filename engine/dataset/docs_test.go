@@ -3,15 +3,19 @@ package dataset
 import (
 	"context"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/vitft/vitft/engine/event"
+	_ "github.com/vitft/vitft/engine/feature/bucket/cloud"
 	"github.com/vitft/vitft/engine/internal/imagepath"
+	"github.com/vitft/vitft/engine/place"
 	"github.com/vitft/vitft/internal/testkit"
 )
 
@@ -47,8 +51,14 @@ var (
 	exampleText = strings.NewReplacer(" ⏎ ", "\n", "⇥", "\t")
 )
 
-// Each example of the table of sources in docs/data.md is what the table says.
+// Each example of the table of sources in docs/data.md is what the table says, and the same in an object store: the
+// same images in the same order.
 func TestDocumentedSources(t *testing.T) {
+	stores := []string{"mem://documented"}
+	t.Run("S3", func(t *testing.T) { testkit.S3(t, "documented") }) // which says aloud that it is missing
+	if os.Getenv("VITFT_S3SERVER") != "" {
+		stores = append(stores, "s3://documented?endpoint="+testkit.S3(t, "documented"))
+	}
 	_, table, ok := strings.Cut(string(testkit.ReadFile(t, testkit.Root(), "docs", "data.md")),
 		"| source | for example | given as | read as |\n|---|---|---|---|\n")
 	if !ok {
@@ -69,33 +79,72 @@ func TestDocumentedSources(t *testing.T) {
 			for _, code := range exampleCode.FindAllStringSubmatch(cells[1], -1) {
 				writeExample(t, dir, code[1])
 			}
-			var s Sources
 			given := strings.Fields(exampleCode.FindStringSubmatch(cells[2])[1])
-			for i := 0; i+1 < len(given); i += 2 {
-				at := map[string]*string{"--train": &s.Train, "--val": &s.Val, "--test": &s.Test}[given[i]]
-				*at = filepath.Join(dir, given[i+1])
-			}
-			sets, err := s.Open(context.Background(), 0, nil, event.Events{})
-			if err != nil {
-				t.Fatal(err)
-			}
-			var got []string
-			for _, p := range sets.Parts() {
-				var classes []string
-				for i, n := range p.Data.Counts() {
-					classes = append(classes, fmt.Sprintf("%s %d", p.Data.Classes[i], n))
-				}
-				text := strings.Join(classes, ", ")
-				if p.Name != "train" {
-					text = p.Name + ": " + text
-				}
-				got = append(got, text)
-			}
-			if got, want := strings.Join(got, "; "), strings.TrimSpace(cells[3]); got != want {
+			got, items := documented(t, dir, given)
+			if got, want := got, strings.TrimSpace(cells[3]); got != want {
 				t.Errorf("it is read as %s, not as %s", got, want)
+			}
+			for _, store := range stores {
+				root := upload(t, dir, store)
+				if there, same := documented(t, root, given); there != got || !slices.Equal(same, items) {
+					t.Errorf("in %s it is read as %s:\n%s\nand not:\n%s", store, there, strings.Join(same, "\n"),
+						strings.Join(items, "\n"))
+				}
 			}
 		})
 	}
+}
+
+// documented reads an example that is in a folder, and says what its sets hold and which images they are.
+func documented(t *testing.T, dir string, given []string) (sets string, items []string) {
+	t.Helper()
+	var s Sources
+	for i := 0; i+1 < len(given); i += 2 {
+		at := map[string]*string{"--train": &s.Train, "--val": &s.Val, "--test": &s.Test}[given[i]]
+		*at = place.Join(dir, given[i+1])
+	}
+	open, err := s.Open(context.Background(), 0, nil, event.Events{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var parts []string
+	for _, p := range open.Parts() {
+		var classes []string
+		for i, n := range p.Data.Counts() {
+			classes = append(classes, fmt.Sprintf("%s %d", p.Data.Classes[i], n))
+		}
+		text := strings.Join(classes, ", ")
+		if p.Name != "train" {
+			text = p.Name + ": " + text
+		}
+		parts = append(parts, text)
+		scan, err := p.Data.Scan(t.Context(), ScanOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i, it := range p.Data.Items {
+			items = append(items, fmt.Sprintf("%s %s %x", p.Name, strings.TrimPrefix(it.Path, dir), scan.IDs[i]))
+		}
+	}
+	return strings.Join(parts, "; "), items
+}
+
+var uploads atomic.Int64
+
+// upload copies a folder into one of its own in an object store.
+func upload(t *testing.T, dir, store string) string {
+	t.Helper()
+	root := place.Join(must(place.Named(store)), fmt.Sprint(uploads.Add(1)))
+	err := filepath.WalkDir(dir, func(path string, e fs.DirEntry, err error) error {
+		if err != nil || e.IsDir() {
+			return err
+		}
+		return place.Put(root+filepath.ToSlash(strings.TrimPrefix(path, dir)), path)
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return root
 }
 
 // writeExample makes a file of an example: NAME: CONTENT, an image, or what exampleFiles has.

@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/vitft/vitft/engine/internal/imagepath"
+	"github.com/vitft/vitft/engine/place"
 )
 
 // readFolder reads a folder of class folders, of files of images, with a list of its images, or of the parts of a data
@@ -73,13 +74,13 @@ func (r *reading) readClasses(c *contents) error {
 	}
 	r.classes = sortedLabels(infos)
 	for _, class := range r.classes {
-		if err := f.walk(filepath.Join(r.source, class), class, []fs.FileInfo{infos[class]}); err != nil {
+		if err := f.walk(place.Join(r.source, class), class, []fs.FileInfo{infos[class]}); err != nil {
 			return err
 		}
 	}
 	stray := make([]string, len(c.files))
 	for i, name := range c.files {
-		stray[i] = filepath.Join(r.source, name)
+		stray[i] = place.Join(r.source, name)
 	}
 	var why []string
 	if len(stray) > 0 {
@@ -110,7 +111,7 @@ func (r *reading) inAll() []string {
 		if inside[s.label] == nil {
 			inside[s.label] = map[string]bool{}
 		}
-		path := strings.TrimPrefix(s.Path, filepath.Join(r.source, s.label))
+		path := strings.TrimPrefix(s.Path, place.Join(r.source, s.label))
 		name, _, _ := strings.Cut(strings.TrimPrefix(path, string(filepath.Separator)), string(filepath.Separator))
 		if imagepath.Is(name) {
 			return nil
@@ -147,14 +148,14 @@ func (f *folder) walk(dir, class string, above []fs.FileInfo) error {
 	}
 	f.system = append(f.system, c.system...)
 	for _, name := range c.files {
-		if path := filepath.Join(dir, name); imagepath.Is(name) {
+		if path := place.Join(dir, name); imagepath.Is(name) {
 			f.samples = append(f.samples, sample{Item: Item{Path: path}, label: class})
 		} else {
 			f.ignored = append(f.ignored, path)
 		}
 	}
 	for _, sub := range c.folders {
-		path := filepath.Join(dir, sub.Name())
+		path := place.Join(dir, sub.Name())
 		if slices.ContainsFunc(above, func(a fs.FileInfo) bool { return os.SameFile(a, sub) }) {
 			f.loops = append(f.loops, path)
 		} else if err := f.walk(path, class, append(slices.Clip(above), sub)); err != nil {
@@ -176,14 +177,14 @@ type contents struct {
 // unreadable.
 func contentsOf(dir string) (*contents, error) {
 	c := &contents{dir: dir}
-	entries, err := os.ReadDir(dir)
+	entries, err := place.ReadDir(dir)
 	for _, e := range entries {
 		if imagepath.IsSystem(e.Name()) {
-			c.system = append(c.system, filepath.Join(dir, e.Name()))
+			c.system = append(c.system, place.Join(dir, e.Name()))
 			continue
 		}
 		if e.IsDir() || e.Type()&fs.ModeSymlink != 0 { // a file needs no look
-			if info, err := os.Stat(filepath.Join(dir, e.Name())); err == nil && info.IsDir() {
+			if info, err := place.Stat(place.Join(dir, e.Name())); err == nil && info.IsDir() {
 				c.folders = append(c.folders, info)
 				continue
 			}
@@ -197,7 +198,7 @@ func contentsOf(dir string) (*contents, error) {
 // Beside class folders it must be one that can be read, with a column file_name.
 func (c *contents) metadata() string {
 	for _, name := range []string{"metadata.csv", "metadata.jsonl", "metadata.parquet"} {
-		path := filepath.Join(c.dir, name)
+		path := place.Join(c.dir, name)
 		if slices.Contains(c.files, name) && (c.imageFolders(1) == 0 || readable(path, "filename")) {
 			return path
 		}
@@ -215,7 +216,7 @@ func (c *contents) onlyList(folders int) (only string) {
 		if looks++; looks > 10 { // these are annotations of an image each
 			return ""
 		}
-		if path := filepath.Join(c.dir, name); readable(path, "") {
+		if path := place.Join(c.dir, name); readable(path, "") {
 			if only != "" {
 				return ""
 			}
@@ -241,7 +242,7 @@ func readable(path, paths string) bool {
 // imageFolders counts the folders with images, up to most.
 func (c *contents) imageFolders(most int) (n int) {
 	for i := 0; i < len(c.folders) && n < most; i++ {
-		if holdsImage(filepath.Join(c.dir, c.folders[i].Name())) {
+		if holdsImage(place.Join(c.dir, c.folders[i].Name())) {
 			n++
 		}
 	}
@@ -260,7 +261,7 @@ func (c *contents) summary() string {
 func (c *contents) listsHint() string {
 	for _, name := range c.files {
 		if isList(name) {
-			return ", or name a list of them, such as " + filepath.Join(c.dir, name)
+			return ", or name a list of them, such as " + place.Join(c.dir, name)
 		}
 	}
 	return ", or list them in a .csv file with path and label"

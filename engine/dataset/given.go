@@ -1,6 +1,10 @@
 package dataset
 
-import "errors"
+import (
+	"errors"
+
+	"github.com/vitft/vitft/engine/place"
+)
 
 // Reader opens sources that stand for images, such as embeddings of them, as Open does; see Of.
 type Reader interface {
@@ -17,6 +21,10 @@ type Row struct {
 // Of is Open of a source whose rows another package has read. classes are its classes in their order, nil if that is
 // the one of their names.
 func Of(source string, of []Row, classes []string, o Options) (*Dataset, []Finding, error) {
+	source, err := place.Named(source)
+	if err != nil {
+		return nil, nil, err
+	}
 	r := &reading{source: source, listed: true, classes: classes, samples: make([]sample, len(of))}
 	for i, row := range of {
 		r.samples[i] = sample{Item: Item{Path: row.Path, in: rows(of), index: i}, label: row.Label}

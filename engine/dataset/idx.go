@@ -9,12 +9,12 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
 
+	"github.com/vitft/vitft/engine/place"
 	"github.com/vitft/vitft/internal/userfile"
 )
 
@@ -58,7 +58,7 @@ func (r *reading) readIDXFolder(names []string) error {
 	if len(names) > 1 {
 		r.find(ChosenFile, chosen, "of the IDX files in %s one is used", r.source)
 	}
-	return r.readIDX(filepath.Join(r.source, chosen[0]))
+	return r.readIDX(place.Join(r.source, chosen[0]))
 }
 
 // readIDX reads a file of images and the file of labels beside it.
@@ -79,7 +79,7 @@ func (r *reading) readIDX(path string) error {
 		return in(path, fmt.Errorf("%d images, but %d labels in %s", images.shape[0], len(labels.data),
 			filepath.Base(labelPath)))
 	}
-	if r.classes, err = classNames(filepath.Dir(path)); err != nil {
+	if r.classes, err = classNames(place.Dir(path)); err != nil {
 		return err
 	}
 	r.samples = make([]sample, 0, len(labels.data))
@@ -103,7 +103,7 @@ func labelsFile(images string) (string, error) {
 	name = strings.TrimSuffix(name, ".gz")
 	name = strings.NewReplacer("images", "labels", "IMAGES", "LABELS", "idx3", "idx1", "IDX3", "IDX1").Replace(name)
 	for _, path := range []string{dir + name, dir + name + ".gz"} {
-		if _, err := os.Stat(path); err == nil {
+		if _, err := place.Stat(path); err == nil {
 			return path, nil
 		}
 	}
@@ -113,8 +113,8 @@ func labelsFile(images string) (string, error) {
 // classNames are the lines of classes.txt, labels.txt or a file of another name in dir, nil without one.
 func classNames(dir string, other ...string) ([]string, error) {
 	for _, name := range append([]string{"classes.txt", "labels.txt"}, other...) {
-		path := filepath.Join(dir, name)
-		data, err := userfile.Read(path, userfile.Text)
+		path := place.Join(dir, name)
+		data, err := place.Read(path, userfile.Text)
 		if errors.Is(err, fs.ErrNotExist) {
 			continue
 		}
@@ -135,7 +135,7 @@ func classNames(dir string, other ...string) ([]string, error) {
 }
 
 func readIDXFile(path string, dims int) (*idxData, error) {
-	f, info, err := userfile.Open(path)
+	f, info, err := place.Open(path)
 	if err != nil {
 		return nil, err
 	}

@@ -14,6 +14,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/vitft/vitft/engine/place"
 	"github.com/vitft/vitft/internal/atomicfile"
 	"github.com/vitft/vitft/internal/disk"
 	"github.com/vitft/vitft/internal/userfile"
@@ -24,8 +25,8 @@ import (
 // nothing.
 //
 // A file that was modified less than two seconds before it was hashed is not remembered: a later change may bear the
-// same time (git calls such entries racy). One that is changed and given its old size and time is taken for the old
-// one, until it is read for another reason.
+// same time (git calls such entries racy); of one in an object store the hash tells that the store has of it. One that
+// is changed and given its old size and time is taken for the old one, until it is read for another reason.
 type Index struct {
 	dir string
 
@@ -43,6 +44,7 @@ type section struct {
 type known struct {
 	Size, Modified int64 // in bytes, and in nanoseconds
 	ID             ID
+	Tag            string // of a file in an object store
 }
 
 const (
@@ -93,7 +95,8 @@ func (x *Index) Save() error {
 
 func (x *Index) find(it Item, info fs.FileInfo) (id ID, found bool) {
 	x.with(it, func(p *section, name string) {
-		if k := p.files[name]; k.Size == info.Size() && k.Modified == info.ModTime().UnixNano() {
+		if k := p.files[name]; k.Size == info.Size() && k.Modified == info.ModTime().UnixNano() &&
+			k.Tag == place.Tag(info) {
 			id = k.ID
 		}
 	})
@@ -102,11 +105,8 @@ func (x *Index) find(it Item, info fs.FileInfo) (id ID, found bool) {
 
 // add remembers an item whose file looked like info at the time, when reading it had yet to begin.
 func (x *Index) add(it Item, info fs.FileInfo, at time.Time, id ID) {
-	if at.Sub(info.ModTime()) >= racy {
-		x.with(it, func(p *section, name string) {
-			p.files[name] = known{info.Size(), info.ModTime().UnixNano(), id}
-			p.changed[name] = true
-		})
+	if at.Sub(info.ModTime()) >= racy || place.Tag(info) != "" {
+		x.Learn(it, info, id)
 	}
 }
 
@@ -121,11 +121,11 @@ func (x *Index) with(it Item, f func(p *section, name string)) {
 		file = it.in.opened().path
 		inside = it.Path[len(file):]
 	}
-	file, err := filepath.Abs(file)
+	file, err := place.Abs(file)
 	if err != nil {
 		return
 	}
-	folder := filepath.Dir(filepath.Dir(file))
+	folder := place.Dir(place.Dir(file))
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	p := x.sections[folder]
@@ -139,7 +139,7 @@ func (x *Index) with(it Item, f func(p *section, name string)) {
 // path is the file about the files below a folder.
 func (x *Index) path(folder string) string {
 	sum := sha256.Sum256([]byte(folder))
-	return filepath.Join(x.dir, hex.EncodeToString(sum[:8]))
+	return place.Join(x.dir, hex.EncodeToString(sum[:8]))
 }
 
 // load reads a section, which is empty if there is none or it is not sound.

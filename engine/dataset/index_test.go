@@ -215,7 +215,7 @@ func TestScanRefuses(t *testing.T) {
 // Whatever lies in the place of an index, it says nothing or what was written.
 func FuzzIndex(f *testing.F) {
 	folder := "/photos"
-	for _, files := range []map[string]known{nil, {"a.jpg": {1, 2, ID{3}}}} {
+	for _, files := range []map[string]known{nil, {"a.jpg": {Size: 1, Modified: 2, ID: ID{3}}}} {
 		var b bytes.Buffer
 		if err := encode(&b, folder, files); err != nil {
 			f.Fatal(err)

@@ -7,7 +7,6 @@ import (
 	"io"
 	"io/fs"
 	"maps"
-	"path/filepath"
 	"regexp"
 	"slices"
 	"strconv"
@@ -16,6 +15,7 @@ import (
 	"golang.org/x/text/unicode/norm"
 
 	"github.com/vitft/vitft/engine/internal/imagepath"
+	"github.com/vitft/vitft/engine/place"
 	"github.com/vitft/vitft/internal/plaintext"
 	"github.com/vitft/vitft/internal/userfile"
 )
@@ -160,10 +160,10 @@ func (r *reading) nameClasses(path string) error {
 		}
 	}
 	for _, file := range []string{"classes.txt", "labels.txt", "class_names.txt", "classnames.txt"} {
-		if file = filepath.Join(filepath.Dir(path), file); file == path {
+		if file = place.Join(place.Dir(path), file); file == path {
 			continue
 		}
-		content, err := userfile.Read(file, userfile.Text)
+		content, err := place.Read(file, userfile.Text)
 		if errors.Is(err, fs.ErrNotExist) {
 			continue
 		} else if err != nil {

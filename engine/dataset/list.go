@@ -9,8 +9,8 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/vitft/vitft/engine/place"
 	"github.com/vitft/vitft/internal/plaintext"
-	"github.com/vitft/vitft/internal/userfile"
 )
 
 // mostRecord is the most bytes of an entry of a list.
@@ -48,7 +48,7 @@ type list struct {
 
 // openList opens a list and finds out how it is written.
 func openList(path string) (*list, error) {
-	f, _, err := userfile.Open(path)
+	f, _, err := place.Open(path)
 	if err != nil {
 		return nil, err
 	}
@@ -98,7 +98,7 @@ func (r *reading) readList(path string) (err error) {
 		}
 	}
 	r.find(IgnoredColumns, l.ignored(), "columns of %s that are not read", path)
-	return r.place(filepath.Dir(path))
+	return r.place(place.Dir(path))
 }
 
 // splitsOf says how many rows of a list are of each part; nil of a list that does not say so.

@@ -241,7 +241,7 @@ func TestListsRefuse(t *testing.T) {
 	for _, c := range []struct{ name, text, want string }{
 		{"url.csv", "path,label\na.jpg,a\nhttps://example.org/b.jpg,b\n",
 			"url.csv:3: \"https://example.org/b.jpg\" is an address"},
-		{"s3.txt", "s3://bucket/b.jpg b\n", "s3.txt:1: \"s3://bucket/b.jpg\" is an address"},
+		{"ftp.txt", "ftp://bucket/b.jpg b\n", "ftp.txt:1: \"ftp://bucket/b.jpg\" is an address"},
 		{"data.jsonl", `{"path":"data:image/png;base64,AA","label":"a"}`, "download the images"},
 		{"file.csv", "path,label\nfile:///tmp/a.jpg,a\n", "is an address"},
 		{"drive.csv", "path,label\nC:\\photos\\a.jpg,a\n",

@@ -6,14 +6,15 @@ import (
 	"fmt"
 	"io"
 	"maps"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/parquet-go/parquet-go"
 
+	"github.com/vitft/vitft/engine/internal/imagepath"
 	"github.com/vitft/vitft/engine/internal/parquetfile"
+	"github.com/vitft/vitft/engine/place"
 	"github.com/vitft/vitft/internal/userfile"
 )
 
@@ -372,10 +373,7 @@ func (p *parquetFile) paths() (map[int64]string, error) {
 
 // beside is a path that a table has, from where the table is.
 func (p *parquetFile) beside(path string) string {
-	if path = filepath.Clean(filepath.FromSlash(path)); filepath.IsAbs(path) {
-		return path
-	}
-	return filepath.Join(filepath.Dir(p.path), path)
+	return imagepath.Under(place.Dir(p.path), path)
 }
 
 // columnsOf names the columns of a table.

@@ -3,12 +3,12 @@ package dataset
 import (
 	"cmp"
 	"fmt"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 
 	"github.com/vitft/vitft/engine/internal/imagepath"
+	"github.com/vitft/vitft/engine/place"
 	"github.com/vitft/vitft/internal/plaintext"
 )
 
@@ -43,7 +43,7 @@ func (r *reading) place(dir string) error {
 	}
 	p := newPlaces(dir, paths, part)
 	if p.found == 0 && len(paths) > 0 && !slices.ContainsFunc(paths, func(path string) bool {
-		return !filepath.IsAbs(path)
+		return !filepath.IsAbs(path) && !place.IsURL(path)
 	}) {
 		return fmt.Errorf("none of the files is there that were looked for, the first %s: if the list was made on "+
 			"another machine, make its paths relative to the folder that it is in", plaintext.Valid(paths[0]))
@@ -102,7 +102,7 @@ func newPlaces(dir string, paths []string, part string) *places {
 // around are other folders that the paths of a list may be relative to, the likely ones first.
 func around(dir, part string) (folders []string) {
 	add := func(folder string) {
-		if info, err := os.Stat(folder); err == nil && info.IsDir() {
+		if info, err := place.Stat(folder); err == nil && info.IsDir() {
 			folders = append(folders, folder)
 		}
 	}
@@ -112,17 +112,17 @@ func around(dir, part string) (folders []string) {
 		"images/test"}
 	slices.SortStableFunc(inside, func(a, b string) int { return cmp.Compare(foreign(a, part), foreign(b, part)) })
 	for _, name := range inside {
-		add(filepath.Join(dir, name))
+		add(place.Join(dir, name))
 	}
-	absolute, err := filepath.Abs(dir)
+	absolute, err := place.Abs(dir)
 	if err != nil {
 		return folders
 	}
-	for level, above := 0, filepath.Dir(absolute); above != absolute; absolute, above = above, filepath.Dir(above) {
+	for level, above := 0, place.Dir(absolute); above != absolute; absolute, above = above, place.Dir(above) {
 		folders = append(folders, above)
 		if level++; level == 1 {
 			for _, name := range inside {
-				add(filepath.Join(above, name))
+				add(place.Join(above, name))
 			}
 		}
 	}

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io/fs"
 	"maps"
-	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -14,6 +13,7 @@ import (
 	"unicode"
 	"unicode/utf8"
 
+	"github.com/vitft/vitft/engine/place"
 	"github.com/vitft/vitft/internal/machine"
 	"github.com/vitft/vitft/internal/plaintext"
 )
@@ -65,7 +65,7 @@ func in(source string, err error) error {
 }
 
 func (r *reading) read() error {
-	info, err := os.Stat(r.source)
+	info, err := place.Stat(r.source)
 	if files, fault := expand(r.source); fault != nil {
 		return fault
 	} else if files != nil {
@@ -172,7 +172,7 @@ func (r *reading) name() string {
 
 // below is the end of an error about a single class, which may be a data set itself or the images of a list.
 func (r *reading) below(class string) string {
-	folder := filepath.Join(r.source, class)
+	folder := place.Join(r.source, class)
 	if c, err := contentsOf(folder); err == nil && len(c.folders) > 1 {
 		return ": if the classes are the folders in it, name " + folder
 	}

@@ -11,6 +11,7 @@ import (
 	"golang.org/x/text/unicode/norm"
 
 	"github.com/vitft/vitft/engine/internal/imagepath"
+	"github.com/vitft/vitft/engine/place"
 )
 
 // The parts of a data set that a run may have.
@@ -91,7 +92,7 @@ func (p parts) lacks(part string) error {
 // partsOf are the parts of a source: of a folder that has a folder or a list for each, or of a list that says which
 // part its rows are of. They are nil if the source is one set.
 func partsOf(source string) (parts, []Finding, error) {
-	info, err := os.Stat(source)
+	info, err := place.Stat(source)
 	switch {
 	case err != nil: // who opens it will say so
 		return nil, nil, nil
@@ -146,7 +147,7 @@ func (c *contents) parts() (parts, []Finding, error) {
 			return within(c.dir, list), nil, nil
 		}
 		if len(c.folders) == 1 { // which may be the one configuration of a data set on the hub
-			inside, err := contentsOf(filepath.Join(c.dir, c.folders[0].Name()))
+			inside, err := contentsOf(place.Join(c.dir, c.folders[0].Name()))
 			if err != nil {
 				return nil, nil, nil
 			}
@@ -194,7 +195,7 @@ func (c *contents) layout() *layout {
 	if len(l.named[train]) == 0 {
 		words := c.layoutBy(true)
 		alike := func(name string) bool { // then all are classes that hold the same folders
-			return lookAt(filepath.Join(c.dir, name)).relatedTo(words.named[train])
+			return lookAt(place.Join(c.dir, name)).relatedTo(words.named[train])
 		}
 		if words.related() && !slices.ContainsFunc(words.others, alike) {
 			return words
@@ -210,7 +211,7 @@ func (c *contents) layoutBy(byWord bool) *layout {
 		names = append(names, f.Name())
 	}
 	roles := rolesOf(names, byWord)
-	self, _ := os.Stat(c.dir)
+	self, _ := place.Stat(c.dir)
 	for _, f := range c.folders {
 		switch {
 		case roles[f.Name()] == "":
@@ -223,7 +224,7 @@ func (c *contents) layoutBy(byWord bool) *layout {
 		return l
 	}
 	for _, name := range others {
-		if holdsImage(filepath.Join(c.dir, name)) {
+		if holdsImage(place.Join(c.dir, name)) {
 			l.others = append(l.others, name)
 		}
 	}
@@ -231,7 +232,7 @@ func (c *contents) layoutBy(byWord bool) *layout {
 		return slices.Index(order, roles[a]) - slices.Index(order, roles[b])
 	})
 	for _, name := range parted {
-		role, at := roles[name], lookAt(filepath.Join(c.dir, name))
+		role, at := roles[name], lookAt(place.Join(c.dir, name))
 		if inner := at.unwrapped(); role == train || !at.relatedTo(l.named[train]) && inner.relatedTo(l.named[train]) {
 			at = inner
 		}
@@ -332,21 +333,21 @@ func (c *contents) listedParts(found *findings) (parts, error) {
 			names = exact
 		}
 		names = slices.DeleteFunc(slices.Clone(names), func(name string) bool {
-			l, err := openList(filepath.Join(c.dir, name))
+			l, err := openList(place.Join(c.dir, name))
 			if err == nil {
 				l.Close()
 				return false
 			}
-			why := in(filepath.Join(c.dir, name), err).Error()
+			why := in(place.Join(c.dir, name), err).Error()
 			found.find(NotAPart, []string{why}, "a list for %s is passed over", role)
 			return true
 		})
 		switch {
 		case len(names) > 1:
 			return nil, fmt.Errorf("several lists for %s (%s): name one, as with --%s %s", role,
-				strings.Join(names, ", "), role, filepath.Join(c.dir, names[0]))
+				strings.Join(names, ", "), role, place.Join(c.dir, names[0]))
 		case len(names) == 1:
-			p[role] = filepath.Join(c.dir, names[0])
+			p[role] = place.Join(c.dir, names[0])
 		}
 	}
 	if p[train] == "" {
@@ -389,7 +390,7 @@ func lookAt(dir string) look {
 	}
 	l.flat = slices.ContainsFunc(c.files, imagepath.Is)
 	for _, f := range c.folders {
-		if holdsImage(filepath.Join(dir, f.Name())) {
+		if holdsImage(place.Join(dir, f.Name())) {
 			l.classes = append(l.classes, norm.NFC.String(f.Name()))
 		}
 	}
@@ -407,7 +408,7 @@ func (l look) unwrapped() look {
 	if len(l.classes) != 1 || l.flat || l.listed {
 		return l
 	}
-	if inner := lookAt(filepath.Join(l.dir, l.classes[0])); len(inner.classes) > 1 {
+	if inner := lookAt(place.Join(l.dir, l.classes[0])); len(inner.classes) > 1 {
 		return inner
 	}
 	return l
@@ -430,7 +431,7 @@ func holdsImage(dir string) bool { return holdsImageBut(dir, map[string]bool{}) 
 
 // holdsImageBut looks into no folder twice that links lead to.
 func holdsImageBut(dir string, seen map[string]bool) bool {
-	f, err := os.Open(dir)
+	f, err := place.OpenDir(dir)
 	if err != nil {
 		return false
 	}
@@ -439,7 +440,7 @@ func holdsImageBut(dir string, seen map[string]bool) bool {
 	for {
 		entries, err := f.ReadDir(256)
 		for _, e := range entries {
-			switch path := filepath.Join(dir, e.Name()); {
+			switch path := place.Join(dir, e.Name()); {
 			case imagepath.IsSystem(e.Name()):
 			case e.IsDir():
 				inside = append(inside, path)
@@ -447,7 +448,7 @@ func holdsImageBut(dir string, seen map[string]bool) bool {
 				return true
 			case e.Type()&os.ModeSymlink != 0:
 				target, err := filepath.EvalSymlinks(path)
-				if info, errInfo := os.Stat(path); err == nil && errInfo == nil && info.IsDir() && !seen[target] {
+				if info, errInfo := place.Stat(path); err == nil && errInfo == nil && info.IsDir() && !seen[target] {
 					seen[target] = true
 					inside = append(inside, path)
 				}

@@ -13,6 +13,7 @@ import (
 
 	"github.com/vitft/vitft/engine/internal/csvtable"
 	"github.com/vitft/vitft/engine/internal/imagepath"
+	"github.com/vitft/vitft/engine/place"
 )
 
 // separators are what stands between the cells of a row, with what messages call it.
@@ -59,7 +60,7 @@ func (l *list) openRows() error {
 		return &SourceError{Line: 1 + skipped, Err: fault}
 	}
 	l.bare = true
-	dir := filepath.Dir(l.path)
+	dir := place.Dir(l.path)
 	for _, comma := range candidates {
 		rows := firstRows(start, comma, 20)
 		for i, row := range rows {

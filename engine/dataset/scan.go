@@ -6,11 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"sync"
 	"time"
 
+	"github.com/vitft/vitft/engine/place"
 	"github.com/vitft/vitft/internal/par"
-	"github.com/vitft/vitft/internal/userfile"
 )
 
 // ID is the SHA-256 of an image's bytes.
@@ -18,17 +19,20 @@ type ID = [sha256.Size]byte
 
 // ScanOptions are the settings of Scan.
 type ScanOptions struct {
-	// Workers is how many files are read at once. Default: the processors.
+	// Workers is how many files are read at once. Default: the processors, or place.Parallel in an object store.
 	Workers int
 	// Index, if set, knows files that were read before, and learns about others.
 	Index *Index
+	// Lazy leaves images in object stores that the index does not know to be read by who encodes them.
+	Lazy bool
 	// Progress, if set, is called after every item, never twice at once.
 	Progress func(done, total int)
 }
 
 // Scan says which bytes every item of a data set has.
 type Scan struct {
-	IDs        []ID         // of each item; zero if unreadable
+	IDs        []ID         // of each item; zero if unreadable or unread
+	Unread     []int        // items that were left to be read later
 	Unreadable []Unreadable // by index
 }
 
@@ -40,15 +44,22 @@ type Unreadable struct {
 }
 
 // Scan reads and hashes every item that the index does not know. An item that cannot be read is noted, no error; the
-// only error is that of ctx.
+// only errors are that of ctx, and of an object store that does not answer.
 func (d *Dataset) Scan(ctx context.Context, o ScanOptions) (*Scan, error) {
 	total := len(d.Items)
 	s := &Scan{IDs: make([]ID, total)}
 	faults := make([]error, total)
+	if o.Workers == 0 && slices.ContainsFunc(d.Items, Item.Remote) {
+		o.Workers = place.Parallel
+	}
+	asking, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
 	var mu sync.Mutex // for Progress
 	done := 0
-	err := par.For(ctx, total, o.Workers, func(i int) {
-		s.IDs[i], faults[i] = d.Items[i].hash(o.Index)
+	err := par.For(asking, total, o.Workers, func(i int) {
+		if s.IDs[i], faults[i] = d.Items[i].hash(asking, o); errors.Is(faults[i], place.ErrUnanswered) {
+			stop(faults[i])
+		}
 		if o.Progress != nil {
 			mu.Lock()
 			defer mu.Unlock()
@@ -57,10 +68,12 @@ func (d *Dataset) Scan(ctx context.Context, o ScanOptions) (*Scan, error) {
 		}
 	})
 	if err != nil {
-		return nil, fmt.Errorf("scanning %s: %w", d.Name, err)
+		return nil, fmt.Errorf("scanning %s: %w", d.Name, context.Cause(asking))
 	}
 	for i, err := range faults {
-		if err != nil {
+		if err == errUnread {
+			s.Unread = append(s.Unread, i)
+		} else if err != nil {
 			s.Unreadable = append(s.Unreadable, Unreadable{Index: i, Path: d.Items[i].Path, Err: err})
 		}
 	}
@@ -122,25 +135,38 @@ func CheckLeak(train *Dataset, trainScan *Scan, test *Dataset, testScan *Scan) [
 	return found
 }
 
-// hash is the id of an item, from the index if it is there.
-func (it Item) hash(x *Index) (ID, error) {
+// errUnread says that an item is left to be read later.
+var errUnread = errors.New("unread")
+
+// hash is the id of an item, from the index if it is there. A store that does not answer is waited for no longer than
+// ctx.
+func (it Item) hash(ctx context.Context, o ScanOptions) (ID, error) {
 	if id := it.known(); id != (ID{}) {
 		return id, nil
 	}
-	now := time.Now()
-	info, err := it.stat()
-	if err != nil {
-		return ID{}, err
-	}
-	if id, known := x.find(it, info); known {
+	look := func() (ID, error) {
+		now := time.Now()
+		info, err := it.stat()
+		if err != nil {
+			return ID{}, err
+		}
+		if id, known := o.Index.find(it, info); known {
+			return id, nil
+		}
+		if o.Lazy && it.Remote() {
+			return ID{}, errUnread
+		}
+		id, err := it.read()
+		if err != nil {
+			return ID{}, err
+		}
+		o.Index.add(it, info, now, id)
 		return id, nil
 	}
-	id, err := it.read()
-	if err != nil {
-		return ID{}, err
+	if it.Remote() {
+		return par.Await(ctx, look, nil)
 	}
-	x.add(it, info, now, id)
-	return id, nil
+	return look()
 }
 
 // read hashes the item's bytes, without holding those of a file.
@@ -154,7 +180,7 @@ func (it Item) read() (id ID, err error) {
 		}
 		return id, err
 	}
-	f, _, err := userfile.Open(it.Path)
+	f, _, err := place.Open(it.Path)
 	if err != nil {
 		return id, err
 	}

@@ -4,13 +4,12 @@ import (
 	"fmt"
 	"io/fs"
 	"maps"
-	"os"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/vitft/vitft/engine/internal/imagepath"
+	"github.com/vitft/vitft/engine/place"
 )
 
 // readShards reads files of images as one set. They are of one kind.
@@ -36,7 +35,7 @@ func (r *reading) readShards(paths []string) error {
 		return err
 	}
 	a.report()
-	for _, beside := range []string{paths[0], filepath.Dir(paths[0])} { // there, or in the folder above
+	for _, beside := range []string{paths[0], place.Dir(paths[0])} { // there, or in the folder above
 		if a.numbered && r.classes == nil {
 			if err := r.nameClasses(beside); err != nil {
 				return err
@@ -52,7 +51,7 @@ const mostShards = 100_000
 // expand is the names that a name with braces stands for, as the shell expands them: {000..012} and {a,b}. It is none
 // for a name without any, and for one that exists.
 func expand(name string) ([]string, error) {
-	if _, err := os.Lstat(name); err == nil || !strings.ContainsRune(name, '{') {
+	if !strings.ContainsRune(name, '{') || exists(name) {
 		return nil, nil
 	}
 	done, names := []string{""}, []string(nil)
@@ -119,7 +118,7 @@ type shards map[string][]string
 func (c *contents) shards() shards {
 	data := slices.ContainsFunc(c.folders, func(f fs.FileInfo) bool { return f.Name() == "data" })
 	if data {
-		if s := shardsIn(filepath.Join(c.dir, "data")); s != nil && c.imageFolders(2) < 2 { // else it may be a class
+		if s := shardsIn(place.Join(c.dir, "data")); s != nil && c.imageFolders(2) < 2 { // else it may be a class
 			return s
 		}
 	}
@@ -127,7 +126,7 @@ func (c *contents) shards() shards {
 		return s
 	}
 	if len(c.folders) == 1 && !data {
-		return shardsIn(filepath.Join(c.dir, c.folders[0].Name()))
+		return shardsIn(place.Join(c.dir, c.folders[0].Name()))
 	}
 	return nil
 }
@@ -155,7 +154,7 @@ func shardsOf(c *contents) shards {
 			s = shards{}
 		}
 		part := listedRole(name)
-		s[part] = append(s[part], filepath.Join(c.dir, name))
+		s[part] = append(s[part], place.Join(c.dir, name))
 	}
 	return s
 }

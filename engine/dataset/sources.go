@@ -3,13 +3,14 @@ package dataset
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
-	"os"
 	"slices"
 	"strconv"
 
 	"github.com/vitft/vitft/engine/event"
 	"github.com/vitft/vitft/engine/fault"
+	"github.com/vitft/vitft/engine/place"
 	"github.com/vitft/vitft/engine/setting"
 	"github.com/vitft/vitft/internal/par"
 )
@@ -89,6 +90,11 @@ func (s *Sources) Holdout() (float64, bool) {
 func (s *Sources) Exist() error {
 	var faults []error
 	check := func(key, path string) {
+		path, err := place.Named(path)
+		if err != nil {
+			faults = append(faults, fmt.Errorf("%s: %w", key, err))
+			return
+		}
 		files, err := expand(path)
 		if err != nil {
 			faults = append(faults, fault.Data.Errorf("%s: %w", key, err))
@@ -96,8 +102,12 @@ func (s *Sources) Exist() error {
 			files = []string{path}
 		}
 		for _, path := range files {
-			if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
+			_, err := place.Stat(path)
+			if errors.Is(err, fs.ErrNotExist) {
 				faults = append(faults, fault.Data.Errorf("%s: no such file or folder: %s", key, path))
+				break
+			} else if err != nil && place.IsURL(path) { // which a local path's reader says
+				faults = append(faults, fmt.Errorf("%s: %w", key, err))
 				break
 			}
 		}
@@ -129,6 +139,7 @@ func (s *Sources) Resolve(ctx context.Context, ev event.Events) error {
 }
 
 func (s *Sources) resolve(ev event.Events) error {
+	defer place.Hold()()
 	of, err := resolve(&s.Train, train, ev)
 	if err != nil {
 		return err
@@ -144,7 +155,7 @@ func (s *Sources) resolve(ev event.Events) error {
 		case other.part == val && holdout, *other.source == "" && own == "":
 		case *other.source == "" && withoutLabels(own, other.part): // which reading its training images says
 		case *other.source == "":
-			*other.source = own
+			*other.source = place.WithParameters(own)
 			ev.Info("taken from the data set", other.part, own)
 		default:
 			if _, err := resolve(other.source, other.part, ev); err != nil {
@@ -158,23 +169,28 @@ func (s *Sources) resolve(ev event.Events) error {
 // resolve follows a source to the part that is wanted, and returns all parts on the way, which are nil without any.
 func resolve(source *string, part string, ev event.Events) (parts, error) {
 	var all parts
+	at, err := place.Named(*source)
+	if err != nil {
+		return nil, err
+	}
 	for {
-		p, found, err := partsOf(*source)
+		p, found, err := partsOf(at)
 		switch {
 		case err != nil:
 			return nil, err
 		case p == nil:
 			return all, nil
 		case p[part] == "":
-			return nil, in(*source, p.lacks(part))
+			return nil, in(at, p.lacks(part))
 		}
 		all = p.with(all)
-		if p[part] == *source {
+		if p[part] == at {
 			return all, nil
 		}
 		Warn(found, ev)
 		ev.Info("taken from the data set", part, p[part])
-		*source = p[part]
+		at = p[part]
+		*source = place.WithParameters(at)
 	}
 }
 
@@ -182,6 +198,7 @@ func resolve(source *string, part string, ev event.Events) (parts, error) {
 // which the seed chooses, both by content: then the training images are scanned first. Without training images the
 // other sets have class lists of their own. Findings are passed on.
 func (s *Sources) Open(ctx context.Context, seed uint64, index *Index, ev event.Events) (*Sets, error) {
+	defer place.Hold()()
 	if err := s.Exist(); err != nil {
 		return nil, err
 	}

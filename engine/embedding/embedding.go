@@ -38,6 +38,7 @@ import (
 	"github.com/vitft/vitft/engine/artifact"
 	"github.com/vitft/vitft/engine/fault"
 	"github.com/vitft/vitft/engine/feature/store"
+	"github.com/vitft/vitft/engine/place"
 	"github.com/vitft/vitft/internal/disk"
 	"github.com/vitft/vitft/internal/machine"
 	"github.com/vitft/vitft/internal/vec"
@@ -182,14 +183,17 @@ func Is(source string) bool {
 // parts are the files of a source: itself, or the Parquet files of a folder that has no folders in it.
 func parts(source string) []string {
 	var files []string
-	entries, _ := os.ReadDir(source) // of a file there are none
+	if named, err := place.Named(source); err == nil {
+		source = named
+	}
+	entries, _ := place.ReadDir(source) // of a file there are none
 	for _, e := range entries {
 		switch {
 		case strings.HasPrefix(e.Name(), "."):
 		case e.IsDir():
 			return []string{source}
 		case extension(e.Name()) == ".parquet":
-			files = append(files, filepath.Join(source, e.Name()))
+			files = append(files, place.Join(source, e.Name()))
 		}
 	}
 	if files == nil {

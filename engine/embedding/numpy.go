@@ -19,6 +19,7 @@ import (
 	"github.com/vitft/vitft/engine/fault"
 	"github.com/vitft/vitft/engine/feature/store"
 	"github.com/vitft/vitft/engine/internal/csvtable"
+	"github.com/vitft/vitft/engine/place"
 	"github.com/vitft/vitft/internal/atomicfile"
 	"github.com/vitft/vitft/internal/disk"
 	"github.com/vitft/vitft/internal/userfile"
@@ -108,7 +109,7 @@ func (t *Table) writeVectors(w io.Writer, gather Gather) error {
 
 // readNPZ reads the arrays of a file that numpy.savez wrote.
 func readNPZ(path string) (*Table, error) {
-	f, info, err := userfile.Open(path)
+	f, info, err := place.Open(path)
 	if err != nil {
 		return nil, err
 	}
@@ -273,7 +274,11 @@ func writeNPY(path string, t *Table, gather Gather) error {
 }
 
 func readNPY(path string) (*Table, error) {
-	f, info, err := userfile.Open(path)
+	here, err := place.Fetch(path) // which can be mapped
+	if err != nil {
+		return nil, err
+	}
+	f, info, err := userfile.Open(here)
 	if err != nil {
 		return nil, err
 	}
@@ -290,7 +295,7 @@ func readNPY(path string) (*Table, error) {
 		return nil, errors.New("it goes on after its last value")
 	}
 	t.Dim, t.Rows = a.shape[1], make([]Row, 0, min(a.shape[0], len(t.Vectors)))
-	text, err := userfile.Read(besides(path), userfile.Large)
+	text, err := place.Read(besides(path), userfile.Large)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, fault.Data.Errorf("there is no %s beside it, with a line path,label,split for each of its %d rows",
 			filepath.Base(besides(path)), a.shape[0])

@@ -15,8 +15,8 @@ import (
 
 	"github.com/vitft/vitft/engine/feature/store"
 	"github.com/vitft/vitft/engine/internal/parquetfile"
+	"github.com/vitft/vitft/engine/place"
 	"github.com/vitft/vitft/internal/atomicfile"
-	"github.com/vitft/vitft/internal/userfile"
 	"github.com/vitft/vitft/internal/vec"
 )
 
@@ -70,7 +70,7 @@ func isParquet(path string) bool {
 }
 
 func withParquet(path string, do func(*parquetfile.File) error) error {
-	f, info, err := userfile.Open(path)
+	f, info, err := place.Open(path)
 	if err != nil {
 		return err
 	}

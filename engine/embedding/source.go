@@ -17,6 +17,7 @@ import (
 	"github.com/vitft/vitft/engine/fault"
 	"github.com/vitft/vitft/engine/feature"
 	"github.com/vitft/vitft/engine/feature/store"
+	"github.com/vitft/vitft/engine/place"
 	"github.com/vitft/vitft/internal/userfile"
 )
 
@@ -228,7 +229,7 @@ func (x *Source) LookOver(ctx context.Context, d *dataset.Sets, _ feature.Needed
 
 // Bytes are those of the image that a row is of, if it is where the row says.
 func (x *Source) Bytes(id store.ID, item dataset.Item) ([]byte, error) {
-	content, err := userfile.Read(item.Path, userfile.Image)
+	content, err := place.Read(item.Path, userfile.Image)
 	if err == nil && sha256.Sum256(content) != id {
 		err = errors.New("it is not the image that the embedding is of")
 	}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/vitft/vitft/engine/fault"
 	"github.com/vitft/vitft/engine/feature/store"
+	"github.com/vitft/vitft/engine/place"
 	"github.com/vitft/vitft/engine/safetensors"
 	"github.com/vitft/vitft/internal/atomicfile"
 	"github.com/vitft/vitft/internal/userfile"
@@ -43,7 +44,11 @@ func writeTensors(path string, t *Table, gather Gather) error {
 }
 
 func readTensors(path string) (*Table, error) {
-	f, info, err := userfile.Open(path)
+	here, err := place.Fetch(path) // which can be mapped
+	if err != nil {
+		return nil, err
+	}
+	f, info, err := userfile.Open(here)
 	if err != nil {
 		return nil, err
 	}

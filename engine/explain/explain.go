@@ -33,6 +33,7 @@ import (
 	"github.com/vitft/vitft/engine/artifact"
 	"github.com/vitft/vitft/engine/classify"
 	"github.com/vitft/vitft/engine/fault"
+	"github.com/vitft/vitft/engine/place"
 	"github.com/vitft/vitft/engine/setting"
 	"github.com/vitft/vitft/internal/userfile"
 	"github.com/vitft/vitft/onnx"
@@ -76,6 +77,10 @@ type Explainer struct {
 func Open(path string, o classify.Options) (*Explainer, error) {
 	if err := setting.Complete(o.Fields()); err != nil {
 		return nil, err
+	}
+	path, err := place.Fetch(path)
+	if err != nil {
+		return nil, fmt.Errorf("read the model: %w", err)
 	}
 	file := classify.ModelFile(path)
 	content, err := userfile.Read(file, userfile.Large)

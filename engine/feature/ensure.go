@@ -8,11 +8,14 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/vitft/vitft/engine/dataset"
 	"github.com/vitft/vitft/engine/event"
+	"github.com/vitft/vitft/engine/fault"
 	"github.com/vitft/vitft/engine/feature/store"
+	"github.com/vitft/vitft/engine/place"
 	"github.com/vitft/vitft/onnx"
 	"github.com/vitft/vitft/vit"
 )
@@ -54,13 +57,16 @@ func (x *Extractor) begin(ctx context.Context, name string, d *dataset.Dataset, 
 		return nil, fmt.Errorf("features of %s images in %d views, of %d that are open", name, n, len(x.views))
 	}
 	progress := func(done, total int) { x.events.Report(event.Scan, name, done, total) }
-	scan, err := d.Scan(ctx, dataset.ScanOptions{Index: x.index, Progress: progress})
+	scan, err := d.Scan(ctx, dataset.ScanOptions{Index: x.index, Lazy: true, Progress: progress})
 	if err != nil {
 		return nil, err
 	}
 	x.saveIndex()
 	j := &job{Extractor: x, name: name, data: d, scan: scan, views: n,
-		unreadable: map[int]error{}, undecodable: map[store.ID]error{}}
+		unread: map[int]bool{}, unreadable: map[int]error{}, undecodable: map[store.ID]error{}}
+	for _, i := range scan.Unread {
+		j.unread[i] = true
+	}
 	for _, u := range scan.Unreadable {
 		j.unreadable[u.Index] = u.Err
 	}
@@ -72,6 +78,12 @@ func (x *Extractor) begin(ctx context.Context, name string, d *dataset.Dataset, 
 	return j, nil
 }
 
+// errKnown says of an image that was read to find out what is in it that there are features of that already.
+var errKnown = errors.New("known")
+
+// unanswered is the fault of an image as that of the object store, which may answer another time.
+func unanswered(err error) error { return fault.Other.Errorf("%w", err) }
+
 // job is one call of Ensure. The ids of its scan are corrected when images turn out to have changed.
 type job struct {
 	*Extractor
@@ -79,6 +91,7 @@ type job struct {
 	data        *dataset.Dataset
 	scan        *dataset.Scan
 	views       int
+	unread      map[int]bool       // items whose content is not known before they are encoded
 	unreadable  map[int]error      // by item
 	undecodable map[store.ID]error // by content
 	encoded     int
@@ -101,8 +114,14 @@ func (j *job) lacking(ctx context.Context) (items map[viewSet][]int, images int,
 // missing are the images to encode, one for each content, by the views that they lack, and how many.
 func (j *job) missing() (items map[viewSet][]int, images int) {
 	items = map[viewSet][]int{}
+	all := j.lacks(store.ID{}, j.views) // nothing has that id
 	seen := map[store.ID]bool{}
 	for i, id := range j.scan.IDs {
+		if j.unread[i] {
+			items[all] = append(items[all], i)
+			images++
+			continue
+		}
 		if j.fault(i) != nil || seen[id] {
 			continue
 		}
@@ -152,10 +171,19 @@ func (j *job) encodeViews(ctx context.Context, views []view, items []int, progre
 		}()
 	}
 	ids := make([]store.ID, len(items)) // of the bytes that are decoded; zero of what cannot be read
+	read := j.data.Select(items).Reader()
+	all := j.lacks(store.ID{}, j.views)
+	unread := maps.Clone(j.unread) // which shrinks while others read it
+	var claimed sync.Map           // contents that are encoded
 	load := func(k int) ([]byte, error) {
-		content, err := j.data.Items[items[k]].Bytes()
+		content, err := read(k)
 		if err == nil {
 			ids[k] = sha256.Sum256(content)
+			if unread[items[k]] {
+				if _, before := claimed.LoadOrStore(ids[k], true); before || j.lacks(ids[k], j.views) != all {
+					return nil, errKnown
+				}
+			}
 		}
 		return content, err
 	}
@@ -171,12 +199,24 @@ func (j *job) encodeViews(ctx context.Context, views []view, items []int, progre
 // none.
 func (j *job) keep(
 	ctx context.Context, to []*store.Writer, item int, id store.ID, features []float32, fault error) error {
-	if id == (store.ID{}) {
+	if errors.Is(fault, place.ErrUnanswered) {
+		return unanswered(fault)
+	}
+	unread := j.unread[item]
+	if delete(j.unread, item); id == (store.ID{}) {
 		j.unreadable[item] = fault
 		return nil
 	}
 	path := j.data.Items[item].Path
-	if id != j.scan.IDs[item] {
+	if unread {
+		j.scan.IDs[item] = id
+		if info, err := j.data.Items[item].Info(); err == nil {
+			j.index.Learn(j.data.Items[item], info, id)
+		}
+		if errors.Is(fault, errKnown) { // of what it may lack the next round knows
+			return nil
+		}
+	} else if id != j.scan.IDs[item] {
 		j.scan.IDs[item] = id
 		j.index.Forget(j.data.Items[item])
 		j.events.Warn("an image has changed since it was scanned; it is used as it is now", "path", path)

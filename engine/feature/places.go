@@ -2,10 +2,10 @@ package feature
 
 import (
 	"context"
-	"os"
 	"path/filepath"
 
 	"github.com/vitft/vitft/engine/feature/bucket"
+	"github.com/vitft/vitft/engine/place"
 	"github.com/vitft/vitft/engine/setting"
 )
 
@@ -22,7 +22,7 @@ const (
 
 // Here is the folder on this machine: the cache folder, or the default one if features are kept in an object store.
 func (o Options) Here() string {
-	if bucket.IsURL(o.Cache) {
+	if place.IsURL(o.Cache) {
 		return defaultCache()
 	}
 	return o.Cache
@@ -38,10 +38,4 @@ func (o Options) features(ctx context.Context) (bucket.Closing, error) {
 	return b, err
 }
 
-func defaultCache() string {
-	dir, err := os.UserCacheDir()
-	if err != nil {
-		dir = os.TempDir()
-	}
-	return filepath.Join(dir, "vitft")
-}
+func defaultCache() string { return place.Here() }

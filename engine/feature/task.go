@@ -3,12 +3,14 @@ package feature
 import (
 	"context"
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"sync/atomic"
 	"time"
 
 	"github.com/vitft/vitft/engine/dataset"
 	"github.com/vitft/vitft/engine/feature/store"
+	"github.com/vitft/vitft/engine/place"
 	"github.com/vitft/vitft/onnx"
 	"github.com/vitft/vitft/vit"
 )
@@ -31,10 +33,11 @@ func (x *Extractor) EncodeBlock(ctx context.Context, name string, d *dataset.Dat
 	views := x.views[:n]
 	model := viewModel{x.backbone, views}
 	b := &Block{IDs: make([]store.ID, len(d.Items)), Faults: make([]error, len(d.Items))}
+	read := d.Reader()
 	var bytes, reading atomic.Int64
 	load := func(i int) ([]byte, error) {
 		defer func(begun time.Time) { reading.Add(int64(time.Since(begun))) }(time.Now())
-		content, err := d.Items[i].Bytes()
+		content, err := read(i)
 		if err == nil {
 			b.IDs[i] = sha256.Sum256(content)
 			bytes.Add(int64(len(content)))
@@ -48,6 +51,8 @@ func (x *Extractor) EncodeBlock(ctx context.Context, name string, d *dataset.Dat
 	begun := time.Now()
 	err := encoder.Encode(ctx, len(d.Items), load, func(i int, features []float32, fault error) error {
 		switch {
+		case errors.Is(fault, place.ErrUnanswered):
+			return unanswered(fault)
 		case fault != nil:
 			b.Faults[i] = fault
 		case !seen[b.IDs[i]]:

@@ -31,6 +31,7 @@ import (
 	"github.com/vitft/vitft/engine/event"
 	"github.com/vitft/vitft/engine/fault"
 	"github.com/vitft/vitft/engine/metric"
+	"github.com/vitft/vitft/engine/place"
 	"github.com/vitft/vitft/engine/sweep"
 	"github.com/vitft/vitft/head"
 	"github.com/vitft/vitft/internal/atomicfile"
@@ -219,14 +220,18 @@ type Finished struct {
 	Counts      []int // training images of the classes
 }
 
-// Open reads a finished run. Files that do not fit together are refused.
+// Open reads a finished run; of one in an object store a copy. Files that do not fit together are refused.
 func Open(dir string) (*Finished, error) {
+	dir, err := place.Fetch(dir)
+	if err != nil {
+		return nil, err
+	}
 	r := &Finished{Folder: Folder(dir)}
 	if err := r.Complete(MetricsFile.File, EnvironmentFile.File, HeadFile.File); err != nil {
 		return nil, err
 	}
 	var h Head
-	err := errors.Join(MetricsFile.Into(&r.Metrics, r.Folder), EnvironmentFile.Into(&r.Environment, r.Folder),
+	err = errors.Join(MetricsFile.Into(&r.Metrics, r.Folder), EnvironmentFile.Into(&r.Environment, r.Folder),
 		HeadFile.Into(&h, r.Folder))
 	if err != nil {
 		return nil, err

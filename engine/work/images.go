@@ -1,6 +1,8 @@
 package work
 
 import (
+	"cmp"
+	"errors"
 	"fmt"
 	"path/filepath"
 	"strings"
@@ -8,11 +10,15 @@ import (
 
 	"github.com/vitft/vitft/engine/dataset"
 	"github.com/vitft/vitft/engine/fault"
+	files "github.com/vitft/vitft/engine/place"
 )
 
 // refusal is why a worker must not read an image, nil if it may: the file that it is, or is in, must lie in a folder
 // that the worker was started for, whatever links lead there.
 func (w *worker) refusal(image string) error {
+	if files.IsURL(image) {
+		return w.refusalOf(image)
+	}
 	if w.Read == "" {
 		return nil
 	}
@@ -36,6 +42,22 @@ func (w *worker) refusal(image string) error {
 	return fault.Config.Errorf("%s is %s, in none of the folders that this worker may read (%s)", image, real, w.Read)
 }
 
+// refusalOf is that of an image in an object store: its bucket must be one that this process was started with, by
+// --read or as a source of its own. The error is an unableError: others may be started for it.
+func (w *worker) refusalOf(image string) error {
+	if w.Read == "" && files.IsNamed(image) {
+		return nil
+	}
+	for at := range strings.SplitSeq(w.Read, ",") {
+		if at, err := files.Named(strings.TrimSpace(at)); err == nil && strings.HasPrefix(image, at+"/") &&
+			!strings.Contains(image, "/../") {
+			return nil
+		}
+	}
+	return unableError{fault.Config.Errorf("%s is in no bucket that this worker may read (%s): start it with --read %s",
+		image, cmp.Or(w.Read, "none was named"), files.Bucket(image))}
+}
+
 // young is how old a file is at least for a change after it was read to show in its time of modification.
 const young = 2 * time.Second
 
@@ -44,6 +66,28 @@ const young = 2 * time.Second
 type unseenError struct{ error }
 
 func (e unseenError) Unwrap() error { return e.error }
+
+// within makes sure that this machine sees one at least of the images in object stores that the submitting one saw:
+// else they would be recorded as missing. The error is an unseenError, or that of a store that does not answer.
+func within(images []Image) error {
+	var unseen error
+	n := 0
+	for _, im := range images {
+		if im.Modified == 0 || !files.IsURL(im.Path) {
+			continue
+		}
+		_, err := files.Stat(dataset.FileOf(im.Path))
+		if err == nil || errors.Is(err, files.ErrUnanswered) {
+			return err
+		}
+		n, unseen = n+1, err
+	}
+	if n > 0 {
+		return unseenError{fault.Data.Errorf("this machine sees none of %d images in an object store that the "+
+			"submitting one saw: %w; look after its credentials", n, unseen)}
+	}
+	return nil
+}
 
 // compare says of each image whether its file is what it was when the job was submitted. The error is an unseenError.
 func compare(set *dataset.Dataset, images []Image) (same []bool, err error) {
@@ -61,7 +105,7 @@ func compare(set *dataset.Dataset, images []Image) (same []bool, err error) {
 			continue
 		}
 		same[i] = info.Size() == im.Size && info.ModTime().UnixNano() == im.Modified &&
-			now.Sub(info.ModTime()) >= young
+			(now.Sub(info.ModTime()) >= young || im.Tag != "")
 	}
 	if there > 0 && len(unseen) == there {
 		return nil, unseenError{fault.Data.Errorf("this machine has none of %d images that the submitting one had: "+
@@ -73,7 +117,7 @@ func compare(set *dataset.Dataset, images []Image) (same []bool, err error) {
 // absolute is the path of an item from the root: workers have other working directories. What follows the # of an image
 // inside a file stays as it is.
 func absolute(path string) (string, error) {
-	if filepath.IsAbs(path) {
+	if filepath.IsAbs(path) || files.IsURL(path) {
 		return path, nil
 	}
 	here, err := filepath.Abs(".")

@@ -213,7 +213,7 @@ func BenchmarkImages(b *testing.B) {
 				if err != nil {
 					b.Fatal(err)
 				}
-				index.Learn(set.Items[i*512+k], im.Size, im.Modified, dataset.ID(id))
+				index.Learn(set.Items[i*512+k], im.info(), dataset.ID(id))
 			}
 			learnt += spent(b) - begun
 		}

@@ -419,7 +419,7 @@ func (s *submission) learn(task int, r Record) {
 		}
 		id, err := hex.DecodeString(d.ID)
 		if d.Fault == "" && !d.Other && err == nil && len(id) == len(dataset.ID{}) {
-			index.Learn(of, im.Size, im.Modified, dataset.ID(id))
+			index.Learn(of, im.info(), dataset.ID(id))
 		}
 	}
 }

@@ -43,6 +43,7 @@ import (
 	"github.com/vitft/vitft/engine/fault"
 	"github.com/vitft/vitft/engine/feature/bucket"
 	"github.com/vitft/vitft/engine/feature/store"
+	files "github.com/vitft/vitft/engine/place"
 	"github.com/vitft/vitft/internal/par"
 	"github.com/vitft/vitft/vit"
 )
@@ -62,6 +63,13 @@ type Image struct {
 	Path     string `json:"path"` // FILE#NAME for an image inside a file
 	Size     int64  `json:"size"`
 	Modified int64  `json:"modified"` // in nanoseconds; 0 if that cannot be told
+	// Tag is the hash that an object store has of a file.
+	Tag string `json:"tag,omitempty"`
+}
+
+// info is about the file.
+func (im Image) info() fs.FileInfo {
+	return files.Expected(im.Path, im.Size, time.Unix(0, im.Modified), im.Tag)
 }
 
 // Record is what a task has done, an entry an image.
@@ -290,7 +298,7 @@ func freeze(sets *dataset.Sets) (items []dataset.Item, images []Image, err error
 				return nil, nil, err
 			}
 			if info, err := it.Info(); err == nil { // else its reading will say why, on whichever machine
-				image.Size, image.Modified = info.Size(), info.ModTime().UnixNano()
+				image.Size, image.Modified, image.Tag = info.Size(), info.ModTime().UnixNano(), files.Tag(info)
 			}
 			items, images = append(items, it), append(images, image)
 		}

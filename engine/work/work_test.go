@@ -149,7 +149,7 @@ func TestCompare(t *testing.T) {
 	if err != nil || len(paths) != 5 {
 		t.Fatal(paths, err)
 	}
-	set, err := dataset.Files("x", paths)
+	set, err := dataset.Files("x", paths, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

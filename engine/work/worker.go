@@ -6,12 +6,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net"
 	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
 	"strconv"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -25,6 +27,7 @@ import (
 	"github.com/vitft/vitft/engine/feature"
 	"github.com/vitft/vitft/engine/feature/bucket"
 	"github.com/vitft/vitft/engine/feature/store"
+	files "github.com/vitft/vitft/engine/place"
 	"github.com/vitft/vitft/engine/setting"
 )
 
@@ -33,7 +36,7 @@ type WorkerOptions struct {
 	Queue    Queue
 	Features feature.Options // Cache: where jobs and features are; a worker does no others
 	Device   device.Options
-	Read     string        // folders that images may be read from, with commas between; all
+	Read     string        // folders and buckets that images may be read from, with commas between; any folder
 	Idle     time.Duration // end after so long without a task; 0: never
 	Metrics  string        // HOST:PORT on which Prometheus finds them; nowhere
 }
@@ -41,8 +44,8 @@ type WorkerOptions struct {
 // Fields declares the settings.
 func (o *WorkerOptions) Fields() []setting.Field {
 	return slices.Concat(o.Queue.Fields(), o.Features.Fields(), o.Device.Fields(), setting.In("queue",
-		setting.Text("read", &o.Read, "", nil, "folders that images may be read from, with commas between; "+
-			"tasks with others are refused (default: any)").Here(),
+		setting.Text("read", &o.Read, "", nil, "folders and buckets that images may be read from, with commas "+
+			"between; tasks with others are refused (default: any folder, no bucket)").Here(),
 		setting.Number("idle", &o.Idle, 0, setting.Between(time.Second, 24*time.Hour).Or(0, "go on"),
 			"end after so long without a task, such as 10m (0s: go on)").Here(),
 		setting.Text("metrics", &o.Metrics, "", checkAddress, "HOST:PORT on which /metrics, /healthz and /readyz are "+
@@ -58,6 +61,11 @@ func Serve(ctx context.Context, o WorkerOptions, ev event.Events) error {
 	}
 	if o.Queue.URL == "" || o.Queue.URL == Embedded {
 		return fault.Config.Errorf("queue: name the queue that the tasks are on: nats://HOST:PORT")
+	}
+	for at := range strings.SplitSeq(o.Read, ",") { // which makes their buckets known
+		if _, err := files.Named(strings.TrimSpace(at)); err != nil {
+			return fmt.Errorf("read: %w", err)
+		}
 	}
 	jobs, identity, err := openJobs(ctx, o.Features)
 	if err != nil {
@@ -395,8 +403,11 @@ func (w *worker) do(ctx context.Context, hash string, task int, delivered uint64
 		}
 	}
 	begun := time.Now()
-	set, err := dataset.Files(hash, paths)
+	set, err := dataset.Files(hash, paths, func(i int) fs.FileInfo { return images[i].info() })
 	if err != nil {
+		return err
+	}
+	if err := within(images); err != nil {
 		return err
 	}
 	before, err := compare(set, images)

@@ -66,3 +66,30 @@ func Await[T any](ctx context.Context, f func() (T, error), drop func(T)) (T, er
 		return *new(T), ctx.Err()
 	}
 }
+
+// Ahead is a function that gives what read gives for 0, …, n-1, each once and roughly in their order: so many are read
+// before they are asked for.
+func Ahead[T any](n, most int, read func(i int) (T, error)) func(i int) (T, error) {
+	type result struct {
+		value T
+		err   error
+	}
+	var mu sync.Mutex
+	begun, coming := 0, map[int]chan result{}
+	return func(i int) (T, error) {
+		mu.Lock()
+		for ; begun < n && begun <= i+most; begun++ {
+			k, ready := begun, make(chan result, 1)
+			coming[k] = ready
+			go func() {
+				value, err := read(k)
+				ready <- result{value, err}
+			}()
+		}
+		ready := coming[i]
+		delete(coming, i)
+		mu.Unlock()
+		r := <-ready
+		return r.value, r.err
+	}
+}

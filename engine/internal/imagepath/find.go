@@ -3,7 +3,6 @@ package imagepath
 import (
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 	"regexp"
 	"runtime"
@@ -11,6 +10,8 @@ import (
 	"strings"
 
 	"golang.org/x/text/unicode/norm"
+
+	"github.com/vitft/vitft/engine/place"
 )
 
 var (
@@ -27,6 +28,8 @@ func WellFormed(path string) (string, error) {
 	case strings.ContainsRune(path, 0):
 		return "", errors.New("path holds a zero byte (save the list as UTF-8)")
 	case !strings.ContainsAny(path, `:\`): // as nearly all
+	case place.Known(path): // as the predictions of images in a bucket have
+		return path, nil
 	case address.MatchString(path):
 		return "", fmt.Errorf("%.100q is an address, and addresses (URLs) are not fetched: download the images and "+
 			"list their paths", path)
@@ -97,14 +100,17 @@ func Plain(path string) bool {
 
 // Under is a path that is relative to a folder, unless it is absolute.
 func Under(base, path string) string {
+	if place.IsURL(path) {
+		return path
+	}
 	if path = filepath.Clean(filepath.FromSlash(path)); filepath.IsAbs(path) {
 		return path
 	}
-	return filepath.Join(base, path)
+	return place.Join(base, path)
 }
 
 // IsFile reports whether there is a file.
 func IsFile(path string) bool {
-	info, err := os.Stat(path)
+	info, err := place.Stat(path)
 	return err == nil && !info.IsDir()
 }

@@ -28,6 +28,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"net/http"
 	"path/filepath"
 	"slices"
 
@@ -35,6 +36,7 @@ import (
 	"gocloud.dev/blob"
 	"gocloud.dev/gcerrors"
 
+	"github.com/vitft/vitft/engine/fault"
 	"github.com/vitft/vitft/engine/feature/bucket"
 	"github.com/vitft/vitft/internal/disk"
 )
@@ -135,7 +137,9 @@ func (b *Bucket) Publish(ctx context.Context, name string, fill func(io.Writer) 
 func (b *Bucket) put(ctx context.Context, name string, content []byte) error {
 	mark := rand.Text()
 	_, err := retry(ctx, func(ctx context.Context) (_ struct{}, err error) {
-		err = b.putOnce(ctx, name, content, mark)
+		// Not by a Writer: that of Azure panics where the condition is not met.
+		err = b.objects.Upload(ctx, name, bytes.NewReader(content), &blob.WriterOptions{IfNotExist: true,
+			ContentType: "application/octet-stream", Metadata: map[string]string{writer: mark}})
 		if code := gcerrors.Code(err); code != gcerrors.FailedPrecondition && code != gcerrors.AlreadyExists {
 			return struct{}{}, err
 		}
@@ -150,22 +154,6 @@ func (b *Bucket) put(ctx context.Context, name string, content []byte) error {
 		return struct{}{}, nil
 	})
 	return err
-}
-
-func (b *Bucket) putOnce(ctx context.Context, name string, content []byte, mark string) error {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel() // a writer whose context has ended publishes nothing
-	w, err := b.objects.NewWriter(ctx, name, &blob.WriterOptions{IfNotExist: true,
-		ContentType: "application/octet-stream", Metadata: map[string]string{writer: mark}})
-	if err != nil {
-		return err
-	}
-	if _, err = w.Write(content); err != nil {
-		cancel()
-		_ = w.Close()
-		return err
-	}
-	return w.Close()
 }
 
 // SetAside copies an object to its name beside and removes it. If only the copy on this machine is not what was
@@ -227,24 +215,36 @@ func (b *Bucket) Tidy(ctx context.Context, folder string) ([]string, error) {
 // Where is the URL of an object.
 func (b *Bucket) Where(name string) string { return b.where + name }
 
-// explain says which object an error is about, in the terms of package fs.
 func (b *Bucket) explain(doing, name string, err error) error {
-	var kind error
-	switch gcerrors.Code(err) {
-	case gcerrors.OK:
+	return explain(doing, b.Where(name), err)
+}
+
+// explain says which object an error is about, in the terms of package fs.
+func explain(doing, where string, err error) error {
+	if err == nil {
 		return nil
-	case gcerrors.NotFound:
-		kind = fs.ErrNotExist
-	case gcerrors.PermissionDenied:
-		kind = fs.ErrPermission
 	}
-	switch {
-	case errors.Is(err, fs.ErrExist), errors.Is(err, context.Canceled):
-		return fmt.Errorf("%s %s: %w", doing, b.Where(name), err)
-	case kind != nil:
-		return fmt.Errorf("%s %s: %w (%w)", doing, b.Where(name), kind, err)
+	return fmt.Errorf("%s %s: %w", doing, where, inTermsOfFiles(err))
+}
+
+// inTermsOfFiles says of an error that an object is not there, or must not be read, as package fs does.
+func inTermsOfFiles(err error) error {
+	status := statusOf(err)
+	switch code := gcerrors.Code(err); {
+	case lasting(err):
+		return err
+	case code == gcerrors.NotFound:
+		return fmt.Errorf("%w (%w)", fs.ErrNotExist, err)
+	case code == gcerrors.PermissionDenied, status == http.StatusUnauthorized, status == http.StatusForbidden:
+		return fmt.Errorf("%w (%w)", fs.ErrPermission, err)
 	}
-	return fmt.Errorf("%s %s: %w", doing, b.Where(name), err)
+	return err
+}
+
+// lasting says whether an error says itself that it will be the same again.
+func lasting(err error) bool {
+	kind := fault.Of(err)
+	return kind == fault.Data || kind == fault.Config || errors.Is(err, context.Canceled)
 }
 
 // copies is the folder of the copies of a bucket's objects.

@@ -23,12 +23,14 @@ import (
 
 	"github.com/vitft/vitft/engine/fault"
 	"github.com/vitft/vitft/engine/feature/bucket"
+	"github.com/vitft/vitft/engine/place"
 )
 
 func init() {
 	bucket.Register(func(ctx context.Context, url, folder, local string) (bucket.Closing, error) {
 		return Open(ctx, url, folder, local)
 	})
+	place.Register(openFiles, schemes...)
 }
 
 // schemes are those of the providers that are imported above.
@@ -52,64 +54,75 @@ func Open(ctx context.Context, text, folder, local string) (*Bucket, error) {
 		where += prefix
 	}
 	u.Path = ""
-	if u.Scheme == "s3" {
-		u.RawQuery = s3Parameters(u.Query()).Encode()
-	}
-	objects, err := blob.OpenBucket(ctx, u.String())
+	objects, _, err := dial(ctx, *u)
 	if err != nil {
-		return nil, fault.Config.Errorf("%s: %s", where, strings.ReplaceAll(err.Error(), u.String(), "its URL"))
+		return nil, err
 	}
 	if prefix != "" {
 		objects = blob.PrefixedBucket(objects, prefix)
 	}
-	place := where
+	server := where
 	if endpoint := u.Query().Get("endpoint"); endpoint != "" { // another server, another bucket
-		place = endpoint + " " + where
+		server = endpoint + " " + where
 	}
-	b := &Bucket{objects: objects, where: where, local: copies(local, place)}
-	if err := b.reach(ctx); err != nil {
+	b := &Bucket{objects: objects, where: where, local: copies(local, server)}
+	if err := reach(ctx, objects, "", where); err != nil {
 		return nil, errors.Join(err, b.Close())
 	}
 	return b, nil
 }
 
-// reach asks whether the bucket is there, so that a wrong name or missing credentials are said at once. A server that is
-// busy is asked again.
-func (b *Bucket) reach(ctx context.Context) error {
+// dial opens the bucket of a URL without a path, and says how it is called.
+func dial(ctx context.Context, u url.URL) (*blob.Bucket, string, error) {
+	where := u.Scheme + "://" + u.Host + "/"
+	if !slices.Contains(schemes, u.Scheme) {
+		return nil, "", fault.Config.Errorf("%s is no place in an object store that is known: write "+
+			"s3://BUCKET/PREFIX, gs://BUCKET/PREFIX or azblob://CONTAINER/PREFIX", where)
+	}
+	if u.Scheme == "s3" {
+		u.RawQuery = s3Parameters(u.Query()).Encode()
+	}
+	objects, err := blob.OpenBucket(ctx, u.String())
+	if err != nil {
+		return nil, "", fault.Config.Errorf("%s: %s", where, strings.ReplaceAll(err.Error(), u.String(), "its URL"))
+	}
+	return objects, where, nil
+}
+
+// reach asks whether a bucket is there and may be listed below a prefix, so that a wrong name or missing credentials are
+// said at once. A server that is busy is asked again.
+func reach(ctx context.Context, objects *blob.Bucket, prefix, where string) error {
 	const patience = 30 * time.Second
 	limited, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	var said error
-	there, err := backoff.Retry(limited, func() (bool, error) {
-		there, err := b.objects.IsAccessible(limited)
+	_, err := backoff.Retry(limited, func() (struct{}, error) {
+		_, _, err := objects.ListPage(limited, blob.FirstPageToken, 1, &blob.ListOptions{Prefix: prefix})
 		if busy(err) {
 			said = err
 		} else if err != nil {
 			err = backoff.Permanent(err)
 		}
-		return there, err
+		return struct{}{}, err
 	})
 	switch {
+	case err == nil:
+		return nil
 	case ctx.Err() != nil:
 		return ctx.Err()
+	case gcerrors.Code(err) == gcerrors.NotFound:
+		return fault.Data.Errorf("%s: there is no such bucket, or it may not be listed", where)
 	case limited.Err() != nil: // is no interruption, and must not look like one
-		return fmt.Errorf("%s cannot be reached: %w", b.where, cmp.Or(said, fmt.Errorf("no answer in %v", patience)))
-	case err != nil:
-		return fmt.Errorf("%s cannot be reached: %w; look after name, region, endpoint, network and "+
-			"credentials (which are found where the provider's own tools find them)", b.where, err)
-	case !there:
-		return fault.Data.Errorf("%s: there is no such bucket, or it may not be listed", b.where)
+		err = cmp.Or(said, fmt.Errorf("no answer in %v", patience))
 	}
-	return nil
+	return fmt.Errorf("%s cannot be reached: %w; look after name, region, endpoint, network and credentials "+
+		"(which are found where the provider's own tools find them)", where, inTermsOfFiles(err))
 }
 
 // busy says whether a server has answered that it cannot do a request now.
 func busy(err error) bool {
-	said, is := errors.AsType[interface {
-		error
-		HTTPStatusCode() int
-	}](err)
-	return is && (said.HTTPStatusCode() >= 500 || said.HTTPStatusCode() == http.StatusTooManyRequests)
+	status := statusOf(err)
+	return status >= http.StatusInternalServerError || status == http.StatusTooManyRequests
 }
 
 // s3Parameters are the parameters with what servers other than Amazon's need.
@@ -173,9 +186,24 @@ func retry[T any](ctx context.Context, do func(context.Context) (T, error)) (T, 
 
 // passing says whether an error may pass.
 func passing(err error) bool {
+	if status := statusOf(err); status >= 400 && status < 500 && status != http.StatusRequestTimeout &&
+		status != http.StatusTooManyRequests {
+		return false
+	}
 	switch gcerrors.Code(err) {
 	case gcerrors.Unknown, gcerrors.Internal, gcerrors.ResourceExhausted, gcerrors.DeadlineExceeded:
 		return true
 	}
 	return false
+}
+
+// statusOf is that of the HTTP answer that an error of S3 is about, 0 without one.
+func statusOf(err error) int {
+	if answer, is := errors.AsType[interface {
+		error
+		HTTPStatusCode() int
+	}](err); is {
+		return answer.HTTPStatusCode()
+	}
+	return 0
 }
