@@ -2,17 +2,23 @@
 #   docker build -t vitft .
 #   docker run --rm -p 8080:8080 -v "$PWD/run:/model:ro" vitft
 #   docker run --rm -v "$PWD:/work" -w /work --user "$(id -u)" vitft finetune --train photos/train --out run
+# With --build-arg SETUP=--gpu-deps it has CUDA's libraries (2 GB), with --build-arg TAGS=slim neither object stores nor
+# queues.
 FROM golang:1.26-bookworm AS build
 WORKDIR /src
 COPY go.mod go.sum ./
 RUN go mod download
 COPY . .
-RUN go build -trimpath -o /out/vitft ./cmd/vitft
-RUN /out/vitft setup --again --out /out/lib
+ARG TAGS=disable_grpc_modules
+RUN go build -trimpath -ldflags=-s -tags "$TAGS" -o /out/vitft ./cmd/vitft
+ARG SETUP=
+RUN /out/vitft setup --again $SETUP --out /out/lib
 
 FROM debian:bookworm-slim
 COPY --from=build /out /opt/vitft
 COPY LICENSE NOTICE /opt/vitft/
+# By which it knows the servers of object stores and of the hub; debian:bookworm-slim has none.
+COPY --from=build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/
 RUN ln -s /opt/vitft/vitft /usr/local/bin/vitft && mkdir -m 1777 /cache
 ENV VITFT_CACHE=/cache HOME=/tmp
 USER 65532:65532

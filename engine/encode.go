@@ -32,7 +32,7 @@ func (o *EncodeOptions) Fields() []setting.Field {
 	return append(fieldsOf(&o.Data, &o.Backbone, &o.Device, &o.Features, &o.Views, &o.Calibration),
 		setting.Number("seed", &o.Seed, 0, setting.Seeds, "seed of --val, as for finetune"),
 		setting.Parsed("shard", &o.Shard, Shard{}, ParseShard,
-			"encode only part i of N, written i/N with i from 1").Here(),
+			"encode only part i of N, written i/N with i from 1, or i+1/N with i from 0").Here(),
 	)
 }
 

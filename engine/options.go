@@ -93,16 +93,22 @@ func stoppable(early bool, val string) error {
 // value is everything.
 type Shard struct{ Index, Count int }
 
-// ParseShard reads i/N with i from 1 to N; nothing means everything.
+// ParseShard reads i/N with i from 1 to N, or i+1/N with i from 0, as schedulers number the parts of a job (Kubernetes,
+// AWS Batch, Cloud Run); nothing means everything.
 func ParseShard(text string) (Shard, error) {
 	if text == "" {
 		return Shard{}, nil
 	}
 	first, second, ok := strings.Cut(text, "/")
+	first, fromZero := strings.CutSuffix(first, "+1")
 	i, err1 := strconv.Atoi(first)
 	n, err2 := strconv.Atoi(second)
+	if fromZero {
+		i++
+	}
 	if !ok || err1 != nil || err2 != nil || n < 1 || i < 1 || i > n {
-		return Shard{}, fmt.Errorf("%q is no part; write i/N with i from 1 to N", text)
+		return Shard{}, fmt.Errorf("%q is no part; write i/N with i from 1 to N, or i+1/N where parts are numbered "+
+			"from 0", text)
 	}
 	return Shard{i - 1, n}, nil
 }

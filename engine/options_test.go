@@ -223,3 +223,19 @@ func TestFinetuneRefusesHugeHeads(t *testing.T) {
 		t.Errorf("there is a run folder: %v", err)
 	}
 }
+
+// Whoever numbers parts from 0 writes +1 and need not reckon.
+func TestParseShard(t *testing.T) {
+	for text, want := range map[string]engine.Shard{"": {}, "1/4": {0, 4}, "4/4": {3, 4}, "0+1/4": {0, 4},
+		"3+1/4": {3, 4}, "0+1/1": {0, 1}} {
+		if got, err := engine.ParseShard(text); err != nil || got != want {
+			t.Errorf("%q: %v, %v", text, got, err)
+		}
+	}
+	for _, text := range []string{"0/4", "5/4", "4+1/4", "-1+1/4", "+1/4", "1+1", "1+2/4", "0+1+1/4", "1/0", "a/4",
+		"/4", "$(JOB_COMPLETION_INDEX)+1/4"} {
+		if got, err := engine.ParseShard(text); err == nil {
+			t.Errorf("%q is %v", text, got)
+		}
+	}
+}

@@ -42,7 +42,9 @@ func TestGradientModelTakesBatchesInTurns(t *testing.T) {
 			x, ones := []float32{0.5, -1, 2, 0.25}, []float32{1, 1, 1, 1, 1}
 			by := onnx.Tensor{Shape: []int64{1, 1}, Data: []float32{0}}
 			for _, n := range []int{3, 2, 4, 1, 3} {
-				in := []onnx.Tensor{{Shape: []int64{int64(n), 1}, Data: x[:n]}, {Shape: []int64{1, 1}, Data: []float32{0.7}}}
+				in := []onnx.Tensor{
+					{Shape: []int64{int64(n), 1}, Data: x[:n]}, {Shape: []int64{1, 1}, Data: []float32{0.7}},
+				}
 				y := make([]float32, n)
 				if err := s.Forward(t.Context(), in, n, y); err != nil {
 					t.Fatal(err)

@@ -24,6 +24,7 @@ go build ./...
 CGO_ENABLED=0 go build $pure
 step 'vet'
 go vet ./...
+go vet -tags slim ./cmd/vitft
 step 'staticcheck'
 $tool staticcheck ./...
 step 'layer rules'
@@ -43,6 +44,8 @@ step 'tests'
 go test -timeout 40m ./...
 step 'examples of programs that embed it'
 (cd examples/service && go vet . && go test .)
+step 'manifests for Kubernetes'
+(cd deploy/kubernetes && go vet . && go test .)
 step 'race detector on what runs concurrently'
 go test -race -timeout 20m -short ./engine/classify
 go test -race -timeout 20m -short ./models ./vit ./onnx ./engine/feature/... ./engine/dataset ./engine/serve

@@ -15,7 +15,6 @@ import (
 
 	"github.com/vitft/vitft/engine/fault"
 	"github.com/vitft/vitft/engine/setting"
-	"github.com/vitft/vitft/engine/work"
 )
 
 // commandHabits are what other programs call our commands, or, after the name of one, the commands of it. Those of
@@ -232,7 +231,7 @@ func (a *app) surplus(cmd *cobra.Command, args []string, err error) error {
 }
 
 // scripted are the variables that are no settings: those that the project's own scripts and tests read, and a secret.
-var scripted = []string{"VITFT_INSTALL", "VITFT_PYTHON", "VITFT_DATA", "VITFT_SHARED", work.TokenVariable}
+var scripted = []string{"VITFT_INSTALL", "VITFT_PYTHON", "VITFT_DATA", "VITFT_SHARED", queueToken}
 
 // warnVariables says of variables in the environment that are spelt like one of ours, but are none.
 func (a *app) warnVariables(root *cobra.Command) {

@@ -7,8 +7,6 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
-
-	_ "github.com/vitft/vitft/engine/feature/bucket/cloud" // s3://, gs://, azblob://
 )
 
 func main() {

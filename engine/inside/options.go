@@ -57,8 +57,8 @@ func (o *Options) Fields() []setting.Field {
 			"share of the patch tokens that training inside the backbone sees, others each time; auto is a third, or "+
 				"all where the backbone needs them"),
 		setting.Number("micro-batch", &o.Micro, 0, setting.Between(0, 4096),
-			"samples that go through the blocks at a time, which bounds the memory of training there (0: 16, with CUDA "+
-				"64)"),
+			"samples that go through the blocks at a time, which bounds the memory of training there (0: 16, with "+
+				"CUDA 64)"),
 	)
 }
 

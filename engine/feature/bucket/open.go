@@ -21,7 +21,7 @@ type Closing interface {
 
 var stores Opener
 
-// Register makes URLs known to Open, as package cloud does when a program imports it: the providers' SDKs are 50 MB,
+// Register makes URLs known to Open, as package cloud does when a program imports it: the providers' SDKs are 46 MB,
 // which a program that keeps features on a disk need not link.
 func Register(o Opener) { stores = o }
 
