@@ -218,7 +218,7 @@ func (r *roll) hear(w Worker) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	before, known := r.workers[w.Name]
-	if w.Tasks != before.Tasks {
+	if w.Tasks != before.Tasks && w.Name != workerName() { // that of this process says it itself
 		wake(r.heard)
 	}
 	switch {
