@@ -73,8 +73,8 @@ func Open(ctx context.Context, text, folder, local string) (*Bucket, error) {
 	return b, nil
 }
 
-// reach asks whether the bucket is there, so that a wrong name or missing credentials are said at once. A server that is
-// busy is asked again.
+// reach asks whether the bucket is there, so that a wrong name or missing credentials are said at once. A server that
+// is busy is asked again.
 func (b *Bucket) reach(ctx context.Context) error {
 	const patience = 30 * time.Second
 	limited, cancel := context.WithTimeout(ctx, patience)
