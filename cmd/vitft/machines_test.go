@@ -96,8 +96,8 @@ func lastLine(text string) string {
 	return lines[len(lines)-1]
 }
 
-// link is a way to a server. While it is cut nothing passes, neither bytes nor the end of a connection, as where packets
-// are lost; when it heals all of that comes.
+// link is a way to a server. While it is cut nothing passes, neither bytes nor the end of a connection, as where
+// packets are lost; when it heals all of that comes.
 type link struct {
 	address, to string
 

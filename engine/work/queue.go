@@ -231,8 +231,8 @@ func (c *connection) refused() error {
 	return nil
 }
 
-// elsewhere goes to another server of a cluster. One that the others have lost, or to which packets get lost, is as good
-// as none, though the connection stays.
+// elsewhere goes to another server of a cluster. One that the others have lost, or to which packets get lost, is as
+// good as none, though the connection stays.
 func (c *connection) elsewhere() {
 	if c.nats.IsConnected() && len(c.nats.Servers()) > 1 {
 		_ = c.nats.ForceReconnect()

@@ -379,8 +379,8 @@ func (s *Store) add(b *block) {
 	}
 }
 
-// passing is a fault of blocks in an object store that says nothing of them, as when they cannot be fetched or there is no
-// room for copies: to encode their images again would help nobody.
+// passing is a fault of blocks in an object store that says nothing of them, as when they cannot be fetched or there is
+// no room for copies: to encode their images again would help nobody.
 func (s *Store) passing(faults []error) error {
 	for _, err := range faults {
 		if err != nil && bucket.Remote(s.bucket) && !errors.Is(err, errCorrupt) && fault.Of(err) != fault.Data {

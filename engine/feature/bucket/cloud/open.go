@@ -89,8 +89,8 @@ func dial(ctx context.Context, u url.URL) (*blob.Bucket, string, error) {
 	return objects, where, nil
 }
 
-// reach asks whether a bucket is there and may be listed below a prefix, so that a wrong name or missing credentials are
-// said at once. A server that is busy is asked again.
+// reach asks whether a bucket is there and may be listed below a prefix, so that a wrong name or missing credentials
+// are said at once. A server that is busy is asked again.
 func reach(ctx context.Context, objects *blob.Bucket, prefix, where string) error {
 	const patience = 30 * time.Second
 	limited, cancel := context.WithTimeout(ctx, patience)
