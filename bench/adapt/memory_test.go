@@ -37,7 +37,7 @@ func BenchmarkMemory(b *testing.B) {
 	}
 	ort.Need(b)
 	o := engine.FinetuneOptions{
-		Data: dataset.Sources{Train: testkit.Folder(b, 1, 8, 8, 8, 8), Test: testkit.Folder(b, 2, 2, 2, 2, 2)},
+		Data:     dataset.Sources{Train: testkit.Folder(b, 1, 8, 8, 8, 8), Test: testkit.Folder(b, 2, 2, 2, 2, 2)},
 		Backbone: backbone.Options{Name: written(b, large(b))},
 		Device:   device.Options{Provider: "cpu"},
 		Features: feature.Options{Cache: b.TempDir()},

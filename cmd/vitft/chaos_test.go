@@ -157,8 +157,8 @@ func twice(ctx context.Context, js jetstream.JetStream) error {
 	return nil
 }
 
-// Whatever fails, the features of many machines are those of one, to the byte, each once, and the head learned from them
-// is the same. VITFT_KILLS says how many workers are killed, VITFT_SEED what happens when.
+// Whatever fails, the features of many machines are those of one, to the byte, each once, and the head learned from
+// them is the same. VITFT_KILLS says how many workers are killed, VITFT_SEED what happens when.
 func TestQueueSurvives(t *testing.T) {
 	library := ort.Need(t)
 	t.Setenv("VITFT_ORT_LIB", library.Path)
@@ -178,7 +178,8 @@ func TestQueueSurvives(t *testing.T) {
 	for i, n := range []int{images, images / 2} { // of two jobs
 		train := testkit.Folder(t, seed+uint64(i), n, n/2)
 		for k := range max(2, n/50) { // cannot be decoded
-			testkit.WriteFile(t, filepath.Join(train, "class-a", fmt.Sprintf("%03d.jpg", 4*k)), fmt.Append(nil, "no ", k, i))
+			name := fmt.Sprintf("%03d.jpg", 4*k)
+			testkit.WriteFile(t, filepath.Join(train, "class-a", name), fmt.Append(nil, "no ", k, i))
 		}
 		testkit.Age(t, train)
 		trains, wants = append(trains, train), append(wants, learn(t, train, one))
@@ -252,7 +253,8 @@ func (c *chaos) man(trains []string) {
 		}
 	}
 	place := func(side int, args ...string) []string {
-		return append(args, "--queue", "nats://"+strings.Join(sides[side], ","), "--queue-patience", c.patience.String(),
+		return append(args, "--queue", "nats://"+strings.Join(sides[side], ","),
+			"--queue-patience", c.patience.String(),
 			"--cache", "s3://team/vitft?endpoint="+c.front.servers[side].URL, "--provider", "cpu", "--threads", "1")
 	}
 	for i := range 6 {
@@ -269,7 +271,8 @@ func (c *chaos) man(trains []string) {
 			cache = c.disk()
 		}
 		c.submits = append(c.submits, &machine{t: c.t, name: fmt.Sprint("submission ", i), cache: cache,
-			args: place(0, "encode", "--train", train, "--task-images", strconv.Itoa(inTask), "--max-unreadable", "0.1"),
+			args: place(0, "encode", "--train", train, "--task-images", strconv.Itoa(inTask),
+				"--max-unreadable", "0.1"),
 			until: func(code int, said string) bool {
 				if code == 0 && !strings.Contains(said, " 0 encoded now") {
 					c.t.Errorf("not all was done by workers:\n%s", said)
@@ -363,7 +366,8 @@ func learn(t *testing.T, train, cache string) learned {
 		"--max-unreadable", "0.1", "--out", out); code != 0 {
 		t.Fatalf("exit code %d: %s", code, stderr)
 	}
-	return learned{string(testkit.ReadFile(t, out, "head.safetensors")), string(testkit.ReadFile(t, out, "skipped.csv"))}
+	text := func(name string) string { return string(testkit.ReadFile(t, out, name)) }
+	return learned{text("head.safetensors"), text("skipped.csv")}
 }
 
 // check compares what is in the bucket with the cache of one machine.
@@ -400,7 +404,8 @@ func (c *chaos) check(one string, trains []string, wants []learned) {
 				t.Errorf("%s: %v", path, err)
 			}
 			var list []work.Image
-			if err := json.Unmarshal(testkit.ReadFile(t, strings.Replace(path, "/done/", "/tasks/", 1)), &list); err != nil {
+			given := testkit.ReadFile(t, strings.Replace(path, "/done/", "/tasks/", 1))
+			if err := json.Unmarshal(given, &list); err != nil {
 				t.Errorf("%s: %v", path, err)
 			}
 			for i, d := range r.Images {

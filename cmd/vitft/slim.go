@@ -23,7 +23,8 @@ var errSlim = fault.Config.Errorf("this vitft is built with the tag slim, which 
 
 func init() {
 	bucket.Register(func(context.Context, string, string, string) (bucket.Closing, error) { return nil, errSlim })
-	place.Register(func(string, neturl.Values, string) (place.Store, error) { return nil, errSlim }, "s3", "gs", "azblob")
+	place.Register(func(string, neturl.Values, string) (place.Store, error) { return nil, errSlim },
+		"s3", "gs", "azblob")
 }
 
 const queueToken = "VITFT_QUEUE_TOKEN"

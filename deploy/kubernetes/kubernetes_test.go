@@ -312,8 +312,9 @@ func checkJob(t *testing.T, j *batch.Job) {
 // What a user sets is what pods get, whichever parts are added: kustomize lets those speak last.
 func TestExample(t *testing.T) {
 	for key, o := range objects(t, "example") {
-		if c, is := o.(*core.ConfigMap); is && (c.Data["VITFT_TRAIN"] != "/data/train.csv" || c.Data["VITFT_READ"] !=
-			"/data" || !strings.HasSuffix(c.Data["VITFT_CACHE"], "?region=eu-central-1") || c.Data["VITFT_QUEUE"] == "") {
+		if c, is := o.(*core.ConfigMap); is && (c.Data["VITFT_TRAIN"] != "/data/train.csv" ||
+			c.Data["VITFT_READ"] != "/data" || c.Data["VITFT_QUEUE"] == "" ||
+			!strings.HasSuffix(c.Data["VITFT_CACHE"], "?region=eu-central-1")) {
 			t.Errorf("%s: %v", key, c.Data)
 		}
 	}
