@@ -18,6 +18,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/vitft/vitft/engine/place"
 	"github.com/vitft/vitft/internal/testkit"
 	"github.com/vitft/vitft/internal/testkit/ort"
 	"github.com/vitft/vitft/onnx"
@@ -25,7 +26,8 @@ import (
 
 // The README's lines work as they stand and in their order, from an empty home, on real photos: but for those that are
 // CI itself, and the installation, which builds this checkout in place of a version that is published. A ViT-Tiny comes
-// from a hub of the test's own under the name that the README has.
+// from a hub of the test's own under the name that the README has. The machines that share work are this one, and the
+// buckets those of a server of the test's own; without one these lines are left out, aloud.
 func TestReadme(t *testing.T) {
 	ort.Need(t)
 	for _, tool := range []string{"bash", "curl"} {
@@ -40,9 +42,33 @@ func TestReadme(t *testing.T) {
 	program, port := built(t), freePort(t)
 	servesViTTiny(t, "onnx-community/dinov2-small")
 	home := os.Getenv("HOME")
+	slice(t, home)
+	defer place.Forget()
+	server := os.Getenv("VITFT_S3SERVER") != ""
+	if server {
+		s3 := testkit.StartS3(t, "photos", t.TempDir())
+		uploaded(t, filepath.Join(home, "photos", "train"), "s3://photos/train?endpoint="+s3.Endpoint)
+		if err := os.Mkdir(filepath.Join(s3.Folder, "team"), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		t.Setenv("AWS_ENDPOINT_URL", s3.Endpoint)
+	} else {
+		t.Log("VITFT_S3SERVER names no S3 server (scripts/s3server.sh makes one): the lines with buckets are not run")
+	}
+	queue := freePort(t)
 	script := []string{"set -e", "trap 'kill $(jobs -p) 2>/dev/null; wait' EXIT"}
 	for _, line := range readmeLines(t) {
+		line = strings.NewReplacer("0.0.0.0:4222", "127.0.0.1:"+queue, "first:4222", "127.0.0.1:"+queue).Replace(line)
 		switch {
+		case strings.Contains(line, "s3://") && !server:
+			continue
+		case strings.HasPrefix(line, "vitft encode "):
+			line, _, _ = strings.Cut(line, " #")
+			line += " --task-images 4 & submitted=$!; until (: </dev/tcp/127.0.0.1/" + queue + ") 2>/dev/null; do " +
+				"sleep 0.1; kill -0 $submitted; done"
+		case strings.HasPrefix(line, "vitft worker "):
+			line, _, _ = strings.Cut(line, " #")
+			line += " & worker=$!; wait $submitted; kill $worker; wait $worker || true"
 		case strings.HasPrefix(line, "make demo "), strings.HasPrefix(line, "make test "):
 			continue
 		case strings.HasPrefix(line, "go install github.com/vitft/vitft/cmd/vitft@latest"):
@@ -56,7 +82,6 @@ func TestReadme(t *testing.T) {
 			script = append(script, "for i in $(seq 100); do "+ready+" && break; sleep 0.1; done")
 		}
 	}
-	slice(t, home)
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, "bash", "-c", strings.Join(script, "\n"))
