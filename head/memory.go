@@ -45,7 +45,7 @@ func ParseShuffle(text string) (Shuffle, error) {
 		return ShuffleAll, nil
 	}
 	n, err := strconv.Atoi(text)
-	if err != nil || n < 2 || n > 1_000_000_000 {
+	if err != nil || n < 2 || n > 1_000_000_000 || strconv.Itoa(n) != text {
 		return 0, fmt.Errorf("%q is neither all nor auto nor a number between 2 and 1000000000", text)
 	}
 	return Shuffle(n), nil

@@ -44,7 +44,7 @@ func (o *Options) Fields() []setting.Field {
 func checkCopies(text string) error {
 	n, err := setting.ParseBytes(text)
 	if err == nil && n == 0 {
-		err = fault.Config.Errorf("what is read is on this machine meanwhile; write 20GB or 500MB")
+		err = fault.Config.Errorf("%q has no room for what is being read; write 20GB or 500MB", text)
 	}
 	return err
 }
