@@ -40,7 +40,8 @@ func TestPaths(t *testing.T) {
 // Credentials are refused and not repeated, whatever is around them; nothing else panics.
 func FuzzNamed(f *testing.F) {
 	for _, text := range []string{"s3://b/k?region=x", "s3://u:secret@b/k", "s3://b?endpoint=http://u:secret@h", "://",
-		"file:///x", "file://host/x", "s3://", "mem://b/#?", "a/b", "gs://b%zz/?a=%zz", ""} {
+		"file:///x", "file://host/x", "s3://", "mem://b/#?", "a/b", "gs://b%zz/?a=%zz",
+		"secret@endpoint=http://u/b", ""} {
 		f.Add(text)
 	}
 	f.Fuzz(func(t *testing.T, text string) {

@@ -82,9 +82,12 @@ func Named(text string) (string, error) {
 	bucket, key := cut(name)
 	values, err := url.ParseQuery(parameters)
 	if err != nil || strings.Contains(bucket, "@") || strings.HasSuffix(bucket, "://") || secret(values) {
+		scheme, _, _ := strings.Cut(bucket, "://")
+		if !isScheme(scheme) { // but perhaps a secret
+			scheme = "…"
+		}
 		return "", fault.Config.Errorf("%q is no place in an object store: write s3://BUCKET/PREFIX, "+
-			"gs://BUCKET/PREFIX or azblob://CONTAINER/PREFIX, without credentials",
-			bucket[:strings.Index(bucket, "://")]+"://…")
+			"gs://BUCKET/PREFIX or azblob://CONTAINER/PREFIX, without credentials", scheme+"://…")
 	}
 	parameters = values.Encode()
 	buckets.Lock()
@@ -99,6 +102,12 @@ func Named(text string) (string, error) {
 		delete(buckets.open, bucket) // one that was named without
 	}
 	return strings.TrimSuffix(bucket+"/"+strings.Trim(key, "/"), "/"), nil
+}
+
+func isScheme(text string) bool {
+	return !strings.ContainsFunc(text, func(r rune) bool {
+		return !strings.ContainsRune("abcdefghijklmnopqrstuvwxyz0123456789+-.", r)
+	})
 }
 
 // IsNamed reports whether a setting of this process has named the bucket of a URL.
