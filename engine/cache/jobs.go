@@ -10,7 +10,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/vitft/vitft/internal/atomicfile"
 	"github.com/vitft/vitft/internal/userfile"
 )
 
@@ -86,7 +85,7 @@ func (j *Job) count() error {
 	})
 }
 
-// Says tells people how far a job is.
+// says tells people how far a job is.
 func (j Job) says() string {
 	if j.Done >= j.Tasks {
 		return "done"
@@ -97,16 +96,9 @@ func (j Job) says() string {
 // job removes a job unless it is in use.
 func (p *Pruned) job(j Job, why string, dry bool) (gone bool, err error) {
 	item := Item{Path: j.path, What: "job " + j.Hash + ", " + j.says(), Bytes: j.Bytes, Why: why}
-	lock, err := atomicfile.Lock(j.path)
-	switch {
-	case errors.Is(err, atomicfile.ErrLocked):
-		item.Why = "in use"
-		p.Kept = append(p.Kept, item)
-		return false, nil
-	case errors.Is(err, fs.ErrNotExist):
-		return true, nil
-	case err != nil:
-		return false, err
+	lock, gone, err := p.hold(item)
+	if lock == nil {
+		return gone, err
 	}
 	defer lock.Close()
 	if p.gone(item); dry {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -137,16 +138,9 @@ func (s Store) Describe() string {
 
 // store removes a store unless it is in use, its key last: what is left of a removal that was killed is a store.
 func (p *Pruned) store(item Item, dry bool) (gone bool, err error) {
-	lock, err := atomicfile.Lock(item.Path)
-	switch {
-	case errors.Is(err, atomicfile.ErrLocked):
-		item.Why = "in use"
-		p.Kept = append(p.Kept, item)
-		return false, nil
-	case errors.Is(err, fs.ErrNotExist):
-		return true, nil
-	case err != nil:
-		return false, err
+	lock, gone, err := p.hold(item)
+	if lock == nil {
+		return gone, err
 	}
 	defer lock.Close()
 	if dry {
@@ -179,6 +173,23 @@ func (p *Pruned) store(item Item, dry bool) (gone bool, err error) {
 	}
 	_ = disk.Delete(item.Path) // somebody may have begun it anew
 	return true, nil
+}
+
+// hold keeps others from a folder that is to be removed. There is no lock where it is in use, which is noted, or gone
+// already.
+func (p *Pruned) hold(item Item) (lock io.Closer, gone bool, err error) {
+	lock, err = atomicfile.Lock(item.Path)
+	switch {
+	case errors.Is(err, atomicfile.ErrLocked):
+		item.Why = "in use"
+		p.Kept = append(p.Kept, item)
+		return nil, false, nil
+	case errors.Is(err, fs.ErrNotExist):
+		return nil, true, nil
+	case err != nil:
+		return nil, false, err
+	}
+	return lock, false, nil
 }
 
 func (p *Pruned) gone(item Item) {

@@ -97,8 +97,8 @@ func (p *presence) say(left bool) []byte {
 	return encoded(p.self)
 }
 
-// shows has a worker seen by others until it is stopped: it says what it does when it has
-// done a task, now and then, and when it is asked.
+// shows has a worker seen by others until it is stopped: it says what it does when it has done a task, now and then,
+// and when it is asked.
 func (c *connection) shows(p *presence) (stop func()) {
 	answers, err := c.nats.Subscribe(c.subject("ask"), func(m *nats.Msg) { _ = m.Respond(p.say(false)) })
 	say := func(left bool) { _ = c.nats.Publish(c.subject("workers"), p.say(left)) } // that nobody hears is no harm

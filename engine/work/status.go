@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io/fs"
 	"maps"
-	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -127,10 +126,9 @@ func ReadStatus(ctx context.Context, o StatusOptions) (*Status, error) {
 		return nil, fault.Config.Errorf("queue: %s is opened by who submits; to ask it write nats://HOST:PORT, or "+
 			"leave --queue out", o.Queue.URL)
 	}
-	b, err := bucket.Open(ctx, o.Features.Cache, feature.JobsFolder, filepath.Join(o.Features.Here(),
-		feature.ObjectsFolder))
+	b, err := bucketOf(ctx, o.Features)
 	if err != nil {
-		return nil, fmt.Errorf("cache: %w", err)
+		return nil, err
 	}
 	defer b.Close()
 	s := &Status{Format: "vitft-status-1", At: time.Now().UTC(), Cache: o.Features.Cache, Jobs: []JobStatus{},

@@ -28,6 +28,7 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"crypto/rand"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -35,12 +36,14 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"time"
 
 	"github.com/vitft/vitft/engine/dataset"
 	"github.com/vitft/vitft/engine/fault"
+	"github.com/vitft/vitft/engine/feature"
 	"github.com/vitft/vitft/engine/feature/bucket"
 	"github.com/vitft/vitft/engine/feature/store"
 	files "github.com/vitft/vitft/engine/place"
@@ -238,6 +241,28 @@ func (p place) list(ctx context.Context, hash string, j Job, task int) ([]Image,
 		return nil, p.damaged(ctx, name, "it is not the list of the job")
 	}
 	return images, nil
+}
+
+// bucketOf opens the bucket of jobs, beside that of features.
+func bucketOf(ctx context.Context, o feature.Options) (bucket.Closing, error) {
+	b, err := bucket.Open(ctx, o.Cache, feature.JobsFolder, filepath.Join(o.Here(), feature.ObjectsFolder))
+	if err != nil {
+		return nil, fmt.Errorf("cache: %w", err)
+	}
+	return b, nil
+}
+
+// openJobs opens the bucket of jobs, and tells its identity.
+func openJobs(ctx context.Context, o feature.Options) (bucket.Closing, string, error) {
+	b, err := bucketOf(ctx, o)
+	if err != nil {
+		return nil, "", err
+	}
+	identity, err := place{b}.identity(ctx, rand.Text())
+	if err != nil {
+		return nil, "", errors.Join(err, b.Close())
+	}
+	return b, identity, nil
 }
 
 // identity tells the bucket from others, wherever it is seen from: who makes it first decides.

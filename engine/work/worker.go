@@ -2,14 +2,12 @@ package work
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
 	"net"
 	"os"
-	"path/filepath"
 	"regexp"
 	"slices"
 	"strconv"
@@ -25,7 +23,6 @@ import (
 	"github.com/vitft/vitft/engine/event"
 	"github.com/vitft/vitft/engine/fault"
 	"github.com/vitft/vitft/engine/feature"
-	"github.com/vitft/vitft/engine/feature/bucket"
 	"github.com/vitft/vitft/engine/feature/store"
 	files "github.com/vitft/vitft/engine/place"
 	"github.com/vitft/vitft/engine/setting"
@@ -98,19 +95,6 @@ func checkAddress(text string) error {
 		return fmt.Errorf("%q: write HOST:PORT, such as localhost:9090, or :9090 for every network", text)
 	}
 	return nil
-}
-
-// openJobs opens the bucket of jobs, beside that of features, and tells its identity.
-func openJobs(ctx context.Context, o feature.Options) (bucket.Closing, string, error) {
-	b, err := bucket.Open(ctx, o.Cache, feature.JobsFolder, filepath.Join(o.Here(), feature.ObjectsFolder))
-	if err != nil {
-		return nil, "", fmt.Errorf("cache: %w", err)
-	}
-	identity, err := place{b}.identity(ctx, rand.Text())
-	if err != nil {
-		return nil, "", errors.Join(err, b.Close())
-	}
-	return b, identity, nil
 }
 
 // worker does tasks, one at a time.
