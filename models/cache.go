@@ -65,11 +65,15 @@ func (s *session) place(ctx context.Context, blob, path string, d digest) error 
 		return err
 	}
 	// A relative link survives a move of the cache.
-	if target, err := filepath.Rel(filepath.Dir(path), blob); err == nil && s.link(target, path) == nil {
-		return nil
+	target, err := filepath.Rel(filepath.Dir(path), blob)
+	if err == nil {
+		err = s.link(target, path)
 	}
-	if same(blob, path) { // another pull was faster
+	switch {
+	case err == nil, same(blob, path): // or another pull was faster
 		return nil
+	case disk.Ails(err): // a copy would fare worse
+		return err
 	}
 	from, _, err := userfile.Open(blob)
 	if err != nil {

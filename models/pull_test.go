@@ -500,6 +500,26 @@ func TestFullDisk(t *testing.T) {
 	}
 }
 
+// A disk that is full, or a folder that forbids it, is no file system without links: nothing is copied instead.
+func TestLinksFail(t *testing.T) {
+	for _, errno := range []syscall.Errno{syscall.ENOSPC, syscall.EACCES, syscall.EIO} {
+		f := newFakeHub(t, vitFiles())
+		h := f.client(t)
+		restore := disk.SetFault(func(op disk.Op, path string) error {
+			if op == disk.Link && strings.Contains(path, "snapshots") {
+				return errno
+			}
+			return nil
+		})
+		_, err := h.Pull(context.Background(), "owner/vit")
+		restore()
+		if !errors.Is(err, errno) {
+			t.Errorf("%v: %v", errno, err)
+		}
+		mustPull(t, f, h, "owner/vit")
+	}
+}
+
 // TestWithoutLinks has a file system, or a user, that wants no symbolic links.
 func TestWithoutLinks(t *testing.T) {
 	t.Setenv("HF_HUB_DISABLE_SYMLINKS", "1")

@@ -80,6 +80,17 @@ func explain(err error) error {
 	return err
 }
 
+// Ails reports whether a change failed for a disk that is full, broken or not writable, and not for something that this
+// file system does not have. EPERM may be either: so a file system without links says it.
+func Ails(err error) bool {
+	for _, code := range []syscall.Errno{syscall.ENOSPC, syscall.EDQUOT, syscall.EIO, syscall.EACCES, syscall.EROFS} {
+		if errors.Is(err, code) {
+			return true
+		}
+	}
+	return false
+}
+
 // MakeAll makes a folder and those that it lies in, as far as they are not there.
 func MakeAll(path string) error {
 	if info, err := os.Stat(path); err == nil && info.IsDir() {
