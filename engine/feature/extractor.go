@@ -72,7 +72,7 @@ func Open(ctx context.Context, b *backbone.Backbone, views []vision.View, o Opti
 	return open(ctx, b, views, o, ev, true)
 }
 
-// OpenUnread opens what EncodeBlock, Keys and Published need, and reads nothing of what the stores hold.
+// OpenUnread opens what EncodeBlock, PublishBlock, Keys and Published need, and reads nothing of what the stores hold.
 func OpenUnread(ctx context.Context, b *backbone.Backbone, views []vision.View, o Options, ev event.Events) (
 	*Extractor, error) {
 	return open(ctx, b, views, o, ev, false)

@@ -21,31 +21,38 @@ type Block struct {
 	Faults []error // why an image cannot be used; nil of one that can
 	Bytes  int64   // of the images
 
-	Reading    time.Duration // summed over those that read at the same time
-	Encoding   time.Duration // from the first image to the last feature, reading included
-	Publishing time.Duration
+	Reading  time.Duration // summed over those that read at the same time
+	Encoding time.Duration // from the first image to the last feature, reading included
+
+	distinct []store.ID
+	rows     [][]float32 // of these, in each view
 }
 
-// EncodeBlock encodes images in the first n views, and publishes their features as one block of each view under a name
-// that follows from the images: whoever does it, and whatever is in the stores, makes the same block. Without a name
-// nothing is published. The stores show the blocks when they are opened anew.
-func (x *Extractor) EncodeBlock(ctx context.Context, name string, d *dataset.Dataset, n int) (*Block, error) {
-	views := x.views[:n]
-	model := viewModel{x.backbone, views}
-	b := &Block{IDs: make([]store.ID, len(d.Items)), Faults: make([]error, len(d.Items))}
-	read := d.Reader()
-	var bytes, reading atomic.Int64
+// EncodeBlock encodes images in the first n views: whoever does it, and whatever is in the stores, makes the same
+// block. read is called when the last image has been read, and a few are still to be encoded. While one block is
+// encoded others may be published.
+func (x *Extractor) EncodeBlock(ctx context.Context, d *dataset.Dataset, n int, read func()) (*Block, error) {
+	model := viewModel{x.backbone, x.views[:n]}
+	b := &Block{IDs: make([]store.ID, len(d.Items)), Faults: make([]error, len(d.Items)), rows: make([][]float32, n)}
+	dim := x.Dim()
+	for k := range b.rows {
+		b.rows[k] = make([]float32, 0, len(d.Items)*dim)
+	}
+	reader := d.Reader()
+	var bytes, reading, loaded atomic.Int64
 	load := func(i int) ([]byte, error) {
-		defer func(begun time.Time) { reading.Add(int64(time.Since(begun))) }(time.Now())
-		content, err := read(i)
+		begun := time.Now()
+		content, err := reader(i)
 		if err == nil {
 			b.IDs[i] = sha256.Sum256(content)
 			bytes.Add(int64(len(content)))
 		}
+		reading.Add(int64(time.Since(begun)))
+		if loaded.Add(1) == int64(len(d.Items)) {
+			read()
+		}
 		return content, err
 	}
-	var distinct []store.ID
-	rows := make([][]float32, n)
 	seen := map[store.ID]bool{}
 	encoder := vit.Encoder{Model: model, Preprocess: model.Preprocess, Batch: x.options.Batch}
 	begun := time.Now()
@@ -57,9 +64,9 @@ func (x *Extractor) EncodeBlock(ctx context.Context, name string, d *dataset.Dat
 			b.Faults[i] = fault
 		case !seen[b.IDs[i]]:
 			seen[b.IDs[i]] = true
-			distinct = append(distinct, b.IDs[i])
-			for k, dim := 0, x.Dim(); k < n; k++ {
-				rows[k] = append(rows[k], features[k*dim:(k+1)*dim]...)
+			b.distinct = append(b.distinct, b.IDs[i])
+			for k := range b.rows {
+				b.rows[k] = append(b.rows[k], features[k*dim:(k+1)*dim]...)
 			}
 		}
 		return nil
@@ -71,18 +78,22 @@ func (x *Extractor) EncodeBlock(ctx context.Context, name string, d *dataset.Dat
 	if err != nil {
 		return nil, fmt.Errorf("encode %d images: %w", len(d.Items), err)
 	}
+	return b, nil
+}
+
+// PublishBlock publishes the features of a block in each of its views, under a name that follows from the images. The
+// stores show them when they are opened anew.
+func (x *Extractor) PublishBlock(ctx context.Context, name string, b *Block) error {
+	if len(b.distinct) == 0 {
+		return nil
+	}
 	library, _ := onnx.Loaded()
-	begun = time.Now()
-	for k, v := range views {
-		if len(distinct) == 0 || name == "" {
-			break
-		}
-		if err := v.store.PublishBlock(ctx, name, distinct, rows[k], library.Version); err != nil {
-			return nil, err
+	for k, rows := range b.rows {
+		if err := x.views[k].store.PublishBlock(ctx, name, b.distinct, rows, library.Version); err != nil {
+			return err
 		}
 	}
-	b.Publishing = time.Since(begun)
-	return b, nil
+	return nil
 }
 
 // Refuse has an image count as unreadable from now on, for that reason, without its being read.

@@ -59,7 +59,7 @@ func newMetrics(name string, ready func() bool) *metrics {
 				"the first image to the last feature, publish that of writing to the bucket.",
 			Buckets: []float64{.01, .03, .1, .3, 1, 3, 10, 30, 100, 300, 1000}}, []string{"step"}),
 		inFlight: auto.NewGauge(prometheus.GaugeOpts{Name: "vitft_worker_tasks_in_flight",
-			Help: "Tasks that the worker is at: 0 or 1."}),
+			Help: "Tasks that the worker has: two while it publishes one and encodes the next."}),
 		heartbeat: auto.NewGauge(prometheus.GaugeOpts{Name: "vitft_worker_heartbeat_timestamp_seconds",
 			Help: "When the queue was last told, or asked for, a task, in seconds since 1970."}),
 		redelivered: auto.NewCounter(prometheus.CounterOpts{Name: "vitft_worker_redeliveries_total",
@@ -88,7 +88,7 @@ func (m *metrics) block(b *feature.Block, r Record, publish time.Duration) {
 	m.bytes.Add(float64(b.Bytes))
 	m.seconds.WithLabelValues("read").Observe(b.Reading.Seconds())
 	m.seconds.WithLabelValues("encode").Observe(b.Encoding.Seconds())
-	m.seconds.WithLabelValues("publish").Observe((b.Publishing + publish).Seconds())
+	m.seconds.WithLabelValues("publish").Observe(publish.Seconds())
 }
 
 // beat notes that the queue has heard of this worker.

@@ -45,6 +45,7 @@ const recently = 10
 type presence struct {
 	mu      sync.Mutex
 	self    Worker
+	doing   []*Doing
 	images  []int // of the last tasks
 	seconds []float64
 	changed chan struct{} // a task was done since it was last said
@@ -56,11 +57,22 @@ func newPresence(name string) *presence {
 		self: Worker{Name: name, Host: host, Answers: true, Since: time.Now().UTC()}}
 }
 
-// begins says that the worker is at a task now; nil that it is at none.
+// begins says that the worker is at a task now. Of two it shows the one that it has had for longer.
 func (p *presence) begins(d *Doing) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.self.Doing = d
+	p.doing = append(p.doing, d)
+	p.self.Doing = p.doing[0]
+}
+
+// ends says that it is not any more.
+func (p *presence) ends(d *Doing) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.self.Doing = nil
+	if p.doing = slices.DeleteFunc(p.doing, func(x *Doing) bool { return x == d }); len(p.doing) > 0 {
+		p.self.Doing = p.doing[0]
+	}
 }
 
 // did counts a task.

@@ -101,7 +101,7 @@ func (s *search) try(ctx context.Context, mark, kind string, from, to int) error
 	}
 	some := *s.set
 	some.Items = some.Items[from:to]
-	if _, err := s.w.encode(ctx, "", &some); err != nil {
+	if _, err := s.w.try(ctx, &some, func() {}); err != nil {
 		return err
 	}
 	s.sound++
