@@ -20,13 +20,16 @@ const queueToken = work.TokenVariable
 // queue is what encode lets other machines help by. A build with the tag slim has none: slim.go.
 type queue struct {
 	work.Queue
-	most int // images in a task
+	most int  // images in a task
+	any  bool // version of the runtime library
 }
 
 func (q *queue) fields() []setting.Field {
 	return append(q.Fields(), setting.In("queue",
 		setting.Number("task-images", &q.most, 512, setting.Between(1, 1<<16),
 			"images in a task of --queue at most").Here(),
+		setting.Flag("any-library", &q.any, "workers of --queue with another version of ONNX Runtime may help; their "+
+			"features may differ in the last bits").Here(),
 	)...)
 }
 
@@ -37,7 +40,8 @@ func (q *queue) ahead(a *app) func(context.Context, *dataset.Sets, *backbone.Bac
 	}
 	return func(ctx context.Context, images *dataset.Sets, b *backbone.Backbone, x *feature.Extractor,
 		views int) error {
-		s := work.Submission{Images: images, Backbone: b, Features: x, Views: views, TaskImages: q.most}
+		s := work.Submission{Images: images, Backbone: b, Features: x, Views: views, TaskImages: q.most,
+			AnyLibrary: q.any}
 		return work.Submit(ctx, s, q.Queue, a.events())
 	}
 }

@@ -22,9 +22,11 @@ import (
 	"github.com/vitft/vitft/engine/dataset"
 	"github.com/vitft/vitft/engine/device"
 	"github.com/vitft/vitft/engine/event"
+	"github.com/vitft/vitft/engine/fault"
 	"github.com/vitft/vitft/engine/feature"
 	"github.com/vitft/vitft/engine/feature/bucket"
 	"github.com/vitft/vitft/internal/testkit"
+	"github.com/vitft/vitft/onnx"
 )
 
 // workerVariable has the test program be a worker.
@@ -241,7 +243,7 @@ func TestStatus(t *testing.T) {
 	if status, err := ReadStatus(t.Context(), o); err != nil || len(status.Jobs) != 0 {
 		t.Errorf("of no job: %+v, %v", status, err)
 	}
-	foreign := s.foreignJob(t)
+	foreign := s.foreignJob(t, func(j *Job) { j.Keys[0].Provider = "cuda" })
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
 	go func() {
@@ -295,8 +297,35 @@ func TestStatus(t *testing.T) {
 	}
 }
 
-// foreignJob is one of another provider.
-func (s *stage) foreignJob(t *testing.T) string {
+// A worker with another version of the runtime library than the submitting machine does none of its tasks, and says
+// which version does, unless the job is for any.
+func TestLibrary(t *testing.T) {
+	s := newStage(t)
+	queue := newServer(t, &server.Options{})
+	serve := func() error {
+		return Serve(t.Context(), WorkerOptions{Queue: queue.queue(), Features: feature.Options{Cache: s.cache},
+			Device: device.Options{Provider: "cpu"}, Idle: time.Second}, s.events())
+	}
+	mine, _ := onnx.Loaded()
+	s.queueForeign(t, queue, s.foreignJob(t, func(j *Job) {
+		if j.Library != mine.Version {
+			t.Errorf("the job is for version %q, this is %s", j.Library, mine.Version)
+		}
+		j.Library = "0.1.2"
+	}))
+	err := serve()
+	if fault.Of(err) != fault.Runtime || !strings.Contains(err.Error(), " 0.1.2, ") ||
+		!strings.Contains(err.Error(), " has "+mine.Version+",") || s.notes("can do no task of a job") != 1 {
+		t.Error(err)
+	}
+	s.queueForeign(t, queue, s.foreignJob(t, func(j *Job) { j.Library = "" }))
+	if err := serve(); err != nil || s.notes("task donejob") != 1 {
+		t.Error(err)
+	}
+}
+
+// foreignJob is one that differs from what this machine submits.
+func (s *stage) foreignJob(t *testing.T, differ func(*Job)) string {
 	t.Helper()
 	x := s.open(t.Context())
 	b := &submission{Submission: Submission{Images: &dataset.Sets{Train: s.set}, Backbone: s.of, Features: x, Views: 1,
@@ -308,7 +337,7 @@ func (s *stage) foreignJob(t *testing.T) string {
 		t.Fatal(err)
 	}
 	job := b.job
-	job.Keys[0].Provider = "cuda"
+	differ(&job)
 	for name, text := range map[string][]byte{job.Hash() + "/" + jobObject: encoded(job),
 		object(job.Hash(), lists, 0): testkit.ReadFile(t, s.cache, "jobs", object(b.hash, lists, 0))} {
 		if err := b.place.publish(t.Context(), name, text); err != nil {

@@ -104,8 +104,7 @@ func compare(set *dataset.Dataset, images []Image) (same []bool, err error) {
 			unseen = append(unseen, err)
 			continue
 		}
-		same[i] = info.Size() == im.Size && info.ModTime().UnixNano() == im.Modified &&
-			(now.Sub(info.ModTime()) >= young || im.Tag != "")
+		same[i] = files.Same(info, im.info()) && (now.Sub(info.ModTime()) >= young || im.Tag != "")
 	}
 	if there > 0 && len(unseen) == there {
 		return nil, unseenError{fault.Data.Errorf("this machine has none of %d images that the submitting one had: "+

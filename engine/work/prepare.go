@@ -43,6 +43,12 @@ func (w *worker) prepare(ctx context.Context, hash string) error {
 		}
 		return err
 	}
+	if mine, _ := onnx.Loaded(); job.Library != "" && job.Library != mine.Version {
+		return unableError{errors.Join(fault.Runtime.Errorf("job %s wants features of ONNX Runtime %s, which the "+
+			"submitting machine has, this worker has %s, whose features may differ in the last bits: start it with "+
+			"--ort-lib and version %s, or submit the job with --any-library", hash, job.Library, mine.Version,
+			job.Library), of.Close())}
+	}
 	views, err := viewsOf(job.Keys)
 	if err != nil {
 		return unableError{errors.Join(err, of.Close())}

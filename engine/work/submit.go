@@ -23,6 +23,7 @@ import (
 	"github.com/vitft/vitft/engine/fault"
 	"github.com/vitft/vitft/engine/feature"
 	"github.com/vitft/vitft/engine/setting"
+	"github.com/vitft/vitft/onnx"
 )
 
 // Submission is what is to be encoded.
@@ -32,7 +33,8 @@ type Submission struct {
 	Features *feature.Extractor
 	Views    int
 
-	TaskImages int // in a task at most; 512
+	TaskImages int  // in a task at most; 512
+	AnyLibrary bool // workers may have another version of the runtime library than this process
 }
 
 // Submit freezes the images as a job, puts its tasks on the queue and waits until all are done; what is done already
@@ -166,6 +168,9 @@ func (s *submission) freeze() error {
 	s.lists = cut(items, images, min(s.TaskImages, max(1, featureBytes/(4*s.Features.Dim()))))
 	s.job = Job{Format: jobFormat, Keys: s.Features.Keys(s.Views), Model: sum(model),
 		Preprocess: s.Backbone.Preprocess, Images: len(images)}
+	if library, _ := onnx.Loaded(); !s.AnyLibrary {
+		s.job.Library = library.Version
+	}
 	for _, list := range s.lists {
 		s.job.Tasks = append(s.job.Tasks, sum(encoded(list)))
 		s.items, items = append(s.items, items[:len(list)]), items[len(list):]

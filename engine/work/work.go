@@ -57,8 +57,11 @@ type Job struct {
 	Keys       []store.Key    `json:"keys"`       // of the features of each view, the plain one first
 	Model      string         `json:"model"`      // SHA-256 of the graph that computes the embedding, weights included
 	Preprocess vit.Preprocess `json:"preprocess"` // of its images
-	Images     int            `json:"images"`
-	Tasks      []string       `json:"tasks"` // SHA-256 of the list of each
+	// Library is the version of the runtime library, by which features differ in their last bits; any.
+	Library string `json:"library,omitempty"`
+
+	Images int      `json:"images"`
+	Tasks  []string `json:"tasks"` // SHA-256 of the list of each
 }
 
 // Image is an entry of a task's list, with what the file that it is, or is in, was like when the job was submitted.
@@ -100,7 +103,7 @@ type Failure struct {
 	Reason string `json:"reason"`
 }
 
-const jobFormat = "vitft-job-1"
+const jobFormat = "vitft-job-2"
 
 // Hash is the name of the job: 16 hexadecimal digits of the SHA-256 of all that decides what comes out.
 func (j Job) Hash() string { return sum(encoded(j))[:16] }
@@ -318,16 +321,19 @@ func freeze(sets *dataset.Sets) (items []dataset.Item, images []Image, err error
 				continue
 			}
 			seen[it.Path] = true
-			image := Image{}
-			if image.Path, err = absolute(it.Path); err != nil {
+			path, err := absolute(it.Path)
+			if err != nil {
 				return nil, nil, err
 			}
-			if info, err := it.Info(); err == nil { // else its reading will say why, on whichever machine
-				image.Size, image.Modified, image.Tag = info.Size(), info.ModTime().UnixNano(), files.Tag(info)
-			}
-			items, images = append(items, it), append(images, image)
+			items, images = append(items, it), append(images, Image{Path: path})
 		}
 	}
+	_ = par.For(context.Background(), len(images), 0, func(i int) {
+		if info, err := items[i].Info(); err == nil { // else its reading will say why, on whichever machine
+			im := &images[i]
+			im.Size, im.Modified, im.Tag = info.Size(), info.ModTime().UnixNano(), files.Tag(info)
+		}
+	})
 	return items, images, nil
 }
 

@@ -76,7 +76,7 @@ func TestHash(t *testing.T) {
 	for i, change := range []func(*Job){func(*Job) {}, func(j *Job) { j.Model = "2" }, func(j *Job) { j.Images++ },
 		func(j *Job) { j.Tasks[0] = "2" }, func(j *Job) { j.Keys[0].Provider = "cuda" },
 		func(j *Job) { j.Keys = append(j.Keys, store.Key{View: "flip"}) },
-		func(j *Job) { j.Preprocess.Width++ }, func(j *Job) { j.Format = "2" }} {
+		func(j *Job) { j.Preprocess.Width++ }, func(j *Job) { j.Library = "1" }, func(j *Job) { j.Format = "2" }} {
 		j := Job{Format: jobFormat, Keys: []store.Key{{Provider: "cpu"}}, Model: "1", Tasks: []string{"1"}}
 		change(&j)
 		if other, is := seen[j.Hash()]; is {
@@ -176,6 +176,16 @@ func TestCompare(t *testing.T) {
 	if _, err := compare(set, images); fault.Of(err) != fault.Data || !strings.Contains(err.Error(), paths[0]) {
 		t.Errorf("a machine without the folder: %v", err)
 	}
+	const url = "s3://b/a.jpg" // of whose time a reader is told whole seconds
+	second := time.Unix(1e9, 0)
+	read := func(int) fs.FileInfo { return place.Expected(url, 5, second, "") }
+	if set, err = dataset.Files("x", []string{url}, read); err != nil {
+		t.Fatal(err)
+	}
+	one := Image{Path: url, Size: 5, Modified: second.Add(time.Millisecond).UnixNano(), Tag: "1"}
+	if same, err := compare(set, []Image{one}); err != nil || !same[0] {
+		t.Errorf("in an object store: %v, %v", same, err)
+	}
 }
 
 // Records and other objects of a job that are damaged are set aside, and made anew.
@@ -205,7 +215,7 @@ func TestDamagedObjects(t *testing.T) {
 		t.Errorf("mended: %v", err)
 	}
 	newer := job
-	newer.Format = "vitft-job-2"
+	newer.Format = "vitft-job-3"
 	testkit.WriteFile(t, filepath.Join(dir, name), encoded(newer))
 	if _, err := p.job(ctx, job.Hash()); fault.Of(err) != fault.Runtime {
 		t.Errorf("the job of another version: %v", err)
