@@ -23,16 +23,16 @@ import (
 
 // finished reads the records of those tasks that are done, out of some with their numbers of images: the record is
 // there, and a block for each view.
-func (p place) finished(ctx context.Context, hash string, j Job, x *feature.Extractor, of map[int]int) (
+func (b jobBucket) finished(ctx context.Context, hash string, j Job, x *feature.Extractor, of map[int]int) (
 	map[int]Record, error) {
-	tasks, err := p.recorded(ctx, hash, of)
+	tasks, err := b.recorded(ctx, hash, of)
 	if err != nil {
 		return nil, err
 	}
 	var mu sync.Mutex
 	done := map[int]Record{}
-	err = p.each(ctx, len(tasks), func(ctx context.Context, i int) error {
-		r, err := p.record(ctx, object(hash, records, tasks[i]), of[tasks[i]])
+	err = b.each(ctx, len(tasks), func(ctx context.Context, i int) error {
+		r, err := b.record(ctx, object(hash, records, tasks[i]), of[tasks[i]])
 		if errors.Is(err, fs.ErrNotExist) { // it was damaged
 			return nil
 		}
@@ -45,8 +45,8 @@ func (p place) finished(ctx context.Context, hash string, j Job, x *feature.Extr
 		return nil, err
 	}
 	views := map[string]int{}
-	groups := p.groups(maps.Keys(done), len(of))
-	err = p.each(ctx, len(groups), func(ctx context.Context, i int) error {
+	groups := b.groups(maps.Keys(done), len(of))
+	err = b.each(ctx, len(groups), func(ctx context.Context, i int) error {
 		published, err := x.Published(ctx, "task-"+hash+"-"+groups[i], len(j.Keys))
 		mu.Lock()
 		defer mu.Unlock()
@@ -65,16 +65,16 @@ func (p place) finished(ctx context.Context, hash string, j Job, x *feature.Extr
 }
 
 // recorded lists which of some tasks have a record.
-func (p place) recorded(ctx context.Context, hash string, of map[int]int) (tasks []int, err error) {
-	groups := p.groups(maps.Keys(of), len(of))
+func (b jobBucket) recorded(ctx context.Context, hash string, of map[int]int) (tasks []int, err error) {
+	groups := b.groups(maps.Keys(of), len(of))
 	var mu sync.Mutex
-	err = p.each(ctx, len(groups), func(ctx context.Context, i int) error {
-		names, err := p.List(ctx, hash+"/"+records+"/"+groups[i])
+	err = b.each(ctx, len(groups), func(ctx context.Context, i int) error {
+		names, err := b.List(ctx, hash+"/"+records+"/"+groups[i])
 		mu.Lock()
 		defer mu.Unlock()
 		for _, name := range names {
 			task, is := number(name)
-			if _, wanted := of[task]; is && wanted && p.group(task, len(of)) == groups[i] {
+			if _, wanted := of[task]; is && wanted && b.group(task, len(of)) == groups[i] {
 				tasks = append(tasks, task)
 			}
 		}
@@ -85,30 +85,30 @@ func (p place) recorded(ctx context.Context, hash string, of map[int]int) (tasks
 
 // group is how the names of those tasks begin that are listed together with one, out of so many: a thousand where a
 // list is a request for so many names, of which the others can be made meanwhile; all of them in a folder.
-func (p place) group(task, of int) string {
+func (b jobBucket) group(task, of int) string {
 	name := fmt.Sprintf("%06d", task)
 	switch {
 	case of == 1:
 		return name
-	case bucket.Remote(p.Bucket):
+	case bucket.Remote(b.Bucket):
 		return name[:len(name)-3]
 	}
 	return ""
 }
 
 // groups are those of some tasks, each once.
-func (p place) groups(tasks iter.Seq[int], of int) []string {
+func (b jobBucket) groups(tasks iter.Seq[int], of int) []string {
 	all := map[string]bool{}
 	for task := range tasks {
-		all[p.group(task, of)] = true
+		all[b.group(task, of)] = true
 	}
 	return slices.Sorted(maps.Keys(all))
 }
 
 // record reads the record of a task of so many images. One that is damaged is set aside: then there is none.
-func (p place) record(ctx context.Context, name string, images int) (r Record, err error) {
+func (b jobBucket) record(ctx context.Context, name string, images int) (r Record, err error) {
 	for range 2 { // at first the copy on this machine may be damaged
-		text, failed := p.read(ctx, name)
+		text, failed := b.read(ctx, name)
 		if failed != nil {
 			return Record{}, failed
 		}
@@ -116,11 +116,11 @@ func (p place) record(ctx context.Context, name string, images int) (r Record, e
 		if json.Unmarshal(text, &r) == nil && len(r.Images) == images {
 			return r, nil
 		}
-		if err = p.SetAside(ctx, name); err == nil {
+		if err = b.SetAside(ctx, name); err == nil {
 			return Record{}, fs.ErrNotExist
 		}
 	}
-	return Record{}, fault.Data.Errorf("%s is damaged, and cannot be set aside: %w", p.Where(name), err)
+	return Record{}, fault.Data.Errorf("%s is damaged, and cannot be set aside: %w", b.Where(name), err)
 }
 
 // hasFeatures says whether a task has made blocks.

@@ -35,9 +35,9 @@ func (r *remote) List(ctx context.Context, prefix string) ([]string, error) {
 // known to be done; numbers of another length do not get in the way.
 func TestListsByThousands(t *testing.T) {
 	b := &remote{}
-	p := place{b}
+	jobs := jobBucket{b}
 	for _, task := range []int{0, 999, 1000, 1500, 100_000, 100_999, 1_000_000, 1_000_999, 1_009_999} {
-		if err := p.publish(t.Context(), object("h", records, task), []byte("{}")); err != nil {
+		if err := jobs.publish(t.Context(), object("h", records, task), []byte("{}")); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -55,7 +55,7 @@ func TestListsByThousands(t *testing.T) {
 			listed = append(listed, fmt.Sprintf("h/done/%03d", thousand))
 		}
 		b.listed = nil
-		got, err := p.recorded(t.Context(), "h", of)
+		got, err := jobs.recorded(t.Context(), "h", of)
 		slices.Sort(got)
 		slices.Sort(b.listed)
 		slices.Sort(listed)
@@ -64,11 +64,11 @@ func TestListsByThousands(t *testing.T) {
 		}
 	}
 	b.listed = nil
-	if got, err := p.recorded(t.Context(), "h", map[int]int{1000: 1}); err != nil || !slices.Equal(got, []int{1000}) ||
+	if got, err := jobs.recorded(t.Context(), "h", map[int]int{1000: 1}); err != nil || !slices.Equal(got, []int{1000}) ||
 		!slices.Equal(b.listed, []string{"h/done/001000"}) {
 		t.Errorf("one task: %v, after lists of %v; %v", got, b.listed, err)
 	}
-	folder := place{bucket.Dir(t.TempDir())}
+	folder := jobBucket{bucket.Dir(t.TempDir())}
 	for _, task := range []int{3, 1500} {
 		if err := folder.publish(t.Context(), object("h", records, task), []byte("{}")); err != nil {
 			t.Fatal(err)
@@ -127,15 +127,15 @@ func TestQueuesWhatIsMissing(t *testing.T) {
 
 // Of things that are done side by side the first error is given, and ends the rest.
 func TestEach(t *testing.T) {
-	p := place{&remote{}}
+	jobs := jobBucket{&remote{}}
 	var done atomic.Int64
-	if err := p.each(t.Context(), 100, func(context.Context, int) error { done.Add(1); return nil }); err != nil ||
+	if err := jobs.each(t.Context(), 100, func(context.Context, int) error { done.Add(1); return nil }); err != nil ||
 		done.Load() != 100 {
 		t.Errorf("%d of 100 were done: %v", done.Load(), err)
 	}
 	full := errors.New("the disk is full")
 	done.Store(0)
-	err := p.each(t.Context(), 100_000, func(ctx context.Context, i int) error {
+	err := jobs.each(t.Context(), 100_000, func(ctx context.Context, i int) error {
 		if done.Add(1) == 7 {
 			return full
 		}
@@ -146,10 +146,10 @@ func TestEach(t *testing.T) {
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if err := p.each(ctx, 3, func(context.Context, int) error { return nil }); !errors.Is(err, context.Canceled) {
+	if err := jobs.each(ctx, 3, func(context.Context, int) error { return nil }); !errors.Is(err, context.Canceled) {
 		t.Errorf("cancelled: %v", err)
 	}
-	if err := p.each(t.Context(), 0, nil); err != nil {
+	if err := jobs.each(t.Context(), 0, nil); err != nil {
 		t.Error(err)
 	}
 }

@@ -30,7 +30,7 @@ func TestAgain(t *testing.T) {
 	s := newStage(t)
 	b := &submission{Submission: Submission{Images: &dataset.Sets{Train: s.set}, Backbone: s.of,
 		Features: s.open(t.Context()), Views: 2, TaskImages: 5}, events: s.events(), name: "first",
-		place: place{bucket.Dir(filepath.Join(s.cache, "jobs"))}}
+		jobs: jobBucket{bucket.Dir(filepath.Join(s.cache, "jobs"))}}
 	if err := b.freeze(); err != nil {
 		t.Fatal(err)
 	}

@@ -329,7 +329,7 @@ func (s *stage) foreignJob(t *testing.T, differ func(*Job)) string {
 	t.Helper()
 	x := s.open(t.Context())
 	b := &submission{Submission: Submission{Images: &dataset.Sets{Train: s.set}, Backbone: s.of, Features: x, Views: 1,
-		TaskImages: 100}, place: place{bucket.Dir(filepath.Join(s.cache, "jobs"))}, name: strings.Repeat("A", 26)}
+		TaskImages: 100}, jobs: jobBucket{bucket.Dir(filepath.Join(s.cache, "jobs"))}, name: strings.Repeat("A", 26)}
 	if err := b.freeze(); err != nil {
 		t.Fatal(err)
 	}
@@ -340,7 +340,7 @@ func (s *stage) foreignJob(t *testing.T, differ func(*Job)) string {
 	differ(&job)
 	for name, text := range map[string][]byte{job.Hash() + "/" + jobObject: encoded(job),
 		object(job.Hash(), lists, 0): testkit.ReadFile(t, s.cache, "jobs", object(b.hash, lists, 0))} {
-		if err := b.place.publish(t.Context(), name, text); err != nil {
+		if err := b.jobs.publish(t.Context(), name, text); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -10,13 +10,13 @@ import (
 
 	"github.com/vitft/vitft/engine/dataset"
 	"github.com/vitft/vitft/engine/fault"
-	files "github.com/vitft/vitft/engine/place"
+	"github.com/vitft/vitft/engine/place"
 )
 
 // refusal is why a worker must not read an image, nil if it may: the file that it is, or is in, must lie in a folder
 // that the worker was started for, whatever links lead there.
 func (w *worker) refusal(image string) error {
-	if files.IsURL(image) {
+	if place.IsURL(image) {
 		return w.refusalOf(image)
 	}
 	if w.Read == "" {
@@ -45,17 +45,17 @@ func (w *worker) refusal(image string) error {
 // refusalOf is that of an image in an object store: its bucket must be one that this process was started with, by
 // --read or as a source of its own. The error is an unableError: others may be started for it.
 func (w *worker) refusalOf(image string) error {
-	if w.Read == "" && files.IsNamed(image) {
+	if w.Read == "" && place.IsNamed(image) {
 		return nil
 	}
 	for at := range strings.SplitSeq(w.Read, ",") {
-		if at, err := files.Named(strings.TrimSpace(at)); err == nil && strings.HasPrefix(image, at+"/") &&
+		if at, err := place.Named(strings.TrimSpace(at)); err == nil && strings.HasPrefix(image, at+"/") &&
 			!strings.Contains(image, "/../") {
 			return nil
 		}
 	}
 	return unableError{fault.Config.Errorf("%s is in no bucket that this worker may read (%s): start it with --read %s",
-		image, cmp.Or(w.Read, "none was named"), files.Bucket(image))}
+		image, cmp.Or(w.Read, "none was named"), place.Bucket(image))}
 }
 
 // young is how old a file is at least for a change after it was read to show in its time of modification.
@@ -73,11 +73,11 @@ func within(images []Image) error {
 	var unseen error
 	n := 0
 	for _, im := range images {
-		if im.Modified == 0 || !files.IsURL(im.Path) {
+		if im.Modified == 0 || !place.IsURL(im.Path) {
 			continue
 		}
-		_, err := files.Stat(dataset.FileOf(im.Path))
-		if err == nil || errors.Is(err, files.ErrUnanswered) {
+		_, err := place.Stat(dataset.FileOf(im.Path))
+		if err == nil || errors.Is(err, place.ErrUnanswered) {
 			return err
 		}
 		n, unseen = n+1, err
@@ -104,7 +104,7 @@ func compare(set *dataset.Dataset, images []Image) (same []bool, err error) {
 			unseen = append(unseen, err)
 			continue
 		}
-		same[i] = files.Same(info, im.info()) && (now.Sub(info.ModTime()) >= young || im.Tag != "")
+		same[i] = place.Same(info, im.info()) && (now.Sub(info.ModTime()) >= young || im.Tag != "")
 	}
 	if there > 0 && len(unseen) == there {
 		return nil, unseenError{fault.Data.Errorf("this machine has none of %d images that the submitting one had: "+
@@ -116,7 +116,7 @@ func compare(set *dataset.Dataset, images []Image) (same []bool, err error) {
 // absolute is the path of an item from the root: workers have other working directories. What follows the # of an image
 // inside a file stays as it is.
 func absolute(path string) (string, error) {
-	if filepath.IsAbs(path) || files.IsURL(path) {
+	if filepath.IsAbs(path) || place.IsURL(path) {
 		return path, nil
 	}
 	here, err := filepath.Abs(".")

@@ -23,12 +23,12 @@ func (w *worker) prepare(ctx context.Context, hash string) error {
 	if w.hash == hash {
 		return nil
 	}
-	job, err := w.place.job(ctx, hash)
+	job, err := w.jobs.job(ctx, hash)
 	if err != nil {
 		return err
 	}
 	w.close()
-	w.place.tidy(ctx, hash)
+	w.jobs.tidy(ctx, hash)
 	model, err := w.model(ctx, job.Model)
 	if err != nil {
 		return err
@@ -63,19 +63,19 @@ func (w *worker) prepare(ctx context.Context, hash string) error {
 		return unableError{fault.Runtime.Errorf("job %s wants features of %v, this worker makes %v: it needs another "+
 			"provider or version", hash, job.Keys, mine)}
 	}
-	w.hash, w.job, w.held = hash, job, w.place.hold(hash)
+	w.hash, w.job, w.held = hash, job, w.jobs.hold(hash)
 	return nil
 }
 
 // model is the file of a job's model on this machine.
 func (w *worker) model(ctx context.Context, hash string) (string, error) {
 	name := modelFolder + "/" + hash
-	content, err := w.place.read(ctx, name)
+	content, err := w.jobs.read(ctx, name)
 	if err != nil {
 		return "", err
 	}
 	if sum(content) != hash {
-		return "", w.place.damaged(ctx, name, "it is not the graph of that hash")
+		return "", w.jobs.damaged(ctx, name, "it is not the graph of that hash")
 	}
 	path := filepath.Join(w.Features.Here(), feature.ModelsFolder, hash+".onnx")
 	if err := disk.MakeAll(filepath.Dir(path)); err != nil {

@@ -40,7 +40,7 @@ func (w *worker) search(ctx context.Context, hash string, task int, set *dataset
 		"task", task)
 	s := &search{w: w, prefix: searchPrefix(hash, task), set: set}
 	var err error
-	if s.marks, err = w.place.marks(ctx, s.prefix); err == nil {
+	if s.marks, err = w.jobs.marks(ctx, s.prefix); err == nil {
 		err = s.within(ctx, 0, len(set.Items))
 	}
 	return s.killers, err
@@ -51,8 +51,8 @@ func searchPrefix(hash string, task int) string {
 }
 
 // marks are those below a prefix.
-func (p place) marks(ctx context.Context, prefix string) (map[string]bool, error) {
-	names, err := p.List(ctx, prefix)
+func (b jobBucket) marks(ctx context.Context, prefix string) (map[string]bool, error) {
+	names, err := b.List(ctx, prefix)
 	marks := map[string]bool{}
 	for _, name := range names {
 		marks[strings.TrimPrefix(name, prefix)] = true
@@ -96,7 +96,7 @@ func (s *search) within(ctx context.Context, from, to int) error {
 
 // try encodes a range, for nothing but to see that it can be done.
 func (s *search) try(ctx context.Context, mark, kind string, from, to int) error {
-	if err := s.w.place.publish(ctx, s.prefix+mark+kind, []byte(s.w.name)); err != nil {
+	if err := s.w.jobs.publish(ctx, s.prefix+mark+kind, []byte(s.w.name)); err != nil {
 		return err
 	}
 	some := *s.set
@@ -105,12 +105,12 @@ func (s *search) try(ctx context.Context, mark, kind string, from, to int) error
 		return err
 	}
 	s.sound++
-	return s.w.place.publish(ctx, s.prefix+mark+sound, []byte(s.w.name))
+	return s.w.jobs.publish(ctx, s.prefix+mark+sound, []byte(s.w.name))
 }
 
 // patient is how often a task may be given out: more often while what has ended its workers is searched for.
 func (w *worker) patient(ctx context.Context, hash string, task int) uint64 {
-	marks, err := w.place.marks(ctx, searchPrefix(hash, task))
+	marks, err := w.jobs.marks(ctx, searchPrefix(hash, task))
 	n := uint64(tries)
 	for mark := range marks {
 		if base := strings.TrimSuffix(mark, again); !strings.HasSuffix(mark, sound) && !marks[base+sound] {

@@ -133,14 +133,14 @@ func ReadStatus(ctx context.Context, o StatusOptions) (*Status, error) {
 	defer b.Close()
 	s := &Status{Format: "vitft-status-1", At: time.Now().UTC(), Cache: o.Features.Cache, Jobs: []JobStatus{},
 		Workers: []Worker{}}
-	p := place{b}
-	names, err := p.List(ctx, o.Job)
+	jobs := jobBucket{b}
+	names, err := jobs.List(ctx, o.Job)
 	if err != nil {
 		return nil, err
 	}
 	seen := map[string]Worker{} // by their records
 	for hash, of := range byJob(names) {
-		j, err := p.jobStatus(ctx, hash, of, seen)
+		j, err := jobs.jobStatus(ctx, hash, of, seen)
 		if err != nil {
 			return nil, err
 		}
@@ -153,7 +153,7 @@ func ReadStatus(ctx context.Context, o StatusOptions) (*Status, error) {
 		return cmp.Or(b.Submitted.Compare(a.Submitted), cmp.Compare(a.Job, b.Job))
 	})
 	if o.Queue.URL != "" {
-		err = s.ask(ctx, p, o.Queue)
+		err = s.ask(ctx, jobs, o.Queue)
 	}
 	for name, w := range seen {
 		if !slices.ContainsFunc(s.Workers, func(x Worker) bool { return x.Name == name }) {
@@ -178,8 +178,8 @@ func byJob(names []string) map[string][]string {
 }
 
 // look reads an object as it is; what is damaged is not there for who only looks.
-func look[T any](ctx context.Context, p place, name string) (v T, ok bool, err error) {
-	text, err := p.read(ctx, name)
+func look[T any](ctx context.Context, b jobBucket, name string) (v T, ok bool, err error) {
+	text, err := b.read(ctx, name)
 	if errors.Is(err, fs.ErrNotExist) {
 		return v, false, nil
 	}
@@ -187,10 +187,10 @@ func look[T any](ctx context.Context, p place, name string) (v T, ok bool, err e
 }
 
 // jobStatus is what the bucket says of a job; workers whose records are in one that goes on are noted.
-func (p place) jobStatus(ctx context.Context, hash string, names []string, workers map[string]Worker) (
+func (b jobBucket) jobStatus(ctx context.Context, hash string, names []string, workers map[string]Worker) (
 	s JobStatus, err error) {
-	s = JobStatus{Job: hash, Where: p.Where(hash), Bad: []BadImage{}, GivenUp: []Failure{}}
-	job, ok, err := look[Job](ctx, p, hash+"/"+jobObject)
+	s = JobStatus{Job: hash, Where: b.Where(hash), Bad: []BadImage{}, GivenUp: []Failure{}}
+	job, ok, err := look[Job](ctx, b, hash+"/"+jobObject)
 	if err != nil {
 		return s, err
 	}
@@ -216,7 +216,7 @@ func (p place) jobStatus(ctx context.Context, hash string, names []string, worke
 				failed[submission] = append(failed[submission], task)
 			}
 		case submissions:
-			by, ok, err := look[submitted](ctx, p, hash+"/"+name)
+			by, ok, err := look[submitted](ctx, b, hash+"/"+name)
 			if err != nil {
 				return s, err
 			}
@@ -226,23 +226,23 @@ func (p place) jobStatus(ctx context.Context, hash string, names []string, worke
 		}
 	}
 	found, faults := make([]Record, len(done)), make([]error, len(done))
-	err = par.For(ctx, len(done), bucket.Together(p.Bucket), func(i int) {
+	err = par.For(ctx, len(done), bucket.Together(b.Bucket), func(i int) {
 		var ok bool
-		if found[i], ok, faults[i] = look[Record](ctx, p, object(hash, records, done[i])); !ok {
+		if found[i], ok, faults[i] = look[Record](ctx, b, object(hash, records, done[i])); !ok {
 			done[i] = -1
 		}
 	})
 	if err = cmp.Or(err, errors.Join(faults...)); err != nil {
 		return s, err
 	}
-	if err := s.count(ctx, p, job, done, found); err != nil {
+	if err := s.count(ctx, b, job, done, found); err != nil {
 		return s, err
 	}
 	for _, task := range failed[last] {
 		if slices.Contains(done, task) {
 			continue
 		}
-		f, _, err := look[Failure](ctx, p, object(hash, failures+"/"+last, task))
+		f, _, err := look[Failure](ctx, b, object(hash, failures+"/"+last, task))
 		if err != nil {
 			return s, err
 		}
@@ -258,7 +258,7 @@ func (p place) jobStatus(ctx context.Context, hash string, names []string, worke
 }
 
 // count counts what is done, and names bad images.
-func (s *JobStatus) count(ctx context.Context, p place, job Job, tasks []int, found []Record) error {
+func (s *JobStatus) count(ctx context.Context, b jobBucket, job Job, tasks []int, found []Record) error {
 	for i, r := range found {
 		if tasks[i] < 0 {
 			continue
@@ -272,7 +272,7 @@ func (s *JobStatus) count(ctx context.Context, p place, job Job, tasks []int, fo
 		if bad == 0 || len(s.Bad) == mostBad {
 			continue
 		}
-		images, _, err := look[[]Image](ctx, p, object(s.Job, lists, tasks[i]))
+		images, _, err := look[[]Image](ctx, b, object(s.Job, lists, tasks[i]))
 		if err != nil {
 			return err
 		}
@@ -339,11 +339,11 @@ func (s *JobStatus) at(rate float64) {
 }
 
 // ask adds what the queue and the workers say.
-func (s *Status) ask(ctx context.Context, p place, q Queue) error {
-	identity, err := p.read(ctx, "identity")
+func (s *Status) ask(ctx context.Context, b jobBucket, q Queue) error {
+	identity, err := b.read(ctx, "identity")
 	if errors.Is(err, fs.ErrNotExist) {
 		return fault.Data.Errorf("%s holds no jobs, so that the queue has none of them; is --cache that of the "+
-			"workers?", p.Where(""))
+			"workers?", b.Where(""))
 	} else if err != nil {
 		return err
 	}

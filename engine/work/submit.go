@@ -54,7 +54,7 @@ func Submit(ctx context.Context, s Submission, q Queue, ev event.Events) error {
 	}
 	defer jobs.Close()
 	ev = oneByOne(ev)
-	b := &submission{Submission: s, place: place{jobs}, events: ev, name: rand.Text(),
+	b := &submission{Submission: s, jobs: jobBucket{jobs}, events: ev, name: rand.Text(),
 		records: map[int]Record{}, told: map[int]bool{}, woken: make(chan struct{}, 1), since: time.Now()}
 	if err := b.freeze(); err != nil {
 		return err
@@ -69,7 +69,7 @@ func Submit(ctx context.Context, s Submission, q Queue, ev event.Events) error {
 		return err
 	}
 	defer b.queue.close()
-	if held := b.place.hold(b.hash); held != nil {
+	if held := b.jobs.hold(b.hash); held != nil {
 		defer held.Close()
 	}
 	ev.Info("job submitted", "job", b.hash, "images", b.job.Images, "tasks", len(b.job.Tasks), "at", jobs.Where(b.hash))
@@ -81,7 +81,7 @@ func Submit(ctx context.Context, s Submission, q Queue, ev event.Events) error {
 	defer stop(nil)
 	worked := make(chan struct{})
 	if b.queue.server != nil {
-		own := newWorker(WorkerOptions{Queue: q, Features: s.Features.Options()}, b.place, b.queue, ev)
+		own := newWorker(WorkerOptions{Queue: q, Features: s.Features.Options()}, b.jobs, b.queue, ev)
 		own.hash, own.job, own.open, own.of, own.lent = b.hash, b.job, s.Features, s.Backbone, true
 		own.done, b.own = b.wake, own.name
 		go func() {
@@ -130,7 +130,7 @@ func oneByOne(ev event.Events) event.Events {
 // submission is a job on its way.
 type submission struct {
 	Submission
-	place  place
+	jobs   jobBucket
 	queue  *connection
 	events event.Events
 
@@ -186,10 +186,10 @@ func (s *submission) publish(ctx context.Context) (put bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	s.place.tidy(ctx, s.hash)
+	s.jobs.tidy(ctx, s.hash)
 	there := map[string]bool{} // already
 	for _, prefix := range []string{modelFolder + "/" + s.job.Model, s.hash + "/"} {
-		names, err := s.place.List(ctx, prefix)
+		names, err := s.jobs.List(ctx, prefix)
 		if err != nil {
 			return false, err
 		}
@@ -199,7 +199,7 @@ func (s *submission) publish(ctx context.Context) (put bool, err error) {
 	}
 	var was atomic.Bool
 	keep := func(ctx context.Context, name string, content []byte) error {
-		put, err := s.place.keep(ctx, name, content, there[name])
+		put, err := s.jobs.keep(ctx, name, content, there[name])
 		if put {
 			was.Store(true)
 		}
@@ -208,7 +208,7 @@ func (s *submission) publish(ctx context.Context) (put bool, err error) {
 	if err := keep(ctx, modelFolder+"/"+s.job.Model, model); err != nil {
 		return was.Load(), err
 	}
-	err = s.place.each(ctx, len(s.lists), func(ctx context.Context, task int) error {
+	err = s.jobs.each(ctx, len(s.lists), func(ctx context.Context, task int) error {
 		return keep(ctx, object(s.hash, lists, task), encoded(s.lists[task]))
 	})
 	if err == nil {
@@ -243,7 +243,7 @@ type submitted struct {
 // announce records this submission, for who looks at the job.
 func (s *submission) announce(ctx context.Context) error {
 	host, _ := os.Hostname()
-	return s.place.publish(ctx, s.hash+"/"+submissions+"/"+s.name+".json",
+	return s.jobs.publish(ctx, s.hash+"/"+submissions+"/"+s.name+".json",
 		encoded(submitted{At: time.Now().UTC(), By: host}))
 }
 
@@ -293,7 +293,7 @@ func (s *submission) look(ctx context.Context) error {
 	if len(wanted) == 0 {
 		return nil
 	}
-	found, err := s.place.finished(ctx, s.hash, s.job, s.Features, wanted)
+	found, err := s.jobs.finished(ctx, s.hash, s.job, s.Features, wanted)
 	if err != nil {
 		return err
 	}
@@ -310,7 +310,7 @@ func (s *submission) look(ctx context.Context) error {
 		s.events.Info("some tasks were done before", "job", s.hash, "tasks", len(found), "images", s.images)
 	}
 	s.looked = true
-	names, err := s.place.List(ctx, s.hash+"/"+failures+"/"+s.name+"/")
+	names, err := s.jobs.List(ctx, s.hash+"/"+failures+"/"+s.name+"/")
 	if err != nil {
 		return err
 	}
@@ -320,7 +320,7 @@ func (s *submission) look(ctx context.Context) error {
 		if _, done := s.records[task]; done || !is || task >= len(s.lists) {
 			continue
 		}
-		text, err := s.place.read(ctx, name)
+		text, err := s.jobs.read(ctx, name)
 		if err != nil {
 			return err
 		}

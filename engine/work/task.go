@@ -163,11 +163,11 @@ func (w *worker) do(ctx context.Context, hash string, task int, delivered uint64
 		}
 		return err
 	}
-	images, err := w.place.list(ctx, hash, w.job, task)
+	images, err := w.jobs.list(ctx, hash, w.job, task)
 	if err != nil {
 		return err
 	}
-	done, err := w.place.finished(ctx, hash, w.job, w.open, map[int]int{task: len(images)})
+	done, err := w.jobs.finished(ctx, hash, w.job, w.open, map[int]int{task: len(images)})
 	if _, is := done[task]; is || err != nil {
 		if is {
 			w.metrics.tasks.WithLabelValues(taskFound).Inc()
@@ -216,7 +216,7 @@ func (w *worker) do(ctx context.Context, hash string, task int, delivered uint64
 	if err := w.open.PublishBlock(ctx, block(hash, task), b); err != nil {
 		return err
 	}
-	if err := w.place.publish(ctx, object(hash, records, task), encoded(record)); err != nil {
+	if err := w.jobs.publish(ctx, object(hash, records, task), encoded(record)); err != nil {
 		return err
 	}
 	w.metrics.block(b, record, time.Since(published))
@@ -263,7 +263,7 @@ func (w *worker) fail(ctx context.Context, hash, submission string, task int, de
 	w.metrics.tasks.WithLabelValues(taskGivenUp).Inc()
 	w.events.Warn("task given up", "job", hash, "task", task, "try", delivered, "reason", reason)
 	f := Failure{Task: task, Tries: int(delivered), Worker: w.name, Reason: reason}
-	if err := w.place.publish(ctx, object(hash, failures+"/"+submission, task), encoded(f)); err != nil {
+	if err := w.jobs.publish(ctx, object(hash, failures+"/"+submission, task), encoded(f)); err != nil {
 		w.events.Warn("that cannot be recorded", "reason", err)
 	}
 }

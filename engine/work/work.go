@@ -46,7 +46,7 @@ import (
 	"github.com/vitft/vitft/engine/feature"
 	"github.com/vitft/vitft/engine/feature/bucket"
 	"github.com/vitft/vitft/engine/feature/store"
-	files "github.com/vitft/vitft/engine/place"
+	"github.com/vitft/vitft/engine/place"
 	"github.com/vitft/vitft/internal/par"
 	"github.com/vitft/vitft/vit"
 )
@@ -75,7 +75,7 @@ type Image struct {
 
 // info is about the file.
 func (im Image) info() fs.FileInfo {
-	return files.Expected(im.Path, im.Size, time.Unix(0, im.Modified), im.Tag)
+	return place.Expected(im.Path, im.Size, time.Unix(0, im.Modified), im.Tag)
 }
 
 // Record is what a task has done, an entry an image.
@@ -125,12 +125,12 @@ func object(job, folder string, task int) string {
 	return fmt.Sprintf("%s/%s/%06d.json", job, folder, task)
 }
 
-// place is the bucket of jobs.
-type place struct{ bucket.Bucket }
+// jobBucket is the bucket of jobs.
+type jobBucket struct{ bucket.Bucket }
 
 // hold keeps a job in a folder of this machine from being pruned until what it returns is closed; nil elsewhere.
-func (p place) hold(hash string) io.Closer {
-	holder, can := p.Bucket.(interface {
+func (b jobBucket) hold(hash string) io.Closer {
+	holder, can := b.Bucket.(interface {
 		Hold(folder, file string) (io.Closer, error)
 	})
 	if !can {
@@ -144,8 +144,8 @@ func (p place) hold(hash string) io.Closer {
 }
 
 // publish puts an object; that one is there already is no error: of two that say what a task has done one is enough.
-func (p place) publish(ctx context.Context, name string, content []byte) error {
-	err := p.Publish(ctx, name, func(w io.Writer) error { _, err := w.Write(content); return err })
+func (b jobBucket) publish(ctx context.Context, name string, content []byte) error {
+	err := b.Publish(ctx, name, func(w io.Writer) error { _, err := w.Write(content); return err })
 	if errors.Is(err, fs.ErrExist) {
 		return nil
 	}
@@ -154,32 +154,32 @@ func (p place) publish(ctx context.Context, name string, content []byte) error {
 
 // keep puts an object whose name follows from its content, unless one is there already, and says whether it did. One
 // that is damaged is set aside.
-func (p place) keep(ctx context.Context, name string, content []byte, there bool) (put bool, err error) {
+func (b jobBucket) keep(ctx context.Context, name string, content []byte, there bool) (put bool, err error) {
 	for try := 1; ; try++ {
 		if !there {
-			if err := p.publish(ctx, name, content); err != nil {
+			if err := b.publish(ctx, name, content); err != nil {
 				return put, err
 			}
 			put = true
 		}
 		there = false
-		got, err := p.read(ctx, name)
+		got, err := b.read(ctx, name)
 		if err != nil && !errors.Is(err, fs.ErrNotExist) || err == nil && bytes.Equal(got, content) {
 			return put, err
 		}
 		if err == nil {
-			err = p.SetAside(ctx, name) // which may find that only the copy on this machine is damaged
+			err = b.SetAside(ctx, name) // which may find that only the copy on this machine is damaged
 		}
 		if try == 3 {
-			return put, fault.Data.Errorf("%s is damaged, again and again: %w", p.Where(name),
+			return put, fault.Data.Errorf("%s is damaged, again and again: %w", b.Where(name),
 				cmp.Or(err, fs.ErrExist))
 		}
 	}
 }
 
 // read is the content of an object.
-func (p place) read(ctx context.Context, name string) ([]byte, error) {
-	o, err := p.Open(ctx, name)
+func (b jobBucket) read(ctx context.Context, name string) ([]byte, error) {
+	o, err := b.Open(ctx, name)
 	if err != nil {
 		return nil, err
 	}
@@ -189,10 +189,10 @@ func (p place) read(ctx context.Context, name string) ([]byte, error) {
 }
 
 // each does n things side by side, as many as the bucket is for; when one fails no further is begun.
-func (p place) each(ctx context.Context, n int, do func(ctx context.Context, i int) error) error {
+func (b jobBucket) each(ctx context.Context, n int, do func(ctx context.Context, i int) error) error {
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
-	err := par.For(ctx, n, bucket.Together(p.Bucket), func(i int) {
+	err := par.For(ctx, n, bucket.Together(b.Bucket), func(i int) {
 		if err := do(ctx, i); err != nil {
 			stop(err)
 		}
@@ -204,44 +204,44 @@ func (p place) each(ctx context.Context, n int, do func(ctx context.Context, i i
 }
 
 // damaged sets an object aside, so that the same command publishes it anew, and is the error that says so.
-func (p place) damaged(ctx context.Context, name, reason string) error {
-	err := fault.Data.Errorf("%s is damaged: %s", p.Where(name), reason)
-	return errors.Join(err, p.SetAside(ctx, name))
+func (b jobBucket) damaged(ctx context.Context, name, reason string) error {
+	err := fault.Data.Errorf("%s is damaged: %s", b.Where(name), reason)
+	return errors.Join(err, b.SetAside(ctx, name))
 }
 
 // job reads a job, and makes sure that it is the one of that name.
-func (p place) job(ctx context.Context, hash string) (Job, error) {
+func (b jobBucket) job(ctx context.Context, hash string) (Job, error) {
 	var j Job
 	name := hash + "/" + jobObject
-	text, err := p.read(ctx, name)
+	text, err := b.read(ctx, name)
 	if err != nil {
 		return j, err
 	}
 	switch err := json.Unmarshal(text, &j); {
 	case err != nil:
-		return j, p.damaged(ctx, name, err.Error())
+		return j, b.damaged(ctx, name, err.Error())
 	case j.Format != jobFormat && strings.HasPrefix(j.Format, "vitft-job-"):
 		return j, unableError{fault.Runtime.Errorf("job %s is %s, this program does %s: it is of another version", hash,
 			j.Format, jobFormat)}
 	case j.Format != jobFormat || j.Hash() != hash || len(j.Keys) == 0:
-		return j, p.damaged(ctx, name, "it is not the job of that hash")
+		return j, b.damaged(ctx, name, "it is not the job of that hash")
 	}
 	return j, nil
 }
 
 // list reads the list of a task.
-func (p place) list(ctx context.Context, hash string, j Job, task int) ([]Image, error) {
+func (b jobBucket) list(ctx context.Context, hash string, j Job, task int) ([]Image, error) {
 	if task < 0 || task >= len(j.Tasks) {
 		return nil, fault.Data.Errorf("job %s has %d tasks, and no %d", hash, len(j.Tasks), task)
 	}
 	name := object(hash, lists, task)
-	text, err := p.read(ctx, name)
+	text, err := b.read(ctx, name)
 	if err != nil {
 		return nil, err
 	}
 	var images []Image
 	if sum(text) != j.Tasks[task] || json.Unmarshal(text, &images) != nil {
-		return nil, p.damaged(ctx, name, "it is not the list of the job")
+		return nil, b.damaged(ctx, name, "it is not the list of the job")
 	}
 	return images, nil
 }
@@ -261,7 +261,7 @@ func openJobs(ctx context.Context, o feature.Options) (bucket.Closing, string, e
 	if err != nil {
 		return nil, "", err
 	}
-	identity, err := place{b}.identity(ctx, rand.Text())
+	identity, err := jobBucket{b}.identity(ctx, rand.Text())
 	if err != nil {
 		return nil, "", errors.Join(err, b.Close())
 	}
@@ -269,13 +269,13 @@ func openJobs(ctx context.Context, o feature.Options) (bucket.Closing, string, e
 }
 
 // identity tells the bucket from others, wherever it is seen from: who makes it first decides.
-func (p place) identity(ctx context.Context, random string) (string, error) {
-	if err := p.publish(ctx, "identity", []byte(random)); err != nil {
+func (b jobBucket) identity(ctx context.Context, random string) (string, error) {
+	if err := b.publish(ctx, "identity", []byte(random)); err != nil {
 		return "", err
 	}
-	text, err := p.read(ctx, "identity")
+	text, err := b.read(ctx, "identity")
 	if err == nil && !identityPattern.Match(text) {
-		err = p.damaged(ctx, "identity", "it is no name of a bucket; stop the workers, try again and start them")
+		err = b.damaged(ctx, "identity", "it is no name of a bucket; stop the workers, try again and start them")
 	}
 	return string(text), err
 }
@@ -284,10 +284,10 @@ func (p place) identity(ctx context.Context, random string) (string, error) {
 var identityPattern = regexp.MustCompile("^[A-Z2-7]{26}$")
 
 // tidy removes what killed processes have left of a job.
-func (p place) tidy(ctx context.Context, hash string) {
+func (b jobBucket) tidy(ctx context.Context, hash string) {
 	for _, folder := range []string{modelFolder, hash, hash + "/" + lists, hash + "/" + records,
 		hash + "/" + submissions} {
-		_, _ = p.Tidy(ctx, folder)
+		_, _ = b.Tidy(ctx, folder)
 	}
 }
 
@@ -331,7 +331,7 @@ func freeze(sets *dataset.Sets) (items []dataset.Item, images []Image, err error
 	_ = par.For(context.Background(), len(images), 0, func(i int) {
 		if info, err := items[i].Info(); err == nil { // else its reading will say why, on whichever machine
 			im := &images[i]
-			im.Size, im.Modified, im.Tag = info.Size(), info.ModTime().UnixNano(), files.Tag(info)
+			im.Size, im.Modified, im.Tag = info.Size(), info.ModTime().UnixNano(), place.Tag(info)
 		}
 	})
 	return items, images, nil

@@ -3,6 +3,7 @@ package work
 import (
 	"encoding/json"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -15,6 +16,7 @@ import (
 	"github.com/vitft/vitft/engine/feature"
 	"github.com/vitft/vitft/engine/feature/bucket"
 	"github.com/vitft/vitft/engine/feature/store"
+	"github.com/vitft/vitft/engine/place"
 	"github.com/vitft/vitft/internal/testkit"
 )
 
@@ -192,39 +194,39 @@ func TestCompare(t *testing.T) {
 func TestDamagedObjects(t *testing.T) {
 	ctx := t.Context()
 	dir := t.TempDir()
-	p := place{bucket.Dir(dir)}
+	b := jobBucket{bucket.Dir(dir)}
 	job := Job{Format: jobFormat, Keys: []store.Key{{Provider: "cpu"}}, Tasks: []string{sum([]byte("[]"))}}
 	name := job.Hash() + "/" + jobObject
-	if put, err := p.keep(ctx, name, encoded(job), false); err != nil || !put {
+	if put, err := b.keep(ctx, name, encoded(job), false); err != nil || !put {
 		t.Fatal(put, err)
 	}
-	if got, err := p.job(ctx, job.Hash()); err != nil || got.Hash() != job.Hash() {
+	if got, err := b.job(ctx, job.Hash()); err != nil || got.Hash() != job.Hash() {
 		t.Errorf("%+v, %v", got, err)
 	}
 	testkit.WriteFile(t, filepath.Join(dir, name), []byte("{}"))
-	if _, err := p.job(ctx, job.Hash()); fault.Of(err) != fault.Data {
+	if _, err := b.job(ctx, job.Hash()); fault.Of(err) != fault.Data {
 		t.Errorf("a damaged job: %v", err)
 	}
 	testkit.WriteFile(t, filepath.Join(dir, name), []byte("{"))
 	for _, want := range []bool{true, false} {
-		if put, err := p.keep(ctx, name, encoded(job), true); err != nil || put != want {
+		if put, err := b.keep(ctx, name, encoded(job), true); err != nil || put != want {
 			t.Error(put, err)
 		}
 	}
-	if _, err := p.job(ctx, job.Hash()); err != nil {
+	if _, err := b.job(ctx, job.Hash()); err != nil {
 		t.Errorf("mended: %v", err)
 	}
 	newer := job
 	newer.Format = "vitft-job-3"
 	testkit.WriteFile(t, filepath.Join(dir, name), encoded(newer))
-	if _, err := p.job(ctx, job.Hash()); fault.Of(err) != fault.Runtime {
+	if _, err := b.job(ctx, job.Hash()); fault.Of(err) != fault.Runtime {
 		t.Errorf("the job of another version: %v", err)
 	}
 
 	record := object(job.Hash(), records, 0)
 	for _, text := range []string{"", "{", "null", `{"images":[{"id":"00"}]}`, `{"images":7}`} {
 		testkit.WriteFile(t, filepath.Join(dir, record), []byte(text))
-		if r, err := p.record(ctx, record, 2); err == nil {
+		if r, err := b.record(ctx, record, 2); err == nil {
 			t.Errorf("the record %q is taken for %+v", text, r)
 		}
 		if _, err := os.Stat(filepath.Join(dir, record)); err == nil {
@@ -233,7 +235,7 @@ func TestDamagedObjects(t *testing.T) {
 	}
 	good, _ := json.Marshal(Record{Images: make([]Done, 2)})
 	testkit.WriteFile(t, filepath.Join(dir, record), good)
-	if _, err := p.record(ctx, record, 2); err != nil {
+	if _, err := b.record(ctx, record, 2); err != nil {
 		t.Error(err)
 	}
 }
@@ -276,13 +278,13 @@ func TestIdentity(t *testing.T) {
 		t.Fatal(err)
 	}
 	seen := map[string]string{}
-	for _, place := range []string{dir, dir + "/", dir + "//", dir + "/.", dir + "/x/..", link, link + "/"} {
-		b, identity, err := openJobs(t.Context(), feature.Options{Cache: place})
+	for _, at := range []string{dir, dir + "/", dir + "//", dir + "/.", dir + "/x/..", link, link + "/"} {
+		b, identity, err := openJobs(t.Context(), feature.Options{Cache: at})
 		if err != nil {
 			t.Fatal(err)
 		}
 		b.Close()
-		seen[identity] = place
+		seen[identity] = at
 	}
 	if len(seen) != 1 {
 		t.Errorf("one folder is %v", seen)

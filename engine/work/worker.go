@@ -21,7 +21,7 @@ import (
 	"github.com/vitft/vitft/engine/event"
 	"github.com/vitft/vitft/engine/fault"
 	"github.com/vitft/vitft/engine/feature"
-	files "github.com/vitft/vitft/engine/place"
+	"github.com/vitft/vitft/engine/place"
 	"github.com/vitft/vitft/engine/setting"
 )
 
@@ -57,7 +57,7 @@ func Serve(ctx context.Context, o WorkerOptions, ev event.Events) error {
 		return fault.Config.Errorf("queue: name the queue that the tasks are on: nats://HOST:PORT")
 	}
 	for at := range strings.SplitSeq(o.Read, ",") { // which makes their buckets known
-		if _, err := files.Named(strings.TrimSpace(at)); err != nil {
+		if _, err := place.Named(strings.TrimSpace(at)); err != nil {
 			return fmt.Errorf("read: %w", err)
 		}
 	}
@@ -71,7 +71,7 @@ func Serve(ctx context.Context, o WorkerOptions, ev event.Events) error {
 		return err
 	}
 	defer c.close()
-	w := newWorker(o, place{jobs}, c, oneByOne(ev))
+	w := newWorker(o, jobBucket{jobs}, c, oneByOne(ev))
 	defer w.close()
 	if o.Metrics != "" {
 		stop, err := w.serveMetrics(ctx, o.Metrics)
@@ -99,7 +99,7 @@ func checkAddress(text string) error {
 // at most.
 type worker struct {
 	WorkerOptions
-	place  place
+	jobs   jobBucket
 	queue  *connection
 	name   string
 	events event.Events
@@ -132,9 +132,9 @@ type worker struct {
 	done func() // is told of each task; may be nil
 }
 
-func newWorker(o WorkerOptions, p place, c *connection, ev event.Events) *worker {
+func newWorker(o WorkerOptions, jobs jobBucket, c *connection, ev event.Events) *worker {
 	name := workerName()
-	w := &worker{WorkerOptions: o, place: p, queue: c, name: name, events: ev, presence: newPresence(name),
+	w := &worker{WorkerOptions: o, jobs: jobs, queue: c, name: name, events: ev, presence: newPresence(name),
 		last: time.Now(), unable: map[string]error{}}
 	w.metrics = newMetrics(name, w.ready)
 	return w
