@@ -18,9 +18,7 @@ import (
 	"github.com/vitft/vitft/engine/event"
 	"github.com/vitft/vitft/engine/fault"
 	"github.com/vitft/vitft/engine/feature"
-	"github.com/vitft/vitft/engine/feature/bucket"
 	"github.com/vitft/vitft/engine/setting"
-	"github.com/vitft/vitft/internal/par"
 )
 
 // StatusOptions say of what to read the status.
@@ -225,21 +223,15 @@ func (b jobBucket) jobStatus(ctx context.Context, hash string, names []string, w
 			}
 		}
 	}
-	found, faults := make([]Record, len(done)), make([]error, len(done))
-	err = par.For(ctx, len(done), bucket.Together(b.Bucket), func(i int) {
-		var ok bool
-		if found[i], ok, faults[i] = look[Record](ctx, b, object(hash, records, done[i])); !ok {
-			done[i] = -1
-		}
-	})
-	if err = cmp.Or(err, errors.Join(faults...)); err != nil {
+	found, err := b.summaries(ctx, hash, done)
+	if err != nil {
 		return s, err
 	}
-	if err := s.count(ctx, b, job, done, found); err != nil {
+	if err := s.count(ctx, b, found); err != nil {
 		return s, err
 	}
 	for _, task := range failed[last] {
-		if slices.Contains(done, task) {
+		if slices.ContainsFunc(found, func(r summary) bool { return r.task == task }) {
 			continue
 		}
 		f, _, err := look[Failure](ctx, b, object(hash, failures+"/"+last, task))
@@ -257,69 +249,97 @@ func (b jobBucket) jobStatus(ctx context.Context, hash string, names []string, w
 	return s, nil
 }
 
+// summary is what the record of a task says, without its images, which are a billion at worst.
+type summary struct {
+	task, images, bad int
+	worker            string
+	seconds           float64
+	at                time.Time
+}
+
+// summaries reads the records of tasks, in their order; those that are damaged are left out.
+func (b jobBucket) summaries(ctx context.Context, hash string, tasks []int) ([]summary, error) {
+	all := make([]summary, len(tasks))
+	err := b.each(ctx, len(tasks), func(ctx context.Context, i int) error {
+		r, ok, err := look[Record](ctx, b, object(hash, records, tasks[i]))
+		if all[i] = (summary{tasks[i], len(r.Images), r.bad(), r.Worker, r.Seconds, r.At}); !ok {
+			all[i].task = -1
+		}
+		return err
+	})
+	return slices.DeleteFunc(all, func(r summary) bool { return r.task < 0 }), err
+}
+
 // count counts what is done, and names bad images.
-func (s *JobStatus) count(ctx context.Context, b jobBucket, job Job, tasks []int, found []Record) error {
-	for i, r := range found {
-		if tasks[i] < 0 {
-			continue
+func (s *JobStatus) count(ctx context.Context, b jobBucket, found []summary) error {
+	for _, r := range found {
+		if s.Tasks.Done++; r.at.After(s.Last) {
+			s.Last = r.at
 		}
-		if s.Tasks.Done++; r.At.After(s.Last) {
-			s.Last = r.At
-		}
-		s.Images.Done += len(r.Images)
-		bad := r.bad()
-		s.Images.Bad += bad
-		if bad == 0 || len(s.Bad) == mostBad {
-			continue
-		}
-		images, _, err := look[[]Image](ctx, b, object(s.Job, lists, tasks[i]))
-		if err != nil {
-			return err
-		}
-		for k, d := range r.Images {
-			if d.Fault == "" || len(s.Bad) == mostBad {
-				continue
+		s.Images.Done += r.images
+		s.Images.Bad += r.bad
+		if r.bad > 0 && len(s.Bad) < mostBad {
+			if err := s.name(ctx, b, r.task); err != nil {
+				return err
 			}
-			path := fmt.Sprintf("image %d of task %d", k, tasks[i])
-			if k < len(images) {
-				path = images[k].Path
-			}
-			s.Bad = append(s.Bad, BadImage{path, d.Fault})
 		}
 	}
 	return nil
 }
 
-// note counts what workers have done.
-func note(workers map[string]Worker, found []Record) {
-	for _, r := range found {
-		if r.Worker == "" {
+// name names the bad images of a task.
+func (s *JobStatus) name(ctx context.Context, b jobBucket, task int) error {
+	r, _, err := look[Record](ctx, b, object(s.Job, records, task))
+	if err != nil {
+		return err
+	}
+	images, _, err := look[[]Image](ctx, b, object(s.Job, lists, task))
+	if err != nil {
+		return err
+	}
+	for k, d := range r.Images {
+		if d.Fault == "" || len(s.Bad) == mostBad {
 			continue
 		}
-		w := workers[r.Worker]
-		w.Name = r.Worker
-		if i := strings.LastIndexByte(r.Worker, '-'); i > 0 {
-			w.Host = r.Worker[:i]
+		path := fmt.Sprintf("image %d of task %d", k, task)
+		if k < len(images) {
+			path = images[k].Path
+		}
+		s.Bad = append(s.Bad, BadImage{path, d.Fault})
+	}
+	return nil
+}
+
+// note counts what workers have done.
+func note(workers map[string]Worker, found []summary) {
+	for _, r := range found {
+		if r.worker == "" {
+			continue
+		}
+		w := workers[r.worker]
+		w.Name = r.worker
+		if i := strings.LastIndexByte(r.worker, '-'); i > 0 {
+			w.Host = r.worker[:i]
 		}
 		w.Tasks++
-		w.Images += len(r.Images)
-		w.Bad += r.bad()
-		if r.At.After(w.Seen) {
-			w.Seen = r.At
+		w.Images += r.images
+		w.Bad += r.bad
+		if r.at.After(w.Seen) {
+			w.Seen = r.at
 		}
-		if r.Seconds > 0 {
-			w.Rate = float64(len(r.Images)) / r.Seconds
+		if r.seconds > 0 {
+			w.Rate = float64(r.images) / r.seconds
 		}
-		workers[r.Worker] = w
+		workers[r.worker] = w
 	}
 }
 
 // fromRecords tells the rate of a job by the times of its records, if there are some of late.
-func (s *JobStatus) fromRecords(found []Record) {
+func (s *JobStatus) fromRecords(found []summary) {
 	images, first := 0, time.Now()
 	for _, r := range found {
-		if begun := r.At.Add(-time.Duration(r.Seconds * float64(time.Second))); time.Since(r.At) < lately {
-			images += len(r.Images)
+		if begun := r.at.Add(-time.Duration(r.seconds * float64(time.Second))); time.Since(r.at) < lately {
+			images += r.images
 			if begun.Before(first) {
 				first = begun
 			}
