@@ -143,6 +143,44 @@ func TestStopsAnywhere(t *testing.T) {
 	}
 }
 
+// While a task is published the next one is encoded. A worker that is told to stop then publishes what is encoded, and
+// encodes no further.
+func TestHands(t *testing.T) {
+	s := newStage(t)
+	ctx, stop := context.WithCancel(t.Context())
+	second := make(chan bool)
+	encoded := 0
+	beforeEncoding = func(*dataset.Dataset) {
+		if encoded++; encoded == 2 {
+			stop()
+			close(second)
+		}
+	}
+	restore := disk.SetFault(func(_ disk.Op, path string) error {
+		if strings.Contains(path, "task-") {
+			select {
+			case <-second:
+			case <-time.After(20 * time.Second):
+				t.Error("the second task waits until the first is published")
+			}
+		}
+		return nil
+	})
+	_, err := s.submit(ctx, Queue{URL: Embedded})
+	restore()
+	beforeEncoding = nil
+	if fault.Of(err) != fault.Interrupted {
+		t.Errorf("interrupted: %v", err)
+	}
+	if n := len(s.files("jobs/*/done/*.json")); n != 1 || s.notes("task donejob") != 1 || encoded != 2 {
+		t.Errorf("%d tasks are done, %d were begun", n, encoded)
+	}
+	x, err := s.submit(t.Context(), Queue{URL: Embedded})
+	if n := s.notes("task donejob"); err != nil || n != 2 || s.left(x) != 0 {
+		t.Errorf("then %d tasks were done, %v", n, err)
+	}
+}
+
 // Of two that submit the same job at once, without a queue in common, each finds all done.
 func TestTwoSubmit(t *testing.T) {
 	s := newStage(t)
