@@ -52,8 +52,8 @@ func (a *app) workerCommand() *cobra.Command {
 		Use:   "worker --queue nats://HOST:PORT --cache PLACE",
 		Short: "Does the tasks of 'vitft encode --queue', on any number of machines",
 		Long: `worker encodes images as a queue gives them out, of any job whose features are kept in --cache, until it is
-told to stop; a task that is under way then goes back at once. It needs neither backbone nor lists: they
-are in the cache. Images are read by the paths that the job has. A secret of the queue is the environment
+told to stop; what is not encoded by then goes back at once. It needs neither backbone nor lists: they are
+in the cache. Images are read by the paths that the job has. A secret of the queue is the environment
 variable ` + work.TokenVariable + `.`,
 		Example: `  vitft worker --queue nats://10.0.0.1:4222 --cache s3://team/vitft --read /photos`,
 		Args:    noArgs,

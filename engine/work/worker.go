@@ -47,8 +47,8 @@ func (o *WorkerOptions) Fields() []setting.Field {
 	))
 }
 
-// Serve does tasks until ctx ends, any number of any job of the bucket. A task that is under way then goes back to the
-// queue at once. While the queue cannot be reached it waits.
+// Serve does tasks until ctx ends, any number of any job of the bucket. What is encoded by then is published, a task
+// that is not goes back to the queue at once. While the queue cannot be reached it waits.
 func Serve(ctx context.Context, o WorkerOptions, ev event.Events) error {
 	if err := setting.Complete(o.Fields()); err != nil {
 		return err
