@@ -64,8 +64,8 @@ func TestListsByThousands(t *testing.T) {
 		}
 	}
 	b.listed = nil
-	if got, err := jobs.recorded(t.Context(), "h", map[int]int{1000: 1}); err != nil || !slices.Equal(got, []int{1000}) ||
-		!slices.Equal(b.listed, []string{"h/done/001000"}) {
+	got, err := jobs.recorded(t.Context(), "h", map[int]int{1000: 1})
+	if err != nil || !slices.Equal(got, []int{1000}) || !slices.Equal(b.listed, []string{"h/done/001000"}) {
 		t.Errorf("one task: %v, after lists of %v; %v", got, b.listed, err)
 	}
 	folder := jobBucket{bucket.Dir(t.TempDir())}

@@ -94,9 +94,8 @@ func checkAddress(text string) error {
 	return nil
 }
 
-// worker does tasks with two hands. One encodes; meanwhile the other publishes what it has encoded before and, when the
-// last image has been read that the one encodes, takes the next task, for which it makes all ready. So each has one task
-// at most.
+// worker does tasks with two hands. While one encodes a task the other publishes that before. When the last image of the
+// one has been read the other takes the next task, and makes it ready. So each has one task at most.
 type worker struct {
 	WorkerOptions
 	jobs   jobBucket
@@ -108,13 +107,13 @@ type worker struct {
 	metrics  *metrics
 	reached  atomic.Bool // the queue is
 
-	turn     sync.Mutex // of the hand that waits for a task, or takes one
+	turn     sync.Mutex // of the hand that waits for a task, or has just taken one
 	consumer jetstream.Consumer
 	found    time.Time // it was made sure of
 	away     bool      // the queue is, as was said
 
-	inHand   sync.RWMutex // a task of the open job; or a hand has all to itself
-	encoding sync.Mutex
+	inHand   sync.RWMutex // read-locked for a task, locked for one that is done alone
+	encoding sync.Mutex   // of the hand that encodes
 
 	hash string // of the job that is open
 	job  Job
