@@ -94,8 +94,8 @@ func checkAddress(text string) error {
 	return nil
 }
 
-// worker does tasks with two hands. While one encodes a task the other publishes that before. When the last image of the
-// one has been read the other takes the next task, and makes it ready. So each has one task at most.
+// worker does tasks with two hands. While one encodes a task the other publishes the one before and, when the last image
+// of the former has been read, takes the next one and makes it ready. So each has one task at most.
 type worker struct {
 	WorkerOptions
 	jobs   jobBucket
