@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"sync"
 
 	"github.com/vitft/vitft/engine/backbone"
 	"github.com/vitft/vitft/engine/dataset"
@@ -64,6 +65,7 @@ type Extractor struct {
 	index    *dataset.Index
 	blocks   bucket.Closing
 	shunned  map[string]error // images that are not to be read, by path
+	running  sync.Mutex       // of EncodeBlock, the backbone
 }
 
 // Open opens the feature stores of the views, of which the first is the plain one, for a backbone that outlives x.

@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -32,7 +33,7 @@ type Block struct {
 // block. read is called when the last image has been read, and a few are still to be encoded. While one block is
 // encoded others may be published.
 func (x *Extractor) EncodeBlock(ctx context.Context, d *dataset.Dataset, n int, read func()) (*Block, error) {
-	model := viewModel{x.backbone, x.views[:n]}
+	model := inTurn{viewModel{x.backbone, x.views[:n]}, &x.running}
 	b := &Block{IDs: make([]store.ID, len(d.Items)), Faults: make([]error, len(d.Items)), rows: make([][]float32, n)}
 	dim := x.Dim()
 	for k := range b.rows {
@@ -79,6 +80,18 @@ func (x *Extractor) EncodeBlock(ctx context.Context, d *dataset.Dataset, n int, 
 		return nil, fmt.Errorf("encode %d images: %w", len(d.Items), err)
 	}
 	return b, nil
+}
+
+// inTurn is a model that several encode with, one batch at a time: each run takes memory.
+type inTurn struct {
+	viewModel
+	running *sync.Mutex
+}
+
+func (m inTurn) Run(ctx context.Context, pixels []float32, n int, features []float32) error {
+	m.running.Lock()
+	defer m.running.Unlock()
+	return m.viewModel.Run(ctx, pixels, n, features)
 }
 
 // PublishBlock publishes the features of a block in each of its views, under a name that follows from the images. The

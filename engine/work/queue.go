@@ -264,6 +264,11 @@ func (c *connection) ready(ctx context.Context) (jetstream.Stream, error) {
 
 // close ends the connection, and the server if it is here.
 func (c *connection) close() {
+	if c.server != nil && c.stream != nil { // else its end waits for those that have asked for tasks to be told
+		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+		_ = c.stream.DeleteStream(ctx, streamName)
+		cancel()
+	}
 	if c.nats != nil {
 		c.nats.Close()
 	}

@@ -137,6 +137,7 @@ type submission struct {
 	name    string // of this submission
 	job     Job
 	hash    string
+	model   []byte           // of the job, until it is published
 	lists   [][]Image        // of the tasks
 	items   [][]dataset.Item // of each list
 	records map[int]Record   // of the tasks that are done, without the images, which are a billion at worst
@@ -161,12 +162,11 @@ func (s *submission) freeze() error {
 	if err != nil {
 		return err
 	}
-	model, err := s.Backbone.Standalone()
-	if err != nil {
+	if s.model, err = s.Backbone.Standalone(); err != nil {
 		return err
 	}
 	s.lists = cut(items, images, min(s.TaskImages, max(1, featureBytes/(4*s.Features.Dim()))))
-	s.job = Job{Format: jobFormat, Keys: s.Features.Keys(s.Views), Model: sum(model),
+	s.job = Job{Format: jobFormat, Keys: s.Features.Keys(s.Views), Model: sum(s.model),
 		Preprocess: s.Backbone.Preprocess, Images: len(images)}
 	if library, _ := onnx.Loaded(); !s.AnyLibrary {
 		s.job.Library = library.Version
@@ -182,9 +182,11 @@ func (s *submission) freeze() error {
 // publish sees to it that what workers need is there: the model, the lists of the tasks, and then the job. It says
 // whether something was not.
 func (s *submission) publish(ctx context.Context) (put bool, err error) {
-	model, err := s.Backbone.Standalone()
-	if err != nil {
-		return false, err
+	model := s.model
+	if s.model = nil; model == nil {
+		if model, err = s.Backbone.Standalone(); err != nil {
+			return false, err
+		}
 	}
 	s.jobs.tidy(ctx, s.hash)
 	there := map[string]bool{} // already

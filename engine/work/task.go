@@ -232,12 +232,9 @@ func (w *worker) do(ctx context.Context, hash string, task int, delivered uint64
 // killed is the fault of an image that search has found.
 const killed = "whoever reads it dies: a worker did twice, with nothing else to do"
 
-// encode makes a block of a task of the open job, one at a time; killers are images that it leaves out, as they would
-// end the worker.
+// encode makes a block of a task of the open job; killers are images that it leaves out, as they would end the worker.
 func (w *worker) encode(ctx context.Context, hash string, task int, delivered uint64, set *dataset.Dataset,
 	read func()) (b *feature.Block, killers []int, err error) {
-	w.encoding.Lock()
-	defer w.encoding.Unlock()
 	if delivered >= suspect {
 		if killers, err = w.search(ctx, hash, task, set); err != nil {
 			return nil, nil, err

@@ -95,7 +95,7 @@ func checkAddress(text string) error {
 }
 
 // worker does tasks with two hands. While one encodes a task the other publishes the one before and, when the last image
-// of the former has been read, takes the next one and makes it ready. So each has one task at most.
+// of that task has been read, takes the next one and makes it ready. So each has one task at most.
 type worker struct {
 	WorkerOptions
 	jobs   jobBucket
@@ -112,8 +112,7 @@ type worker struct {
 	found    time.Time // it was made sure of
 	away     bool      // the queue is, as was said
 
-	inHand   sync.RWMutex // read-locked for a task, locked for one that is done alone
-	encoding sync.Mutex   // of the hand that encodes
+	inHand sync.RWMutex // read-locked for a task, locked for one that is done alone
 
 	hash string // of the job that is open
 	job  Job
