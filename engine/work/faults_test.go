@@ -148,16 +148,19 @@ func TestStopsAnywhere(t *testing.T) {
 func TestHands(t *testing.T) {
 	s := newStage(t)
 	ctx, stop := context.WithCancel(t.Context())
-	second := make(chan bool)
+	published, second := make(chan bool), make(chan bool)
+	begins := sync.OnceFunc(func() { close(published) })
 	encoded := 0
 	beforeEncoding = func(*dataset.Dataset) {
 		if encoded++; encoded == 2 {
+			<-published
 			stop()
 			close(second)
 		}
 	}
 	restore := disk.SetFault(func(_ disk.Op, path string) error {
 		if strings.Contains(path, "task-") {
+			begins()
 			select {
 			case <-second:
 			case <-time.After(20 * time.Second):

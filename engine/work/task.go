@@ -54,10 +54,8 @@ func (w *worker) take(ctx context.Context, message jetstream.Msg, pass func()) e
 		defer w.inHand.RUnlock()
 	}
 	if delivered > tries && delivered > w.patient(ctx, hash, task) {
-		w.fail(ctx, hash, submission, task, delivered, "it was given out too often: workers that have it are killed, "+
-			"or their memory is too small")
-		_ = message.Term()
-		return nil
+		return w.fail(ctx, message, hash, submission, Failure{Task: task, Tries: int(delivered), Reason: "it was given out too " +
+			"often: workers that have it are killed, or their memory is too small"})
 	}
 	w.events.Routine("task started", "job", hash, "task", task, "try", delivered)
 	err = w.do(ctx, hash, task, delivered, pass)
@@ -84,9 +82,7 @@ func (w *worker) take(ctx context.Context, message jetstream.Msg, pass func()) e
 		w.giveBack(message)
 		return nil
 	case delivered >= tries || broken || final || fault.Of(err) == fault.Config:
-		w.fail(ctx, hash, submission, task, delivered, err.Error())
-		_ = message.Term()
-		return nil
+		return w.fail(ctx, message, hash, submission, Failure{Task: task, Tries: int(delivered), Reason: err.Error()})
 	case unseen:
 		_ = message.Nak()
 		return err
@@ -255,14 +251,23 @@ func (w *worker) try(ctx context.Context, set *dataset.Dataset, read func()) (*f
 // beforeEncoding is for tests, where some images end the process.
 var beforeEncoding func(*dataset.Dataset)
 
-// fail records that a task is given up.
-func (w *worker) fail(ctx context.Context, hash, submission string, task int, delivered uint64, reason string) {
-	w.metrics.tasks.WithLabelValues(taskGivenUp).Inc()
-	w.events.Warn("task given up", "job", hash, "task", task, "try", delivered, "reason", reason)
-	f := Failure{Task: task, Tries: int(delivered), Worker: w.name, Reason: reason}
-	if err := w.jobs.publish(ctx, object(hash, failures+"/"+submission, task), encoded(f)); err != nil {
-		w.events.Warn("that cannot be recorded", "reason", err)
+// fail records that a task is given up. Where that cannot be recorded it is not, as nobody would know: the worker ends.
+func (w *worker) fail(ctx context.Context, message jetstream.Msg, hash, submission string, f Failure) error {
+	f.Worker = w.name
+	err := w.jobs.publish(ctx, object(hash, failures+"/"+submission, f.Task), encoded(f))
+	switch {
+	case err == nil:
+		w.metrics.tasks.WithLabelValues(taskGivenUp).Inc()
+		w.events.Warn("task given up", "job", hash, "task", f.Task, "try", f.Tries, "reason", f.Reason)
+		_ = message.Term()
+		return nil
+	case ctx.Err() != nil:
+		err = nil
+	default:
+		err = fmt.Errorf("task %d fails (%s), which cannot be recorded: %w", f.Task, f.Reason, err)
 	}
+	w.giveBack(message)
+	return err
 }
 
 // taskPattern is what a message says: job, number and submission.

@@ -94,8 +94,8 @@ func checkAddress(text string) error {
 	return nil
 }
 
-// worker does tasks with two hands. While one encodes a task the other publishes the one before and, when the last image
-// of that task has been read, takes the next one and makes it ready. So each has one task at most.
+// worker does tasks with two hands. While one reads the images of a task the other encodes the last of those before,
+// and publishes that task. Then it waits for its turn to take one. So each has one task at most.
 type worker struct {
 	WorkerOptions
 	jobs   jobBucket
