@@ -27,12 +27,18 @@ func (x *Extractor) Forecast(ctx context.Context, name string, d *dataset.Datase
 	return Forecast{What: name, Images: len(d.Items), Missing: images, Bytes: x.bytes(missing)}, err
 }
 
+// Estimate adds how long Ensure would take with the same arguments to an outlook, by a few images that it encodes.
+func (x *Extractor) Estimate(ctx context.Context, name string, d *dataset.Dataset, n int, o *Outlook) error {
+	j, err := x.begin(ctx, name, d, n)
+	if err != nil {
+		return err
+	}
+	return j.estimate(ctx, o)
+}
+
 // bytes are what the features of so many images take, by the views that they lack.
 func (x *Extractor) bytes(missing map[viewSet][]int) (n int64) {
-	each := int64(4 * x.Dim())
-	if x.backbone.Key().Stored == store.Half {
-		each /= 2
-	}
+	each := x.backbone.Key().Bytes()
 	for views, items := range missing {
 		n += int64(len(items)) * int64(len(x.in(views))) * (each + int64(len(store.ID{})))
 	}
