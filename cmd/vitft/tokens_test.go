@@ -136,6 +136,10 @@ func TestTokensOnAQueue(t *testing.T) {
 			if code != 0 || strings.Count(said, " 0 encoded now") != 4 || !strings.Contains(said, "val tokens: ") {
 				t.Errorf("exit code %d: %s%s", code, said, stderr)
 			}
+			_, told, _ := vitft(t, "status", "--cache", shared)
+			if strings.Count(told, " tokens before block ") != 2 || strings.Count(told, " as float16, submitted ") != 2 {
+				t.Errorf("the status is %s", told)
+			}
 			got := kept(t, folder)
 			for store, features := range got {
 				if !maps.Equal(alone[store], features) {
