@@ -97,7 +97,7 @@ func Encode(ctx context.Context, o EncodeOptions, ev event.Events) (_ EncodeResu
 	}
 	defer s.close()
 	images := o.Shard.of(all)
-	t.FinetuneOptions, t.session = o.run(), s
+	t.FinetuneOptions, t.session, t.ahead = o.run(), s, o.Ahead != nil
 	if err := t.plan(images); err != nil {
 		return done, err
 	}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/vitft/vitft/engine/dataset"
 	"github.com/vitft/vitft/engine/feature"
+	"github.com/vitft/vitft/engine/place"
 	"github.com/vitft/vitft/internal/disk"
 )
 
@@ -50,7 +51,11 @@ func (t *training) forecast(ctx context.Context, images *dataset.Sets) (*Forecas
 		}
 		f.Encode = append(f.Encode, of)
 	}
-	return f, t.Features.Room(f.Bytes() + f.Laid)
+	kept := f.Bytes()
+	if t.ahead && place.IsURL(t.Features.Cache) { // who makes them keeps copies, not this machine
+		kept = 0
+	}
+	return f, t.Features.Room(kept, f.Laid)
 }
 
 // foresee is what a dry run says.

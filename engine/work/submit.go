@@ -76,18 +76,18 @@ func Open(ctx context.Context, q Queue, o feature.Options, ev event.Events) (*Su
 }
 
 // Close closes the queue.
-func (o *Submitter) Close() {
-	o.queue.close()
-	_ = o.jobs.Close()
+func (q *Submitter) Close() {
+	q.queue.close()
+	_ = q.jobs.Close()
 }
 
 // Submit freezes the images as a job, puts its tasks on the queue and waits until all are done; what is done already
 // is not done again. If the queue is in this process it does tasks too. Then the stores hold all features, as Ensure
 // would have left them, and the scan index knows the images.
-func (o *Submitter) Submit(ctx context.Context, s Submission) error {
+func (q *Submitter) Submit(ctx context.Context, s Submission) error {
 	s.TaskImages = cmp.Or(s.TaskImages, 512)
-	jobs, ev := o.jobs, o.events
-	b := &submission{Submission: s, place: place{jobs}, queue: o.queue, events: ev, name: rand.Text(),
+	jobs, ev := q.jobs, q.events
+	b := &submission{Submission: s, place: place{jobs}, queue: q.queue, events: ev, name: rand.Text(),
 		records: map[int]Record{}, told: map[int]bool{}, woken: make(chan struct{}, 1), since: time.Now()}
 	if err := b.freeze(); err != nil {
 		return err
@@ -111,7 +111,7 @@ func (o *Submitter) Submit(ctx context.Context, s Submission) error {
 	defer stop(nil)
 	worked := make(chan struct{})
 	if b.queue.server != nil {
-		own := newWorker(WorkerOptions{Queue: o.url, Features: s.Features.Options()}, b.place, b.queue, ev)
+		own := newWorker(WorkerOptions{Queue: q.url, Features: s.Features.Options()}, b.place, b.queue, ev)
 		own.hash, own.job, own.open, own.of, own.lent = b.hash, b.job, s.Features, s.Backbone, true
 		own.done, b.own = b.wake, own.name
 		go func() {
