@@ -98,8 +98,8 @@ func TestTokensOnAQueue(t *testing.T) {
 			args = append(args, "--provider", "cpu", "--adapt", "adapter", "--adapt-blocks", "2", "--quiet")
 			learned := func(cache string) string {
 				out := filepath.Join(t.TempDir(), "run")
-				code, _, stderr := vitft(t, append([]string{"finetune", "--cache", cache, "--out", out, "--epochs", "1"},
-					args...)...)
+				code, _, stderr := vitft(t, append([]string{"finetune", "--cache", cache, "--out", out, "--epochs",
+					"1"}, args...)...)
 				if code != 0 {
 					t.Fatal(stderr)
 				}
@@ -131,13 +131,14 @@ func TestTokensOnAQueue(t *testing.T) {
 				}
 				_, _ = first.Process.Kill(), first.Wait()
 			}()
-			code, said, stderr := vitft(t, append(append([]string{"encode", "--task-images", "3"}, queue...), args...)...)
+			submit := append(append([]string{"encode", "--task-images", "3"}, queue...), args...)
+			code, said, stderr := vitft(t, submit...)
 			<-killed
 			if code != 0 || strings.Count(said, " 0 encoded now") != 4 || !strings.Contains(said, "val tokens: ") {
 				t.Errorf("exit code %d: %s%s", code, said, stderr)
 			}
 			_, told, _ := vitft(t, "status", "--cache", shared)
-			if strings.Count(told, " tokens before block ") != 2 || strings.Count(told, " as float16, submitted ") != 2 {
+			if strings.Count(told, " tokens before block ") != 2 || strings.Count(told, " as float16, ") != 2 {
 				t.Errorf("the status is %s", told)
 			}
 			got := kept(t, folder)
