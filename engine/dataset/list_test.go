@@ -57,6 +57,8 @@ func TestListsAsTheyCome(t *testing.T) {
 		{"index.csv", ",image_path,target\n0," + one + ",a\n1,\"" + two + "\",b\n", nil},
 		{"order.csv", "id,y,Filename,class name,width\n7,0," + one + ",a,3\n8,1,\"" + two + "\",b,3\n",
 			[]Kind{IgnoredColumns}},
+		{"ranks.csv", "path,kingdom,class,family,species\n" + one + ",Animalia,Aves,x,a\n\"" + two + "\",Animalia,Aves,x,b\n",
+			[]Kind{IgnoredColumns}},
 		{"split.csv", "path,label,Split\n" + one + ",a,train\n\"" + two + "\",b,train\n", []Kind{IgnoredColumns}},
 		{"fold.csv", "path,label,fold\n" + one + ",a,0\n\"" + two + "\",b,1\n", []Kind{IgnoredColumns}},
 		{"bare.csv", one + ",a\n\"" + two + "\",b\n", []Kind{ListForm}},
