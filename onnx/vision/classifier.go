@@ -67,9 +67,10 @@ func (f *facts) classifierEnd(output string, join bool) (end classifierEnd, err 
 			break
 		}
 		switch op := n.GetOpType(); op {
-		case "Softmax", "LogSoftmax", "Sigmoid", "Log", "Identity", "Cast", "Dropout", "Squeeze", "Reshape", "Flatten", "Clip",
-			"QuantizeLinear", "DequantizeLinear":
-			end.activated = end.activated || slices.Contains([]string{"Softmax", "LogSoftmax", "Sigmoid", "Log"}, op)
+		case "Softmax", "LogSoftmax", "Sigmoid", "Log":
+			t, end.activated = first(n), true
+		case "Identity", "Cast", "Dropout", "Squeeze", "Reshape", "Flatten", "Clip", "QuantizeLinear",
+			"DequantizeLinear":
 			t = first(n)
 		case "Slice", "Gather":
 			if len(f.shapes[first(n)]) != 2 || op == "Gather" && !f.constant(second(n)) {
