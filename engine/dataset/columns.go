@@ -92,8 +92,8 @@ func (c *columns) choose(names []string) error {
 	return nil
 }
 
-// labelsOf is the order in which names of labels are looked for. Among ranks of organisms a class is one, such as birds,
-// and what they are is their species.
+// labelsOf is the order in which names of labels are looked for. Among ranks of organisms a class is one, such as
+// birds, and what they are is their species.
 func labelsOf(names, known []string) []string {
 	ranks := []string{"kingdom", "phylum", "order", "family", "genus"}
 	if slices.ContainsFunc(names, func(name string) bool { return slices.Contains(ranks, plain(name)) }) {
