@@ -145,7 +145,7 @@ func Finetune(ctx context.Context, o FinetuneOptions, ev event.Events) (_ *Finet
 	if err := t.place(images); err != nil {
 		return nil, err
 	}
-	if err := t.plan(images.Train); err != nil {
+	if err := t.plan(images); err != nil {
 		return nil, err
 	}
 	if t.below != nil {
@@ -154,12 +154,12 @@ func Finetune(ctx context.Context, o FinetuneOptions, ev event.Events) (_ *Finet
 	if t.config, err = run.ConfigOf(given.Recorded(t.Fields(), o.ofImages())); err != nil {
 		return nil, err
 	}
-	if o.DryRun || o.Adapt.On() { // whose tokens take the disk that features do not
-		forecast, err := t.forecast(ctx, images)
-		if o.DryRun {
-			return &FinetuneResult{Forecast: forecast}, errors.Join(err, t.look(ctx, images, forecast))
-		}
-		if err != nil {
+	if o.DryRun {
+		forecast, err := t.foresee(ctx, images)
+		return &FinetuneResult{Forecast: forecast}, err
+	}
+	if o.Adapt.On() { // whose tokens take the disk that features do not
+		if _, err := t.forecast(ctx, images); err != nil {
 			return nil, err
 		}
 	}

@@ -63,6 +63,7 @@ func (w *worker) take(ctx context.Context, message jetstream.Msg, pass func()) e
 	_, unable := errors.AsType[unableError](err)
 	_, unseen := errors.AsType[unseenError](err)
 	_, broken := errors.AsType[*store.NotFiniteError](err)
+	_, large := errors.AsType[*store.TooLargeError](err)
 	_, final := errors.AsType[finalError](err)
 	switch {
 	case err == nil:
@@ -81,7 +82,7 @@ func (w *worker) take(ctx context.Context, message jetstream.Msg, pass func()) e
 		}
 		w.giveBack(message)
 		return nil
-	case delivered >= tries || broken || final || fault.Of(err) == fault.Config:
+	case delivered >= tries || broken || large || final || fault.Of(err) == fault.Config:
 		return w.fail(ctx, message, hash, submission, Failure{Task: task, Tries: int(delivered), Reason: err.Error()})
 	case unseen:
 		_ = message.Nak()
