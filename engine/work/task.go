@@ -54,8 +54,8 @@ func (w *worker) take(ctx context.Context, message jetstream.Msg, pass func()) e
 		defer w.inHand.RUnlock()
 	}
 	if delivered > tries && delivered > w.patient(ctx, hash, task) {
-		return w.fail(ctx, message, hash, submission, Failure{Task: task, Tries: int(delivered), Reason: "it was given out too " +
-			"often: workers that have it are killed, or their memory is too small"})
+		return w.fail(ctx, message, hash, submission, Failure{Task: task, Tries: int(delivered),
+			Reason: "it was given out too often: workers that have it are killed, or their memory is too small"})
 	}
 	w.events.Routine("task started", "job", hash, "task", task, "try", delivered)
 	err = w.do(ctx, hash, task, delivered, pass)
