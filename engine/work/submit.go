@@ -67,7 +67,7 @@ func Submit(ctx context.Context, s Submission, q Queue, ev event.Events) error {
 		return err
 	}
 	defer b.queue.close()
-	if held := b.place.hold(b.hash); held != nil {
+	if held := b.place.hold(ctx, b.hash); held != nil {
 		defer held.Close()
 	}
 	ev.Info("job submitted", "job", b.hash, "images", b.job.Images, "tasks", len(b.job.Tasks), "at", jobs.Where(b.hash))

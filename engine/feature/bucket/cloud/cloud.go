@@ -169,11 +169,29 @@ func (b *Bucket) SetAside(ctx context.Context, name string) error {
 		return struct{}{}, b.objects.Copy(ctx, name+bucket.Aside, name, nil)
 	})
 	if err == nil {
-		_, err = retry(ctx, func(ctx context.Context) (struct{}, error) {
-			return struct{}{}, b.objects.Delete(ctx, name)
-		})
+		err = b.delete(ctx, name)
 	}
 	return cmp.Or(b.explain("set aside", name, err), b.forget(name), b.forget(name+bucket.Aside))
+}
+
+// Delete removes an object, and its copy on this machine.
+func (b *Bucket) Delete(ctx context.Context, name string) error {
+	if err := errors.Join(ctx.Err(), bucket.CheckName(name)); err != nil {
+		return err
+	}
+	return cmp.Or(b.explain("delete", name, b.delete(ctx, name)), b.forget(name))
+}
+
+// delete removes an object. One that is gone may have been removed by a request whose answer was lost.
+func (b *Bucket) delete(ctx context.Context, name string) error {
+	_, err := retry(ctx, func(ctx context.Context) (struct{}, error) {
+		err := b.objects.Delete(ctx, name)
+		if gcerrors.Code(err) == gcerrors.NotFound {
+			err = nil
+		}
+		return struct{}{}, err
+	})
+	return err
 }
 
 // checkCopy removes the copy on this machine if it is not what the object store has.
