@@ -3,7 +3,6 @@ package cache
 import (
 	"cmp"
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
@@ -64,7 +63,7 @@ func Prune(ctx context.Context, dir string, r Rules) (*Pruned, error) {
 	p := &Pruned{Path: c.Path, Removed: []Item{}, Kept: []Item{}, DryRun: r.DryRun, of: c, now: time.Now()}
 	defer c.close()
 	if far(c.Path) && !r.DryRun {
-		if p.now, err = c.clock(ctx); err != nil {
+		if p.now, err = place.Clock(place.Join(c.Path, feature.StoreFolder)); err != nil {
 			return nil, err
 		}
 	}
@@ -247,19 +246,6 @@ func (p *Pruned) lastUsed(dir string) (there bool, used time.Time, err error) {
 		}
 	})
 	return there, used, err
-}
-
-// clock is the time as the object store has it, by which it says when objects were written.
-func (c *Contents) clock(ctx context.Context) (time.Time, error) {
-	name := "clock-" + rand.Text()
-	if err := c.features.Publish(ctx, name, func(io.Writer) error { return nil }); err != nil {
-		return time.Time{}, err
-	}
-	info, err := place.Stat(place.Join(c.Path, feature.StoreFolder, name))
-	if err = errors.Join(err, c.features.Delete(ctx, name)); err != nil {
-		return time.Time{}, err
-	}
-	return info.ModTime(), nil
 }
 
 // remove removes a file or an object; that another process has is as good.

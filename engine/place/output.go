@@ -1,6 +1,7 @@
 package place
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -18,6 +19,7 @@ import (
 type Output struct {
 	Path string // on this machine
 	url  string // "" if that is the place
+	turn *Turn  // to publish it; nil of work that is not shared
 }
 
 // Out is the output of a name. An interrupted work finds what it has left under the same name on this machine.
@@ -88,7 +90,7 @@ func (o *Output) Publish(last string, kept func(as string)) error {
 	above := Dir(o.url)
 	for _, at := range files {
 		name, err := filepath.Rel(filepath.Dir(o.Path), at)
-		if err == nil {
+		if err = cmp.Or(err, o.turn.Mine()); err == nil {
 			err = Put(above+"/"+filepath.ToSlash(name), at)
 		}
 		if err != nil {
@@ -100,7 +102,7 @@ func (o *Output) Publish(last string, kept func(as string)) error {
 			return err
 		}
 	}
-	return nil
+	return o.turn.end()
 }
 
 // setAside keeps a folder that is whole under another name, and clears the place of it: the file that makes it whole
@@ -113,18 +115,16 @@ func (o *Output) setAside(last string, kept func(as string)) error {
 	var keys []string
 	whole := false
 	if err := s.List(key+"/", func(x Object) bool {
-		keys, whole = append(keys, x.Key), whole || x.Key == key+"/"+last
+		if !strings.HasPrefix(x.Key, key+"/"+underWay+"/") {
+			keys, whole = append(keys, x.Key), whole || x.Key == key+"/"+last
+		}
 		return true
 	}); err != nil || !whole {
 		return err
 	}
-	name := ""
-	for i := 1; name == ""; i++ {
-		if _, err := Stat(fmt.Sprintf("%s.%d", o.url, i)); errors.Is(err, fs.ErrNotExist) {
-			name = fmt.Sprintf(".%d", i)
-		} else if err != nil {
-			return err
-		}
+	name, err := freeName(o.url)
+	if err != nil {
+		return err
 	}
 	end := key + "/" + last
 	for _, k := range append(slices.DeleteFunc(slices.Clone(keys), func(k string) bool { return k == end }), end) {
@@ -139,4 +139,16 @@ func (o *Output) setAside(last string, kept func(as string)) error {
 	}
 	kept(o.url + name)
 	return nil
+}
+
+// freeName is what to append to a URL for a name that nothing has.
+func freeName(url string) (string, error) {
+	for i := 1; ; i++ {
+		name := fmt.Sprintf(".%d", i)
+		if _, err := Stat(url + name); errors.Is(err, fs.ErrNotExist) {
+			return name, nil
+		} else if err != nil {
+			return "", err
+		}
+	}
 }

@@ -18,6 +18,7 @@
 package place
 
 import (
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
@@ -188,6 +189,21 @@ func Put(url, file string) error {
 	}
 	defer oneOf(requests)()
 	return s.Put(key, file)
+}
+
+// Clock is the time as the object store of a folder has it, by which it says when objects were written. It takes the
+// right to write there.
+func Clock(folder string) (time.Time, error) {
+	s, key, err := storeOf(folder + "/clock-" + rand.Text())
+	if err != nil {
+		return time.Time{}, err
+	}
+	defer oneOf(requests)()
+	if err := s.Create(key, nil); err != nil {
+		return time.Time{}, err
+	}
+	o, err := s.Head(key)
+	return o.Modified, errors.Join(err, s.Delete(key))
 }
 
 // ReadDir lists a folder, sorted by names.
