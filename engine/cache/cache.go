@@ -139,13 +139,14 @@ func list(ctx context.Context, dir string) (_ *Contents, err error) {
 		return nil, err
 	}
 	copies := filepath.Join(place.Here(), feature.ObjectsFolder)
-	if c.features, err = bucket.Open(ctx, dir, feature.StoreFolder, copies); err == nil {
-		c.told, err = bucket.Open(ctx, dir, feature.JobsFolder, copies)
+	for folder, b := range map[string]*bucket.Closing{feature.StoreFolder: &c.features, feature.JobsFolder: &c.told} {
+		opened, err := bucket.Open(ctx, dir, folder, copies)
+		if err != nil {
+			return nil, errors.Join(fmt.Errorf("cache: %w", err), c.close())
+		}
+		*b = opened
 	}
-	if err == nil {
-		err = c.look(ctx)
-	}
-	if err != nil {
+	if err := c.look(ctx); err != nil {
 		return nil, errors.Join(fmt.Errorf("cache: %w", err), c.close())
 	}
 	c.sort()

@@ -167,6 +167,15 @@ func Read(name string, most int64) ([]byte, error) {
 	return content, err
 }
 
+// Content is the content of the file that a setting names, of most bytes at most.
+func Content(text string, most int64) ([]byte, error) {
+	name, err := Named(text)
+	if err != nil {
+		return nil, err
+	}
+	return Read(name, most)
+}
+
 // Get is the content of a file in an object store, with what the file was like when it was read.
 func Get(url string, most int64) ([]byte, fs.FileInfo, error) {
 	s, key, err := storeOf(url)

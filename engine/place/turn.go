@@ -86,10 +86,7 @@ func (o *Output) turns() (turns, error) {
 	root, all := key+"/"+underWay+"/", turns{}
 	err = s.List(root, func(x Object) bool {
 		folder, name, _ := strings.Cut(x.Key[len(root):], "/")
-		n, err := strconv.Atoi(folder)
-		if err != nil {
-			return true // a clock
-		}
+		n, _ := strconv.Atoi(folder) // 0 for a clock that was left
 		if all[n] == nil {
 			all[n] = &turnFiles{files: map[string]Object{}}
 		}
