@@ -17,16 +17,25 @@ import (
 )
 
 // plan decides what is trained inside the backbone, before anything is encoded.
-func (t *training) plan(train *dataset.Dataset) (err error) {
+func (t *training) plan(images *dataset.Sets) (err error) {
 	if !t.Adapt.On() {
 		return nil
 	}
-	if t.inside, err = adapter.NewPlan(t.backbone, len(train.Classes), t.Training.Seed, t.Adapt); err != nil {
+	first := images.Parts()[0].Data // of what is only encoded there may be no training images
+	if t.inside, err = adapter.NewPlan(t.backbone, len(first.Classes), t.Training.Seed, t.Adapt); err != nil {
 		return err
 	}
 	t.below = t.trainer(t.Features)
-	t.events.Info("inside the backbone", t.inside.Describe(len(train.Items)*t.views.Train)...)
+	t.events.Info("inside the backbone", t.inside.Describe(len(first.Items)*t.views.Train)...)
 	return nil
+}
+
+// tokens lists the images whose tokens the run takes, which are among those of its sets.
+func (t *training) tokens(ctx context.Context, train, val *dataset.Dataset) ([]adapter.Wanted, error) {
+	if t.inside == nil {
+		return nil, nil
+	}
+	return t.below.Wanted(ctx, t.inside, train, val, t.Calibration.outOfFold(t.Data.Val))
 }
 
 // learn trains the head, and what is below it.

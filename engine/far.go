@@ -34,7 +34,7 @@ func (t *training) place(images *dataset.Sets) error {
 	if t.DryRun { // which says so with all else that there is no room for
 		return nil
 	}
-	return t.Features.Room(t.far)
+	return t.Features.Room(0, t.far)
 }
 
 // ofImage is the bytes that a run keeps of an image to learn from: path, content, place among others and in the store.

@@ -122,8 +122,8 @@ func Finetune(ctx context.Context, o FinetuneOptions, ev event.Events) (_ *Finet
 	}
 	defer func() { err = t.shared.Close(err) }()
 	if o.Resume {
-		dir := t.dir
-		if t.shared, dir, err = t.dir.GoOn(ctx, out, o.TakeOver, ev); err != nil {
+		shared, dir, err := t.dir.GoOn(ctx, out, o.TakeOver, ev)
+		if t.shared = shared; err != nil {
 			return nil, err
 		}
 		lock, finished, err := o.resume(ctx, dir, ev)
@@ -159,7 +159,7 @@ func Finetune(ctx context.Context, o FinetuneOptions, ev event.Events) (_ *Finet
 	if err := t.place(images); err != nil {
 		return nil, err
 	}
-	if err := t.plan(images.Train); err != nil {
+	if err := t.plan(images); err != nil {
 		return nil, err
 	}
 	if t.below != nil {
@@ -168,12 +168,12 @@ func Finetune(ctx context.Context, o FinetuneOptions, ev event.Events) (_ *Finet
 	if t.config, err = run.ConfigOf(given.Recorded(t.Fields(), o.ofImages())); err != nil {
 		return nil, err
 	}
-	if o.DryRun || o.Adapt.On() { // whose tokens take the disk that features do not
-		forecast, err := t.forecast(ctx, images)
-		if o.DryRun {
-			return &FinetuneResult{Forecast: forecast}, errors.Join(err, t.look(ctx, images, forecast))
-		}
-		if err != nil {
+	if o.DryRun {
+		forecast, err := t.foresee(ctx, images)
+		return &FinetuneResult{Forecast: forecast}, err
+	}
+	if o.Adapt.On() { // whose tokens take the disk that features do not
+		if _, err := t.forecast(ctx, images); err != nil {
 			return nil, err
 		}
 	}

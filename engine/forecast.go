@@ -1,12 +1,15 @@
 package engine
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 
 	"github.com/vitft/vitft/engine/dataset"
 	"github.com/vitft/vitft/engine/feature"
+	"github.com/vitft/vitft/engine/place"
 	"github.com/vitft/vitft/internal/disk"
 )
 
@@ -36,14 +39,32 @@ func (t *training) forecast(ctx context.Context, images *dataset.Sets) (*Forecas
 	}
 	if t.inside != nil {
 		f.Inside = t.inside.Parameters()
-		tokens, err := t.below.Forecast(ctx, t.inside, images.Train, images.Val,
-			t.Calibration.outOfFold(t.Data.Val))
+	}
+	tokens, err := t.tokens(ctx, images.Train, images.Val)
+	if err != nil {
+		return nil, err
+	}
+	for _, w := range tokens {
+		of, err := w.Forecast(ctx, w.Name, w.Data, w.Views)
 		if err != nil {
 			return nil, err
 		}
-		f.Encode = append(f.Encode, tokens...)
+		f.Encode = append(f.Encode, of)
 	}
-	return f, t.Features.Room(f.Bytes() + f.Laid)
+	kept := f.Bytes()
+	if t.ahead && place.IsURL(t.Features.Cache) { // who makes them keeps copies, not this machine
+		kept = 0
+	}
+	return f, t.Features.Room(kept, f.Laid)
+}
+
+// foresee is what a dry run says.
+func (t *training) foresee(ctx context.Context, images *dataset.Sets) (*Forecast, error) {
+	f, err := t.forecast(ctx, images)
+	if f == nil {
+		return nil, err
+	}
+	return f, errors.Join(err, t.look(ctx, images, f))
 }
 
 // look adds what a dry run says of its images.
@@ -52,6 +73,13 @@ func (t *training) look(ctx context.Context, images *dataset.Sets, f *Forecast) 
 	data, err := t.features.LookOver(ctx, images, feature.Needed{Train: train, Val: others, Test: others})
 	data.Findings = t.warnings
 	f.Data = &data
+	if err != nil {
+		return err
+	}
+	tokens, err := t.tokens(ctx, images.Train, images.Val)
+	for _, w := range tokens {
+		err = cmp.Or(err, w.Estimate(ctx, w.Name, w.Data, w.Views, &data))
+	}
 	return err
 }
 

@@ -131,10 +131,21 @@ func TestDryRunOutOfFold(t *testing.T) {
 // What the disk cannot hold is refused before it is begun.
 func TestRoom(t *testing.T) {
 	o := feature.Options{Cache: t.TempDir() + "/not/yet/there"}
-	if err := o.Room(1); err != nil {
+	if err := o.Room(1, 1); err != nil {
 		t.Error(err)
 	}
-	if err := o.Room(math.MaxInt64); err == nil || !strings.Contains(err.Error(), o.Cache) {
+	if err := o.Room(math.MaxInt64, 0); err == nil || !strings.Contains(err.Error(), o.Cache) {
 		t.Errorf("all the world's features: %v", err)
+	}
+	o.Cache = "s3://team/vitft"
+	if err := o.Room(math.MaxInt64, 0); err == nil || !strings.Contains(err.Error(), "copies") {
+		t.Errorf("copies of all the world's features: %v", err)
+	}
+	o.Copies = "1kB"
+	if err := o.Room(math.MaxInt64, 0); err != nil {
+		t.Errorf("a few copies of them: %v", err)
+	}
+	if err := o.Room(0, math.MaxInt64); err == nil {
+		t.Error("all the world's features are laid out")
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/vitft/vitft/engine/dataset"
 	"github.com/vitft/vitft/engine/event"
 	"github.com/vitft/vitft/engine/fault"
 	"github.com/vitft/vitft/engine/metric"
@@ -111,6 +112,17 @@ func ParseShard(text string) (Shard, error) {
 			"from 0", text)
 	}
 	return Shard{i - 1, n}, nil
+}
+
+// of is this part of every set.
+func (s Shard) of(d *dataset.Sets) *dataset.Sets {
+	every := func(set *dataset.Dataset) *dataset.Dataset {
+		if set == nil || s.Count < 2 {
+			return set
+		}
+		return set.Every(s.Count, s.Index)
+	}
+	return &dataset.Sets{Train: every(d.Train), Val: every(d.Val), Test: every(d.Test)}
 }
 
 func (s Shard) String() string { return fmt.Sprintf("%d/%d", s.Index+1, s.Count) }

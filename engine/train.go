@@ -44,6 +44,7 @@ type training struct {
 	inside   *adapter.Plan    // of what is trained below the head; nil: nothing
 	below    *adapter.Trainer // by which; nil too
 	frozen   *metric.Frozen   // what a head alone does; nil: not known
+	ahead    bool             // others encode
 	far      int64            // bytes on the disk of features to learn from; 0: they are in memory
 	gemm     *onnx.Gemm
 }

@@ -13,9 +13,6 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
-	"time"
-
-	"github.com/nats-io/nats-server/v2/server"
 
 	"github.com/vitft/vitft/engine/place"
 	"github.com/vitft/vitft/internal/testkit"
@@ -78,21 +75,11 @@ func TestPhotosInAnObjectStore(t *testing.T) {
 	}
 
 	// A queue's tasks name them by their URLs. A worker reads no bucket that it was not started for.
-	queue, err := server.NewServer(&server.Options{Host: "127.0.0.1", Port: server.RANDOM_PORT, JetStream: true,
-		StoreDir: t.TempDir(), NoSigs: true, NoLog: true})
-	if err != nil {
-		t.Fatal(err)
-	}
-	queue.Start()
-	defer queue.Shutdown()
-	if !queue.ReadyForConnections(10 * time.Second) {
-		t.Fatal("no queue")
-	}
 	shared := t.TempDir()
-	args := []string{"--quiet", "--cache", shared, "--queue", queue.ClientURL(), "--queue-patience", "2s"}
+	args := []string{"--quiet", "--cache", shared, "--queue", natsServer(t), "--queue-patience", "2s"}
 	submitted := make(chan string, 1)
 	go func() {
-		submit := append([]string{"encode", "--train", source, "--task-images", "4"}, args...)
+		submit := append([]string{"encode", "--train", source, "--task-images", "4", "--adapt", "norm"}, args...)
 		code, stdout, stderr := vitft(t, submit...)
 		submitted <- fmt.Sprint(code, stdout, stderr)
 	}()
@@ -107,7 +94,8 @@ func TestPhotosInAnObjectStore(t *testing.T) {
 	if code, stderr := worker(append(args, "--read", source)...); code != 0 {
 		t.Errorf("a worker: %d %s", code, stderr)
 	}
-	if said := <-submitted; !strings.Contains(said, "16 images, 0 encoded now, 16 from the store") {
+	if said := <-submitted; !strings.Contains(said, "train: 16 images, 0 encoded now, 16 from the store") ||
+		!strings.Contains(said, "train tokens: 16 images, 0 encoded now, 16 from the store") {
 		t.Errorf("it says %s", said)
 	}
 	if !bytes.Equal(headOf(t, train, shared), want) {

@@ -146,7 +146,8 @@ func tasks(t *testing.T) []task {
 		{name: "sweep", args: words("sweep " + grid + " --out sweep" + common)},
 		{name: "encode", args: words("encode --train train --test test --views 2" + common)},
 		{name: "queued",
-			args: words("encode --train train --test test --views 2 --queue embedded --task-images 8" + common)},
+			args: words("encode --train train --test test --views 2 --adapt norm --queue embedded --task-images 8" +
+				common)},
 		{name: "shards", args: words("encode --train train --shard 1/2" + common),
 			beside: words("encode --train train --shard 2/2" + common)},
 		{name: "embed", args: words("embed --train train --test test --out out/deep/features.npy" + common)},

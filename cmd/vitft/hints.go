@@ -83,6 +83,9 @@ var flagNotes = map[string]string{
 	"predict json":         predictOutput,
 	"predict csv":          "vitft evaluate --out FILE.csv writes one; predict prints a JSON object a line",
 	"serve queue":          "that is --max-queue",
+	"finetune queue":       encodeQueue,
+	"sweep queue":          encodeQueue,
+	"embed queue":          encodeQueue,
 	"encode out":           "features go into --cache; vitft embed --out writes them as one file",
 	"encode output":        "features go into --cache; vitft embed --out writes them as one file",
 	"embed format":         "the end of --out says it: .parquet, .npz, .npy or .safetensors",
@@ -99,6 +102,7 @@ var flagNotes = map[string]string{
 
 const (
 	plots         = "history.jsonl and report.html have what there is to plot; --watch shows it while it is going"
+	encodeQueue   = "vitft encode --queue with the same settings encodes before, on any number of machines"
 	predictImages = "images follow without a flag: vitft predict --model RUN IMAGE…"
 	predictOutput = "a JSON object a line goes to standard output; write > FILE after the command"
 )

@@ -56,6 +56,7 @@ func TestMistakesAreAnswered(t *testing.T) {
 		"finetune -e 3":                           "did you mean --epochs",
 		"finetune --report-to wandb":              "--watch shows it",
 		"encode --out x":                          "vitft embed --out",
+		"finetune --queue embedded":               "vitft encode --queue with the same settings",
 		"worker --nats x":                         "did you mean --queue",
 		"cache prune --max-age 30d":               "did you mean --older-than",
 		"help trian":                              "did you mean vitft finetune?",

@@ -30,15 +30,26 @@ func (q *queue) fields() []setting.Field {
 	)...)
 }
 
-// ahead encodes images on the queue, nil if none is named.
-func (q *queue) ahead(a *app) func(context.Context, *dataset.Sets, *backbone.Backbone, *feature.Extractor, int) error {
+// ahead encodes images on the queue, nil if none is named. It is opened for the first of them, and closed by done.
+func (q *queue) ahead(a *app) (ahead feature.Ahead, done func()) {
 	if q.URL == "" {
-		return nil
+		return nil, func() {}
 	}
-	return func(ctx context.Context, images *dataset.Sets, b *backbone.Backbone, x *feature.Extractor,
-		views int) error {
-		s := work.Submission{Images: images, Backbone: b, Features: x, Views: views, TaskImages: q.most}
-		return work.Submit(ctx, s, q.Queue, a.events())
+	var open *work.Submitter
+	ahead = func(ctx context.Context, images *dataset.Sets, b *backbone.Backbone, x *feature.Extractor,
+		views int) (err error) {
+		if open == nil {
+			if open, err = work.Open(ctx, q.Queue, x.Options(), a.events()); err != nil {
+				return err
+			}
+		}
+		return open.Submit(ctx, work.Submission{Images: images, Backbone: b, Features: x, Views: views,
+			TaskImages: q.most})
+	}
+	return ahead, func() {
+		if open != nil {
+			open.Close()
+		}
 	}
 }
 

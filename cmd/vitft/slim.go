@@ -8,8 +8,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/vitft/vitft/engine/backbone"
-	"github.com/vitft/vitft/engine/dataset"
 	"github.com/vitft/vitft/engine/fault"
 	"github.com/vitft/vitft/engine/feature"
 	"github.com/vitft/vitft/engine/feature/bucket"
@@ -37,9 +35,7 @@ func (q *queue) fields() []setting.Field {
 		"not in this build (tag slim)").Here())
 }
 
-func (q *queue) ahead(*app) func(context.Context, *dataset.Sets, *backbone.Backbone, *feature.Extractor, int) error {
-	return nil
-}
+func (q *queue) ahead(*app) (ahead feature.Ahead, done func()) { return nil, func() {} }
 
 func (a *app) workerCommand() *cobra.Command { return absent("worker") }
 func (a *app) statusCommand() *cobra.Command { return absent("status") }

@@ -79,6 +79,9 @@ func jobText(b *strings.Builder, j work.JobStatus) {
 		fmt.Fprintf(b, "; %.1f images/s, %v left", j.Rate, span(*j.ETA))
 	}
 	fmt.Fprintf(b, "\n  %s", j.Where)
+	if j.Stored != "" {
+		fmt.Fprintf(b, ", %s as %s", j.Feature, j.Stored)
+	}
 	if !j.Submitted.IsZero() {
 		fmt.Fprintf(b, ", submitted %s on %s", j.Submitted.Local().Format(time.DateTime), j.By)
 	}

@@ -31,7 +31,7 @@ func TestDiskFaults(t *testing.T) {
 		refused := 0
 		r := rand.New(rand.NewPCG(10, uint64(i)))
 		for n := range share {
-			f := diskFaults[n%len(diskFaults)]
+			f := diskFaults[(n+i)%len(diskFaults)]
 			at := (n*len(numbers)/share + r.IntN(3)) % len(numbers)
 			plus := ""
 			if f.fault == "full from then on" {

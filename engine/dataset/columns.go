@@ -79,7 +79,7 @@ func (c *columns) choose(names []string) error {
 		return -1, nil
 	}
 	path, err := at(pathColumns)
-	label, errLabel := at(labelColumns)
+	label, errLabel := at(labelsOf(names, labelColumns))
 	split, errSplit := at(splitColumns)
 	if err := errors.Join(err, errLabel, errSplit); err != nil {
 		return err
@@ -90,6 +90,16 @@ func (c *columns) choose(names []string) error {
 	*c = columns{slices.Clone(names), path, label, split, false}
 	c.predictions = len(names) > 3 && slices.Equal(names[:4], []string{"path", "label", "predicted", "confidence"})
 	return nil
+}
+
+// labelsOf is the order in which names of labels are looked for. Among ranks of organisms a class is one, such as
+// birds, and what they are is their species.
+func labelsOf(names, known []string) []string {
+	ranks := []string{"kingdom", "phylum", "order", "family", "genus"}
+	if slices.ContainsFunc(names, func(name string) bool { return slices.Contains(ranks, plain(name)) }) {
+		return slices.Insert(slices.Clone(known), slices.Index(known, "class"), "species", "scientificname")
+	}
+	return known
 }
 
 // ignored are the names of the columns that are not read.

@@ -137,6 +137,7 @@ const (
 	Unlabelled     Kind = "unlabelled"       // images that a list gives no label
 	OneEach        Kind = "one-each"         // every image has a class of its own, as if labels were something else
 	SimilarClasses Kind = "similar-classes"  // names of classes differ in case and spaces only, or not at all
+	SeveralLabels  Kind = "several-labels"   // labels that look like those of several classes at once
 	SameText       Kind = "same-text"        // labels that are one text in several normal forms of Unicode
 )
 

@@ -148,6 +148,30 @@ func alike(classes []string) (groups []string) {
 	return groups
 }
 
+// joined are classes that look like several at once: all that stands between separators are classes, or stand in others
+// too.
+func joined(classes []string) (list []string) {
+	parts := func(class string) (names []string) {
+		for _, name := range strings.FieldsFunc(class, func(c rune) bool { return strings.ContainsRune("|;,", c) }) {
+			names = append(names, strings.TrimSpace(name))
+		}
+		return unique(names)
+	}
+	count := map[string]int{}
+	for _, c := range classes {
+		for _, name := range parts(c) {
+			count[name]++
+		}
+	}
+	for _, c := range classes {
+		names := parts(c)
+		if len(names) > 1 && !slices.ContainsFunc(names, func(name string) bool { return count[name] < 2 }) {
+			list = append(list, c)
+		}
+	}
+	return list
+}
+
 // numbered is a line of a file of class names that begins with the class's number.
 var numbered = regexp.MustCompile(`^(\d+)[\s,:;]+(\S.*)$`)
 

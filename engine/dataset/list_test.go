@@ -57,6 +57,8 @@ func TestListsAsTheyCome(t *testing.T) {
 		{"index.csv", ",image_path,target\n0," + one + ",a\n1,\"" + two + "\",b\n", nil},
 		{"order.csv", "id,y,Filename,class name,width\n7,0," + one + ",a,3\n8,1,\"" + two + "\",b,3\n",
 			[]Kind{IgnoredColumns}},
+		{"ranks.csv", "path,kingdom,class,species\n" + one + ",Animalia,Aves,a\n\"" + two + "\",Animalia,Aves,b\n",
+			[]Kind{IgnoredColumns}},
 		{"split.csv", "path,label,Split\n" + one + ",a,train\n\"" + two + "\",b,train\n", []Kind{IgnoredColumns}},
 		{"fold.csv", "path,label,fold\n" + one + ",a,0\n\"" + two + "\",b,1\n", []Kind{IgnoredColumns}},
 		{"bare.csv", one + ",a\n\"" + two + "\",b\n", []Kind{ListForm}},
@@ -223,6 +225,16 @@ func TestSimilarClasses(t *testing.T) {
 	wantFindings(t, found, SimilarClasses)
 	if len(d.Classes) != 4 || !slices.Equal(found[0].Items, []string{`"Cat" and "cat"`}) {
 		t.Errorf("%v, %v", d.Classes, found)
+	}
+}
+
+// A label with several classes in it is said, and one with a comma is none.
+func TestSeveralLabels(t *testing.T) {
+	text := "path|label\na.jpg|cat; dog\nb.jpg|dog\nc.jpg|cat; dog; yak\nd.jpg|yak\ne.jpg|tench, Tinca tinca\n"
+	_, found := mustOpen(t, filepath.Join(tree(t, "x.csv|"+text), "x.csv"), Options{})
+	wantFindings(t, found, ListForm, SeveralLabels)
+	if got := found[1].Items; !slices.Equal(got, []string{"cat; dog", "cat; dog; yak"}) {
+		t.Errorf("%q", got)
 	}
 }
 

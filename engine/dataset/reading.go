@@ -132,6 +132,8 @@ func (r *reading) named(classes []string) (*Dataset, error) {
 		r.find(EmptyClass, empty, "%d classes without images are left out", len(empty))
 		r.find(SimilarClasses, alike(classes), "classes of %s whose names differ in case and spaces only are several",
 			r.source)
+		r.find(SeveralLabels, joined(classes), "labels of %s name several classes at once, and are classes of their "+
+			"own; an image has one class here", r.source)
 		if n := len(r.samples); n >= 10 && n == len(classes) {
 			r.find(OneEach, classes, "each of the %d images of %s has a class of its own; are these its labels", n,
 				r.source)

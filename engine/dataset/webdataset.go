@@ -77,7 +77,7 @@ func labelIn(text []byte) (string, error) {
 		return "", fmt.Errorf("not a JSON object: %w", jsontext.Explain(err))
 	}
 	keys := slices.Sorted(maps.Keys(object))
-	for _, name := range labelNames {
+	for _, name := range labelsOf(keys, labelNames) {
 		if at := slices.IndexFunc(keys, func(key string) bool { return plain(key) == name }); at >= 0 {
 			label, err := word(keys[at], object[keys[at]])
 			return strings.TrimSpace(label), err

@@ -39,7 +39,7 @@ func (x *Extractor) Ensure(ctx context.Context, name string, d *dataset.Dataset,
 			return nil, fmt.Errorf("encode %s images: some change again and again while they are read, as does %s; "+
 				"try again when nothing writes to them", name, d.Items[slices.Collect(maps.Values(missing))[0][0]].Path)
 		}
-		if err := x.options.Room(x.bytes(missing)); err != nil {
+		if err := x.options.Room(x.bytes(missing), 0); err != nil {
 			return nil, err
 		}
 		if err := j.encode(ctx, missing, images); err != nil {

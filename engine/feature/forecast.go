@@ -6,6 +6,8 @@ import (
 
 	"github.com/vitft/vitft/engine/dataset"
 	"github.com/vitft/vitft/engine/feature/store"
+	"github.com/vitft/vitft/engine/place"
+	"github.com/vitft/vitft/engine/setting"
 	"github.com/vitft/vitft/internal/disk"
 )
 
@@ -27,24 +29,41 @@ func (x *Extractor) Forecast(ctx context.Context, name string, d *dataset.Datase
 	return Forecast{What: name, Images: len(d.Items), Missing: images, Bytes: x.bytes(missing)}, err
 }
 
+// Estimate adds how long Ensure would take with the same arguments to an outlook of these images, by a few of them that
+// it encodes.
+func (x *Extractor) Estimate(ctx context.Context, name string, d *dataset.Dataset, n int, o *Outlook) error {
+	j, err := x.begin(ctx, name, d, n)
+	if err != nil {
+		return err
+	}
+	known := o.Unreadable // with those of these images
+	err = j.estimate(ctx, o)
+	o.Unreadable = known
+	return err
+}
+
 // bytes are what the features of so many images take, by the views that they lack.
 func (x *Extractor) bytes(missing map[viewSet][]int) (n int64) {
-	each := int64(4 * x.Dim())
-	if x.backbone.Key().Stored == store.Half {
-		each /= 2
-	}
+	each := x.backbone.Key().Bytes()
 	for views, items := range missing {
 		n += int64(len(items)) * int64(len(x.in(views))) * (each + int64(len(store.ID{})))
 	}
 	return n
 }
 
-// Room refuses so many bytes of features where the disk that they go to cannot hold them, those that are laid out there
-// for training too.
-func (o Options) Room(bytes int64) error {
-	if free, known := disk.Free(o.Here()); known && bytes > free {
+// Room refuses so many bytes of features where the disk that they go to cannot hold them, and so many that are laid out
+// there for training. Of an object store there are copies, no more than Copies says.
+func (o Options) Room(kept, laid int64) error {
+	cure := "name another folder"
+	if place.IsURL(o.Cache) {
+		cure = "bound what is copied with copies, as in 20GB"
+		if most, err := setting.ParseBytes(o.Copies); o.Copies != "" && err == nil {
+			kept = min(kept, most)
+		}
+	}
+	if free, known := disk.Free(o.Here()); known && kept+laid > free {
 		return fmt.Errorf("cache: the features of this run take %.3g GB more, and there are %.3g GB left at %s; make "+
-			"room there, or name another folder", float64(bytes)/1e9, float64(free)/1e9, o.Here())
+			"room there, or %s", float64(kept+laid)/1e9, float64(free)/1e9, o.Here(), cure)
 	}
 	return nil
 }

@@ -43,14 +43,8 @@ func (x *Extractor) LookOver(ctx context.Context, d *dataset.Sets, n Needed) (o 
 		for _, u := range j.scan.Unreadable {
 			o.Unreadable = append(o.Unreadable, Unreadable{u.Path, u.Err.Error()})
 		}
-		missing, _, err := j.lacking(ctx)
-		if err != nil {
+		if err := j.estimate(ctx, &o); err != nil {
 			return o, err
-		}
-		for lacks, items := range missing {
-			if err := j.try(ctx, j.in(lacks), items, &o); err != nil {
-				return o, err
-			}
 		}
 		if err := x.refused(p, o.Unreadable[before:]); err != nil {
 			x.events.Warn("a run would end here", "because", err.Error())
@@ -58,11 +52,13 @@ func (x *Extractor) LookOver(ctx context.Context, d *dataset.Sets, n Needed) (o 
 		if p.Name == "train" {
 			learned = j.scan
 			dataset.Warn(dataset.CheckContent(p.Data, j.scan), x.events)
-		} else {
+		} else if learned != nil {
 			dataset.Warn(dataset.CheckLeak(d.Train, learned, p.Data, j.scan), x.events)
 		}
 	}
-	o.Count(d.Train)
+	if d.Train != nil {
+		o.Count(d.Train)
+	}
 	return o, nil
 }
 
@@ -75,6 +71,11 @@ func (x *Extractor) refused(p dataset.Part, unreadable []Unreadable) error {
 	left, gone := make([]int, len(p.Data.Classes)), map[string]bool{}
 	for _, u := range unreadable {
 		gone[u.Path] = true
+	}
+	for class, images := range p.Data.Counts() {
+		if images == 0 { // of this part of a data set
+			left[class] = 1
+		}
 	}
 	for _, item := range p.Data.Items {
 		if !gone[item.Path] {
@@ -89,10 +90,25 @@ func (x *Extractor) refused(p dataset.Part, unreadable []Unreadable) error {
 
 // Count sets the classes to those of a training set.
 func (o *Outlook) Count(train *dataset.Dataset) {
+	o.Classes = nil
 	for k, images := range train.Counts() {
 		o.Classes = append(o.Classes, ClassCount{train.Classes[k], images})
 	}
 	slices.SortStableFunc(o.Classes, func(a, b ClassCount) int { return b.Images - a.Images })
+}
+
+// estimate encodes a few images of those that lack the same views.
+func (j *job) estimate(ctx context.Context, o *Outlook) error {
+	missing, _, err := j.lacking(ctx)
+	if err != nil {
+		return err
+	}
+	for lacks, items := range missing {
+		if err := j.try(ctx, j.in(lacks), items, o); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // try encodes three batches of items at most, from all over them. The first warms the runtime up, and is not timed if

@@ -8,12 +8,28 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/vitft/vitft/engine/backbone"
 	"github.com/vitft/vitft/engine/dataset"
 	"github.com/vitft/vitft/engine/feature/store"
 	"github.com/vitft/vitft/engine/place"
 	"github.com/vitft/vitft/onnx"
 	"github.com/vitft/vitft/vit"
 )
+
+// Ahead encodes images elsewhere, in the first n views of an Extractor, whose backbone b is: package work does, on a
+// queue.
+type Ahead func(ctx context.Context, images *dataset.Sets, b *backbone.Backbone, x *Extractor, n int) error
+
+// EncodeAhead has images encoded elsewhere, if ahead is not nil, and looks what is there then: Ensure encodes the rest.
+func (x *Extractor) EncodeAhead(ctx context.Context, ahead Ahead, images *dataset.Sets, n int) error {
+	if ahead == nil {
+		return nil
+	}
+	if err := ahead(ctx, images, x.backbone, x, n); err != nil {
+		return err
+	}
+	return x.Reopen(ctx)
+}
 
 // Block is what EncodeBlock has made of images.
 type Block struct {

@@ -77,6 +77,8 @@ type JobStatus struct {
 	Last      time.Time `json:"last_done,omitzero"` // when the last task was
 	Provider  string    `json:"provider"`
 	Backbone  string    `json:"backbone"`
+	Feature   string    `json:"feature"`          // what is made of the images, as keys of the feature store have it
+	Stored    string    `json:"stored,omitempty"` // in what, where that is not float32
 	Views     int       `json:"views"`
 
 	Tasks  TaskCounts  `json:"tasks"`
@@ -198,7 +200,9 @@ func (p place) jobStatus(ctx context.Context, hash string, names []string, worke
 		s.Fault = jobObject + " is damaged, or of another version"
 		return s, nil
 	}
-	s.Provider, s.Backbone, s.Views = job.Keys[0].Provider, job.Keys[0].Backbone, len(job.Keys)
+	key := job.Keys[0]
+	s.Provider, s.Backbone, s.Feature, s.Stored, s.Views = key.Provider, key.Backbone, key.Feature, key.Stored,
+		len(job.Keys)
 	s.Tasks.All, s.Images.All = len(job.Tasks), job.Images
 	var done []int
 	failed := map[string][]int{} // by submission

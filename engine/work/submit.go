@@ -6,6 +6,7 @@ import (
 	"crypto/rand"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"os"
@@ -22,6 +23,7 @@ import (
 	"github.com/vitft/vitft/engine/event"
 	"github.com/vitft/vitft/engine/fault"
 	"github.com/vitft/vitft/engine/feature"
+	"github.com/vitft/vitft/engine/feature/bucket"
 	"github.com/vitft/vitft/engine/setting"
 )
 
@@ -35,24 +37,57 @@ type Submission struct {
 	TaskImages int // in a task at most; 512
 }
 
-// Submit freezes the images as a job, puts its tasks on the queue and waits until all are done; what is done already
-// is not done again. If the queue is in this process it does tasks too. Then the stores hold all features, as Ensure
-// would have left them, and the scan index knows the images.
+// Submit submits one job on a queue that it opens for it.
 func Submit(ctx context.Context, s Submission, q Queue, ev event.Events) error {
-	if err := setting.Complete(q.Fields()); err != nil {
-		return err
-	}
-	if q.URL == "" {
-		return fault.Config.Errorf("queue: name one: %s, serve:HOST:PORT or nats://HOST:PORT", Embedded)
-	}
-	s.TaskImages = cmp.Or(s.TaskImages, 512)
-	jobs, identity, err := openJobs(ctx, s.Features.Options())
+	open, err := Open(ctx, q, s.Features.Options(), ev)
 	if err != nil {
 		return err
 	}
-	defer jobs.Close()
-	ev = oneByOne(ev)
-	b := &submission{Submission: s, place: place{jobs}, events: ev, name: rand.Text(),
+	defer open.Close()
+	return open.Submit(ctx, s)
+}
+
+// Submitter submits jobs whose features are kept in one place, one after the other, on a queue that stays open for them
+// and their workers.
+type Submitter struct {
+	url    Queue
+	queue  *connection
+	jobs   bucket.Closing
+	events event.Events
+}
+
+// Open opens a queue for jobs whose features are kept where the options say.
+func Open(ctx context.Context, q Queue, o feature.Options, ev event.Events) (*Submitter, error) {
+	if err := setting.Complete(q.Fields()); err != nil {
+		return nil, err
+	}
+	if q.URL == "" {
+		return nil, fault.Config.Errorf("queue: name one: %s, serve:HOST:PORT or nats://HOST:PORT", Embedded)
+	}
+	jobs, identity, err := openJobs(ctx, o)
+	if err != nil {
+		return nil, err
+	}
+	s := &Submitter{url: q, jobs: jobs, events: oneByOne(ev)}
+	if s.queue, err = q.open(ctx, identity, s.events); err != nil {
+		return nil, errors.Join(err, jobs.Close())
+	}
+	return s, nil
+}
+
+// Close closes the queue.
+func (q *Submitter) Close() {
+	q.queue.close()
+	_ = q.jobs.Close()
+}
+
+// Submit freezes the images as a job, puts its tasks on the queue and waits until all are done; what is done already
+// is not done again. If the queue is in this process it does tasks too. Then the stores hold all features, as Ensure
+// would have left them, and the scan index knows the images.
+func (q *Submitter) Submit(ctx context.Context, s Submission) error {
+	s.TaskImages = cmp.Or(s.TaskImages, 512)
+	jobs, ev := q.jobs, q.events
+	b := &submission{Submission: s, place: place{jobs}, queue: q.queue, events: ev, name: rand.Text(),
 		records: map[int]Record{}, told: map[int]bool{}, woken: make(chan struct{}, 1), since: time.Now()}
 	if err := b.freeze(); err != nil {
 		return err
@@ -63,14 +98,11 @@ func Submit(ctx context.Context, s Submission, q Queue, ev event.Events) error {
 	if err := b.announce(ctx); err != nil {
 		return err
 	}
-	if b.queue, err = q.open(ctx, identity, ev); err != nil {
-		return err
-	}
-	defer b.queue.close()
 	if held := b.place.hold(ctx, b.hash); held != nil {
 		defer held.Close()
 	}
-	ev.Info("job submitted", "job", b.hash, "images", b.job.Images, "tasks", len(b.job.Tasks), "at", jobs.Where(b.hash))
+	ev.Info("job submitted", "job", b.hash, "images", b.job.Images, "tasks", len(b.job.Tasks), "at",
+		jobs.Where(b.hash), "features", b.job.Keys[0].Feature)
 	workers, unwatch := b.queue.watches(ev)
 	b.workers = workers
 	defer unwatch()
@@ -79,7 +111,7 @@ func Submit(ctx context.Context, s Submission, q Queue, ev event.Events) error {
 	defer stop(nil)
 	worked := make(chan struct{})
 	if b.queue.server != nil {
-		own := newWorker(WorkerOptions{Queue: q, Features: s.Features.Options()}, b.place, b.queue, ev)
+		own := newWorker(WorkerOptions{Queue: q.url, Features: s.Features.Options()}, b.place, b.queue, ev)
 		own.hash, own.job, own.open, own.of, own.lent = b.hash, b.job, s.Features, s.Backbone, true
 		own.done, b.own = b.wake, own.name
 		go func() {
@@ -92,7 +124,7 @@ func Submit(ctx context.Context, s Submission, q Queue, ev event.Events) error {
 	} else {
 		close(worked)
 	}
-	err = b.watch(work)
+	err := b.watch(work)
 	if cause := context.Cause(work); cause != nil && ctx.Err() == nil {
 		err = cause
 	}
@@ -163,9 +195,9 @@ func (s *submission) freeze() error {
 	if err != nil {
 		return err
 	}
-	s.lists = cut(items, images, min(s.TaskImages, max(1, featureBytes/(4*s.Features.Dim()))))
 	s.job = Job{Format: jobFormat, Keys: s.Features.Keys(s.Views), Model: sum(model),
 		Preprocess: s.Backbone.Preprocess, Images: len(images)}
+	s.lists = cut(items, images, most(s.TaskImages, s.job.Keys))
 	for _, list := range s.lists {
 		s.job.Tasks = append(s.job.Tasks, sum(encoded(list)))
 		s.items, items = append(s.items, items[:len(list)]), items[len(list):]

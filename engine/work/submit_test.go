@@ -378,8 +378,8 @@ func TestToken(t *testing.T) {
 	if _, err := s.submit(ctx, queue.queue()); fault.Of(err) != fault.Config {
 		t.Errorf("who submits: %v", err)
 	}
-	for _, err := range []error{Serve(ctx, WorkerOptions{}, event.Events{}),
-		Submit(ctx, Submission{}, Queue{}, event.Events{})} {
+	_, err = Open(ctx, Queue{}, feature.Options{Cache: s.cache}, event.Events{})
+	for _, err := range []error{err, Serve(ctx, WorkerOptions{}, event.Events{})} {
 		if fault.Of(err) != fault.Config {
 			t.Errorf("no queue: %v", err)
 		}

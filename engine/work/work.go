@@ -292,6 +292,19 @@ const taskBytes = 256 << 20
 // featureBytes is how much the features of a task take up at most, in each view.
 const featureBytes = 64 << 20
 
+// tokenBytes is how much the tokens of a task take up at most as they are kept, in all views: of those of an image, a
+// hundred times as large as a feature, a task has fewer images.
+const tokenBytes = 16 << 20
+
+// most is how many images a task has at most, where so many are asked for, by the keys of its views.
+func most(images int, keys []store.Key) int {
+	n := min(images, featureBytes/(4*keys[0].Dim))
+	if keys[0].Stored == store.Half {
+		n = min(n, int(tokenBytes/(int64(len(keys))*keys[0].Bytes())))
+	}
+	return max(1, n)
+}
+
 // cut makes tasks of images in their order, by number and by the bytes of those that are files.
 func cut(items []dataset.Item, images []Image, most int) (tasks [][]Image) {
 	var bytes int64

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -38,6 +39,27 @@ func TestCut(t *testing.T) {
 	}
 	if len(cut(nil, nil, 2)) != 0 {
 		t.Error("no images make a task")
+	}
+}
+
+// A task of tokens has as many images as are some megabytes in all views; one of features, where nobody asks for more
+// than memory is for, as many as are asked for.
+func TestMost(t *testing.T) {
+	of := func(dim int, stored string, views int) []store.Key {
+		return slices.Repeat([]store.Key{{Dim: dim, Stored: stored}}, views)
+	}
+	for _, x := range []struct {
+		asked int
+		keys  []store.Key
+		want  int
+	}{
+		{512, of(192, "", 12), 512}, {1 << 16, of(768, "", 1), 21845}, {512, of(1<<30, "", 1), 1},
+		{512, of(197*192, store.Half, 1), 221}, {100, of(197*192, store.Half, 1), 100},
+		{512, of(197*768, store.Half, 2), 27}, {512, of(5*64, store.Half, 1), 512}, {512, of(1<<24, store.Half, 1), 1},
+	} {
+		if got := most(x.asked, x.keys); got != x.want {
+			t.Errorf("%d images of %+v make tasks of %d, not %d", x.asked, x.keys[0], got, x.want)
+		}
 	}
 }
 

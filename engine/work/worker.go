@@ -270,6 +270,7 @@ func (w *worker) take(ctx context.Context, message jetstream.Msg) (did bool, err
 	_, unable := errors.AsType[unableError](err)
 	_, unseen := errors.AsType[unseenError](err)
 	_, broken := errors.AsType[*store.NotFiniteError](err)
+	_, large := errors.AsType[*store.TooLargeError](err)
 	_, final := errors.AsType[finalError](err)
 	switch {
 	case err == nil:
@@ -287,7 +288,7 @@ func (w *worker) take(ctx context.Context, message jetstream.Msg) (did bool, err
 		w.events.Warn("this worker can do no task of a job, and leaves it to others", "job", hash, "reason", err)
 		w.giveBack(message)
 		return false, nil
-	case delivered >= tries || broken || final || fault.Of(err) == fault.Config:
+	case delivered >= tries || broken || large || final || fault.Of(err) == fault.Config:
 		w.fail(ctx, hash, submission, task, delivered, err.Error())
 		_ = message.Term()
 		return true, nil

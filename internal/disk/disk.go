@@ -71,14 +71,22 @@ func explain(err error) error {
 	case err == nil:
 		return nil
 	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
-		return fmt.Errorf("%w; make room on this disk, then the same command goes on", err)
+		return &curable{fmt.Errorf("%w; make room on this disk, then the same command goes on", err)}
 	case errors.Is(err, fs.ErrPermission), errors.Is(err, syscall.EROFS):
-		return fmt.Errorf("%w; make this place writable, or name another", err)
+		return &curable{fmt.Errorf("%w; make this place writable, or name another", err)}
 	case errors.Is(err, syscall.EIO):
-		return fmt.Errorf("%w; this disk fails: look after it, or name a place on another", err)
+		return &curable{fmt.Errorf("%w; this disk fails: look after it, or name a place on another", err)}
 	}
 	return err
 }
+
+// curable is for what the same command outlives once the disk is seen to; a file that must not be read would be bad
+// data instead.
+type curable struct{ error }
+
+// Kind is that of an error that may work when tried again.
+func (*curable) Kind() string    { return "" }
+func (e *curable) Unwrap() error { return e.error }
 
 // Ails reports whether a change failed for a disk that is full, broken or not writable, and not for something that this
 // file system does not have. EPERM may be either: so a file system without links says it.

@@ -12,10 +12,11 @@ import (
 // What of a classifier can serve as a feature: the input of its last matrix product.
 
 // isClassifier reports whether an output [B,C] looks like class scores: by name, or because it is a softmax or a dense
-// layer with a bias. A projection to an embedding has none.
+// layer with a bias. A projection to an embedding has none, and is to a number of channels that suits processors: to
+// 1000 it is none.
 func (f *facts) isClassifier(v graph.Value) bool {
 	end, _ := f.classifierEnd(v.Name, true)
-	return scores(v.Name) || end.node != nil && end.activated
+	return scores(v.Name) || end.node != nil && (end.activated || v.Shape[1] > 0 && v.Shape[1]%16 != 0)
 }
 
 // isNarrow reports whether an output [B,C] is of so few numbers that they are scores, if it ends in a dense layer.
@@ -66,9 +67,10 @@ func (f *facts) classifierEnd(output string, join bool) (end classifierEnd, err 
 			break
 		}
 		switch op := n.GetOpType(); op {
-		case "Softmax", "LogSoftmax", "Sigmoid", "Identity", "Cast", "Dropout", "Squeeze", "Reshape", "Flatten", "Clip",
-			"QuantizeLinear", "DequantizeLinear":
-			end.activated = end.activated || op == "Softmax" || op == "LogSoftmax" || op == "Sigmoid"
+		case "Softmax", "LogSoftmax", "Sigmoid", "Log":
+			t, end.activated = first(n), true
+		case "Identity", "Cast", "Dropout", "Squeeze", "Reshape", "Flatten", "Clip", "QuantizeLinear",
+			"DequantizeLinear":
 			t = first(n)
 		case "Slice", "Gather":
 			if len(f.shapes[first(n)]) != 2 || op == "Gather" && !f.constant(second(n)) {
@@ -77,7 +79,9 @@ func (f *facts) classifierEnd(output string, join bool) (end classifierEnd, err 
 			t = first(n) // some of the classes
 		case "Add", "Sub", "Mul", "Div":
 			scaled := f.quantised(n)
-			switch {
+			switch logits := f.softmaxedBy(n); {
+			case logits != "":
+				t, end.activated = logits, true
 			case f.constant(second(n)):
 				t = first(n)
 			case f.constant(first(n)):
@@ -101,6 +105,34 @@ func (f *facts) classifierEnd(output string, join bool) (end classifierEnd, err 
 		}
 	}
 	return end, errors.New("is not computed")
+}
+
+// softmaxedBy is what n is a softmax of, or the logarithm of one, where it is spelt out: z - max z, e/Σe with e =
+// exp z, z - log Σ exp z; "" if it is none of these.
+func (f *facts) softmaxedBy(n *graph.Node) string {
+	of := func(t string, ops ...string) string { // the last operator first
+		for _, op := range ops {
+			if n := f.index.Producer[t]; n != nil && n.GetOpType() == op {
+				t = first(n)
+			} else {
+				return ""
+			}
+		}
+		return t
+	}
+	a, b := first(n), second(n)
+	switch n.GetOpType() {
+	case "Div":
+		if of(b, "ReduceSum") == a {
+			return of(a, "Exp")
+		}
+	case "Sub":
+		sums := []string{of(b, "ReduceMax"), of(b, "ReduceLogSumExp"), of(b, "Log", "ReduceSum", "Exp")}
+		if slices.Contains(sums, a) {
+			return a
+		}
+	}
+	return ""
 }
 
 // denseEnd is the end of a classifier in the dense layer n, if it is one.

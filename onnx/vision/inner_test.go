@@ -20,6 +20,16 @@ func (s *sketch) classifier() string {
 	return s.do("Softmax", "pr", []string{"out"}, graph.IntAttr("axis", -1))
 }
 
+// exponential adds the exponential of scores and its "sum" over the classes.
+func (s *sketch) exponential(scores string) string {
+	if scores == "out" {
+		s.classifier()
+	}
+	e := s.do("Exp", "exp", []string{scores})
+	s.do("ReduceSum", "sum", []string{e, s.integers("over", 1)})
+	return e
+}
+
 // grid makes a map of tokens, and what a decoder makes of it: one of c channels at the size of the image.
 func (s *sketch) decoder(tokens string, c int64) string {
 	s.do("Transpose", "channels", []string{tokens}, graph.IntsAttr("perm", 0, 2, 1))
@@ -127,6 +137,33 @@ func TestBehindDecisionsAndDecoders(t *testing.T) {
 			s.do("MatMul", "age", []string{"pooled", s.weight("age.w", 8, 1)})
 			s.gives("age", 2)
 		}, FeatureChoice{}, "pooled", PoolLogits},
+		"scores without a bias": {func(s *sketch) { s.classifier(); s.gives("out", 2) }, FeatureChoice{}, "cls_token",
+			PoolLogits},
+		"a softmax that is spelt out": {func(s *sketch) {
+			s.do("Div", "y", []string{s.exponential("out"), "sum"})
+			s.gives("y", 2)
+		}, FeatureChoice{}, "cls_token", PoolLogits},
+		"one behind a shift": {func(s *sketch) {
+			s.classifier()
+			s.do("ReduceMax", "largest", []string{"out"}, graph.IntsAttr("axes", 1))
+			s.do("Sub", "shifted", []string{"out", "largest"})
+			s.do("Div", "y", []string{s.exponential("shifted"), "sum"})
+			s.gives("y", 2)
+		}, FeatureChoice{}, "cls_token", PoolLogits},
+		"its logarithm": {func(s *sketch) {
+			s.exponential("out")
+			s.do("Log", "of_sum", []string{"sum"})
+			s.do("Sub", "y", []string{"out", "of_sum"})
+			s.gives("y", 2)
+		}, FeatureChoice{}, "cls_token", PoolLogits},
+		"its logarithm in one": {func(s *sketch) {
+			s.classifier()
+			s.do("ReduceLogSumExp", "of_sum", []string{"out"}, graph.IntsAttr("axes", 1))
+			s.do("Sub", "y", []string{"out", "of_sum"})
+			s.gives("y", 2)
+		}, FeatureChoice{}, "cls_token", PoolLogits},
+		"the logarithm of a softmax": {func(s *sketch) { s.do("Log", "y", []string{s.classifier()}); s.gives("y", 2) },
+			FeatureChoice{}, "cls_token", PoolLogits},
 		"a depth": {func(s *sketch) { s.gives(s.decoder(s.tokens("norm"), 1), 4) }, FeatureChoice{}, "norm", PoolMean},
 		"a depth without its channel": {func(s *sketch) {
 			s.do("Squeeze", "predicted_depth", []string{s.decoder(s.tokens("norm"), 1), s.integers("one", 1)})

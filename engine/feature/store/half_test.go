@@ -1,8 +1,11 @@
 package store
 
 import (
+	"errors"
 	"strings"
 	"testing"
+
+	"github.com/vitft/vitft/engine/fault"
 )
 
 // Features that are kept as float16 come back rounded to it, after opening anew too; what it cannot hold is refused.
@@ -22,6 +25,11 @@ func TestHalf(t *testing.T) {
 	if err := w.Append(t.Context(), other, "b.png", []float32{1, 2, 70000}); err == nil ||
 		!strings.Contains(err.Error(), "b.png") || !strings.Contains(err.Error(), "float16") {
 		t.Errorf("too large for float16: %v", err)
+	}
+	var large *TooLargeError
+	if err := s.PublishBlock(t.Context(), "task", []ID{id, other}, []float32{1, 2, 3, 4, 65520, 6}, ""); !errors.As(err,
+		&large) || large.Index != 1 || fault.Of(err) != fault.Data || !strings.Contains(err.Error(), "image 02") {
+		t.Errorf("a block with what is too large for float16: %v", err)
 	}
 	if err := w.Close(t.Context()); err != nil {
 		t.Fatal(err)

@@ -59,6 +59,14 @@ func (k Key) Validate() error {
 	return nil
 }
 
+// Bytes is what a feature takes as it is kept, without its id.
+func (k Key) Bytes() int64 {
+	if k.Stored == Half {
+		return 2 * int64(k.Dim)
+	}
+	return 4 * int64(k.Dim)
+}
+
 // Hash is the name of the key's folder: the first 16 hexadecimal digits of its SHA-256.
 func (k Key) Hash() string { return k.Full()[:16] }
 

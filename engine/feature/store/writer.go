@@ -51,6 +51,37 @@ func (e *NotFiniteError) Error() string {
 // Kind says that the model file is at fault.
 func (e *NotFiniteError) Kind() string { return string(fault.Data) }
 
+// TooLargeError says that an image's feature holds a value that float16, which the store keeps, cannot hold.
+type TooLargeError struct {
+	Name  string // the image
+	Index int    // of the value in the feature
+	Value float32
+}
+
+func (e *TooLargeError) Error() string {
+	return fmt.Sprintf("value %d of %s is %v, which float16 cannot hold: the backbone's tokens are too large to be "+
+		"kept; adapt fewer blocks or another backbone", e.Index, e.Name, e.Value)
+}
+
+// Kind says that the model file is at fault.
+func (e *TooLargeError) Kind() string { return string(fault.Data) }
+
+// holds says why the feature of an image, which has a name, cannot be kept.
+func (k Key) holds(name string, feature []float32) error {
+	if i := vec.NotFinite(feature); i >= 0 {
+		return &NotFiniteError{Name: name, Index: i, Value: feature[i]}
+	}
+	if k.Stored != Half {
+		return nil
+	}
+	for i, v := range feature {
+		if _, ok := vec.Half(v); !ok {
+			return &TooLargeError{Name: name, Index: i, Value: v}
+		}
+	}
+	return nil
+}
+
 // Writer starts adding features. It fails with ErrReadOnly, before anything is encoded, if nothing can be written.
 func (s *Store) Writer(ctx context.Context, o WriterOptions) (*Writer, error) {
 	if o.BlockSize == 0 {
@@ -79,16 +110,8 @@ func (w *Writer) Append(ctx context.Context, id ID, name string, feature []float
 	if d := w.store.key.Dim; len(feature) != d {
 		return fmt.Errorf("feature of %s has %d values, the store's have %d", name, len(feature), d)
 	}
-	if i := vec.NotFinite(feature); i >= 0 {
-		return &NotFiniteError{Name: name, Index: i, Value: feature[i]}
-	}
-	if w.store.key.Stored == Half {
-		for i, v := range feature {
-			if _, ok := vec.Half(v); !ok {
-				return fault.Data.Errorf("value %d of %s is %v, which float16 cannot hold: the backbone's tokens are "+
-					"too large to be kept; adapt fewer blocks or another backbone", i, name, v)
-			}
-		}
+	if err := w.store.key.holds(name, feature); err != nil {
+		return err
 	}
 	if _, ok := w.pending[id]; ok || w.store.Has(id) {
 		return nil
@@ -126,8 +149,8 @@ func (w *Writer) Flush(ctx context.Context) error {
 // before it is opened anew.
 func (s *Store) PublishBlock(ctx context.Context, name string, ids []ID, features []float32, library string) error {
 	for i, id := range ids {
-		if k := vec.NotFinite(features[i*s.key.Dim : (i+1)*s.key.Dim]); k >= 0 {
-			return &NotFiniteError{Name: fmt.Sprintf("image %x", id), Index: k, Value: features[i*s.key.Dim+k]}
+		if err := s.key.holds(fmt.Sprintf("image %x", id), features[i*s.key.Dim:(i+1)*s.key.Dim]); err != nil {
+			return err
 		}
 	}
 	block := s.name(name + blockSuffix)
@@ -213,7 +236,7 @@ func (s *Store) tensor(n int, features []float32) safetensors.Tensor {
 	}
 	halves := make([]uint16, len(features))
 	for i, v := range features {
-		halves[i], _ = vec.Half(v) // Append has seen to it that they fit
+		halves[i], _ = vec.Half(v) // holds has seen to it that they fit
 	}
 	t := safetensors.New(tensorFeatures, shape, halves)
 	t.DType = safetensors.F16
