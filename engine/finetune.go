@@ -102,7 +102,8 @@ type FinetuneResult struct {
 // When ctx is cancelled the features encoded and the epochs trained so far are on disk, and the error wraps ctx.Err().
 func Finetune(ctx context.Context, o FinetuneOptions, ev event.Events) (_ *FinetuneResult, err error) {
 	defer place.Hold()()
-	begun, caller := o.Resume, ctx // there is a folder to go on with
+	begun := o.Resume // there is a folder to go on with
+	caller := ctx
 	defer func() {
 		cure := "the same command goes on"
 		if begun {

@@ -116,12 +116,14 @@ func (a *app) cachePruneCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "prune [--older-than 30d] [--backbone B] [--keep 20GB] [--all] [--dry-run]",
 		Short: "Remove what was not used lately, of one backbone, or everything",
-		Long: `prune removes what is kept, and names it. What a running command uses stays (in an object store: what
-was used within a day), and so does everything in the folder that vitft did not make. What a later run needs is made anew. Without a rule only what is
-of no use goes: damaged blocks that were set aside, and what killed processes have left half written.`,
+		Long: `prune removes what is kept, and names it. What a running command uses stays (in an object store:
+what was used within a day), and so does everything in the folder that vitft did not make. What a later
+run needs is made anew. Without a rule only what is of no use goes: damaged blocks that were set aside,
+and what killed processes have left half written.`,
 		Example: `  vitft cache prune --older-than 30d --dry-run
   vitft cache prune --backbone vit_b16.onnx
-  vitft cache prune --keep 20GB`,
+  vitft cache prune --keep 20GB
+  vitft cache prune --cache s3://team/vitft --older-than 90d`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if !cmd.Flags().Changed("backbone") { // one of other commands' settings is no rule

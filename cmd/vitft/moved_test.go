@@ -84,7 +84,8 @@ func TestRunGoesOnOnAnotherMachine(t *testing.T) {
 	_ = first.Wait()
 	newComputer(t).does(1, "is writing to "+at, resume)
 	newComputer(t).does(1, "--take-over", append(begin, at))
-	stalled, says := newComputer(t).begins(left("000002"), syscall.SIGSTOP, append(resume, "--take-over")...)
+	second := newComputer(t)
+	stalled, says := second.begins(left("000002"), syscall.SIGSTOP, append(resume, "--take-over")...)
 	newComputer(t).does(0, "run folder: "+at, resume, "--take-over")
 	if err := stalled.Process.Signal(syscall.SIGCONT); err != nil {
 		t.Fatal(err)
@@ -93,7 +94,12 @@ func TestRunGoesOnOnAnotherMachine(t *testing.T) {
 		t.Errorf("the one that lost it: exit code %d, %s", stalled.ProcessState.ExitCode(), says)
 	}
 	last := newComputer(t)
-	last.does(0, "run folder: "+at, resume)
+	for _, c := range []*computer{second, last} { // of which one has a part of it
+		c.does(0, "run folder: "+at, resume)
+	}
+	if _, err := place.Stat(at + ".1"); err == nil {
+		t.Error("it was published twice")
+	}
 	if names, err := filepath.Glob(filepath.Dir(left("*"))); err != nil || len(names) > 0 {
 		t.Errorf("left are %q, %v", names, err)
 	}

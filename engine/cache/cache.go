@@ -140,7 +140,7 @@ func list(ctx context.Context, dir string) (_ *Contents, err error) {
 	}
 	copies := filepath.Join(place.Here(), feature.ObjectsFolder)
 	for folder, b := range map[string]*bucket.Closing{feature.StoreFolder: &c.features, feature.JobsFolder: &c.told} {
-		opened, err := bucket.Open(ctx, dir, folder, copies)
+		opened, err := bucket.Open(ctx, place.WithParameters(c.Path), folder, copies)
 		if err != nil {
 			return nil, errors.Join(fmt.Errorf("cache: %w", err), c.close())
 		}

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/vitft/vitft/engine/fault"
 	"github.com/vitft/vitft/internal/disk"
 )
 
@@ -27,6 +28,9 @@ func Out(name string) (*Output, error) {
 	url, err := Named(name)
 	if err != nil || !IsURL(url) {
 		return &Output{Path: url}, err
+	}
+	if Bucket(url) == url {
+		return nil, fault.Config.Errorf("out: %s is a whole bucket; name what is to be in it: %s/NAME", url, url)
 	}
 	o := &Output{url: url}
 	o.Path = filepath.Join(hashed("outputs", WithParameters(url)), path.Base(url))
@@ -57,6 +61,9 @@ func (o *Output) NameOf(path string) string {
 func (o *Output) Publish(last string, kept func(as string)) error {
 	if o.url == "" {
 		return nil
+	}
+	if err := o.turn.Mine(); err != nil { // before what is there is moved away
+		return err
 	}
 	folder, err := os.Stat(o.Path)
 	whole := err == nil && folder.IsDir() && last != ""

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"path/filepath"
 	"sync"
 
@@ -59,14 +60,17 @@ func (d Folder) Share(ctx context.Context, out *place.Output, takeOver bool, ev 
 func (d Folder) GoOn(ctx context.Context, out *place.Output, takeOver bool, ev event.Events) (u *UnderWay, at Folder,
 	err error) {
 	begun, err := out.Begun()
-	if err != nil {
-		return nil, d, err
+	done := false
+	if err == nil && !begun {
+		done, err = d.doneIn(out.Name())
 	}
-	if !begun && !ConfigFile.Exists(d) {
-		if _, err := place.Stat(place.Join(out.Name(), MetricsFile.Name)); err == nil && place.IsURL(out.Name()) {
-			copied, err := place.Fetch(out.Name())
-			return nil, Folder(copied), err
-		}
+	switch {
+	case err != nil:
+		return nil, d, err
+	case done:
+		copied, err := place.Fetch(out.Name())
+		return nil, Folder(copied), err
+	case !begun && !ConfigFile.Exists(d):
 		return nil, d, nothing(out.Name())
 	}
 	turn, err := out.Take(ctx, takeOver)
@@ -78,6 +82,22 @@ func (d Folder) GoOn(ctx context.Context, out *place.Output, takeOver bool, ev e
 		return nil, d, errors.Join(err, turn.Close())
 	}
 	return u.start(), d, nil
+}
+
+// doneIn reports whether an object store has the finished run of which a folder has a part, or nothing.
+func (d Folder) doneIn(url string) (bool, error) {
+	if !place.IsURL(url) {
+		return false, nil
+	}
+	if _, err := place.Stat(MetricsFile.Path(Folder(url))); err != nil {
+		if errors.Is(err, fs.ErrNotExist) {
+			err = nil
+		}
+		return false, err
+	}
+	theirs, err := place.Read(ConfigFile.Path(Folder(url)), ConfigFile.most())
+	mine, missing := userfile.Read(ConfigFile.Path(d), ConfigFile.most())
+	return errors.Is(missing, fs.ErrNotExist) || bytes.Equal(mine, theirs), err
 }
 
 func nothing(where string) error {
