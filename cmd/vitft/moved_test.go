@@ -71,7 +71,7 @@ func TestRunGoesOnOnAnotherMachine(t *testing.T) {
 	server := testkit.StartS3(t, "team", t.TempDir())
 	t.Setenv("AWS_ENDPOINT_URL", server.Endpoint)
 	uploaded(t, photos(t, 8), "s3://team/photos")
-	begin := words("finetune --train s3://team/photos --cache s3://team/vitft --adapt adapter --epochs 12 --out")
+	begin := words("finetune --train s3://team/photos --cache s3://team/vitft --adapt adapter --epochs 8 --out")
 	newComputer(t).does(0, "run folder", begin, "s3://team/runs/undisturbed")
 
 	const at = "s3://team/runs/x"
@@ -122,7 +122,7 @@ func TestRunGoesOnOnAnotherMachine(t *testing.T) {
 func TestRunGoesOnInASharedFolder(t *testing.T) {
 	t.Setenv("VITFT_ORT_LIB", ort.Need(t).Path)
 	train, shared := photos(t, 8), t.TempDir()
-	begin := words("finetune --adapt adapter --epochs 12 --train " + train + " --out")
+	begin := words("finetune --adapt adapter --epochs 8 --train " + train + " --out")
 	newComputer(t).does(0, "run folder", begin, filepath.Join(shared, "undisturbed"))
 	at := filepath.Join(shared, "x")
 	first := newComputer(t)
