@@ -5,6 +5,7 @@ import (
 	"context"
 	"time"
 
+	"github.com/vitft/vitft/engine/artifact"
 	"github.com/vitft/vitft/engine/dataset"
 	"github.com/vitft/vitft/engine/device"
 	"github.com/vitft/vitft/engine/event"
@@ -53,6 +54,9 @@ func Evaluate(ctx context.Context, o EvaluateOptions, ev event.Events) (_ *Evalu
 		return nil, err
 	}
 	out, err := place.Out(o.Out)
+	if err == nil && o.Out != "" {
+		err = artifact.Free(out.Name())
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -5,6 +5,8 @@ import (
 	"context"
 	"errors"
 	"io"
+	"io/fs"
+	"os"
 	"slices"
 	"strings"
 
@@ -35,10 +37,11 @@ type FinetuneOptions struct {
 	Adapt       inside.Options
 	Training    head.Settings // but for Gemm, Val, Resume and Events
 
-	Out     string           // the run folder; "run"
-	Resume  bool             // go on with the interrupted run in Out; all else may then be left at its zero value
-	DryRun  bool             // only say what would be encoded and trained
-	OnEpoch func(head.Epoch) // follows each epoch, if not nil
+	Out      string           // the run folder; "run"
+	Resume   bool             // go on with the interrupted run in Out; all else may then be left at its zero value
+	TakeOver bool             // though another machine seems to be writing to Out, which is in an object store
+	DryRun   bool             // only say what would be encoded and trained
+	OnEpoch  func(head.Epoch) // follows each epoch, if not nil
 	// Zeros are the keys of settings that are asked for at their zero value, which o cannot tell from those that are
 	// left out: a run that is resumed must agree in them too. In a run that begins, both are the same.
 	Zeros []string
@@ -50,6 +53,8 @@ func (o *FinetuneOptions) Fields() []setting.Field {
 		setting.Text("out", &o.Out, "run", nil,
 			"run folder; one that is there already is kept under another name").Here(),
 		setting.Flag("resume", &o.Resume, "go on with the interrupted run in --out").Here(),
+		setting.Flag("take-over", &o.TakeOver, "write to an --out in an object store though another machine did so "+
+			"just now, which is gone").Here(),
 		setting.Flag("dry-run", &o.DryRun,
 			"say what would be encoded, on which disk and in which time, what is trained, and what is wrong with the "+
 				"data").Here(),
@@ -98,12 +103,13 @@ type FinetuneResult struct {
 func Finetune(ctx context.Context, o FinetuneOptions, ev event.Events) (_ *FinetuneResult, err error) {
 	defer place.Hold()()
 	begun := o.Resume // there is a folder to go on with
+	caller := ctx
 	defer func() {
 		cure := "the same command goes on"
 		if begun {
 			cure = "go on with --resume"
 		}
-		err = interruption(ctx, err, cure)
+		err = interruption(caller, err, cure)
 	}()
 	out, err := place.Out(cmp.Or(o.Out, "run"))
 	if err != nil {
@@ -115,10 +121,19 @@ func Finetune(ctx context.Context, o FinetuneOptions, ev event.Events) (_ *Finet
 		return nil, fault.Config.Errorf("dry-run, resume: what an interrupted run does is decided; leave one of the " +
 			"two out")
 	}
+	defer func() { err = t.shared.Close(err) }()
 	if o.Resume {
-		lock, finished, err := o.resume(ctx, t.dir, ev)
+		shared, dir, err := t.dir.GoOn(ctx, out, o.TakeOver, ev)
+		if t.shared = shared; err != nil {
+			return nil, err
+		}
+		lock, finished, err := o.resume(ctx, dir, ev)
 		if err == nil && finished != nil {
-			finished.Run, err = out.Name(), publish(out, run.MetricsFile.File, ev)
+			finished.Run = out.Name()
+			if dir == t.dir {
+				t.shared.Settle()
+				err = publish(out, run.MetricsFile.File, ev)
+			}
 		}
 		if err != nil || finished != nil {
 			return finished, err
@@ -170,7 +185,11 @@ func Finetune(ctx context.Context, o FinetuneOptions, ev event.Events) (_ *Finet
 		}
 		defer lock.Close()
 		begun = true
+		if t.shared, err = t.dir.Share(ctx, out, o.TakeOver, ev); err != nil {
+			return nil, err
+		}
 	}
+	ctx = t.shared.Context(ctx)
 	if err := t.encode(ctx, images); err != nil {
 		return nil, err
 	}
@@ -192,6 +211,7 @@ func Finetune(ctx context.Context, o FinetuneOptions, ev event.Events) (_ *Finet
 	if err := t.write(ctx, done); err != nil {
 		return nil, err
 	}
+	t.shared.Settle()
 	return &FinetuneResult{Run: out.Name(), Metrics: done.metrics}, publish(out, run.MetricsFile.File, ev)
 }
 
@@ -202,14 +222,11 @@ func publish(out *place.Output, last run.File, ev event.Events) error {
 	})
 }
 
-// resume locks the folder and replaces o by the options of the run in it; what o sets itself must agree with them. If
-// that run is finished it returns the result in place of the lock.
+// resume locks the folder and replaces o by the options of the run in it; what o sets itself must agree with them, but
+// for the cache, which decides nothing, and is another where a run goes on on another machine. If the run is finished
+// it returns the result in place of the lock.
 func (o *FinetuneOptions) resume(ctx context.Context, dir run.Folder, ev event.Events) (lock io.Closer,
 	finished *FinetuneResult, err error) {
-	if !run.ConfigFile.Exists(dir) {
-		return nil, nil, fault.Config.Errorf("resume: there is no run to go on with in %s (no %s)", dir,
-			run.ConfigFile.Name)
-	}
 	held, err := dir.Lock()
 	if err != nil {
 		return nil, nil, err
@@ -223,10 +240,14 @@ func (o *FinetuneOptions) resume(ctx context.Context, dir run.Folder, ev event.E
 	if err != nil {
 		return nil, nil, err
 	}
-	before := FinetuneOptions{Out: o.Out, Resume: true, OnEpoch: o.OnEpoch}
+	before := FinetuneOptions{Out: o.Out, Resume: true, TakeOver: o.TakeOver, OnEpoch: o.OnEpoch}
 	before.Device.Library, before.Features.Copies = o.Device.Library, o.Features.Copies
 	if err := setting.Set(before.Fields(), saved.Values()); err != nil {
 		return nil, nil, run.ConfigFile.Damaged(dir, err)
+	}
+	if _, err := os.Stat(before.Features.Cache); o.Features.Cache != "" ||
+		errors.Is(err, fs.ErrNotExist) && !place.IsURL(before.Features.Cache) {
+		before.Features.Cache = o.Features.Cache
 	}
 	given := append(setting.Given(o.Fields()), o.Zeros...)
 	o.Training, before.Training = o.Adapt.Recipe(o.Training).WithDefaults(), before.Training.WithDefaults()

@@ -47,7 +47,7 @@ func TestOptionsSurviveTheirFile(t *testing.T) {
 			Tau: new(0.0), LR: 1e-7, Noise: 0.1, Experts: 2, Diversity: 0.3, Seed: 1 << 63, Kappa: kappa,
 			Shuffle: 1000,
 		},
-		Out: "runs/1", Resume: true, DryRun: true,
+		Out: "runs/1", Resume: true, TakeOver: true, DryRun: true,
 	}
 	if err := setting.Complete(o.Fields()); err != nil {
 		t.Fatal(err)
@@ -69,7 +69,7 @@ func TestOptionsSurviveTheirFile(t *testing.T) {
 			t.Errorf("config.yaml has %s %q, want %q; belongs to the machine: %v", f.Key, got, want, f.Local)
 		}
 	}
-	back := engine.FinetuneOptions{Out: o.Out, Resume: o.Resume, DryRun: o.DryRun}
+	back := engine.FinetuneOptions{Out: o.Out, Resume: o.Resume, TakeOver: o.TakeOver, DryRun: o.DryRun}
 	back.Device.Library, back.Features.Copies = o.Device.Library, o.Features.Copies
 	set(t, back.Fields(), config.Values())
 	if !reflect.DeepEqual(back, o) {

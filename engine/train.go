@@ -35,6 +35,7 @@ type training struct {
 	FinetuneOptions
 	*session
 	dir      run.Folder
+	shared   *run.UnderWay // with other machines; nil: not
 	config   run.Config
 	env      run.Environment
 	warnings []string
@@ -165,9 +166,16 @@ func (t *training) fit(ctx context.Context, data head.Data, s head.Settings) (*h
 	save := func(state *head.State) error {
 		c := t.identity()
 		c.Seconds, c.State = time.Since(begin).Seconds(), *state
-		return run.CheckpointFile.Write(t.dir, &c)
+		err := run.CheckpointFile.Write(t.dir, &c)
+		if err == nil {
+			t.shared.Saved()
+		}
+		return err
 	}
 	last := time.Now()
+	if t.shared != nil { // the first epoch is worth a checkpoint where a machine may be gone for good
+		last = time.Time{}
+	}
 	var failed error // a full disk ends training too, also in its last epoch
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
@@ -255,7 +263,7 @@ func (t *training) checkpoint() (*run.Checkpoint, error) {
 		if !had {
 			was = defaults[key]
 		}
-		if was != now.Config[key] {
+		if was != now.Config[key] && run.Decides(key) {
 			other = append(other, fmt.Sprintf("%s is %s, was %s", key, now.Config[key], was))
 		}
 	}

@@ -15,6 +15,7 @@ import (
 	"github.com/vitft/vitft/engine/cache"
 	"github.com/vitft/vitft/engine/fault"
 	"github.com/vitft/vitft/engine/feature"
+	"github.com/vitft/vitft/engine/place"
 	"github.com/vitft/vitft/engine/setting"
 )
 
@@ -115,12 +116,14 @@ func (a *app) cachePruneCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "prune [--older-than 30d] [--backbone B] [--keep 20GB] [--all] [--dry-run]",
 		Short: "Remove what was not used lately, of one backbone, or everything",
-		Long: `prune removes what is kept, and names it. What a running command uses stays, and so does everything
-in the folder that vitft did not make. What a later run needs is made anew. Without a rule only what is
-of no use goes: damaged blocks that were set aside, and what killed processes have left half written.`,
+		Long: `prune removes what is kept, and names it. What a running command uses stays (in an object store:
+what was used within a day), and so does everything in the folder that vitft did not make. What a later
+run needs is made anew. Without a rule only what is of no use goes: damaged blocks that were set aside,
+and what killed processes have left half written.`,
 		Example: `  vitft cache prune --older-than 30d --dry-run
   vitft cache prune --backbone vit_b16.onnx
-  vitft cache prune --keep 20GB`,
+  vitft cache prune --keep 20GB
+  vitft cache prune --cache s3://team/vitft --older-than 90d`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if !cmd.Flags().Changed("backbone") { // one of other commands' settings is no rule
@@ -191,7 +194,7 @@ func listedCache(c *cache.Contents) string {
 	fmt.Fprintln(t, "store\tfeatures\tsize\tlast used\tbackbone, feature, view, preprocessing")
 	for _, s := range c.Stores {
 		used := s.Used.Local().Format("2006-01-02 15:04")
-		if s.InUse {
+		if s.InUse && !place.IsURL(c.Path) { // where nobody can tell
 			used = "now"
 		}
 		fmt.Fprintf(t, "%s\t%d\t%s\t%s\t%s\n", s.Folder, s.Features, size(s.Bytes), used, s.Describe())
@@ -211,7 +214,7 @@ func listedCache(c *cache.Contents) string {
 	}
 	for _, j := range c.Jobs {
 		used := j.Used.Local().Format("2006-01-02 15:04")
-		if j.InUse {
+		if j.InUse && !place.IsURL(c.Path) {
 			used = "now"
 		}
 		fmt.Fprintf(t, "%s\tjob\t%s\t%s\t%d of %d tasks done\n", j.Hash, size(j.Bytes), used, j.Done, j.Tasks)

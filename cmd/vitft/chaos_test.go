@@ -413,9 +413,9 @@ func (c *chaos) check(one string, trains []string, wants []learned) {
 					faults = append(faults, fmt.Sprintf("train,%s,%s\n", list[i].Path, d.Fault))
 				}
 			}
-		case name == "key.json", name == "identity", name == "job.json", strings.Contains(path, "/tasks/"),
-			strings.Contains(path, "/models/"), strings.Contains(path, "/submitted/"),
-			strings.Contains(path, "/searched/"):
+		case name == "key.json", name == "identity", name == "job.json", name == "used",
+			strings.Contains(path, "/tasks/"), strings.Contains(path, "/models/"),
+			strings.Contains(path, "/submitted/"), strings.Contains(path, "/searched/"):
 		default:
 			t.Errorf("%s is left", path)
 		}

@@ -14,6 +14,7 @@ import (
 	"github.com/vitft/vitft/engine/explain"
 	"github.com/vitft/vitft/engine/fault"
 	"github.com/vitft/vitft/engine/place"
+	"github.com/vitft/vitft/engine/setting"
 	"github.com/vitft/vitft/internal/atomicfile"
 	"github.com/vitft/vitft/internal/disk"
 	"github.com/vitft/vitft/internal/userfile"
@@ -35,6 +36,9 @@ type explained struct {
 
 // pictures refuses to take the name of a picture of another kind for that of a folder.
 func pictures(to string) error {
+	if err := setting.Local(to); err != nil {
+		return err
+	}
 	if end := strings.ToLower(filepath.Ext(to)); slices.Contains([]string{".jpg", ".jpeg", ".webp", ".json"}, end) {
 		return fault.Config.Errorf("pictures are written as PNG, not %s; name a FILE.png or a folder", to)
 	}

@@ -122,7 +122,8 @@ func (a *app) mistaken(cmd *cobra.Command, err error) error {
 		return fault.Config.Errorf("%w%s", err, a.flag(cmd, word))
 	}
 	if wrong, is := errors.AsType[*pflag.InvalidValueError](err); is {
-		if shown := inURL.ReplaceAllString(wrong.GetValue(), "://…@"); shown != wrong.GetValue() {
+		text, _, _ := strings.Cut(wrong.GetValue(), "?")
+		if shown := inURL.ReplaceAllString(text, "://…@"); strings.Contains(text, "://") && shown != wrong.GetValue() {
 			return fault.Config.Errorf("invalid argument %q for %q flag: %w", shown, "--"+wrong.GetFlag().Name,
 				errors.Unwrap(wrong))
 		}
@@ -130,7 +131,7 @@ func (a *app) mistaken(cmd *cobra.Command, err error) error {
 	return fault.Config.Errorf("%w", err)
 }
 
-// inURL are the credentials in a URL, which are not to be shown.
+// inURL are the credentials in a URL, which are not to be shown, as its parameters are not.
 var inURL = regexp.MustCompile(`://[^/]*@`)
 
 // word is the first argument after a command with commands of its own that is no flag.

@@ -38,6 +38,9 @@ images in train, photos/train and data/train, and beside them for a test and a v
 			if path == "-" {
 				return fault.Config.Errorf("init writes a file; name one")
 			}
+			if err := setting.Local(path); err != nil {
+				return err
+			}
 			guessed := guess(&o)
 			err := atomicfile.Create(path, func(w io.Writer) error {
 				_, err := io.WriteString(w, configText(o.Fields(), path))

@@ -34,7 +34,7 @@ func TestInit(t *testing.T) {
 	text := string(testkit.ReadFile(t, "config.yaml"))
 	for key := range prepared(t, "finetune") {
 		set := regexp.MustCompile(`(?m)^#?` + key + `:`).MatchString(text)
-		if inFile := key != "resume" && key != "dry-run" && key != "watch"; set != inFile {
+		if inFile := key != "resume" && key != "take-over" && key != "dry-run" && key != "watch"; set != inFile {
 			t.Errorf("%s is in the file: %v\n", key, set)
 		}
 	}

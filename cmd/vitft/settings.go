@@ -16,6 +16,7 @@ import (
 
 	"github.com/vitft/vitft/engine/artifact"
 	"github.com/vitft/vitft/engine/fault"
+	"github.com/vitft/vitft/engine/place"
 	"github.com/vitft/vitft/engine/setting"
 	"github.com/vitft/vitft/internal/par"
 	"github.com/vitft/vitft/internal/userfile"
@@ -72,24 +73,33 @@ func (a *app) keys(cmd *cobra.Command) []string {
 	return keys
 }
 
-// readSettings reads a file that a person writes, or the pipe in its place that a program writes to. One that belongs
-// to a finished folder must be what was written there.
-func readSettings(ctx context.Context, path string) ([]byte, error) {
-	text, err := par.Await(ctx, func() ([]byte, error) { return userfile.ReadAny(path, userfile.Small) }, nil)
+// readSettings reads a file that a person writes, or the pipe in its place that a program writes to, and says how it is
+// called. One that belongs to a finished folder must be what was written there.
+func readSettings(ctx context.Context, file string) (text []byte, path string, err error) {
+	if path, err = place.Named(file); err != nil {
+		return nil, "", err
+	}
+	read := userfile.ReadAny
+	if place.IsURL(path) {
+		read = place.Read
+	}
+	text, err = par.Await(ctx, func() ([]byte, error) { return read(path, userfile.Small) }, nil)
 	switch {
 	case ctx.Err() != nil:
-		return nil, fmt.Errorf("interrupted while %s was read; the same command goes on: %w", path, ctx.Err())
+		err = fmt.Errorf("interrupted while %s was read; the same command goes on: %w", path, ctx.Err())
 	case errors.Is(err, fs.ErrNotExist):
-		return nil, fault.Config.Errorf("no file %s", path)
-	case err != nil:
-		return nil, fault.Config.Errorf("%w", err)
+		err = fault.Config.Errorf("no file %s", path)
+	case err != nil && !errors.Is(err, place.ErrUnanswered):
+		err = fault.Config.Errorf("%w", err)
+	case err == nil:
+		err = artifact.CheckFile(path, text)
 	}
-	return text, artifact.CheckFile(path, text)
+	return text, path, err
 }
 
 // readFile adds the settings in a YAML file, of this command or another; what is none is refused.
-func (a *app) readFile(ctx context.Context, root *cobra.Command, path string) error {
-	text, err := readSettings(ctx, path)
+func (a *app) readFile(ctx context.Context, root *cobra.Command, file string) error {
+	text, path, err := readSettings(ctx, file)
 	if err != nil {
 		return fmt.Errorf("--config: %w", err)
 	}

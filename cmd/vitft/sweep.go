@@ -55,8 +55,8 @@ are in the folder already are not trained again: after Ctrl-C the same command g
 }
 
 // readExperiment reads an experiment file; what it says outside the grid stands behind flags and environment.
-func (a *app) readExperiment(cmd *cobra.Command, path string, o *engine.SweepOptions) error {
-	text, err := readSettings(cmd.Context(), path)
+func (a *app) readExperiment(cmd *cobra.Command, file string, o *engine.SweepOptions) error {
+	text, path, err := readSettings(cmd.Context(), file)
 	if err != nil {
 		return fmt.Errorf("experiment: %w", err)
 	}

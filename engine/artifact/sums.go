@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"github.com/vitft/vitft/engine/fault"
+	"github.com/vitft/vitft/engine/place"
 	"github.com/vitft/vitft/internal/userfile"
 )
 
@@ -30,8 +31,8 @@ func SumOf(content []byte) string {
 
 // ReadSums reads those of a folder; nil for one that has none of ours, since it is not finished or older than sums.
 func ReadSums(dir string) (Sums, error) {
-	path := filepath.Join(dir, SumsFile)
-	text, err := userfile.Read(path, userfile.Text)
+	path := place.Join(dir, SumsFile)
+	text, err := place.Read(path, userfile.Text)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	} else if err != nil {
@@ -53,14 +54,18 @@ func ReadSums(dir string) (Sums, error) {
 
 // CheckFile refuses the content of a file if its folder has sums that know another.
 func CheckFile(path string, content []byte) error {
-	dir, name := filepath.Split(path)
+	dir := place.Dir(path)
 	sums, err := ReadSums(dir)
-	return errors.Join(err, sums.Check(dir, name, content))
+	return errors.Join(err, sums.Check(dir, filepath.Base(path), content))
 }
 
 // Free refuses to write where a file is that a finished folder knows by its sum.
 func Free(path string) error {
-	if sums, _ := ReadSums(filepath.Dir(path)); sums[filepath.Base(path)] != "" {
+	path, err := place.Named(path)
+	if err != nil {
+		return err
+	}
+	if sums, _ := ReadSums(place.Dir(path)); sums[filepath.Base(path)] != "" {
 		return fault.Config.Errorf("out: %s belongs to a finished run; choose another file", path)
 	}
 	return nil
@@ -80,7 +85,7 @@ func (s Sums) Bytes() []byte {
 func (s Sums) Check(dir, name string, content []byte) error {
 	if sum, known := s[name]; known && sum != SumOf(content) {
 		return fault.Data.Errorf("%s is damaged or changed: its SHA-256 is not that in %s; take the folder from a "+
-			"copy, or run again (what is to be changed belongs in a copy outside of it)", filepath.Join(dir, name),
+			"copy, or run again (what is to be changed belongs in a copy outside of it)", place.Join(dir, name),
 			SumsFile)
 	}
 	return nil

@@ -13,6 +13,7 @@ import (
 
 	"github.com/vitft/vitft/engine/event"
 	"github.com/vitft/vitft/engine/fault"
+	"github.com/vitft/vitft/engine/place"
 	"github.com/vitft/vitft/engine/safetensors"
 	"github.com/vitft/vitft/internal/userfile"
 	"github.com/vitft/vitft/onnx/adapt"
@@ -58,9 +59,9 @@ func (a Adapter) sum() string {
 
 // readAdapter reads the file of an adapter.
 func readAdapter(path string) (a Adapter, err error) {
-	content, err := userfile.Read(path, userfile.Large)
+	content, err := place.Content(path, userfile.Large)
 	if err != nil {
-		return a, err
+		return a, unread("adapter", err)
 	}
 	f, err := safetensors.Parse(content)
 	if err == nil && f.Metadata["format"] != adapterFormat {

@@ -34,13 +34,18 @@ func locate(backbone string) (models.Pulled, error) {
 		_, unknown := models.Lookup(backbone)
 		return models.Pulled{}, fault.Data.Errorf("backbone: there is no file %s, and %w", backbone, unknown)
 	}
-	if errors.Is(err, place.ErrUnanswered) {
-		return models.Pulled{}, fmt.Errorf("backbone: %w", err)
-	}
 	if err != nil {
-		return models.Pulled{}, fault.Data.Errorf("backbone: %w%s", err, inside(backbone))
+		return models.Pulled{}, unread("backbone", fmt.Errorf("%w%s", err, inside(backbone)))
 	}
 	return models.Pulled{Backbone: models.Backbone{Name: backbone}, Path: file}, nil
+}
+
+// unread is why what a setting names cannot be read: that is bad data, unless it may pass or the name is at fault.
+func unread(setting string, err error) error {
+	if errors.Is(err, place.ErrUnanswered) || fault.Of(err) == fault.Config {
+		return fmt.Errorf("%s: %w", setting, err)
+	}
+	return fault.Data.Errorf("%s: %w", setting, err)
 }
 
 // inside names the ONNX files that lie in a folder where exporters put them.

@@ -7,6 +7,7 @@ import (
 
 	"github.com/vitft/vitft/engine/artifact"
 	"github.com/vitft/vitft/engine/fault"
+	"github.com/vitft/vitft/engine/place"
 	"github.com/vitft/vitft/internal/jsontext"
 	"github.com/vitft/vitft/internal/userfile"
 	"github.com/vitft/vitft/models"
@@ -120,9 +121,9 @@ func twice(p vit.Preprocess, im vision.ImageInput) string {
 
 // readPreprocess reads a JSON file of ours or of other libraries.
 func readPreprocess(path string) (vit.Preprocess, error) {
-	text, err := userfile.Read(path, userfile.Text)
+	text, err := place.Content(path, userfile.Text)
 	if err != nil {
-		return vit.Preprocess{}, fault.Data.Errorf("preprocess: %w", err)
+		return vit.Preprocess{}, unread("preprocess", err)
 	}
 	text = jsontext.Plain(text)
 	p, ours := vit.ParsePreprocess(text)

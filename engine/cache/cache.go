@@ -5,16 +5,20 @@
 //	c, err := cache.List(ctx, dir) // c.Stores, c.Copies, …
 //	done, err := cache.Prune(ctx, dir, cache.Rules{OlderThan: 30 * 24 * time.Hour})
 //
+// The folder may be a URL: features and jobs lie in object stores too.
+//
 // Only what vitft has made is looked at and removed, by its name and its place: anything else in the folder is listed
-// as such and stays. A feature store that a process has open is locked, and stays too.
+// as such and stays. A feature store that a process has open is locked, and stays too. In an object store nothing can
+// be locked: what was used less than [Safe] ago may be in use there, and stays.
 package cache
 
 import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
-	"os"
+	"maps"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -25,9 +29,10 @@ import (
 	"github.com/vitft/vitft/engine/feature"
 	"github.com/vitft/vitft/engine/feature/bucket"
 	"github.com/vitft/vitft/engine/feature/store"
+	"github.com/vitft/vitft/engine/place"
 	"github.com/vitft/vitft/engine/safetensors"
 	"github.com/vitft/vitft/internal/atomicfile"
-	"github.com/vitft/vitft/internal/userfile"
+	"github.com/vitft/vitft/internal/par"
 	"github.com/vitft/vitft/models"
 )
 
@@ -42,8 +47,13 @@ type Contents struct {
 	Jobs     []Job   `json:"jobs"`  // of encode --queue, the one that was used last first
 	Other    []Other `json:"other"` // what vitft did not make, or not of images
 
-	models Files // of jobs
+	models         Files          // of jobs
+	features, told bucket.Closing // where Stores and Jobs lie
 }
+
+// Safe is how long nothing in a folder of an object store was written, and nobody said to use it (see bucket.Used),
+// before it may go.
+const Safe = 24 * time.Hour
 
 // Store is the features of one key.
 type Store struct {
@@ -55,7 +65,7 @@ type Store struct {
 	Bytes    int64     `json:"bytes"`
 	Aside    int64     `json:"aside_bytes"` // of damaged blocks that were set aside
 	Used     time.Time `json:"last_used"`   // to an hour
-	InUse    bool      `json:"in_use"`
+	InUse    bool      `json:"in_use"`      // in an object store: perhaps
 
 	path string
 }
@@ -76,7 +86,7 @@ type Job struct {
 	Done  int       `json:"done"` // of them
 	Bytes int64     `json:"bytes"`
 	Used  time.Time `json:"last_used"` // when something of it was last written
-	InUse bool      `json:"in_use"`
+	InUse bool      `json:"in_use"`    // as that of a store
 
 	path  string
 	model string // SHA-256
@@ -99,7 +109,8 @@ var (
 	sum    = regexp.MustCompile(`^[0-9a-f]{64}$`)
 	half   = regexp.MustCompile(`^[0-9a-f]{16}$`)
 	blocks = regexp.MustCompile(`^[0-9A-Za-z.-]+\.safetensors$`)
-	asides = regexp.MustCompile(`^([0-9A-Za-z.-]+\.safetensors|key\.json)\` + bucket.Aside + `$`)
+	index  = regexp.MustCompile(`^[0-9A-Za-z.-]+\.safetensors\.ids$`) // of a block in an object store
+	asides = regexp.MustCompile(`^([0-9A-Za-z.-]+\.safetensors(\.ids)?|key\.json)\` + bucket.Aside + `$`)
 )
 
 const keyFile = "key.json"
@@ -114,13 +125,53 @@ var ours = map[string]string{
 
 // List says what is in a cache folder, which need not be there.
 func List(ctx context.Context, dir string) (*Contents, error) {
-	c := &Contents{Path: dir, Stores: []Store{}, Jobs: []Job{}, Other: []Other{}}
-	entries, err := read(dir)
+	c, err := list(ctx, dir)
 	if err != nil {
 		return nil, err
 	}
+	return c, c.close()
+}
+
+// list is List, and leaves the buckets open.
+func list(ctx context.Context, dir string) (_ *Contents, err error) {
+	c := &Contents{Stores: []Store{}, Jobs: []Job{}, Other: []Other{}}
+	if c.Path, err = place.Named(dir); err != nil {
+		return nil, err
+	}
+	copies := filepath.Join(place.Here(), feature.ObjectsFolder)
+	for folder, b := range map[string]*bucket.Closing{feature.StoreFolder: &c.features, feature.JobsFolder: &c.told} {
+		opened, err := bucket.Open(ctx, place.WithParameters(c.Path), folder, copies)
+		if err != nil {
+			return nil, errors.Join(fmt.Errorf("cache: %w", err), c.close())
+		}
+		*b = opened
+	}
+	if err := c.look(ctx); err != nil {
+		return nil, errors.Join(fmt.Errorf("cache: %w", err), c.close())
+	}
+	c.sort()
+	return c, nil
+}
+
+func (c *Contents) close() (err error) {
+	for _, b := range []bucket.Closing{c.features, c.told} {
+		if b != nil {
+			err = errors.Join(err, b.Close())
+		}
+	}
+	return err
+}
+
+// look looks at each folder. In an object store there are two, and what lies beside them is not asked for.
+func (c *Contents) look(ctx context.Context) error {
+	defer place.Hold()()
+	if far(c.Path) {
+		return cmp.Or(c.stores(ctx, place.Join(c.Path, feature.StoreFolder)),
+			c.jobs(place.Join(c.Path, feature.JobsFolder)))
+	}
+	entries, err := read(c.Path)
 	for _, e := range entries {
-		at := filepath.Join(dir, e.Name())
+		at := place.Join(c.Path, e.Name())
 		switch e.Name() {
 		case feature.StoreFolder:
 			err = c.stores(ctx, at)
@@ -133,12 +184,17 @@ func List(ctx context.Context, dir string) (*Contents, error) {
 		case feature.JobsFolder:
 			err = c.jobs(at)
 		default:
-			c.other(at)
+			c.other(at, e)
 		}
 		if err = cmp.Or(ctx.Err(), err); err != nil {
-			return nil, err
+			return err
 		}
 	}
+	return err
+}
+
+// sort puts what was used last first, and adds up.
+func (c *Contents) sort() {
 	slices.SortStableFunc(c.Stores, func(a, b Store) int { return b.Used.Compare(a.Used) })
 	slices.SortStableFunc(c.Jobs, func(a, b Job) int { return b.Used.Compare(a.Used) })
 	for _, s := range c.Stores {
@@ -149,28 +205,44 @@ func List(ctx context.Context, dir string) (*Contents, error) {
 	}
 	c.Bytes += c.models.Bytes
 	c.Bytes += c.Scan.Bytes + c.Copies.Bytes + c.Exported.Bytes
-	return c, nil
 }
 
 // read is what is in a folder; nothing in one that is not there.
 func read(dir string) ([]fs.DirEntry, error) {
-	entries, err := os.ReadDir(dir)
+	entries, err := place.ReadDir(dir)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return nil, nil
-	case err != nil:
-		return nil, fault.Data.Errorf("cache: %w", err)
+	case err != nil && !errors.Is(err, place.ErrUnanswered):
+		return nil, fault.Data.Errorf("%w", err)
 	}
-	return entries, nil
+	// What is hidden in an object store is not ours, and may have no name.
+	return slices.DeleteFunc(entries, func(e fs.DirEntry) bool {
+		return far(dir) && strings.HasPrefix(e.Name(), ".")
+	}), err
+}
+
+// each finds the files in a folder and below it; one that is gone meanwhile is passed over.
+func each(dir string, found func(path string, info fs.FileInfo)) error {
+	entries, err := read(dir)
+	for _, e := range entries {
+		at := place.Join(dir, e.Name())
+		if e.IsDir() {
+			err = cmp.Or(err, each(at, found))
+		} else if info, gone := e.Info(); gone == nil {
+			found(at, info)
+		}
+	}
+	return err
 }
 
 func (c *Contents) stores(ctx context.Context, dir string) error {
 	entries, err := read(dir)
 	for _, e := range entries {
-		at := filepath.Join(dir, e.Name())
-		key, fault := store.KeyOf(ctx, bucket.Dir(dir), e.Name())
+		at := place.Join(dir, e.Name())
+		key, fault := store.KeyOf(ctx, c.features, e.Name())
 		if !half.MatchString(e.Name()) || !e.IsDir() || fault != nil {
-			c.other(at)
+			c.other(at, e)
 			continue
 		}
 		s := Store{Folder: e.Name(), Key: key, path: at}
@@ -181,6 +253,7 @@ func (c *Contents) stores(ctx context.Context, dir string) error {
 		if err != nil {
 			return err
 		}
+		rows := map[string]string{} // of each block what tells how many it has
 		for _, e := range inside {
 			info, err := e.Info()
 			if err != nil || !info.Mode().IsRegular() {
@@ -190,24 +263,43 @@ func (c *Contents) stores(ctx context.Context, dir string) error {
 			case asides.MatchString(name):
 				s.Aside += info.Size()
 				continue
-			case blocks.MatchString(name):
-				s.Blocks++
-				s.Features += rows(filepath.Join(at, name))
-			case name != keyFile:
+			case blocks.MatchString(name): // which is before its index
+				rows[name] = place.Join(at, name)
+			case far(at) && index.MatchString(name):
+				if block := strings.TrimSuffix(name, ".ids"); rows[block] != "" {
+					rows[block] = place.Join(at, name)
+				}
+			case name != keyFile && !(far(at) && name == bucket.Used):
 				continue
 			}
 			if s.Bytes += info.Size(); info.ModTime().After(s.Used) {
 				s.Used = info.ModTime()
 			}
 		}
-		s.InUse = inUse(at)
+		s.Blocks, s.InUse = len(rows), inUse(at, s.Used)
+		if s.Features, err = c.count(ctx, slices.Collect(maps.Values(rows))); err != nil {
+			return err
+		}
 		c.Stores = append(c.Stores, s)
 	}
 	return err
 }
 
-// inUse reports whether a process has a folder open.
-func inUse(dir string) bool {
+// count is how many features some files say that they are of.
+func (c *Contents) count(ctx context.Context, paths []string) (n int, err error) {
+	all := make([]int, len(paths))
+	err = par.For(ctx, len(paths), bucket.Together(c.features), func(i int) { all[i] = rows(paths[i]) })
+	for _, k := range all {
+		n += k
+	}
+	return n, err
+}
+
+// inUse reports whether a process has a folder open or, in an object store, may have.
+func inUse(dir string, used time.Time) bool {
+	if far(dir) {
+		return time.Since(used) < Safe
+	}
 	lock, err := atomicfile.Lock(dir)
 	if err == nil {
 		lock.Close()
@@ -217,7 +309,7 @@ func inUse(dir string) bool {
 
 // rows is how many features a block says that it has.
 func rows(path string) int {
-	f, info, err := userfile.Open(path)
+	f, info, err := place.Open(path)
 	if err != nil {
 		return 0
 	}
@@ -238,13 +330,13 @@ func rows(path string) int {
 func (c *Contents) files(dir string, name *regexp.Regexp, into *Files) error {
 	entries, err := read(dir)
 	for _, e := range entries {
-		at := filepath.Join(dir, e.Name())
+		at := place.Join(dir, e.Name())
 		info, err := e.Info()
 		switch {
 		case err != nil: // gone meanwhile
 		case strings.HasPrefix(e.Name(), "."): // being written, or left by a killed process
 		case !info.Mode().IsRegular() || !name.MatchString(e.Name()):
-			c.other(at)
+			c.other(at, e)
 		default:
 			into.paths = append(into.paths, file{at, info.Size(), info.ModTime()})
 			into.Files++
@@ -258,18 +350,23 @@ func (c *Contents) files(dir string, name *regexp.Regexp, into *Files) error {
 }
 
 // other notes what is left alone, with what is in it.
-func (c *Contents) other(path string) {
+func (c *Contents) other(path string, e fs.DirEntry) {
 	o := Other{Path: path}
-	if filepath.Dir(path) == c.Path {
-		o.What = ours[filepath.Base(path)]
+	if place.Dir(path) == c.Path {
+		o.What = ours[e.Name()]
 	}
-	_ = filepath.WalkDir(path, func(_ string, e fs.DirEntry, err error) error {
-		if err == nil && e.Type().IsRegular() {
-			if info, err := e.Info(); err == nil {
-				o.Bytes += info.Size()
-			}
+	found := func(_ string, info fs.FileInfo) {
+		if info.Mode().IsRegular() {
+			o.Bytes += info.Size()
 		}
-		return nil // what cannot be read is not ours to judge
-	})
+	}
+	if e.IsDir() {
+		_ = each(path, found) // what cannot be read is not ours to judge
+	} else if info, err := e.Info(); err == nil {
+		found(path, info)
+	}
 	c.Other = append(c.Other, o)
 }
+
+// far says whether a path is in an object store.
+func far(path string) bool { return place.IsURL(path) }

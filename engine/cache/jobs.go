@@ -2,6 +2,7 @@ package cache
 
 import (
 	"cmp"
+	"context"
 	"encoding/json"
 	"errors"
 	"io/fs"
@@ -10,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/vitft/vitft/engine/place"
 	"github.com/vitft/vitft/internal/userfile"
 )
 
@@ -26,7 +28,7 @@ const (
 func (c *Contents) jobs(dir string) error {
 	entries, err := read(dir)
 	for _, e := range entries {
-		at := filepath.Join(dir, e.Name())
+		at := place.Join(dir, e.Name())
 		switch name := e.Name(); {
 		case name == identity, strings.HasPrefix(name, "."):
 		case name == jobModels && e.IsDir():
@@ -34,54 +36,48 @@ func (c *Contents) jobs(dir string) error {
 				return err
 			}
 		case !e.IsDir() || !half.MatchString(name):
-			c.other(at)
+			c.other(at, e)
 		default:
-			j := Job{Hash: name, path: at, model: modelOf(filepath.Join(at, jobFile)), InUse: inUse(at)}
-			if err := j.count(); err != nil {
+			j := Job{Hash: name, path: at}
+			if err := cmp.Or(j.count(), j.read()); err != nil {
 				return err
 			}
+			j.InUse = inUse(at, j.Used)
 			c.Jobs = append(c.Jobs, j)
 		}
 	}
 	return err
 }
 
-// modelOf is the hash of a job's model, if it can be read.
-func modelOf(path string) string {
+// read learns which model a job has; one that is damaged has none.
+func (j *Job) read() error {
+	text, err := place.Read(place.Join(j.path, jobFile), userfile.Large)
+	if errors.Is(err, place.ErrUnanswered) { // it may have one
+		return err
+	}
 	var job struct {
 		Model string `json:"model"`
 	}
-	if text, err := userfile.Read(path, userfile.Large); err == nil {
-		_ = json.Unmarshal(text, &job) // of a damaged job there is none
+	if err == nil && json.Unmarshal(text, &job) == nil {
+		j.model = job.Model
 	}
-	return job.Model
+	return nil
 }
 
 // count counts a job's files.
 func (j *Job) count() error {
-	return filepath.WalkDir(j.path, func(path string, e fs.DirEntry, err error) error {
-		if errors.Is(err, fs.ErrNotExist) { // gone meanwhile
-			return nil
-		}
-		if err != nil || e.IsDir() {
-			return err
-		}
-		info, err := e.Info()
-		if err != nil {
-			return nil //nolint:nilerr // likewise
-		}
+	return each(j.path, func(path string, info fs.FileInfo) {
 		if j.Bytes += info.Size(); info.ModTime().After(j.Used) {
 			j.Used = info.ModTime()
 		}
 		if strings.HasSuffix(path, ".json") {
-			switch filepath.Base(filepath.Dir(path)) {
+			switch filepath.Base(place.Dir(path)) {
 			case taskLists:
 				j.Tasks++
 			case doneTasks:
 				j.Done++
 			}
 		}
-		return nil
 	})
 }
 
@@ -94,41 +90,46 @@ func (j Job) says() string {
 }
 
 // job removes a job unless it is in use.
-func (p *Pruned) job(j Job, why string, dry bool) (gone bool, err error) {
+func (p *Pruned) job(ctx context.Context, j Job, why string) (gone bool, err error) {
 	item := Item{Path: j.path, What: "job " + j.Hash + ", " + j.says(), Bytes: j.Bytes, Why: why}
 	lock, gone, err := p.hold(item)
 	if lock == nil {
 		return gone, err
 	}
 	defer lock.Close()
-	if p.gone(item); dry {
+	if p.gone(item); p.DryRun {
 		return true, nil
 	}
-	if err := remove(filepath.Join(j.path, jobFile)); err != nil { // without which it is no job
+	if err := p.remove(ctx, place.Join(j.path, jobFile)); err != nil { // without which it is no job
 		return false, err
 	}
 	var paths []string
+	if far(j.path) {
+		err := each(j.path, func(path string, _ fs.FileInfo) { paths = append(paths, path) })
+		err = cmp.Or(err, p.removeAll(ctx, paths))
+		return err == nil, err
+	}
 	err = filepath.WalkDir(j.path, func(path string, _ fs.DirEntry, err error) error {
 		paths = append(paths, path)
 		return err
 	})
 	for _, path := range slices.Backward(paths) { // what is in a folder before it
-		err = cmp.Or(err, remove(path))
+		err = cmp.Or(err, p.remove(ctx, path))
 	}
 	return err == nil, err
 }
 
-// jobsOf removes jobs, and then the models that no job is left for.
-func (p *Pruned) jobsOf(c *Contents, r Rules) error {
+// jobs removes jobs, and then the models that no job is left for.
+func (p *Pruned) jobs(ctx context.Context, r Rules) error {
 	left := map[string]bool{}
-	for _, j := range c.Jobs {
+	for _, j := range p.of.Jobs {
 		gone, why := false, "everything goes"
 		if !r.All {
 			why = "last used " + j.Used.Format(time.DateOnly)
 		}
-		if r.All || r.OlderThan > 0 && time.Since(j.Used) >= r.OlderThan {
+		if r.All || r.OlderThan > 0 && p.now.Sub(j.Used) >= r.OlderThan {
 			var err error
-			if gone, err = p.job(j, why, r.DryRun); err != nil {
+			if gone, err = p.job(ctx, j, why); err != nil {
 				return err
 			}
 		}
@@ -136,15 +137,15 @@ func (p *Pruned) jobsOf(c *Contents, r Rules) error {
 			left[j.model] = true
 		}
 	}
+	young, all := time.Hour, r.All // the job of a young one may be coming
+	if far(p.Path) {
+		young, all = Safe, false
+	}
 	var unused []string
-	for _, f := range c.models.paths {
-		if !left[filepath.Base(f.path)] && (r.All || time.Since(f.at) > time.Hour) { // else its job may be coming
-			unused = append(unused, filepath.Base(f.path))
+	for _, f := range p.of.models.paths {
+		if !left[filepath.Base(f.path)] && (all || p.now.Sub(f.at) > young) {
+			unused = append(unused, f.path)
 		}
 	}
-	if len(unused) == 0 {
-		return nil
-	}
-	dir := filepath.Dir(c.models.paths[0].path)
-	return p.each(dir, unused, "backbones of jobs", "no job is left for them", r.DryRun)
+	return p.each(ctx, unused, "backbones of jobs", "no job is left for them")
 }

@@ -1,12 +1,12 @@
 package cache
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -14,8 +14,11 @@ import (
 
 	"github.com/vitft/vitft/engine/fault"
 	"github.com/vitft/vitft/engine/feature"
+	"github.com/vitft/vitft/engine/feature/bucket"
+	"github.com/vitft/vitft/engine/place"
 	"github.com/vitft/vitft/internal/atomicfile"
 	"github.com/vitft/vitft/internal/disk"
+	"github.com/vitft/vitft/internal/par"
 )
 
 // Rules say what goes. Without any, only what is of no use does: damaged blocks that were set aside, and what killed
@@ -35,6 +38,9 @@ type Pruned struct {
 	Kept    []Item `json:"kept"` // what the rules would remove, and why it stays
 	Freed   int64  `json:"freed"`
 	DryRun  bool   `json:"dry_run"`
+
+	of  *Contents
+	now time.Time
 }
 
 // Item is a store, or files of a folder.
@@ -50,54 +56,65 @@ func Prune(ctx context.Context, dir string, r Rules) (*Pruned, error) {
 	if err := r.validate(); err != nil {
 		return nil, err
 	}
-	c, err := List(ctx, dir)
+	c, err := list(ctx, dir)
 	if err != nil {
 		return nil, err
 	}
-	p := &Pruned{Path: dir, Removed: []Item{}, Kept: []Item{}, DryRun: r.DryRun}
-	if err := p.leftovers(c, r); err != nil {
-		return p, err
+	p := &Pruned{Path: c.Path, Removed: []Item{}, Kept: []Item{}, DryRun: r.DryRun, of: c, now: time.Now()}
+	defer c.close()
+	if far(c.Path) && !r.DryRun {
+		if p.now, err = place.Clock(place.Join(c.Path, feature.StoreFolder)); err != nil {
+			return nil, err
+		}
 	}
+	return p, p.prune(ctx, r)
+}
+
+func (p *Pruned) prune(ctx context.Context, r Rules) error {
+	if err := p.leftovers(ctx); err != nil {
+		return err
+	}
+	c := p.of
 	left := c.Bytes
 	slices.Reverse(c.Stores) // what was used longest ago first
 	for _, s := range c.Stores {
 		if err := ctx.Err(); err != nil {
-			return p, err
+			return err
 		}
-		why := r.why(s, left)
+		why := r.why(s, p.now, left)
 		if why == "" {
 			continue
 		}
 		item := Item{s.path, fmt.Sprintf("%d features of %s", s.Features, s.Describe()), s.Bytes, why}
-		gone, err := p.store(item, r.DryRun)
+		gone, err := p.store(ctx, item)
 		if err != nil {
-			return p, err
+			return err
 		}
 		if gone {
 			left -= s.Bytes
 		}
 	}
 	if r.Backbone != "" {
-		return p, nil
+		return nil
 	}
-	if err := p.jobsOf(c, r); err != nil {
-		return p, err
+	if err := p.jobs(ctx, r); err != nil {
+		return err
 	}
 	for _, of := range []struct {
 		what  string
 		files Files
 	}{{"copies of images", c.Copies}, {"notes of exported models", c.Exported}, {"scan index", c.Scan}} {
-		if err := p.files(of.what, of.files, r); err != nil {
-			return p, err
+		if err := p.files(ctx, of.what, of.files, r); err != nil {
+			return err
 		}
 	}
-	return p, nil
+	return nil
 }
 
 // why is why a store goes; "" if it stays.
-func (r Rules) why(s Store, left int64) string {
+func (r Rules) why(s Store, now time.Time, left int64) string {
 	of := strings.HasPrefix(s.sum(), r.Backbone)
-	age := time.Since(s.Used)
+	age := now.Sub(s.Used)
 	switch {
 	case !of:
 	case r.All:
@@ -137,13 +154,13 @@ func (s Store) Describe() string {
 }
 
 // store removes a store unless it is in use, its key last: what is left of a removal that was killed is a store.
-func (p *Pruned) store(item Item, dry bool) (gone bool, err error) {
+func (p *Pruned) store(ctx context.Context, item Item) (gone bool, err error) {
 	lock, gone, err := p.hold(item)
 	if lock == nil {
 		return gone, err
 	}
 	defer lock.Close()
-	if dry {
+	if p.DryRun {
 		p.gone(item)
 		return true, nil
 	}
@@ -151,24 +168,35 @@ func (p *Pruned) store(item Item, dry bool) (gone bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	_, _ = atomicfile.Clean(item.Path)
+	if !far(item.Path) {
+		_, _ = atomicfile.Clean(item.Path)
+	}
 	foreign := 0
+	var ours []string
 	for _, e := range entries {
 		switch name := e.Name(); {
-		case blocks.MatchString(name), asides.MatchString(name):
-			if err := remove(filepath.Join(item.Path, name)); err != nil {
-				return false, err
-			}
+		case blocks.MatchString(name), asides.MatchString(name), far(item.Path) && index.MatchString(name):
+			ours = append(ours, place.Join(item.Path, name))
+		case far(item.Path) && name == bucket.Used:
 		case name != keyFile && !strings.HasPrefix(name, "."):
 			foreign++
 		}
+	}
+	if err := p.removeAll(ctx, ours); err != nil {
+		return false, err
 	}
 	if p.gone(item); foreign > 0 {
 		p.Kept = append(p.Kept, Item{Path: item.Path, What: fmt.Sprintf("%d other files", foreign),
 			Why: "not made by vitft"})
 		return true, nil
 	}
-	if err := remove(filepath.Join(item.Path, keyFile)); err != nil {
+	if far(item.Path) {
+		if _, used, err := p.lastUsed(item.Path); err != nil || p.now.Sub(used) < Safe { // it was begun anew
+			return true, err
+		}
+		return true, p.removeAll(ctx, []string{place.Join(item.Path, keyFile), place.Join(item.Path, bucket.Used)})
+	}
+	if err := p.remove(ctx, filepath.Join(item.Path, keyFile)); err != nil {
 		return true, err
 	}
 	_ = disk.Delete(item.Path) // somebody may have begun it anew
@@ -178,6 +206,18 @@ func (p *Pruned) store(item Item, dry bool) (gone bool, err error) {
 // hold keeps others from a folder that is to be removed. There is no lock where it is in use, which is noted, or gone
 // already.
 func (p *Pruned) hold(item Item) (lock io.Closer, gone bool, err error) {
+	if far(item.Path) {
+		there, used, err := p.lastUsed(item.Path)
+		if err != nil || !there {
+			return nil, !there, err
+		}
+		if p.now.Sub(used) < Safe {
+			item.Why = fmt.Sprintf("used less than %.0f hours ago, perhaps by a command that still runs", Safe.Hours())
+			p.Kept = append(p.Kept, item)
+			return nil, false, nil
+		}
+		return io.NopCloser(nil), false, nil
+	}
 	lock, err = atomicfile.Lock(item.Path)
 	switch {
 	case errors.Is(err, atomicfile.ErrLocked):
@@ -197,28 +237,56 @@ func (p *Pruned) gone(item Item) {
 	p.Freed += item.Bytes
 }
 
-// remove removes a file; that another process has is as good.
-func remove(path string) error {
+// lastUsed is when something in a folder of an object store was last written, if there is anything.
+func (p *Pruned) lastUsed(dir string) (there bool, used time.Time, err error) {
+	defer place.Hold()()
+	err = each(dir, func(_ string, info fs.FileInfo) {
+		if there = true; info.ModTime().After(used) {
+			used = info.ModTime()
+		}
+	})
+	return there, used, err
+}
+
+// remove removes a file or an object; that another process has is as good.
+func (p *Pruned) remove(ctx context.Context, path string) error {
+	for _, b := range []bucket.Bucket{p.of.features, p.of.told} {
+		if name, in := strings.CutPrefix(path, b.Where("")); in && far(path) {
+			return b.Delete(ctx, name)
+		}
+	}
 	if err := disk.Delete(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
 	return nil
 }
 
+// removeAll removes many; when one cannot be removed the others stay.
+func (p *Pruned) removeAll(ctx context.Context, paths []string) error {
+	ctx, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	err := par.For(ctx, len(paths), bucket.Together(p.of.features), func(i int) {
+		if err := p.remove(ctx, paths[i]); err != nil {
+			stop(err)
+		}
+	})
+	return cmp.Or(context.Cause(ctx), err)
+}
+
 // files removes those that were made long enough ago. A size to keep concerns them no more than a backbone does, but
 // that nothing is to be kept.
-func (p *Pruned) files(what string, f Files, r Rules) error {
+func (p *Pruned) files(ctx context.Context, what string, f Files, r Rules) error {
 	item := Item{What: what, Why: "everything goes"}
 	if !r.All {
 		item.Why = "made " + r.OlderThan.String() + " ago, or longer"
 	}
 	n := 0
 	for _, x := range f.paths {
-		if !r.All && (r.OlderThan == 0 || time.Since(x.at) < r.OlderThan) {
+		if !r.All && (r.OlderThan == 0 || p.now.Sub(x.at) < r.OlderThan) {
 			continue
 		}
 		if !r.DryRun {
-			if err := remove(x.path); err != nil {
+			if err := p.remove(ctx, x.path); err != nil {
 				return err
 			}
 		}
@@ -233,16 +301,19 @@ func (p *Pruned) files(what string, f Files, r Rules) error {
 }
 
 // leftovers removes what is of no use to anybody.
-func (p *Pruned) leftovers(c *Contents, r Rules) error {
-	folders := []string{feature.ScanFolder, feature.CopiesFolder, feature.ExportedFolder}
-	for i := range folders {
-		folders[i] = filepath.Join(c.Path, folders[i])
-	}
-	for _, s := range c.Stores {
+func (p *Pruned) leftovers(ctx context.Context) error {
+	var folders, deep []string
+	for _, s := range p.of.Stores {
 		folders = append(folders, s.path)
 	}
-	for _, of := range []string{feature.ObjectsFolder, feature.JobsFolder, feature.ModelsFolder} {
-		err := filepath.WalkDir(filepath.Join(c.Path, of), func(path string, d fs.DirEntry, err error) error {
+	if !far(p.Path) {
+		for _, of := range []string{feature.ScanFolder, feature.CopiesFolder, feature.ExportedFolder} {
+			folders = append(folders, filepath.Join(p.Path, of))
+		}
+		deep = []string{feature.ObjectsFolder, feature.JobsFolder, feature.ModelsFolder}
+	}
+	for _, of := range deep {
+		err := filepath.WalkDir(filepath.Join(p.Path, of), func(path string, d fs.DirEntry, err error) error {
 			switch {
 			case errors.Is(err, fs.ErrNotExist):
 				return nil
@@ -256,45 +327,49 @@ func (p *Pruned) leftovers(c *Contents, r Rules) error {
 		}
 	}
 	for _, dir := range folders {
-		names, _ := atomicfile.Abandoned(dir) // there may be no such folder
-		what, why := "half-written files", "a killed process has left them"
-		if err := p.each(dir, names, what, why, r.DryRun); err != nil {
+		var half, aside []string
+		if !far(dir) {
+			half, _ = atomicfile.Abandoned(dir) // there may be no such folder
+		}
+		for i, name := range half {
+			half[i] = filepath.Join(dir, name)
+		}
+		if err := p.each(ctx, half, "half-written files", "a killed process has left them"); err != nil {
 			return err
 		}
 		entries, err := read(dir)
 		if err != nil {
 			return err
 		}
-		names = nil
 		for _, e := range entries {
 			if asides.MatchString(e.Name()) {
-				names = append(names, e.Name())
+				aside = append(aside, place.Join(dir, e.Name()))
 			}
 		}
-		if err := p.each(dir, names, "damaged blocks", "they were set aside", r.DryRun); err != nil {
+		if err := p.each(ctx, aside, "damaged blocks", "they were set aside"); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// each removes files of a folder.
-func (p *Pruned) each(dir string, names []string, what, why string, dry bool) error {
-	item := Item{Path: dir, What: fmt.Sprintf("%d %s", len(names), what), Why: why}
-	for _, name := range names {
-		at := filepath.Join(dir, name)
-		if info, err := os.Lstat(at); err == nil {
+// each removes files of one folder.
+func (p *Pruned) each(ctx context.Context, paths []string, what, why string) error {
+	if len(paths) == 0 {
+		return nil
+	}
+	item := Item{Path: place.Dir(paths[0]), What: fmt.Sprintf("%d %s", len(paths), what), Why: why}
+	for _, at := range paths {
+		if info, err := place.Stat(at); err == nil {
 			item.Bytes += info.Size()
 		}
-		if !dry {
-			if err := remove(at); err != nil {
-				return err
-			}
+	}
+	if !p.DryRun {
+		if err := p.removeAll(ctx, paths); err != nil {
+			return err
 		}
 	}
-	if len(names) > 0 {
-		p.gone(item)
-	}
+	p.gone(item)
 	return nil
 }
 

@@ -26,7 +26,7 @@ func (o *Options) Fields() []setting.Field {
 }
 
 func libraryField(p *string) setting.Field {
-	return setting.Text("ort-lib", p, "", nil,
+	return setting.Text("ort-lib", p, "", setting.Local,
 		"path of the ONNX Runtime shared library (default: searched for, see vitft doctor)").Here()
 }
 

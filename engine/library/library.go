@@ -47,15 +47,23 @@ func (o *Options) Fields() []setting.Field {
 			"the CUDA build, and NVIDIA's libraries that it needs (their licences apply), up to 1.9 GB to "+
 				"fetch").Here(),
 		setting.OneOf("cuda", &o.CUDA, "13", []string{"13", "12"}, "version of CUDA that the driver is of").Here(),
-		setting.Text("mirror", &o.Mirror, "", nil,
+		setting.Text("mirror", &o.Mirror, "", addressOrLocal,
 			"take it from here: address of a package index (…/simple) or of the file, or a file or folder that is "+
 				"there already (default: PIP_INDEX_URL, else PyPI, else the release page)").Here(),
-		setting.Text("out", &o.Out, "", nil,
+		setting.Text("out", &o.Out, "", setting.Local,
 			"folder to put it in (default: vitft/lib, or vitft/lib-gpu, in the user's cache folder)").Here(),
 		setting.Text("platform", &o.Platform, "", nil,
 			"another machine's, for an archive that is to run there: linux-amd64, linux-arm64 or darwin-arm64 "+
 				"(default: this one's)").Here(),
 	)
+}
+
+// addressOrLocal refuses what is neither an address of the web nor on this machine.
+func addressOrLocal(text string) error {
+	if strings.HasPrefix(text, "https://") || strings.HasPrefix(text, "http://") {
+		return nil
+	}
+	return setting.Local(text)
 }
 
 // Result is what Fetch has done.

@@ -1,6 +1,7 @@
 package place
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -10,6 +11,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/vitft/vitft/engine/fault"
 	"github.com/vitft/vitft/internal/disk"
 )
 
@@ -18,6 +20,7 @@ import (
 type Output struct {
 	Path string // on this machine
 	url  string // "" if that is the place
+	turn *Turn  // to publish it; nil of work that is not shared
 }
 
 // Out is the output of a name. An interrupted work finds what it has left under the same name on this machine.
@@ -25,6 +28,9 @@ func Out(name string) (*Output, error) {
 	url, err := Named(name)
 	if err != nil || !IsURL(url) {
 		return &Output{Path: url}, err
+	}
+	if Bucket(url) == url {
+		return nil, fault.Config.Errorf("out: %s is a whole bucket; name what is to be in it: %s/NAME", url, url)
 	}
 	o := &Output{url: url}
 	o.Path = filepath.Join(hashed("outputs", WithParameters(url)), path.Base(url))
@@ -55,6 +61,9 @@ func (o *Output) NameOf(path string) string {
 func (o *Output) Publish(last string, kept func(as string)) error {
 	if o.url == "" {
 		return nil
+	}
+	if err := o.turn.Mine(); err != nil { // before what is there is moved away
+		return err
 	}
 	folder, err := os.Stat(o.Path)
 	whole := err == nil && folder.IsDir() && last != ""
@@ -88,7 +97,7 @@ func (o *Output) Publish(last string, kept func(as string)) error {
 	above := Dir(o.url)
 	for _, at := range files {
 		name, err := filepath.Rel(filepath.Dir(o.Path), at)
-		if err == nil {
+		if err = cmp.Or(err, o.turn.Mine()); err == nil {
 			err = Put(above+"/"+filepath.ToSlash(name), at)
 		}
 		if err != nil {
@@ -100,7 +109,7 @@ func (o *Output) Publish(last string, kept func(as string)) error {
 			return err
 		}
 	}
-	return nil
+	return o.turn.end()
 }
 
 // setAside keeps a folder that is whole under another name, and clears the place of it: the file that makes it whole
@@ -113,18 +122,16 @@ func (o *Output) setAside(last string, kept func(as string)) error {
 	var keys []string
 	whole := false
 	if err := s.List(key+"/", func(x Object) bool {
-		keys, whole = append(keys, x.Key), whole || x.Key == key+"/"+last
+		if !strings.HasPrefix(x.Key, key+"/"+underWay+"/") {
+			keys, whole = append(keys, x.Key), whole || x.Key == key+"/"+last
+		}
 		return true
 	}); err != nil || !whole {
 		return err
 	}
-	name := ""
-	for i := 1; name == ""; i++ {
-		if _, err := Stat(fmt.Sprintf("%s.%d", o.url, i)); errors.Is(err, fs.ErrNotExist) {
-			name = fmt.Sprintf(".%d", i)
-		} else if err != nil {
-			return err
-		}
+	name, err := freeName(o.url)
+	if err != nil {
+		return err
 	}
 	end := key + "/" + last
 	for _, k := range append(slices.DeleteFunc(slices.Clone(keys), func(k string) bool { return k == end }), end) {
@@ -139,4 +146,16 @@ func (o *Output) setAside(last string, kept func(as string)) error {
 	}
 	kept(o.url + name)
 	return nil
+}
+
+// freeName is what to append to a URL for a name that nothing has.
+func freeName(url string) (string, error) {
+	for i := 1; ; i++ {
+		name := fmt.Sprintf(".%d", i)
+		if _, err := Stat(url + name); errors.Is(err, fs.ErrNotExist) {
+			return name, nil
+		} else if err != nil {
+			return "", err
+		}
+	}
 }

@@ -18,6 +18,7 @@
 package place
 
 import (
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
@@ -166,6 +167,15 @@ func Read(name string, most int64) ([]byte, error) {
 	return content, err
 }
 
+// Content is the content of the file that a setting names, of most bytes at most.
+func Content(text string, most int64) ([]byte, error) {
+	name, err := Named(text)
+	if err != nil {
+		return nil, err
+	}
+	return Read(name, most)
+}
+
 // Get is the content of a file in an object store, with what the file was like when it was read.
 func Get(url string, most int64) ([]byte, fs.FileInfo, error) {
 	s, key, err := storeOf(url)
@@ -188,6 +198,21 @@ func Put(url, file string) error {
 	}
 	defer oneOf(requests)()
 	return s.Put(key, file)
+}
+
+// Clock is the time as the object store of a folder has it, by which it says when objects were written. It takes the
+// right to write there.
+func Clock(folder string) (time.Time, error) {
+	s, key, err := storeOf(folder + "/clock-" + rand.Text())
+	if err != nil {
+		return time.Time{}, err
+	}
+	defer oneOf(requests)()
+	if err := s.Create(key, nil); err != nil {
+		return time.Time{}, err
+	}
+	o, err := s.Head(key)
+	return o.Modified, errors.Join(err, s.Delete(key))
 }
 
 // ReadDir lists a folder, sorted by names.

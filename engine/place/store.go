@@ -35,6 +35,8 @@ type Store interface {
 	ReadAt(key string, p []byte, at int64) (Object, error)
 	// Put makes an object of a file on this machine, in the place of one that is there.
 	Put(key, file string) error
+	// Create makes an object of some bytes if there is none of that key; else the error wraps fs.ErrExist.
+	Create(key string, content []byte) error
 	Copy(key, from string) error
 	Delete(key string) error
 }

@@ -29,17 +29,29 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
+	"path/filepath"
 	"slices"
 
+	"github.com/vitft/vitft/engine/artifact"
 	"github.com/vitft/vitft/engine/metric"
+	"github.com/vitft/vitft/engine/place"
 	"github.com/vitft/vitft/engine/run"
 	"github.com/vitft/vitft/engine/sweep"
 	"github.com/vitft/vitft/head"
 	"github.com/vitft/vitft/internal/plaintext"
 )
 
-// Save writes the report of the finished run or sweep in the folder dir into that folder, and returns its path.
+// Save writes the report of the finished run or sweep in the folder dir, which may be in an object store, into that
+// folder, and returns its path.
 func Save(dir string) (path string, err error) {
+	name, err := place.Named(dir)
+	if err == nil {
+		dir, err = place.Fetch(dir)
+	}
+	if err != nil {
+		return "", err
+	}
 	d := run.Folder(dir)
 	var page interface{ Write(io.Writer) error }
 	if run.SweepFile.Exists(d) {
@@ -47,10 +59,19 @@ func Save(dir string) (path string, err error) {
 	} else {
 		page, err = Load(dir)
 	}
-	if err != nil {
-		return "", err
+	if err == nil {
+		err = save(d, page.Write)
 	}
-	return run.ReportFile.Path(d), save(d, page.Write)
+	if err != nil || !place.IsURL(name) {
+		return run.ReportFile.Path(d), err
+	}
+	path = place.Join(name, run.ReportFile.Name)
+	err = place.Put(path, run.ReportFile.Path(d))
+	sums := filepath.Join(dir, artifact.SumsFile)
+	if _, older := os.Stat(sums); err == nil && older == nil {
+		err = place.Put(place.Join(name, artifact.SumsFile), sums)
+	}
+	return path, err
 }
 
 func save(dir run.Folder, write func(io.Writer) error) error {

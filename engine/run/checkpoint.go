@@ -23,6 +23,10 @@ type Checkpoint struct {
 	State   head.State
 }
 
+// Decides reports whether a training that goes on must agree in a setting: not in where features are kept, which may be
+// another place on another machine.
+func Decides(key string) bool { return key != "cache" }
+
 // checkpointHead is what a checkpoint begins with. So many of the state's parameters follow one by one, then those of
 // its best epoch: of a value gob makes copies, and those of all weights of a ViT take gigabytes.
 type checkpointHead struct {

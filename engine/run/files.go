@@ -15,6 +15,7 @@ import (
 	"github.com/vitft/vitft/engine/fault"
 	"github.com/vitft/vitft/engine/internal/csvtable"
 	"github.com/vitft/vitft/engine/metric"
+	"github.com/vitft/vitft/engine/place"
 	"github.com/vitft/vitft/engine/sweep"
 	"github.com/vitft/vitft/internal/atomicfile"
 	"github.com/vitft/vitft/internal/disk"
@@ -94,7 +95,7 @@ const (
 )
 
 // Path is where the file is.
-func (f File) Path(dir Folder) string { return filepath.Join(string(dir), filepath.FromSlash(f.Name)) }
+func (f File) Path(dir Folder) string { return place.Join(string(dir), filepath.FromSlash(f.Name)) }
 
 // most is how many bytes the file may have. What is decoded takes many times their room: of YAML also much time.
 func (f File) most() int64 {

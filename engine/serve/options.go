@@ -61,9 +61,9 @@ func (o *Options) Fields() []setting.Field {
 			"how long to go on accepting once /readyz says that the end is near"),
 		setting.Text("token", &o.Token, "", nil,
 			"what clients must show as Authorization: Bearer TOKEN; better given as VITFT_TOKEN or --token-file"),
-		setting.Text("token-file", &o.TokenFile, "", nil, "file with the token"),
-		setting.Text("tls-cert", &o.Cert, "", nil, "certificate chain, PEM: serve HTTPS"),
-		setting.Text("tls-key", &o.Key, "", nil, "key of the certificate, PEM"),
+		setting.Text("token-file", &o.TokenFile, "", setting.Local, "file with the token"),
+		setting.Text("tls-cert", &o.Cert, "", setting.Local, "certificate chain, PEM: serve HTTPS"),
+		setting.Text("tls-key", &o.Key, "", setting.Local, "key of the certificate, PEM"),
 		setting.Flag("log-requests", &o.LogRequests, "log every request"),
 	})
 }

@@ -231,6 +231,26 @@ func PathOr(key string, p *string, standard string, other func(string) (bool, er
 	return f
 }
 
+// LocalPath is Path of what is on this machine.
+func LocalPath(key string, p *string, standard, help string) Field {
+	return PathOr(key, p, standard, func(s string) (bool, error) {
+		return false, Local(strings.TrimPrefix(s, "file://"))
+	}, help)
+}
+
+// Local refuses a URL where a path of this machine must stand. It does not repeat what may be a secret.
+func Local(path string) error {
+	scheme, rest, found := strings.Cut(path, "://")
+	if !found || strings.ContainsAny(scheme, `/\`) {
+		return nil
+	}
+	rest, _, _ = strings.Cut(rest, "?")
+	if _, after, user := strings.Cut(rest, "@"); user {
+		rest = after
+	}
+	return fault.Config.Errorf("%s://%s must be a local path: a file or folder of this machine", scheme, rest)
+}
+
 // OneOf is one of a few strings.
 func OneOf[T ~string](key string, p *T, standard T, values []T, help string) Field {
 	var names []string

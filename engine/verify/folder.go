@@ -113,7 +113,7 @@ func (c *checker) continues(d run.Folder) {
 		return // which is found already
 	}
 	for _, e := range config {
-		if was := checkpoint.Config[e.Key]; was != e.Text {
+		if was := checkpoint.Config[e.Key]; was != e.Text && run.Decides(e.Key) {
 			c.found(run.CheckpointFile.Path(d), fmt.Errorf("it is of another run than %s: %s is %s there, not %s",
 				run.ConfigFile.Name, e.Key, e.Text, was), "start the run anew without --resume", nil, "")
 			return

@@ -28,6 +28,7 @@ import (
 	"github.com/vitft/vitft/engine/artifact"
 	"github.com/vitft/vitft/engine/fault"
 	"github.com/vitft/vitft/engine/feature"
+	"github.com/vitft/vitft/engine/place"
 	"github.com/vitft/vitft/engine/run"
 	"github.com/vitft/vitft/internal/atomicfile"
 )
@@ -67,8 +68,44 @@ type checker struct {
 	beside []string // files beside models that were looked at
 }
 
-// Check looks at a run folder, a sweep folder, a model file, a folder of such, or a cache folder.
+// Check looks at a run folder, a sweep folder, a model file, a folder of such, or a cache folder. Of what is in an
+// object store it looks at a copy, and nothing can be repaired; a cache there is none of these.
 func Check(ctx context.Context, path string, repair bool) (*Report, error) {
+	name, err := place.Named(path)
+	if err != nil {
+		return nil, fmt.Errorf("verify: %w", err)
+	}
+	if !place.IsURL(name) {
+		return check(ctx, name, repair)
+	}
+	if repair {
+		return nil, fault.Config.Errorf("verify: with --repair %s must be a local path; copy it here, and back", name)
+	}
+	for _, folder := range []string{feature.StoreFolder, feature.JobsFolder} {
+		if info, err := place.Stat(place.Join(name, folder)); err == nil && info.IsDir() {
+			return nil, fault.Config.Errorf("verify: %s is a cache, which must be a local path; in an object store "+
+				"blocks are checked when they are read", name)
+		}
+	}
+	copied, err := place.Fetch(name)
+	if err != nil {
+		return nil, fmt.Errorf("verify: %w", err)
+	}
+	r, err := check(ctx, copied, false)
+	if r != nil {
+		r.Path = name
+		bucket := place.Bucket(name)
+		root := strings.TrimSuffix(copied, filepath.FromSlash(strings.TrimPrefix(name, bucket)))
+		for i, f := range r.Findings {
+			if below, in := strings.CutPrefix(f.Path, root); in {
+				r.Findings[i].Path = bucket + filepath.ToSlash(below)
+			}
+		}
+	}
+	return r, err
+}
+
+func check(ctx context.Context, path string, repair bool) (*Report, error) {
 	info, err := os.Stat(path)
 	if err != nil {
 		return nil, fault.Data.Errorf("verify: %w", err)

@@ -63,7 +63,7 @@ func (w *worker) prepare(ctx context.Context, hash string) error {
 		return unableError{fault.Runtime.Errorf("job %s wants features of %v, this worker makes %v: it needs another "+
 			"provider or version", hash, job.Keys, mine)}
 	}
-	w.hash, w.job, w.held = hash, job, w.jobs.hold(hash)
+	w.hash, w.job, w.held = hash, job, w.jobs.hold(ctx, hash)
 	return nil
 }
 

@@ -51,10 +51,10 @@ func (q *Queue) Fields() []setting.Field {
 			"tasks on a NATS queue: embedded, serve:HOST:PORT (open one here) or nats://HOST:PORT[,HOST:PORT…]").Here(),
 		setting.Number("queue-patience", &q.Patience, 30*time.Second, setting.Between(time.Second, 24*time.Hour),
 			"how long a worker may be silent about a task before another gets it").Here(),
-		setting.Path("queue-nkey", &q.NKey, "", "file with the seed of an NKey for the queue").Here(),
-		setting.Path("queue-ca", &q.CA, "", "file with the certificates that vouch for the queue's server").Here(),
-		setting.Path("queue-cert", &q.Cert, "", "file with this side's TLS certificate for the queue").Here(),
-		setting.Path("queue-key", &q.Key, "", "file with the key of --queue-cert").Here(),
+		setting.LocalPath("queue-nkey", &q.NKey, "", "file with the seed of an NKey for the queue").Here(),
+		setting.LocalPath("queue-ca", &q.CA, "", "file with the certificates that vouch for the queue's server").Here(),
+		setting.LocalPath("queue-cert", &q.Cert, "", "file with this side's TLS certificate for the queue").Here(),
+		setting.LocalPath("queue-key", &q.Key, "", "file with the key of --queue-cert").Here(),
 	)
 }
 

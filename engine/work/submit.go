@@ -100,7 +100,7 @@ func (q *Submitter) Submit(ctx context.Context, s Submission) error {
 	if err := b.announce(ctx); err != nil {
 		return err
 	}
-	if held := b.jobs.hold(b.hash); held != nil {
+	if held := b.jobs.hold(ctx, b.hash); held != nil {
 		defer held.Close()
 	}
 	ev.Info("job submitted", "job", b.hash, "images", b.job.Images, "tasks", len(b.job.Tasks), "at",

@@ -128,15 +128,13 @@ func object(job, folder string, task int) string {
 // jobBucket is the bucket of jobs.
 type jobBucket struct{ bucket.Bucket }
 
-// hold keeps a job in a folder of this machine from being pruned until what it returns is closed; nil elsewhere.
-func (b jobBucket) hold(hash string) io.Closer {
-	holder, can := b.Bucket.(interface {
-		Hold(folder, file string) (io.Closer, error)
-	})
+// hold keeps a job from being pruned until what it returns is closed; nil where that cannot be.
+func (b jobBucket) hold(ctx context.Context, hash string) io.Closer {
+	holder, can := b.Bucket.(bucket.Holder)
 	if !can {
 		return nil
 	}
-	held, err := holder.Hold(hash, hash+"/"+jobObject)
+	held, err := holder.Hold(ctx, hash, hash+"/"+jobObject)
 	if err != nil { // where it cannot be held it may be pruned
 		return nil
 	}

@@ -38,6 +38,8 @@ type Bucket interface {
 	// SetAside renames an object to name+Aside, in the place of one that was set aside before: the name is free again,
 	// and people can look at what was wrong.
 	SetAside(ctx context.Context, name string) error
+	// Delete removes an object; that there is none is no error.
+	Delete(ctx context.Context, name string) error
 	// Tidy removes what publishers that were killed have left in a folder, and says what it was.
 	Tidy(ctx context.Context, folder string) ([]string, error)
 	// Where says to people where an object or folder is.
@@ -50,6 +52,17 @@ type Object interface {
 	io.Closer
 	Size() int64
 }
+
+// Holder is a bucket whose folders can be kept from being pruned.
+type Holder interface {
+	// Hold says that a folder is in use until what it returns is closed. A folder that is gone, as it is without the
+	// file of that name, is an error that wraps fs.ErrNotExist.
+	Hold(ctx context.Context, folder, file string) (io.Closer, error)
+}
+
+// Used is the object by which a folder of an object store is held, where nothing can be locked: it is put anew every
+// hour, and the store's own clock tells when that was last.
+const Used = "used"
 
 // Aside is what SetAside appends to a name.
 const Aside = ".corrupt"

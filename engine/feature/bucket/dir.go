@@ -78,6 +78,17 @@ func (d Dir) SetAside(ctx context.Context, name string) error {
 	return disk.Move(d.Where(name), d.Where(name+Aside))
 }
 
+// Delete removes a file.
+func (d Dir) Delete(ctx context.Context, name string) error {
+	if err := errors.Join(ctx.Err(), CheckName(name)); err != nil {
+		return err
+	}
+	if err := disk.Delete(d.Where(name)); !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return nil
+}
+
 // Tidy removes temporary files whose writers are gone.
 func (d Dir) Tidy(ctx context.Context, folder string) ([]string, error) {
 	removed, err := atomicfile.Clean(d.Where(folder))
@@ -87,9 +98,8 @@ func (d Dir) Tidy(ctx context.Context, folder string) ([]string, error) {
 	return removed, errors.Join(err, ctx.Err())
 }
 
-// Hold keeps a folder from being locked, and so from being pruned, and notes in one of its files that it is used now.
-// What it returns lets go of it. A folder that is gone is an error that wraps fs.ErrNotExist.
-func (d Dir) Hold(folder, file string) (io.Closer, error) {
+// Hold implements [Holder]: it keeps a folder from being locked, and notes in the file that it is used now.
+func (d Dir) Hold(_ context.Context, folder, file string) (io.Closer, error) {
 	held, err := atomicfile.Share(d.Where(folder))
 	if err != nil {
 		return nil, err

@@ -76,6 +76,17 @@ func (m *Memory) SetAside(ctx context.Context, name string) error {
 	return nil
 }
 
+// Delete removes an object.
+func (m *Memory) Delete(ctx context.Context, name string) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	err := errors.Join(ctx.Err(), CheckName(name))
+	if err == nil {
+		delete(m.objects, name)
+	}
+	return err
+}
+
 // Tidy finds nothing: what is not published is nowhere.
 func (m *Memory) Tidy(ctx context.Context, folder string) ([]string, error) { return nil, ctx.Err() }
 

@@ -190,14 +190,12 @@ func (s *Store) open(ctx context.Context) (report Report, err error) {
 
 // hold sees to it that the store's folder is there, and stays until the store is closed.
 func (s *Store) hold(ctx context.Context) error {
-	holder, can := s.bucket.(interface {
-		Hold(folder, file string) (io.Closer, error)
-	})
+	holder, can := s.bucket.(bucket.Holder)
 	for {
 		if err := s.checkKey(ctx); err != nil || !can {
 			return err
 		}
-		held, err := holder.Hold(s.key.Hash(), s.name(keyFile))
+		held, err := holder.Hold(ctx, s.key.Hash(), s.name(keyFile))
 		if err == nil {
 			s.held = held
 		}

@@ -21,7 +21,8 @@ func Run(t *testing.T, open func(t *testing.T) bucket.Bucket) {
 	for name, test := range map[string]func(*suite){
 		"an empty bucket": (*suite).empty, "what is published": (*suite).published, "listing": (*suite).listing,
 		"offsets": (*suite).offsets, "one of many publishers": (*suite).race, "parts are never seen": (*suite).parts,
-		"failed and cancelled": (*suite).failures, "set aside": (*suite).aside, "names": (*suite).names,
+		"failed and cancelled": (*suite).failures, "set aside": (*suite).aside, "deleted": (*suite).deleted,
+		"names": (*suite).names,
 	} {
 		t.Run(name, func(t *testing.T) { test(&suite{t, open(t)}) })
 	}
@@ -39,6 +40,7 @@ func (s *suite) empty() {
 	_, err := s.Open(s.Context(), "a")
 	s.is(fs.ErrNotExist, err, "opening what is not there")
 	s.is(fs.ErrNotExist, s.SetAside(s.Context(), "a"), "setting aside what is not there")
+	s.is(nil, s.Delete(s.Context(), "a"), "deleting what is not there")
 }
 
 func (s *suite) published() {
@@ -168,6 +170,22 @@ func (s *suite) aside() {
 	}
 }
 
+func (s *suite) deleted() {
+	s.put("d/x", "first")
+	s.put("d/y", "another")
+	o := s.open("d/x")
+	for range 2 { // the second time it is gone already
+		s.is(nil, s.Delete(s.Context(), "d/x"), "deleting")
+		s.has("", "d/y")
+		_, err := s.Open(s.Context(), "d/x")
+		s.is(fs.ErrNotExist, err, "opening what is deleted")
+	}
+	s.is(nil, reads(o, "first"), "reading what is open")
+	s.put("d/x", "second")
+	s.is(nil, s.Delete(s.Context(), "d/y"), "deleting the other")
+	s.has("", "d/x")
+}
+
 func (s *suite) names() {
 	for _, name := range []string{"", ".", "..", "/a", "a/", "a//b", "../a", "a/../b", "a/./b", ".a", "a/.b", `a\b`,
 		"a\x00b", "\xff"} {
@@ -199,6 +217,7 @@ func (s *suite) refuses(ctx context.Context, name string, want error) {
 	s.is(want, err, "opening", name)
 	s.is(want, s.Publish(ctx, name, text("x")), "publishing", name)
 	s.is(want, s.SetAside(ctx, name), "setting aside", name)
+	s.is(want, s.Delete(ctx, name), "deleting", name)
 }
 
 // put publishes an object; it is there at once.

@@ -118,7 +118,7 @@ func (b *Bucket) Publish(ctx context.Context, name string, fill func(io.Writer) 
 	if err := cmp.Or(fill(&content), ctx.Err()); err != nil {
 		return err
 	}
-	err := b.put(ctx, name, content.Bytes())
+	err := create(ctx, b.objects, name, content.Bytes())
 	if err == nil || errors.Is(err, fs.ErrExist) {
 		_ = b.forget(name) // a copy of what is not there any more, when somebody else has emptied the bucket
 	}
@@ -132,18 +132,19 @@ func (b *Bucket) Publish(ctx context.Context, name string, fill func(io.Writer) 
 	return nil
 }
 
-// put is one conditional put, repeated until an answer comes. That an object is there already is no error if a put of
-// this very call has made it, whose answer was lost; that it is not there after all means that another's put goes on.
-func (b *Bucket) put(ctx context.Context, name string, content []byte) error {
+// create is one conditional put, repeated until an answer comes. That an object is there already is no error if a put
+// of this very call has made it, whose answer was lost; that it is not there after all means that another's put goes
+// on.
+func create(ctx context.Context, objects *blob.Bucket, name string, content []byte) error {
 	mark := rand.Text()
 	_, err := retry(ctx, func(ctx context.Context) (_ struct{}, err error) {
 		// Not by a Writer: that of Azure panics where the condition is not met.
-		err = b.objects.Upload(ctx, name, bytes.NewReader(content), &blob.WriterOptions{IfNotExist: true,
+		err = objects.Upload(ctx, name, bytes.NewReader(content), &blob.WriterOptions{IfNotExist: true,
 			ContentType: "application/octet-stream", Metadata: map[string]string{writer: mark}})
 		if code := gcerrors.Code(err); code != gcerrors.FailedPrecondition && code != gcerrors.AlreadyExists {
 			return struct{}{}, err
 		}
-		switch there, err := b.objects.Attributes(ctx, name); {
+		switch there, err := objects.Attributes(ctx, name); {
 		case gcerrors.Code(err) == gcerrors.NotFound:
 			return struct{}{}, errors.New("another puts it, and does not come to an end")
 		case err != nil:
@@ -169,11 +170,29 @@ func (b *Bucket) SetAside(ctx context.Context, name string) error {
 		return struct{}{}, b.objects.Copy(ctx, name+bucket.Aside, name, nil)
 	})
 	if err == nil {
-		_, err = retry(ctx, func(ctx context.Context) (struct{}, error) {
-			return struct{}{}, b.objects.Delete(ctx, name)
-		})
+		err = b.delete(ctx, name)
 	}
 	return cmp.Or(b.explain("set aside", name, err), b.forget(name), b.forget(name+bucket.Aside))
+}
+
+// Delete removes an object, and its copy on this machine.
+func (b *Bucket) Delete(ctx context.Context, name string) error {
+	if err := errors.Join(ctx.Err(), bucket.CheckName(name)); err != nil {
+		return err
+	}
+	return cmp.Or(b.explain("delete", name, b.delete(ctx, name)), b.forget(name))
+}
+
+// delete removes an object. One that is gone may have been removed by a request whose answer was lost.
+func (b *Bucket) delete(ctx context.Context, name string) error {
+	_, err := retry(ctx, func(ctx context.Context) (struct{}, error) {
+		err := b.objects.Delete(ctx, name)
+		if gcerrors.Code(err) == gcerrors.NotFound {
+			err = nil
+		}
+		return struct{}{}, err
+	})
+	return err
 }
 
 // checkCopy removes the copy on this machine if it is not what the object store has.

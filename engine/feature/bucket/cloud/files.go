@@ -125,6 +125,11 @@ func (f *files) Put(key, file string) error {
 	return f.explain("write", key, err)
 }
 
+// Create implements place.Store.
+func (f *files) Create(key string, content []byte) error {
+	return f.explain("write", key, create(context.Background(), f.objects, key, content))
+}
+
 // Copy implements place.Store.
 func (f *files) Copy(key, from string) error {
 	_, err := retry(context.Background(), func(ctx context.Context) (struct{}, error) {

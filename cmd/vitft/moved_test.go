@@ -1,0 +1,145 @@
+package main
+
+import (
+	"bytes"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/vitft/vitft/engine/place"
+	"github.com/vitft/vitft/internal/testkit"
+	"github.com/vitft/vitft/internal/testkit/ort"
+)
+
+// computer is vitft on a machine with nothing on it.
+type computer struct {
+	*testing.T
+	home string
+}
+
+func newComputer(t *testing.T) *computer { return &computer{t, t.TempDir()} }
+
+func (c *computer) command(args []string) (cmd *exec.Cmd, stderr *bytes.Buffer) {
+	cmd, stderr = program{c.home, args}.with(""), new(bytes.Buffer)
+	cmd.Env = append(cmd.Env, "HOME="+c.home, "XDG_CACHE_HOME="+filepath.Join(c.home, "cache"))
+	cmd.Stderr = stderr
+	return cmd, stderr
+}
+
+// does runs a command to its end, with that exit code, and wants it to say something.
+func (c *computer) does(code int, says string, args []string, more ...string) {
+	c.Helper()
+	cmd, stderr := c.command(append(args, more...))
+	stdout, _ := cmd.Output()
+	if got := cmd.ProcessState.ExitCode(); got != code || !strings.Contains(string(stdout)+stderr.String(), says) {
+		c.Fatalf("%v %v: exit code %d, %s%s; want %d and %q", args, more, got, stdout, stderr, code, says)
+	}
+}
+
+// begins runs a command until there is a file, and then does something to it.
+func (c *computer) begins(until string, then syscall.Signal, args ...string) (cmd *exec.Cmd, stderr *bytes.Buffer) {
+	c.Helper()
+	cmd, stderr = c.command(args)
+	if err := cmd.Start(); err != nil {
+		c.Fatal(err)
+	}
+	c.Cleanup(func() { _ = cmd.Process.Kill(); _ = cmd.Wait() })
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(5 * time.Millisecond) {
+		if info, err := os.Stat(until); err == nil && info.Size() > 0 {
+			break
+		}
+		if time.Now().After(deadline) {
+			c.Fatalf("there is no %s; it says %s", until, stderr)
+		}
+	}
+	if err := cmd.Process.Signal(then); err != nil {
+		c.Fatal(err)
+	}
+	return cmd, stderr
+}
+
+// A run that goes to an object store goes on on any machine when the one that began it is gone, and is then the run
+// that nobody disturbed. One machine at a time writes to it: another is refused, and one that has lost it without
+// noticing ends.
+func TestRunGoesOnOnAnotherMachine(t *testing.T) {
+	defer place.Forget()
+	t.Setenv("VITFT_ORT_LIB", ort.Need(t).Path)
+	server := testkit.StartS3(t, "team", t.TempDir())
+	t.Setenv("AWS_ENDPOINT_URL", server.Endpoint)
+	uploaded(t, photos(t, 8), "s3://team/photos")
+	begin := words("finetune --train s3://team/photos --cache s3://team/vitft --adapt adapter --epochs 8 --out")
+	newComputer(t).does(0, "run folder", begin, "s3://team/runs/undisturbed")
+
+	const at = "s3://team/runs/x"
+	left := func(turn string) string {
+		return filepath.Join(server.Folder, "team", "runs", "x", ".under-way", turn, "state.gob")
+	}
+	resume := words("finetune --resume --out " + at)
+	newComputer(t).does(2, "there is no run to go on with in "+at, resume)
+	first, _ := newComputer(t).begins(left("000001"), syscall.SIGKILL, append(begin, at)...)
+	_ = first.Wait()
+	newComputer(t).does(1, "is writing to "+at, resume)
+	newComputer(t).does(1, "--take-over", append(begin, at))
+	second := newComputer(t)
+	stalled, says := second.begins(left("000002"), syscall.SIGSTOP, append(resume, "--take-over")...)
+	newComputer(t).does(0, "run folder: "+at, resume, "--take-over")
+	if err := stalled.Process.Signal(syscall.SIGCONT); err != nil {
+		t.Fatal(err)
+	}
+	if _ = stalled.Wait(); stalled.ProcessState.ExitCode() != 1 || !strings.Contains(says.String(), "has taken over") {
+		t.Errorf("the one that lost it: exit code %d, %s", stalled.ProcessState.ExitCode(), says)
+	}
+	last := newComputer(t)
+	for _, c := range []*computer{second, last} { // of which one has a part of it
+		c.does(0, "run folder: "+at, resume)
+	}
+	if _, err := place.Stat(at + ".1"); err == nil {
+		t.Error("it was published twice")
+	}
+	if names, err := filepath.Glob(filepath.Dir(left("*"))); err != nil || len(names) > 0 {
+		t.Errorf("left are %q, %v", names, err)
+	}
+	for _, name := range []string{"head.safetensors", "adapter.safetensors", "model.onnx", "predictions.csv",
+		"kappa.csv", "config.yaml"} {
+		got, err := place.Read(at+"/"+name, 1<<30)
+		want, failed := place.Read("s3://team/runs/undisturbed/"+name, 1<<30)
+		if err != nil || failed != nil || !bytes.Equal(got, want) {
+			t.Errorf("%s is another than that of an undisturbed run: %v, %v", name, err, failed)
+		}
+	}
+	copied, err := place.Fetch(at)
+	if err != nil {
+		t.Fatal(err)
+	}
+	last.does(0, "run, finished", []string{"verify", copied})
+}
+
+// A run in a folder that machines share, which file:// may name, goes on there too, with another cache.
+func TestRunGoesOnInASharedFolder(t *testing.T) {
+	t.Setenv("VITFT_ORT_LIB", ort.Need(t).Path)
+	train, shared := photos(t, 8), t.TempDir()
+	begin := words("finetune --adapt adapter --epochs 8 --train " + train + " --out")
+	newComputer(t).does(0, "run folder", begin, filepath.Join(shared, "undisturbed"))
+	at := filepath.Join(shared, "x")
+	first := newComputer(t)
+	cmd, _ := first.begins(filepath.Join(at, "history.jsonl"), syscall.SIGKILL, append(begin, "file://"+at)...)
+	_ = cmd.Wait()
+	if err := os.RemoveAll(first.home); err != nil {
+		t.Fatal(err)
+	}
+	second := newComputer(t)
+	second.does(0, "run folder", words("finetune --resume --out file://"+at))
+	for _, name := range []string{"head.safetensors", "adapter.safetensors", "model.onnx", "predictions.csv"} {
+		if !bytes.Equal(testkit.ReadFile(t, at, name), testkit.ReadFile(t, shared, "undisturbed", name)) {
+			t.Errorf("%s is another than that of an undisturbed run", name)
+		}
+	}
+	if _, err := os.Stat(first.home); err == nil {
+		t.Error("the cache of the first machine is made anew")
+	}
+	second.does(0, "run, finished", []string{"verify", at})
+}
