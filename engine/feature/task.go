@@ -46,8 +46,8 @@ type Block struct {
 }
 
 // EncodeBlock encodes images in the first n views: whoever does it, and whatever is in the stores, makes the same
-// block. read is called when the last image has been read, and a few are still to be encoded. Meanwhile other blocks may
-// be encoded and published.
+// block. read is called when the last image has been read, and a few are still to be encoded. Meanwhile other blocks
+// may be encoded and published.
 func (x *Extractor) EncodeBlock(ctx context.Context, d *dataset.Dataset, n int, read func()) (*Block, error) {
 	model := inTurn{viewModel{x.backbone, x.views[:n]}, &x.running}
 	b := &Block{IDs: make([]store.ID, len(d.Items)), Faults: make([]error, len(d.Items)), rows: make([][]float32, n)}
