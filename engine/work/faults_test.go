@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -88,6 +89,35 @@ func TestElsewhere(t *testing.T) {
 	}
 	cancel()
 	if err := <-ended; err != nil {
+		t.Error(err)
+	}
+}
+
+// On a disk that stays full a queue of this process ends as plain encoding does, also where it has one task.
+func TestDiskStaysFull(t *testing.T) {
+	s := newStage(t)
+	submit := func(ctx context.Context) error {
+		return Submit(ctx, Submission{Images: &dataset.Sets{Train: s.set}, Backbone: s.of,
+			Features: s.open(context.Background()), Views: 2}, Queue{URL: Embedded}, s.events())
+	}
+	var full atomic.Bool
+	restore := disk.SetFault(func(op disk.Op, path string) error {
+		if op == disk.Create && strings.Contains(path, "/features/") && len(s.files("jobs/*/job.json")) > 0 {
+			full.Store(true)
+		}
+		if full.Load() && op != disk.Remove {
+			return syscall.ENOSPC
+		}
+		return nil
+	})
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	err := submit(ctx)
+	restore()
+	if fault.Of(err) != fault.Other || !strings.Contains(fmt.Sprint(err), "make room") {
+		t.Error(err)
+	}
+	if err := submit(t.Context()); err != nil {
 		t.Error(err)
 	}
 }

@@ -16,9 +16,11 @@ import (
 	"github.com/vitft/vitft/engine/fault"
 	"github.com/vitft/vitft/engine/feature"
 	"github.com/vitft/vitft/engine/feature/store"
+	"github.com/vitft/vitft/internal/disk"
 )
 
-// unwell is how many tasks in a row fail before a worker takes it that the fault is its own.
+// unwell is how many tasks in a row fail, or tries for the sake of a disk, before a worker takes it that the fault is
+// its own.
 const unwell = 3
 
 // take does a task, or gives it back. It passes the turn on as soon as the other hand may take one. An error ends the
@@ -89,9 +91,13 @@ func (w *worker) take(ctx context.Context, message jetstream.Msg, pass func()) e
 		return err
 	}
 	w.metrics.tasks.WithLabelValues(taskFailed).Inc()
-	if fault.Of(err) == fault.Other && w.fails(hash, task) == unwell {
+	what := fmt.Sprint(hash, task)
+	if disk.Ails(err) { // whichever the task
+		what += fmt.Sprint(" for the disk, try ", delivered)
+	}
+	if fault.Of(err) == fault.Other && w.fails(what) == unwell {
 		w.giveBack(message)
-		return fmt.Errorf("%d tasks have failed one after the other: %w", unwell, err)
+		return fmt.Errorf("%d tries have failed one after the other: %w", unwell, err)
 	}
 	w.events.Warn("task failed", "job", hash, "task", task, "try", delivered, "reason", err)
 	_ = message.NakWithDelay(time.Duration(delivered) * time.Second)

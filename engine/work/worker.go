@@ -8,7 +8,6 @@ import (
 	"net"
 	"os"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -124,7 +123,7 @@ type worker struct {
 	mu      sync.Mutex       // of what follows
 	inWork  int              // tasks
 	last    time.Time        // something was done
-	failing []string         // the tasks that have failed since one did not
+	failing []string         // what has failed since a task did not: tasks, or a disk's tries
 	unable  map[string]error // the jobs of which it can do no task, and why
 
 	done func() // is told of each task; may be nil
@@ -307,12 +306,12 @@ func (w *worker) succeeds() {
 	w.failing = nil
 }
 
-// fails notes that a task has failed, and says how many have since one did not.
-func (w *worker) fails(hash string, task int) int {
+// fails notes what has failed, and says how much has since a task did not.
+func (w *worker) fails(what string) int {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if name := hash + strconv.Itoa(task); !slices.Contains(w.failing, name) {
-		w.failing = append(w.failing, name)
+	if !slices.Contains(w.failing, what) {
+		w.failing = append(w.failing, what)
 	}
 	return len(w.failing)
 }
