@@ -7,19 +7,20 @@ import (
 
 // Half rounds to the nearest float16 (IEEE 754 binary16), ties to even; false beyond its range, or for no number.
 func Half(x float32) (uint16, bool) {
-	const largest = 65504
-	a := math.Abs(float64(x))
-	if !(a < largest+16) { // from there on rounding leads to infinity
+	const (
+		infinite = 0x477ff000 // 65520, from where on rounding leads to infinity
+		normal   = 0x38800000 // 2^-14
+	)
+	bits := math.Float32bits(x)
+	sign, a := uint16(bits>>16&(1<<15)), bits&^(1<<31)
+	switch {
+	case a >= infinite: // or no number
 		return 0, false
+	case a >= normal: // exponents differ by 112, fractions by 13 bits; the sum carries into what is kept
+		return sign | uint16((a-112<<23+(1<<12-1)+a>>13&1)>>13), true
 	}
-	var sign uint16
-	if math.Signbit(float64(x)) {
-		sign = 1 << 15
-	}
-	// A float16 is a multiple of 2^(e-10), e its exponent, at least -14: 1024 to 2047 times, or less where e is -14.
-	exponent := max(-14, math.Ilogb(a))
-	multiple := uint16(math.RoundToEven(math.Ldexp(a, 10-exponent)))
-	return sign | uint16(exponent+14)<<10 + multiple, true
+	// Less is a multiple of 2^-24, which is the last bit of the sum.
+	return sign | uint16(math.Float32bits(math.Float32frombits(a)+0.5)), true
 }
 
 // Widen writes the values of float16 numbers to dst.
