@@ -327,16 +327,12 @@ func (p *Pruned) leftovers(ctx context.Context) error {
 		}
 	}
 	for _, dir := range folders {
-		var half, aside []string
 		if !far(dir) {
-			half, _ = atomicfile.Abandoned(dir) // there may be no such folder
+			if err := p.half(dir); err != nil {
+				return err
+			}
 		}
-		for i, name := range half {
-			half[i] = filepath.Join(dir, name)
-		}
-		if err := p.each(ctx, half, "half-written files", "a killed process has left them"); err != nil {
-			return err
-		}
+		var aside []string
 		entries, err := read(dir)
 		if err != nil {
 			return err
@@ -351,6 +347,27 @@ func (p *Pruned) leftovers(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// half removes files that were not written to their end, each while no writer can have it.
+func (p *Pruned) half(dir string) error {
+	item := Item{Path: dir, Why: "a killed process has left them"}
+	names, err := atomicfile.Abandoned(dir, func(path string) error {
+		if info, err := place.Stat(path); err == nil {
+			item.Bytes += info.Size()
+		}
+		if p.DryRun {
+			return nil
+		}
+		return disk.Delete(path)
+	})
+	if item.What = fmt.Sprintf("%d half-written files", len(names)); len(names) > 0 {
+		p.gone(item)
+	}
+	if errors.Is(err, fs.ErrNotExist) { // there may be no such folder
+		return nil
+	}
+	return err
 }
 
 // each removes files of one folder.

@@ -166,7 +166,7 @@ func (c *checker) found(path string, why error, cure string, mend func() error, 
 
 // temporary finds what killed processes have left in a folder.
 func (c *checker) temporary(dir string) {
-	names, err := atomicfile.Abandoned(dir)
+	names, err := atomicfile.Abandoned(dir, func(string) error { return nil })
 	if err != nil {
 		return // there is no such folder, or it tells nobody
 	}

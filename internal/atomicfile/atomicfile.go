@@ -152,14 +152,10 @@ func named(f *os.File, path string) bool {
 
 // Clean removes the temporary files in dir whose writers are gone and returns their names. Those of living writers
 // stay.
-func Clean(dir string) (removed []string, err error) { return abandoned(dir, disk.Delete) }
+func Clean(dir string) (removed []string, err error) { return Abandoned(dir, disk.Delete) }
 
-// Abandoned names what Clean would remove.
-func Abandoned(dir string) ([]string, error) {
-	return abandoned(dir, func(string) error { return nil })
-}
-
-func abandoned(dir string, do func(path string) error) (names []string, err error) {
+// Abandoned does something with each file that Clean would remove, while no writer can have it, and names them.
+func Abandoned(dir string, do func(path string) error) (names []string, err error) {
 	entries, err := os.ReadDir(dir)
 	if err != nil {
 		return nil, fmt.Errorf("looking for abandoned temporary files: %w", err)
