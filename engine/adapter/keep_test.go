@@ -1,6 +1,7 @@
 package adapter_test
 
 import (
+	"errors"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -10,10 +11,12 @@ import (
 	"github.com/vitft/vitft/engine/backbone"
 	"github.com/vitft/vitft/engine/device"
 	"github.com/vitft/vitft/engine/event"
+	"github.com/vitft/vitft/engine/fault"
 	"github.com/vitft/vitft/engine/inside"
 	"github.com/vitft/vitft/engine/setting"
 	"github.com/vitft/vitft/internal/testkit"
 	"github.com/vitft/vitft/internal/testkit/ort"
+	"github.com/vitft/vitft/onnx/adapt"
 	"github.com/vitft/vitft/onnx/graph"
 )
 
@@ -93,5 +96,33 @@ func TestKeptTokens(t *testing.T) {
 				t.Errorf("%v; want %s", d, c.want)
 			}
 		})
+	}
+}
+
+// A rank that no memory holds is refused as a setting, before anything is made of it; one that no ONNX file holds, too.
+func TestRankThatFitsNowhere(t *testing.T) {
+	ort.Need(t)
+	b, err := backbone.Open(backbone.Options{}, device.Options{Provider: "cpu"}, event.Events{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer b.Close()
+	for _, kind := range []string{"adapter", "lora", "lora+norm"} {
+		o := inside.Options{Kind: kind, Rank: "1000000000000"}
+		if err := setting.Complete(o.Fields()); err != nil {
+			t.Fatal(err)
+		}
+		_, err := adapter.NewPlan(b, 4, 1, o)
+		if fault.Of(err) != fault.Config || !strings.Contains(err.Error(), "adapt-rank") {
+			t.Errorf("%s: %v", kind, err)
+		}
+		found, err := adapt.Find(b.Model)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = found.Insert(adapt.Options{Kind: adapt.Kind(kind), Rank: 1e12})
+		if !errors.Is(err, graph.ErrModel) {
+			t.Errorf("%s, of a file: %v", kind, err)
+		}
 	}
 }

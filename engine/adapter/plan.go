@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/vitft/vitft/engine/backbone"
 	"github.com/vitft/vitft/engine/event"
@@ -34,6 +35,10 @@ type Plan struct {
 	always   int          // so many of them are the first ones
 	byClass  bool         // the embedding is that of the first token
 }
+
+// perParameter is how many bytes each takes in training: starts, values, two gradients, two moments, and what an
+// interrupted epoch goes back to.
+const perParameter = 9 * 4
 
 // seedInput is the input of the graph with gradients that takes that of the embedding.
 const seedInput = "gradient"
@@ -85,6 +90,13 @@ func (p *Plan) build(classes int) error {
 		rank = adapt.AutoRank(classes, len(t.Blocks))
 	}
 	p.inserted = adapt.Options{Kind: adapt.Kind(o.Kind), Blocks: blocks, Rank: rank, Seed: p.seed}
+	if strings.Contains(o.Kind, string(adapt.Adapter)) || strings.Contains(o.Kind, string(adapt.LoRA)) {
+		err := machine.Check(perParameter*2*float64(rank)*float64(t.Dim)*float64(blocks), "adapt-rank: training with "+
+			"rank %d in %d blocks of %d features", rank, blocks, t.Dim)
+		if err != nil {
+			return err
+		}
+	}
 	p.adapted, err = t.Insert(p.inserted)
 	if err != nil {
 		return err
@@ -281,8 +293,7 @@ func (p *Plan) Model(data head.Data, s head.Settings, from Tokens, train, held S
 		if p.options.Augments() {
 			kept += 4 * int64(p.backbone.Preprocess.Size()) * int64(waiting(p.options.Micro)+p.options.Micro)
 		}
-		// Starts, values, two gradients, two moments, and what an interrupted epoch goes back to.
-		kept += 9 * 4 * int64(p.Parameters())
+		kept += perParameter * int64(p.Parameters())
 		err = machine.Check(float64(kept), "adapt-blocks, micro-batch: training %d parameters inside the backbone, %d "+
 			"images at a time,", p.Parameters(), p.options.Micro)
 	}

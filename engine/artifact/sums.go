@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"maps"
 	"path/filepath"
@@ -27,6 +28,18 @@ type Sums map[string]string
 func SumOf(content []byte) string {
 	sum := sha256.Sum256(content)
 	return hex.EncodeToString(sum[:])
+}
+
+// SumOfFile is what Sums has for the content of a file.
+func SumOfFile(path string) (string, error) {
+	f, _, err := userfile.Open(path)
+	if err != nil {
+		return "", err
+	}
+	defer f.Close()
+	sum := sha256.New()
+	_, err = io.Copy(sum, f)
+	return hex.EncodeToString(sum.Sum(nil)), err
 }
 
 // ReadSums reads those of a folder; nil for one that has none of ours, since it is not finished or older than sums.

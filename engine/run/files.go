@@ -20,6 +20,7 @@ import (
 	"github.com/vitft/vitft/internal/atomicfile"
 	"github.com/vitft/vitft/internal/disk"
 	"github.com/vitft/vitft/internal/jsontext"
+	"github.com/vitft/vitft/internal/machine"
 	"github.com/vitft/vitft/internal/userfile"
 )
 
@@ -102,8 +103,10 @@ func (f File) most() int64 {
 	switch filepath.Ext(f.Name) {
 	case ".yaml":
 		return 4 * userfile.Small // lists of the experiment's file may be laid out in lines
-	case ".gob", ".safetensors", ".onnx", ".csv":
+	case ".safetensors", ".onnx", ".csv":
 		return userfile.Large
+	case ".gob": // of all weights of a ViT, with what the optimizer has of each
+		return userfile.Whole
 	}
 	return 4 * userfile.Text
 }
@@ -117,12 +120,24 @@ func (f File) Exists(dir Folder) bool {
 // bytes reads the file, and checks it by the sums of its folder if that has some.
 func (f File) bytes(dir Folder) (content []byte, sums artifact.Sums, err error) {
 	if sums, err = artifact.ReadSums(string(dir)); err == nil {
+		err = f.fits(dir)
+	}
+	if err == nil {
 		content, err = userfile.Read(f.Path(dir), f.most())
 	}
 	if err == nil {
 		err = sums.Check(string(dir), f.Name, content)
 	}
 	return content, sums, err
+}
+
+// fits refuses a file that takes more memory than there is, once as it stands there and once decoded.
+func (f File) fits(dir Folder) error {
+	info, err := userfile.Within(f.Path(dir), f.most())
+	if err == nil && info.Size() > userfile.Large {
+		err = machine.Check(2*float64(info.Size()), "reading %s", f.Path(dir))
+	}
+	return err
 }
 
 // Check reads the file and refuses what Read would, whatever it holds.
