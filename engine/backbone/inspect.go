@@ -62,7 +62,9 @@ func Inspect(o Options) (*Report, error) {
 	if err == nil {
 		err = r.try(o.Name, cut)
 	}
-	r.Adapt = adaptable(cut, err == nil && r.Untried == "")
+	if err == nil {
+		r.Adapt = adaptable(cut, r.Untried == "")
+	}
 	return r, err
 }
 

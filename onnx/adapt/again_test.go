@@ -1,10 +1,12 @@
 package adapt_test
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 
 	"google.golang.org/protobuf/proto"
@@ -13,6 +15,7 @@ import (
 	"github.com/vitft/vitft/internal/testkit/ort"
 	"github.com/vitft/vitft/onnx"
 	"github.com/vitft/vitft/onnx/adapt"
+	"github.com/vitft/vitft/onnx/grad"
 	"github.com/vitft/vitft/onnx/graph"
 	"github.com/vitft/vitft/onnx/graph/onnxpb"
 	"github.com/vitft/vitft/onnx/vision"
@@ -120,4 +123,22 @@ func starts(a *adapt.Adapted) map[string][]float32 {
 		list[fmt.Sprint(p.Name, p.Shape)] = p.Start
 	}
 	return list
+}
+
+// A weight that is said to have more values than it has, as in a damaged file, takes no memory: it is refused by name.
+func TestWeightsThatLack(t *testing.T) {
+	m := micro(t)
+	for _, w := range m.Graph().Initializer {
+		if w.GetName() == "block2.norm2.weight" {
+			w.Dims = []int64{1 << 40}
+		}
+	}
+	_, err := adapt.Find(m)
+	if !errors.Is(err, graph.ErrModel) || !strings.Contains(err.Error(), `"block2.norm2.weight" is damaged`) {
+		t.Error(err)
+	}
+	_, err = grad.Backward(m, vision.Embedding, []string{"block3.norm1"}, grad.Options{Seed: "seed"})
+	if !errors.Is(err, graph.ErrModel) || !strings.Contains(err.Error(), `"block2.norm2.weight" is damaged`) {
+		t.Error(err)
+	}
 }
