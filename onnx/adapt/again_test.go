@@ -142,3 +142,59 @@ func TestWeightsThatLack(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// between puts a node behind a tensor.
+func between(m *graph.Model, tensor, op string, more ...string) {
+	readers := slices.Clone(m.Index().Consumers[tensor])
+	made := graph.NewBuilder(m, "between").Node(op, append([]string{tensor}, more...), "")
+	for _, n := range readers {
+		for i, in := range n.Input {
+			if in == tensor {
+				n.Input[i] = made
+			}
+		}
+	}
+}
+
+// What is on the stream between blocks and is no sum ends those that are found: how many attentions are beyond it is
+// known.
+func TestBlocksOfAnotherForm(t *testing.T) {
+	m := micro(t)
+	f, err := adapt.Find(m)
+	if err != nil || f.Before() != 0 {
+		t.Fatal(f.Before(), err)
+	}
+	between(m, f.Blocks[0].Out, "Relu")
+	if err := m.Sort(); err != nil {
+		t.Fatal(err)
+	}
+	if f, err = adapt.Find(m); err != nil || len(f.Blocks) != 3 || f.Before() != 1 {
+		t.Errorf("%d blocks, %d attentions before, %v", len(f.Blocks), f.Before(), err)
+	}
+}
+
+// What is computed of how many tokens there are, as rotations may be, is no weight of a block; and scores may be
+// dropped out.
+func TestWeightsOfShapes(t *testing.T) {
+	m := micro(t)
+	full := adapt.Options{Kind: adapt.Full}
+	want := len(insert(t, m, full).Params())
+	scores := ""
+	for _, n := range m.Graph().Node {
+		if n.GetOpType() == "Softmax" {
+			scores = n.Input[0]
+		}
+	}
+	between(m, scores, "Dropout")
+	b := graph.NewBuilder(m, "shapes")
+	count := b.Cast(b.Node("Shape", []string{"block0.q"}, ""), "", "float32") // of three numbers
+	between(m, "block0.k", "Mul", b.Node("ReduceMean", []string{b.Node("Mul", []string{count,
+		b.Floats("rates", []int64{3}, 1, 2, 3)}, "")}, "", graph.FlagAttr("keepdims", false)))
+	if err := m.Sort(); err != nil {
+		t.Fatal(err)
+	}
+	if got := len(insert(t, m, full).Params()); got != want {
+		t.Errorf("%d parameters instead of %d", got, want)
+	}
+	insert(t, m, adapt.Options{Kind: adapt.LoRA, Rank: 2})
+}

@@ -148,6 +148,18 @@ func find(m *graph.Model) (*Transformer, error) {
 	return t, nil
 }
 
+// Before is how many attentions there are before the first block: where something else than sums is on the stream, no
+// blocks are found beyond it.
+func (t *Transformer) Before() (n int) {
+	t.behind(t.Blocks[0].In, func(tensor string) bool {
+		if p := t.index.Producer[tensor]; p != nil && attention[p.GetOpType()] {
+			n++
+		}
+		return true
+	})
+	return n
+}
+
 // Prefix is how many tokens stand before those of the patches, such as a class token and registers: as many as there are
 // more than places that a convolution gives. It is 0 where none is seen.
 func (t *Transformer) Prefix() (prefix int64) {
@@ -299,7 +311,7 @@ func (t *Transformer) scored(softmax *graph.Node) *graph.Node {
 		switch n.GetOpType() {
 		case "MatMul":
 			return n
-		case "Mul", "Div", "Add", "Where", "Cast", "Identity":
+		case "Mul", "Div", "Add", "Where", "Cast", "Identity", "Dropout":
 		default:
 			return nil
 		}
