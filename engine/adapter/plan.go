@@ -135,7 +135,7 @@ func (p *Plan) probe(m *graph.Model, tokens int) ([]float32, error) {
 	}
 	var starts [][]float32
 	for _, v := range p.adapted.Params() {
-		starts = append(starts, v.Start)
+		starts = append(starts, v.Start())
 	}
 	out := onnx.Tensor{Shape: []int64{n, int64(p.Dim())}, Data: make([]float32, n*p.Dim())}
 	return out.Data, s.Run(context.Background(), p.inputs(x, starts, n, tokens), []onnx.Tensor{out})
@@ -195,7 +195,7 @@ func (p *Plan) Blocks() int { return len(p.adapted.Blocks) - p.adapted.First }
 // Parameters is how many numbers are trained inside the backbone.
 func (p *Plan) Parameters() (n int) {
 	for _, v := range p.adapted.Params() {
-		n += len(v.Start)
+		n += v.Size()
 	}
 	return n
 }
@@ -242,7 +242,7 @@ func (p *Plan) Model(data head.Data, s head.Settings, from Tokens, train, held S
 		return nil, err
 	}
 	for _, v := range p.adapted.Params() {
-		m.values = append(m.values, slices.Clone(v.Start))
+		m.values = append(m.values, v.Start())
 	}
 	o := p.backbone.Beside().Session("")
 	split := grad.Split
@@ -261,8 +261,8 @@ func (p *Plan) Model(data head.Data, s head.Settings, from Tokens, train, held S
 		if p.options.Augments() {
 			kept += 4 * int64(p.backbone.Preprocess.Size()) * int64(waiting(p.options.Micro)+p.options.Micro)
 		}
-		// Starts, values, two gradients, two moments, and what an interrupted epoch goes back to.
-		kept += 9 * 4 * int64(p.Parameters())
+		// Values, two gradients, two moments, and what an interrupted epoch goes back to.
+		kept += 8 * 4 * int64(p.Parameters())
 		err = machine.Check(float64(kept), "adapt-blocks, micro-batch: training %d parameters inside the backbone, %d "+
 			"images at a time,", p.Parameters(), p.options.Micro)
 	}

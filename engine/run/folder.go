@@ -17,6 +17,7 @@
 package run
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -108,11 +109,14 @@ func (d Folder) Seal() error {
 		return err
 	}
 	for _, f := range files {
-		content, err := userfile.Read(f.Path(d), userfile.Large)
+		file, _, err := userfile.Open(f.Path(d))
+		if err == nil {
+			sums[f.Name], err = artifact.SumOfReader(file)
+			err = cmp.Or(err, file.Close())
+		}
 		if err != nil {
 			return err
 		}
-		sums[f.Name] = artifact.SumOf(content)
 	}
 	return d.writeSums(sums)
 }
