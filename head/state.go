@@ -62,6 +62,12 @@ func (s *State) kappa(late bool) *[]calib.Kappa {
 // Clone returns a copy that shares nothing with s.
 func (s *State) Clone() *State { return s.copied(nil) }
 
+// Drop lets go of the numbers, of which a whole ViT has many, and keeps what is known of the training.
+func (s *State) Drop() {
+	s.Params = nil
+	clear(s.Best)
+}
+
 // copied is a copy of s in the room of an earlier one, or in new room.
 func (s *State) copied(earlier *State) *State {
 	if earlier == nil {
