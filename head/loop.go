@@ -117,6 +117,19 @@ type run struct {
 	seen []calib.Sample // of the epoch, in training order
 }
 
+// InParts says what cannot be trained together with a model below the head, through which batches go in parts.
+func (s Settings) InParts() error {
+	switch set := s.schedule(); {
+	case set.Diversity > 0:
+		return fault.Config.Errorf("diversity: it is a term of whole batches, and these go through what is trained " +
+			"inside the backbone in parts; leave it out, or train a head alone")
+	case set.solve != nil:
+		return fault.Config.Errorf("loss: %s is a closed form of a head alone, and nothing inside the "+
+			"backbone can learn with it; take a loss that is trained, such as la or cvs", set.Loss)
+	}
+	return nil
+}
+
 // begin sets the state to the start, or to the one to resume from.
 func (l Loop) begin(ctx context.Context, m Trainable) (*run, error) {
 	if err := l.Settings.Validate(); err != nil {
@@ -136,12 +149,10 @@ func (l Loop) begin(ctx context.Context, m Trainable) (*run, error) {
 	if r.set.EarlyStop > 0 && l.Held == nil {
 		return nil, fault.Config.Errorf("early-stop: it takes validation images to see what is gained on")
 	}
-	if l.Micro > 0 && r.set.Diversity > 0 {
-		return nil, fault.Config.Errorf("diversity: is a term of whole batches, and these go through the model in " +
-			"parts")
-	}
-	if _, ok := m.(solver); (!ok || l.Micro > 0) && r.set.solve != nil {
-		return nil, fault.Config.Errorf("loss: %s is a closed form of the linear head alone", r.set.Loss)
+	if _, ok := m.(solver); l.Micro > 0 || !ok && r.set.solve != nil {
+		if err := l.Settings.InParts(); err != nil {
+			return nil, err
+		}
 	}
 	for _, p := range m.Params() {
 		t := Tensor{Name: p.Name, Shape: p.Shape, Values: p.Values, First: make([]float32, len(p.Values))}

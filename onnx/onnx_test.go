@@ -404,8 +404,9 @@ func TestRest(t *testing.T) {
 		wg.Go(func() {
 			for range 8 {
 				got := make([]float32, 64*8)
-				err := e.Rest(func() ([]byte, error) { return model, nil })
-				if err = cmp.Or(err, e.Run(t.Context(), fixturePixels(64), 64, got)); err != nil || !slices.Equal(got, want) {
+				err := cmp.Or(e.Rest(func() ([]byte, error) { return model, nil }),
+					e.Run(t.Context(), fixturePixels(64), 64, got))
+				if err != nil || !slices.Equal(got, want) {
 					t.Errorf("%v, or other features after a rest", err)
 				}
 			}

@@ -38,6 +38,16 @@ func SumOfReader(content io.Reader) (string, error) {
 	return hex.EncodeToString(sum.Sum(nil)), err
 }
 
+// SumOfFile is what Sums has for the content of a file.
+func SumOfFile(path string) (string, error) {
+	f, _, err := userfile.Open(path)
+	if err != nil {
+		return "", err
+	}
+	defer f.Close()
+	return SumOfReader(f)
+}
+
 // ReadSums reads those of a folder; nil for one that has none of ours, since it is not finished or older than sums.
 func ReadSums(dir string) (Sums, error) {
 	path := place.Join(dir, SumsFile)

@@ -123,15 +123,6 @@ func (a Adapter) apply(b *Backbone) (*graph.Model, string, error) {
 	return model, "with " + a.sum(), err
 }
 
-// Whole is the model with all of its weights in it.
-func (b *Backbone) Whole() (*graph.Model, error) {
-	if b.Model.Dir() == "" {
-		return b.Model, nil
-	}
-	m := b.Model.Copy()
-	return m, m.Inline()
-}
-
 // put puts an adapter that is kept in a file into b.
 func (b *Backbone) put(path string) error {
 	a, err := readAdapter(path)

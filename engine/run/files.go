@@ -20,6 +20,7 @@ import (
 	"github.com/vitft/vitft/internal/atomicfile"
 	"github.com/vitft/vitft/internal/disk"
 	"github.com/vitft/vitft/internal/jsontext"
+	"github.com/vitft/vitft/internal/machine"
 	"github.com/vitft/vitft/internal/userfile"
 )
 
@@ -183,13 +184,16 @@ func (f Typed[T]) load(dir Folder) (content T, sums artifact.Sums, err error) {
 	return content, sums, err
 }
 
-// pieces reads the file piece by piece: its size has no bound but that of what it was made of.
+// pieces reads the file piece by piece; what it holds must fit the machine.
 func (f Typed[T]) pieces(dir Folder, sums artifact.Sums) (content T, err error) {
 	file, info, err := userfile.Open(f.Path(dir))
 	if err != nil {
 		return content, err
 	}
 	defer file.Close()
+	if err := machine.Check(float64(info.Size()), "reading %s", f.Path(dir)); err != nil {
+		return content, err
+	}
 	if err := sums.CheckReader(string(dir), f.Name, file); err != nil {
 		return content, err
 	}

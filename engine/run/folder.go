@@ -17,7 +17,6 @@
 package run
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -37,7 +36,6 @@ import (
 	"github.com/vitft/vitft/head"
 	"github.com/vitft/vitft/internal/atomicfile"
 	"github.com/vitft/vitft/internal/disk"
-	"github.com/vitft/vitft/internal/userfile"
 )
 
 // Folder is the path of a run's or a sweep's folder.
@@ -109,12 +107,7 @@ func (d Folder) Seal() error {
 		return err
 	}
 	for _, f := range files {
-		file, _, err := userfile.Open(f.Path(d))
-		if err == nil {
-			sums[f.Name], err = artifact.SumOfReader(file)
-			err = cmp.Or(err, file.Close())
-		}
-		if err != nil {
+		if sums[f.Name], err = artifact.SumOfFile(f.Path(d)); err != nil {
 			return err
 		}
 	}

@@ -112,8 +112,14 @@ func (t *Transformer) Insert(o Options) (*Adapted, error) {
 	if err != nil {
 		return nil, fmt.Errorf("adapters: %w", err)
 	}
-	if o.Rank < 1 && (slices.Contains(kinds, Adapter) || slices.Contains(kinds, LoRA)) {
-		return nil, fmt.Errorf("adapters of rank %d", o.Rank)
+	if slices.Contains(kinds, Adapter) || slices.Contains(kinds, LoRA) {
+		if o.Rank < 1 {
+			return nil, fmt.Errorf("adapters of rank %d", o.Rank)
+		}
+		if size := 8 * float64(o.Rank) * float64(t.Dim) * float64(n); size > math.MaxInt32 {
+			return nil, fmt.Errorf("%w: adapters of rank %d in %d blocks of %d features take %.3g GB, and an ONNX "+
+				"file cannot exceed 2 GB: take a lower rank", graph.ErrModel, o.Rank, n, t.Dim, size/1e9)
+		}
 	}
 	hidden := func(b Block) bool { return b.score == nil }
 	if slices.Contains(kinds, LoRA) && slices.ContainsFunc(t.Blocks[a.First:], hidden) {
