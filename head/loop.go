@@ -67,9 +67,9 @@ type Loop struct {
 	workers int // 0: as many as there are processors
 }
 
-// Run trains m, from Settings.Resume on if there is such a state. When ctx ends or training diverges, it returns the
-// error together with the state of the last whole epoch, which m is then in too; other errors before the first epoch
-// come with no state. The state has the values of the parameters of m, not copies.
+// Run trains m, from Settings.Resume on if there is such a state, which it takes over. When ctx ends or training
+// diverges, it returns the error together with the state of the last whole epoch, which m is then in too; other errors
+// before the first epoch come with no state. The state has the values of the parameters of m, not copies.
 func (l Loop) Run(ctx context.Context, m Trainable) (*State, error) {
 	r, err := l.begin(ctx, m)
 	if err != nil {
@@ -109,6 +109,7 @@ type run struct {
 	counts []int
 	model  Trainable
 	state  *State
+	last   *State // a copy as of the last whole epoch, while one is under way
 
 	z    []float32
 	grad [][]float32    // of each Param
@@ -178,22 +179,23 @@ func (l Loop) begin(ctx context.Context, m Trainable) (*run, error) {
 	return r, nil
 }
 
-// restore takes model and state to where another state is.
+// restore takes model and state to where another state is, which it empties: the numbers of a whole ViT are gigabytes.
 func (r *run) restore(to *State) {
-	live := r.state.Params
-	r.state = to.Clone()
-	for i, t := range r.state.Params {
+	live, state := r.state.Params, *to
+	*to = State{}
+	for i, t := range state.Params {
 		copy(live[i].Values, t.Values)
-		r.state.Params[i].Values = live[i].Values
+		state.Params[i].Values = live[i].Values
 	}
+	r.state = &state
 }
 
 // advance trains up to an epoch, or until training ends early. On an error the state is as of the last whole epoch.
 func (r *run) advance(ctx context.Context, epoch int) error {
 	for r.state.Epoch < epoch && !r.stopped() {
-		last := r.state.Clone()
+		r.last = r.state.copied(r.last)
 		if err := r.epoch(ctx); err != nil {
-			r.restore(last)
+			r.restore(r.last)
 			return err
 		}
 	}

@@ -36,9 +36,9 @@ type Plan struct {
 	byClass  bool         // the embedding is that of the first token
 }
 
-// perParameter is how many bytes each takes in training: starts, values, two gradients, two moments, and what an
+// perParameter is how many bytes each takes in training: values, two gradients, two moments, and what an
 // interrupted epoch goes back to.
-const perParameter = 9 * 4
+const perParameter = 8 * 4
 
 // seedInput is the input of the graph with gradients that takes that of the embedding.
 const seedInput = "gradient"
@@ -154,7 +154,7 @@ func (p *Plan) probe(m *graph.Model, x []float32) ([]float32, error) {
 	defer s.Close()
 	var starts [][]float32
 	for _, v := range p.adapted.Params() {
-		starts = append(starts, v.Start)
+		starts = append(starts, v.Start())
 	}
 	out := onnx.Tensor{Shape: []int64{n, int64(p.Dim())}, Data: make([]float32, n*p.Dim())}
 	return out.Data, s.Run(context.Background(), p.inputs(x, starts, n, len(x)/n/p.width()), []onnx.Tensor{out})
@@ -235,7 +235,7 @@ func (p *Plan) Blocks() int { return len(p.adapted.Blocks) - p.adapted.First }
 // Parameters is how many numbers are trained inside the backbone.
 func (p *Plan) Parameters() (n int) {
 	for _, v := range p.adapted.Params() {
-		n += len(v.Start)
+		n += v.Size()
 	}
 	return n
 }
@@ -282,7 +282,7 @@ func (p *Plan) Model(data head.Data, s head.Settings, from Tokens, train, held S
 		return nil, err
 	}
 	for _, v := range p.adapted.Params() {
-		m.values = append(m.values, slices.Clone(v.Start))
+		m.values = append(m.values, v.Start())
 	}
 	o := p.backbone.Beside().Session("")
 	split := grad.Split

@@ -192,6 +192,14 @@ func (b *Backbone) Standalone() ([]byte, error) {
 // feature of it.
 func (b *Backbone) Unchanged() error { return b.source.Unchanged() }
 
+// Rest frees what the session takes until it runs again, such as while its features are learned from.
+func (b *Backbone) Rest() error {
+	return b.Session.Rest(func() ([]byte, error) {
+		text, err := b.Model.Bytes()
+		return text, errors.Join(err, b.Unchanged())
+	})
+}
+
 // Close ends the session.
 func (b *Backbone) Close() error { return b.Session.Close() }
 

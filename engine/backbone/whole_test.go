@@ -31,7 +31,7 @@ func TestWhole(t *testing.T) {
 		a := insert(t, m, adapt.LoRA)
 		var values [][]float32
 		for _, p := range a.Params() {
-			values = append(values, slices.Repeat([]float32{0.01}, len(p.Start)))
+			values = append(values, slices.Repeat([]float32{0.01}, p.Size()))
 		}
 		baked, err := a.Bake(values)
 		*m = *baked

@@ -17,7 +17,6 @@ const (
 	Text  = 16 << 20  // what a program writes for people: configurations of models, cards, lists of names and sums
 	Image = 256 << 20 // an image
 	Large = 2 << 30   // what grows with data or model
-	Whole = 64 << 30  // what was all in memory, and has to fit there again
 )
 
 // Refusal says what is wrong with a file.

@@ -120,7 +120,7 @@ func TestWeightsInOtherForms(t *testing.T) {
 func starts(a *adapt.Adapted) map[string][]float32 {
 	list := map[string][]float32{}
 	for _, p := range a.Params() {
-		list[fmt.Sprint(p.Name, p.Shape)] = p.Start
+		list[fmt.Sprint(p.Name, p.Shape)] = p.Start()
 	}
 	return list
 }
