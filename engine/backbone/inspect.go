@@ -27,7 +27,7 @@ type Report struct {
 
 // Adaptable says what can be trained inside a backbone.
 type Adaptable struct {
-	Blocks  int          `json:"blocks"` // of attention and MLP
+	Blocks  int          `json:"blocks"`                      // of attention and MLP
 	Before  int          `json:"attentions_before,omitempty"` // in blocks of another form, before them
 	Tokens  int64        `json:"tokens"`
 	Dim     int64        `json:"dim"` // of a token

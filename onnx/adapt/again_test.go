@@ -80,7 +80,8 @@ func TestWeightsInOtherForms(t *testing.T) {
 		},
 		"sparse": func(g *graph.Graph, w *graph.Tensor) {
 			values, _ := graph.Floats(w)
-			at := &graph.Tensor{Dims: []int64{int64(len(values))}, DataType: proto.Int32(int32(onnxpb.TensorProto_INT64))}
+			at := &graph.Tensor{Dims: []int64{int64(len(values))},
+				DataType: proto.Int32(int32(onnxpb.TensorProto_INT64))}
 			for i := range values {
 				at.Int64Data = append(at.Int64Data, int64(i))
 			}
