@@ -164,7 +164,7 @@ func TestRefusals(t *testing.T) {
 		"not-finite.parquet":       "row 1 (from 0): value 1 of its vector is NaN",
 		"no-label.parquet":         "no column of labels (label, labels, class",
 		"two-vectors.parquet":      "several columns are lists of floating-point numbers (a, b); call one of them",
-		"float-label.parquet":      "row 0 (from 0): label: 0.5 is neither text nor a whole number",
+		"float-label.parquet":      "row 0 (from 0): label: 0.5 is of the type DOUBLE, neither text nor a whole",
 		"images.parquet":           "no column is a list of floating-point numbers; its columns are image, label",
 		"objects.npz":              "array labels: it is of Python objects, which only pickle reads",
 		"fewer.npz":                "array labels: it has 5 values for 6 vectors",

@@ -296,7 +296,8 @@ func cell(v parquet.Value, classes []string) (string, error) {
 	case parquet.Boolean:
 		return strconv.FormatBool(v.Boolean()), nil
 	}
-	return "", fmt.Errorf("%v is neither text nor a whole number", v)
+	return "", fmt.Errorf("%v is of the type %v, neither text nor a whole number (a table with a label missing may "+
+		"have made fractions of them)", v, v.Kind())
 }
 
 // classNames are the names that the Hugging Face library gives to the numbers of a column; nil if it does not.
