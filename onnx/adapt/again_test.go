@@ -199,3 +199,26 @@ func TestWeightsOfShapes(t *testing.T) {
 	}
 	insert(t, m, adapt.Options{Kind: adapt.LoRA, Rank: 2})
 }
+
+// Blocks are found behind functions of the model, as exporters that keep modules write them.
+func TestBlocksOfFunctions(t *testing.T) {
+	m := micro(t)
+	want := starts(insert(t, m, adapt.Options{Kind: adapt.Full}))
+	var attributes []*graph.Attribute
+	for _, n := range m.Graph().Node {
+		if n.GetOpType() == "LayerNormalization" {
+			attributes = n.Attribute
+			n.Domain, n.OpType, n.Attribute = proto.String("local"), proto.String("Norm"), nil
+		}
+	}
+	core, local, one, now := "", "local", int64(1), m.Opset()
+	m.Proto().OpsetImport = append(m.Proto().OpsetImport, &onnxpb.OperatorSetIdProto{Domain: &local, Version: &one})
+	m.Proto().Functions = []*onnxpb.FunctionProto{{Name: proto.String("Norm"), Domain: &local,
+		Input: []string{"x", "w", "b"}, Output: []string{"y"},
+		OpsetImport: []*onnxpb.OperatorSetIdProto{{Domain: &core, Version: &now}},
+		Node: []*graph.Node{{OpType: proto.String("LayerNormalization"), Input: []string{"x", "w", "b"},
+			Output: []string{"y"}, Attribute: attributes}}}}
+	if got := starts(insert(t, m, adapt.Options{Kind: adapt.Full})); !maps.EqualFunc(got, want, slices.Equal) {
+		t.Errorf("%d parameters of %d", len(got), len(want))
+	}
+}

@@ -58,8 +58,8 @@ func (t *Transformer) infer() {
 }
 
 // Find finds the blocks of a backbone, as vision.Backbone makes it, which stays as it is. Where nodes that optimisers
-// fused hide the residual stream, it finds those of the same backbone without such nodes. The error wraps
-// [graph.ErrModel].
+// fused, or functions of the model, hide the residual stream, it finds those of the same backbone without such nodes.
+// The error wraps [graph.ErrModel].
 func Find(m *graph.Model) (*Transformer, error) {
 	t, err := find(m)
 	if err != nil {
@@ -76,8 +76,11 @@ func unfused(m *graph.Model) *graph.Model {
 	const ms = "com.microsoft."
 	hiding := []string{"Attention", ms + "Attention", ms + "MultiHeadAttention", ms + "SkipLayerNormalization",
 		ms + "SkipSimplifiedLayerNormalization"}
+	for _, f := range m.Proto().Functions {
+		hiding = append(hiding, f.GetDomain()+"."+f.GetName())
+	}
 	hides := func(n *graph.Node) bool {
-		return slices.Contains(hiding, n.GetOpType()) || slices.Contains(hiding, ms+n.GetOpType())
+		return slices.Contains(hiding, n.GetOpType()) || slices.Contains(hiding, n.GetDomain()+"."+n.GetOpType())
 	}
 	if !slices.ContainsFunc(m.Graph().Node, hides) {
 		return nil
