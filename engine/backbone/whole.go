@@ -3,6 +3,7 @@ package backbone
 import (
 	"context"
 	"fmt"
+	"math"
 	"slices"
 
 	"github.com/vitft/vitft/onnx"
@@ -40,7 +41,14 @@ func merge(m *graph.Model) error {
 		return nil
 	}
 	fail := func(err error) error { return fmt.Errorf("weights that are computed of others: %w", err) }
-	part, err := m.Cut([]graph.Value{{Name: "none", Type: "float32", Shape: []int64{1}}}, wanted)
+	size := 0.0
+	for _, v := range wanted {
+		size += 4 * float64(graph.Elements(v.Shape))
+	}
+	if size > math.MaxInt32 {
+		return fail(fmt.Errorf("%w: they take %.3g GB, and an ONNX file cannot exceed 2 GB", graph.ErrModel, size/1e9))
+	}
+	part, err := m.Cut([]graph.Value{{Name: "vitft_none", Type: "float32", Shape: []int64{1}}}, wanted)
 	if err == nil {
 		err = part.Inline()
 	}

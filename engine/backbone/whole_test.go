@@ -1,8 +1,10 @@
 package backbone
 
 import (
+	"errors"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/vitft/vitft/engine/event"
@@ -69,6 +71,22 @@ func TestWhole(t *testing.T) {
 				t.Errorf("features %v in place of %v", got[:4], want[:4])
 			}
 		})
+	}
+}
+
+// Weights of a few bytes that are joined to terabytes are refused before room is made for them.
+func TestWholeIsBounded(t *testing.T) {
+	m := graph.New("m", 17)
+	b := graph.NewBuilder(m, "")
+	w := b.Floats("w", []int64{4096, 4}, make([]float32, 1<<14)...)
+	for range 12 {
+		w = b.Node("Concat", []string{w, w, w, w}, "", graph.IntAttr("axis", 0))
+	}
+	b.Node("MatMul", []string{w, "x"}, "y")
+	m.SetInputs(graph.Value{Name: "x", Type: "float32", Shape: []int64{4, 1}})
+	m.SetOutputs(graph.Value{Name: "y", Type: "float32"})
+	if err := merge(m); !errors.Is(err, graph.ErrModel) || !strings.Contains(err.Error(), "cannot exceed 2 GB") {
+		t.Error(err)
 	}
 }
 
