@@ -18,6 +18,7 @@ import (
 	"github.com/vitft/vitft/internal/testkit/ort"
 	"github.com/vitft/vitft/onnx/adapt"
 	"github.com/vitft/vitft/onnx/graph"
+	"github.com/vitft/vitft/onnx/vision"
 )
 
 // encoder is the embedded ViT with more tokens before its patches, whose feature is one of its tokens.
@@ -124,5 +125,38 @@ func TestRankThatFitsNowhere(t *testing.T) {
 		if !errors.Is(err, graph.ErrModel) {
 			t.Errorf("%s, of a file: %v", kind, err)
 		}
+	}
+}
+
+// A model that judges several views of an image is refused with what to do.
+func TestViewsInside(t *testing.T) {
+	ort.Need(t)
+	m, err := graph.Read(encoder(t, 1, 0))
+	if err != nil {
+		t.Fatal(err)
+	}
+	cut, _, err := vision.Backbone(m, vision.FeatureChoice{})
+	if err == nil {
+		cut, err = vision.Average(cut, vision.Views(2))
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := cut.Bytes()
+	if err != nil {
+		t.Fatal(err)
+	}
+	name := testkit.WriteFile(t, filepath.Join(t.TempDir(), "model.onnx"), text)
+	b, err := backbone.Open(backbone.Options{Name: name}, device.Options{Provider: "cpu"}, event.Events{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer b.Close()
+	o := inside.Options{Kind: "norm"}
+	if err := setting.Complete(o.Fields()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := adapter.NewPlan(b, 4, 1, o); err == nil || !strings.Contains(err.Error(), "backbone that the run") {
+		t.Error(err)
 	}
 }

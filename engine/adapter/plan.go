@@ -20,6 +20,7 @@ import (
 	"github.com/vitft/vitft/onnx/adapt"
 	"github.com/vitft/vitft/onnx/grad"
 	"github.com/vitft/vitft/onnx/graph"
+	"github.com/vitft/vitft/onnx/vision"
 )
 
 // Plan is what is to be trained inside a backbone, and by which graphs.
@@ -78,6 +79,10 @@ func (p *Plan) build(classes int) error {
 			"dynamic batch", graph.ErrModel, n)
 	}
 	t, err := adapt.Find(model)
+	if err != nil && vision.Single(model) != model {
+		err = fmt.Errorf("%w (it judges several views of an image, as a run with tta leaves it: adapt the backbone "+
+			"that the run began with)", err)
+	}
 	if err != nil {
 		return err
 	}
