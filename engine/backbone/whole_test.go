@@ -10,6 +10,7 @@ import (
 	"github.com/vitft/vitft/engine/event"
 	"github.com/vitft/vitft/internal/testkit"
 	"github.com/vitft/vitft/internal/vec"
+	"github.com/vitft/vitft/onnx"
 	"github.com/vitft/vitft/onnx/adapt"
 	"github.com/vitft/vitft/onnx/graph"
 	"github.com/vitft/vitft/onnx/vision"
@@ -85,7 +86,7 @@ func TestWholeIsBounded(t *testing.T) {
 	b.Node("MatMul", []string{w, "x"}, "y")
 	m.SetInputs(graph.Value{Name: "x", Type: "float32", Shape: []int64{4, 1}})
 	m.SetOutputs(graph.Value{Name: "y", Type: "float32"})
-	if err := merge(m); !errors.Is(err, graph.ErrModel) || !strings.Contains(err.Error(), "cannot exceed 2 GB") {
+	if err := onnx.Fold(m); !errors.Is(err, graph.ErrModel) || !strings.Contains(err.Error(), "cannot exceed 2 GB") {
 		t.Error(err)
 	}
 }
