@@ -141,7 +141,7 @@ func TestSweepRefusesToAdapt(t *testing.T) {
 		`adapt: "prompt"`:       {`{adapt: [none, prompt]}`, "", "", fault.Config},
 		"adapt-rank":            {`{adapt: adapter, adapt-rank: 0}`, "", "", fault.Config},
 		"adapter already":       {`{adapt: [none, adapter]}`, "a.safetensors", "", fault.Config},
-		"only transformers can": {`{adapt: adapter}`, "", cnn(t), fault.Data},
+		"are transformers with": {`{adapt: adapter}`, "", cnn(t), fault.Data},
 	} {
 		o, _ := adaptingSweep(t, `{grid: [`+c.grid+`]}`)
 		o.Backbone.Adapter, o.Backbone.Name = c.adapter, c.backbone
