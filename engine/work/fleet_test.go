@@ -324,6 +324,29 @@ func TestLibrary(t *testing.T) {
 	}
 }
 
+// A worker that would make tokens of another graph than the submitting machine does none of them.
+func TestTokensOfAnotherGraph(t *testing.T) {
+	s := newStage(t)
+	sum, err := s.of.Model.Sum()
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.of.KeepTokens(sum)
+	queue := newServer(t, &server.Options{})
+	serve := func(graph string) error {
+		s.queueForeign(t, queue, s.foreignJob(t, func(j *Job) { j.Keys[0].Graph, j.Library = graph, "" }))
+		return Serve(t.Context(), WorkerOptions{Queue: queue.queue(), Features: feature.Options{Cache: s.cache},
+			Device: device.Options{Provider: "cpu"}, Idle: time.Second}, s.events())
+	}
+	err = serve(strings.Repeat("0", 64))
+	if fault.Of(err) != fault.Runtime || !strings.Contains(err.Error(), "this worker makes") {
+		t.Error(err)
+	}
+	if err := serve(sum); err != nil || s.notes("task donejob") != 1 {
+		t.Error(err)
+	}
+}
+
 // foreignJob is one that differs from what this machine submits.
 func (s *stage) foreignJob(t *testing.T, differ func(*Job)) string {
 	t.Helper()

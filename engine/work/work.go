@@ -103,7 +103,7 @@ type Failure struct {
 	Reason string `json:"reason"`
 }
 
-const jobFormat = "vitft-job-2"
+const jobFormat = "vitft-job-3"
 
 // Hash is the name of the job: 16 hexadecimal digits of the SHA-256 of all that decides what comes out.
 func (j Job) Hash() string { return sum(encoded(j))[:16] }
