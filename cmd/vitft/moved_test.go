@@ -2,6 +2,8 @@ package main
 
 import (
 	"bytes"
+	"errors"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -49,7 +51,7 @@ func (c *computer) begins(until string, then syscall.Signal, args ...string) (cm
 	}
 	c.Cleanup(func() { _ = cmd.Process.Kill(); _ = cmd.Wait() })
 	for deadline := time.Now().Add(time.Minute); ; time.Sleep(5 * time.Millisecond) {
-		if info, err := os.Stat(until); err == nil && info.Size() > 0 {
+		if info, err := place.Stat(until); err == nil && info.Size() > 0 {
 			break
 		}
 		if time.Now().After(deadline) {
@@ -66,18 +68,24 @@ func (c *computer) begins(until string, then syscall.Signal, args ...string) (cm
 // that nobody disturbed. One machine at a time writes to it: another is refused, and one that has lost it without
 // noticing ends.
 func TestRunGoesOnOnAnotherMachine(t *testing.T) {
-	defer place.Forget()
 	t.Setenv("VITFT_ORT_LIB", ort.Need(t).Path)
-	server := testkit.StartS3(t, "team", t.TempDir())
-	t.Setenv("AWS_ENDPOINT_URL", server.Endpoint)
-	uploaded(t, photos(t, 8), "s3://team/photos")
-	begin := words("finetune --train s3://team/photos --cache s3://team/vitft --adapt adapter --epochs 8 --out")
-	newComputer(t).does(0, "run folder", begin, "s3://team/runs/undisturbed")
-
-	const at = "s3://team/runs/x"
-	left := func(turn string) string {
-		return filepath.Join(server.Folder, "team", "runs", "x", ".under-way", turn, "state.gob")
+	for _, scheme := range testkit.ObjectStores {
+		t.Run(scheme, func(t *testing.T) {
+			defer place.Forget()
+			_, parameters := testkit.ObjectStore(t, scheme, "team")
+			uploaded(t, photos(t, 8), scheme+"://team/photos"+parameters)
+			goesOn(t, scheme+"://team/")
+		})
 	}
+}
+
+// goesOn tests a run in a bucket that has photos.
+func goesOn(t *testing.T, bucket string) {
+	begin := words("finetune --train " + bucket + "photos --cache " + bucket + "vitft --adapt adapter --epochs 8 --out")
+	newComputer(t).does(0, "run folder", begin, bucket+"runs/undisturbed")
+
+	at := bucket + "runs/x"
+	left := func(turn string) string { return at + "/.under-way/" + turn + "/state.gob" }
 	resume := words("finetune --resume --out " + at)
 	newComputer(t).does(2, "there is no run to go on with in "+at, resume)
 	first, _ := newComputer(t).begins(left("000001"), syscall.SIGKILL, append(begin, at)...)
@@ -100,13 +108,13 @@ func TestRunGoesOnOnAnotherMachine(t *testing.T) {
 	if _, err := place.Stat(at + ".1"); err == nil {
 		t.Error("it was published twice")
 	}
-	if names, err := filepath.Glob(filepath.Dir(left("*"))); err != nil || len(names) > 0 {
-		t.Errorf("left are %q, %v", names, err)
+	if left, err := place.ReadDir(at + "/.under-way"); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("left are %v, %v", left, err)
 	}
 	for _, name := range []string{"head.safetensors", "adapter.safetensors", "model.onnx", "predictions.csv",
 		"kappa.csv", "config.yaml"} {
 		got, err := place.Read(at+"/"+name, 1<<30)
-		want, failed := place.Read("s3://team/runs/undisturbed/"+name, 1<<30)
+		want, failed := place.Read(bucket+"runs/undisturbed/"+name, 1<<30)
 		if err != nil || failed != nil || !bytes.Equal(got, want) {
 			t.Errorf("%s is another than that of an undisturbed run: %v, %v", name, err, failed)
 		}
