@@ -88,7 +88,7 @@ func turns(t *testing.T, url string) {
 	}
 	holds(third, "state", "two")
 	as := ""
-	if err := third.SetAside("state", func(name string) { as = name }); err != nil {
+	if err := third.SetAside(func(name string) { as = name }, "state"); err != nil {
 		t.Fatal(err)
 	}
 	holds(third, "state", "")
