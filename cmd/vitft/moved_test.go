@@ -45,7 +45,8 @@ func (c *computer) does(code int, says string, args []string, more ...string) {
 }
 
 // begins runs a command until something is there, and then does something to it.
-func (c *computer) begins(until func() bool, then syscall.Signal, args ...string) (cmd *exec.Cmd, stderr *bytes.Buffer) {
+func (c *computer) begins(until func() bool, then syscall.Signal, args ...string) (cmd *exec.Cmd,
+	stderr *bytes.Buffer) {
 	c.Helper()
 	cmd, stderr = c.command(args)
 	if err := cmd.Start(); err != nil {

@@ -16,8 +16,8 @@ import (
 )
 
 // ShareSweep goes on with a sweep that CreateSweep has readied the folder of: heads that other machines have finished,
-// or that are in the finished sweep at that place, come into the folder, and of one that is trained with something below
-// it whichever checkpoint goes further. What an interrupted run has left there is kept under another name.
+// or that are in the finished sweep at that place, come into the folder, and of one that learns inside the backbone
+// whichever checkpoint goes further. What an interrupted run has left there is kept under another name.
 func (d Folder) ShareSweep(ctx context.Context, out *place.Output, takeOver bool, ev event.Events) (*UnderWay, error) {
 	turn, err := out.Take(ctx, takeOver)
 	if turn == nil {
