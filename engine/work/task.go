@@ -47,6 +47,10 @@ func (w *worker) take(ctx context.Context, message jetstream.Msg, pass func()) e
 	defer w.begins(&Doing{Job: hash, Task: task, Since: time.Now().UTC()})()
 	stop := w.beat(message)
 	defer stop()
+	done := false
+	before, lets := w.holds(ctx, hash, task)
+	defer func() { lets(done) }()
+	delivered += before
 	if delivered > 1 || hash != w.hash { // whoever had it may have died of it: not with another task in the other hand
 		pass = func() {}
 		w.inHand.Lock()
@@ -69,6 +73,7 @@ func (w *worker) take(ctx context.Context, message jetstream.Msg, pass func()) e
 	_, final := errors.AsType[finalError](err)
 	switch {
 	case err == nil:
+		done = true
 		w.succeeds()
 		acknowledge(message)
 		return nil
