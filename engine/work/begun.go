@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// begun is a folder of marks: which tasks a submitting process has in hand, and after how many deaths. Its queue ends with
-// it and counts no deliveries for the next one, which counts the marks that were left instead.
+// begun is a folder of marks: which tasks a submitting process has in hand, and after how many deaths. Its queue ends
+// with it and counts no deliveries for the next one, which counts the marks that were left instead.
 const begun = "begun"
 
 // deaths counts, by task, the submitting processes that had it and left without a word.
@@ -26,11 +26,10 @@ func (b jobBucket) deaths(ctx context.Context, hash string) (map[int]int, error)
 	return died, err
 }
 
-// holds marks that this process, which has submitted the job, has a task in hand, until lets says whether it is done. It
-// tells how many before have died with it.
-func (w *worker) holds(ctx context.Context, hash string, task int) (before uint64, lets func(done bool)) {
+// holds marks that this process, if it has submitted the job, has a task in hand, until lets says whether it is done.
+func (w *worker) holds(ctx context.Context, hash string, task int) (lets func(done bool)) {
 	if w.died == nil || hash != w.hash {
-		return 0, func(bool) {}
+		return func(bool) {}
 	}
 	name := func(n int) string { return fmt.Sprintf("%s/%s/%06d-%d", hash, begun, task, n) }
 	died := w.died[task]
@@ -38,7 +37,7 @@ func (w *worker) holds(ctx context.Context, hash string, task int) (before uint6
 		w.events.Warn("an earlier process has died with this task in hand", "job", hash, "task", task, "times", died)
 	}
 	_ = w.jobs.publish(ctx, name(died), []byte(w.name)) // else a death is not counted
-	return uint64(died), func(done bool) {
+	return func(done bool) {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 		defer cancel()
 		for n := died; n >= 0 && (done || n == died); n-- {

@@ -283,8 +283,8 @@ var identityPattern = regexp.MustCompile("^[A-Z2-7]{26}$")
 
 // tidy removes what killed processes have left of a job.
 func (b jobBucket) tidy(ctx context.Context, hash string) {
-	for _, folder := range []string{modelFolder, hash, hash + "/" + lists, hash + "/" + records,
-		hash + "/" + submissions} {
+	for _, folder := range []string{"", modelFolder, hash, hash + "/" + lists, hash + "/" + records,
+		hash + "/" + submissions, hash + "/" + begun} {
 		_, _ = b.Tidy(ctx, folder)
 	}
 }

@@ -15,8 +15,8 @@ import (
 
 // Check reads the folder of a key as a whole, whichever key it is, and says how many blocks there are and which are
 // damaged, key.json and the indices of blocks among them. If mend is true these are set aside, as opening the store
-// does: what was in them is encoded again when it is needed. What merely cannot be read may be sound and keeps its name;
-// in an object store that is an error.
+// does: what was in them is encoded again when it is needed. What merely cannot be read may be sound and keeps its
+// name; in an object store that is an error.
 func Check(ctx context.Context, b bucket.Bucket, folder string, mend bool) (blocks int, bad []BadBlock, err error) {
 	names, err := b.List(ctx, folder+"/")
 	if err != nil {
