@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"errors"
+	"runtime/debug"
 
 	"github.com/vitft/vitft/engine/adapter"
 	"github.com/vitft/vitft/engine/dataset"
@@ -169,6 +170,8 @@ func (t *training) adapt(ctx context.Context, s *head.State) error {
 	if err := run.AdapterFile.Write(t.dir, file); err != nil {
 		return err
 	}
+	s.Drop() // which the checkpoint has
+	debug.FreeOSMemory()
 	b, err := t.backbone.Adapted(learnt, t.events)
 	if err != nil {
 		return err

@@ -82,6 +82,9 @@ func (o *FinetuneOptions) complete(ctx context.Context, ev event.Events) error {
 	setting.Fill(o.Fields())
 	err := errors.Join(setting.Check(o.untrained()), o.Training.Validate(),
 		o.Adapt.Validate(o.Backbone.Adapter, o.Views.Train))
+	if err == nil {
+		err = o.Adapt.Trains(o.Training)
+	}
 	if err != nil {
 		return err
 	}

@@ -53,12 +53,12 @@ func TestEarlyStop(t *testing.T) {
 			if r.State.History[0].Loss != whole.History[0].Loss || whole.EarlyStop() != nil {
 				t.Errorf("%s: another course", loss)
 			}
-			s.Resume = r.State // it has ended, and stays so
+			s.Resume = r.State.Clone() // it has ended, and stays so
 			if again := train(t, d, s); !slices.Equal(again.Head.W, r.Head.W) ||
 				len(again.State.History) != last {
 				t.Errorf("%s: resumed in its end it goes on", loss)
 			}
-			s.EarlyStop = 0
+			s.Resume, s.EarlyStop = r.State, 0
 			if _, err := head.Train(t.Context(), d, s); err == nil || !strings.Contains(err.Error(), "best epoch") {
 				t.Errorf("%s: resumed without early stop: %v", loss, err)
 			}

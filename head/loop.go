@@ -67,9 +67,9 @@ type Loop struct {
 	workers int // 0: as many as there are processors
 }
 
-// Run trains m, from Settings.Resume on if there is such a state. When ctx ends or training diverges, it returns the
-// error together with the state of the last whole epoch, which m is then in too; other errors before the first epoch
-// come with no state. The state has the values of the parameters of m, not copies.
+// Run trains m, from Settings.Resume on if there is such a state, which it takes over. When ctx ends or training
+// diverges, it returns the error together with the state of the last whole epoch, which m is then in too; other errors
+// before the first epoch come with no state. The state has the values of the parameters of m, not copies.
 func (l Loop) Run(ctx context.Context, m Trainable) (*State, error) {
 	r, err := l.begin(ctx, m)
 	if err != nil {
@@ -109,11 +109,25 @@ type run struct {
 	counts []int
 	model  Trainable
 	state  *State
+	last   *State // a copy as of the last whole epoch, while one is under way
 
 	z    []float32
 	grad [][]float32    // of each Param
 	more [][]float32    // what another part of a batch adds to it
 	seen []calib.Sample // of the epoch, in training order
+}
+
+// InParts says what cannot be trained together with a model below the head, through which batches go in parts.
+func (s Settings) InParts() error {
+	switch set := s.schedule(); {
+	case set.Diversity > 0:
+		return fault.Config.Errorf("diversity: it is a term of whole batches, and these go through what is trained " +
+			"inside the backbone in parts; leave it out, or train a head alone")
+	case set.solve != nil:
+		return fault.Config.Errorf("loss: %s is a closed form of a head alone, and nothing inside the "+
+			"backbone can learn with it; take a loss that is trained, such as la or cvs", set.Loss)
+	}
+	return nil
 }
 
 // begin sets the state to the start, or to the one to resume from.
@@ -135,12 +149,10 @@ func (l Loop) begin(ctx context.Context, m Trainable) (*run, error) {
 	if r.set.EarlyStop > 0 && l.Held == nil {
 		return nil, fault.Config.Errorf("early-stop: it takes validation images to see what is gained on")
 	}
-	if l.Micro > 0 && r.set.Diversity > 0 {
-		return nil, fault.Config.Errorf("diversity: is a term of whole batches, and these go through the model in " +
-			"parts")
-	}
-	if _, ok := m.(solver); (!ok || l.Micro > 0) && r.set.solve != nil {
-		return nil, fault.Config.Errorf("loss: %s is a closed form of the linear head alone", r.set.Loss)
+	if _, ok := m.(solver); l.Micro > 0 || !ok && r.set.solve != nil {
+		if err := l.Settings.InParts(); err != nil {
+			return nil, err
+		}
 	}
 	for _, p := range m.Params() {
 		t := Tensor{Name: p.Name, Shape: p.Shape, Values: p.Values, First: make([]float32, len(p.Values))}
@@ -167,22 +179,23 @@ func (l Loop) begin(ctx context.Context, m Trainable) (*run, error) {
 	return r, nil
 }
 
-// restore takes model and state to where another state is.
+// restore takes model and state to where another state is, which it empties: the numbers of a whole ViT are gigabytes.
 func (r *run) restore(to *State) {
-	live := r.state.Params
-	r.state = to.Clone()
-	for i, t := range r.state.Params {
+	live, state := r.state.Params, *to
+	*to = State{}
+	for i, t := range state.Params {
 		copy(live[i].Values, t.Values)
-		r.state.Params[i].Values = live[i].Values
+		state.Params[i].Values = live[i].Values
 	}
+	r.state = &state
 }
 
 // advance trains up to an epoch, or until training ends early. On an error the state is as of the last whole epoch.
 func (r *run) advance(ctx context.Context, epoch int) error {
 	for r.state.Epoch < epoch && !r.stopped() {
-		last := r.state.Clone()
+		r.last = r.state.copied(r.last)
 		if err := r.epoch(ctx); err != nil {
-			r.restore(last)
+			r.restore(r.last)
 			return err
 		}
 	}

@@ -63,9 +63,10 @@ type Settings struct {
 
 	Shuffle Shuffle // in which order samples come, and so how many must be in memory
 
-	Gemm   Gemm   `json:"-"` // Blas{} if nil
-	Val    *Data  `json:"-"` // measured after every epoch, never trained on; of one view
-	Resume *State `json:"-"` // continue from here; the other settings must be those it was made with
+	Gemm Gemm  `json:"-"` // Blas{} if nil
+	Val  *Data `json:"-"` // measured after every epoch, never trained on; of one view
+	// Resume is where to continue, with the settings it was made with. Its numbers are taken over: it is empty then.
+	Resume *State `json:"-"`
 	Events Events `json:"-"`
 }
 

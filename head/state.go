@@ -60,20 +60,47 @@ func (s *State) kappa(late bool) *[]calib.Kappa {
 }
 
 // Clone returns a copy that shares nothing with s.
-func (s *State) Clone() *State {
-	c := *s
-	c.Params = nil
-	for _, t := range s.Params {
-		c.Params = append(c.Params, Tensor{t.Name, slices.Clone(t.Shape), slices.Clone(t.Values),
-			slices.Clone(t.First), slices.Clone(t.Second), slices.Clone(t.Mean)})
+func (s *State) Clone() *State { return s.copied(nil) }
+
+// Drop lets go of the numbers, of which a whole ViT has many, and keeps what is known of the training.
+func (s *State) Drop() {
+	s.Params = nil
+	clear(s.Best)
+}
+
+// copied is a copy of s in the room of an earlier one, or in new room.
+func (s *State) copied(earlier *State) *State {
+	if earlier == nil {
+		earlier = new(State)
+	}
+	c, params, best := *s, earlier.Params, earlier.Best
+	c.Params, c.Best = nil, nil
+	for i, t := range s.Params {
+		var room Tensor
+		if i < len(params) {
+			room = params[i]
+		}
+		c.Params = append(c.Params, Tensor{t.Name, slices.Clone(t.Shape), refilled(room.Values, t.Values),
+			refilled(room.First, t.First), refilled(room.Second, t.Second), refilled(room.Mean, t.Mean)})
+	}
+	for i, values := range s.Best {
+		var room []float32
+		if i < len(best) {
+			room = best[i]
+		}
+		c.Best = append(c.Best, refilled(room, values))
 	}
 	c.Early, c.Late = slices.Clone(s.Early), slices.Clone(s.Late)
 	c.History = slices.Clone(s.History)
-	c.Best = nil
-	for _, values := range s.Best {
-		c.Best = append(c.Best, slices.Clone(values))
-	}
 	return &c
+}
+
+// refilled is a copy of values in some room, if they fit there; nil if they are.
+func refilled(room, values []float32) []float32 {
+	if values == nil {
+		return nil
+	}
+	return append(room[:0], values...)
 }
 
 // check says what keeps a training of so many epochs, which would start as fresh and may end early or not, from going

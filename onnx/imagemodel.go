@@ -148,7 +148,8 @@ func (m *ImageModel) Run(ctx context.Context, pixels []float32, n int, outputs .
 
 // blame is the error of a run as the model's fault, if nothing else is to blame: it will fail again in the same way.
 func (m *ImageModel) blame(ctx context.Context, err error) error {
-	if errors.Is(err, ctx.Err()) || errors.Is(err, ErrRuntime) || errors.Is(err, ErrClosed) {
+	if errors.Is(err, ctx.Err()) || errors.Is(err, ErrRuntime) || errors.Is(err, ErrClosed) ||
+		errors.As(err, new(reloadError)) {
 		return err
 	}
 	return fmt.Errorf("%w: %s does not run; export it anew, for a smaller batch if memory is short: %s",

@@ -1,6 +1,7 @@
 package onnx
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -383,6 +384,50 @@ func TestCancelOneOfMany(t *testing.T) {
 		})
 	}
 	wg.Wait()
+}
+
+// A session at rest runs again, to the same bits, for many at once; what it cannot load again it says, each time.
+func TestRest(t *testing.T) {
+	needRuntime(t)
+	m, err := graph.Read("vision/testdata/pooled.onnx")
+	if err != nil {
+		t.Fatal(err)
+	}
+	model, _ := backbone(t, m, vision.FeatureChoice{})
+	e := newFeatureModel(t, model, SessionOptions{Provider: CPU})
+	want := make([]float32, 64*8)
+	if err := e.Run(t.Context(), fixturePixels(64), 64, want); err != nil {
+		t.Fatal(err)
+	}
+	var wg sync.WaitGroup
+	for range 4 {
+		wg.Go(func() {
+			for range 8 {
+				got := make([]float32, 64*8)
+				err := cmp.Or(e.Rest(func() ([]byte, error) { return model, nil }),
+					e.Run(t.Context(), fixturePixels(64), 64, got))
+				if err != nil || !slices.Equal(got, want) {
+					t.Errorf("%v, or other features after a rest", err)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	gone := errors.New("the file is gone")
+	if err := e.Rest(func() ([]byte, error) { return nil, gone }); err != nil || e.Dim() != 8 || e.Provider() != "cpu" {
+		t.Errorf("at rest: %v", err)
+	}
+	for range 2 {
+		if err := e.Run(t.Context(), fixturePixels(64), 64, want); !errors.Is(err, gone) {
+			t.Errorf("what cannot be loaded again runs: %v", err)
+		}
+	}
+	if err := cmp.Or(e.Close(), e.Rest(nil)); err != nil {
+		t.Error(err)
+	}
+	if err := e.Run(t.Context(), fixturePixels(64), 64, want); !errors.Is(err, ErrClosed) {
+		t.Errorf("closed at rest: %v", err)
+	}
 }
 
 func TestCloseInFlight(t *testing.T) {

@@ -36,9 +36,11 @@ type Session struct {
 	provider        Provider
 	note            string
 	inCommon        int64
+	options         SessionOptions
 
-	mu      sync.RWMutex // held for reading during a run, for writing to close
-	session runner       // nil when closed
+	mu      sync.RWMutex           // held for reading during a run, for writing to open and to close
+	session runner                 // nil when closed, and at rest
+	model   func() ([]byte, error) // of a session at rest; nil of others
 }
 
 // runner is a session of the library's.
@@ -65,7 +67,7 @@ func newSession(model []byte, o SessionOptions, try func(*Session) error) (*Sess
 			return nil, fmt.Errorf("%w: %s is %s, a session takes float32 only", graph.ErrModel, v.Name, v.Type)
 		}
 	}
-	s := &Session{inputs: sig.Inputs, outputs: sig.Outputs}
+	s := &Session{inputs: sig.Inputs, outputs: sig.Outputs, options: o}
 	p, err := ParseProvider(string(o.Provider))
 	if err == nil && p != CPU {
 		err = s.open(model, o, CUDA, try)
@@ -181,11 +183,10 @@ func (s *Session) Run(ctx context.Context, inputs, outputs []Tensor) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	s.mu.RLock()
-	defer s.mu.RUnlock()
-	if s.session == nil {
-		return fmt.Errorf("run model: %w", ErrClosed)
+	if err := s.wake(); err != nil {
+		return fmt.Errorf("run model: %w", err)
 	}
+	defer s.mu.RUnlock()
 	if s.provider == CUDA {
 		defer repairSignals()
 	}
@@ -257,13 +258,71 @@ func (s own) run(ctx context.Context, inputs, outputs []Tensor) error {
 	return err
 }
 
-// Close waits for the runs in progress and frees the session. Later runs fail with [ErrClosed].
-func (s *Session) Close() error {
+// wake holds the session open for a run, and opens it again if it is at rest.
+func (s *Session) wake() error {
+	for {
+		s.mu.RLock()
+		if s.session != nil {
+			return nil
+		}
+		s.mu.RUnlock()
+		if err := s.reopen(); err != nil {
+			return err
+		}
+	}
+}
+
+func (s *Session) reopen() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case s.session != nil: // another run has been quicker
+		return nil
+	case s.model == nil:
+		return ErrClosed
+	}
+	model, err := s.model()
+	if err == nil {
+		err = s.open(model, s.options, s.provider, nil)
+	}
+	if err != nil {
+		s.session = nil
+		return reloadError{err}
+	}
+	s.model = nil
+	return nil
+}
+
+// reloadError is what keeps a session at rest.
+type reloadError struct{ error }
+
+func (e reloadError) Error() string { return "loading the model again: " + e.error.Error() }
+func (e reloadError) Unwrap() error { return e.error }
+
+// Rest waits for the runs in progress and frees what the session takes, weights and the room of its largest batch,
+// until the next run, for which model gives what it was loaded from.
+func (s *Session) Rest(model func() ([]byte, error)) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.session == nil {
 		return nil
 	}
+	s.model = model
+	return s.free()
+}
+
+// Close waits for the runs in progress and frees the session. Later runs fail with [ErrClosed].
+func (s *Session) Close() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.model = nil
+	if s.session == nil {
+		return nil
+	}
+	return s.free()
+}
+
+func (s *Session) free() error {
 	if s.provider == CUDA {
 		defer repairSignals()
 	}

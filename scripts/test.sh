@@ -10,7 +10,7 @@ pure="./calib/... ./head/... ./vit/... ./models/... ./onnx/graph/... ./onnx/shap
 # Before Go 1.27 a target that finds nothing may fail as its time ends (go.dev/issue/75804): with these words, no input.
 fuzz() {
   local said
-  said=$(go test -run '^$' -fuzz "^$2\$" -fuzztime "${FUZZTIME:-3s}" -fuzzminimizetime 1x "./$1" 2>&1) ||
+  said=$(go test -run '^$' -fuzz "^$2\$" -fuzztime "${FUZZTIME:-3s}" -fuzzminimizetime 1x -parallel 1 "./$1" 2>&1) ||
     { grep -qx ' *context deadline exceeded' <<< "$said" && ! grep -qi 'failing input' <<< "$said"; } ||
     { printf '%s\n' "$said" >&2; exit 1; }
   tail -1 <<< "$said"
@@ -50,9 +50,8 @@ step 'race detector on what runs concurrently'
 go test -race -timeout 20m -short ./engine/classify
 go test -race -timeout 20m -short ./models ./vit ./onnx ./engine/feature/... ./engine/dataset ./engine/serve
 step 'a short fuzz of each parser'
+export -f fuzz
 for dir in $(git grep -l '^func Fuzz' -- '*_test.go' | xargs -n1 dirname | sort -u); do
-  for target in $(grep -ho '^func Fuzz[A-Za-z0-9_]*' "$dir"/*_test.go | cut -d' ' -f2); do
-    fuzz "$dir" "$target"
-  done
-done
+  grep -ho '^func Fuzz[A-Za-z0-9_]*' "$dir"/*_test.go | sed "s#^func#$dir#"
+done | xargs -P "$(getconf _NPROCESSORS_ONLN)" -L 1 bash -c 'fuzz "$@"' fuzz
 step 'done'

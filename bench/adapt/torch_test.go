@@ -179,8 +179,8 @@ func stepOf(b *testing.B, m *graph.Model, blocks int, images int64) *step {
 	b.Cleanup(func() { s.model.Close() })
 	s.in = append(s.in, onnx.Tensor{Shape: []int64{images, t.Tokens, t.Dim}, Data: noise(1, images*t.Tokens*t.Dim)})
 	for _, p := range a.Params() {
-		s.in = append(s.in, onnx.Tensor{Shape: p.Shape, Data: slices.Clone(p.Start)})
-		s.grads = append(s.grads, onnx.Tensor{Shape: p.Shape, Data: make([]float32, len(p.Start))})
+		s.in = append(s.in, onnx.Tensor{Shape: p.Shape, Data: p.Start()})
+		s.grads = append(s.grads, onnx.Tensor{Shape: p.Shape, Data: make([]float32, p.Size())})
 	}
 	return s
 }

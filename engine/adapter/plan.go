@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/vitft/vitft/engine/backbone"
 	"github.com/vitft/vitft/engine/event"
@@ -32,9 +33,14 @@ type Plan struct {
 	sum      string       // of frozen
 	step     *graph.Model // tokens that are kept → embedding, with gradients
 	whole    *graph.Model // all tokens → embedding
-	kept     int          // tokens, the class token among them
+	kept     int          // tokens in training
+	always   int          // so many of them are the first ones
 	byClass  bool         // the embedding is that of the first token
 }
+
+// perParameter is how many bytes each takes in training: values, two gradients, two moments, and what an
+// interrupted epoch goes back to.
+const perParameter = 8 * 4
 
 // seedInput is the input of the graph with gradients that takes that of the embedding.
 const seedInput = "gradient"
@@ -86,6 +92,13 @@ func (p *Plan) build(classes int) error {
 		rank = adapt.AutoRank(classes, len(t.Blocks))
 	}
 	p.inserted = adapt.Options{Kind: adapt.Kind(o.Kind), Blocks: blocks, Rank: rank, Seed: p.seed}
+	if strings.Contains(o.Kind, string(adapt.Adapter)) || strings.Contains(o.Kind, string(adapt.LoRA)) {
+		err := machine.Check(perParameter*2*float64(rank)*float64(t.Dim)*float64(blocks), "adapt-rank: training with "+
+			"rank %d in %d blocks of %d features", rank, blocks, t.Dim)
+		if err != nil {
+			return err
+		}
+	}
 	p.adapted, err = t.Insert(p.inserted)
 	if err != nil {
 		return err
@@ -111,11 +124,12 @@ func (p *Plan) build(classes int) error {
 
 // same runs two parts on tokens and says where they differ.
 func (p *Plan) same(a, b *graph.Model) error {
-	want, err := p.probe(a, int(p.adapted.Tokens))
+	x := p.waves(2 * int(p.adapted.Tokens))
+	want, err := p.probe(a, x)
 	if err != nil {
 		return err
 	}
-	got, err := p.probe(b, int(p.adapted.Tokens))
+	got, err := p.probe(b, x)
 	if err != nil {
 		return err
 	}
@@ -125,8 +139,17 @@ func (p *Plan) same(a, b *graph.Model) error {
 	return nil
 }
 
-// probe runs a part on so many tokens of two images that there are not.
-func (p *Plan) probe(m *graph.Model, tokens int) ([]float32, error) {
+// waves are tokens of no image.
+func (p *Plan) waves(tokens int) []float32 {
+	x := make([]float32, tokens*p.width())
+	for i := range x {
+		x[i] = float32(math.Sin(0.37 * float64(i)))
+	}
+	return x
+}
+
+// probe runs a part on the tokens of two images.
+func (p *Plan) probe(m *graph.Model, x []float32) ([]float32, error) {
 	const n = 2
 	text, err := m.Bytes()
 	if err != nil {
@@ -137,16 +160,12 @@ func (p *Plan) probe(m *graph.Model, tokens int) ([]float32, error) {
 		return nil, err
 	}
 	defer s.Close()
-	x := make([]float32, n*tokens*p.width())
-	for i := range x {
-		x[i] = float32(math.Sin(0.37 * float64(i)))
-	}
 	var starts [][]float32
 	for _, v := range p.adapted.Params() {
-		starts = append(starts, v.Start)
+		starts = append(starts, v.Start())
 	}
 	out := onnx.Tensor{Shape: []int64{n, int64(p.Dim())}, Data: make([]float32, n*p.Dim())}
-	return out.Data, s.Run(context.Background(), p.inputs(x, starts, n, tokens), []onnx.Tensor{out})
+	return out.Data, s.Run(context.Background(), p.inputs(x, starts, n, len(x)/n/p.width()), []onnx.Tensor{out})
 }
 
 // inputs are those of a part: tokens of n images, then parameters.
@@ -165,8 +184,10 @@ func (p *Plan) some() error {
 	if auto {
 		share = 1.0 / 3
 	}
-	// The first token is never left out: where it is no class token that is one patch more.
-	p.kept = 1 + int(math.Round(share*float64(p.adapted.Tokens-1)))
+	// What stands before the patches, a class token and registers, is never left out. Where nothing does, that is one
+	// patch more.
+	p.always = max(1, int(p.adapted.Prefix()))
+	p.kept = p.always + max(1, int(math.Round(share*float64(int(p.adapted.Tokens)-p.always))))
 	part := adapt.Part{Tokens: int64(p.kept), ClassToken: p.byClass}
 	err = p.runs(part)
 	if err == nil {
@@ -184,8 +205,19 @@ func (p *Plan) some() error {
 // runs says why a part cannot be of fewer tokens than the backbone has.
 func (p *Plan) runs(part adapt.Part) error {
 	m, err := p.adapted.Trained(part)
-	if err == nil && part.Tokens < p.adapted.Tokens {
-		_, err = p.probe(m, int(part.Tokens))
+	if err != nil || part.Tokens == p.adapted.Tokens {
+		return err
+	}
+	// One image twice, the second time with its patches backwards.
+	x, width := p.waves(p.kept), p.width()
+	x = append(x, x[:p.always*width]...)
+	for k := p.kept - 1; k >= p.always; k-- {
+		x = append(x, x[k*width:(k+1)*width]...)
+	}
+	out, err := p.probe(m, x)
+	if err == nil && vec.Differs(out[:p.Dim()], out[p.Dim():], 1e-4) >= 0 {
+		err = fmt.Errorf("%w: it tells patches by their places among the tokens (its feature is of a token behind "+
+			"them, perhaps, or positions are computed in each block), so none can be left out", graph.ErrModel)
 	}
 	return err
 }
@@ -203,7 +235,7 @@ func (p *Plan) Blocks() int { return len(p.adapted.Blocks) - p.adapted.First }
 // Parameters is how many numbers are trained inside the backbone.
 func (p *Plan) Parameters() (n int) {
 	for _, v := range p.adapted.Params() {
-		n += len(v.Start)
+		n += v.Size()
 	}
 	return n
 }
@@ -246,7 +278,7 @@ func (p *Plan) Model(data head.Data, s head.Settings, from Tokens, train, held S
 		return nil, err
 	}
 	for _, v := range p.adapted.Params() {
-		m.values = append(m.values, slices.Clone(v.Start))
+		m.values = append(m.values, v.Start())
 	}
 	o := p.backbone.Beside().Session("")
 	split := grad.Split
@@ -265,8 +297,7 @@ func (p *Plan) Model(data head.Data, s head.Settings, from Tokens, train, held S
 		if p.options.Augments() {
 			kept += 4 * int64(p.backbone.Preprocess.Size()) * int64(waiting(p.options.Micro)+p.options.Micro)
 		}
-		// Starts, values, two gradients, two moments, and what an interrupted epoch goes back to.
-		kept += 9 * 4 * int64(p.Parameters())
+		kept += perParameter * int64(p.Parameters())
 		err = machine.Check(float64(kept), "adapt-blocks, micro-batch: training %d parameters inside the backbone, %d "+
 			"images at a time,", p.Parameters(), p.options.Micro)
 	}
@@ -292,15 +323,15 @@ func (p *Plan) all() []int {
 	return list
 }
 
-// draw draws the tokens that are kept, in their order, the first always.
+// draw draws the tokens that are kept, in their order.
 func (p *Plan) draw(rng *rand.Rand) []int {
 	n := int(p.adapted.Tokens)
 	if p.kept == n {
 		return p.all()
 	}
-	kept := []int{0}
-	for _, k := range rng.Perm(n - 1)[:p.kept-1] {
-		kept = append(kept, 1+k)
+	kept := p.all()[:p.always]
+	for _, k := range rng.Perm(n - p.always)[:p.kept-p.always] {
+		kept = append(kept, p.always+k)
 	}
 	slices.Sort(kept)
 	return kept

@@ -100,8 +100,14 @@ func (c course) model(s head.Settings, held Set) (*Model, head.Loop, error) {
 		loop.Held = s.Val.Y
 	}
 	from := c.plan.Stored(c)
+	err := c.plan.backbone.Rest() // what encoding took is for training now
 	if c.plan.options.Augments() {
 		from = c.plan.Live(c.backbone, c, s.WithDefaults().Epochs)
+	} else {
+		err = errors.Join(err, c.backbone.Rest())
+	}
+	if err != nil {
+		return nil, loop, err
 	}
 	m, err := c.plan.Model(c.data, s, from, c.train, held)
 	debug.FreeOSMemory() // that graphs took on their way into sessions

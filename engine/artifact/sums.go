@@ -1,10 +1,12 @@
 package artifact
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"maps"
 	"path/filepath"
@@ -27,6 +29,23 @@ type Sums map[string]string
 func SumOf(content []byte) string {
 	sum := sha256.Sum256(content)
 	return hex.EncodeToString(sum[:])
+}
+
+// SumOfReader is what Sums has for a content that is read.
+func SumOfReader(content io.Reader) (string, error) {
+	sum := sha256.New()
+	_, err := io.Copy(sum, content)
+	return hex.EncodeToString(sum.Sum(nil)), err
+}
+
+// SumOfFile is what Sums has for the content of a file.
+func SumOfFile(path string) (string, error) {
+	f, _, err := userfile.Open(path)
+	if err != nil {
+		return "", err
+	}
+	defer f.Close()
+	return SumOfReader(f)
 }
 
 // ReadSums reads those of a folder; nil for one that has none of ours, since it is not finished or older than sums.
@@ -83,7 +102,18 @@ func (s Sums) Bytes() []byte {
 // Check refuses the content of the file with a name in a folder if it is not what s has for it. A file that s does not
 // know is accepted.
 func (s Sums) Check(dir, name string, content []byte) error {
-	if sum, known := s[name]; known && sum != SumOf(content) {
+	return s.CheckReader(dir, name, bytes.NewReader(content))
+}
+
+// CheckReader is Check of a content that is read.
+func (s Sums) CheckReader(dir, name string, content io.Reader) error {
+	want, known := s[name]
+	if !known {
+		return nil
+	}
+	if sum, err := SumOfReader(content); err != nil {
+		return err
+	} else if sum != want {
 		return fault.Data.Errorf("%s is damaged or changed: its SHA-256 is not that in %s; take the folder from a "+
 			"copy, or run again (what is to be changed belongs in a copy outside of it)", place.Join(dir, name),
 			SumsFile)

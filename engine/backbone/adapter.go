@@ -3,7 +3,6 @@ package backbone
 import (
 	"bytes"
 	"crypto/sha256"
-	"encoding/binary"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -34,14 +33,17 @@ type Adapter struct {
 func (a Adapter) Bytes(params []adapt.Param) ([]byte, error) {
 	f := safetensors.File{Metadata: map[string]string{"format": adapterFormat, "backbone": a.Backbone,
 		"kind": string(a.Kind), "blocks": strconv.Itoa(a.Blocks), "rank": strconv.Itoa(a.Rank), "sha256": a.sum()}}
+	size := 0
 	for _, p := range params {
 		var shape []int
 		for _, d := range p.Shape {
 			shape = append(shape, int(d))
 		}
 		f.Tensors = append(f.Tensors, safetensors.New(p.Name, shape, a.Values[p.Name]))
+		size += 4*p.Size() + 256 // of the header
 	}
 	var b bytes.Buffer
+	b.Grow(size)
 	_, err := f.WriteTo(&b)
 	return b.Bytes(), err
 }
@@ -52,7 +54,7 @@ func (a Adapter) sum() string {
 	fmt.Fprintf(h, "%s %s %d %d\n", a.Backbone, a.Kind, a.Blocks, a.Rank)
 	for _, name := range slices.Sorted(maps.Keys(a.Values)) {
 		fmt.Fprintf(h, "%q %d\n", name, len(a.Values[name]))
-		_ = binary.Write(h, binary.LittleEndian, a.Values[name]) // to a hash it cannot fail
+		h.Write(safetensors.New(name, nil, a.Values[name]).Data)
 	}
 	return hex.EncodeToString(h.Sum(nil))
 }
@@ -119,15 +121,6 @@ func (a Adapter) apply(b *Backbone) (*graph.Model, string, error) {
 	}
 	model, err = in.Bake(values)
 	return model, "with " + a.sum(), err
-}
-
-// Whole is the model with all of its weights in it.
-func (b *Backbone) Whole() (*graph.Model, error) {
-	if b.Model.Dir() == "" {
-		return b.Model, nil
-	}
-	m := b.Model.Copy()
-	return m, m.Inline()
 }
 
 // put puts an adapter that is kept in a file into b.

@@ -91,6 +91,9 @@ func Open(o Options, d device.Options, ev event.Events) (*Backbone, error) {
 	if f.Prefix > 1 && f.Pooling != vision.PoolCLS { // a mean that leaves out registers
 		b.key.Feature += fmt.Sprintf(" after %d tokens", f.Prefix)
 	}
+	if err := d.Load(ev); err != nil {
+		return nil, err
+	}
 	if o.Adapter != "" {
 		if err := b.put(o.Adapter); err != nil {
 			return nil, err
@@ -148,6 +151,9 @@ func OpenModel(path string, x Exported, d device.Options, ev event.Events) (*Bac
 	}
 	b := &Backbone{Name: path, SHA256: x.Key.Backbone, Model: cut, Inspection: inspection, Preprocess: x.Preprocess,
 		device: d, key: x.Key, source: model}
+	if err := d.Load(ev); err != nil {
+		return nil, err
+	}
 	return b.start(ev)
 }
 
@@ -201,14 +207,19 @@ func (b *Backbone) Standalone() ([]byte, error) {
 // feature of it.
 func (b *Backbone) Unchanged() error { return b.source.Unchanged() }
 
+// Rest frees what the session takes until it runs again, such as while its features are learned from.
+func (b *Backbone) Rest() error {
+	return b.Session.Rest(func() ([]byte, error) {
+		text, err := b.Model.Bytes()
+		return text, errors.Join(err, b.Unchanged())
+	})
+}
+
 // Close ends the session.
 func (b *Backbone) Close() error { return b.Session.Close() }
 
-// start loads the runtime and opens the session.
+// start opens the session; the runtime is loaded.
 func (b *Backbone) start(ev event.Events) (_ *Backbone, err error) {
-	if err := b.device.Load(ev); err != nil {
-		return nil, err
-	}
 	if b.Session, err = b.encoder(b.Model, b.device); err != nil {
 		return nil, fmt.Errorf("backbone %s: %w", b.Name, err)
 	}

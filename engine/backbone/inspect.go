@@ -59,10 +59,10 @@ func Inspect(o Options) (*Report, error) {
 	if unfit != nil {
 		return r, cmp.Or(err, unfit)
 	}
-	r.Adapt = adaptable(cut)
 	if err == nil {
 		err = r.try(o.Name, cut)
 	}
+	r.Adapt = adaptable(cut, err == nil && r.Untried == "")
 	return r, err
 }
 
@@ -82,8 +82,19 @@ func (r *Report) try(name string, cut *graph.Model) error {
 	return session.Close()
 }
 
-func adaptable(m *graph.Model) (a Adaptable) {
-	t, err := adapt.Find(m)
+// adaptable says it of a backbone; what it computes of its weights can only be known where the runtime is.
+func adaptable(m *graph.Model, runs bool) (a Adaptable) {
+	err := error(nil)
+	if runs {
+		m = m.Copy()
+		if err = m.PlainWeights(); err == nil {
+			err = merge(m)
+		}
+	}
+	var t *adapt.Transformer
+	if err == nil {
+		t, err = adapt.Find(m)
+	}
 	if err == nil {
 		a.Blocks, a.Tokens, a.Dim = len(t.Blocks), t.Tokens, t.Dim
 		a.Kinds, err = t.Support()

@@ -132,6 +132,7 @@ const (
 	SystemFiles    Kind = "system-files"     // hidden files, and those of systems and programs
 	NotAPart       Kind = "not-a-part"       // what may look like a part of a data set, and is not taken for one
 	TakenPart      Kind = "taken-part"       // what of a data set was taken
+	MissingFiles   Kind = "missing-files"    // files of a part that are not there, as the others' names say
 	ListForm       Kind = "list-form"        // how a list is read, where that is not plain
 	IgnoredColumns Kind = "ignored-columns"  // columns of a list that are not read
 	Unlabelled     Kind = "unlabelled"       // images that a list gives no label

@@ -278,6 +278,12 @@ func (p *parquetFile) labels() (*parquetfile.Column, []string, error) {
 	labels, others, err := chosen(p.table, "labels", labelNames, labelType, isLabels)
 	if err == nil && labels == nil {
 		err = fmt.Errorf("%w; the columns are %s", errNoLabels, some(columnsOf(p.table)))
+		for _, c := range p.table.Columns() {
+			if len(c.Path) == 1 && slices.Contains(labelNames, plain(c.Path[0])) {
+				err = fmt.Errorf("%w; column %s is of the type %v, and labels are texts or whole numbers (a table "+
+					"with a label missing may have made fractions of them)", errNoLabels, c.Name(), c.Kind())
+			}
+		}
 	}
 	return labels, others, err
 }

@@ -3,6 +3,8 @@ package dataset
 import (
 	"bytes"
 	"fmt"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -141,6 +143,33 @@ func TestPartsInShards(t *testing.T) {
 	}
 }
 
+// Files without rows, as some programs write them among others, are nothing; that files are not there which the names
+// of the others number is said.
+func TestShardsThatLack(t *testing.T) {
+	read := func(name string) []byte { return must(os.ReadFile(filepath.Join(fixtures, name))) }
+	rows := read("train-00000-of-00001.parquet")
+	for name, c := range map[string]struct {
+		files map[string][]byte
+		want  []Kind
+	}{
+		"nothing": {map[string][]byte{"train-00000-of-00002.parquet": rows,
+			"train-00001-of-00002.parquet": read("empty.parquet")}, nil},
+		"one": {map[string][]byte{"train-00001-of-00002.parquet": rows}, []Kind{MissingFiles}},
+		"one of no part": {map[string][]byte{"imgs-3-of-4.parquet": rows, "imgs-0-of-4.parquet": rows},
+			[]Kind{MissingFiles}},
+		"no end": {map[string][]byte{"train-00000-of-999999.parquet": rows}, []Kind{MissingFiles}},
+	} {
+		dir := t.TempDir()
+		for name, content := range c.files {
+			put(t, dir, name, content)
+		}
+		t.Run(name, func(t *testing.T) {
+			_, found := mustOpen(t, dir, Options{})
+			wantFindings(t, found, c.want...)
+		})
+	}
+}
+
 func TestParquetRefuses(t *testing.T) {
 	image, one := hubImage{Bytes: []byte("x")}, new(int64(1))
 	rows := []hubRow{{image, new(int64(0))}, {image, one}}
@@ -152,6 +181,10 @@ func TestParquetRefuses(t *testing.T) {
 	type labels struct {
 		Image  []byte  `parquet:"image"`
 		Labels []int64 `parquet:"labels,list"`
+	}
+	type fractions struct {
+		Image []byte  `parquet:"image"`
+		Label float64 `parquet:"label"`
 	}
 	type none struct {
 		Text  string `parquet:"text"`
@@ -166,6 +199,8 @@ func TestParquetRefuses(t *testing.T) {
 		"more than names": {parquetOf(t, append(rows, hubRow{image, new(int64(2))}), hubNames("a", "b")),
 			"row 2: label 2, of 2 classes"},
 		"two columns":          {parquetOf(t, []several{{}}), "several columns may be the images: "},
+		"fractions":            {parquetOf(t, []fractions{{}}), "column label is of the type DOUBLE"},
+		"no rows":              {must(os.ReadFile(filepath.Join(fixtures, "empty.parquet"))), "no images"},
 		"several labels a row": {parquetOf(t, []labels{{}}), "no column of labels: call it label; the columns are"},
 		"no images": {parquetOf(t, []none{{}}),
 			"no column of images (bytes, or {bytes, path}), and none of paths"},

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io/fs"
 	"maps"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -187,10 +188,10 @@ func withoutLabels(dir, part string) bool {
 
 // readShardFolder reads the files of the set's part.
 func (r *reading) readShardFolder(s shards) error {
-	if len(s) == 1 && s[""] != nil {
-		return r.readShards(s[""])
+	files, unnamed := s[r.part], s[""]
+	if len(s) == 1 && unnamed != nil {
+		files, unnamed = unnamed, nil
 	}
-	files := s[r.part]
 	if files == nil {
 		return fmt.Errorf("it has no part for %s, but for %s: to use one all the same, name its files", r.part,
 			some(slices.Sorted(maps.Keys(s))))
@@ -204,6 +205,38 @@ func (r *reading) readShardFolder(s shards) error {
 			r.find(NotAPart, others, "images for %s in %s have no labels, and are no part of it", part, r.source)
 		}
 	}
-	r.find(IgnoredFiles, s[""], "%d files in %s are of no part by their names", len(s[""]), r.source)
+	r.find(IgnoredFiles, unnamed, "%d files in %s are of no part by their names", len(unnamed), r.source)
+	lost := missing(files)
+	r.find(MissingFiles, lost, "%d files of %s are not there, as the names of the others say, and their images are "+
+		"left out", len(lost), r.source)
 	return r.readShards(files)
+}
+
+// numberedFile is how files of a data set of several are called: train-00003-of-00010.parquet.
+var numberedFile = regexp.MustCompile(`^(.*-)(\d{1,6})(-of-)(\d{1,6})(\D.*)$`)
+
+// missing are the names of files that are not among those that the names of the others number.
+func missing(paths []string) (lost []string) {
+	there, seen := map[string]bool{}, map[string]bool{}
+	for _, path := range paths {
+		there[path] = true
+	}
+	for _, path := range paths {
+		m := numberedFile.FindStringSubmatch(path)
+		if m == nil || seen[m[1]+m[4]+m[5]] {
+			continue
+		}
+		seen[m[1]+m[4]+m[5]] = true
+		all, _ := strconv.Atoi(m[4]) // of digits, few enough
+		for i := range all {
+			name := fmt.Sprintf("%s%0*d%s%s%s", m[1], len(m[2]), i, m[3], m[4], m[5])
+			if !there[name] {
+				lost = append(lost, name)
+			}
+			if len(lost) == mostShards {
+				return lost
+			}
+		}
+	}
+	return lost
 }

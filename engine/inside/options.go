@@ -116,6 +116,14 @@ func (o Options) Validate(file string, views int) error {
 	return nil
 }
 
+// Trains says why a head with some settings cannot learn together with what is inside the backbone, if that learns.
+func (o Options) Trains(s head.Settings) error {
+	if !o.On() {
+		return nil
+	}
+	return s.InParts()
+}
+
 // WithoutEffect lists the settings that are set to something, but read by nobody, the others being as they are.
 func (o Options) WithoutEffect() []string {
 	var unread []string

@@ -1,7 +1,7 @@
 package run
 
 import (
-	"bytes"
+	"bufio"
 	"cmp"
 	"crypto/sha256"
 	"encoding/binary"
@@ -11,7 +11,6 @@ import (
 	"fmt"
 	"io"
 
-	"github.com/vitft/vitft/engine/artifact"
 	"github.com/vitft/vitft/head"
 )
 
@@ -51,12 +50,17 @@ func (c *Checkpoint) stream(w io.Writer) error {
 	sum := sha256.New()
 	e := gob.NewEncoder(io.MultiWriter(w, sum))
 	err := e.Encode(h)
+	var room [4][]byte
+	packed := func(i int, values []float32) []byte {
+		room[i], _ = binary.Append(room[i][:0], binary.LittleEndian, values) // of fixed size, so no error
+		return room[i]
+	}
 	for _, t := range c.State.Params {
-		err = cmp.Or(err, e.Encode(checkpointTensor{t.Name, t.Shape, packed(t.Values), packed(t.First),
-			packed(t.Second), packed(t.Mean)}))
+		err = cmp.Or(err, e.Encode(checkpointTensor{t.Name, t.Shape, packed(0, t.Values), packed(1, t.First),
+			packed(2, t.Second), packed(3, t.Mean)}))
 	}
 	for _, values := range c.State.Best {
-		err = cmp.Or(err, e.Encode(packed(values)))
+		err = cmp.Or(err, e.Encode(packed(0, values)))
 	}
 	if err == nil {
 		_, err = io.WriteString(w, hex.EncodeToString(sum.Sum(nil)))
@@ -64,14 +68,23 @@ func (c *Checkpoint) stream(w io.Writer) error {
 	return err
 }
 
-func decodeCheckpoint(content []byte) (*Checkpoint, error) {
-	at := max(0, len(content)-len(artifact.SumOf(nil)))
-	if artifact.SumOf(content[:at]) != string(content[at:]) {
+// readCheckpoint reads one twice: what its sum does not fit is not decoded.
+func readCheckpoint(r io.ReaderAt, size int64) (*Checkpoint, error) {
+	own := make([]byte, hex.EncodedLen(sha256.Size))
+	body, sum := io.NewSectionReader(r, 0, max(0, size-int64(len(own)))), sha256.New()
+	_, err := io.Copy(sum, body)
+	if err == nil {
+		_, err = io.ReadFull(io.NewSectionReader(r, body.Size(), int64(len(own))), own)
+	}
+	switch {
+	case err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF):
+		return nil, err
+	case hex.EncodeToString(sum.Sum(nil)) != string(own):
 		return nil, errors.New("its checksum does not fit; start the run anew without --resume")
 	}
 	var h checkpointHead
-	d := gob.NewDecoder(bytes.NewReader(content[:at]))
-	err := d.Decode(&h)
+	d := gob.NewDecoder(bufio.NewReader(io.NewSectionReader(r, 0, body.Size())))
+	err = d.Decode(&h)
 	c := &Checkpoint{h.Config, h.Images, h.Seconds, h.State}
 	for range h.Params {
 		var t checkpointTensor
@@ -96,16 +109,11 @@ func decodeCheckpoint(content []byte) (*Checkpoint, error) {
 	return c, nil
 }
 
-func packed(values []float32) []byte {
-	b, _ := binary.Append(make([]byte, 0, 4*len(values)), binary.LittleEndian, values) // of fixed size, so no error
-	return b
-}
-
 func unpacked(b []byte) []float32 {
 	if len(b) < 4 {
 		return nil
 	}
 	values := make([]float32, len(b)/4)
-	_, _ = binary.Decode(b, binary.LittleEndian, values) // likewise
+	_, _ = binary.Decode(b, binary.LittleEndian, values) // of fixed size, so no error
 	return values
 }

@@ -20,6 +20,7 @@ import (
 	"github.com/vitft/vitft/internal/atomicfile"
 	"github.com/vitft/vitft/internal/disk"
 	"github.com/vitft/vitft/internal/jsontext"
+	"github.com/vitft/vitft/internal/machine"
 	"github.com/vitft/vitft/internal/userfile"
 )
 
@@ -30,7 +31,7 @@ var (
 	SkippedFile     = declare("skipped.csv", Run|Cleared, "images that were left out", encodeSkipped, decodeSkipped)
 	HistoryFile     = declare("history.jsonl", Run|Cleared, "a line an epoch", encodeHistory, decodeHistory)
 	KappaFile       = declare("kappa.csv", Run|Cleared, "κ of every class in every epoch", encodeKappa, decodeKappa)
-	CheckpointFile  = declare("checkpoint/state.gob", Run, "to go on training from", nil, decodeCheckpoint)
+	CheckpointFile  = streamed("checkpoint/state.gob", Run, "to go on training from", readCheckpoint)
 	HeadFile        = declare("head.safetensors", Run|Required, "the head and its calibration", Head.encode, decodeHead)
 	AdapterFile     = declare("adapter.safetensors", Run|Cleared, "what was learnt inside the backbone", asIs, asIs)
 	LabelsFile      = declare("labels.txt", Run, "the classes in their order", toLines, fromLines)
@@ -51,7 +52,7 @@ var (
 		encodeSummary, sweep.ReadCSV)
 	SummaryTextFile = declare("summary.md", Sweep|Cleared, "the same for people", asIs, asIs)
 	headFiles       = declare("heads/*.json", Sweep, "a head each", encodeSweepHead, decodeSweepHead)
-	headsUnderWay   = declare("heads/*.gob", Sweep, "to go on training one from", nil, decodeCheckpoint)
+	headsUnderWay   = streamed("heads/*.gob", Sweep, "to go on training one from", readCheckpoint)
 	headConfigs     = declare("heads/*.yaml", Sweep, "the run that trains one", Config.encode, decodeConfig)
 )
 
@@ -80,7 +81,7 @@ type File struct {
 	Is    Trait
 	Holds string
 
-	check func(content []byte) error
+	check func(f File, dir Folder) error
 }
 
 // Trait is what is true of a file.
@@ -102,7 +103,7 @@ func (f File) most() int64 {
 	switch filepath.Ext(f.Name) {
 	case ".yaml":
 		return 4 * userfile.Small // lists of the experiment's file may be laid out in lines
-	case ".gob", ".safetensors", ".onnx", ".csv":
+	case ".safetensors", ".onnx", ".csv":
 		return userfile.Large
 	}
 	return 4 * userfile.Text
@@ -114,27 +115,8 @@ func (f File) Exists(dir Folder) bool {
 	return err == nil
 }
 
-// bytes reads the file, and checks it by the sums of its folder if that has some.
-func (f File) bytes(dir Folder) (content []byte, sums artifact.Sums, err error) {
-	if sums, err = artifact.ReadSums(string(dir)); err == nil {
-		content, err = userfile.Read(f.Path(dir), f.most())
-	}
-	if err == nil {
-		err = sums.Check(string(dir), f.Name, content)
-	}
-	return content, sums, err
-}
-
 // Check reads the file and refuses what Read would, whatever it holds.
-func (f File) Check(dir Folder) error {
-	content, _, err := f.bytes(dir)
-	if err == nil {
-		if fault := f.check(content); fault != nil {
-			err = f.Damaged(dir, fault)
-		}
-	}
-	return err
-}
+func (f File) Check(dir Folder) error { return f.check(f, dir) }
 
 // Delete removes the file, if it is there.
 func (f File) Delete(dir Folder) error {
@@ -154,19 +136,77 @@ type Typed[T any] struct {
 	File
 	encode func(T) ([]byte, error)
 	decode func([]byte) (T, error)
+	stream func(r io.ReaderAt, size int64) (T, error) // in their place where the content is not to be in memory at once
 }
 
 func declare[T any](name string, is Trait, holds string,
 	encode func(T) ([]byte, error), decode func([]byte) (T, error)) Typed[T] {
-	f := File{name, is, holds, func(content []byte) error { _, err := decode(content); return err }}
-	Files = append(Files, f)
-	return Typed[T]{f, encode, decode}
+	return listed(Typed[T]{File{Name: name, Is: is, Holds: holds}, encode, decode, nil})
+}
+
+func streamed[T streamer](name string, is Trait, holds string, from func(io.ReaderAt, int64) (T, error)) Typed[T] {
+	return listed(Typed[T]{File{Name: name, Is: is, Holds: holds}, nil, nil, from})
+}
+
+// streamer writes itself piece by piece, with a sum of its own.
+type streamer interface{ stream(w io.Writer) error }
+
+func listed[T any](f Typed[T]) Typed[T] {
+	f.check = func(as File, dir Folder) error {
+		one := f
+		one.File = as
+		_, _, err := one.load(dir)
+		return err
+	}
+	Files = append(Files, f.File)
+	return f
+}
+
+// load reads the file, and checks it by the sums of its folder if that has some.
+func (f Typed[T]) load(dir Folder) (content T, sums artifact.Sums, err error) {
+	if sums, err = artifact.ReadSums(string(dir)); err != nil {
+		return content, sums, err
+	}
+	if f.stream != nil {
+		content, err = f.pieces(dir, sums)
+		return content, sums, err
+	}
+	text, err := userfile.Read(f.Path(dir), f.most())
+	if err == nil {
+		err = sums.Check(string(dir), f.Name, text)
+	}
+	if err != nil {
+		return content, sums, err
+	}
+	if content, err = f.decode(text); err != nil {
+		err = f.Damaged(dir, err)
+	}
+	return content, sums, err
+}
+
+// pieces reads the file piece by piece; what it holds must fit the machine.
+func (f Typed[T]) pieces(dir Folder, sums artifact.Sums) (content T, err error) {
+	file, info, err := userfile.Open(f.Path(dir))
+	if err != nil {
+		return content, err
+	}
+	defer file.Close()
+	if err := machine.Check(float64(info.Size()), "reading %s", f.Path(dir)); err != nil {
+		return content, err
+	}
+	if err := sums.CheckReader(string(dir), f.Name, file); err != nil {
+		return content, err
+	}
+	if content, err = f.stream(file, info.Size()); err != nil {
+		err = f.Damaged(dir, err)
+	}
+	return content, err
 }
 
 // Write writes the file, and its sum in a folder that has sums; none for content with nothing to say, such as no
 // warnings.
 func (f Typed[T]) Write(dir Folder, content T) error {
-	if large, is := any(content).(interface{ stream(w io.Writer) error }); is { // with a sum of its own
+	if large, is := any(content).(streamer); is {
 		return atomicfile.Write(f.Path(dir), large.stream)
 	}
 	text, err := f.encode(content)
@@ -188,18 +228,13 @@ func (f Typed[T]) Write(dir Folder, content T) error {
 }
 
 // Read reads the file, and checks it in a folder that has sums. A missing one that is not required is the zero value.
-func (f Typed[T]) Read(dir Folder) (content T, err error) {
-	text, sums, err := f.bytes(dir)
+func (f Typed[T]) Read(dir Folder) (T, error) {
+	content, sums, err := f.load(dir)
 	switch {
 	case errors.Is(err, fs.ErrNotExist) && f.Is&Required == 0 && sums[f.Name] == "":
 		return content, nil
 	case errors.Is(err, fs.ErrNotExist):
 		return content, cmp.Or(dir.Complete(f.File), err)
-	case err != nil:
-		return content, err
-	}
-	if content, err = f.decode(text); err != nil {
-		err = f.Damaged(dir, err)
 	}
 	return content, err
 }

@@ -36,7 +36,6 @@ import (
 	"github.com/vitft/vitft/head"
 	"github.com/vitft/vitft/internal/atomicfile"
 	"github.com/vitft/vitft/internal/disk"
-	"github.com/vitft/vitft/internal/userfile"
 )
 
 // Folder is the path of a run's or a sweep's folder.
@@ -108,11 +107,9 @@ func (d Folder) Seal() error {
 		return err
 	}
 	for _, f := range files {
-		content, err := userfile.Read(f.Path(d), userfile.Large)
-		if err != nil {
+		if sums[f.Name], err = artifact.SumOfFile(f.Path(d)); err != nil {
 			return err
 		}
-		sums[f.Name] = artifact.SumOf(content)
 	}
 	return d.writeSums(sums)
 }

@@ -3,6 +3,7 @@ package run
 import (
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"strings"
 	"testing"
 
@@ -10,6 +11,7 @@ import (
 	"github.com/vitft/vitft/engine/event"
 	"github.com/vitft/vitft/engine/fault"
 	"github.com/vitft/vitft/internal/testkit"
+	"github.com/vitft/vitft/internal/userfile"
 )
 
 // readers read every kind of file.
@@ -137,5 +139,25 @@ func TestKilledBeginningIsNoFolderOfOthers(t *testing.T) {
 	must(t, CheckpointFile.Write(d, &Checkpoint{}))
 	if _, err := os.Stat(checkpoint); err == nil {
 		t.Error("the temporary file of a checkpoint outlives the next one")
+	}
+}
+
+// The checkpoint of all weights of a large ViT has more bytes than an ONNX file may: it ends no training.
+func TestLargeCheckpoint(t *testing.T) {
+	dir := Folder(t.TempDir())
+	path := CheckpointFile.Path(dir)
+	testkit.WriteFile(t, path, nil)
+	if err := os.Truncate(path, userfile.Large+1); err != nil {
+		t.Fatal(err)
+	}
+	if err := dir.Seal(); err != nil {
+		t.Error(err)
+	}
+	if err := os.Truncate(path, 1<<40); err != nil {
+		t.Fatal(err)
+	}
+	defer debug.SetMemoryLimit(debug.SetMemoryLimit(4 << 30))
+	if err := CheckpointFile.Check(dir); fault.Of(err) != fault.Config || !strings.Contains(err.Error(), path) {
+		t.Errorf("more than the memory: %v", err)
 	}
 }

@@ -202,8 +202,8 @@ func TestAnswersAreShort(t *testing.T) {
 		t.Errorf("%d images, %.200s", len(got), answered)
 	}
 	r, text := post(t, url+"/v1/classify", "application/json", strings.NewReader(`{"`+long+`":1}`))
-	if r.StatusCode != 400 || !strings.Contains(text, "unknown field") || len(text) > 7000 { // < is \u003c
-		t.Errorf("an unknown field: %d %.2000s", r.StatusCode, text)
+	if r.StatusCode != 400 || !strings.Contains(text, "unknown key") || len(text) > 7000 { // < is \u003c
+		t.Errorf("an unknown key: %d %.2000s", r.StatusCode, text)
 	}
 	infer := url + "/v2/models/stripes/infer"
 	for body, want := range map[string]string{
@@ -217,6 +217,26 @@ func TestAnswersAreShort(t *testing.T) {
 		r, text := post(t, infer, "application/json", strings.NewReader(body))
 		if r.StatusCode != 400 || !strings.Contains(text, want) || len(text) > 7000 { // < is \u003c
 			t.Errorf("%.60s: %d %.2000s, want %s", body, r.StatusCode, text, want)
+		}
+	}
+}
+
+// Whoever asks is told what is wrong with JSON in its words, not in Go's.
+func TestAnswersKnowNoGo(t *testing.T) {
+	url := listen(t, start(t, serve.Options{}))
+	infer := "/v2/models/stripes/infer"
+	for _, c := range [][3]string{
+		{"/v1/classify", `{"images":[7]}`, "images is a number, where an object"},
+		{"/v1/classify", `{"a":1}`, `unknown key \"a\"`},
+		{infer, `[]`, "it is an array, where an object belongs"},
+		{infer, `{"id":5}`, "id is a number, where a text belongs"},
+		{infer, `{"inputs":[{"name":"pixel_values","datatype":"FP32","shape":[1.5]}]}`, "is 1.5, where a whole number"},
+		{infer, `{"inputs":[{"name":"pixel_values","datatype":"FP32","shape":[0,3,9,9]}]}`, "send [n,3,height,width]"},
+		{infer, `{"inputs":[{"name":"image","datatype":"BYTES","shape":[]}]}`, "send [n] of n images"},
+	} {
+		r, text := post(t, url+c[0], "application/json", strings.NewReader(c[1]))
+		if r.StatusCode != 400 || !strings.Contains(text, c[2]) || strings.Contains(text, "Go ") {
+			t.Errorf("%s: %d %s, want %s", c[1], r.StatusCode, text, c[2])
 		}
 	}
 }

@@ -18,6 +18,7 @@ import (
 
 	"github.com/vitft/vitft/engine/classify"
 	"github.com/vitft/vitft/engine/setting"
+	"github.com/vitft/vitft/internal/jsontext"
 )
 
 // classification answers POST /v1/classify.
@@ -147,7 +148,9 @@ func (s *Server) uploads(r *http.Request) (uploads []upload, err error) {
 	case "multipart/form-data":
 		uploads, err = s.files(multipart.NewReader(r.Body, parameters["boundary"]))
 	case "application/json":
-		var body struct{ Images list[upload] }
+		var body struct {
+			Images list[upload] `json:"images"`
+		}
 		if err = readJSON(r.Body, &body); err == nil {
 			uploads = body.Images
 		}
@@ -238,5 +241,5 @@ func malformed(err error) error {
 		errors.As(err, new(*failure)):
 		return err
 	}
-	return badRequest("cannot read the request: %v", err)
+	return badRequest("cannot read the request: %v", jsontext.Explain(err))
 }

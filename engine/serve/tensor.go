@@ -124,7 +124,8 @@ func (t tensor) images() (int, error) {
 	}
 	column := rank == 1 && len(t.Shape) == 2 && t.Shape[1] == 1
 	if len(t.Shape) != rank && !column || t.Shape[0] < 1 || t.Shape[0] > math.MaxInt32 {
-		return 0, badRequest("input %s has the shape %v", t.Name, t.Shape)
+		wanted := map[int]string{1: "[n]", 4: "[n,3,height,width]"}[rank]
+		return 0, badRequest("input %s has the shape %v; send %s of n images, at least one", t.Name, t.Shape, wanted)
 	}
 	return int(t.Shape[0]), nil
 }

@@ -29,7 +29,11 @@ func Resolver(shared Recipe) Resolve {
 			return nil, err
 		}
 		r.Head = r.Below.Recipe(r.Head).WithDefaults()
-		if err := errors.Join(setting.Complete(r.Below.Fields()), r.Head.Validate()); err != nil {
+		err := errors.Join(setting.Complete(r.Below.Fields()), r.Head.Validate())
+		if err == nil {
+			err = r.Below.Trains(r.Head)
+		}
+		if err != nil {
 			return nil, err
 		}
 		values := Settings{}

@@ -47,6 +47,10 @@ func TestResolverRefusesByKey(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), "warmup") {
 		t.Errorf("a shared setting out of range: %v", err)
 	}
+	_, err = Resolver(Recipe{})(map[string]any{"adapt": "norm", "loss": "lda"})
+	if err == nil || fault.Of(err) != fault.Config || !strings.Contains(err.Error(), "lda is a closed form") {
+		t.Errorf("a closed form with something below: %v", err)
+	}
 }
 
 func TestWithoutEffect(t *testing.T) {

@@ -164,14 +164,14 @@ func resume(t *testing.T, loop head.Loop, fresh func() head.Trainable) {
 	}}
 	whole := run()
 	loop.Settings.Events = head.Events{}
-	for range whole.Epoch {
+	for epoch := range whole.Epoch {
 		loop.Settings.Resume = new(head.State)
 		if err := gob.NewDecoder(&written).Decode(loop.Settings.Resume); err != nil {
 			t.Fatal(err)
 		}
 		for i, q := range run().Params {
 			if !slices.Equal(q.Values, whole.Params[i].Values) {
-				t.Errorf("param %s: resumed after epoch %d it ends otherwise", q.Name, loop.Settings.Resume.Epoch)
+				t.Errorf("param %s: resumed after epoch %d it ends otherwise", q.Name, epoch+1)
 			}
 		}
 	}

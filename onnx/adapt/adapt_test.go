@@ -93,9 +93,9 @@ func noise(seed uint64, n int, scale float64) []float32 {
 // params gives parameters values around their start, and puts them among the inputs of a part.
 func params(a *adapt.Adapted, in map[string]onnx.Tensor, scale float64) (values [][]float32) {
 	for i, p := range a.Params() {
-		v := noise(uint64(i), len(p.Start), scale)
-		for j := range v {
-			v[j] += p.Start[j]
+		v := noise(uint64(i), p.Size(), scale)
+		for j, start := range p.Start() {
+			v[j] += start
 		}
 		values = append(values, v)
 		in[p.Input()] = onnx.Tensor{Shape: p.Shape, Data: v}

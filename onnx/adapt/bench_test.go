@@ -64,8 +64,8 @@ func BenchmarkStep(b *testing.B) {
 				in := []onnx.Tensor{tokens}
 				var grads []onnx.Tensor
 				for _, p := range a.Params() {
-					in = append(in, onnx.Tensor{Shape: p.Shape, Data: p.Start})
-					grads = append(grads, onnx.Tensor{Shape: p.Shape, Data: make([]float32, len(p.Start))})
+					in = append(in, onnx.Tensor{Shape: p.Shape, Data: p.Start()})
+					grads = append(grads, onnx.Tensor{Shape: p.Shape, Data: make([]float32, p.Size())})
 				}
 				step, forward := stepOf(b, a), forwardOf(b, t, a.First)
 				out, dout := make([]float32, n*192), noise(2, n*192, 1)

@@ -30,6 +30,8 @@ type Transformer struct {
 	shapes shape.Shapes
 	many   shape.Shapes // for a batch of manyImages, if that is open
 	sizes  shape.Values // integers that shapes are computed from
+
+	streams map[*graph.Node]string // of residual sums, see stream
 }
 
 // manyImages is a batch that is no other dimension of a model.
@@ -93,8 +95,18 @@ func find(m *graph.Model) (*Transformer, error) {
 			return nil, fmt.Errorf("%w: %s %q lacks inputs", graph.ErrModel, n.GetOpType(), n.GetName())
 		}
 	}
+	m = m.Copy()
+	if err := m.PlainWeights(); err != nil {
+		return nil, err
+	}
 	t := &Transformer{model: m, index: m.Index()}
 	t.infer()
+	t.streams = map[*graph.Node]string{}
+	for _, n := range m.Graph().Node {
+		if stream := t.added(n); stream != "" {
+			t.streams[n] = stream
+		}
+	}
 	for end := t.end(); end != nil; end = t.sum(t.stream(end)) {
 		branch := t.branch(end)
 		attends := slices.IndexFunc(branch, func(n *graph.Node) bool { return attention[n.GetOpType()] })
@@ -114,8 +126,9 @@ func find(m *graph.Model) (*Transformer, error) {
 		t.Blocks = t.Blocks[1:]
 	}
 	if len(t.Blocks) == 0 {
-		return nil, fmt.Errorf("%w: no blocks of attention and MLP on a residual stream of tokens were found; "+
-			"only transformers can be adapted", graph.ErrModel)
+		return nil, fmt.Errorf("%w: no blocks of attention and MLP on a residual stream of tokens were found: what can "+
+			"be adapted are transformers with norms before attention and MLP, whose stream is of images, tokens and "+
+			"features, in that order", graph.ErrModel)
 	}
 	for _, b := range t.Blocks {
 		if b.attention == nil {
@@ -133,6 +146,23 @@ func find(m *graph.Model) (*Transformer, error) {
 		return nil, err
 	}
 	return t, nil
+}
+
+// Prefix is how many tokens stand before those of the patches, such as a class token and registers: as many as there are
+// more than places that a convolution gives. It is 0 where none is seen.
+func (t *Transformer) Prefix() (prefix int64) {
+	const most = 64
+	t.behind(t.Blocks[0].In, func(tensor string) bool {
+		n, s := t.index.Producer[tensor], t.shapes[tensor]
+		if n == nil || n.GetOpType() != "Conv" || len(s) != 4 || s[2] < 1 || s[3] < 1 {
+			return true
+		}
+		if more := t.Tokens - s[2]*s[3]; more > 0 && more <= most && prefix == 0 {
+			prefix = more
+		}
+		return false
+	})
+	return prefix
 }
 
 // reads is how many inputs are read here of an operator's nodes, by their place.
@@ -191,7 +221,11 @@ func (t *Transformer) sum(tensor string) *graph.Node {
 }
 
 // stream is the operand of a residual sum that the other is computed from, "" of a node that is none.
-func (t *Transformer) stream(n *graph.Node) string {
+func (t *Transformer) stream(n *graph.Node) string { return t.streams[n] }
+
+// added finds the stream of a sum, of which those before it are known. What is added to a residual sum, and computed
+// from the same operand, as an adapter beside an MLP, belongs to it.
+func (t *Transformer) added(n *graph.Node) string {
 	if n.GetOpType() != "Add" || len(n.Input) != 2 {
 		return ""
 	}
@@ -201,6 +235,11 @@ func (t *Transformer) stream(n *graph.Node) string {
 	}
 	for i, other := range n.Input {
 		if stream := n.Input[1-i]; t.leads(stream, other) {
+			return stream
+		}
+	}
+	for i, other := range n.Input {
+		if stream := t.streams[t.index.Producer[n.Input[1-i]]]; stream != "" && t.leads(stream, other) {
 			return stream
 		}
 	}

@@ -71,11 +71,17 @@ type Param struct {
 	// Name is blocks.6.adaptformer.down_proj.weight, blocks.6.attn.q.lora_A.weight, or that of a weight of the model.
 	Name   string
 	Shape  []int64
-	Start  []float32
 	Decays bool // a matrix: weight decay applies
 
 	input string // of the graph
+	start func() []float32
 }
+
+// Start is what its training begins with, for the caller to change.
+func (p Param) Start() []float32 { return p.start() }
+
+// Size is how many numbers it has.
+func (p Param) Size() int { return int(graph.Elements(p.Shape)) }
 
 // Adapted is a transformer with parameters in some blocks. Until they are trained it computes what it did before.
 type Adapted struct {
@@ -106,8 +112,14 @@ func (t *Transformer) Insert(o Options) (*Adapted, error) {
 	if err != nil {
 		return nil, fmt.Errorf("adapters: %w", err)
 	}
-	if o.Rank < 1 && (slices.Contains(kinds, Adapter) || slices.Contains(kinds, LoRA)) {
-		return nil, fmt.Errorf("adapters of rank %d", o.Rank)
+	if slices.Contains(kinds, Adapter) || slices.Contains(kinds, LoRA) {
+		if o.Rank < 1 {
+			return nil, fmt.Errorf("adapters of rank %d", o.Rank)
+		}
+		if size := 8 * float64(o.Rank) * float64(t.Dim) * float64(n); size > math.MaxInt32 {
+			return nil, fmt.Errorf("%w: adapters of rank %d in %d blocks of %d features take %.3g GB, and an ONNX "+
+				"file cannot exceed 2 GB: take a lower rank", graph.ErrModel, o.Rank, n, t.Dim, size/1e9)
+		}
 	}
 	hidden := func(b Block) bool { return b.score == nil }
 	if slices.Contains(kinds, LoRA) && slices.ContainsFunc(t.Blocks[a.First:], hidden) {
@@ -147,8 +159,13 @@ type inserter struct {
 
 // param adds an input that is trained.
 func (x *inserter) param(name string, start []float32, shape ...int64) string {
+	return x.begun(name, func() []float32 { return slices.Clone(start) }, shape)
+}
+
+// begun adds an input that is trained, whose start is made when it is asked for.
+func (x *inserter) begun(name string, start func() []float32, shape []int64) string {
 	input := x.b.Name(name)
-	x.params = append(x.params, Param{Name: name, Shape: shape, Start: start, Decays: len(shape) > 1, input: input})
+	x.params = append(x.params, Param{Name: name, Shape: shape, Decays: len(shape) > 1, input: input, start: start})
 	return input
 }
 
@@ -297,15 +314,16 @@ func (x *inserter) own(k int, wanted func(dims []int64) bool) error {
 		return fmt.Errorf("%w: block %d has no float32 weights that could be trained", graph.ErrModel, k)
 	}
 	for _, name := range names {
-		start, ok := graph.Floats(x.index.Weight[name])
-		if !ok && !x.bare {
+		weight := x.index.Weight[name]
+		if !graph.HasFloats(weight) && !x.bare {
 			return fmt.Errorf("%w: the weight %q is in another file", graph.ErrModel, name)
 		}
+		start := func() []float32 { v, _ := graph.Floats(weight); return v } // not kept: all weights are many
 		own := name
 		if len(x.index.Consumers[name]) > len(readers[name]) { // exporters give equal weights one name
 			own = fmt.Sprintf("blocks.%d.%s", k, name)
 		}
-		replace(name, x.param(own, start, x.index.Weight[name].Dims...), readers[name])
+		replace(name, x.begun(own, start, weight.Dims), readers[name])
 	}
 	return nil
 }

@@ -70,6 +70,9 @@ func Backward(m *graph.Model, of string, wrt []string, o Options) (*Gradients, e
 	if err := c.Sort(); err != nil {
 		return nil, err
 	}
+	if err := c.PlainWeights(); err != nil {
+		return nil, err
+	}
 	if err := float32s(c); err != nil {
 		return nil, err
 	}

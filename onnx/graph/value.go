@@ -112,17 +112,21 @@ func declareAll(values []Value) []*onnxpb.ValueInfoProto {
 // TypeOf returns the name of a weight's element type, as [Value] has it.
 func TypeOf(t *Tensor) string { return typeName(t.GetDataType()) }
 
-// Floats returns a copy of the values of a float32 weight; false of none, of one of another type, or with values
-// elsewhere.
+// HasFloats reports whether a weight is float32 and its values are in the model.
+func HasFloats(t *Tensor) bool {
+	return TypeOf(t) == "float32" && int64(len(t.GetFloatData())+len(t.GetRawData())/4) == Elements(t.GetDims())
+}
+
+// Floats returns a copy of the values of a float32 weight; false as HasFloats does.
 func Floats(t *Tensor) ([]float32, bool) {
-	if TypeOf(t) != "float32" {
+	if !HasFloats(t) {
 		return nil, false
 	}
-	v := slices.Clone(t.FloatData)
+	v := append(make([]float32, 0, Elements(t.Dims)), t.FloatData...)
 	for raw := t.RawData; len(raw) >= 4; raw = raw[4:] {
 		v = append(v, math.Float32frombits(binary.LittleEndian.Uint32(raw)))
 	}
-	return v, int64(len(v)) == Elements(t.Dims)
+	return v, true
 }
 
 // FloatTensor is a float32 weight, without a name yet.

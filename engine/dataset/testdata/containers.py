@@ -36,6 +36,8 @@ features = Features({"image": Image(), "label": ClassLabel(names=CLASSES)})
 labels = [k % 3 for k in range(6)]
 Dataset.from_dict(rows(labels), features).to_parquet("train-00000-of-00001.parquet")
 Dataset.from_dict(rows([-1] * 3), features).to_parquet("test-00000-of-00001.parquet")
+# No rows, in a group of their own.
+pyarrow.parquet.write_table(pyarrow.parquet.read_table("train-00000-of-00001.parquet").slice(0, 0), "empty.parquet")
 
 # Two sorts of labels, as CIFAR-100 has them, beside each other.
 two = Features({"img": Image(), "fine_label": ClassLabel(names=CLASSES), "coarse_label": ClassLabel(names=["a", "b"])})

@@ -126,6 +126,9 @@ func (c *Column) places() ([]page, error) {
 
 // group finds the pages of a group of rows.
 func (c *Column) group(g int, first int64) error {
+	if c.valuesOf(g) == 0 { // some writers name no place for what is not there
+		return nil
+	}
 	group := &c.file.meta.RowGroups[g]
 	chunk := &group.Columns[c.node.Index()]
 	m := &chunk.MetaData

@@ -35,9 +35,9 @@ func Member(backbone *graph.Model, dim int, p vit.Preprocess, kind adapt.Kind, b
 		}
 		var values [][]float32
 		for _, p := range adapted.Params() {
-			v := random(len(p.Start))
-			for i := range v {
-				v[i] += p.Start[i]
+			v := random(p.Size())
+			for i, start := range p.Start() {
+				v[i] += start
 			}
 			values = append(values, v)
 		}
