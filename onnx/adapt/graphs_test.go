@@ -84,7 +84,7 @@ func TestGraphsOfFeaturesStay(t *testing.T) {
 			}
 			var zero [][]float32
 			for _, p := range a.Params() {
-				zero = append(zero, make([]float32, len(p.Start)))
+				zero = append(zero, make([]float32, p.Size()))
 			}
 			m, err := a.Bake(zero)
 			line(fmt.Sprint(filepath.Base(file), " with ", kind), m, err)
