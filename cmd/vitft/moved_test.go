@@ -175,7 +175,6 @@ func sweepGoesOn(t *testing.T, bucket string) {
 		syscall.SIGKILL, append(begin, at)...)
 	_ = first.Wait()
 	before, _ := left()
-	newComputer(t).does(1, "is writing to "+at, begin, at)
 	stalled, says := newComputer(t).begins(exists(at+"/.under-way/000002/sweep.yaml"), syscall.SIGSTOP,
 		append(begin, at, "--take-over")...)
 	last := newComputer(t)
