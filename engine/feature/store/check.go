@@ -39,6 +39,8 @@ func Check(ctx context.Context, b bucket.Bucket, folder string, mend bool) (bloc
 	case err == nil:
 		form := key.form()
 		want = &form
+	case bucket.Remote(b) && !errors.Is(err, fs.ErrNotExist):
+		return 0, nil, err
 	}
 	for _, name := range names {
 		if !strings.HasSuffix(name, blockSuffix) {
@@ -46,7 +48,7 @@ func Check(ctx context.Context, b bucket.Bucket, folder string, mend bool) (bloc
 		}
 		blocks++
 		ids, err := checkBlock(ctx, b, name, folder, want)
-		if err == nil && want != nil && slices.Contains(names, name+indexSuffix) {
+		if _, indexed := slices.BinarySearch(names, name+indexSuffix); indexed && err == nil && want != nil {
 			if err = checkIndex(ctx, b, name, ids, *want); errors.Is(err, errCorrupt) {
 				name += indexSuffix
 			}

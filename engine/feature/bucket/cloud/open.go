@@ -223,12 +223,11 @@ func statusOf(err error) int {
 // codeOf is the code of an error. That a name is not resolved, and that reading is forbidden, is taken by some drivers
 // for an object that is not there.
 func codeOf(err error) gcerrors.ErrorCode {
-	code, status := gcerrors.Code(err), statusOf(err)
 	if _, unresolved := errors.AsType[*net.DNSError](err); unresolved {
 		return gcerrors.Unknown
 	}
-	if status == http.StatusUnauthorized || status == http.StatusForbidden {
+	if status := statusOf(err); status == http.StatusUnauthorized || status == http.StatusForbidden {
 		return gcerrors.PermissionDenied
 	}
-	return code
+	return gcerrors.Code(err)
 }
