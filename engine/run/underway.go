@@ -200,8 +200,9 @@ func (d Folder) remove() {
 	}
 }
 
-// putEvery is how often files are put: a machine that is gone takes so much work with it.
-const putEvery = 2 * time.Second
+// putEvery is how often files are put, but for half of the time at most: a machine that is gone takes so much work with
+// it.
+const putEvery = 500 * time.Millisecond
 
 // start begins to put files, of each of which the last content counts.
 func (u *UnderWay) start() *UnderWay {
@@ -209,6 +210,7 @@ func (u *UnderWay) start() *UnderWay {
 	u.put.Go(func() {
 		failed := false
 		for range u.saved {
+			begun := time.Now()
 			u.mu.Lock()
 			files := u.fresh
 			u.fresh = map[string]File{}
@@ -225,7 +227,7 @@ func (u *UnderWay) start() *UnderWay {
 				failed = err != nil
 			}
 			select {
-			case <-time.After(putEvery):
+			case <-time.After(max(putEvery, time.Since(begun))):
 			case <-u.last:
 			}
 		}
