@@ -28,6 +28,10 @@ func (t *training) plan(images *dataset.Sets) (err error) {
 	}
 	t.below = t.trainer(t.Features)
 	t.events.Info("inside the backbone", t.inside.Describe(len(first.Items)*t.views.Train)...)
+	if n := t.inside.Left(); n > 0 {
+		t.events.Warn("only a part of the backbone can be adapted: attentions before it are in blocks of another "+
+			"form, and stay as they are", "blocks", t.inside.Blocks(), "attentions before", n)
+	}
 	return nil
 }
 

@@ -161,17 +161,19 @@ func TestAdaptRefuses(t *testing.T) {
 		change func(o *options)
 		kind   fault.Kind
 	}{
-		"adapt-blocks: 9":          {func(o *options) { o.Adapt.Blocks = "9" }, fault.Config},
-		"it has \"norm\" twice":    {func(o *options) { o.Adapt.Kind = "norm+lora+norm" }, fault.Config},
-		"nothing can be joined":    {func(o *options) { o.Adapt.Kind = "full+norm" }, fault.Config},
-		"augment: \"mirror\"":      {func(o *options) { o.Adapt.Augment = "mirror" }, fault.Config},
-		"augment: a head alone":    {func(o *options) { o.Adapt.Kind, o.Adapt.Augment = "none", "flip" }, fault.Config},
-		"views: with augment":      {func(o *options) { o.Adapt.Augment, o.Views.Train = "flip", 2 }, fault.Config},
-		"adapt-rank":               {func(o *options) { o.Adapt.Rank = "0" }, fault.Config},
-		"adapt: \"prompt\"":        {func(o *options) { o.Adapt.Kind = "prompt" }, fault.Config},
-		"keep-tokens=1":            {func(o *options) { o.Adapt.Keep = "0.5" }, fault.Data},
-		"closed form":              {func(o *options) { o.Training = head.Settings{Loss: "lda"} }, fault.Config},
-		"diversity: it is":         {func(o *options) { o.Training.Experts, o.Training.Diversity = 2, 1 }, fault.Config},
+		"adapt-blocks: 9":       {func(o *options) { o.Adapt.Blocks = "9" }, fault.Config},
+		"it has \"norm\" twice": {func(o *options) { o.Adapt.Kind = "norm+lora+norm" }, fault.Config},
+		"nothing can be joined": {func(o *options) { o.Adapt.Kind = "full+norm" }, fault.Config},
+		"augment: \"mirror\"":   {func(o *options) { o.Adapt.Augment = "mirror" }, fault.Config},
+		"augment: a head alone": {func(o *options) { o.Adapt.Kind, o.Adapt.Augment = "none", "flip" }, fault.Config},
+		"views: with augment":   {func(o *options) { o.Adapt.Augment, o.Views.Train = "flip", 2 }, fault.Config},
+		"adapt-rank":            {func(o *options) { o.Adapt.Rank = "0" }, fault.Config},
+		"adapt: \"prompt\"":     {func(o *options) { o.Adapt.Kind = "prompt" }, fault.Config},
+		"keep-tokens=1":         {func(o *options) { o.Adapt.Keep = "0.5" }, fault.Data},
+		"closed form":           {func(o *options) { o.Training = head.Settings{Loss: "lda"} }, fault.Config},
+		"diversity: it": {func(o *options) {
+			o.Training = head.Settings{Experts: 2, Diversity: 1}
+		}, fault.Config},
 		"adapter already":          {func(o *options) { o.Backbone.Adapter = "a.safetensors" }, fault.Config},
 		"a dynamic batch":          {func(o *options) { o.Backbone.Name = ofOneBatch(t) }, fault.Data},
 		"adapted are transformers": {func(o *options) { o.Backbone.Name = cnn(t) }, fault.Data},
@@ -182,7 +184,8 @@ func TestAdaptRefuses(t *testing.T) {
 		if err == nil || fault.Of(err) != c.kind || !strings.Contains(err.Error(), what) {
 			t.Errorf("%s: %v", what, err)
 		}
-		if blocks, _ := filepath.Glob(filepath.Join(o.Features.Cache, "features", "*", "*.safetensors")); blocks != nil {
+		blocks := filepath.Join(o.Features.Cache, "features", "*", "*.safetensors")
+		if made, _ := filepath.Glob(blocks); made != nil {
 			t.Errorf("%s: refused after images were encoded", what)
 		}
 	}

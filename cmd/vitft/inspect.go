@@ -81,6 +81,9 @@ func inspected(r *backbone.Report) string {
 	}
 	if x := r.Adapt; x.Blocks > 0 {
 		line("adapt", "%d blocks on %d tokens of %d; kinds %v", x.Blocks, x.Tokens, x.Dim, x.Kinds)
+		if x.Before > 0 {
+			line("", "%d attentions before them are in blocks of another form, and stay as they are", x.Before)
+		}
 	}
 	if x := r.Adapt; x.Problem != "" {
 		line("", "not adaptable: %s", x.Problem)

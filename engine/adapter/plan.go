@@ -229,6 +229,14 @@ func (p *Plan) Describe(images int) []any {
 		"disk", fmt.Sprintf("%.3g GB in the feature store", float64(p.disk(images))/1e9)}
 }
 
+// Left is how many attentions of the backbone are before the blocks that are trained, which are all that were found.
+func (p *Plan) Left() int {
+	if p.adapted.First > 0 {
+		return 0
+	}
+	return p.adapted.Before()
+}
+
 // Blocks is in how many blocks something is trained.
 func (p *Plan) Blocks() int { return len(p.adapted.Blocks) - p.adapted.First }
 

@@ -25,6 +25,7 @@ import (
 	"strings"
 
 	"github.com/vitft/vitft/engine/fault"
+	"github.com/vitft/vitft/internal/jsontext"
 	"github.com/vitft/vitft/onnx/graph"
 	"github.com/vitft/vitft/onnx/vision"
 	"github.com/vitft/vitft/vit"
@@ -129,7 +130,7 @@ func Describe(sig graph.Signature) (d Description, err error) {
 		return d, fault.Data.Errorf("no %s in the metadata: %s", LabelsKey, cure)
 	}
 	if err := json.Unmarshal([]byte(labels), &d.Labels); err != nil {
-		return d, fault.Data.Errorf("metadata %s: %w", LabelsKey, err)
+		return d, fault.Data.Errorf("metadata %s is no list of names: %w", LabelsKey, jsontext.Explain(err))
 	}
 	var input []int64 // behind the batch
 	makes := fmt.Sprintf("%s is %s", InputKey, vision.Embedding)
@@ -139,7 +140,11 @@ func Describe(sig graph.Signature) (d Description, err error) {
 		}
 		input = []int64{int64(d.Dim)}
 	} else {
-		p, err := vit.ParsePreprocess([]byte(sig.Metadata[PreprocessKey]))
+		text, ok := sig.Metadata[PreprocessKey]
+		if !ok {
+			return d, fault.Data.Errorf("no %s in the metadata: %s", PreprocessKey, cure)
+		}
+		p, err := vit.ParsePreprocess([]byte(text))
 		if err != nil {
 			return d, fault.Data.Errorf("metadata %s: %w", PreprocessKey, err)
 		}

@@ -121,8 +121,9 @@ func TestDescribeRefuses(t *testing.T) {
 	}{
 		{"no labels", func(s *graph.Signature) { delete(s.Metadata, labels) }, "vitft export"},
 		{"labels that are none", func(s *graph.Signature) { s.Metadata[labels] = "a, b" }, labels},
+		{"numbers", func(s *graph.Signature) { s.Metadata[labels] = "[1,2]" }, "it is a number, where a text belongs"},
 		{"more labels", func(s *graph.Signature) { s.Metadata[labels] = `["a","b","c"]` }, labels + " names 3"},
-		{"no preprocessing", func(s *graph.Signature) { delete(s.Metadata, preprocess) }, preprocess},
+		{"no preprocessing", func(s *graph.Signature) { delete(s.Metadata, preprocess) }, "no " + preprocess},
 		{"another size", func(s *graph.Signature) { s.Metadata[preprocess] = `{"width":8,"height":9}` }, "8×9"},
 		{"no logits", func(s *graph.Signature) { s.Outputs = s.Outputs[:1] }, "no outputs probabilities and logits"},
 		{"no classes", func(s *graph.Signature) { s.Outputs, s.Metadata[labels] = nil, "[]" }, "vitft export"},

@@ -27,7 +27,8 @@ type Report struct {
 
 // Adaptable says what can be trained inside a backbone.
 type Adaptable struct {
-	Blocks  int          `json:"blocks"` // of attention and MLP
+	Blocks  int          `json:"blocks"`                      // of attention and MLP
+	Before  int          `json:"attentions_before,omitempty"` // in blocks of another form, before them
 	Tokens  int64        `json:"tokens"`
 	Dim     int64        `json:"dim"` // of a token
 	Kinds   []adapt.Kind `json:"kinds"`
@@ -62,7 +63,9 @@ func Inspect(o Options) (*Report, error) {
 	if err == nil {
 		err = r.try(o.Name, cut)
 	}
-	r.Adapt = adaptable(cut, err == nil && r.Untried == "")
+	if err == nil {
+		r.Adapt = adaptable(cut, r.Untried == "")
+	}
 	return r, err
 }
 
@@ -96,7 +99,7 @@ func adaptable(m *graph.Model, runs bool) (a Adaptable) {
 		t, err = adapt.Find(m)
 	}
 	if err == nil {
-		a.Blocks, a.Tokens, a.Dim = len(t.Blocks), t.Tokens, t.Dim
+		a.Blocks, a.Before, a.Tokens, a.Dim = len(t.Blocks), t.Before(), t.Tokens, t.Dim
 		a.Kinds, err = t.Support()
 	}
 	if err != nil {

@@ -3,6 +3,7 @@ package classify
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"io/fs"
@@ -84,7 +85,11 @@ func ImageFiles(paths []string, list io.Reader) iter.Seq2[string, error] {
 					return
 				}
 			}
-			if err := lines.Err(); err != nil && !yield(path, fmt.Errorf("read the list of images: %w", err)) {
+			err := lines.Err()
+			if errors.Is(err, bufio.ErrTooLong) {
+				err = fmt.Errorf("a line has more than %d kB: one path a line", bufio.MaxScanTokenSize>>10)
+			}
+			if err != nil && !yield(path, fmt.Errorf("read the list of images: %w", err)) {
 				return
 			}
 		}

@@ -110,6 +110,9 @@ func TestImageFiles(t *testing.T) {
 			if got = append(got, path); (err != nil) != (path == x.wrong) {
 				t.Errorf("%s: %s comes with %v", x.name, path, err)
 			}
+			if err != nil && strings.Contains(err.Error(), "bufio") {
+				t.Errorf("%s: %v", x.name, err)
+			}
 		}
 		if !slices.Equal(got, x.want) {
 			t.Errorf("%s: %q, want %q", x.name, got, x.want)

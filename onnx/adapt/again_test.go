@@ -1,10 +1,12 @@
 package adapt_test
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 
 	"google.golang.org/protobuf/proto"
@@ -13,6 +15,7 @@ import (
 	"github.com/vitft/vitft/internal/testkit/ort"
 	"github.com/vitft/vitft/onnx"
 	"github.com/vitft/vitft/onnx/adapt"
+	"github.com/vitft/vitft/onnx/grad"
 	"github.com/vitft/vitft/onnx/graph"
 	"github.com/vitft/vitft/onnx/graph/onnxpb"
 	"github.com/vitft/vitft/onnx/vision"
@@ -77,7 +80,8 @@ func TestWeightsInOtherForms(t *testing.T) {
 		},
 		"sparse": func(g *graph.Graph, w *graph.Tensor) {
 			values, _ := graph.Floats(w)
-			at := &graph.Tensor{Dims: []int64{int64(len(values))}, DataType: proto.Int32(int32(onnxpb.TensorProto_INT64))}
+			at := &graph.Tensor{Dims: []int64{int64(len(values))},
+				DataType: proto.Int32(int32(onnxpb.TensorProto_INT64))}
 			for i := range values {
 				at.Int64Data = append(at.Int64Data, int64(i))
 			}
@@ -120,4 +124,78 @@ func starts(a *adapt.Adapted) map[string][]float32 {
 		list[fmt.Sprint(p.Name, p.Shape)] = p.Start()
 	}
 	return list
+}
+
+// A weight that is said to have more values than it has, as in a damaged file, takes no memory: it is refused by name.
+func TestWeightsThatLack(t *testing.T) {
+	m := micro(t)
+	for _, w := range m.Graph().Initializer {
+		if w.GetName() == "block2.norm2.weight" {
+			w.Dims = []int64{1 << 40}
+		}
+	}
+	_, err := adapt.Find(m)
+	if !errors.Is(err, graph.ErrModel) || !strings.Contains(err.Error(), `"block2.norm2.weight" is damaged`) {
+		t.Error(err)
+	}
+	_, err = grad.Backward(m, vision.Embedding, []string{"block3.norm1"}, grad.Options{Seed: "seed"})
+	if !errors.Is(err, graph.ErrModel) || !strings.Contains(err.Error(), `"block2.norm2.weight" is damaged`) {
+		t.Error(err)
+	}
+}
+
+// between puts a node behind a tensor.
+func between(m *graph.Model, tensor, op string, more ...string) {
+	readers := slices.Clone(m.Index().Consumers[tensor])
+	made := graph.NewBuilder(m, "between").Node(op, append([]string{tensor}, more...), "")
+	for _, n := range readers {
+		for i, in := range n.Input {
+			if in == tensor {
+				n.Input[i] = made
+			}
+		}
+	}
+}
+
+// What is on the stream between blocks and is no sum ends those that are found: how many attentions are beyond it is
+// known.
+func TestBlocksOfAnotherForm(t *testing.T) {
+	m := micro(t)
+	f, err := adapt.Find(m)
+	if err != nil || f.Before() != 0 {
+		t.Fatal(f.Before(), err)
+	}
+	between(m, f.Blocks[0].Out, "Relu")
+	if err := m.Sort(); err != nil {
+		t.Fatal(err)
+	}
+	if f, err = adapt.Find(m); err != nil || len(f.Blocks) != 3 || f.Before() != 1 {
+		t.Errorf("%d blocks, %d attentions before, %v", len(f.Blocks), f.Before(), err)
+	}
+}
+
+// What is computed of how many tokens there are, as rotations may be, is no weight of a block; and scores may be
+// dropped out.
+func TestWeightsOfShapes(t *testing.T) {
+	m := micro(t)
+	full := adapt.Options{Kind: adapt.Full}
+	want := len(insert(t, m, full).Params())
+	scores := ""
+	for _, n := range m.Graph().Node {
+		if n.GetOpType() == "Softmax" {
+			scores = n.Input[0]
+		}
+	}
+	between(m, scores, "Dropout")
+	b := graph.NewBuilder(m, "shapes")
+	count := b.Cast(b.Node("Shape", []string{"block0.q"}, ""), "", "float32") // of three numbers
+	between(m, "block0.k", "Mul", b.Node("ReduceMean", []string{b.Node("Mul", []string{count,
+		b.Floats("rates", []int64{3}, 1, 2, 3)}, "")}, "", graph.FlagAttr("keepdims", false)))
+	if err := m.Sort(); err != nil {
+		t.Fatal(err)
+	}
+	if got := len(insert(t, m, full).Params()); got != want {
+		t.Errorf("%d parameters instead of %d", got, want)
+	}
+	insert(t, m, adapt.Options{Kind: adapt.LoRA, Rank: 2})
 }

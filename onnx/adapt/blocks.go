@@ -126,9 +126,9 @@ func find(m *graph.Model) (*Transformer, error) {
 		t.Blocks = t.Blocks[1:]
 	}
 	if len(t.Blocks) == 0 {
-		return nil, fmt.Errorf("%w: no blocks of attention and MLP on a residual stream of tokens were found: what can "+
-			"be adapted are transformers with norms before attention and MLP, whose stream is of images, tokens and "+
-			"features, in that order", graph.ErrModel)
+		return nil, fmt.Errorf("%w: no blocks of attention and MLP on a residual stream of tokens were found: what "+
+			"can be adapted are transformers with norms before attention and MLP, whose stream is of images, "+
+			"tokens and features, in that order", graph.ErrModel)
 	}
 	for _, b := range t.Blocks {
 		if b.attention == nil {
@@ -148,8 +148,20 @@ func find(m *graph.Model) (*Transformer, error) {
 	return t, nil
 }
 
-// Prefix is how many tokens stand before those of the patches, such as a class token and registers: as many as there are
-// more than places that a convolution gives. It is 0 where none is seen.
+// Before is how many attentions there are before the first block: where something else than sums is on the stream, no
+// blocks are found beyond it.
+func (t *Transformer) Before() (n int) {
+	t.behind(t.Blocks[0].In, func(tensor string) bool {
+		if p := t.index.Producer[tensor]; p != nil && attention[p.GetOpType()] {
+			n++
+		}
+		return true
+	})
+	return n
+}
+
+// Prefix is how many tokens stand before those of the patches, such as a class token and registers: as many as there
+// are more than places that a convolution gives. It is 0 where none is seen.
 func (t *Transformer) Prefix() (prefix int64) {
 	const most = 64
 	t.behind(t.Blocks[0].In, func(tensor string) bool {
@@ -299,7 +311,7 @@ func (t *Transformer) scored(softmax *graph.Node) *graph.Node {
 		switch n.GetOpType() {
 		case "MatMul":
 			return n
-		case "Mul", "Div", "Add", "Where", "Cast", "Identity":
+		case "Mul", "Div", "Add", "Where", "Cast", "Identity", "Dropout":
 		default:
 			return nil
 		}

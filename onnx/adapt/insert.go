@@ -336,6 +336,9 @@ func (t *Transformer) weights(sum *graph.Node) map[string][]*graph.Node {
 		if !slices.ContainsFunc(n.Input, func(in string) bool { return depends[in] }) {
 			continue
 		}
+		if n.GetOpType() == "Shape" { // what is computed of it, such as rotations, is not computed of the tokens
+			continue
+		}
 		for _, o := range n.Output {
 			depends[o] = true
 		}

@@ -16,12 +16,22 @@ type window struct {
 	group                                 int64
 }
 
+// mostPlaces are as many as rules are written out for.
+const mostPlaces = 1 << 26
+
 // window is that of a convolution or a pooling of some size.
 func (t *tape) window(n *graph.Node, size []int64) (window, error) {
 	x, y := t.dims[n.Input[0]], t.dims[n.Output[0]]
 	if len(x) != len(size)+2 || len(y) != len(x) || len(x) < 3 || slices.Min(size) < 1 || slices.Min(x[1:]) < 1 ||
 		slices.Min(y[1:]) < 1 {
 		return window{}, errors.New("the number of its positions is not known")
+	}
+	places := 1.0
+	for _, d := range slices.Concat(size, y[2:]) {
+		places *= float64(d)
+	}
+	if places > mostPlaces {
+		return window{}, fmt.Errorf("its windows have %.3g places, more than %d", places, mostPlaces)
 	}
 	spatial := len(x) - 2
 	list := func(name string, def int64, size int) []int64 {

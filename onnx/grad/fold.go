@@ -98,6 +98,9 @@ func (f *folder) norm(n *graph.Node) {
 		}
 	}
 	dim := f.dims[gain][0]
+	if dim > mostPlaces { // of a damaged model
+		return
+	}
 	for _, l := range products {
 		w := l.product.Input[1]
 		l.product.Input[1] = f.mul(f.reshape(gain, []int64{dim, 1}, ""), w)

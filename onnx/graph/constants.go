@@ -6,7 +6,8 @@ import (
 )
 
 // PlainWeights makes weights like others of what else holds the floating-point constants of the main graph: Constant
-// nodes, which some exporters and simplifiers keep weights in, and sparse initialisers. The error wraps [ErrModel].
+// nodes, which some exporters and simplifiers keep weights in, and sparse initialisers. The error, which wraps
+// [ErrModel], names a weight that is said to have more values than it has.
 func (m *Model) PlainWeights() error {
 	g := m.proto.Graph
 	for _, s := range g.SparseInitializer {
@@ -34,7 +35,20 @@ func (m *Model) PlainWeights() error {
 			Int32Data: value.Int32Data, DataLocation: value.DataLocation, ExternalData: value.ExternalData})
 		return true
 	})
+	for _, t := range g.Initializer {
+		if n := Elements(t.Dims); n < 0 || n > held(t) && len(t.ExternalData) == 0 {
+			return fmt.Errorf("%w: the weight %q is damaged: its shape is %v, and it has not as many values", ErrModel,
+				t.GetName(), t.Dims)
+		}
+	}
 	return nil
+}
+
+// held is at most how many values a weight has, of whatever type.
+func held(t *Tensor) int64 {
+	const packed = 16 // of 4 bits and less
+	return packed * int64(len(t.RawData)+len(t.FloatData)+len(t.DoubleData)+len(t.Int32Data)+len(t.Int64Data)+
+		len(t.Uint64Data)+len(t.StringData))
 }
 
 // dense writes out a sparse float32 weight: values, and where they are, as numbers of elements or as a row of

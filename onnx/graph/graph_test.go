@@ -412,3 +412,23 @@ func FuzzLocation(f *testing.F) {
 		}
 	})
 }
+
+// Inputs that are left out at the end are not there, in subgraphs neither: at some ONNX Runtime crashes.
+func TestInputsLeftOut(t *testing.T) {
+	m := New("m", 17)
+	b := NewBuilder(m, "")
+	y := b.Node("LayerNormalization", []string{"x", b.Floats("w", []int64{2}, 1, 1), "", ""}, "")
+	b.Node("Clip", []string{y, "", b.Floats("max", nil, 1)}, "y")
+	m.SetInputs(Value{Name: "x", Type: "float32", Shape: []int64{1, 2}})
+	m.SetOutputs(Value{Name: "y", Type: "float32", Shape: []int64{1, 2}})
+	text, err := m.Bytes()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if m, err = Parse(text); err != nil {
+		t.Fatal(err)
+	}
+	if n := m.Graph().Node; len(n[0].Input) != 2 || len(n[1].Input) != 3 {
+		t.Errorf("%q, %q", n[0].Input, n[1].Input)
+	}
+}

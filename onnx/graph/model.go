@@ -112,7 +112,21 @@ func Parse(data []byte) (*Model, error) {
 		return nil, fmt.Errorf("%w: not an ONNX file, or damaged, cut short or without a graph%s", ErrModel,
 			lookalike(data))
 	}
+	trim(p.Graph.Node)
+	for _, f := range p.Functions {
+		trim(f.Node)
+	}
 	return &Model{proto: p, size: int64(len(data))}, nil
+}
+
+// trim drops optional inputs that are left out at the end: they say nothing, and at a LayerNormalization without a bias
+// ONNX Runtime 1.30 crashes.
+func trim(nodes []*Node) {
+	eachNode(nodes, func(n *Node) {
+		for len(n.Input) > 0 && n.Input[len(n.Input)-1] == "" {
+			n.Input = n.Input[:len(n.Input)-1]
+		}
+	})
 }
 
 func tooLarge(size int64) error {
