@@ -64,7 +64,9 @@ func (r *real) times() (images, seconds []float64) {
 		o.Close()
 		all = append(all, record)
 	}
-	slices.SortFunc(all, func(a, b work.Record) int { return cmp.Or(cmp.Compare(a.Worker, b.Worker), a.At.Compare(b.At)) })
+	slices.SortFunc(all, func(a, b work.Record) int {
+		return cmp.Or(cmp.Compare(a.Worker, b.Worker), a.At.Compare(b.At))
+	})
 	for i, record := range all {
 		alone := record.Seconds
 		if i > 0 && all[i-1].Worker == record.Worker {
