@@ -91,7 +91,7 @@ func adaptable(m *graph.Model, runs bool) (a Adaptable) {
 	if runs {
 		m = m.Copy()
 		if err = m.PlainWeights(); err == nil {
-			err = merge(m)
+			err = onnx.Fold(m)
 		}
 	}
 	var t *adapt.Transformer

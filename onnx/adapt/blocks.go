@@ -99,6 +99,7 @@ func find(m *graph.Model) (*Transformer, error) {
 	if err := m.PlainWeights(); err != nil {
 		return nil, err
 	}
+	withoutNeutral(m)
 	t := &Transformer{model: m, index: m.Index()}
 	t.infer()
 	t.streams = map[*graph.Node]string{}

@@ -87,15 +87,23 @@ def strip(path):
     names = {v.name: v.name for v in [*g.input, *g.output]}
     names[""] = ""
     short = lambda name: names.setdefault(name, f"t{len(names)}")
-    for t in g.initializer:
-        t.name = short(t.name)
-        t.ClearField("doc_string")
-    for i, n in enumerate(g.node):
-        n.name = f"n{i}"
-        n.ClearField("doc_string")
-        n.ClearField("metadata_props")
-        n.input[:] = [short(v) for v in n.input]
-        n.output[:] = [short(v) for v in n.output]
+
+    def rename(g):
+        for t in g.initializer:
+            t.name = short(t.name)
+            t.ClearField("doc_string")
+        for i, n in enumerate(g.node):
+            n.name = f"n{i}"
+            n.ClearField("doc_string")
+            n.ClearField("metadata_props")
+            n.input[:] = [short(v) for v in n.input]
+            n.output[:] = [short(v) for v in n.output]
+            for inner in (a.g for a in n.attribute if a.type == onnx.AttributeProto.GRAPH):
+                rename(inner)
+                for v in inner.output:
+                    v.name = short(v.name)
+
+    rename(g)
     onnx.save(m, path)
 
 
@@ -132,3 +140,11 @@ for how in ("trace-17", "dynamo-18"):
     ):
         torch.manual_seed(0)
         export(name, model(config), how)
+# What hides the structure: casts that change nothing, tables that are computed as the model runs, and a mask of nothing.
+for name, model, config, how in (
+    ("hf-aimv2", tr.Aimv2VisionModel, tr.Aimv2VisionConfig(**small), "trace-17"),
+    ("hf-dinov3", tr.DINOv3ViTModel, tr.DINOv3ViTConfig(num_register_tokens=1, **small), "trace-17"),
+    ("hf-vit-eager", tr.ViTModel, tr.ViTConfig(attn_implementation="eager", **small), "dynamo-18"),
+):
+    torch.manual_seed(0)
+    export(name, model(config), how)
