@@ -53,12 +53,17 @@ func (o *FinetuneOptions) Fields() []setting.Field {
 		setting.Text("out", &o.Out, "run", nil,
 			"run folder; one that is there already is kept under another name").Here(),
 		setting.Flag("resume", &o.Resume, "go on with the interrupted run in --out").Here(),
-		setting.Flag("take-over", &o.TakeOver, "write to an --out in an object store though another machine did so "+
-			"just now, which is gone").Here(),
+		takeOver(&o.TakeOver),
 		setting.Flag("dry-run", &o.DryRun,
 			"say what would be encoded, on which disk and in which time, what is trained, and what is wrong with the "+
 				"data").Here(),
 	))
+}
+
+// takeOver is the field of what takes an output over from another machine.
+func takeOver(p *bool) setting.Field {
+	return setting.Flag("take-over", p, "write to an --out in an object store though another machine did so just now, "+
+		"which is gone").Here()
 }
 
 // untrained are the fields of what comes before and after training.

@@ -40,12 +40,14 @@ type SweepOptions struct {
 
 	Experiment sweep.Experiment
 	Out        string // the folder of the sweep
+	TakeOver   bool   // though another machine seems to be writing to Out, which is in an object store
 }
 
 // Fields declares the settings.
 func (o *SweepOptions) Fields() []setting.Field {
 	return append(slices.Concat(o.shared(), o.Training.Fields(), o.Adapt.Fields()),
-		setting.Text("out", &o.Out, "", nil, "folder of the sweep (default: sweep- and the name of the file)").Here())
+		setting.Text("out", &o.Out, "", nil, "folder of the sweep (default: sweep- and the name of the file)").Here(),
+		takeOver(&o.TakeOver))
 }
 
 // shared are the fields of what is one for all heads.
@@ -78,7 +80,8 @@ func ParseSweep(text []byte) (sweep.Experiment, map[string]any, error) {
 // failed and does not stop the others.
 func Sweep(ctx context.Context, o SweepOptions, ev event.Events) (_ *SweepResult, err error) {
 	defer place.Hold()()
-	defer func() { err = interruption(ctx, err, "the same command goes on") }()
+	caller := ctx
+	defer func() { err = interruption(caller, err, "the same command goes on") }()
 	idle := o.Data.WithoutEffect()
 	plan, err := o.Experiment.Plan(sweep.Resolver(o.Recipe()))
 	if err != nil {
@@ -119,6 +122,12 @@ func Sweep(ctx context.Context, o SweepOptions, ev event.Events) (_ *SweepResult
 		return nil, err
 	}
 	defer lock.Close()
+	shared, err := dir.ShareSweep(ctx, out, o.TakeOver, ev)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = shared.Close(err) }()
+	ctx = shared.Context(ctx)
 	sets, err := s.encode(ctx, images, o.needsFolds())
 	if err != nil {
 		return nil, err
@@ -138,22 +147,38 @@ func Sweep(ctx context.Context, o SweepOptions, ev event.Events) (_ *SweepResult
 		return nil, err
 	}
 	defer inside.Close()
-	t.Kept = func(id string) (sweep.Head, error) { return run.SweepHeadFile(id).Read(dir) }
-	t.Keep = func(h sweep.Head) error {
-		alone, err := o.configOf(h, given)
+	alone := func(h sweep.Head) error {
+		c, err := o.configOf(h, given)
 		if err == nil {
-			err = run.SweepConfigFile(h.ID).Write(dir, alone)
+			err = run.SweepConfigFile(h.ID).Write(dir, c)
 		}
+		return err
+	}
+	t.Kept = func(id string) (sweep.Head, error) {
+		h, err := run.SweepHeadFile(id).Read(dir)
+		if err == nil && !run.SweepConfigFile(id).Exists(dir) { // it was trained on another machine
+			err = alone(h)
+		}
+		return h, err
+	}
+	t.Keep = func(h sweep.Head) error {
+		err := alone(h)
 		if err == nil {
 			err = run.SweepHeadFile(h.ID).Write(dir, h)
 		}
 		if err == nil {
+			shared.Saved(run.SweepHeadFile(h.ID).File)
 			err = run.SweepCheckpointFile(h.ID).Delete(dir)
 		}
 		return err
 	}
 	t.Save = func(id string, s *head.State) error {
-		return run.SweepCheckpointFile(id).Write(dir, &run.Checkpoint{Images: t.Version, State: *s})
+		f := run.SweepCheckpointFile(id)
+		err := f.Write(dir, &run.Checkpoint{Images: t.Version, State: *s})
+		if err == nil {
+			shared.Saved(f.File)
+		}
+		return err
 	}
 	t.Begun = func(id string) (*head.State, error) {
 		c, err := run.SweepCheckpointFile(id).Read(dir)
@@ -185,6 +210,7 @@ func Sweep(ctx context.Context, o SweepOptions, ev event.Events) (_ *SweepResult
 		return nil, fault.Config.Errorf("every head failed (%s); the first: %s", run.HeadsFile.Path(dir),
 			summary.Heads[0].Error)
 	}
+	shared.Settle()
 	return &SweepResult{out.Name(), summary}, publish(out, run.SummaryFile.File, ev)
 }
 

@@ -168,7 +168,7 @@ func (t *training) fit(ctx context.Context, data head.Data, s head.Settings) (*h
 		c.Seconds, c.State = time.Since(begin).Seconds(), *state
 		err := run.CheckpointFile.Write(t.dir, &c)
 		if err == nil {
-			t.shared.Saved()
+			t.shared.Saved(run.CheckpointFile.File)
 		}
 		return err
 	}

@@ -1,11 +1,13 @@
 package main
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"math"
 	"math/rand/v2"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -30,7 +32,8 @@ func tiny(t testing.TB) *backbone.Backbone {
 	return of
 }
 
-// times are the records of all tasks that are done: images, and seconds of decoding and encoding them.
+// times are the records of all tasks that are done: images, and seconds of decoding and encoding them, but for those in
+// which the worker was still at the task before.
 func (r *real) times() (images, seconds []float64) {
 	b, err := bucket.Open(r.t.Context(), r.cache, "jobs", r.t.TempDir())
 	if err != nil {
@@ -41,6 +44,7 @@ func (r *real) times() (images, seconds []float64) {
 	if err != nil {
 		r.t.Fatal(err)
 	}
+	var all []work.Record
 	for _, name := range names {
 		if !strings.Contains(name, "/done/") {
 			continue
@@ -58,7 +62,17 @@ func (r *real) times() (images, seconds []float64) {
 			r.t.Fatal(err)
 		}
 		o.Close()
-		images, seconds = append(images, float64(len(record.Images))), append(seconds, record.Seconds)
+		all = append(all, record)
+	}
+	slices.SortFunc(all, func(a, b work.Record) int {
+		return cmp.Or(cmp.Compare(a.Worker, b.Worker), a.At.Compare(b.At))
+	})
+	for i, record := range all {
+		alone := record.Seconds
+		if i > 0 && all[i-1].Worker == record.Worker {
+			alone = min(alone, record.At.Sub(all[i-1].At).Seconds())
+		}
+		images, seconds = append(images, float64(len(record.Images))), append(seconds, alone)
 	}
 	return images, seconds
 }

@@ -97,7 +97,7 @@ func free(t testing.TB) int {
 	return l.Addr().(*net.TCPAddr).Port
 }
 
-var task = regexp.MustCompile(`/(task-[0-9a-f]+-)?[0-9]{6}`)
+var task = regexp.MustCompile(`/(task-[0-9a-f]+-)?[0-9]{6}([./]|$)`)
 
 // kind is the method of a request and which kind of object it is about.
 func kind(q *http.Request) string {

@@ -52,6 +52,7 @@ images in train, photos/train and data/train, and beside them for a test and a v
 			if err != nil {
 				return err
 			}
+			_, _ = atomicfile.Clean(filepath.Dir(path)) // what a killed one has left
 			if !guessed {
 				a.log.Warn().Str("train", o.Data.Train).Msg("there are no images yet where the file says; put yours " +
 					"there, or name them in it")

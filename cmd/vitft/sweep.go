@@ -24,7 +24,8 @@ func (a *app) sweepCommand() *cobra.Command {
 standard deviation over seeds, paired difference to a baseline with its confidence interval.
 With adapt in the grid or the file the heads are trained together with what is put into the backbone.
 The file's other keys are those of --config; a flag wins over them, the grid over both. Heads that
-are in the folder already are not trained again: after Ctrl-C the same command goes on.`,
+are in the folder already are not trained again: after Ctrl-C the same command goes on, where --out
+is in an object store on any machine.`,
 		Example: `  vitft sweep experiments/ablation.yaml --backbone vit_tiny_patch16_224.onnx
   vitft sweep experiments/ablation.yaml --train cifar100/train_ir10.csv --out ablation-ir10`,
 		Args: cobra.ExactArgs(1),

@@ -29,7 +29,7 @@ evaluate --run U/run --test U/photos --out U/rows.csv
 export --run U/run --test U/photos --out U/web/model.onnx
 predict --model U/run U/photos/dark/1.png
 report U/run
-verify U/run U/web/model.onnx
+verify U/run U/web/model.onnx U/cache
 inspect U/micro.onnx --preprocess U/pre.json
 sweep U/grid.yaml --train U/photos --test U/photos --out U/sweep
 report U/sweep
@@ -103,7 +103,7 @@ func TestEveryPlaceByURL(t *testing.T) {
 		local(t, append(words(command), "--"+f.Key)...)
 	}
 	local(t, "init")
-	for _, line := range []string{"verify --repair s3://team/x/run", "verify s3://team/x/cache"} {
+	for _, line := range []string{"verify --repair s3://team/x/run", "verify --repair s3://team/x/cache"} {
 		code, _, stderr := vitft(t, words(line)...)
 		if code != 2 || !strings.Contains(stderr, "must be a local path") {
 			t.Errorf("%s: exit code %d: %s", line, code, stderr)

@@ -1,14 +1,17 @@
 package main
 
 import (
+	"bytes"
 	"encoding/json"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
+	"github.com/vitft/vitft/engine/place"
 	"github.com/vitft/vitft/engine/verify"
 	"github.com/vitft/vitft/internal/testkit"
+	"github.com/vitft/vitft/internal/testkit/ort"
 )
 
 // What is damaged is named with what to do, and nothing is changed; with --repair what can be is as it was.
@@ -131,5 +134,54 @@ func TestVerifyOfFilesThatDoNotFit(t *testing.T) {
 		if string(testkit.ReadFile(t, "run1", "SHA256SUMS")) != string(sums) {
 			t.Error("other sums")
 		}
+	}
+}
+
+// A cache in an object store is checked as it is there, whatever copies this machine has, and nothing is changed.
+func TestVerifyOfACacheInAnObjectStore(t *testing.T) {
+	defer place.Forget()
+	t.Setenv("VITFT_ORT_LIB", ort.Need(t).Path)
+	t.Setenv("XDG_CACHE_HOME", t.TempDir())
+	server := testkit.StartS3(t, "team", t.TempDir())
+	t.Setenv("AWS_ENDPOINT_URL", server.Endpoint)
+	const cache = "s3://team/vitft"
+	if code, _, stderr := vitft(t, "encode", "--train", photos(t, 8), "--views", "2", "--cache", cache); code != 0 {
+		t.Fatal(stderr)
+	}
+	verify := func(want int, says ...string) {
+		t.Helper()
+		code, stdout, stderr := vitft(t, "verify", cache)
+		for _, text := range says {
+			if code != want || !strings.Contains(stdout, text) {
+				t.Errorf("exit code %d: %s%s, want %d and %q", code, stdout, stderr, want, text)
+			}
+		}
+	}
+	verify(0, cache+": cache, in use; 2 files, sound")
+	objects, err := filepath.Glob(filepath.Join(server.Folder, "team", "vitft", "features", "*", "*"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, object := range objects {
+		name := filepath.Base(object)
+		if name == "used" {
+			continue
+		}
+		was := testkit.ReadFile(t, object)
+		damaged := bytes.Clone(was)
+		damaged[len(damaged)/2] ^= 1
+		if name == "key.json" {
+			damaged = damaged[1:]
+		}
+		testkit.WriteFile(t, object, damaged)
+		verify(3, "findings: 1", filepath.Base(filepath.Dir(object))+"/"+name)
+		if !bytes.Equal(testkit.ReadFile(t, object), damaged) {
+			t.Errorf("%s was changed", name)
+		}
+		testkit.WriteFile(t, object, was)
+	}
+	verify(0, "sound")
+	if left, err := filepath.Glob(filepath.Join(place.Here(), "objects", "verify-*")); err != nil || len(left) > 0 {
+		t.Errorf("left are %q, %v", left, err)
 	}
 }

@@ -197,6 +197,67 @@ func TestAutoBlocks(t *testing.T) {
 	}
 }
 
+// Tokens are kept as those of the graph that makes them, whatever else there is to a training: a worker that is given
+// the graph runs it as it is, and where it is cut or rewritten in another way the key is another.
+func TestTokensAreOfTheirGraph(t *testing.T) {
+	ort.Need(t)
+	d := device.Options{Provider: "cpu"}
+	b, err := backbone.Open(backbone.Options{}, d, event.Events{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { b.Close() })
+	tokens := func(o inside.Options, classes int, seed uint64) *backbone.Backbone {
+		if err := setting.Complete(o.Fields()); err != nil {
+			t.Fatal(err)
+		}
+		p, err := adapter.NewPlan(b, classes, seed, o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		k, err := p.Tokens(event.Events{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { k.Close() })
+		return k
+	}
+	of := tokens(inside.Options{Kind: "adapter", Blocks: "2"}, 4, 1)
+	key := of.Key()
+	if b.Key().Graph != "" || len(key.Graph) != 64 {
+		t.Fatalf("of the backbone %+v, of tokens %+v", b.Key(), key)
+	}
+	if other := tokens(inside.Options{Kind: "lora", Blocks: "2", Rank: "3"}, 100, 7).Key(); other != key {
+		t.Errorf("by another kind they are of %+v, not %+v", other, key)
+	}
+	if other := tokens(inside.Options{Kind: "adapter", Blocks: "3"}, 4, 1).Key(); other.Graph == key.Graph {
+		t.Error("before another block they are of the same graph")
+	}
+	text, err := of.Standalone()
+	if err != nil {
+		t.Fatal(err)
+	}
+	x := backbone.Exported{Preprocess: of.Preprocess, Key: key, Standalone: true}
+	path := testkit.WriteFile(t, t.TempDir()+"/tokens.onnx", text)
+	given, err := backbone.OpenModel(path, x, d, event.Events{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { given.Close() })
+	if again, err := given.Standalone(); err != nil || given.Key() != key || !slices.Equal(again, text) {
+		t.Errorf("whoever is given the graph makes tokens of %+v, not %+v; %v", given.Key(), key, err)
+	}
+	x.Standalone = false // rewritten
+	other, err := backbone.OpenModel(path, x, d, event.Events{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { other.Close() })
+	if other.Key().Graph == key.Graph {
+		t.Error("of a graph that was rewritten they have the same key")
+	}
+}
+
 // embed are the embeddings of a fixture's images.
 func embed(t *testing.T, f fixture, m *adapter.Model) []float32 {
 	x, err := m.Embed(t.Context(), f.set)

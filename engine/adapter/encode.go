@@ -85,8 +85,7 @@ func (t *Trainer) Wanted(ctx context.Context, p *Plan, train, val *dataset.Datas
 
 // tokens makes the part of the backbone before a plan's blocks ready.
 func (t *Trainer) tokens(p *Plan) (*tokens, error) {
-	at := p.adapted.First
-	if k := t.open[at]; k != nil {
+	if k := t.open[p.sum]; k != nil {
 		return k, nil
 	}
 	frozen, err := p.Tokens(t.Events)
@@ -94,10 +93,10 @@ func (t *Trainer) tokens(p *Plan) (*tokens, error) {
 		return nil, err
 	}
 	if t.open == nil {
-		t.open = map[int]*tokens{}
+		t.open = map[string]*tokens{}
 	}
-	t.open[at] = &tokens{backbone: frozen, sets: map[asked]Set{}}
-	return t.open[at], nil
+	t.open[p.sum] = &tokens{backbone: frozen, sets: map[asked]Set{}}
+	return t.open[p.sum], nil
 }
 
 // keep opens the stores of tokens.

@@ -30,6 +30,8 @@ type Plan struct {
 	seed     uint64
 	inserted adapt.Options
 	adapted  *adapt.Adapted
+	frozen   *graph.Model // pixels → tokens
+	sum      string       // of frozen
 	step     *graph.Model // tokens that are kept → embedding, with gradients
 	whole    *graph.Model // all tokens → embedding
 	kept     int          // tokens in training
@@ -104,6 +106,12 @@ func (p *Plan) build(classes int) error {
 	}
 	p.adapted, err = t.Insert(p.inserted)
 	if err != nil {
+		return err
+	}
+	if p.frozen, err = p.adapted.Frozen(); err != nil {
+		return err
+	}
+	if p.sum, err = p.frozen.Sum(); err != nil {
 		return err
 	}
 	if p.whole, err = p.adapted.Trained(adapt.Part{}); err != nil {
@@ -262,15 +270,11 @@ func (p *Plan) width() int { return int(p.adapted.Dim) }
 
 // Tokens is the part of the backbone that stays as it is, to be closed by the caller. Its features are tokens.
 func (p *Plan) Tokens(ev event.Events) (*backbone.Backbone, error) {
-	m, err := p.adapted.Frozen()
+	b, err := p.backbone.With(p.frozen, fmt.Sprintf("tokens before block %d", p.adapted.First), ev)
 	if err != nil {
 		return nil, err
 	}
-	b, err := p.backbone.With(m, fmt.Sprintf("tokens before block %d", p.adapted.First), ev)
-	if err != nil {
-		return nil, err
-	}
-	return b.KeepHalf(), nil
+	return b.KeepTokens(p.sum), nil
 }
 
 // Model starts the training: of a head, made of the features of data as it would be without, and of what is put into

@@ -23,7 +23,7 @@ type Trainer struct {
 	Features feature.Options
 	Events   event.Events
 
-	open map[int]*tokens // by the first block that is trained in
+	open map[string]*tokens // by the sum of the graph that makes them
 }
 
 // Run trains on the images with head.Settings, from Settings.Resume on if there is such a state, and gives the
@@ -84,7 +84,7 @@ type course struct {
 
 // course is that of all images.
 func (t *Trainer) course(p *Plan) course {
-	k := t.open[p.adapted.First]
+	k := t.open[p.sum]
 	c := course{k, p, t.Data, k.sets[asked{t.Train, t.Views}], t.Events}
 	if p.options.Augments() {
 		c.train = Set{IDs: t.Train.Scan.IDs, Items: t.Train.Data.Items}

@@ -111,6 +111,9 @@ type Exported struct {
 	// Vouched says whether a file with a sum is known to have the nodes of that backbone; nil: it has. What another
 	// makes is kept as features of that file.
 	Vouched func(sum string) bool
+
+	// Standalone says that the file is a Backbone's own: its graph is run as it is.
+	Standalone bool
 }
 
 // OpenModel makes the front part of an exported model ready to run, up to the embedding of one view. Its nodes are
@@ -138,6 +141,14 @@ func OpenModel(path string, x Exported, d device.Options, ev event.Events) (*Bac
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
+	if x.Standalone {
+		cut = model
+	}
+	if x.Key.Graph != "" {
+		if x.Key.Graph, err = cut.Sum(); err != nil {
+			return nil, err
+		}
+	}
 	b := &Backbone{Name: path, SHA256: x.Key.Backbone, Model: cut, Inspection: inspection, Preprocess: x.Preprocess,
 		device: d, key: x.Key, source: model}
 	if err := d.Load(ev); err != nil {
@@ -146,8 +157,12 @@ func OpenModel(path string, x Exported, d device.Options, ev event.Events) (*Bac
 	return b.start(ev)
 }
 
-// KeepHalf lets the features be kept in half the space, as float16.
-func (b *Backbone) KeepHalf() *Backbone { b.key.Stored = store.Half; return b }
+// KeepTokens lets the features be kept in half the space, as float16, and as those of a graph of that sum alone: where
+// it is cut and how it is rewritten differs with the version of this program.
+func (b *Backbone) KeepTokens(graph string) *Backbone {
+	b.key.Stored, b.key.Graph = store.Half, graph
+	return b
+}
 
 // With makes a model ready to run that takes the same images and was made of b's: a part of it, or b with weights that
 // were trained. made says how, which tells its features from those of b. It is closed by the caller.

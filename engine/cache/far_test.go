@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -23,13 +24,9 @@ import (
 	"github.com/vitft/vitft/internal/testkit"
 )
 
-// aged stands before an S3 server and makes those objects older by days whose keys old says it of.
-func aged(t *testing.T, server string, old func(key string) (days int)) string {
+// aged stands before the server of an object store and makes those objects older by days whose keys old says it of.
+func aged(t *testing.T, server string, old func(key string) (days int)) (address string) {
 	t.Helper()
-	target, err := url.Parse(server)
-	if err != nil {
-		t.Fatal(err)
-	}
 	shifted := func(key, layout, text string) string {
 		at, err := time.Parse(layout, text)
 		if err != nil {
@@ -37,44 +34,73 @@ func aged(t *testing.T, server string, old func(key string) (days int)) string {
 		}
 		return at.AddDate(0, 0, -old(key)).Format(layout)
 	}
-	entry := regexp.MustCompile(`(?s)<Contents>.*?</Contents>`)
-	within := func(of []byte, tag string) []byte {
-		_, from, _ := bytes.Cut(of, []byte("<"+tag+">"))
-		text, _, _ := bytes.Cut(from, []byte("<"))
-		return text
+	// What tells of an object, and in it key and time: of Amazon, of Azure, of Google.
+	entries := []struct {
+		of, key, at *regexp.Regexp
+		layout      string
+	}{
+		{regexp.MustCompile(`(?s)<Contents>.*?</Contents>`), regexp.MustCompile(`<Key>(.*?)<`),
+			regexp.MustCompile(`<LastModified>(.*?)<`), time.RFC3339},
+		{regexp.MustCompile(`(?s)<Blob>.*?</Blob>`), regexp.MustCompile(`<Name>(.*?)<`),
+			regexp.MustCompile(`<Last-Modified>(.*?)<`), http.TimeFormat},
+		{regexp.MustCompile(`"kind":"storage#object",.*?"updated":"[^"]*"`), regexp.MustCompile(`"name":"(.*?)"`),
+			regexp.MustCompile(`"updated":"(.*?)"`), time.RFC3339Nano},
 	}
 	forward := &httputil.ReverseProxy{
-		Rewrite: func(r *httputil.ProxyRequest) { r.SetURL(target); r.Out.Host = r.In.Host }, // which is signed
+		Rewrite: func(r *httputil.ProxyRequest) {
+			r.SetURL(&url.URL{Scheme: "http", Host: server})
+			if r.In.Header.Get("X-Amz-Date") != "" {
+				r.Out.Host = r.In.Host // which is signed
+			}
+			if r.In.Header.Get("Accept-Encoding") == "gzip" {
+				r.Out.Header.Del("Accept-Encoding")
+			}
+		},
 		ModifyResponse: func(r *http.Response) error {
 			if at := r.Header.Get("Last-Modified"); at != "" {
 				r.Header.Set("Last-Modified", shifted(r.Request.URL.Path, http.TimeFormat, at))
 			}
-			if r.Request.URL.Query().Get("list-type") == "" {
+			if r.Request.Method != http.MethodGet {
 				return nil
 			}
 			content, err := io.ReadAll(r.Body)
-			content = entry.ReplaceAllFunc(content, func(of []byte) []byte {
-				at := within(of, "LastModified")
-				return bytes.Replace(of, at, []byte(shifted(string(within(of, "Key")), time.RFC3339, string(at))), 1)
-			})
+			for _, e := range entries {
+				content = e.of.ReplaceAllFunc(content, func(of []byte) []byte {
+					key, at := e.key.FindSubmatch(of)[1], e.at.FindSubmatchIndex(of)
+					now := shifted(string(key), e.layout, string(of[at[2]:at[3]]))
+					return slices.Concat(of[:at[2]], []byte(now), of[at[3]:])
+				})
+			}
 			r.Body, r.ContentLength = io.NopCloser(bytes.NewReader(content)), int64(len(content))
-			r.Header.Del("Content-Length")
+			r.Header.Set("Content-Length", strconv.Itoa(len(content)))
 			return err
 		},
 	}
 	proxy := httptest.NewServer(forward)
 	t.Cleanup(proxy.Close)
-	return proxy.URL
+	return strings.TrimPrefix(proxy.URL, "http://")
 }
 
 // In an object store features and jobs go by the same rules; what was written, or said to be used, within a day stays
 // whatever the rules are.
 func TestPruneAnObjectStore(t *testing.T) {
-	defer place.Forget()
-	t.Setenv("XDG_CACHE_HOME", t.TempDir())
+	for _, scheme := range testkit.ObjectStores {
+		t.Run(scheme, func(t *testing.T) {
+			defer place.Forget()
+			t.Setenv("XDG_CACHE_HOME", t.TempDir())
+			age := func(string) int { return 0 }
+			address, _ := testkit.ObjectStore(t, scheme, "team")
+			through := aged(t, address, func(key string) int { return age(key) })
+			t.Setenv("STORAGE_EMULATOR_HOST", through)
+			pruned(t, scheme+"://team/vitft"+testkit.Reached(scheme, through), &age)
+		})
+	}
+}
+
+// pruned tests a cache in a bucket whose objects are as many days older as age says.
+func pruned(t *testing.T, at string, age *func(key string) (days int)) {
 	const day = 24 * time.Hour
-	age := func(string) int { return 0 }
-	at := "s3://team/vitft?endpoint=" + aged(t, testkit.S3(t, "team"), func(key string) int { return age(key) })
+	bare, _, _ := strings.Cut(at, "?")
 	open := func(folder string) bucket.Closing {
 		b, err := bucket.Open(ctx, at, folder, t.TempDir())
 		if err != nil {
@@ -133,7 +159,7 @@ func TestPruneAnObjectStore(t *testing.T) {
 			}
 			all = append(all, j.Hash[:2])
 		}
-		if len(c.Other) != 1 || c.Path != "s3://team/vitft" {
+		if len(c.Other) != 1 || c.Path != bare {
 			t.Errorf("others in %s: %+v", c.Path, c.Other)
 		}
 		slices.Sort(all)
@@ -152,7 +178,7 @@ func TestPruneAnObjectStore(t *testing.T) {
 		}
 	}
 	step("all of what is young", cache.Rules{All: true}, "0 00 1 11", 4)
-	age = func(key string) int {
+	*age = func(key string) int {
 		if strings.Contains(key, keyHash(0)) || strings.Contains(key, hashes[0]) || strings.Contains(key, "models") {
 			return 40
 		}
@@ -161,7 +187,7 @@ func TestPruneAnObjectStore(t *testing.T) {
 	step("nothing", cache.Rules{}, "0 00 1 11", 0)
 	step("a dry run", cache.Rules{OlderThan: 30 * day, DryRun: true}, "0 00 1 11", 0)
 	step("too young", cache.Rules{OlderThan: 50 * day}, "0 00 1 11", 0)
-	age = func(key string) int { // somebody has it open
+	*age = func(key string) int { // somebody has it open
 		if strings.HasSuffix(key, bucket.Used) || strings.Contains(key, "clock-") {
 			return 0
 		}
@@ -169,7 +195,7 @@ func TestPruneAnObjectStore(t *testing.T) {
 	}
 	step("old, but used", cache.Rules{OlderThan: 30 * day, Backbone: "0"}, "0 00 1 11", 0)
 	step("all, but used", cache.Rules{All: true, Backbone: "0"}, "0 00 1 11", 1)
-	age = func(key string) int {
+	*age = func(key string) int {
 		if strings.Contains(key, keyHash(0)) || strings.Contains(key, hashes[0]) || strings.Contains(key, "models") {
 			return 40
 		}
@@ -188,7 +214,7 @@ func TestPruneAnObjectStore(t *testing.T) {
 	if left() != "0 1 11" {
 		t.Errorf("begun anew there are %s", left())
 	}
-	age = func(key string) int {
+	*age = func(key string) int {
 		if strings.Contains(key, "clock-") {
 			return 0
 		}

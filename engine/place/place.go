@@ -30,6 +30,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/vitft/vitft/internal/atomicfile"
 	"github.com/vitft/vitft/internal/userfile"
 )
 
@@ -198,6 +199,22 @@ func Put(url, file string) error {
 	}
 	defer oneOf(requests)()
 	return s.Put(key, file)
+}
+
+// Download makes a file on this machine of one in an object store.
+func Download(url, to string) error {
+	s, key, err := storeOf(url)
+	if err != nil {
+		return err
+	}
+	return atomicfile.Write(to, func(w io.Writer) error {
+		o, err := s.Head(key)
+		if err == nil {
+			from := io.NewSectionReader(At(url, info{o, path.Base(key)}), 0, o.Size)
+			_, err = io.CopyBuffer(w, from, make([]byte, 8<<20))
+		}
+		return err
+	})
 }
 
 // Clock is the time as the object store of a folder has it, by which it says when objects were written. It takes the

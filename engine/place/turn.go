@@ -5,14 +5,14 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
+	"maps"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
 
-	"github.com/vitft/vitft/internal/atomicfile"
 	"github.com/vitft/vitft/internal/userfile"
 )
 
@@ -250,27 +250,30 @@ func (t *Turn) Put(name, file string) error {
 	return t.store.Put(t.key(t.number, name), file)
 }
 
-// Fetch makes a file of what the last turn that has left it has, and says whether one has.
-func (t *Turn) Fetch(name, to string) (bool, error) {
+// Left are the URLs of what turns have left, by name: of each what the last one has left.
+func (t *Turn) Left() (map[string]string, error) {
 	all, err := (&Output{url: t.url}).turns()
 	if err != nil {
+		return nil, err
+	}
+	left := map[string]string{}
+	for _, n := range slices.Sorted(maps.Keys(all)) {
+		for name, o := range all[n].files {
+			if all.has(n, name) && name != turnTaken && name != turnAlive && name != turnLeft {
+				left[name] = Bucket(t.url) + "/" + o.Key
+			}
+		}
+	}
+	return left, nil
+}
+
+// Fetch makes a file of what the last turn that has left it has, and says whether one has.
+func (t *Turn) Fetch(name, to string) (bool, error) {
+	left, err := t.Left()
+	if left[name] == "" || err != nil {
 		return false, err
 	}
-	for n := all.last(); n > 0; n-- {
-		if !all.has(n, name) {
-			continue
-		}
-		key := all[n].files[name].Key
-		return true, atomicfile.Write(to, func(w io.Writer) error {
-			o, err := t.store.Head(key)
-			if err == nil {
-				from := At(Bucket(t.url)+"/"+key, info{o, name})
-				_, err = io.CopyBuffer(w, io.NewSectionReader(from, 0, o.Size), make([]byte, 8<<20))
-			}
-			return err
-		})
-	}
-	return false, nil
+	return true, Download(left[name], to)
 }
 
 // Forget removes what earlier turns have left.
@@ -294,9 +297,9 @@ func (t *Turn) remove(which func(turn int) bool) error {
 	return nil
 }
 
-// SetAside keeps what earlier turns have left under another name, and says so, if name is among it; else it is of no
-// use.
-func (t *Turn) SetAside(name string, kept func(as string)) error {
+// SetAside keeps what earlier turns have left under another name, and says so, if one of some names is among it; else
+// it is of no use.
+func (t *Turn) SetAside(kept func(as string), names ...string) error {
 	all, err := (&Output{url: t.url}).turns()
 	if err != nil {
 		return err
@@ -306,7 +309,7 @@ func (t *Turn) SetAside(name string, kept func(as string)) error {
 	for n, of := range all {
 		for k, o := range of.files {
 			if n < t.number {
-				from, whole = append(from, o.Key), whole || k == name
+				from, whole = append(from, o.Key), whole || slices.Contains(names, k)
 			}
 		}
 	}

@@ -6,8 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"path"
 	"path/filepath"
 	"sync"
+	"time"
 
 	"github.com/vitft/vitft/engine/event"
 	"github.com/vitft/vitft/engine/fault"
@@ -16,23 +18,26 @@ import (
 	"github.com/vitft/vitft/internal/userfile"
 )
 
-// UnderWay is a run that goes to an object store, where it leaves what it takes to go on on another machine: its
-// settings, and each checkpoint. That of a run into a folder is nil, since the folder has them.
+// UnderWay is a run or a sweep that goes to an object store, where it leaves what it takes to go on on another machine:
+// settings, checkpoints and, of a sweep, each head. That of one into a folder is nil, since the folder has them.
 type UnderWay struct {
 	dir    Folder
 	name   string // as users know it
 	turn   *place.Turn
 	events event.Events
 
-	saved chan struct{} // a checkpoint is to be put
+	mu    sync.Mutex
+	fresh map[string]File // are to be put, by their names there
+	saved chan struct{}   // there are some
+	last  chan struct{}   // is closed when no more will come
 	put   sync.WaitGroup
 }
 
-// settings and state are the names of ConfigFile and CheckpointFile there.
-const (
-	settings = "config.yaml"
-	state    = "state.gob"
-)
+// named is the name that a file has there.
+func named(f File) string { return path.Base(f.Name) }
+
+// The names of what tells a run and a sweep from each other, and of what a run goes on from.
+var settings, grid, state = named(ConfigFile.File), named(SweepFile.File), named(CheckpointFile.File)
 
 // Share begins a run that Create has begun in the folder of an output. What an interrupted run has left there is kept
 // under another name, unless another machine goes on with it.
@@ -42,16 +47,20 @@ func (d Folder) Share(ctx context.Context, out *place.Output, takeOver bool, ev 
 		return nil, err
 	}
 	u := &UnderWay{dir: d, name: out.Name(), turn: turn, events: ev}
-	err = turn.SetAside(state, func(as string) {
-		ev.Info("the run that was interrupted here is kept", "run", out.Name(), "kept", as)
-	})
-	if err == nil {
+	if err = u.setAside(state, grid); err == nil {
 		err = turn.Put(settings, ConfigFile.Path(d))
 	}
 	if err != nil {
 		return nil, errors.Join(err, turn.Close())
 	}
 	return u.start(), nil
+}
+
+// setAside keeps what an interrupted work has left there under another name, if one of some files is among it.
+func (u *UnderWay) setAside(names ...string) error {
+	return u.turn.SetAside(func(as string) {
+		u.events.Info("what was interrupted here is kept", "run", u.name, "kept", as)
+	}, names...)
 }
 
 // GoOn readies the folder of an output to go on with a run, of which another machine may have left more than there is
@@ -155,12 +164,12 @@ func (d Folder) further(than Folder) bool {
 	if MetricsFile.Exists(d) {
 		return true
 	}
-	return d.epochs() >= than.epochs()
+	return d.epochs(CheckpointFile) >= than.epochs(CheckpointFile)
 }
 
 // epochs is after how many a training was interrupted; -1 if it had not begun, or cannot be gone on with.
-func (d Folder) epochs() int {
-	c, err := CheckpointFile.Read(d)
+func (d Folder) epochs(f Typed[*Checkpoint]) int {
+	c, err := f.Read(d)
 	if err != nil || c == nil {
 		return -1
 	}
@@ -191,31 +200,52 @@ func (d Folder) remove() {
 	}
 }
 
-// start begins to put checkpoints, of which the last counts.
+// putEvery is how often files are put, but for half of the time at most: a machine that is gone takes so much work with
+// it.
+const putEvery = 500 * time.Millisecond
+
+// start begins to put files, of each of which the last content counts.
 func (u *UnderWay) start() *UnderWay {
-	u.saved = make(chan struct{}, 1)
+	u.saved, u.last, u.fresh = make(chan struct{}, 1), make(chan struct{}), map[string]File{}
 	u.put.Go(func() {
 		failed := false
 		for range u.saved {
-			err := u.turn.Put(state, CheckpointFile.Path(u.dir))
-			if err != nil && !failed && u.turn.Lost() == nil {
-				u.events.Warn("a checkpoint cannot be put into the object store; another machine would go on from an "+
-					"earlier one", "reason", err)
+			begun := time.Now()
+			u.mu.Lock()
+			files := u.fresh
+			u.fresh = map[string]File{}
+			u.mu.Unlock()
+			for name, f := range files {
+				err := u.turn.Put(name, f.Path(u.dir))
+				if errors.Is(err, fs.ErrNotExist) && !f.Exists(u.dir) { // a head was finished meanwhile
+					continue
+				}
+				if err != nil && !failed && u.turn.Lost() == nil {
+					u.events.Warn("what was done cannot be put into the object store; another machine would do it "+
+						"again", "file", f.Name, "reason", err)
+				}
+				failed = err != nil
 			}
-			failed = err != nil
+			select {
+			case <-time.After(max(putEvery, time.Since(begun))):
+			case <-u.last:
+			}
 		}
 	})
 	return u
 }
 
-// Saved says that there is a new checkpoint.
-func (u *UnderWay) Saved() {
+// Saved says that a file is new.
+func (u *UnderWay) Saved(f File) {
 	if u == nil {
 		return
 	}
+	u.mu.Lock()
+	u.fresh[named(f)] = f
+	u.mu.Unlock()
 	select {
 	case u.saved <- struct{}{}:
-	default: // one is to be put already, which will be this
+	default: // some are to be put already, and this with them
 	}
 }
 
@@ -230,6 +260,7 @@ func (u *UnderWay) Context(ctx context.Context) context.Context {
 // Settle waits for the last checkpoint to be put.
 func (u *UnderWay) Settle() {
 	if u != nil && u.saved != nil {
+		close(u.last)
 		close(u.saved)
 		u.put.Wait()
 		u.saved = nil

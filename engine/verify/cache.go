@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -14,6 +15,7 @@ import (
 	"github.com/vitft/vitft/engine/feature"
 	"github.com/vitft/vitft/engine/feature/bucket"
 	"github.com/vitft/vitft/engine/feature/store"
+	"github.com/vitft/vitft/engine/place"
 	"github.com/vitft/vitft/internal/disk"
 	"github.com/vitft/vitft/internal/userfile"
 )
@@ -49,6 +51,51 @@ func (c *checker) cache(ctx context.Context, dir string) error {
 		}
 		return err
 	}))
+}
+
+// copiesKept is how much of a cache in an object store is on this machine at a time while it is checked.
+const copiesKept = 1 << 30
+
+// farCache checks the features of a cache in an object store as they are there, whatever copies this machine has.
+func farCache(ctx context.Context, url string) (_ *Report, err error) {
+	c := &checker{Report: Report{Path: url, Kind: "cache", State: "in use", Findings: []Finding{}}}
+	here := filepath.Join(place.Here(), feature.ObjectsFolder)
+	if err := disk.MakeAll(here); err != nil {
+		return nil, err
+	}
+	copies, err := os.MkdirTemp(here, "verify-")
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(copies)) }()
+	b, err := bucket.Open(ctx, place.WithParameters(url), feature.StoreFolder, copies)
+	if err != nil {
+		return nil, fmt.Errorf("verify: %w", err)
+	}
+	defer b.Close()
+	if far, is := b.(interface{ Keep(most int64) }); is {
+		far.Keep(copiesKept)
+	}
+	folders, err := place.ReadDir(place.Join(url, feature.StoreFolder))
+	if errors.Is(err, fs.ErrNotExist) { // there are jobs alone
+		return &c.Report, nil
+	}
+	for _, e := range folders {
+		if err != nil || !e.IsDir() || strings.HasPrefix(e.Name(), ".") {
+			continue
+		}
+		var n int
+		var bad []store.BadBlock
+		n, bad, err = store.Check(ctx, b, e.Name(), false)
+		c.Files += n
+		for _, b := range bad {
+			c.found(b.Path, b.Err, "whoever reads it sets it aside, and makes anew what was in it", nil, "")
+		}
+	}
+	if err != nil {
+		return nil, fmt.Errorf("verify: %w", err)
+	}
+	return &c.Report, nil
 }
 
 // remade checks files that are made anew when they are needed.

@@ -69,7 +69,7 @@ type checker struct {
 }
 
 // Check looks at a run folder, a sweep folder, a model file, a folder of such, or a cache folder. Of what is in an
-// object store it looks at a copy, and nothing can be repaired; a cache there is none of these.
+// object store it looks at a copy, and nothing can be repaired.
 func Check(ctx context.Context, path string, repair bool) (*Report, error) {
 	name, err := place.Named(path)
 	if err != nil {
@@ -83,8 +83,7 @@ func Check(ctx context.Context, path string, repair bool) (*Report, error) {
 	}
 	for _, folder := range []string{feature.StoreFolder, feature.JobsFolder} {
 		if info, err := place.Stat(place.Join(name, folder)); err == nil && info.IsDir() {
-			return nil, fault.Config.Errorf("verify: %s is a cache, which must be a local path; in an object store "+
-				"blocks are checked when they are read", name)
+			return farCache(ctx, name)
 		}
 	}
 	copied, err := place.Fetch(name)

@@ -19,6 +19,7 @@ import (
 	"github.com/prometheus/common/expfmt"
 	"github.com/prometheus/common/model"
 
+	"github.com/vitft/vitft/engine/backbone"
 	"github.com/vitft/vitft/engine/dataset"
 	"github.com/vitft/vitft/engine/device"
 	"github.com/vitft/vitft/engine/event"
@@ -27,6 +28,7 @@ import (
 	"github.com/vitft/vitft/engine/feature/bucket"
 	"github.com/vitft/vitft/internal/testkit"
 	"github.com/vitft/vitft/onnx"
+	"github.com/vitft/vitft/onnx/vision"
 )
 
 // workerVariable has the test program be a worker.
@@ -39,6 +41,7 @@ type process struct {
 	Quiet               bool
 	Patience            time.Duration
 	Poison              string // an image that ends whoever encodes it
+	Images              string // a folder that it submits on an embedded queue, in place of being a worker
 }
 
 func TestMain(m *testing.M) {
@@ -61,13 +64,38 @@ func TestMain(m *testing.M) {
 			}
 		}
 	}
+	note := event.Events{Note: func(_ event.Level, message string, kv ...any) {
+		fmt.Fprintln(os.Stderr, append([]any{message}, kv...)...)
+	}}
+	if p.Images != "" {
+		if err := p.submit(note); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		os.Exit(0)
+	}
 	o := WorkerOptions{Queue: Queue{URL: p.URL, Patience: p.Patience}, Features: feature.Options{Cache: p.Cache},
 		Device: device.Options{Provider: "cpu", Threads: p.Threads}, Metrics: p.Metrics}
-	err := Serve(context.Background(), o, event.Events{Note: func(_ event.Level, message string, kv ...any) {
-		fmt.Fprintln(os.Stderr, append([]any{message}, kv...)...)
-	}})
-	fmt.Fprintln(os.Stderr, err)
+	fmt.Fprintln(os.Stderr, Serve(context.Background(), o, note))
 	os.Exit(1)
+}
+
+func (p process) submit(ev event.Events) error {
+	of, err := backbone.Open(backbone.Options{}, device.Options{Provider: "cpu"}, event.Events{})
+	if err != nil {
+		return err
+	}
+	set, _, err := dataset.Open(p.Images, dataset.Options{})
+	if err != nil {
+		return err
+	}
+	ctx := context.Background()
+	x, err := feature.Open(ctx, of, vision.Views(2), feature.Options{Cache: p.Cache, Batch: 4}, event.Events{})
+	if err != nil {
+		return err
+	}
+	return Submit(ctx, Submission{Images: &dataset.Sets{Train: set}, Backbone: of, Features: x, Views: 2,
+		TaskImages: 5}, Queue{URL: Embedded}, ev)
 }
 
 func (p process) start(t testing.TB) *exec.Cmd {
@@ -132,6 +160,31 @@ func TestPoison(t *testing.T) {
 	}
 	if got.Encoded != 0 || len(got.Unreadable) != 1 || got.Unreadable[0].Path != poison {
 		t.Errorf("%d are encoded, %v are not", got.Encoded, got.Unreadable)
+	}
+}
+
+// So is one that ends the process that submits, whose queue ends with it: the same command gets further each time, and
+// in the end through. One that was merely killed gets through at once, and leaves no marks.
+func TestPoisonEndsWhoSubmits(t *testing.T) {
+	t.Parallel()
+	s := newStage(t)
+	p := process{Cache: s.cache, Images: s.images, Poison: s.set.Items[7].Path}
+	tries := 1
+	for ; p.start(t).Wait() != nil; tries++ {
+		if tries == 8 {
+			t.Fatal("it does not end")
+		}
+	}
+	if tries < 4 {
+		t.Errorf("it ends at try %d: the image has not ended it", tries)
+	}
+	status, err := ReadStatus(t.Context(), StatusOptions{Features: feature.Options{Cache: s.cache}})
+	if err != nil || status.Jobs[0].Images.Done != 12 || len(status.Jobs[0].Bad) != 1 ||
+		status.Jobs[0].Bad[0].Path != p.Poison || !strings.Contains(status.Jobs[0].Bad[0].Reason, "dies") {
+		t.Errorf("%+v, %v", status, err)
+	}
+	if left := s.files("jobs/*/" + begun + "/*"); len(left) != 0 {
+		t.Errorf("left are %q", left)
 	}
 }
 
@@ -320,6 +373,29 @@ func TestLibrary(t *testing.T) {
 	}
 	s.queueForeign(t, queue, s.foreignJob(t, func(j *Job) { j.Library = "" }))
 	if err := serve(); err != nil || s.notes("task donejob") != 1 {
+		t.Error(err)
+	}
+}
+
+// A worker that would make tokens of another graph than the submitting machine does none of them.
+func TestTokensOfAnotherGraph(t *testing.T) {
+	s := newStage(t)
+	sum, err := s.of.Model.Sum()
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.of.KeepTokens(sum)
+	queue := newServer(t, &server.Options{})
+	serve := func(graph string) error {
+		s.queueForeign(t, queue, s.foreignJob(t, func(j *Job) { j.Keys[0].Graph, j.Library = graph, "" }))
+		return Serve(t.Context(), WorkerOptions{Queue: queue.queue(), Features: feature.Options{Cache: s.cache},
+			Device: device.Options{Provider: "cpu"}, Idle: time.Second}, s.events())
+	}
+	err = serve(strings.Repeat("0", 64))
+	if fault.Of(err) != fault.Runtime || !strings.Contains(err.Error(), "this worker makes") {
+		t.Error(err)
+	}
+	if err := serve(sum); err != nil || s.notes("task donejob") != 1 {
 		t.Error(err)
 	}
 }

@@ -35,7 +35,8 @@ func (w *worker) prepare(ctx context.Context, hash string) error {
 	}
 	d := w.Device
 	d.Provider = job.Keys[0].Provider
-	of, err := backbone.OpenModel(model, backbone.Exported{Preprocess: job.Preprocess, Key: job.Keys[0]}, d, w.events)
+	of, err := backbone.OpenModel(model, backbone.Exported{Preprocess: job.Preprocess, Key: job.Keys[0],
+		Standalone: true}, d, w.events)
 	if err != nil {
 		err = fmt.Errorf("job %s: %w", hash, err)
 		if _, loaded := onnx.Loaded(); loaded {

@@ -23,6 +23,9 @@ import (
 
 	"github.com/vitft/vitft/engine/dataset"
 	"github.com/vitft/vitft/engine/event"
+	"github.com/vitft/vitft/engine/feature"
+	_ "github.com/vitft/vitft/engine/feature/bucket/cloud"
+	"github.com/vitft/vitft/engine/feature/store"
 	"github.com/vitft/vitft/internal/testkit"
 )
 
@@ -225,6 +228,37 @@ func BenchmarkImages(b *testing.B) {
 		runtime.KeepAlive(set)
 		runtime.KeepAlive(tasks)
 		runtime.KeepAlive(index)
+	}
+	b.ReportMetric(0, "ns/op")
+}
+
+// BenchmarkStatus measures what vitft status takes of a job of 10,000 tasks that are done, in a bucket of an S3 server
+// on this machine: at first, and again, when there are copies of the records.
+func BenchmarkStatus(b *testing.B) {
+	const tasks, images = 10_000, 64
+	record := Record{Worker: "machine-1", Seconds: 1, At: time.Now(), Images: make([]Done, images)}
+	for i := range record.Images {
+		record.Images[i].ID = hex.EncodeToString(make([]byte, sha256.Size))
+	}
+	job := Job{Format: jobFormat, Keys: []store.Key{{Provider: "cpu"}}, Images: tasks * images,
+		Tasks: make([]string, tasks)}
+	for b.Loop() {
+		b.Setenv("XDG_CACHE_HOME", b.TempDir())
+		server := testkit.StartS3(b, "team", b.TempDir())
+		folder := filepath.Join(server.Folder, "team", "x", "jobs", job.Hash())
+		testkit.WriteFile(b, filepath.Join(folder, jobObject), encoded(job))
+		for task := range tasks {
+			testkit.WriteFile(b, filepath.Join(folder, records, fmt.Sprintf("%06d.json", task)), encoded(record))
+		}
+		for _, what := range []string{"first-s", "again-s"} {
+			begun := time.Now()
+			s, err := ReadStatus(b.Context(), StatusOptions{Features: feature.Options{
+				Cache: "s3://team/x?endpoint=" + server.Endpoint}})
+			if err != nil || s.Jobs[0].Tasks.Done != tasks {
+				b.Fatal(err)
+			}
+			b.ReportMetric(time.Since(begun).Seconds(), what)
+		}
 	}
 	b.ReportMetric(0, "ns/op")
 }

@@ -103,6 +103,10 @@ func (q *Submitter) Submit(ctx context.Context, s Submission) error {
 	if held := b.jobs.hold(ctx, b.hash); held != nil {
 		defer held.Close()
 	}
+	died, err := b.jobs.deaths(ctx, b.hash)
+	if err != nil {
+		return err
+	}
 	ev.Info("job submitted", "job", b.hash, "images", b.job.Images, "tasks", len(b.job.Tasks), "at",
 		jobs.Where(b.hash), "features", b.job.Keys[0].Feature)
 	workers, unwatch := b.queue.watches(ev)
@@ -115,7 +119,7 @@ func (q *Submitter) Submit(ctx context.Context, s Submission) error {
 	if b.queue.server != nil {
 		own := newWorker(WorkerOptions{Queue: q.url, Features: s.Features.Options()}, b.jobs, b.queue, ev)
 		own.hash, own.job, own.open, own.of, own.lent = b.hash, b.job, s.Features, s.Backbone, true
-		own.done, b.own = b.wake, own.name
+		own.done, own.died, b.own = b.wake, died, own.name
 		go func() {
 			defer close(worked)
 			defer own.close()
@@ -126,7 +130,7 @@ func (q *Submitter) Submit(ctx context.Context, s Submission) error {
 	} else {
 		close(worked)
 	}
-	err := b.watch(work)
+	err = b.watch(work)
 	if cause := context.Cause(work); cause != nil && ctx.Err() == nil {
 		err = cause
 	}

@@ -47,6 +47,9 @@ func (w *worker) take(ctx context.Context, message jetstream.Msg, pass func()) e
 	defer w.begins(&Doing{Job: hash, Task: task, Since: time.Now().UTC()})()
 	stop := w.beat(message)
 	defer stop()
+	if hash == w.hash {
+		delivered += uint64(w.died[task])
+	}
 	if delivered > 1 || hash != w.hash { // whoever had it may have died of it: not with another task in the other hand
 		pass = func() {}
 		w.inHand.Lock()
@@ -55,6 +58,8 @@ func (w *worker) take(ctx context.Context, message jetstream.Msg, pass func()) e
 		w.inHand.RLock()
 		defer w.inHand.RUnlock()
 	}
+	done, lets := false, w.holds(ctx, hash, task)
+	defer func() { lets(done) }()
 	if delivered > tries && delivered > w.patient(ctx, hash, task) {
 		return w.fail(ctx, message, hash, submission, Failure{Task: task, Tries: int(delivered),
 			Reason: "it was given out too often: workers that have it are killed, or their memory is too small"})
@@ -69,6 +74,7 @@ func (w *worker) take(ctx context.Context, message jetstream.Msg, pass func()) e
 	_, final := errors.AsType[finalError](err)
 	switch {
 	case err == nil:
+		done = true
 		w.succeeds()
 		acknowledge(message)
 		return nil

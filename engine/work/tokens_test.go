@@ -23,7 +23,7 @@ func TestTooLarge(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer of.Close()
-	s.of = of.KeepHalf()
+	s.of = of.KeepTokens("")
 	_, err = s.submit(t.Context(), Queue{URL: Embedded})
 	if err == nil || !strings.Contains(err.Error(), "3 of 3 tasks were given up") ||
 		!strings.Contains(err.Error(), "which float16 cannot hold") {

@@ -103,7 +103,7 @@ type Failure struct {
 	Reason string `json:"reason"`
 }
 
-const jobFormat = "vitft-job-2"
+const jobFormat = "vitft-job-3"
 
 // Hash is the name of the job: 16 hexadecimal digits of the SHA-256 of all that decides what comes out.
 func (j Job) Hash() string { return sum(encoded(j))[:16] }
@@ -283,8 +283,8 @@ var identityPattern = regexp.MustCompile("^[A-Z2-7]{26}$")
 
 // tidy removes what killed processes have left of a job.
 func (b jobBucket) tidy(ctx context.Context, hash string) {
-	for _, folder := range []string{modelFolder, hash, hash + "/" + lists, hash + "/" + records,
-		hash + "/" + submissions} {
+	for _, folder := range []string{"", modelFolder, hash, hash + "/" + lists, hash + "/" + records,
+		hash + "/" + submissions, hash + "/" + begun} {
 		_, _ = b.Tidy(ctx, folder)
 	}
 }

@@ -239,7 +239,7 @@ func TestDamagedObjects(t *testing.T) {
 		t.Errorf("mended: %v", err)
 	}
 	newer := job
-	newer.Format = "vitft-job-3"
+	newer.Format = "vitft-job-99"
 	testkit.WriteFile(t, filepath.Join(dir, name), encoded(newer))
 	if _, err := b.job(ctx, job.Hash()); fault.Of(err) != fault.Runtime {
 		t.Errorf("the job of another version: %v", err)

@@ -126,7 +126,8 @@ type worker struct {
 	failing []string         // what has failed since a task did not: tasks, or a disk's tries
 	unable  map[string]error // the jobs of which it can do no task, and why
 
-	done func() // is told of each task; may be nil
+	done func()      // is told of each task; may be nil
+	died map[int]int // by task, how many processes that have submitted the job; nil: it is another's
 }
 
 func newWorker(o WorkerOptions, jobs jobBucket, c *connection, ev event.Events) *worker {

@@ -5,7 +5,7 @@
 // half-written target.
 //
 // A writer that dies leaves its temporary file behind. Temporary files are locked (flock) while their writer lives, so
-// [Clean], and so the next write in that folder, can tell an abandoned one from one that another process is filling.
+// [Clean], and so the next Write in that folder, can tell an abandoned one from one that another process is filling.
 //
 // Caveat: on a file system without flock every temporary file looks alive and stays.
 package atomicfile
@@ -36,7 +36,13 @@ var ErrLocked = errors.New("locked by another process")
 
 // Write replaces the file at path, or creates it, with what fill writes. After an error the file at path is as it was
 // before; only when the last step, the sync of the folder, fails is it the new one, perhaps not yet durable.
-func Write(path string, fill func(io.Writer) error) error { return write(path, fill, rename) }
+func Write(path string, fill func(io.Writer) error) error {
+	err := write(path, fill, rename)
+	if err == nil {
+		_, _ = Clean(filepath.Dir(path)) // next time, if not now
+	}
+	return err
+}
 
 // WriteBytes is Write of content.
 func WriteBytes(path string, content []byte) error {
@@ -44,7 +50,8 @@ func WriteBytes(path string, content []byte) error {
 }
 
 // Create is Write for a file that must not be there: else it fails with an error that wraps fs.ErrExist. Of several at
-// once one succeeds, unless the file system has no hard links.
+// once one succeeds, unless the file system has no hard links. It is for folders of a million files, and does not look
+// through them for what killed writers have left: whoever begins to use one calls Clean.
 func Create(path string, fill func(io.Writer) error) error { return write(path, fill, link) }
 
 func write(path string, fill func(io.Writer) error, publish func(*os.File, string) error) (err error) {
@@ -74,7 +81,6 @@ func write(path string, fill func(io.Writer) error, publish func(*os.File, strin
 			return err
 		}
 	}
-	_, _ = Clean(dir) // next time, if not now
 	return nil
 }
 

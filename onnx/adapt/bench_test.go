@@ -15,6 +15,33 @@ import (
 	"github.com/vitft/vitft/onnx/vision"
 )
 
+// BenchmarkSum sums the graph that makes tokens before the last block of ViT-Tiny: almost all of its weights.
+func BenchmarkSum(b *testing.B) {
+	ort.Need(b)
+	t, err := adapt.Find(backbone(b, testkit.Model(b)))
+	if err != nil {
+		b.Fatal(err)
+	}
+	a, err := t.Insert(adapt.Options{Kind: adapt.Norm, Blocks: 1})
+	if err != nil {
+		b.Fatal(err)
+	}
+	frozen, err := a.Frozen()
+	if err != nil {
+		b.Fatal(err)
+	}
+	text, err := frozen.Bytes()
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.SetBytes(int64(len(text)))
+	for b.Loop() {
+		if _, err := frozen.Sum(); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
 // BenchmarkStep measures a step of adapters of rank 4, forward and backward, against the forward pass of the same
 // blocks from the model's own nodes, in turns: 16 images of ViT-Tiny, all tokens. "×forward" is the ratio by the clock,
 // "×forward-cpu" in processor time, which others on the machine disturb less.

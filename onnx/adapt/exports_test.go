@@ -11,6 +11,7 @@ import (
 	"github.com/vitft/vitft/internal/testkit/ort"
 	"github.com/vitft/vitft/onnx"
 	"github.com/vitft/vitft/onnx/adapt"
+	"github.com/vitft/vitft/onnx/grad"
 	"github.com/vitft/vitft/onnx/graph"
 	"github.com/vitft/vitft/onnx/vision"
 )
@@ -112,5 +113,41 @@ func half(t *testing.T, b *graph.Model, f *adapt.Transformer, kind adapt.Kind) {
 		t.Logf("%s: not by the class token: %.300v", kind, err)
 	} else if d := apart(want, got); !(d < 1e-4) {
 		t.Errorf("%s: of the class token it is %g from the whole", kind, d)
+	} else if kind == adapt.Adapter {
+		trained(t, a, in, int(n), dim)
+	}
+}
+
+// trained compares the gradients of the class token, computed in two halves as in a training, with those of the whole.
+func trained(t *testing.T, a *adapt.Adapted, in map[string]onnx.Tensor, n, dim int) {
+	t.Helper()
+	in["seed"] = onnx.Tensor{Shape: []int64{int64(n), int64(dim)}, Data: noise(2, n*dim, 1)}
+	want, _ := gradients(t, a, adapt.Part{}, in)
+	m, err := a.Gradients(adapt.Part{ClassToken: true}, "seed")
+	if err != nil {
+		t.Fatal(err)
+	}
+	forward, backward, err := grad.Split(m, "seed")
+	if err != nil {
+		t.Fatal(err)
+	}
+	halves, err := onnx.NewGradientModel(forward, backward, "seed", onnx.SessionOptions{Provider: onnx.CPU})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer halves.Close()
+	feed, grads := []onnx.Tensor{in[adapt.Tokens]}, []onnx.Tensor{}
+	for i, p := range a.Params() {
+		feed = append(feed, in[p.Input()])
+		grads = append(grads, onnx.Tensor{Shape: p.Shape, Data: make([]float32, len(want[1+i]))})
+	}
+	err = halves.Forward(t.Context(), feed, n, make([]float32, n*dim))
+	if err = errors.Join(err, halves.Backward(t.Context(), in["seed"].Data, n, grads)); err != nil {
+		t.Fatal(err)
+	}
+	for i, p := range a.Params() {
+		if d := apart(want[1+i], grads[i].Data); !(d < 1e-3) {
+			t.Errorf("%s: the gradient of the class token alone is %g from the whole's", p.Name, d)
+		}
 	}
 }

@@ -29,14 +29,14 @@ func TestWithoutNeutral(t *testing.T) {
 		"a mask of nothing": {func(b *graph.Builder, x string) string {
 			all := b.Raw("all", "bool", []int64{1, 4}, []byte{1, 1, 1, 1})
 			mask := b.Node("Where", []string{all, b.Floats("zero", nil, 0), b.Floats("low", nil, -1e9)}, "")
-			mask = b.Node("Unsqueeze", []string{mask, b.Int64s("at", []int64{1}, 0)}, "")
-			return b.Node("Add", []string{x, mask}, "")
+			deeper := b.Node("Unsqueeze", []string{mask, b.Int64s("at", []int64{1}, 0)}, "")
+			return b.Node("Add", []string{x, deeper}, "")
 		}, []string{"Neg", "Where", "Unsqueeze", "Add", "Exp"}}, // whose rank is another than x's
 		"the same of its rank": {func(b *graph.Builder, x string) string {
 			all := b.Raw("all", "bool", []int64{4}, []byte{1, 1, 1, 1})
 			mask := b.Node("Where", []string{all, b.Floats("zero", nil, 0), b.Floats("low", nil, -1e9)}, "")
-			mask = b.Node("Unsqueeze", []string{mask, b.Int64s("at", []int64{1}, 0)}, "")
-			return b.Node("Add", []string{x, mask}, "")
+			deeper := b.Node("Unsqueeze", []string{mask, b.Int64s("at", []int64{1}, 0)}, "")
+			return b.Node("Add", []string{x, deeper}, "")
 		}, []string{"Neg", "Exp"}},
 		"a mask of one": {func(b *graph.Builder, x string) string {
 			some := b.Raw("some", "bool", []int64{1, 4}, []byte{1, 1, 0, 1})

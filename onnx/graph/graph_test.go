@@ -150,6 +150,43 @@ func TestHash(t *testing.T) {
 	}
 }
 
+// The sum is of what a model computes by, of whichever bytes it was read: any other weight, node or name is another.
+func TestSum(t *testing.T) {
+	m := read(t, "pooled.onnx")
+	sum := func() string {
+		s, err := m.Sum()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s
+	}
+	was := sum()
+	m.SetMetadata("of", "no matter")
+	data, err := m.Bytes()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if m, err = Parse(data); err != nil || sum() != was {
+		t.Errorf("read again: %v", err)
+	}
+	g := m.Graph()
+	for what, change := range map[string]func(){
+		"weight":    func() { g.Initializer[0].RawData[0]++ },
+		"name":      func() { m.Rename(map[string]string{g.Initializer[0].GetName(): "other"}) },
+		"operator":  func() { op := "Neg"; g.Node[0].OpType = &op },
+		"attribute": func() { g.Node[0].Attribute = append(g.Node[0].Attribute, IntAttr("group", 3)) },
+		"output":    func() { g.Output = nil },
+	} {
+		before := sum()
+		if change(); sum() == before {
+			t.Errorf("another %s, and the same sum", what)
+		}
+	}
+	if _, err := read(t, "external.onnx").Sum(); err == nil {
+		t.Error("of a model whose weights lie elsewhere")
+	}
+}
+
 // The hash is of what was read, whatever the file is by now; that external data have changed is noticed.
 func TestFilesChangeMeanwhile(t *testing.T) {
 	dir := t.TempDir()

@@ -3,6 +3,7 @@ package graph
 import (
 	"cmp"
 	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"hash"
@@ -142,6 +143,31 @@ func (m *Model) Bytes() ([]byte, error) {
 		return nil, fmt.Errorf("serialise model: %w", err)
 	}
 	return data, nil
+}
+
+// Sum is the SHA-256 of all that the model computes by, which is in it as a whole: the same for the same model on any
+// machine, whichever file it was read from. Weights are hashed one by one, so that none are in memory twice.
+func (m *Model) Sum() (string, error) {
+	if m.Dir() != "" {
+		return "", fmt.Errorf("sum of a model: its weights are in other files")
+	}
+	h, bare := sha256.New(), m.Copy()
+	weights := bare.proto.Graph.Initializer
+	bare.proto.Graph.Initializer, bare.proto.MetadataProps = nil, nil
+	messages := []proto.Message{bare.proto}
+	for _, t := range weights {
+		messages = append(messages, t)
+	}
+	var text []byte
+	for _, message := range messages {
+		var err error
+		if text, err = (proto.MarshalOptions{Deterministic: true}).MarshalAppend(text[:0], message); err != nil {
+			return "", fmt.Errorf("sum of a model: %w", err)
+		}
+		fmt.Fprintf(h, "%d\n", len(text))
+		h.Write(text)
+	}
+	return hex.EncodeToString(h.Sum(nil)), nil
 }
 
 // Proto returns the model as the file format has it. To change what it holds is to change the model.

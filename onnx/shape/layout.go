@@ -10,8 +10,6 @@ import (
 
 func reshape(s *inference, n *graph.Node, x []int64) []int64 {
 	out := s.dimensions(n, 1)
-	rest := unknown
-	known := int64(1) // of the other dimensions
 	for i, d := range out {
 		if d == 0 && graph.AttrInt(n, "allowzero", 0) == 0 {
 			out[i] = unknown
@@ -19,9 +17,13 @@ func reshape(s *inference, n *graph.Node, x []int64) []int64 {
 				out[i] = x[i]
 			}
 		}
+	}
+	rest := unknown
+	known := int64(1) // of the other dimensions
+	for i, d := range out {
 		switch {
-		case out[i] != unknown:
-			known *= out[i]
+		case d != unknown:
+			known *= d
 		case rest != unknown:
 			return out // two unknowns: nothing more to say
 		default:

@@ -16,7 +16,7 @@ type queue struct {
 	ids      int
 	away     float64 // until then it cannot be reached
 	busy     float64 // until then it is
-	waiting  []*worker
+	waiting  []*hand
 }
 
 // served is how long n messages take, after those before.

@@ -34,6 +34,8 @@ type Key struct {
 	View       string `json:"view,omitempty"` // how the prepared image is looked at; empty for as it is
 	// Stored is what features are kept in where that is not float32: [Half] is half as large, to 3 digits.
 	Stored string `json:"stored,omitempty"`
+	// Graph is the SHA-256 of the graph that makes them, of tokens; empty for features of the whole backbone.
+	Graph string `json:"graph,omitempty"`
 }
 
 // Half is the Key.Stored of features that are kept as float16.

@@ -28,10 +28,10 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"net/http"
 	"path/filepath"
 	"slices"
 
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
 	"github.com/cenkalti/backoff/v5"
 	"gocloud.dev/blob"
 	"gocloud.dev/gcerrors"
@@ -141,11 +141,11 @@ func create(ctx context.Context, objects *blob.Bucket, name string, content []by
 		// Not by a Writer: that of Azure panics where the condition is not met.
 		err = objects.Upload(ctx, name, bytes.NewReader(content), &blob.WriterOptions{IfNotExist: true,
 			ContentType: "application/octet-stream", Metadata: map[string]string{writer: mark}})
-		if code := gcerrors.Code(err); code != gcerrors.FailedPrecondition && code != gcerrors.AlreadyExists {
+		if code := codeOf(err); code != gcerrors.FailedPrecondition && code != gcerrors.AlreadyExists {
 			return struct{}{}, err
 		}
 		switch there, err := objects.Attributes(ctx, name); {
-		case gcerrors.Code(err) == gcerrors.NotFound:
+		case codeOf(err) == gcerrors.NotFound:
 			return struct{}{}, errors.New("another puts it, and does not come to an end")
 		case err != nil:
 			return struct{}{}, err
@@ -187,7 +187,7 @@ func (b *Bucket) Delete(ctx context.Context, name string) error {
 func (b *Bucket) delete(ctx context.Context, name string) error {
 	_, err := retry(ctx, func(ctx context.Context) (struct{}, error) {
 		err := b.objects.Delete(ctx, name)
-		if gcerrors.Code(err) == gcerrors.NotFound {
+		if codeOf(err) == gcerrors.NotFound {
 			err = nil
 		}
 		return struct{}{}, err
@@ -248,17 +248,35 @@ func explain(doing, where string, err error) error {
 
 // inTermsOfFiles says of an error that an object is not there, or must not be read, as package fs does.
 func inTermsOfFiles(err error) error {
-	status := statusOf(err)
-	switch code := gcerrors.Code(err); {
-	case lasting(err):
+	if lasting(err) {
 		return err
+	}
+	err = briefly(err)
+	switch code := codeOf(err); {
 	case code == gcerrors.NotFound:
 		return fmt.Errorf("%w (%w)", fs.ErrNotExist, err)
-	case code == gcerrors.PermissionDenied, status == http.StatusUnauthorized, status == http.StatusForbidden:
+	case code == gcerrors.PermissionDenied:
 		return fmt.Errorf("%w (%w)", fs.ErrPermission, err)
 	}
 	return err
 }
+
+// briefly is an error on one line: those of Azure have a picture of the answer.
+func briefly(err error) error {
+	if azure, is := errors.AsType[*azcore.ResponseError](err); is {
+		return briefError{err, fmt.Sprintf("HTTP %d %s", azure.StatusCode, azure.ErrorCode)}
+	}
+	return err
+}
+
+// briefError is an error in fewer words.
+type briefError struct {
+	error
+	words string
+}
+
+func (e briefError) Error() string { return e.words }
+func (e briefError) Unwrap() error { return e.error }
 
 // lasting says whether an error says itself that it will be the same again.
 func lasting(err error) bool {

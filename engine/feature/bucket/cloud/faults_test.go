@@ -54,6 +54,31 @@ func unreliable(t *testing.T, server string) string {
 	return proxy.URL
 }
 
+// What must not be read is no object that is not there, and is said at once and on one line, whatever the provider's
+// driver takes it for.
+func TestForbidden(t *testing.T) {
+	testkit.AzureCredentials(t)
+	empty := map[string]string{"gs": `{"kind":"storage#objects"}`, "azblob": "<EnumerationResults><Blobs/></EnumerationResults>"}
+	for scheme, list := range empty {
+		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if q := r.URL.Query(); q.Has("prefix") || q.Has("comp") {
+				fmt.Fprint(w, list)
+				return
+			}
+			w.Header().Set("x-ms-error-code", "AuthorizationFailure")
+			w.WriteHeader(http.StatusForbidden)
+		}))
+		address := strings.TrimPrefix(server.URL, "http://")
+		t.Setenv("STORAGE_EMULATOR_HOST", address)
+		b := open(t, scheme+"://photos"+testkit.Reached(scheme, address))
+		_, err := b.Open(t.Context(), "a/b")
+		if !errors.Is(err, fs.ErrPermission) || errors.Is(err, fs.ErrNotExist) || strings.Contains(err.Error(), "\n") {
+			t.Errorf("%s: %v", scheme, err)
+		}
+		server.Close()
+	}
+}
+
 // Whatever fails on the way, an object is published once and read whole.
 func TestUnreliable(t *testing.T) {
 	location := "s3://photos/x?endpoint=" + unreliable(t, testkit.S3(t, "photos"))

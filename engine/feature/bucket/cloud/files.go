@@ -10,6 +10,7 @@ import (
 	"os"
 	"strings"
 
+	"github.com/cenkalti/backoff/v5"
 	"gocloud.dev/blob"
 
 	"github.com/vitft/vitft/engine/place"
@@ -115,8 +116,8 @@ func (f *files) read(key string, at, length int64, take func(r io.Reader, size i
 func (f *files) Put(key, file string) error {
 	_, err := retry(context.Background(), func(ctx context.Context) (struct{}, error) {
 		from, err := os.Open(file)
-		if err != nil {
-			return struct{}{}, err
+		if err != nil { // on this machine
+			return struct{}{}, backoff.Permanent(err)
 		}
 		defer from.Close()
 		return struct{}{}, f.objects.Upload(ctx, key, from,

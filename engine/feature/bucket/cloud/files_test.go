@@ -21,8 +21,8 @@ func put(t *testing.T, path, file string) {
 
 func TestFilesInMemory(t *testing.T) { placetest.Run(t, "mem://files/some", put) }
 
-func TestFilesInS3(t *testing.T) {
-	placetest.Run(t, "s3://photos/some?endpoint="+testkit.S3(t, "photos"), put)
+func TestFilesInObjectStores(t *testing.T) {
+	eachStore(t, func(t *testing.T, url string) { placetest.Run(t, url, put) })
 }
 
 // Files are read whole from a server that refuses requests and breaks off in the middle of answers.

@@ -27,7 +27,7 @@ func (b *Bucket) Hold(ctx context.Context, folder, file string) (io.Closer, erro
 	if _, err := retry(ctx, func(ctx context.Context) (struct{}, error) {
 		_, err := b.objects.Attributes(ctx, file)
 		return struct{}{}, err
-	}); gcerrors.Code(err) == gcerrors.NotFound {
+	}); codeOf(err) == gcerrors.NotFound {
 		_ = b.forget(file)
 		return nil, b.explain("hold", file, err)
 	}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
 	"net/url"
 	"os"
@@ -13,6 +14,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
 	"github.com/cenkalti/backoff/v5"
 	"gocloud.dev/blob"
 	_ "gocloud.dev/blob/azureblob" // azblob://
@@ -20,6 +22,7 @@ import (
 	_ "gocloud.dev/blob/memblob"   // mem://
 	_ "gocloud.dev/blob/s3blob"    // s3://
 	"gocloud.dev/gcerrors"
+	"google.golang.org/api/googleapi"
 
 	"github.com/vitft/vitft/engine/fault"
 	"github.com/vitft/vitft/engine/feature/bucket"
@@ -84,6 +87,9 @@ func dial(ctx context.Context, u url.URL) (*blob.Bucket, string, error) {
 	}
 	objects, err := blob.OpenBucket(ctx, u.String())
 	if err != nil {
+		if of, is := errors.AsType[*url.Error](err); is { // which repeats one made of the parameters
+			err = of.Err
+		}
 		return nil, "", fault.Config.Errorf("%s: %s", where, strings.ReplaceAll(err.Error(), u.String(), "its URL"))
 	}
 	return objects, where, nil
@@ -110,7 +116,7 @@ func reach(ctx context.Context, objects *blob.Bucket, prefix, where string) erro
 		return nil
 	case ctx.Err() != nil:
 		return ctx.Err()
-	case gcerrors.Code(err) == gcerrors.NotFound:
+	case codeOf(err) == gcerrors.NotFound:
 		return fault.Data.Errorf("%s: there is no such bucket, or it may not be listed", where)
 	case limited.Err() != nil: // is no interruption, and must not look like one
 		err = cmp.Or(said, fmt.Errorf("no answer in %v", patience))
@@ -190,20 +196,38 @@ func passing(err error) bool {
 		status != http.StatusTooManyRequests {
 		return false
 	}
-	switch gcerrors.Code(err) {
+	switch codeOf(err) {
 	case gcerrors.Unknown, gcerrors.Internal, gcerrors.ResourceExhausted, gcerrors.DeadlineExceeded:
 		return true
 	}
 	return false
 }
 
-// statusOf is that of the HTTP answer that an error of S3 is about, 0 without one.
+// statusOf is that of the HTTP answer that an error is about, 0 without one.
 func statusOf(err error) int {
-	if answer, is := errors.AsType[interface {
+	if amazon, is := errors.AsType[interface {
 		error
 		HTTPStatusCode() int
 	}](err); is {
-		return answer.HTTPStatusCode()
+		return amazon.HTTPStatusCode()
+	}
+	if azure, is := errors.AsType[*azcore.ResponseError](err); is {
+		return azure.StatusCode
+	}
+	if google, is := errors.AsType[*googleapi.Error](err); is {
+		return google.Code
 	}
 	return 0
+}
+
+// codeOf is the code of an error. That a name is not resolved, and that reading is forbidden, is taken by some drivers
+// for an object that is not there.
+func codeOf(err error) gcerrors.ErrorCode {
+	if _, unresolved := errors.AsType[*net.DNSError](err); unresolved {
+		return gcerrors.Unknown
+	}
+	if status := statusOf(err); status == http.StatusUnauthorized || status == http.StatusForbidden {
+		return gcerrors.PermissionDenied
+	}
+	return gcerrors.Code(err)
 }

@@ -16,7 +16,7 @@ import (
 // forgotten when other work begins.
 func TestTurns(t *testing.T) {
 	t.Run("memory", func(t *testing.T) { turns(t, "mem://turns/runs/x") })
-	t.Run("S3", func(t *testing.T) { turns(t, "s3://team/runs/x?endpoint="+testkit.S3(t, "team")) })
+	eachStore(t, turns)
 }
 
 func turns(t *testing.T, url string) {
@@ -88,7 +88,7 @@ func turns(t *testing.T, url string) {
 	}
 	holds(third, "state", "two")
 	as := ""
-	if err := third.SetAside("state", func(name string) { as = name }); err != nil {
+	if err := third.SetAside(func(name string) { as = name }, "state"); err != nil {
 		t.Fatal(err)
 	}
 	holds(third, "state", "")
