@@ -36,7 +36,7 @@ func TestAdjustments(t *testing.T) {
 		{"balanced-softmax", row{1, 1, log(pi)}, row{1, 1, log(pi)}},
 		{"cdt", row{1, pow(ratio, gamma), 0}, row{1, pow(ratio, gamma), 0}},
 		{"vs", row{1, pow(ratio, gamma), tau * log(pi)}, row{1, pow(ratio, gamma), tau * log(pi)}},
-		{"vs-adrw-tla", row{1, pow(ratio, gamma), 0}, row{pow(pi, -rho), 1, tau * log(pi)}},
+		{"vs-adrw-tla", row{1, pow(ratio, gamma), tau * log(pi)}, row{pow(pi, -rho), 1, tau * log(pi)}},
 		{"cvs", row{1, pow(pi, gamma) / k, 0}, row{pow(pi, -rho), 1, tau * log(pi/k)}},
 	} {
 		for _, late := range []bool{false, true} {

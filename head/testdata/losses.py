@@ -52,6 +52,7 @@ def ldam(x):
 plain = lambda x: nll(x).mean()
 cdt = lambda x: nll((counts / counts.max()) ** gamma * x).mean()
 la = lambda x: nll(x + tau * np.log(pi)).mean()
+vs = lambda x: nll((counts / counts.max()) ** gamma * x + tau * np.log(pi)).mean()
 losses = {
     "ce": [plain],
     "focal": [lambda x: focal(x).mean()],
@@ -62,8 +63,8 @@ losses = {
     "balanced-softmax": [lambda x: -np.log(  # Ren et al., eq. 3, the counts inside
         counts[labels] * np.exp(x[np.arange(len(labels)), labels]) / (counts * np.exp(x)).sum(axis=1)).mean()],
     "cdt": [cdt],
-    "vs": [lambda x: nll((counts / counts.max()) ** gamma * x + tau * np.log(pi)).mean()],
-    "vs-adrw-tla": [cdt, lambda x: weighted(nll(x + tau * np.log(pi)), pi**-rho)],
+    "vs": [vs],
+    "vs-adrw-tla": [vs, lambda x: weighted(nll(x + tau * np.log(pi)), pi**-rho)],
     "ldam": [lambda x: ldam(x).mean()],
     "ldam-drw": [lambda x: ldam(x).mean(), lambda x: weighted(ldam(x), class_balanced())],
     "cvs": [lambda x: nll(pi**gamma / kappa * x).mean(), lambda x: weighted(nll(x + tau * np.log(pi / kappa)), pi**-rho)],
