@@ -18,10 +18,14 @@ var (
 	turning = []string{"Identity", "Reshape", "Squeeze", "Transpose", "Unsqueeze"}
 )
 
-// Fold makes weights of what a model computes once, when it is loaded, and of what no image but its size decides:
-// weights that are stored in float16 or in 8 bits, those that low ranks were added to by another training, and tables
-// such as those of rotary embeddings, where their shapes cannot be told otherwise. [Load] must have been called.
+// Fold makes weights of all constants, as [graph.Model.PlainWeights] does, of what a model computes once, when it is
+// loaded, and of what no image but its size decides: weights that are stored in float16 or in 8 bits, those that low
+// ranks were added to by another training, and tables such as those of rotary embeddings, where their shapes cannot be
+// told otherwise. [Load] must have been called.
 func Fold(m *graph.Model) error {
+	if err := m.PlainWeights(); err != nil {
+		return err
+	}
 	err := foldWeights(m)
 	if err == nil {
 		err = foldSizes(m)
@@ -51,6 +55,35 @@ func foldWeights(m *graph.Model) error {
 		settle(m, wanted, values)
 	}
 	return err
+}
+
+// merged lists the tensors that foldWeights is for, where something reads them that is computed of images.
+func merged(m *graph.Model) (list []graph.Value) {
+	index, types, shapes := m.Index(), m.Types(), shape.Infer(m)
+	alone, other := map[string]bool{}, map[string]bool{} // tensors of weights alone; those that are not as stored
+	for name := range index.Weight {
+		alone[name] = true
+	}
+	for _, n := range m.Graph().Node {
+		op := n.GetOpType()
+		changes := slices.Contains(merging, op)
+		ofImages := func(in string) bool { return in != "" && !alone[in] }
+		if !changes && !slices.Contains(turning, op) || len(n.Input) == 0 || slices.ContainsFunc(n.Input, ofImages) {
+			continue
+		}
+		o := n.Output[0]
+		alone[o] = true
+		other[o] = changes || slices.ContainsFunc(n.Input, func(in string) bool { return other[in] })
+	}
+	for _, n := range m.Graph().Node {
+		for _, o := range n.Output {
+			read := slices.ContainsFunc(index.Consumers[o], func(n *graph.Node) bool { return !alone[n.Output[0]] })
+			if s := shapes[o]; other[o] && read && types[o] == "float32" && graph.Elements(s) > 1 {
+				list = append(list, graph.Value{Name: o, Type: "float32", Shape: s})
+			}
+		}
+	}
+	return list
 }
 
 // foldSizes makes weights of the float32 tensors of unknown shapes that are computed of shapes, and are the same for
@@ -213,42 +246,4 @@ func sized(m *graph.Model) (list []graph.Value) {
 		}
 	}
 	return list
-}
-
-// merged lists those tensors: what reads them is computed of images.
-func merged(m *graph.Model) (list []graph.Value) {
-	index, shapes := m.Index(), shape.Infer(m)
-	elem, other := map[string]string{}, map[string]bool{} // of tensors of weights alone; those that are not as stored
-	for name, t := range index.Weight {
-		elem[name] = graph.TypeOf(t)
-	}
-	for _, n := range m.Graph().Node {
-		op := n.GetOpType()
-		changes := slices.Contains(merging, op)
-		of := func(in string) bool { return elem[in] != "" || in == "" }
-		if !changes && !slices.Contains(turning, op) || len(n.Input) == 0 || !each(n.Input, of) {
-			continue
-		}
-		o := n.Output[0]
-		switch elem[o] = elem[n.Input[0]]; op {
-		case "Cast":
-			elem[o] = graph.CastTo(n)
-		case "DequantizeLinear":
-			elem[o] = elem[graph.Input(n, 1)]
-		}
-		other[o] = changes || slices.ContainsFunc(n.Input, func(in string) bool { return other[in] })
-	}
-	for _, n := range m.Graph().Node {
-		for _, o := range n.Output {
-			read := slices.ContainsFunc(index.Consumers[o], func(n *graph.Node) bool { return elem[n.Output[0]] == "" })
-			if s := shapes[o]; other[o] && read && elem[o] == "float32" && graph.Elements(s) > 1 {
-				list = append(list, graph.Value{Name: o, Type: "float32", Shape: s})
-			}
-		}
-	}
-	return list
-}
-
-func each(names []string, is func(string) bool) bool {
-	return !slices.ContainsFunc(names, func(name string) bool { return !is(name) })
 }

@@ -388,13 +388,7 @@ func TestCancelOneOfMany(t *testing.T) {
 
 // A session at rest runs again, to the same bits, for many at once; what it cannot load again it says, each time.
 func TestRest(t *testing.T) {
-	needRuntime(t)
-	m, err := graph.Read("vision/testdata/pooled.onnx")
-	if err != nil {
-		t.Fatal(err)
-	}
-	model, _ := backbone(t, m, vision.FeatureChoice{})
-	e := newFeatureModel(t, model, SessionOptions{Provider: CPU})
+	model, e := pooled(t)
 	want := make([]float32, 64*8)
 	if err := e.Run(t.Context(), fixturePixels(64), 64, want); err != nil {
 		t.Fatal(err)
@@ -430,14 +424,20 @@ func TestRest(t *testing.T) {
 	}
 }
 
-func TestCloseInFlight(t *testing.T) {
+// pooled is a small backbone that runs on the CPU, and its file.
+func pooled(t *testing.T) ([]byte, *FeatureModel) {
+	t.Helper()
 	needRuntime(t)
 	m, err := graph.Read("vision/testdata/pooled.onnx")
 	if err != nil {
 		t.Fatal(err)
 	}
 	model, _ := backbone(t, m, vision.FeatureChoice{})
-	e := newFeatureModel(t, model, SessionOptions{Provider: CPU})
+	return model, newFeatureModel(t, model, SessionOptions{Provider: CPU})
+}
+
+func TestCloseInFlight(t *testing.T) {
+	_, e := pooled(t)
 	var wg sync.WaitGroup
 	started := make(chan struct{}, 4)
 	for range 4 {

@@ -272,6 +272,7 @@ func (s *Session) wake() error {
 	}
 }
 
+// reopen ends a rest. The error of a closed session is [ErrClosed].
 func (s *Session) reopen() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -322,6 +323,7 @@ func (s *Session) Close() error {
 	return s.free()
 }
 
+// free frees an open session; the caller holds mu.
 func (s *Session) free() error {
 	if s.provider == CUDA {
 		defer repairSignals()

@@ -75,20 +75,34 @@ func exists(file string) func() bool {
 	}
 }
 
-// A run that goes to an object store goes on on any machine when the one that began it is gone, and is then the run
-// that nobody disturbed. One machine at a time writes to it: another is refused, and one that has lost it without
-// noticing ends.
-func TestRunGoesOnOnAnotherMachine(t *testing.T) {
+// inEachStore tests something in buckets that have photos.
+func inEachStore(t *testing.T, test func(t *testing.T, bucket string)) {
 	t.Setenv("VITFT_ORT_LIB", ort.Need(t).Path)
 	for _, scheme := range testkit.ObjectStores {
 		t.Run(scheme, func(t *testing.T) {
 			defer place.Forget()
 			_, parameters := testkit.ObjectStore(t, scheme, "team")
 			uploaded(t, photos(t, 8), scheme+"://team/photos"+parameters)
-			goesOn(t, scheme+"://team/")
+			test(t, scheme+"://team/")
 		})
 	}
 }
+
+// hasLost lets a machine go on that was stalled while another took over: it ends with that.
+func hasLost(t *testing.T, stalled *exec.Cmd, says fmt.Stringer) {
+	t.Helper()
+	if err := stalled.Process.Signal(syscall.SIGCONT); err != nil {
+		t.Fatal(err)
+	}
+	if _ = stalled.Wait(); stalled.ProcessState.ExitCode() != 1 || !strings.Contains(says.String(), "has taken over") {
+		t.Errorf("the one that lost it: exit code %d, %s", stalled.ProcessState.ExitCode(), says)
+	}
+}
+
+// A run that goes to an object store goes on on any machine when the one that began it is gone, and is then the run
+// that nobody disturbed. One machine at a time writes to it: another is refused, and one that has lost it without
+// noticing ends.
+func TestRunGoesOnOnAnotherMachine(t *testing.T) { inEachStore(t, goesOn) }
 
 // goesOn tests a run in a bucket that has photos.
 func goesOn(t *testing.T, bucket string) {
@@ -106,12 +120,7 @@ func goesOn(t *testing.T, bucket string) {
 	second := newComputer(t)
 	stalled, says := second.begins(left("000002"), syscall.SIGSTOP, append(resume, "--take-over")...)
 	newComputer(t).does(0, "run folder: "+at, resume, "--take-over")
-	if err := stalled.Process.Signal(syscall.SIGCONT); err != nil {
-		t.Fatal(err)
-	}
-	if _ = stalled.Wait(); stalled.ProcessState.ExitCode() != 1 || !strings.Contains(says.String(), "has taken over") {
-		t.Errorf("the one that lost it: exit code %d, %s", stalled.ProcessState.ExitCode(), says)
-	}
+	hasLost(t, stalled, says)
 	last := newComputer(t)
 	for _, c := range []*computer{second, last} { // of which one has a part of it
 		c.does(0, "run folder: "+at, resume)
@@ -139,17 +148,7 @@ func goesOn(t *testing.T, bucket string) {
 
 // A sweep that goes to an object store goes on on any machine: heads that are finished are not trained again, one that
 // learns inside the backbone goes on from its last checkpoint, and all are those of a sweep that nobody disturbed.
-func TestSweepGoesOnOnAnotherMachine(t *testing.T) {
-	t.Setenv("VITFT_ORT_LIB", ort.Need(t).Path)
-	for _, scheme := range testkit.ObjectStores {
-		t.Run(scheme, func(t *testing.T) {
-			defer place.Forget()
-			_, parameters := testkit.ObjectStore(t, scheme, "team")
-			uploaded(t, photos(t, 8), scheme+"://team/photos"+parameters)
-			sweepGoesOn(t, scheme+"://team/")
-		})
-	}
-}
+func TestSweepGoesOnOnAnotherMachine(t *testing.T) { inEachStore(t, sweepGoesOn) }
 
 // sweepGoesOn tests a sweep in a bucket that has photos.
 func sweepGoesOn(t *testing.T, bucket string) {
@@ -179,12 +178,7 @@ func sweepGoesOn(t *testing.T, bucket string) {
 		append(begin, at, "--take-over")...)
 	last := newComputer(t)
 	last.does(0, fmt.Sprint("finished before=", len(before)), begin, at, "--take-over")
-	if err := stalled.Process.Signal(syscall.SIGCONT); err != nil {
-		t.Fatal(err)
-	}
-	if _ = stalled.Wait(); stalled.ProcessState.ExitCode() != 1 || !strings.Contains(says.String(), "has taken over") {
-		t.Errorf("the one that lost it: exit code %d, %s", stalled.ProcessState.ExitCode(), says)
-	}
+	hasLost(t, stalled, says)
 	if left, err := place.ReadDir(at + "/.under-way"); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("left are %v, %v", left, err)
 	}

@@ -90,9 +90,7 @@ func adaptable(m *graph.Model, runs bool) (a Adaptable) {
 	err := error(nil)
 	if runs {
 		m = m.Copy()
-		if err = m.PlainWeights(); err == nil {
-			err = onnx.Fold(m)
-		}
+		err = onnx.Fold(m)
 	}
 	var t *adapt.Transformer
 	if err == nil {

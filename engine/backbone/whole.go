@@ -14,8 +14,5 @@ func (b *Backbone) Whole() (*graph.Model, error) {
 			return nil, err
 		}
 	}
-	if err := m.PlainWeights(); err != nil {
-		return nil, err
-	}
 	return m, onnx.Fold(m)
 }

@@ -149,7 +149,7 @@ func (m *Model) Bytes() ([]byte, error) {
 // machine, whichever file it was read from. Weights are hashed one by one, so that none are in memory twice.
 func (m *Model) Sum() (string, error) {
 	if m.Dir() != "" {
-		return "", fmt.Errorf("sum of a model: its weights are in other files")
+		return "", errors.New("sum of a model: its weights are in other files")
 	}
 	h, bare := sha256.New(), m.Copy()
 	weights := bare.proto.Graph.Initializer
