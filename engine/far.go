@@ -14,6 +14,9 @@ import (
 // learned; and refuses what there is no room for.
 func (t *training) place(images *dataset.Sets) error {
 	of := t.size(images, t.Calibration, t.Calibration.outOfFold(t.Data.Val))
+	if err := t.Training.CheckFolds(of); err != nil {
+		return err
+	}
 	of.Far = t.Training.Far(of)
 	if t.backbone != nil {
 		of.Known = ofImage

@@ -109,7 +109,7 @@ func Sweep(ctx context.Context, o SweepOptions, ev event.Events) (_ *SweepResult
 		return nil, err
 	}
 	config, err := o.config(given)
-	if err = errors.Join(err, plan.CheckMemory(s.size(images, o.Calibration, o.needsFolds()))); err != nil {
+	if err = errors.Join(err, plan.Check(s.size(images, o.Calibration, o.needsFolds()))); err != nil {
 		return nil, err
 	}
 	out, err := place.Out(o.Out)

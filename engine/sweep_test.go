@@ -432,21 +432,35 @@ func TestSweepSaysWhatHasNoEffect(t *testing.T) {
 	}
 }
 
-// More memory than there is is refused for any point of the grid before an image is encoded.
-func TestSweepRefusesHugeHeads(t *testing.T) {
+// More memory than there is, and more folds than there are images, are refused for any point of the grid before an image
+// is encoded; a run refuses them too.
+func TestRefusedBeforeEncoding(t *testing.T) {
 	j := job(t)
-	x, _, err := engine.ParseSweep([]byte("name: huge\ngrid:\n  - loss: [ce]\n    experts: [1, 100000000]\n"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	o := engine.SweepOptions{Data: j.Data, Backbone: j.Backbone, Device: j.Device, Features: j.Features, Experiment: x,
-		Out: j.Out}
 	encoded := false
-	_, err = engine.Sweep(t.Context(), o, event.Events{Progress: func(stage event.Stage, _ string, _, _ int) {
+	ev := event.Events{Progress: func(stage event.Stage, _ string, _, _ int) {
 		encoded = encoded || stage == event.Encode || stage == event.Scan
-	}})
-	if fault.Of(err) != fault.Config || encoded ||
-		!strings.Contains(err.Error(), "experts=100000000: experts: training 100000000 of ") {
-		t.Errorf("%v; anything is encoded: %v", err, encoded)
+	}}
+	refused := func(err error, want string) {
+		t.Helper()
+		if fault.Of(err) != fault.Config || encoded || !strings.Contains(err.Error(), want) {
+			t.Errorf("%v; anything is encoded: %v; want %s", err, encoded, want)
+		}
+	}
+	for want, grid := range map[string]string{
+		"experts=100000000: experts: training 100000000 of ":              "grid: [{loss: ce, experts: [1, 100000000]}]",
+		"kappa=slope:crossfit=99: kappa: slope:crossfit=99: 99 folds of ": "grid: [{loss: cvs, kappa: [slope, 'slope:crossfit=99']}]",
+		"ce: folds: 99 folds of ":                                         "selection: cv\ngrid: [{loss: [ce, la]}]",
+	} {
+		o := engine.SweepOptions{Data: j.Data, Backbone: j.Backbone, Device: j.Device, Features: j.Features,
+			Experiment: parse(t, grid), Out: j.Out}
+		o.Calibration.Folds = 99
+		_, err := engine.Sweep(t.Context(), o, ev)
+		refused(err, want)
+	}
+	j.Calibration = engine.Calibration{Method: "temperature", Folds: 99}
+	_, err := engine.Finetune(t.Context(), j, ev)
+	refused(err, "folds: 99 folds of ")
+	if _, err := os.Stat(j.Out); !os.IsNotExist(err) {
+		t.Error("there is a folder already")
 	}
 }

@@ -57,8 +57,8 @@ func (f Folds) Logits(ctx context.Context, s Settings, folds int) ([]float32, er
 // order; it is what [Loop.OutOfFold] takes.
 func (f Folds) OutOfFold(ctx context.Context, s Settings, folds int, epochs []int) ([][]float32, error) {
 	n := len(f.Labels)
-	if folds < 2 || folds > n {
-		return nil, fault.Config.Errorf("%d folds of %d samples: take at least 2, at most one a sample", folds, n)
+	if err := enough(folds, n); err != nil {
+		return nil, err
 	}
 	s = s.WithDefaults()
 	s.Val, s.Resume, s.Events, s.EarlyStop = nil, nil, Events{}, 0
@@ -111,6 +111,14 @@ func (l Loop) predict(ctx context.Context, m Trainable, epochs, rows []int, out 
 				copy(out[i][row*l.Classes:(row+1)*l.Classes], z[j*l.Classes:(j+1)*l.Classes])
 			}
 		}
+	}
+	return nil
+}
+
+// enough refuses folds that there are too few samples for.
+func enough(folds, samples int) error {
+	if folds < 2 || folds > samples {
+		return fault.Config.Errorf("%d folds of %d samples: take at least 2, at most one a sample", folds, samples)
 	}
 	return nil
 }

@@ -115,6 +115,22 @@ func (s Settings) Far(of Size) bool {
 	return s.Shuffle > 0 || s.CheckMemory(of) != nil
 }
 
+// CheckFolds refuses more folds than there are samples, in folds of folds too.
+func (s Settings) CheckFolds(of Size) error {
+	if of.Folds > 0 {
+		if err := enough(of.Folds, of.Samples); err != nil {
+			return fmt.Errorf("folds: %w", err)
+		}
+		of.Samples -= (of.Samples + of.Folds - 1) / of.Folds
+	}
+	if s = s.WithDefaults(); findMethod(s.Loss).kappa && s.Kappa.Folds() > 1 {
+		if err := enough(s.Kappa.Folds(), of.Samples); err != nil {
+			return fmt.Errorf("kappa: %v: %w", s.Kappa, err)
+		}
+	}
+	return nil
+}
+
 // CheckMemory refuses a training that would take more memory than there is.
 func (s Settings) CheckMemory(of Size) error {
 	s = s.WithDefaults()

@@ -37,7 +37,7 @@ func check(data Data, s Settings) error {
 		return fmt.Errorf("training data: %w", err)
 	}
 	of := Size{Classes: data.Classes, Dim: data.Dim, Samples: len(data.Y), Views: data.Views, Far: data.Far != nil}
-	if err := s.CheckMemory(of); err != nil {
+	if err := errors.Join(s.CheckFolds(of), s.CheckMemory(of)); err != nil {
 		return err
 	}
 	if s.Val == nil {

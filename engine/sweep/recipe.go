@@ -50,8 +50,8 @@ func (s Settings) recipe() (r Recipe, err error) {
 	return r, setting.Set(r.Fields(), s)
 }
 
-// CheckMemory refuses a plan with a configuration that would take more memory than there is.
-func (p *Plan) CheckMemory(of head.Size) error {
+// Check refuses a plan with a configuration that would take more memory than there is, or more folds than samples.
+func (p *Plan) Check(of head.Size) error {
 	heads := 0
 	for _, c := range p.Configurations {
 		heads += len(c.Seeds)
@@ -64,6 +64,9 @@ func (p *Plan) CheckMemory(of head.Size) error {
 		of.Beside = min(heads, runtime.GOMAXPROCS(0))
 		if r.Below.On() {
 			of.Beside = 1
+		}
+		if err := r.Head.CheckFolds(of); err != nil {
+			return fmt.Errorf("%s: %w", c.Name, err)
 		}
 		if err := r.Head.CheckMemory(of); err != nil {
 			far := of
