@@ -76,9 +76,8 @@ func (p *Plan) build(classes int) error {
 	if err != nil {
 		return err
 	}
-	if n := model.Inputs()[0].Shape[0]; n != graph.Unknown {
-		return fmt.Errorf("%w: training takes batches of any size, and the model those of %d only; export it with a "+
-			"dynamic batch", graph.ErrModel, n)
+	if err := adapt.AnyBatch(model); err != nil {
+		return err
 	}
 	t, err := adapt.Find(model)
 	if err != nil && vision.Single(model) != model {

@@ -2,6 +2,7 @@ package backbone
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 
 	"github.com/vitft/vitft/engine/device"
@@ -60,29 +61,31 @@ func Inspect(o Options) (*Report, error) {
 	if unfit != nil {
 		return r, cmp.Or(err, unfit)
 	}
-	if err == nil {
-		err = r.try(o.Name, cut)
+	if err != nil {
+		return r, err
 	}
-	if err == nil {
+	if cut, err = r.try(o.Name, cut); err == nil {
 		r.Adapt = adaptable(cut, r.Untried == "")
 	}
 	return r, err
 }
 
-// try has the runtime load what would be used of a model, as Open does: only it knows which operators, versions and
-// shapes it takes.
-func (r *Report) try(name string, cut *graph.Model) error {
+// try has the runtime load what would be used of a model, as Open does, and returns what that would use: only it knows
+// which operators, versions and shapes it takes, and whether a batch that is declared fixed is.
+func (r *Report) try(name string, cut *graph.Model) (*graph.Model, error) {
 	d := device.Options{Provider: string(onnx.CPU)}
 	if err := d.Load(event.Events{}); err != nil {
 		r.Untried = err.Error()
-		return nil
+		return cut, nil
 	}
-	b := &Backbone{Name: name}
+	b := &Backbone{Name: name, Model: cut, Inspection: r.Inspection, Preprocess: *r.Preprocess, device: d}
 	session, err := b.encoder(cut, d)
 	if err != nil {
-		return fmt.Errorf("backbone %s: %w", name, err)
+		return nil, fmt.Errorf("backbone %s: %w", name, err)
 	}
-	return session.Close()
+	b.Session = session
+	err = b.freeBatch(event.Events{})
+	return b.Model, errors.Join(err, b.Session.Close())
 }
 
 // adaptable says it of a backbone; what it computes of its weights can only be known where the runtime is.
@@ -90,7 +93,7 @@ func adaptable(m *graph.Model, runs bool) (a Adaptable) {
 	err := error(nil)
 	if runs {
 		m = m.Copy()
-		err = onnx.Fold(m)
+		err = errors.Join(adapt.AnyBatch(m), onnx.Fold(m))
 	}
 	var t *adapt.Transformer
 	if err == nil {

@@ -163,6 +163,9 @@ func TestFixedBatchIsFreed(t *testing.T) {
 		if _, err := vision.Average(b.Model, vision.Views(2)); err != nil {
 			t.Errorf("%s: %v", file, err)
 		}
+		if r, err := Inspect(Options{Name: b.Name}); err != nil || strings.Contains(r.Adapt.Problem, "batch") {
+			t.Errorf("%s: %v, adaptable %+v", file, err, r.Adapt)
+		}
 		all, one := features(t, b, 5), features(t, b, 1)
 		for i, v := range one {
 			if math.Abs(float64(v-all[i])) > 1e-5 {
@@ -203,6 +206,10 @@ func TestFixedBatchStays(t *testing.T) {
 	if _, err := vision.Average(b.Model, vision.Views(2)); fault.Of(err) != fault.Data ||
 		!strings.Contains(err.Error(), "batches of 2 only") {
 		t.Errorf("several views at once: %v", err)
+	}
+	if r, err := Inspect(Options{Name: b.Name}); err != nil || len(r.Adapt.Kinds) > 0 ||
+		!strings.Contains(r.Adapt.Problem, "those of 2 only") {
+		t.Errorf("%v, adaptable %+v", err, r.Adapt)
 	}
 	if got, want := features(t, b, 3), features(t, open(t, Options{Name: name}), 3); !slices.Equal(got, want) {
 		t.Errorf("features %v, want %v", got, want)

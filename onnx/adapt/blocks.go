@@ -70,6 +70,16 @@ func Find(m *graph.Model) (*Transformer, error) {
 	return t, err
 }
 
+// AnyBatch refuses a backbone that takes batches of one size only, since training takes any. The error wraps
+// [graph.ErrModel].
+func AnyBatch(m *graph.Model) error {
+	if n := m.Inputs()[0].Shape[0]; n != graph.Unknown {
+		return fmt.Errorf("%w: training takes batches of any size, and the model those of %d only; export it with a "+
+			"dynamic batch", graph.ErrModel, n)
+	}
+	return nil
+}
+
 // unfused makes plain nodes of those that hide sums and products of a backbone's blocks; nil if it has none of them, or
 // some that cannot be.
 func unfused(m *graph.Model) *graph.Model {
