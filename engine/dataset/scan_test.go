@@ -90,4 +90,8 @@ func TestCheckContent(t *testing.T) {
 		"held out of "+train.Name) {
 		t.Errorf("%+v", findings)
 	}
+	if findings = CheckLeak(train, scan(train), train, scan(train)); !strings.Contains(findings[0].Message,
+		"all 5 images to judge are those of the training set "+train.Name) {
+		t.Errorf("%+v", findings)
+	}
 }

@@ -108,6 +108,9 @@ func apart(a, b []float32) float64 {
 	for i := range a {
 		d, top = max(d, math.Abs(float64(a[i]-b[i]))), max(top, math.Abs(float64(a[i])))
 	}
+	if d == 0 {
+		return 0
+	}
 	return d / top
 }
 

@@ -13,7 +13,7 @@ import (
 
 // Block is an attention and an MLP on the residual stream of a transformer.
 type Block struct {
-	In, Mid, Out string // the stream before, between and behind the two, [B,N,D]
+	In, Mid, Out string // the stream before, between and behind the two, [B,N,D] or [N,B,D]
 
 	attention, mlp *graph.Node // the sums that give Mid and Out
 	score          *graph.Node // the product of queries and keys; nil of a fused attention
@@ -30,6 +30,7 @@ type Transformer struct {
 	shapes shape.Shapes
 	many   shape.Shapes // for a batch of manyImages, if that is open
 	sizes  shape.Values // integers that shapes are computed from
+	axis   int64        // of the tokens in the stream: 1, or 0
 
 	streams map[*graph.Node]string // of residual sums, see stream
 }
@@ -142,7 +143,7 @@ func find(m *graph.Model) (*Transformer, error) {
 	if len(t.Blocks) == 0 {
 		return nil, fmt.Errorf("%w: no blocks of attention and MLP on a residual stream of tokens were found: what "+
 			"can be adapted are transformers with norms before attention and MLP, whose stream is of images, "+
-			"tokens and features, in that order", graph.ErrModel)
+			"tokens and features", graph.ErrModel)
 	}
 	for _, b := range t.Blocks {
 		if b.attention == nil {
@@ -151,11 +152,12 @@ func find(m *graph.Model) (*Transformer, error) {
 		}
 	}
 	in := t.Blocks[0].In
-	if s := t.many[in]; len(s) > 0 && s[0] != manyImages {
+	t.axis = t.along(in)
+	if s := t.many[in]; len(s) > 0 && s[1-t.axis] != manyImages {
 		return nil, fmt.Errorf("%w: the residual stream at %s is of parts of images, not of the tokens of each; that "+
 			"cannot be adapted", graph.ErrModel, in)
 	}
-	t.Tokens, t.Dim = t.shapes[in][1], t.shapes[in][2]
+	t.Tokens, t.Dim = t.shapes[in][t.axis], t.shapes[in][2]
 	if err := t.computes(); err != nil {
 		return nil, err
 	}
@@ -256,7 +258,7 @@ func (t *Transformer) added(n *graph.Node) string {
 		return ""
 	}
 	a, b := t.shapes[n.Input[0]], t.shapes[n.Input[1]]
-	if len(a) != 3 || !slices.Equal(a, b) || a[1] < 2 || a[2] < 1 {
+	if !slices.Equal(a, b) || t.along(n.Input[0]) < 0 || t.along(n.Input[0]) != t.along(n.Input[1]) {
 		return ""
 	}
 	for i, other := range n.Input {
@@ -270,6 +272,20 @@ func (t *Transformer) added(n *graph.Node) string {
 		}
 	}
 	return ""
+}
+
+// along is the axis of the tokens in a tensor of images, tokens and features, or of tokens, images and features; -1 if
+// it is neither.
+func (t *Transformer) along(tensor string) int64 {
+	s, many := t.shapes[tensor], t.many[tensor]
+	switch {
+	case len(s) != 3 || s[2] < 1:
+	case len(many) == 3 && many[1] == manyImages && s[0] > 1:
+		return 0
+	case s[1] > 1:
+		return 1
+	}
+	return -1
 }
 
 // leads reports whether one tensor is computed from another.

@@ -16,22 +16,27 @@ func (a *Adapted) ByClassToken() bool {
 	if last.score == nil {
 		return false
 	}
-	return a.firstOnly(last.Out)
+	return a.firstOnly(last.Out, a.axis)
 }
 
-// firstOnly reports whether of a tensor of tokens only the first is ever read, by itself.
-func (a *Adapted) firstOnly(tensor string) bool {
+// firstOnly reports whether of a tensor of tokens only the first along an axis is ever read, by itself.
+func (a *Adapted) firstOnly(tensor string, along int64) bool {
 	readers := a.index.Consumers[tensor]
 	for _, n := range readers {
 		switch op := n.GetOpType(); {
 		case op == "Gather" && n.Input[0] == tensor:
 			axis := graph.AttrInt(n, "axis", 0)
-			if axis != 1 && axis != -2 || !slices.Equal(a.ints(graph.Input(n, 1)), []int64{0}) {
+			if axis != along && axis != along-3 || !slices.Equal(a.ints(graph.Input(n, 1)), []int64{0}) {
+				return false
+			}
+		case op == "Transpose" && slices.Equal(graph.Attr(n, "perm").GetInts(), []int64{1, 0, 2}):
+			if !a.firstOnly(n.Output[0], 1-along) {
 				return false
 			}
 		case tokenwise[op]:
 			// What it gives has its tokens where they were.
-			if s := a.shapes[n.Output[0]]; len(s) != 3 || s[1] != a.Tokens || !a.firstOnly(n.Output[0]) {
+			s := a.shapes[n.Output[0]]
+			if len(s) != 3 || s[along] != a.Tokens || !a.firstOnly(n.Output[0], along) {
 				return false
 			}
 		default:
@@ -57,7 +62,48 @@ func (a *Adapted) last(m *graph.Model) {
 	// The stream may come from an adapter, by another name than before.
 	sum := index.Producer[block.attention.Output[0]]
 	stream := slices.Index(block.attention.Input, block.In)
-	sum.Input[stream] = first(b, sum.Input[stream], 1)
+	sum.Input[stream] = first(b, sum.Input[stream], a.axis)
+	a.ofOne(b, index, block)
+}
+
+// ofOne lets the Reshapes between what the attention gives and the sum that it goes into take one token in place of all,
+// where their shape is computed.
+func (a *Adapted) ofOne(b *graph.Builder, index *graph.Index, block Block) {
+	mixed := a.mixed(block)
+	if mixed == nil {
+		return
+	}
+	behind := map[string]bool{mixed.Output[0]: true}
+	for _, n := range a.branch(block.attention) {
+		if !behind[graph.Input(n, 0)] {
+			continue
+		}
+		behind[n.Output[0]] = true
+		here := index.Producer[n.Output[0]]
+		if n.GetOpType() != "Reshape" || here == nil || index.Weight[here.Input[1]] != nil {
+			continue
+		}
+		dims := slices.Clone(a.many[n.Output[0]])
+		for i, d := range dims {
+			switch {
+			case d == graph.Unknown:
+				return
+			case d%manyImages == 0:
+				dims[i] = -1
+			case d == a.Tokens:
+				dims[i] = 1
+			}
+		}
+		if len(dims) > 0 {
+			here.Input = []string{here.Input[0], b.Int64s(fmt.Sprint("one", dims), []int64{int64(len(dims))}, dims...)}
+			here.Attribute = nil
+		}
+	}
+}
+
+// turned changes the first two of three axes.
+func turned(b *graph.Builder, tensor string) string {
+	return b.Node("Transpose", []string{tensor}, "", graph.IntsAttr("perm", 1, 0, 2))
 }
 
 // first takes the first of an axis.
@@ -162,6 +208,9 @@ func (a *Adapted) source(b *graph.Builder, index *graph.Index, block Block, tens
 		return source{}, errors.New("it is made by no product of the tokens")
 	}
 	s.tokens, s.weight = here.Input[0], here.Input[1]
+	if a.along(p.node.Input[0]) == 0 {
+		s.tokens = turned(b, s.tokens)
+	}
 	for n := a.index.Producer[tensor]; n != p.node; n = a.index.Producer[tensor] {
 		if n == nil {
 			return source{}, fmt.Errorf("nothing gives %s", tensor)

@@ -1,6 +1,7 @@
 package adapt_test
 
 import (
+	"path/filepath"
 	"slices"
 	"testing"
 
@@ -83,6 +84,56 @@ func TestClassTokenBehindIdentity(t *testing.T) {
 	}
 	if d := apart(of[0], of[1]); !(d < 1e-4) {
 		t.Errorf("%g apart", d)
+	}
+}
+
+// Streams of tokens first, attentions of PyTorch's own and queries, keys and values that are cut apart at computed places:
+// the last block is computed for the class token alone, tokens can be left out, in any order, and lora has queries and
+// values by themselves.
+func TestTokensLeftOutOfExports(t *testing.T) {
+	ort.Need(t)
+	const n, kept = 2, 9
+	for _, name := range []string{"sequence-first", "torchvision", "vit-pytorch", "vit"} {
+		for _, how := range []string{"trace-17", "dynamo-18"} {
+			f, err := adapt.Find(backbone(t, filepath.Join(testkit.Root(), "onnx", "grad", "testdata", "exports",
+				name+"-"+how+".onnx")))
+			if err != nil {
+				t.Fatal(name, how, err)
+			}
+			a, err := f.Insert(adapt.Options{Kind: adapt.LoRA, Rank: 2})
+			if err != nil {
+				t.Fatal(name, how, err)
+			}
+			of := func(x []float32, p adapt.Part) []float32 {
+				t.Helper()
+				m, err := a.Trained(p)
+				if err != nil {
+					t.Fatal(name, how, err)
+				}
+				in := map[string]onnx.Tensor{adapt.Tokens: {Shape: []int64{n, int64(len(x)) / n / f.Dim, f.Dim}, Data: x}}
+				params(a, in, 0.05)
+				return run(t, m, in, n*int(f.Dim))
+			}
+			x := noise(3, n*int(f.Tokens*f.Dim), 1)
+			if !a.ByClassToken() {
+				t.Errorf("%s %s: not by the class token", name, how)
+			} else if d := apart(of(x, adapt.Part{}), of(x, adapt.Part{ClassToken: true})); !(d < 1e-4) {
+				t.Errorf("%s %s: by the class token it is %g from the whole", name, how, d)
+			}
+			x, part := noise(4, n*kept*int(f.Dim), 1), adapt.Part{Tokens: kept}
+			want, second := of(x, part), int(f.Dim)
+			for i := range second { // the first two patches of the first image change places
+				x[second+i], x[2*second+i] = x[2*second+i], x[second+i]
+			}
+			if d := apart(want, of(x, part)); !(d < 1e-4) {
+				t.Errorf("%s %s: with two patches in each other's places it is %g from what it was", name, how, d)
+			}
+			for _, p := range a.Params() {
+				if p.Shape[0] != f.Dim && p.Shape[1] != f.Dim || p.Size() != 2*int(f.Dim) {
+					t.Errorf("%s %s: %s has the shape %v", name, how, p.Name, p.Shape)
+				}
+			}
+		}
 	}
 }
 

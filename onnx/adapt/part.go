@@ -17,7 +17,11 @@ const Tokens = "tokens"
 func (a *Adapted) Frozen() (*graph.Model, error) {
 	m := a.model.Copy()
 	b := graph.NewBuilder(m, "vitft_tokens")
-	flat := b.Node("Reshape", []string{a.Blocks[a.First].In, b.Int64s("flat", []int64{2}, 0, a.Tokens*a.Dim)}, "")
+	in := a.Blocks[a.First].In
+	if a.axis == 0 {
+		in = turned(b, in)
+	}
+	flat := b.Node("Reshape", []string{in, b.Int64s("flat", []int64{2}, 0, a.Tokens*a.Dim)}, "")
 	m.Rename(map[string]string{vision.Embedding: b.Name("was/" + vision.Embedding), flat: vision.Embedding})
 	batch := a.model.Outputs()[0].Shape[0]
 	m.SetOutputs(graph.Value{Name: vision.Embedding, Type: "float32", Shape: []int64{batch, a.Tokens * a.Dim}})
@@ -43,7 +47,11 @@ func (a *Adapted) Trained(p Part) (*graph.Model, error) {
 		n = a.Tokens
 	}
 	batch := a.model.Outputs()[0].Shape[0]
-	inputs := []graph.Value{{Name: in, Type: "float32", Shape: []int64{batch, n, a.Dim}}}
+	tokens := graph.Value{Name: in, Type: "float32", Shape: []int64{batch, n, a.Dim}}
+	inputs := []graph.Value{tokens}
+	if a.axis == 0 {
+		inputs[0].Shape = []int64{n, batch, a.Dim}
+	}
 	for _, v := range a.params {
 		inputs = append(inputs, graph.Value{Name: v.input, Type: "float32", Shape: v.Shape})
 	}
@@ -53,7 +61,8 @@ func (a *Adapted) Trained(p Part) (*graph.Model, error) {
 	}
 	m, err := whole.Cut(inputs, a.model.Outputs())
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("blocks %d to %d read more than the tokens before them: %w", a.First,
+			len(a.Blocks)-1, err)
 	}
 	if n != a.Tokens || p.ClassToken {
 		if err := a.free(m); err != nil {
@@ -62,6 +71,16 @@ func (a *Adapted) Trained(p Part) (*graph.Model, error) {
 	}
 	if p.ClassToken {
 		a.last(m)
+	}
+	if a.axis == 0 {
+		first := turned(graph.NewBuilder(m, "vitft_turned"), in)
+		for _, reader := range m.Index().Consumers[in] {
+			if reader.Output[0] != first {
+				replace(in, first, []*graph.Node{reader})
+			}
+		}
+		inputs[0] = tokens
+		m.SetInputs(inputs...)
 	}
 	m.Rename(map[string]string{in: Tokens})
 	if err := m.Sort(); err != nil {
@@ -117,13 +136,19 @@ func (a *Adapted) known(b *graph.Builder, n *graph.Node, in string) {
 		if len(many) == 0 || many[0] != manyImages {
 			return
 		}
-		batch := b.Node("Slice", []string{b.Node("Shape", []string{in}, ""), list([]int64{0}), list([]int64{1})}, "")
+		batch := dimension(b, in, 1-a.axis)
 		if all = batch; to > 1 {
 			all = b.Node("Concat", []string{batch, list(dims[1:to])}, "", graph.IntAttr("axis", 0))
 		}
 	}
 	op := "Identity"
 	n.OpType, n.Input, n.Attribute = &op, []string{all}, nil
+}
+
+// dimension is the size of a tensor along an axis, a list of one number.
+func dimension(b *graph.Builder, tensor string, axis int64) string {
+	number := func(v int64) string { return b.Int64s(fmt.Sprint("dims", []int64{v}), []int64{1}, v) }
+	return b.Node("Slice", []string{b.Node("Shape", []string{tensor}, ""), number(axis), number(axis + 1)}, "")
 }
 
 // fits says what in a part does not go together with so many tokens.
@@ -180,6 +205,7 @@ func (a *Adapted) loosen(b *graph.Builder, n *graph.Node, index *graph.Index) {
 			return
 		}
 		n.Attribute = nil
+		var asked []int // of the tokens of the part
 		for i, d := range dims {
 			switch {
 			case d != a.Tokens:
@@ -187,9 +213,22 @@ func (a *Adapted) loosen(b *graph.Builder, n *graph.Node, index *graph.Index) {
 				dims[i] = 0
 			case !slices.Contains(dims, -1):
 				dims[i] = -1
+			default:
+				asked = append(asked, i)
 			}
 		}
-		n.Input = []string{n.Input[0], b.Int64s(fmt.Sprint("shape", dims), []int64{int64(len(dims))}, dims...)}
+		to := b.Int64s(fmt.Sprint("shape", dims), []int64{int64(len(dims))}, dims...)
+		if asked != nil {
+			var parts []string
+			for _, d := range dims {
+				parts = append(parts, b.Int64s(fmt.Sprint("shape", d), one, d))
+			}
+			for _, i := range asked {
+				parts[i] = dimension(b, a.Blocks[a.First].In, a.axis)
+			}
+			to = b.Node("Concat", parts, "", graph.IntAttr("axis", 0))
+		}
+		n.Input = []string{n.Input[0], to}
 		return
 	}
 	join := index.Producer[n.Input[1]]

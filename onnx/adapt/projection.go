@@ -27,10 +27,11 @@ func (t *Transformer) projection(b Block, tensor string) (projection, error) {
 		if p.node != nil || n == nil || tensor == b.In {
 			return false
 		}
-		// Queries, keys and values are parted as [B,N,3·D] or with an axis of their own; of four axes, those of heads,
-		// rotary embeddings take halves.
+		// Queries, keys and values are parted as [B,N,3·D] or with an axis of their own, the first of four. Of four axes
+		// otherwise, those of heads, rotary embeddings take halves.
 		from := t.shapes[graph.Input(n, 0)]
-		parting := len(from) == 3 || len(from) == 5
+		parting := len(from) == 3 || len(from) == 5 ||
+			len(from) == 4 && from[0] == 3 && graph.AttrInt(n, "axis", 0) == 0
 		switch op := n.GetOpType(); op {
 		case "Split":
 			if parting {
@@ -65,7 +66,18 @@ func (t *Transformer) projection(b Block, tensor string) (projection, error) {
 		}
 		return true
 	})
+	if err == nil && t.elements(tensor)*p.parts != t.elements(p.node.Output[0]) {
+		err = fmt.Errorf("which part of the weight %q makes it was not understood", p.weight)
+	}
 	return p, err
+}
+
+// elements is how many numbers a tensor has, for many images if it has a batch.
+func (t *Transformer) elements(tensor string) int64 {
+	if s := t.many[tensor]; s != nil {
+		return graph.Elements(s)
+	}
+	return graph.Elements(t.shapes[tensor])
 }
 
 // weight is the constant matrix that a product is with, nil if it is with none.
@@ -92,6 +104,9 @@ func (t *Transformer) weight(product *graph.Node) (w *graph.Tensor, transposed b
 // offset is which of equal parts a Gather or Slice takes, -1 if that is not known.
 func (t *Transformer) offset(n *graph.Node) int64 {
 	v := t.ints(graph.Input(n, 1))
+	if v == nil {
+		v = t.sizes[graph.Input(n, 1)]
+	}
 	if len(v) != 1 || v[0] < 0 {
 		return -1
 	}

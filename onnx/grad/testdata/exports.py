@@ -1,6 +1,7 @@
 """Makes exports/: small encoders of many families as exporters and optimisers write them, with PyTorch's gradients.
 
-    python onnx/grad/testdata/exports.py onnx/grad/testdata/exports     (torch, timm, transformers, onnx, onnxruntime)
+    python onnx/grad/testdata/exports.py onnx/grad/testdata/exports     (torch, torchvision, timm,
+    transformers, vit-pytorch, onnx, onnxruntime)
 
 Weights are random. Beside a model NAME.onnx is NAME.json: shapes, weights of the feature (seed), the feature and, by
 autograd in float64, the gradient of Σ seed·feature by the pixels, as float32 in base64. pixels.f32 is for all.
@@ -17,13 +18,16 @@ import onnx
 import onnxruntime as ort
 import timm
 import torch
+import torchvision
 import transformers as tr
+import vit_pytorch
 from onnxruntime.transformers import optimizer
 from timm.models import beit, cait, convnext, eva, swin_transformer, vision_transformer as vit
 
 warnings.filterwarnings("ignore")
 logging.disable(logging.WARNING)
 torch.set_num_threads(1)
+torch.backends.mha.set_fastpath_enabled(False)  # which no exporter knows
 OUT = sys.argv[1]
 
 
@@ -148,3 +152,37 @@ for name, model, config, how in (
 ):
     torch.manual_seed(0)
     export(name, model(config), how)
+
+
+class SequenceFirst(torch.nn.Module):
+    """A stream of tokens, images and features, in that order, as OpenAI's CLIP has it."""
+    def __init__(self):
+        super().__init__()
+        self.patches = torch.nn.Conv2d(3, 8, 4, 4)
+        self.first = torch.nn.Parameter(torch.zeros(1, 1, 8))
+        self.places = torch.nn.Parameter(torch.zeros(1, 17, 8))
+        self.blocks = torch.nn.TransformerEncoder(
+            torch.nn.TransformerEncoderLayer(8, 2, 16, 0, "gelu", norm_first=True), 1, torch.nn.LayerNorm(8), False)
+
+    def forward(self, x):
+        x = self.patches(x).flatten(2).transpose(1, 2)
+        x = torch.cat([self.first.expand(x.shape[0], -1, -1), x], 1) + self.places
+        return self.blocks(x.transpose(0, 1)).transpose(0, 1)[:, 0]
+
+
+def torchvision_vit():
+    model = torchvision.models.VisionTransformer(16, 4, num_layers=1, num_heads=2, hidden_dim=8, mlp_dim=16)
+    model.heads = torch.nn.Identity()
+    return model
+
+
+# Attentions of PyTorch's own, and queries, keys and values cut apart at places that are computed.
+for how in ("trace-17", "dynamo-18"):
+    for name, model in (
+        ("sequence-first", SequenceFirst),
+        ("torchvision", torchvision_vit),
+        ("vit-pytorch", lambda: vit_pytorch.ViT(image_size=16, patch_size=4, num_classes=8, dim=8, depth=1, heads=2,
+                                                mlp_dim=16, dim_head=4)),
+    ):
+        torch.manual_seed(0)
+        export(name, model(), how)
