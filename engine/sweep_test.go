@@ -432,8 +432,8 @@ func TestSweepSaysWhatHasNoEffect(t *testing.T) {
 	}
 }
 
-// More memory than there is, and more folds than there are images, are refused for any point of the grid before an image
-// is encoded; a run refuses them too.
+// More memory than there is, and more folds than there are images, are refused for any point of the grid before an
+// image is encoded; a run refuses them too.
 func TestRefusedBeforeEncoding(t *testing.T) {
 	j := job(t)
 	encoded := false
@@ -446,10 +446,11 @@ func TestRefusedBeforeEncoding(t *testing.T) {
 			t.Errorf("%v; anything is encoded: %v; want %s", err, encoded, want)
 		}
 	}
+	cross := "slope:crossfit=99"
 	for want, grid := range map[string]string{
-		"experts=100000000: experts: training 100000000 of ":              "grid: [{loss: ce, experts: [1, 100000000]}]",
-		"kappa=slope:crossfit=99: kappa: slope:crossfit=99: 99 folds of ": "grid: [{loss: cvs, kappa: [slope, 'slope:crossfit=99']}]",
-		"ce: folds: 99 folds of ":                                         "selection: cv\ngrid: [{loss: [ce, la]}]",
+		"experts=100000000: experts: training 100000000 of ":  "grid: [{loss: ce, experts: [1, 100000000]}]",
+		"kappa=" + cross + ": kappa: " + cross + ": 99 folds": "grid: [{loss: cvs, kappa: [slope, '" + cross + "']}]",
+		"ce: folds: 99 folds of ":                             "selection: cv\ngrid: [{loss: [ce, la]}]",
 	} {
 		o := engine.SweepOptions{Data: j.Data, Backbone: j.Backbone, Device: j.Device, Features: j.Features,
 			Experiment: parse(t, grid), Out: j.Out}

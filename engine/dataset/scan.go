@@ -129,8 +129,8 @@ func CheckLeak(train *Dataset, trainScan *Scan, test *Dataset, testScan *Scan) [
 	var found findings
 	if of == train.Name {
 		if len(leaks) == len(testScan.Readable()) {
-			found.find(Leak, leaks, "all %d images to judge are those of the training set %s, which flatters the result",
-				len(leaks), of)
+			found.find(Leak, leaks, "all %d images to judge are those of the training set %s, which flatters the "+
+				"result", len(leaks), of)
 			return found
 		}
 		of = "the part held out of " + of

@@ -66,8 +66,8 @@ func (a *Adapted) last(m *graph.Model) {
 	a.ofOne(b, index, block)
 }
 
-// ofOne lets the Reshapes between what the attention gives and the sum that it goes into take one token in place of all,
-// where their shape is computed.
+// ofOne lets the Reshapes between what the attention gives and the sum that it goes into take one token in place of
+// all, where their shape is computed.
 func (a *Adapted) ofOne(b *graph.Builder, index *graph.Index, block Block) {
 	mixed := a.mixed(block)
 	if mixed == nil {

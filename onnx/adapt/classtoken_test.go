@@ -87,9 +87,9 @@ func TestClassTokenBehindIdentity(t *testing.T) {
 	}
 }
 
-// Streams of tokens first, attentions of PyTorch's own and queries, keys and values that are cut apart at computed places:
-// the last block is computed for the class token alone, tokens can be left out, in any order, and lora has queries and
-// values by themselves.
+// Streams of tokens first, attentions of PyTorch's own and queries, keys and values that are cut apart at computed
+// places: the last block is computed for the class token alone, tokens can be left out, in any order, and lora has
+// queries and values by themselves.
 func TestTokensLeftOutOfExports(t *testing.T) {
 	ort.Need(t)
 	const n, kept = 2, 9
@@ -110,7 +110,8 @@ func TestTokensLeftOutOfExports(t *testing.T) {
 				if err != nil {
 					t.Fatal(name, how, err)
 				}
-				in := map[string]onnx.Tensor{adapt.Tokens: {Shape: []int64{n, int64(len(x)) / n / f.Dim, f.Dim}, Data: x}}
+				shape := []int64{n, int64(len(x)) / n / f.Dim, f.Dim}
+				in := map[string]onnx.Tensor{adapt.Tokens: {Shape: shape, Data: x}}
 				params(a, in, 0.05)
 				return run(t, m, in, n*int(f.Dim))
 			}

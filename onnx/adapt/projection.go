@@ -27,8 +27,8 @@ func (t *Transformer) projection(b Block, tensor string) (projection, error) {
 		if p.node != nil || n == nil || tensor == b.In {
 			return false
 		}
-		// Queries, keys and values are parted as [B,N,3·D] or with an axis of their own, the first of four. Of four axes
-		// otherwise, those of heads, rotary embeddings take halves.
+		// Queries, keys and values are parted as [B,N,3·D] or with an axis of their own, the first of four. Of four
+		// axes otherwise, those of heads, rotary embeddings take halves.
 		from := t.shapes[graph.Input(n, 0)]
 		parting := len(from) == 3 || len(from) == 5 ||
 			len(from) == 4 && from[0] == 3 && graph.AttrInt(n, "axis", 0) == 0
