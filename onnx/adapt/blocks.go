@@ -11,11 +11,12 @@ import (
 	"github.com/vitft/vitft/onnx/vision"
 )
 
-// Block is an attention and an MLP on the residual stream of a transformer.
+// Block is an attention and an MLP on the residual stream of a transformer, with norms before the two or behind their
+// sums; or the two side by side, added at once.
 type Block struct {
-	In, Mid, Out string // the stream before, between and behind the two, [B,N,D] or [N,B,D]
+	In, Mid, Out string // the stream before, between and behind the two, [B,N,D] or [N,B,D]; Mid may be In
 
-	attention, mlp *graph.Node // the sums that give Mid and Out
+	attention, mlp *graph.Node // the sums that they go into
 	score          *graph.Node // the product of queries and keys; nil of a fused attention
 }
 
@@ -129,9 +130,12 @@ func find(m *graph.Model) (*Transformer, error) {
 			t.Blocks = append(t.Blocks, Block{Mid: t.stream(end), Out: end.Output[0], mlp: end})
 			continue
 		}
-		if len(t.Blocks) == 0 || t.Blocks[len(t.Blocks)-1].attention != nil {
-			return nil, fmt.Errorf("%w: the residual stream at %s has an attention that no MLP follows: blocks of "+
-				"attention and MLP, one after the other, are what can be adapted", graph.ErrModel, end.Output[0])
+		if len(t.Blocks) == 0 || t.Blocks[len(t.Blocks)-1].attention != nil { // no MLP follows
+			if !slices.ContainsFunc(branch, func(n *graph.Node) bool { return activation[n.GetOpType()] }) {
+				return nil, fmt.Errorf("%w: the residual stream at %s has an attention without an MLP behind or "+
+					"beside it: blocks of both are what can be adapted", graph.ErrModel, end.Output[0])
+			}
+			t.Blocks = append(t.Blocks, Block{Mid: t.stream(end), Out: end.Output[0], mlp: end})
 		}
 		b := &t.Blocks[len(t.Blocks)-1]
 		b.In, b.attention, b.score = t.stream(end), end, t.scored(branch[attends])
@@ -142,13 +146,12 @@ func find(m *graph.Model) (*Transformer, error) {
 	}
 	if len(t.Blocks) == 0 {
 		return nil, fmt.Errorf("%w: no blocks of attention and MLP on a residual stream of tokens were found: what "+
-			"can be adapted are transformers with norms before attention and MLP, whose stream is of images, "+
-			"tokens and features", graph.ErrModel)
+			"can be adapted are transformers with a stream of images, tokens and features", graph.ErrModel)
 	}
 	for _, b := range t.Blocks {
 		if b.attention == nil {
-			return nil, fmt.Errorf("%w: the MLP that gives %s follows no attention: blocks of attention and MLP, one "+
-				"after the other, are what can be adapted", graph.ErrModel, b.Out)
+			return nil, fmt.Errorf("%w: the MLP that gives %s follows no attention: blocks of both are what "+
+				"can be adapted", graph.ErrModel, b.Out)
 		}
 	}
 	in := t.Blocks[0].In
@@ -216,6 +219,10 @@ func (t *Transformer) computes() error {
 // attention are the operators that tell an attention.
 var attention = map[string]bool{"Softmax": true, "Attention": true, "MultiHeadAttention": true}
 
+// activation are operators of an MLP that attentions do without.
+var activation = map[string]bool{"Erf": true, "Gelu": true, "FastGelu": true, "QuickGelu": true, "BiasGelu": true,
+	"Tanh": true, "Relu": true}
+
 // end is the last sum of the longest chain of sums that the embedding is made of, nil if there is no chain.
 func (t *Transformer) end() *graph.Node {
 	nodes, _ := t.model.Needed(vision.Embedding)
@@ -236,10 +243,10 @@ func (t *Transformer) end() *graph.Node {
 	return end
 }
 
-// sum is the residual sum that gives a tensor of the stream, nil if none does.
+// sum is the residual sum that gives a tensor of the stream, as it is or behind a norm, nil if none does.
 func (t *Transformer) sum(tensor string) *graph.Node {
 	n := t.index.Producer[tensor]
-	for n != nil && (n.GetOpType() == "Identity" || n.GetOpType() == "Dropout") {
+	for n != nil && passing[n.GetOpType()] {
 		n = t.index.Producer[n.Input[0]]
 	}
 	if n == nil || t.stream(n) == "" {
@@ -247,6 +254,9 @@ func (t *Transformer) sum(tensor string) *graph.Node {
 	}
 	return n
 }
+
+// passing are the operators between a residual sum and the next.
+var passing = map[string]bool{"Identity": true, "Dropout": true, "LayerNormalization": true}
 
 // stream is the operand of a residual sum that the other is computed from, "" of a node that is none.
 func (t *Transformer) stream(n *graph.Node) string { return t.streams[n] }
@@ -314,6 +324,32 @@ func (t *Transformer) behind(tensor string, visit func(string) bool) {
 		}
 	}
 	walk(tensor)
+}
+
+// norms are those behind the sums of block k, where norms are there.
+func (t *Transformer) norms(k int) (nodes []*graph.Node) {
+	between := func(tensor string, sum *graph.Node) {
+		for n := t.index.Producer[tensor]; n != nil && n != sum && passing[n.GetOpType()]; {
+			if n.GetOpType() == "LayerNormalization" {
+				nodes = append(nodes, n)
+			}
+			n = t.index.Producer[n.Input[0]]
+		}
+	}
+	b := t.Blocks[k]
+	if between(b.Mid, b.attention); nodes == nil {
+		return nil
+	}
+	if k+1 < len(t.Blocks) {
+		between(t.Blocks[k+1].In, b.mlp)
+		return nodes
+	}
+	for _, n := range t.index.Consumers[b.Out] {
+		if n.GetOpType() == "LayerNormalization" {
+			nodes = append(nodes, n)
+		}
+	}
+	return nodes
 }
 
 // branch are the nodes that a residual sum's other operand is computed by, from the stream, and what they need beside

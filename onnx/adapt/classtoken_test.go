@@ -1,6 +1,7 @@
 package adapt_test
 
 import (
+	"fmt"
 	"path/filepath"
 	"slices"
 	"testing"
@@ -93,7 +94,7 @@ func TestClassTokenBehindIdentity(t *testing.T) {
 func TestTokensLeftOutOfExports(t *testing.T) {
 	ort.Need(t)
 	const n, kept = 2, 9
-	for _, name := range []string{"sequence-first", "torchvision", "vit-pytorch", "vit"} {
+	for _, name := range []string{"sequence-first", "post-norm", "torchvision", "vit-pytorch", "vit"} {
 		for _, how := range []string{"trace-17", "dynamo-18"} {
 			f, err := adapt.Find(backbone(t, filepath.Join(testkit.Root(), "onnx", "grad", "testdata", "exports",
 				name+"-"+how+".onnx")))
@@ -135,6 +136,28 @@ func TestTokensLeftOutOfExports(t *testing.T) {
 				}
 			}
 		}
+	}
+}
+
+// Of norms behind the sums those of a block are its own, as those before attention and MLP are.
+func TestNormsBehindSums(t *testing.T) {
+	of := func(name string) (names []string) {
+		f, err := adapt.Find(backbone(t, filepath.Join(testkit.Root(), "onnx", "grad", "testdata", "exports",
+			name+"-dynamo-18.onnx")))
+		if err != nil {
+			t.Fatal(name, err)
+		}
+		for blocks := range f.Blocks {
+			a, err := f.Insert(adapt.Options{Kind: adapt.Norm, Blocks: blocks + 1})
+			if err != nil {
+				t.Fatal(name, err)
+			}
+			names = append(names, fmt.Sprint(len(a.Params())))
+		}
+		return names
+	}
+	if before, behind := of("sequence-first"), of("post-norm"); !slices.Equal(before, behind) {
+		t.Errorf("one and two blocks have %v vectors with norms before, and %v with norms behind", before, behind)
 	}
 }
 

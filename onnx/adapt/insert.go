@@ -3,6 +3,7 @@ package adapt
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"math"
 	"math/bits"
 	"math/rand/v2"
@@ -294,22 +295,26 @@ func (x *inserter) own(k int, wanted func(dims []int64) bool) error {
 	block := x.Blocks[k]
 	keys := x.keyBias(block)
 	readers := map[string][]*graph.Node{}
-	var names []string
-	for _, sum := range []*graph.Node{block.attention, block.mlp} {
-		for in, by := range x.weights(sum) {
-			t := x.Transformer.index.Weight[in]
-			if graph.Elements(t.Dims) < 2 || !wanted(t.Dims) || in == keys || graph.TypeOf(t) != "float32" {
-				continue
-			}
-			if readers[in] == nil {
-				names = append(names, in)
-			}
-			for _, n := range by {
-				readers[in] = append(readers[in], x.copied(n))
-			}
+	take := func(in string, by ...*graph.Node) {
+		t := x.Transformer.index.Weight[in]
+		if t == nil || graph.Elements(t.Dims) < 2 || !wanted(t.Dims) || in == keys || graph.TypeOf(t) != "float32" {
+			return
+		}
+		for _, n := range by {
+			readers[in] = append(readers[in], x.copied(n))
 		}
 	}
-	slices.Sort(names)
+	for _, sum := range slices.Compact([]*graph.Node{block.attention, block.mlp}) {
+		for in, by := range x.weights(sum) {
+			take(in, by...)
+		}
+	}
+	for _, n := range x.Transformer.norms(k) {
+		for _, in := range n.Input {
+			take(in, n)
+		}
+	}
+	names := slices.Sorted(maps.Keys(readers))
 	if names == nil {
 		return fmt.Errorf("%w: block %d has no float32 weights that could be trained", graph.ErrModel, k)
 	}

@@ -154,19 +154,22 @@ for name, model, config, how in (
     export(name, model(config), how)
 
 
-class SequenceFirst(torch.nn.Module):
-    """A stream of tokens, images and features, in that order, as OpenAI's CLIP has it."""
-    def __init__(self):
+class Encoder(torch.nn.Module):
+    """A ViT by PyTorch's own layers: a stream of tokens, images and features, as OpenAI's CLIP has it, or norms last."""
+    def __init__(self, norm_first):
         super().__init__()
         self.patches = torch.nn.Conv2d(3, 8, 4, 4)
         self.first = torch.nn.Parameter(torch.zeros(1, 1, 8))
         self.places = torch.nn.Parameter(torch.zeros(1, 17, 8))
         self.blocks = torch.nn.TransformerEncoder(
-            torch.nn.TransformerEncoderLayer(8, 2, 16, 0, "gelu", norm_first=True), 1, torch.nn.LayerNorm(8), False)
+            torch.nn.TransformerEncoderLayer(8, 2, 16, 0, "gelu", batch_first=not norm_first, norm_first=norm_first), 2,
+            torch.nn.LayerNorm(8), False)
 
     def forward(self, x):
         x = self.patches(x).flatten(2).transpose(1, 2)
         x = torch.cat([self.first.expand(x.shape[0], -1, -1), x], 1) + self.places
+        if self.blocks.layers[0].self_attn.batch_first:
+            return self.blocks(x)[:, 0]
         return self.blocks(x.transpose(0, 1)).transpose(0, 1)[:, 0]
 
 
@@ -179,7 +182,9 @@ def torchvision_vit():
 # Attentions of PyTorch's own, and queries, keys and values cut apart at places that are computed.
 for how in ("trace-17", "dynamo-18"):
     for name, model in (
-        ("sequence-first", SequenceFirst),
+        ("sequence-first", lambda: Encoder(norm_first=True)),
+        ("post-norm", lambda: Encoder(norm_first=False)),
+        ("parallel", lambda: timm_vit(block_fn=vit.ParallelScalingBlock, depth=2)),
         ("torchvision", torchvision_vit),
         ("vit-pytorch", lambda: vit_pytorch.ViT(image_size=16, patch_size=4, num_classes=8, dim=8, depth=1, heads=2,
                                                 mlp_dim=16, dim_head=4)),
