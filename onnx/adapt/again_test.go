@@ -200,6 +200,49 @@ func TestWeightsOfShapes(t *testing.T) {
 	insert(t, m, adapt.Options{Kind: adapt.LoRA, Rank: 2})
 }
 
+// A shape that a block asks of something before it, an attention perhaps, makes that no part of the block.
+func TestShapesOfOtherBlocks(t *testing.T) {
+	ort.Need(t)
+	m := micro(t)
+	f, err := adapt.Find(m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	last := len(f.Blocks) - 1
+	lora := adapt.Options{Kind: adapt.LoRA, Rank: 2, Blocks: 1}
+	bake := func() *graph.Model {
+		a := insert(t, m, lora)
+		b, err := a.Bake(params(a, map[string]onnx.Tensor{}, 0.1))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return b
+	}
+	in := map[string]onnx.Tensor{vision.PixelValues: {Shape: []int64{2, 3, 28, 28}, Data: noise(1, 2*3*28*28, 1)}}
+	size := 2 * int(m.Outputs()[0].Shape[1])
+	want := run(t, bake(), in, size)
+	b, early := graph.NewBuilder(m, "asked"), added(m, f.Blocks[0].In, f.Blocks[0].Mid)
+	block := f.Blocks[last]
+	for _, branch := range []string{added(m, block.In, block.Mid), added(m, block.Mid, block.Out)} {
+		between(m, branch, "Reshape", b.Node("Shape", []string{early}, ""))
+	}
+	if err := m.Sort(); err != nil {
+		t.Fatal(err)
+	}
+	if again, err := adapt.Find(m); err != nil || len(again.Blocks) != len(f.Blocks) {
+		t.Fatal(again, err)
+	}
+	if d := apart(want, run(t, bake(), in, size)); !(d < 1e-6) {
+		t.Errorf("lora in the last block gives an embedding that is %g from what it was", d)
+	}
+}
+
+// added is what is added to a stream.
+func added(m *graph.Model, stream, sum string) string {
+	in := m.Index().Producer[sum].Input
+	return in[1-slices.Index(in, stream)]
+}
+
 // Blocks are found behind functions of the model, as exporters that keep modules write them.
 func TestBlocksOfFunctions(t *testing.T) {
 	m := micro(t)

@@ -124,7 +124,7 @@ func find(m *graph.Model) (*Transformer, error) {
 		}
 	}
 	for end := t.end(); end != nil; end = t.sum(t.stream(end)) {
-		branch := t.branch(end)
+		branch := t.computed(end)
 		attends := slices.IndexFunc(branch, func(n *graph.Node) bool { return attention[n.GetOpType()] })
 		if attends < 0 {
 			t.Blocks = append(t.Blocks, Block{Mid: t.stream(end), Out: end.Output[0], mlp: end})
@@ -369,6 +369,21 @@ func (t *Transformer) branch(sum *graph.Node) []*graph.Node {
 		})
 	}
 	return slices.DeleteFunc(slices.Clone(t.model.Graph().Node), func(n *graph.Node) bool { return !inside[n] })
+}
+
+// computed are the nodes of a branch that compute with the stream itself. The others compute shapes, which exporters
+// ask of anything before it, and what blocks share.
+func (t *Transformer) computed(sum *graph.Node) []*graph.Node {
+	with := map[string]bool{t.stream(sum): true}
+	return slices.DeleteFunc(t.branch(sum), func(n *graph.Node) bool {
+		if n.GetOpType() == "Shape" || !slices.ContainsFunc(n.Input, func(in string) bool { return with[in] }) {
+			return true
+		}
+		for _, o := range n.Output {
+			with[o] = true
+		}
+		return false
+	})
 }
 
 // scored is the product of queries and keys that a softmax is of, nil if there is none.

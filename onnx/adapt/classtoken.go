@@ -74,7 +74,7 @@ func (a *Adapted) ofOne(b *graph.Builder, index *graph.Index, block Block) {
 		return
 	}
 	behind := map[string]bool{mixed.Output[0]: true}
-	for _, n := range a.branch(block.attention) {
+	for _, n := range a.computed(block.attention) {
 		if !behind[graph.Input(n, 0)] {
 			continue
 		}

@@ -336,17 +336,8 @@ func (x *inserter) own(k int, wanted func(dims []int64) bool) error {
 // weights are those that the nodes of a branch read which depend on the stream, as they are or turned round, and what
 // reads them. What blocks share, such as rotations computed of one table, is none.
 func (t *Transformer) weights(sum *graph.Node) map[string][]*graph.Node {
-	found, depends := map[string][]*graph.Node{}, map[string]bool{t.stream(sum): true}
-	for _, n := range t.branch(sum) {
-		if !slices.ContainsFunc(n.Input, func(in string) bool { return depends[in] }) {
-			continue
-		}
-		if n.GetOpType() == "Shape" { // what is computed of it, such as rotations, is not computed of the tokens
-			continue
-		}
-		for _, o := range n.Output {
-			depends[o] = true
-		}
+	found := map[string][]*graph.Node{}
+	for _, n := range t.computed(sum) {
 		for _, in := range n.Input {
 			reader := n
 			for p := t.index.Producer[in]; p != nil && turns[p.GetOpType()] && len(t.index.Consumers[in]) == 1; {

@@ -136,7 +136,7 @@ func parts(from, to []int64) int64 {
 
 // mixed is the product of the attention and the values, nil if it is not found.
 func (t *Transformer) mixed(b Block) *graph.Node {
-	for _, n := range t.branch(b.attention) {
+	for _, n := range t.computed(b.attention) {
 		if n.GetOpType() != "MatMul" || n == b.score {
 			continue
 		}
