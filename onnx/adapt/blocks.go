@@ -64,12 +64,15 @@ func (t *Transformer) infer() {
 // The error wraps [graph.ErrModel].
 func Find(m *graph.Model) (*Transformer, error) {
 	t, err := find(m)
-	if err != nil {
-		if plain := unfused(m); plain != nil {
-			return find(plain)
-		}
+	plain := unfused(m)
+	if plain == nil {
+		return t, err
 	}
-	return t, err
+	behind, hidden := find(plain)
+	if err != nil || hidden == nil && len(behind.Blocks) > len(t.Blocks) {
+		return behind, hidden
+	}
+	return t, nil
 }
 
 // AnyBatch refuses a backbone that takes batches of one size only, since training takes any. The error wraps
@@ -87,7 +90,7 @@ func AnyBatch(m *graph.Model) error {
 func unfused(m *graph.Model) *graph.Model {
 	const ms = "com.microsoft."
 	hiding := []string{"Attention", ms + "Attention", ms + "MultiHeadAttention", ms + "SkipLayerNormalization",
-		ms + "SkipSimplifiedLayerNormalization"}
+		ms + "SkipSimplifiedLayerNormalization", ms + "FusedMatMul"}
 	for _, f := range m.Proto().Functions {
 		hiding = append(hiding, f.GetDomain()+"."+f.GetName())
 	}
@@ -98,10 +101,33 @@ func unfused(m *graph.Model) *graph.Model {
 		return nil
 	}
 	plain, err := grad.Plain(m, vision.PixelValues, vision.Embedding, hiding...)
-	if err != nil {
+	if err != nil || withBiases(plain) != nil {
 		return nil
 	}
 	return plain
+}
+
+// withBiases moves the bias of a residual sum of three, as optimisers fuse it, from the stream to what is added to it.
+func withBiases(m *graph.Model) error {
+	t := Transformer{model: m, index: m.Index()}
+	for _, sum := range m.Graph().Node {
+		for i, in := range sum.Input {
+			biased := t.index.Producer[in]
+			if sum.GetOpType() != "Add" || biased == nil || biased.GetOpType() != "Add" ||
+				len(t.index.Consumers[in]) != 1 {
+				continue
+			}
+			at := slices.IndexFunc(biased.Input, func(in string) bool {
+				w := t.index.Weight[in]
+				return w != nil && len(w.Dims) == 1
+			})
+			if at >= 0 && t.leads(biased.Input[1-at], sum.Input[1-i]) {
+				sum.Input[i], sum.Input[1-i], biased.Input[1-at] = biased.Input[1-at], in, sum.Input[1-i]
+				break
+			}
+		}
+	}
+	return m.Sort()
 }
 
 func find(m *graph.Model) (*Transformer, error) {

@@ -191,3 +191,5 @@ for how in ("trace-17", "dynamo-18"):
     ):
         torch.manual_seed(0)
         export(name, model(), how)
+torch.manual_seed(0)
+export("torchvision", torchvision_vit(), "dynamo-18-extended")  # whose last bias ONNX Runtime adds to the stream
