@@ -17,7 +17,8 @@ type Block struct {
 	In, Mid, Out string // the stream before, between and behind the two, [B,N,D] or [N,B,D]; Mid may be In
 
 	attention, mlp *graph.Node // the sums that they go into
-	score          *graph.Node // the product of queries and keys; nil of a fused attention
+	score          *graph.Node // the product of queries and keys; nil of a fused attention, and of several
+	several        int         // attentions that are added at once
 }
 
 // Transformer is a backbone and its blocks.
@@ -164,7 +165,15 @@ func find(m *graph.Model) (*Transformer, error) {
 			t.Blocks = append(t.Blocks, Block{Mid: t.stream(end), Out: end.Output[0], mlp: end})
 		}
 		b := &t.Blocks[len(t.Blocks)-1]
-		b.In, b.attention, b.score = t.stream(end), end, t.scored(branch[attends])
+		b.In, b.attention = t.stream(end), end
+		for _, n := range branch {
+			if attention[n.GetOpType()] {
+				b.several++
+			}
+		}
+		if b.several == 1 {
+			b.score = t.scored(branch[attends])
+		}
 	}
 	slices.Reverse(t.Blocks)
 	for len(t.Blocks) > 0 && t.Blocks[0].attention == nil { // an MLP alone, before the first block

@@ -1,9 +1,11 @@
 package adapt_test
 
 import (
+	"errors"
 	"fmt"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/vitft/vitft/internal/testkit"
@@ -135,6 +137,22 @@ func TestTokensLeftOutOfExports(t *testing.T) {
 					t.Errorf("%s %s: %s has the shape %v", name, how, p.Name, p.Shape)
 				}
 			}
+		}
+	}
+}
+
+// Lora, which has a place in one attention of a block, is refused where two are added at once.
+func TestTwoAttentions(t *testing.T) {
+	for _, how := range []string{"trace-17", "dynamo-18"} {
+		f, err := adapt.Find(backbone(t, filepath.Join(testkit.Root(), "onnx", "grad", "testdata", "exports",
+			"two-attentions-"+how+".onnx")))
+		if err != nil {
+			t.Fatal(how, err)
+		}
+		kinds, why := f.Support()
+		if !slices.Equal(kinds, []adapt.Kind{adapt.Adapter, adapt.Norm, adapt.Full}) ||
+			!errors.Is(why, graph.ErrModel) || !strings.Contains(why.Error(), "block 0 has 2 attentions side by side") {
+			t.Errorf("%s: %v, %v", how, kinds, why)
 		}
 	}
 }

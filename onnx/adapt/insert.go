@@ -223,6 +223,10 @@ func (x *inserter) layerNorm(in, scale, shift string) string {
 // lora adds to the weights of queries and values of block k.
 func (x *inserter) lora(k int) error {
 	block := x.Blocks[k]
+	if block.several > 1 {
+		return fmt.Errorf("%w: block %d has %d attentions side by side: lora has a place in one alone", graph.ErrModel,
+			k, block.several)
+	}
 	if block.score == nil {
 		return fmt.Errorf("%w: block %d has no product of queries and keys to be seen (its attention is one node): "+
 			"lora has no place there", graph.ErrModel, k)

@@ -185,6 +185,7 @@ for how in ("trace-17", "dynamo-18"):
         ("sequence-first", lambda: Encoder(norm_first=True)),
         ("post-norm", lambda: Encoder(norm_first=False)),
         ("parallel", lambda: timm_vit(block_fn=vit.ParallelScalingBlock, depth=2)),
+        ("two-attentions", lambda: timm_vit(block_fn=vit.ParallelThingsBlock)),
         ("torchvision", torchvision_vit),
         ("vit-pytorch", lambda: vit_pytorch.ViT(image_size=16, patch_size=4, num_classes=8, dim=8, depth=1, heads=2,
                                                 mlp_dim=16, dim_head=4)),
