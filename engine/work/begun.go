@@ -26,6 +26,17 @@ func (b jobBucket) deaths(ctx context.Context, hash string) (map[int]int, error)
 	return died, err
 }
 
+// forgets takes the marks of a job away that is done: nobody has a task of it in hand any more. A worker that is
+// stopped between recording a task and taking its marks away leaves them, and so does one that is killed there.
+func (b jobBucket) forgets(ctx context.Context, hash string) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+	defer cancel()
+	names, _ := b.List(ctx, hash+"/"+begun+"/")
+	for _, name := range names {
+		_ = b.Delete(ctx, name)
+	}
+}
+
 // holds marks that this process, if it has submitted the job, has a task in hand, until lets says whether it is done.
 func (w *worker) holds(ctx context.Context, hash string, task int) (lets func(done bool)) {
 	if w.died == nil || hash != w.hash {

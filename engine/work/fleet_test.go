@@ -186,6 +186,21 @@ func TestPoisonEndsWhoSubmits(t *testing.T) {
 	if left := s.files("jobs/*/" + begun + "/*"); len(left) != 0 {
 		t.Errorf("left are %q", left)
 	}
+	// One was stopped after it had recorded a task: its mark is left, and nobody has the task in hand again.
+	last := fmt.Sprintf("%06d", len(s.files("jobs/*/"+records+"/*"))-1)
+	testkit.WriteFile(t, filepath.Join(s.cache, "jobs", status.Jobs[0].Job, begun, last+"-0"), nil)
+	for _, name := range append(s.files("jobs/*/"+records+"/000000.json"),
+		s.files("features/*/task-*-000000.safetensors")...) {
+		if err := os.Remove(name); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := p.start(t).Wait(); err != nil {
+		t.Error(err)
+	}
+	if left := s.files("jobs/*/" + begun + "/*"); len(left) != 0 {
+		t.Errorf("left in the end are %q", left)
+	}
 }
 
 // A worker's figures are what it did, in the form that Prometheus reads; it is ready while the queue is there.

@@ -136,6 +136,9 @@ func (q *Submitter) Submit(ctx context.Context, s Submission) error {
 	}
 	stop(nil)
 	<-worked
+	if err == nil {
+		b.jobs.forgets(ctx, b.hash)
+	}
 	return err
 }
 
