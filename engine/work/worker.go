@@ -221,7 +221,7 @@ func (w *worker) next(ctx context.Context) (message jetstream.Msg, err error) {
 func (w *worker) fetch(ctx context.Context) (message jetstream.Msg, err error) {
 	if w.queue.server == nil {
 		var end func()
-		ctx, end = longer(ctx, 250*time.Millisecond)
+		ctx, end = longer(ctx, time.Second) // a busy machine takes its time
 		defer end()
 	}
 	wait, stop := context.WithTimeout(ctx, 2*time.Second)
