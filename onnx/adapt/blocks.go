@@ -152,8 +152,13 @@ func find(m *graph.Model) (*Transformer, error) {
 	}
 	for end := t.end(); end != nil; end = t.sum(t.stream(end)) {
 		branch := t.computed(end)
-		attends := slices.IndexFunc(branch, func(n *graph.Node) bool { return attention[n.GetOpType()] })
-		if attends < 0 {
+		var attends []*graph.Node
+		for _, n := range branch {
+			if attention[n.GetOpType()] {
+				attends = append(attends, n)
+			}
+		}
+		if attends == nil {
 			t.Blocks = append(t.Blocks, Block{Mid: t.stream(end), Out: end.Output[0], mlp: end})
 			continue
 		}
@@ -165,14 +170,9 @@ func find(m *graph.Model) (*Transformer, error) {
 			t.Blocks = append(t.Blocks, Block{Mid: t.stream(end), Out: end.Output[0], mlp: end})
 		}
 		b := &t.Blocks[len(t.Blocks)-1]
-		b.In, b.attention = t.stream(end), end
-		for _, n := range branch {
-			if attention[n.GetOpType()] {
-				b.several++
-			}
-		}
+		b.In, b.attention, b.several = t.stream(end), end, len(attends)
 		if b.several == 1 {
-			b.score = t.scored(branch[attends])
+			b.score = t.scored(attends[0])
 		}
 	}
 	slices.Reverse(t.Blocks)

@@ -240,10 +240,7 @@ func (a *Adapted) loosen(b *graph.Builder, n *graph.Node, index *graph.Index) {
 		if !slices.Equal(a.shapes[part], one) {
 			return // not one number each
 		}
-		d := a.ints(part)
-		if d == nil {
-			d = a.sizes[part] // asked of what may be of fewer tokens
-		}
+		d := a.listed(part) // or asked of what may be of fewer tokens
 		switch {
 		case literal && slices.Contains(d, 0):
 			return

@@ -103,10 +103,7 @@ func (t *Transformer) weight(product *graph.Node) (w *graph.Tensor, transposed b
 
 // offset is which of equal parts a Gather or Slice takes, -1 if that is not known.
 func (t *Transformer) offset(n *graph.Node) int64 {
-	v := t.ints(graph.Input(n, 1))
-	if v == nil {
-		v = t.sizes[graph.Input(n, 1)]
-	}
+	v := t.listed(graph.Input(n, 1))
 	if len(v) != 1 || v[0] < 0 {
 		return -1
 	}
@@ -173,6 +170,14 @@ func (t *Transformer) keyBias(b Block) string {
 		}
 	}
 	return ""
+}
+
+// listed are the values of integers that are constant, or computed from sizes; nil if they are not known.
+func (t *Transformer) listed(tensor string) []int64 {
+	if v := t.ints(tensor); v != nil {
+		return v
+	}
+	return t.sizes[tensor]
 }
 
 // ints are the values of integers that are constant, nil if a tensor is none.
