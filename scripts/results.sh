@@ -37,7 +37,7 @@ tables() { # set
 
 for set in $sets; do
   case $set in
-    ir*) name="CIFAR-100-LT, imbalance ${set#ir}" flags="--train cifar100/train_$set.csv" ;;
+    ir100 | ir50 | ir10) name="CIFAR-100-LT, imbalance ${set#ir}" flags="--train cifar100/train_$set.csv" ;;
     caltech) name=Caltech-101 flags="--train caltech101/train --test caltech101/test" ;;
     *) echo "no set $set: there are ir100, ir50, ir10 and caltech" >&2; exit 2 ;;
   esac
