@@ -2,8 +2,9 @@
 # Runs the experiments behind docs/results*.md and writes these, from docs/results*.in.md and the tables.
 #   scripts/results.sh DATA BACKBONE [OUT [SET …]]
 # DATA holds cifar100/ and caltech101/; BACKBONE is the ViT-Tiny; OUT (results/) keeps the sweeps; SET is ir100 (which
-# docs/results.md is about), ir50, ir10 or caltech: without one, all. What is there already is not run again. VITFT names
-# another binary than bin/vitft, CACHE another feature store.
+# docs/results.md is about), ir50, ir10 or caltech: without one, all. INSIDE=yes runs the ablation with adapters on the
+# other three too, for hours without a GPU. What is there already is not run again. VITFT names another binary than
+# bin/vitft, CACHE another feature store.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 root=$PWD
@@ -50,6 +51,9 @@ for set in $sets; do
     sweep adapters-ir100 adapters
     tables ir100 <docs/results.in.md >docs/results.md
   else
-    sed "s|@set|$name|; s|@flags|$flags|" docs/results-set.in.md | tables "$set" >"docs/results-$set.md"
+    page=docs/results-set.in.md
+    if [ "${INSIDE:-}" = yes ]; then sweep "adapters_ablation-$set" adapters_ablation $flags; fi
+    [ -e "$out/adapters_ablation-$set/done" ] && page+=' docs/results-inside.in.md'
+    sed "s|@set|$name|; s|@flags|$flags|" $page | tables "$set" >"docs/results-$set.md"
   fi
 done
