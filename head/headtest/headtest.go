@@ -96,9 +96,9 @@ func (p *probe) at(m head.Trainable) (loss, size float64, grad [][]float32) {
 	return loss, size, grad
 }
 
-// differences compares a gradient at a loss with differences along some directions. Where a ReLU is all but at its kink,
-// the gradient is the slope of one side.
-func (p *probe) differences(m head.Trainable, q head.Param, at float64, grad []float32) {
+// differences compares a gradient with differences from a loss along some directions. Where a ReLU is all but at its
+// kink, the gradient is the slope of one side.
+func (p *probe) differences(m head.Trainable, q head.Param, from float64, grad []float32) {
 	p.Helper()
 	start, scale := slices.Clone(q.Values), length(q.Values)
 	for range 3 {
@@ -119,7 +119,7 @@ func (p *probe) differences(m head.Trainable, q head.Param, at float64, grad []f
 			up, _ := moved(h)
 			down, size := moved(-h)
 			got = (up - down) / (2 * h)
-			off := min(math.Abs(got-along), math.Abs((up-at)/h-along), math.Abs((at-down)/h-along))
+			off := min(math.Abs(got-along), math.Abs((up-from)/h-along), math.Abs((from-down)/h-along))
 			if near = off <= 1e-2*(math.Abs(along)+math.Sqrt(square))+1e-7*size/h; near {
 				break
 			}

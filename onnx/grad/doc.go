@@ -24,7 +24,7 @@
 //
 // A rule leads the gradients of a node's outputs to its inputs. What optimisers fused, what newer operator sets have
 // one operator for, and functions of the model are undone first: made of plain operators, in the forward pass too. The
-// model computes in float32 throughout; weights of other precisions are converted. See docs/adapters.md for the
+// model computes in float32 throughout; weights of other precisions are converted. See docs/gradients.md for the
 // operators.
 //
 // A new operator takes its row in the table of rules or of undone operators, its shape in package shape, a case in
