@@ -13,6 +13,9 @@ shift $(($# < 3 ? $# : 3))
 vitft=$(realpath "${VITFT:-bin/vitft}")
 cache=${CACHE:+--cache=$CACHE}
 sets=${*:-ir100 ir50 ir10 caltech}
+for set in $sets; do
+  case $set in ir100 | ir50 | ir10 | caltech) ;; *) echo "no set $set: there are ir100, ir50, ir10 and caltech" >&2; exit 2 ;; esac
+done
 mkdir -p "$out"
 
 sweep() { # name, experiment, flags …
@@ -40,7 +43,6 @@ for set in $sets; do
   case $set in
     ir100 | ir50 | ir10) name="CIFAR-100-LT, imbalance ${set#ir}" flags="--train cifar100/train_$set.csv" ;;
     caltech) name=Caltech-101 flags="--train caltech101/train --test caltech101/test" ;;
-    *) echo "no set $set: there are ir100, ir50, ir10 and caltech" >&2; exit 2 ;;
   esac
   for experiment in losses tuned ablation t0_sweep fig1_miscalibration calibration kappa experts; do
     sweep "$experiment-$set" "$experiment" $flags
