@@ -12,9 +12,10 @@ data=$(cd "$1" && pwd) backbone=$(realpath "$2") out=$(realpath -m "${3:-results
 shift $(($# < 3 ? $# : 3))
 vitft=$(realpath "${VITFT:-bin/vitft}")
 cache=${CACHE:+--cache=$CACHE}
-sets=${*:-ir100 ir50 ir10 caltech}
+all="ir100 ir50 ir10 caltech"
+sets=${*:-$all}
 for set in $sets; do
-  case $set in ir100 | ir50 | ir10 | caltech) ;; *) echo "no set $set: there are ir100, ir50, ir10 and caltech" >&2; exit 2 ;; esac
+  [[ " $all " == *" $set "* ]] || { echo "no set $set: there are $all" >&2; exit 2; }
 done
 mkdir -p "$out"
 
