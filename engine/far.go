@@ -18,9 +18,6 @@ func (t *training) place(images *dataset.Sets) error {
 		return err
 	}
 	of.Far = t.Training.Far(of)
-	if t.backbone != nil {
-		of.Known = ofImage
-	}
 	if of.Far && t.Data.Val+t.Data.Test == "" { // else it is small enough to be no matter
 		of.Judged = of.Samples
 	}
@@ -39,9 +36,6 @@ func (t *training) place(images *dataset.Sets) error {
 	}
 	return t.Features.Room(0, t.far)
 }
-
-// ofImage is the bytes that a run keeps of an image to learn from: path, content, place among others and in the store.
-const ofImage = 560
 
 // slow says whether epochs may take minutes.
 func (t *training) slow() bool { return t.inside != nil || t.far > 0 }

@@ -101,12 +101,12 @@ func windows(rng *rand.Rand, n, together int) []int {
 // Size is how much there is to train on.
 type Size struct {
 	Classes, Dim   int
-	Samples, Views int  // to learn from, and views of each
-	Judged         int  // samples that heads are judged by, besides
-	Folds          int  // heads of folds that judge the samples; 0 for none
-	Beside         int  // heads that are trained side by side; 0 means 1
-	Far            bool // features to learn from are not in memory
-	Known          int  // bytes that are known of each sample besides, which is counted where features are far
+	Samples, Views int   // to learn from, and views of each
+	Judged         int   // samples that heads are judged by, besides
+	Folds          int   // heads of folds that judge the samples; 0 for none
+	Beside         int   // heads that are trained side by side; 0 means 1
+	Far            bool  // features to learn from are not in memory
+	Held           int64 // bytes that are in memory besides
 }
 
 // Far says whether there is too little memory for the features to learn from, or they are not to be there.
@@ -186,10 +186,10 @@ func (s Settings) memory(of Size) (heads, features float64) {
 	features = 4*d*n*float64(max(of.Views, 1))*(2+2*folds) + 4*judged*(d+3*c)
 	if of.Far {
 		rows := 2*min(s.Shuffle.together(), of.Samples) + 4*rowsAtOnce
-		features = 4*d*float64(rows) + float64(ofSample+of.Known)*n + 4*judged*(d+3*c)
+		features = 4*d*float64(rows) + ofSample*n + 4*judged*(d+3*c)
 	}
 	if s.Features == "whiten" {
 		features += 8 * 4 * d * d
 	}
-	return heads, features
+	return heads, features + float64(of.Held)
 }

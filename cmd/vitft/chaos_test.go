@@ -40,8 +40,8 @@ type chaos struct {
 	s3       *testkit.S3Server
 	front    *front
 	across   []*link // between the sides
-	workers  []*machine
-	submits  []*machine
+	workers  []*oneMachine
+	submits  []*oneMachine
 	disks    map[string]bool // those that can be filled
 	patience time.Duration
 
@@ -121,7 +121,7 @@ var disasters = []struct {
 	}},
 }
 
-func (c *chaos) worker() *machine { return c.workers[c.random.IntN(len(c.workers))] }
+func (c *chaos) worker() *oneMachine { return c.workers[c.random.IntN(len(c.workers))] }
 
 func (c *chaos) bucket(mode string) (mend func()) {
 	c.front.mode.Store(mode)
@@ -262,7 +262,7 @@ func (c *chaos) man(trains []string) {
 		if i == 0 {
 			cache = c.disk()
 		}
-		c.workers = append(c.workers, &machine{t: c.t, name: fmt.Sprint("worker ", i), cache: cache,
+		c.workers = append(c.workers, &oneMachine{t: c.t, name: fmt.Sprint("worker ", i), cache: cache,
 			args: place(i/4, "worker"), until: func(int, string) bool { return false }})
 	}
 	for i, train := range trains {
@@ -270,7 +270,7 @@ func (c *chaos) man(trains []string) {
 		if i == 0 {
 			cache = c.disk()
 		}
-		c.submits = append(c.submits, &machine{t: c.t, name: fmt.Sprint("submission ", i), cache: cache,
+		c.submits = append(c.submits, &oneMachine{t: c.t, name: fmt.Sprint("submission ", i), cache: cache,
 			args: place(0, "encode", "--train", train, "--task-images", strconv.Itoa(inTask),
 				"--max-unreadable", "0.1"),
 			until: func(code int, said string) bool {

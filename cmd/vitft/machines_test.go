@@ -31,8 +31,8 @@ import (
 	"github.com/vitft/vitft/internal/testkit"
 )
 
-// machine runs vitft in a process of its own, with a cache folder of its own, again and again, whatever ends it.
-type machine struct {
+// oneMachine runs vitft in a process of its own, with a cache folder of its own, again and again, whatever ends it.
+type oneMachine struct {
 	t     *testing.T
 	name  string
 	cache string
@@ -44,7 +44,7 @@ type machine struct {
 }
 
 // run keeps the process running. An end that promises nothing of another try is an error.
-func (m *machine) run(ctx context.Context) {
+func (m *oneMachine) run(ctx context.Context) {
 	for ctx.Err() == nil {
 		cmd := exec.Command(os.Args[0], m.args...)
 		cmd.Env = append(os.Environ(), faultVariable+"=", "XDG_CACHE_HOME="+m.cache)
@@ -85,7 +85,7 @@ func (m *machine) run(ctx context.Context) {
 }
 
 // signal sends one to the process, if it runs.
-func (m *machine) signal(s os.Signal) bool {
+func (m *oneMachine) signal(s os.Signal) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.process != nil && m.process.Signal(s) == nil

@@ -170,21 +170,22 @@ func (a array) vectors(r io.Reader, most int64) ([]float32, error) {
 	return turned, nil
 }
 
-// vectorsOf is vectors of a file that has been read up to them, mapped where they do not fit into memory.
-func (a array) vectorsOf(f *os.File, most int64) ([]float32, error) {
+// vectorsOf takes the vectors of a file that has been read up to them, mapped where they do not fit into memory.
+func (t *Table) vectorsOf(a array, f *os.File, most int64) error {
 	at, err := f.Seek(0, io.SeekCurrent)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	plain := len(a.shape) == 2 && a.kind == 'f' && a.size == 4 && a.order == binary.LittleEndian && !a.fortran
 	if n := float64(most-at) / 4; plain && float64(a.shape[0])*float64(a.shape[1]) == n && mappable(at, int(n)) {
-		values, err := mapped(f, at, int(n))
-		if err == nil {
+		t.mapped = true
+		if t.Vectors, err = mapped(f, at, int(n)); err == nil {
 			_, err = f.Seek(0, io.SeekEnd)
 		}
-		return values, err
+		return err
 	}
-	return a.vectors(f, most)
+	t.Vectors, err = a.vectors(f, most)
+	return err
 }
 
 // texts reads an array [n] of texts or whole numbers as text.

@@ -51,6 +51,7 @@ type Table struct {
 	Classes []string  // in their order; nil: in that of their names
 	Made    *Made     // what made the vectors; nil: not known
 	Vectors []float32 // [n, Dim]; nil in one that is only to be written
+	mapped  bool      // Vectors are not in memory, but mapped from the file
 }
 
 // Row is what a vector is of. What a file does not say is empty.
@@ -240,6 +241,7 @@ func Read(source string) (*Table, error) {
 				t.Made.describe(), all.Made.describe())
 		default:
 			all.Rows, all.Vectors = append(all.Rows, t.Rows...), append(all.Vectors, t.Vectors...)
+			all.mapped = false
 			if !slices.Equal(t.Classes, all.Classes) {
 				all.Classes = nil
 			}

@@ -14,7 +14,9 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/vitft/vitft/engine/dataset"
 	"github.com/vitft/vitft/engine/embedding"
+	"github.com/vitft/vitft/engine/event"
 	"github.com/vitft/vitft/engine/fault"
 	"github.com/vitft/vitft/engine/feature/store"
 	"github.com/vitft/vitft/internal/testkit"
@@ -207,6 +209,26 @@ func TestShards(t *testing.T) {
 	testkit.WriteFile(t, filepath.Join(dir, "x.parquet"), testkit.ReadFile(t, "testdata", "not-finite.parquet"))
 	if err := os.Mkdir(filepath.Join(dir, "class"), 0o755); err != nil || embedding.Is(dir) {
 		t.Errorf("a folder with folders in it is taken for embeddings (%v)", err)
+	}
+}
+
+// A file that is named in several ways is read once, and it is told what its vectors take.
+func TestReadOnce(t *testing.T) {
+	dir := t.TempDir()
+	want := table(60, 8)
+	path := filepath.Join(dir, "x.parquet")
+	if err := embedding.Write(path, want, want.Gather); err != nil {
+		t.Fatal(err)
+	}
+	t.Chdir(dir)
+	s := dataset.Sources{Train: "x.parquet", Val: path, Test: "./x.parquet"}
+	x, err := embedding.Given(t.Context(), &s, nil, event.Events{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	sets, err := s.Open(t.Context(), 1, nil, event.Events{})
+	if err != nil || sets.Images() != 60 || x.Memory() != 60*8*4 {
+		t.Errorf("%d bytes of vectors are in memory, of 60 of 8 values: %v", x.Memory(), err)
 	}
 }
 

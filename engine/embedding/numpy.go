@@ -286,7 +286,7 @@ func readNPY(path string) (*Table, error) {
 	t := new(Table)
 	a, err := readArray(f)
 	if err == nil {
-		t.Vectors, err = a.vectorsOf(f, info.Size())
+		err = t.vectorsOf(a, f, info.Size())
 	}
 	if err != nil {
 		return nil, err

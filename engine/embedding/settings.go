@@ -20,6 +20,7 @@ func Given(ctx context.Context, s *dataset.Sources, ofImages []setting.Field, ev
 		return nil, err
 	}
 	setting.Fill(ofImages)
+	setting.Fill(s.Fields()) // a file is read once, by one name
 	var set []string
 	for _, f := range ofImages {
 		if f.IsSet() && f.Text() != f.Default {

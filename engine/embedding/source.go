@@ -124,6 +124,16 @@ func (x *Source) table(source string) (*Table, error) {
 	return t, nil
 }
 
+// Memory is the bytes of the vectors that are in memory.
+func (x *Source) Memory() (n int64) {
+	for _, t := range x.tables {
+		if !t.mapped {
+			n += 4 * int64(len(t.Vectors))
+		}
+	}
+	return n
+}
+
 // splits counts the rows of each part of a run, "" for those of none.
 func (t *Table) splits() map[string]int {
 	n := map[string]int{}

@@ -61,6 +61,7 @@ func readTensors(path string) (*Table, error) {
 	for i, tensor := range x.Tensors {
 		names[i] = tensor.Name
 	}
+	far := false // what was read last is mapped
 	read := func(any []string) (t safetensors.Tensor, is bool, err error) {
 		at := among(names, any)
 		if at < 0 {
@@ -71,8 +72,8 @@ func readTensors(path string) (*Table, error) {
 		for _, d := range t.Shape {
 			n *= d
 		}
-		if at := x.Offsets[at]; t.DType == safetensors.F32 && mappable(at, n) {
-			values, err := mapped(f, at, n)
+		if far = t.DType == safetensors.F32 && mappable(x.Offsets[at], n); far {
+			values, err := mapped(f, x.Offsets[at], n)
 			t.Data = unsafe.Slice((*byte)(unsafe.Pointer(unsafe.SliceData(values))), 4*len(values))
 			return t, true, err
 		}
@@ -95,7 +96,7 @@ func readTensors(path string) (*Table, error) {
 	case len(features.Shape) != 2:
 		return nil, fmt.Errorf("tensor %s has the shape %v; vectors are [n, D]", features.Name, features.Shape)
 	}
-	t := &Table{Dim: features.Shape[1], Rows: make([]Row, features.Shape[0])}
+	t := &Table{Dim: features.Shape[1], Rows: make([]Row, features.Shape[0]), mapped: far}
 	if t.Vectors, err = floats(features); err != nil {
 		return nil, err
 	}

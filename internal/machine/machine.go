@@ -1,4 +1,4 @@
-// Package machine says how much memory a program has.
+// Package machine says how much memory a program has, and has it make do with that.
 package machine
 
 import (
@@ -15,6 +15,18 @@ import (
 // ulimit, and GOMEMLIMIT, whichever is least. Where none is known it is the largest number.
 func Memory() int64 {
 	return min(debug.SetMemoryLimit(-1), installed(), controlGroup("/"), ulimit())
+}
+
+// MakeDo tells Go's garbage collector how much there is, unless GOMEMLIMIT does: it would let garbage take as much as
+// what is in use once more, and a control group ends the process for that. A tenth is left, or 64 MiB if that is more,
+// for what is not Go's; it counts as memory that is not there.
+func MakeDo() {
+	if _, set := os.LookupEnv("GOMEMLIMIT"); set {
+		return
+	}
+	if all := Memory(); all < math.MaxInt64 {
+		debug.SetMemoryLimit(all - min(max(all/10, 64<<20), all/2))
+	}
 }
 
 // installed reads what Linux says.

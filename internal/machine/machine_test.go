@@ -21,6 +21,24 @@ func TestMemory(t *testing.T) {
 	}
 }
 
+// Go's garbage collector keeps within what there is, less a rest, or within what GOMEMLIMIT says.
+func TestMakeDo(t *testing.T) {
+	defer debug.SetMemoryLimit(debug.SetMemoryLimit(math.MaxInt64))
+	t.Setenv("GOMEMLIMIT", "off")
+	MakeDo()
+	all := Memory()
+	if got := debug.SetMemoryLimit(-1); got != math.MaxInt64 {
+		t.Errorf("%d, where GOMEMLIMIT is off", got)
+	}
+	if err := os.Unsetenv("GOMEMLIMIT"); err != nil {
+		t.Fatal(err)
+	}
+	MakeDo()
+	if got := debug.SetMemoryLimit(-1); got > all-64<<20 || got < all/2 || got != Memory() {
+		t.Errorf("%d of %d, and there are %d", got, all, Memory())
+	}
+}
+
 func TestControlGroup(t *testing.T) {
 	for name, c := range map[string]struct {
 		self  string

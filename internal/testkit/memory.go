@@ -3,6 +3,7 @@ package testkit
 import (
 	"fmt"
 	"os"
+	"runtime"
 	"runtime/debug"
 	"strings"
 	"testing"
@@ -20,6 +21,17 @@ func status(t testing.TB, key string) (n int64) {
 		t.Fatal(err)
 	}
 	return n << 10
+}
+
+// PeakMemoryWithin is PeakMemory of f where Go's garbage collector is to keep the growth within some bytes, as it is to
+// keep a program within its machine's memory: garbage is gone before that is passed, what is in use is not.
+func PeakMemoryWithin(t testing.TB, bytes int64, f func()) int64 {
+	t.Helper()
+	debug.FreeOSMemory()
+	var now runtime.MemStats
+	runtime.ReadMemStats(&now)
+	defer debug.SetMemoryLimit(debug.SetMemoryLimit(int64(now.Sys-now.HeapReleased) + bytes))
+	return PeakMemory(t, f)
 }
 
 // PeakMemory is how much the resident memory grows at most while f runs.
