@@ -243,7 +243,7 @@ func TestEmbeddingsRefuse(t *testing.T) {
 		"tta":      {func(o *options) { o.Views.Test = 2 }, fault.Config, "tta: embeddings are"},
 		"backbone": {func(o *options) { o.Backbone.Name = "x.onnx" }, fault.Config, "backbone: embeddings are"},
 		"mixed":    {func(o *options) { o.Data.Test = base.Data.Test }, fault.Config, "cannot be used together"},
-		"gone":     {func(o *options) { o.Data.Test = "gone.npz" }, fault.Data, "no such file or folder: gone.npz"},
+		"gone":     {func(o *options) { o.Data.Test = "gone.npz" }, fault.Data, "test: no such file or folder: /"},
 		"narrow": {func(o *options) { o.Data.Test = write(t, two(5, "test", "test")) }, fault.Data,
 			"its vectors have 5 values, the others 4"},
 		"sound": {func(*options) {}, fault.Other, ""},
