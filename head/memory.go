@@ -170,7 +170,8 @@ func (s Settings) checkFar(of Size) error {
 // (values, two moments and gradients, the state of the last epoch and the result's), and the logits of a batch and
 // their gradients. Features are there as they are and as they are prepared, and both again for each fold that is being
 // trained; those of samples that are judged with logits, probabilities and a copy. Of features that are far there are
-// those that are learned from and those that are read meanwhile, and what is known of each sample.
+// those that are learned from and those that are read meanwhile, and what is known of each sample. What is held
+// besides counts as features.
 func (s Settings) memory(of Size) (heads, features float64) {
 	c, d, n := float64(of.Classes), float64(of.Dim), float64(of.Samples)
 	batch, folds := float64(min(s.Batch, of.Samples)), float64(min(of.Folds, runtime.GOMAXPROCS(0)))

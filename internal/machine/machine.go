@@ -19,7 +19,7 @@ func Memory() int64 {
 
 // MakeDo tells Go's garbage collector how much there is, unless GOMEMLIMIT does: it would let garbage take as much as
 // what is in use once more, and a control group ends the process for that. A tenth is left, or 64 MiB if that is more,
-// for what is not Go's; it counts as memory that is not there.
+// and half at most, for what is not Go's; it counts as memory that is not there.
 func MakeDo() {
 	if _, set := os.LookupEnv("GOMEMLIMIT"); set {
 		return
