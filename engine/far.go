@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"runtime/debug"
 
 	"github.com/vitft/vitft/engine/dataset"
 	"github.com/vitft/vitft/engine/event"
@@ -14,14 +15,17 @@ import (
 // learned; and refuses what there is no room for.
 func (t *training) place(images *dataset.Sets) error {
 	of := t.size(images, t.Calibration, t.Calibration.outOfFold(t.Data.Val))
+	of.Judged = 0
+	if images.Val != nil {
+		of.Judged = len(images.Val.Items)
+	}
+	evaluated := images.Parts()[len(images.Parts())-1].Data
+	of.Held += t.judging(len(evaluated.Items), of.Classes)
 	if err := t.Training.CheckFolds(of); err != nil {
 		return err
 	}
 	of.Far = t.Training.Far(of)
-	if of.Far && t.Data.Val+t.Data.Test == "" { // else it is small enough to be no matter
-		of.Judged = of.Samples
-	}
-	t.Training.Shuffle = t.Training.Shuffle.Decided(of.Far)
+	t.Training.Shuffle = t.Training.Shuffled(of)
 	if err := t.Training.CheckMemory(of); err != nil || !of.Far {
 		return err
 	}
@@ -53,6 +57,7 @@ func (t *training) examples(ctx context.Context) (d head.Data, free func(), err 
 	if err != nil {
 		return d, nil, err
 	}
+	debug.FreeOSMemory() // that reading and laying took: what training begins with is large, and the collector is late
 	d = t.data(set, nil, t.views.Train)
 	d.Far = &head.Far{Rows: rows}
 	if t.Adapt.On() {

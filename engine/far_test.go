@@ -152,15 +152,16 @@ func TestTrainingBeyondMemory(t *testing.T) {
 	}
 }
 
-// Embeddings that do not fit into memory are learned from as others: the head is the one that they give there.
+// Embeddings that do not fit into memory are learned from, and judged, as others: head and predictions are those that
+// they give there.
 func TestEmbeddingsBeyondMemory(t *testing.T) {
 	ort.Need(t)
-	const n, dim = 20_000, 64
+	const n, dim = 20_000, 128
 	table := &embedding.Table{Dim: dim, Vectors: make([]float32, n*dim), Rows: make([]embedding.Row, n)}
 	rng := rand.New(rand.NewPCG(1, 2))
 	for i := range table.Rows {
 		class := i % 4
-		table.Rows[i] = embedding.Row{Label: string('a' + rune(class)), Split: []string{"train", "test"}[i%100/99]}
+		table.Rows[i] = embedding.Row{Label: string('a' + rune(class)), Split: []string{"train", "test"}[i%5/4]}
 		for d := range dim {
 			table.Vectors[i*dim+d] = rng.Float32()
 		}

@@ -19,6 +19,7 @@ import (
 	"github.com/vitft/vitft/engine/feature"
 	"github.com/vitft/vitft/engine/run"
 	"github.com/vitft/vitft/head"
+	"github.com/vitft/vitft/internal/machine"
 	"github.com/vitft/vitft/internal/par"
 	"github.com/vitft/vitft/internal/vec"
 	"github.com/vitft/vitft/onnx"
@@ -245,11 +246,32 @@ func (s *session) size(d *dataset.Sets, c Calibration, needsFolds bool) head.Siz
 	return of
 }
 
-// logits are the raw logits [n,C] of a set under a head.
+// logits are the raw logits [n,C] of a set under a head. Of its features some are in memory at a time.
 func (s *session) logits(ctx context.Context, h *head.Head, set *feature.Set, g head.Gemm) ([]float32, error) {
-	d, err := s.toJudge(ctx, set)
-	if err != nil {
-		return nil, err
+	ids, together := set.Scan.IDs, s.judgedTogether()
+	z := make([]float32, len(ids)*h.Classes)
+	for from := 0; from < len(ids); from += together {
+		to := min(from+together, len(ids))
+		x, err := feature.Mean(ctx, s.features, ids[from:to], s.views.Test)
+		if err != nil {
+			return nil, err
+		}
+		if err := h.Logits(g, x, z[from*h.Classes:to*h.Classes]); err != nil {
+			return nil, err
+		}
 	}
-	return h.LogitsOf(g, d)
+	return z, nil
+}
+
+// judgedTogether is of how many images the features are in memory where logits are all that is wanted: those that take
+// a sixteenth of it, and as much for a view that is added. Heads multiply so many rows at once that their bits are the
+// same by any number.
+func (s *session) judgedTogether() int {
+	return max(1, int(machine.Memory()/16/int64(4*s.features.Dim()*head.RowsAtOnce))) * head.RowsAtOnce
+}
+
+// judging is the bytes that it takes to measure n images by their logits: them, probabilities, a copy, and features.
+func (s *session) judging(n, classes int) int64 {
+	together := min(n, s.judgedTogether())
+	return 4 * (3*int64(classes)*int64(n) + int64(min(s.views.Test, 2)*together*s.features.Dim()))
 }

@@ -289,14 +289,12 @@ func (t *training) calibrate(ctx context.Context, h *head.Head, data head.Data, 
 	}
 	unseen, labels, fittedOn := outOfFold, data.Y, "out-of-fold"
 	if outOfFold == nil {
-		val, err := t.toJudge(ctx, t.learned.Val) // by the backbone as it is now
-		if err == nil {
-			unseen, err = h.LogitsOf(t.gemm, val)
-		}
-		if err != nil {
+		var err error
+		val := t.learned.Val
+		if unseen, err = t.logits(ctx, h, val, t.gemm); err != nil { // by the backbone as it is now
 			return metric.Fit{}, err
 		}
-		labels, fittedOn = val.Y, t.sets.Val.Name
+		labels, fittedOn = val.Data.Labels(), val.Name
 	}
 	counts := data.Counts()
 	// Of a class of one image every fold's head has seen that image.

@@ -253,7 +253,7 @@ func (p *prepared) fitWhitening(ctx context.Context, data Data, s Settings) erro
 	}
 
 	cov := make([]float64, dim*dim)
-	rows, part := make([]float32, min(len(data.Y), rowsAtOnce)*dim), make([]float32, dim*dim)
+	rows, part := make([]float32, min(len(data.Y), RowsAtOnce)*dim), make([]float32, dim*dim)
 	err = data.each(ctx, func(from int, x []float32) error {
 		n := len(x) / dim
 		for i, y := range data.Y[from : from+n] {

@@ -27,8 +27,8 @@ type Matrix interface {
 func (d Data) each(ctx context.Context, do func(from int, x []float32) error) error {
 	n := len(d.Y) * d.views()
 	var buffer []float32
-	for from := 0; from < n; from += rowsAtOnce {
-		rows := min(n-from, rowsAtOnce)
+	for from := 0; from < n; from += RowsAtOnce {
+		rows := min(n-from, RowsAtOnce)
 		var x []float32
 		if d.Far == nil {
 			x = d.X[from*d.Dim : (from+rows)*d.Dim]
@@ -60,6 +60,7 @@ func following(from, n int) []int {
 type ahead struct {
 	Source
 	dim, most int
+	buffers   [2][]float32 // one is read while the other is learned from
 
 	stop func()    // ends the reading
 	read chan some // in order
@@ -79,12 +80,12 @@ type some struct {
 func (a *ahead) order(rows []int) {
 	a.end()
 	ctx, stop := context.WithCancel(context.Background())
-	read, free, done := make(chan some), make(chan some, 2), make(chan struct{})
+	read, free, done := make(chan some), make(chan some, len(a.buffers)), make(chan struct{})
 	a.read, a.free = read, free
 	a.stop = func() { stop(); <-done }
-	size := min(a.most, len(rows)) * a.dim
-	for range 2 { // one is read while the other is learned from
-		free <- some{x: make([]float32, size)}
+	for i := range a.buffers {
+		a.buffers[i] = grow(a.buffers[i], min(a.most, len(rows))*a.dim)
+		free <- some{x: a.buffers[i]}
 	}
 	go func() {
 		defer close(done)

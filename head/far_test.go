@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"reflect"
+	"runtime/debug"
 	"strings"
 	"testing"
 
@@ -120,13 +121,37 @@ func TestShuffleIsAnOrder(t *testing.T) {
 			t.Errorf("%s: %v, %v", text, s, err)
 		}
 	}
-	if near, far := head.ShuffleAuto.Decided(false), head.ShuffleAuto.Decided(true); near != head.ShuffleAll ||
-		far != 65536 || head.Shuffle(7).Decided(true) != 7 || head.ShuffleAll.Decided(true) != head.ShuffleAll {
-		t.Errorf("auto is %v in memory and %v far from it", near, far)
-	}
 	for _, text := range []string{"", "1", "-1", "0", "some", "1e6", "99999999999"} {
 		if s, err := head.ParseShuffle(text); err == nil {
 			t.Errorf("%q is %v", text, s)
+		}
+	}
+}
+
+// Left to itself, all samples are shuffled, and of those that are far from memory as many as fit.
+func TestShuffleFits(t *testing.T) {
+	defer debug.SetMemoryLimit(debug.SetMemoryLimit(1 << 30))
+	of := head.Size{Classes: 10, Dim: 512, Samples: 1_000_000}
+	auto := head.Settings{Shuffle: head.ShuffleAuto}
+	if got := auto.Shuffled(of); got != head.ShuffleAll {
+		t.Errorf("in memory: %v", got)
+	}
+	of.Far = true
+	for limit, want := range map[int64]head.Shuffle{
+		1 << 30: 65536, 300 << 20: 32768, 200 << 20: 16384, 104 << 20: 4096, 1 << 20: 4096,
+	} {
+		debug.SetMemoryLimit(limit)
+		got := auto.Shuffled(of)
+		if got != want {
+			t.Errorf("in %d MiB: %v, not %v", limit>>20, got, want)
+		}
+		if err := (head.Settings{Shuffle: got}).CheckMemory(of); (err == nil) != (limit > 1<<20) {
+			t.Errorf("in %d MiB: %v", limit>>20, err)
+		}
+		for _, set := range []head.Shuffle{7, 100_000, head.ShuffleAll} {
+			if got := (head.Settings{Shuffle: set}).Shuffled(of); got != set {
+				t.Errorf("%v became %v", set, got)
+			}
 		}
 	}
 }

@@ -97,13 +97,13 @@ func (l Loop) predict(ctx context.Context, m Trainable, epochs, rows []int, out 
 	if err != nil {
 		return err
 	}
-	z := make([]float32, min(len(rows), rowsAtOnce)*l.Classes)
+	z := make([]float32, min(len(rows), RowsAtOnce)*l.Classes)
 	for i, epoch := range epochs {
 		if err := r.advance(ctx, epoch); err != nil {
 			return err
 		}
-		for from := 0; from < len(rows); from += rowsAtOnce {
-			to := min(from+rowsAtOnce, len(rows))
+		for from := 0; from < len(rows); from += RowsAtOnce {
+			to := min(from+RowsAtOnce, len(rows))
 			if err := m.Predict(ctx, true, from, to, z[:(to-from)*l.Classes]); err != nil {
 				return err
 			}

@@ -58,8 +58,9 @@ func (h *Head) Renumbered(to []int) *Head {
 	return &r
 }
 
-// rowsAtOnce is how many rows are multiplied at once outside of training.
-const rowsAtOnce = 2048
+// RowsAtOnce is how many rows are multiplied at once outside of training: logits have the same bits if they are made in
+// any multiple of it.
+const RowsAtOnce = 2048
 
 // Logits writes the raw logits of the features x, [n, D] as the backbone gives them, to out, [n, C].
 func (h *Head) Logits(g Gemm, x, out []float32) error {
@@ -77,9 +78,9 @@ func (h *Head) logits(g Gemm, workers int, x, out []float32) error {
 		return fmt.Errorf("head of %d×%d: %d features and room for %d logits do not fit",
 			h.Classes, h.Dim, len(x), len(out))
 	}
-	rows := make([]float32, min(len(x), rowsAtOnce*h.Dim))
+	rows := make([]float32, min(len(x), RowsAtOnce*h.Dim))
 	for len(x) > 0 {
-		n := min(len(x)/h.Dim, rowsAtOnce)
+		n := min(len(x)/h.Dim, RowsAtOnce)
 		if err := h.prepare(g, workers, x[:n*h.Dim], rows); err != nil {
 			return err
 		}
@@ -108,7 +109,7 @@ func (h *Head) multiply(g Gemm, rows, z []float32) error {
 func (h *Head) prepare(g Gemm, workers int, x, out []float32) error {
 	var scratch []float32
 	for len(x) > 0 {
-		size := min(len(x), rowsAtOnce*h.Dim)
+		size := min(len(x), RowsAtOnce*h.Dim)
 		n := size / h.Dim
 		moved := out[:size]
 		if h.Transform != nil {

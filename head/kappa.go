@@ -97,9 +97,9 @@ func (r *run) fitKappa(e calib.Epoch, loss Adjustment) error {
 // pass hands the raw logits of the training set, view 0, to visit, in order.
 func (r *run) pass(ctx context.Context, visit func(logits []float32, labels []int)) error {
 	n := len(r.Labels)
-	z := make([]float32, min(n, rowsAtOnce)*r.Classes)
-	for from := 0; from < n; from += rowsAtOnce {
-		to := min(from+rowsAtOnce, n)
+	z := make([]float32, min(n, RowsAtOnce)*r.Classes)
+	for from := 0; from < n; from += RowsAtOnce {
+		to := min(from+RowsAtOnce, n)
 		part := z[:(to-from)*r.Classes]
 		if err := r.model.Predict(ctx, false, from, to, part); err != nil {
 			return err

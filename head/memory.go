@@ -26,8 +26,9 @@ const (
 
 const (
 	// shuffledFar is how many samples ShuffleAuto shuffles at a time where they are not in memory: enough for hundreds
-	// of updates, in 0.4 GB of 768 features.
+	// of updates, in 0.4 GB of 768 features. It is halved where even that does not fit, down to fewestFar.
 	shuffledFar = 1 << 16
+	fewestFar   = 1 << 12
 	// readAhead is how many samples are read at a time in an order that nothing is gained in by more.
 	readAhead = 1 << 13
 	// pieceSize is how many samples are read in one go: megabytes.
@@ -59,17 +60,6 @@ func (s Shuffle) String() string {
 		return "all"
 	}
 	return strconv.Itoa(int(s))
-}
-
-// Decided is what ShuffleAuto comes to.
-func (s Shuffle) Decided(far bool) Shuffle {
-	switch {
-	case s != ShuffleAuto:
-		return s
-	case far:
-		return shuffledFar
-	}
-	return ShuffleAll
 }
 
 // together is how many samples are in memory at a time where not all are.
@@ -113,6 +103,20 @@ type Size struct {
 func (s Settings) Far(of Size) bool {
 	of.Far = false
 	return s.Shuffle > 0 || s.CheckMemory(of) != nil
+}
+
+// Shuffled is how many samples are shuffled at a time; ShuffleAuto chooses all, of those that are far as many as fit.
+func (s Settings) Shuffled(of Size) Shuffle {
+	switch {
+	case s.Shuffle != ShuffleAuto:
+		return s.Shuffle
+	case !of.Far:
+		return ShuffleAll
+	}
+	for s.Shuffle = shuffledFar; s.Shuffle > fewestFar && s.CheckMemory(of) != nil; {
+		s.Shuffle /= 2
+	}
+	return s.Shuffle
 }
 
 // CheckFolds refuses more folds than there are samples, in folds of folds too.
@@ -186,7 +190,7 @@ func (s Settings) memory(of Size) (heads, features float64) {
 	heads = max(1, float64(of.Beside), folds) * float64(s.Experts) * 4 * (copies*c*(d+2) + d + 2*batch*c)
 	features = 4*d*n*float64(max(of.Views, 1))*(2+2*folds) + 4*judged*(d+3*c)
 	if of.Far {
-		rows := 2*min(s.Shuffle.together(), of.Samples) + 4*rowsAtOnce
+		rows := 2*min(s.Shuffle.together(), of.Samples) + 4*RowsAtOnce
 		features = 4*d*float64(rows) + ofSample*n + 4*judged*(d+3*c)
 	}
 	if s.Features == "whiten" {

@@ -155,7 +155,7 @@ func (s *Settings) Fields() []setting.Field {
 			setting.Number("seed", &s.Seed, 0, setting.Seeds, "seed of everything random in training and --val"),
 			setting.Parsed("shuffle", &s.Shuffle, ShuffleAuto, ParseShuffle, "training images that are shuffled at a "+
 				"time, whose features are in memory, the others on the disk: a number; all; auto: all if they fit "+
-				"into the memory, else "+strconv.Itoa(shuffledFar)),
+				"into the memory, else "+strconv.Itoa(shuffledFar)+", or the half, a quarter … of it"),
 		),
 	)
 }

@@ -110,7 +110,7 @@ func (f *regression) at(x []float64) *regression {
 	clear(f.grad)
 	f.value = decay / 2 * floats.Dot(x[:len(h.W)], x[:len(h.W)])
 	floats.AddScaled(f.grad[:len(h.W)], decay, x[:len(h.W)])
-	all, part := make([]float32, min(len(f.flat.Y), rowsAtOnce)*classes), make([]float32, len(h.W))
+	all, part := make([]float32, min(len(f.flat.Y), RowsAtOnce)*classes), make([]float32, len(h.W))
 	f.err = f.flat.each(f.ctx, func(from int, rows []float32) error {
 		n := len(rows) / dim
 		labels, z := f.flat.Y[from:from+n], all[:n*classes]
