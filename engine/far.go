@@ -14,11 +14,11 @@ import (
 // place decides whether the features to learn from are in memory or on the disk and, with that, in which order they are
 // learned; and refuses what there is no room for.
 func (t *training) place(images *dataset.Sets) error {
-	of := t.size(images, t.Calibration, t.Calibration.outOfFold(t.Data.Val))
-	of.Judged = 0
+	judged := 0
 	if images.Val != nil {
-		of.Judged = len(images.Val.Items)
+		judged = len(images.Val.Items)
 	}
+	of := t.size(images, judged, t.Calibration, t.Calibration.outOfFold(t.Data.Val))
 	evaluated := images.Parts()[len(images.Parts())-1].Data
 	of.Held += t.judging(len(evaluated.Items), of.Classes)
 	if err := t.Training.CheckFolds(of); err != nil {

@@ -232,11 +232,11 @@ func (s *session) data(set *feature.Set, x []float32, views int) head.Data {
 // ofImage is the bytes that a run keeps of an image: path, content, place among others and in the store.
 const ofImage = 560
 
-// size is how much there is to train on, and to judge, by heads of folds too if they are needed.
-func (s *session) size(d *dataset.Sets, c Calibration, needsFolds bool) head.Size {
-	n := len(d.Train.Items)
-	of := head.Size{Classes: len(d.Train.Classes), Dim: s.features.Dim(), Samples: n, Views: s.views.Train,
-		Judged: d.Images() - n, Held: ofImage * int64(d.Images())}
+// size is how much there is to train on, by heads of folds too if they are needed, and of how many images besides the
+// features are there to judge heads by.
+func (s *session) size(d *dataset.Sets, judged int, c Calibration, needsFolds bool) head.Size {
+	of := head.Size{Classes: len(d.Train.Classes), Dim: s.features.Dim(), Samples: len(d.Train.Items),
+		Views: s.views.Train, Judged: judged, Held: ofImage * int64(d.Images())}
 	if given := s.given(); given != nil {
 		of.Held = given.Memory()
 	}

@@ -109,7 +109,8 @@ func Sweep(ctx context.Context, o SweepOptions, ev event.Events) (_ *SweepResult
 		return nil, err
 	}
 	config, err := o.config(given)
-	if err = errors.Join(err, plan.Check(s.size(images, o.Calibration, o.needsFolds()))); err != nil {
+	judged := images.Images() - len(images.Train.Items)
+	if err = errors.Join(err, plan.Check(s.size(images, judged, o.Calibration, o.needsFolds()))); err != nil {
 		return nil, err
 	}
 	out, err := place.Out(o.Out)

@@ -105,7 +105,8 @@ func (s Settings) Far(of Size) bool {
 	return s.Shuffle > 0 || s.CheckMemory(of) != nil
 }
 
-// Shuffled is how many samples are shuffled at a time; ShuffleAuto chooses all, of those that are far as many as fit.
+// Shuffled is how many samples are shuffled at a time: with ShuffleAuto all of them or, where they are far, shuffledFar
+// or as many of these as fit.
 func (s Settings) Shuffled(of Size) Shuffle {
 	switch {
 	case s.Shuffle != ShuffleAuto:
