@@ -126,8 +126,11 @@ func (f File) Delete(dir Folder) error {
 	return nil
 }
 
-// Damaged is err as an error about the file.
+// Damaged is err as an error about the file, which is not damaged where memory is short.
 func (f File) Damaged(dir Folder, err error) error {
+	if machine.Short(err) {
+		return fmt.Errorf("read %s: %w", f.Path(dir), err)
+	}
 	return fault.Data.Errorf("%s is damaged: %w", f.Path(dir), err)
 }
 

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"testing"
@@ -494,6 +495,23 @@ func TestPredictions(t *testing.T) {
 	if text := string(testkit.ReadFile(t, path)); !strings.Contains(text,
 		"confidence\n/p/0.png,a|b <i>,a|b <i>,0.909443\n") {
 		t.Errorf("%s", text)
+	}
+}
+
+// A table that memory has no room for is not damaged.
+func TestShortOfMemory(t *testing.T) {
+	d := finished(t)
+	defer debug.SetMemoryLimit(debug.SetMemoryLimit(64))
+	for _, read := range []func() error{
+		func() error { _, err := PredictionsFile.Read(d); return err },
+		func() error { _, err := KappaFile.Read(d); return err },
+		func() error { _, err := SkippedFile.Read(d); return err },
+	} {
+		err := read()
+		if err == nil || fault.Of(err) != fault.Config || strings.Contains(err.Error(), "damaged") ||
+			!strings.Contains(err.Error(), ".csv: a table of ") {
+			t.Errorf("%v", err)
+		}
 	}
 }
 

@@ -2,6 +2,7 @@
 package machine
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"os"
@@ -78,6 +79,12 @@ func Check(bytes float64, format string, args ...any) error {
 
 // shortage says that settings ask for too much.
 type shortage string
+
+// Short says whether err is that of [Check]: what cannot be read for it may be whole.
+func Short(err error) bool {
+	_, is := errors.AsType[shortage](err)
+	return is
+}
 
 func (s shortage) Error() string { return string(s) }
 func (shortage) Kind() string    { return "config" }

@@ -68,7 +68,7 @@ type Row struct {
 // ends with the first row that has faults.
 func Read(text []byte, needed []string, check func(header []string) error, each func(*Row)) error {
 	// A row of empty cells takes some thirty times its text once it is read.
-	if err := machine.Check(32*float64(len(text)), "a table of %d MiB", len(text)>>20); err != nil {
+	if err := machine.Check(32*float64(len(text)), "a table of %d bytes", len(text)); err != nil {
 		return err
 	}
 	in := csv.NewReader(bytes.NewReader(text))
