@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"runtime/debug"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -179,4 +180,29 @@ func TestEmbeddingsBeyondMemory(t *testing.T) {
 	o.Training.Shuffle = head.ShuffleAll // as it is where they fit
 	defer debug.SetMemoryLimit(debug.SetMemoryLimit(8*n*dim - 1))
 	same(t, "beyond memory", finetune(t, o).Run, near.Run, run.HeadFile, run.PredictionsFile)
+}
+
+// Logits of all classes that memory has no room for are refused before they are made.
+func TestEvaluateBeyondMemory(t *testing.T) {
+	ort.Need(t)
+	const classes, n, dim = 1000, 4 * 1000, 4
+	table := &embedding.Table{Dim: dim, Vectors: make([]float32, n*dim), Rows: make([]embedding.Row, n)}
+	for i := range table.Rows {
+		table.Rows[i] = embedding.Row{Label: strconv.Itoa(i % classes), Split: []string{"train", "test"}[i/classes%2]}
+		table.Rows[i].ID = sha256.Sum256(binary.LittleEndian.AppendUint64(nil, uint64(i)))
+		table.Vectors[i*dim] = float32(i%classes) / classes
+	}
+	path := filepath.Join(t.TempDir(), "all.safetensors")
+	if err := embedding.Write(path, table, table.Gather); err != nil {
+		t.Fatal(err)
+	}
+	o := options{Device: cpu, Out: filepath.Join(t.TempDir(), "run"), Training: head.Settings{Epochs: 1}}
+	o.Data.Train, o.Features.Cache = path, t.TempDir()
+	r := finetune(t, o)
+	defer debug.SetMemoryLimit(debug.SetMemoryLimit(12*classes*n/2 - 1))
+	_, err := engine.Evaluate(t.Context(), engine.EvaluateOptions{Run: r.Run, Test: path, Device: cpu}, event.Events{})
+	if err == nil || fault.Of(err) != fault.Config ||
+		!strings.Contains(err.Error(), "test: judging 2000 images of 1000 classes takes ") {
+		t.Errorf("%v", err)
+	}
 }

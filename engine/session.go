@@ -149,6 +149,11 @@ func (s *session) provider() string {
 
 // judge is what a finished run says of images: their raw logits [n,C], by its head on the features of its backbone.
 func (s *session) judge(ctx context.Context, r *run.Finished, d *dataset.Dataset) (*feature.Set, []float32, error) {
+	err := machine.Check(float64(s.judging(len(d.Items), r.Head.Classes)), "test: judging %d images of %d classes",
+		len(d.Items), r.Head.Classes)
+	if err != nil {
+		return nil, nil, err
+	}
 	set, err := s.features.Ensure(ctx, "test", d, s.views.Test)
 	if err != nil {
 		return nil, nil, err
