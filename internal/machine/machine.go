@@ -77,14 +77,14 @@ func Check(bytes float64, format string, args ...any) error {
 		bytes/(1<<30), has/(1<<30)))
 }
 
-// shortage says that settings ask for too much.
-type shortage string
-
 // Short says whether err is that of [Check]: what cannot be read for it may be whole.
 func Short(err error) bool {
 	_, is := errors.AsType[shortage](err)
 	return is
 }
+
+// shortage says that settings ask for too much.
+type shortage string
 
 func (s shortage) Error() string { return string(s) }
 func (shortage) Kind() string    { return "config" }
