@@ -13,7 +13,7 @@ import (
 )
 
 // steps measures training inside a backbone: forward and backward through all its blocks, with adapters of rank 16, on
-// a third of the tokens, as vitft finetune --adapt does: on a GPU computing the forward pass twice. What keeping its
+// a third of the tokens: as vitft finetune --adapt does, on a GPU computing the forward pass twice. What keeping its
 // tensors in main memory gives there instead is measured too. It checks that both providers give the same gradients.
 func (b *bench) steps(m measured) {
 	const rank, seed = 16, "seed"
