@@ -45,12 +45,11 @@ for set in $sets; do
     ir100 | ir50 | ir10) name="CIFAR-100-LT, imbalance ${set#ir}" flags="--train cifar100/train_$set.csv" ;;
     caltech) name=Caltech-101 flags="--train caltech101/train --test caltech101/test" ;;
   esac
-  for experiment in losses tuned ablation t0_sweep fig1_miscalibration calibration kappa experts; do
+  for experiment in losses tuned ablation t0_sweep fig1_miscalibration calibration kappa views experts; do
     sweep "$experiment-$set" "$experiment" $flags
   done
+  sweep "tta-$set" views --views 1 $flags
   if [ "$set" = ir100 ]; then
-    sweep views-ir100 views
-    sweep tta-ir100 views --views 1
     sweep adapters-ir100 adapters
     tables ir100 <docs/results.in.md >docs/results.md
   else

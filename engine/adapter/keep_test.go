@@ -61,19 +61,23 @@ func encoder(t *testing.T, before int64, feature int64) string {
 	return testkit.WriteFile(t, filepath.Join(t.TempDir(), "model.onnx"), text)
 }
 
-// What is left out of training are patches: no class token, wherever it is, and no registers.
+// What is left out of training are patches: no class token, wherever it is, and no registers; and by itself none where
+// more than half of the blocks learn.
 func TestKeptTokens(t *testing.T) {
 	ort.Need(t)
 	for name, c := range map[string]struct {
 		before, feature int64
-		keep            string
+		blocks, keep    string
 		want            string
 	}{
-		"a class token":            {1, 0, "auto", "17 of 50"},
-		"registers":                {5, 0, "auto", "21 of 54"},
-		"hardly any":               {5, 0, "0.001", "6 of 54"},
-		"a class token at the end": {1, -1, "auto", "50 of 50"},
-		"that, though not wanted":  {1, -1, "0.5", "none can be left out; keep-tokens=1 keeps all"},
+		"a class token":            {1, 0, "2", "auto", "17 of 50"},
+		"registers":                {5, 0, "2", "auto", "21 of 54"},
+		"hardly any":               {5, 0, "2", "0.001", "6 of 54"},
+		"three blocks of four":     {1, 0, "3", "auto", "50 of 50"},
+		"all blocks":               {1, 0, "all", "auto", "50 of 50"},
+		"of all blocks, as wanted": {1, 0, "all", "0.333", "17 of 50"},
+		"a class token at the end": {1, -1, "2", "auto", "50 of 50"},
+		"that, though not wanted":  {1, -1, "2", "0.5", "none can be left out; keep-tokens=1 keeps all"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			b, err := backbone.Open(backbone.Options{Name: encoder(t, c.before, c.feature)},
@@ -82,7 +86,7 @@ func TestKeptTokens(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer b.Close()
-			o := inside.Options{Kind: "adapter", Keep: c.keep}
+			o := inside.Options{Kind: "adapter", Blocks: c.blocks, Keep: c.keep}
 			if err := setting.Complete(o.Fields()); err != nil {
 				t.Fatal(err)
 			}

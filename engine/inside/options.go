@@ -55,7 +55,7 @@ func (o *Options) Fields() []setting.Field {
 			"least share of an image that a random window shows"),
 		setting.Text("keep-tokens", &o.Keep, auto, shareOr(auto),
 			"share of the patch tokens that training inside the backbone sees, others each time; auto is a third, or "+
-				"all where the backbone needs them"),
+				"all where more than half of the blocks learn or the backbone needs them"),
 		setting.Number("micro-batch", &o.Micro, 0, setting.Between(0, 4096),
 			"samples that go through the blocks at a time, which bounds the memory of training there (0: 16, with "+
 				"CUDA 64)"),
