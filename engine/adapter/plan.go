@@ -186,8 +186,8 @@ func (p *Plan) some() error {
 	share, err := strconv.ParseFloat(p.options.Keep, 64)
 	auto := err != nil
 	if auto {
-		// A third of the tokens is enough where all have met in half of the blocks before; where fewer have, what learns is
-		// too unlike the backbone of all tokens that it is judged in.
+		// A third is enough where all tokens have met in half of the blocks before; with fewer of those, what learns
+		// among so few is judged among too many.
 		if share = 1; 2*p.adapted.First >= len(p.adapted.Blocks) {
 			share = 1.0 / 3
 		}
