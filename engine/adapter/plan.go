@@ -186,10 +186,10 @@ func (p *Plan) some() error {
 	share, err := strconv.ParseFloat(p.options.Keep, 64)
 	auto := err != nil
 	if auto {
-		// A third is enough where all tokens have met in half of the blocks before; with fewer of those, what learns
-		// among so few is judged among too many.
-		if share = 1; 2*p.adapted.First >= len(p.adapted.Blocks) {
-			share = 1.0 / 3
+		// In the last half of the blocks a third is as good as all, in all of them it is far worse.
+		share = 1.0 / 3
+		if blocks := len(p.adapted.Blocks); 2*(blocks-p.adapted.First) > blocks {
+			share = 1
 		}
 	}
 	// What stands before the patches, a class token and registers, is never left out. Where nothing does, that is one
